@@ -1,0 +1,5 @@
+"""`python -m supernet`: the command line."""
+
+from supernet.cli import main
+
+main()

@@ -1,0 +1,21 @@
+"""The one kind of error a user's mistake becomes: a single clear line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what the user gave; its message is one line that says what was wrong and what would be right.
+
+    The command line prints the message and exits with status 2; from Python it is raised as it is.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Build the error for a name that is not among the `known` ones, with the nearest of them first."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else ";"
+    return UserError(f"unknown {kind} '{name}'{hint} known: {', '.join(names)}")
