@@ -1,0 +1,42 @@
+"""Known: what a table says of one architecture, ready to print."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One architecture on one data set; accuracies in %, means over the training seeds."""
+
+    dataset: str  # the prefix of the table's fields: c10, c100, in16
+    title: str  # as a person writes it: CIFAR-10
+    valid: float
+    test: float
+    rank: int  # by test accuracy: 1 is best, equals share the best rank
+    best_index: int  # the architecture with the best test accuracy
+    best_test: float
+    gap: float  # best_test - test, in percentage points
+    params_m: float  # millions
+    flops_m: float  # millions
+
+
+@dataclass(frozen=True)
+class Known:
+    """One architecture of a table and how it stands among all of them."""
+
+    table: str
+    index: int
+    total: int  # how many architectures the ranks are among
+    architecture: str  # the text form
+    seeds: int  # how many trainings the accuracies are means of
+    standings: tuple[Standing, ...]
+
+    def __getitem__(self, dataset: str) -> Standing:
+        """Return the standing on `dataset` (c10, c100, in16); raises KeyError for another."""
+        return {standing.dataset: standing for standing in self.standings}[dataset]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists, numbers and strings."""
+        return asdict(self) | {"standings": list(map(asdict, self.standings))}
