@@ -1,0 +1,120 @@
+"""Batches of an image set: an endless augmented stream for training, one ordered pass for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from supernet.data.augment import Augment, Normalise, cut, moved
+from supernet.data.images import Images
+from supernet.errors import UserError
+
+
+class Batch(NamedTuple):
+    """Images ready for a network."""
+
+    x: Tensor  # (B, C, H, W) float32, normalised, channels_last
+    y: Tensor  # (B,) int64
+    index: Tensor  # type: ignore[assignment]  # (B,) int64, into the image set; hides tuple.index
+
+
+class Batches:
+    """An endless shuffled stream of augmented batches of the images at `subset`; it can be stopped and continued.
+
+    Each pass sees every image at most once, in a new order; the incomplete last batch is dropped. A batch larger than
+    the subset is cut to it. Streams of one image set share its tensors. Raises UserError if there is nothing to draw.
+    """
+
+    steps: int  # batches per pass
+
+    def __init__(
+        self,
+        images: Images,
+        subset: Tensor,
+        batch_size: int,
+        augment: Augment,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        _check_batch_size(batch_size)
+        if len(subset) == 0:
+            raise UserError(f"no images of '{images.name}' to make batches of")
+        self._images, self._augment, self._subset = images.to(device), augment, subset.cpu()
+        self._pixels, self._normalise = _rows(self._images.x), Normalise(self._images)
+        self._size = min(batch_size, len(subset))
+        self.steps = len(subset) // self._size
+        self._shuffle = torch.Generator().manual_seed(seed)
+        own_seed = int(torch.randint(2**62, (), generator=self._shuffle))  # so that it does not follow the shuffle
+        self._draws = torch.Generator(device).manual_seed(own_seed)
+        self._begin_pass()
+
+    def next(self) -> Batch:
+        """Return the next batch; after the last one of a pass, a new pass begins."""
+        if self._position == self.steps:
+            self._begin_pass()
+        start = self._position * self._size
+        index = self._order[start : start + self._size]
+        self._position += 1
+        pixels = moved(self._pixels[index], self._augment, self._draws)
+        x = cut(self._normalise(pixels), self._augment.cutout, self._draws)
+        return Batch(x.permute(0, 3, 1, 2), self._images.y[index], index)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the stream as tensors and ints, for `torch.save`."""
+        return {
+            "shuffle": self._pass_start.clone(),
+            "draws": self._draws.get_state(),
+            "position": self._position,
+            "stream": self._stream(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken, bit for bit; raises UserError if that was another kind of stream."""
+        if state["stream"] != self._stream():
+            ours, theirs = (f"{n} images by {b} on {d}" for n, b, d in (self._stream(), state["stream"]))
+            raise UserError(f"cannot continue a stream of {theirs} as one of {ours}")
+        self._shuffle.set_state(state["shuffle"].cpu())
+        self._draws.set_state(state["draws"].cpu())
+        self._begin_pass()
+        self._position = int(state["position"])
+
+    def _stream(self) -> list[Any]:
+        return [len(self._subset), self._size, self._draws.device.type]
+
+    def _begin_pass(self) -> None:
+        self._pass_start = self._shuffle.get_state()  # all that is needed to draw this order again
+        order = self._subset[torch.randperm(len(self._subset), generator=self._shuffle)]
+        self._order = order.to(self._images.x.device)
+        self._position = 0
+
+
+def ordered(images: Images, subset: Tensor | None, batch_size: int, *, test: bool = False) -> Iterator[Batch]:
+    """Yield the images at `subset` (None: all) once, in that order and as they are, the last batch maybe smaller.
+
+    They are training images, or with `test` the test images; normalised in both cases by the training images. Raises
+    UserError if there are no test images.
+    """
+    _check_batch_size(batch_size)
+    x, y = (images.x_test, images.y_test) if test else (images.x, images.y)
+    if x is None or y is None:
+        raise UserError(f"'{images.name}' has no test images")
+    every = torch.arange(len(x)) if subset is None else subset
+    return _in_order(_rows(x), y, Normalise(images), torch.split(every.to(x.device), batch_size))
+
+
+def _in_order(pixels: Tensor, y: Tensor, normalise: Normalise, parts: tuple[Tensor, ...]) -> Iterator[Batch]:
+    for index in parts:
+        yield Batch(normalise(pixels[index]).permute(0, 3, 1, 2), y[index], index)
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise UserError(f"a batch has at least 1 image, not {batch_size}")
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Return images (N, C, H, W) as (N, H, W, C): the same memory, as it is channels_last."""
+    return x.permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,95 @@
+"""Images from a torch Dataset."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from supernet.data.arrays import class_names, labels, pixels
+from supernet.data.folders import DAMAGED
+from supernet.data.images import Images
+from supernet.data.resize import default_size, drop_grey, fit_arrays, fit_picture
+from supernet.errors import UserError
+
+
+def read_dataset(dataset: Dataset[Any], image_size: int | None) -> Images:
+    """Read every (image, label) of `dataset` once; twice if it gives pictures and no size is asked for.
+
+    Pictures (pillow) of different sizes are resized as those of a folder are; arrays and tensors must all have one
+    shape, (H, W), (H, W, C) or (C, H, W). Raises UserError naming the item that is not right.
+    """
+    name = type(dataset).__name__
+    if not isinstance(dataset, Sized):
+        raise UserError(f"{name} has no length: a Dataset with __len__ and __getitem__ is needed")
+    if len(dataset) == 0:
+        raise UserError(f"{name} holds no images")
+    pictures = isinstance(_item(dataset, 0)[0], Image.Image)
+    size = _picture_size(dataset) if pictures and image_size is None else image_size
+    parts: list[Tensor] = []
+    numbers: list[int] = []
+    for index, (image, label) in enumerate(_items(dataset)):
+        what = f"item {index} of {name}"
+        parts.append(_image(image, size, what))
+        _same_shape(parts, what)
+        numbers.append(_label(label, what))
+    x, y = torch.cat(parts), labels(np.array(numbers), f"labels of {name}")
+    classes = class_names(y, _names(dataset), f"labels of {name}")
+    return Images.of(name, (drop_grey(x) if pictures else x, y), classes)
+
+
+def _items(dataset: Dataset[Any]) -> Iterator[tuple[Any, Any]]:
+    assert isinstance(dataset, Sized)
+    return (_item(dataset, index) for index in range(len(dataset)))
+
+
+def _item(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:
+    item = dataset[index]
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        raise UserError(f"item {index} of {type(dataset).__name__} is not a pair (image, label)")
+    return item[0], item[1]
+
+
+def _picture_size(dataset: Dataset[Any]) -> int | None:
+    sizes = [image.size for image, _ in _items(dataset) if isinstance(image, Image.Image)]
+    return None if len(set(sizes)) == 1 else default_size(min(size) for size in sizes)
+
+
+def _image(image: object, size: int | None, what: str) -> Tensor:
+    """Return one image as (1, C, H, W) uint8."""
+    if isinstance(image, Image.Image):
+        try:
+            return fit_picture(image, size)
+        except DAMAGED as error:
+            raise UserError(f"cannot read the image of {what}: {' '.join(str(error).split())}") from None
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"{what} has an image of type {type(image).__name__}; expected a PIL image, array or tensor")
+    return fit_arrays(pixels(image, what, one=True), size)
+
+
+def _same_shape(parts: list[Tensor], what: str) -> None:
+    first, last = tuple(parts[0].shape[1:]), tuple(parts[-1].shape[1:])
+    if first != last:
+        raise UserError(f"{what} has another shape (C, H, W) than item 0: {last}, not {first}; give all one shape")
+
+
+def _label(label: object, what: str) -> int:
+    try:
+        return operator.index(label)  # type: ignore[arg-type]
+    except TypeError:
+        raise UserError(f"{what} has a label of type {type(label).__name__}; labels must be integers") from None
+
+
+def _names(dataset: Dataset[Any]) -> list[str] | None:
+    """Return the names the dataset gives its classes, if it does."""
+    names = getattr(dataset, "classes", None)
+    return [str(name) for name in names] if isinstance(names, tuple | list) else None

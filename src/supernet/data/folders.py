@@ -1,0 +1,121 @@
+"""Images from a folder of class folders."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from supernet.data.images import Images
+from supernet.data.resize import default_size, drop_grey, fit_picture
+from supernet.errors import UserError
+
+EXTENSIONS = frozenset(
+    [".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
+)
+_TEST = ("test", "val", "valid")  # the first of these that is there holds the test images
+# What pillow raises for damaged files, depending on the format
+DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    IndexError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_folder(root: Path, image_size: int | None) -> Images:
+    """Read `root/<class>/**` or `root/train/<class>/**` with an optional `root/test/<class>/**` (or val, valid).
+
+    Classes are the sorted folder names, and images come in the order first of each class, second of each class, and
+    so on, so that the first n of them are balanced. Raises UserError naming the folder or file that is not right.
+    """
+    train, test = _parts(root)
+    files = _files(train)
+    if len(files) == 1:
+        raise UserError(f"'{train}' has only one class folder, '{next(iter(files))}': at least 2 are needed")
+    held_out = [] if test is None else _in_turn(_test_files(test, files))
+    training = _in_turn(files)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # about metadata: what cannot be read is an error
+        size = image_size or default_size(_shorter_side(path) for _, path in training)
+        x = drop_grey(torch.cat([_read(path, size) for _, path in [*training, *held_out]]))
+    y = torch.from_numpy(np.array([label for label, _ in [*training, *held_out]], dtype=np.int64))
+    n = len(training)
+    return Images.of(root.resolve().name, (x[:n], y[:n]), tuple(files), (x[n:], y[n:]) if held_out else None)
+
+
+def _parts(root: Path) -> tuple[Path, Path | None]:
+    """Tell `root/train` and its test folder from class folders, of which one may be called train."""
+    folders = {path.name: path for path in _folders(root)}
+    train = folders.get("train")
+    if train is None or not (_folders(train) or set(folders) <= {"train", *_TEST}):
+        return root, None
+    return train, next((folders[name] for name in _TEST if name in folders), None)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _files(root: Path) -> dict[str, list[Path]]:
+    """Return the image files of each class folder, all in sorted order."""
+    files = {folder.name: _images_under(folder) for folder in _folders(root)}
+    if not files:
+        raise UserError(f"'{root}' has no class folders: expected one folder of images for each class")
+    for name, paths in files.items():
+        if not paths:
+            raise UserError(f"class folder '{root / name}' has no images ({', '.join(sorted(EXTENSIONS))})")
+    return files
+
+
+def _test_files(root: Path, training: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    files = _files(root)
+    for name in files:
+        if name not in training:
+            raise UserError(f"test folder '{root / name}' is of no training class: {', '.join(training)}")
+    return {name: files.get(name, []) for name in training}
+
+
+def _images_under(folder: Path) -> list[Path]:
+    def visible(path: Path) -> bool:
+        return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and visible(path))
+    return sorted(path for path in found if path.is_file())
+
+
+def _in_turn(files: dict[str, list[Path]]) -> list[tuple[int, Path]]:
+    """Return (label, path) of the first file of each class, the second of each class, and so on."""
+    ranked = [(rank, label, path) for label, paths in enumerate(files.values()) for rank, path in enumerate(paths)]
+    return [(label, path) for _, label, path in sorted(ranked)]
+
+
+def _shorter_side(path: Path) -> int:
+    try:
+        with Image.open(path) as picture:
+            return min(picture.size)
+    except DAMAGED as error:
+        raise _damaged(path, error) from None
+
+
+def _read(path: Path, size: int) -> Tensor:
+    try:
+        with Image.open(path) as picture:
+            picture.draft(None, (2 * size, 2 * size))  # a JPEG far larger than needed is decoded at a fraction
+            return fit_picture(picture, size)
+    except DAMAGED as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+    return UserError(f"cannot read image '{path}': {reason}")

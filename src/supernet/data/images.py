@@ -1,0 +1,116 @@
+"""A labelled image set in memory, its two halves and its first images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from supernet.errors import UserError, unknown
+
+SPLITS = ("stratified", "index")
+_CHUNK = 1024  # images whose squares are held at once
+_STD_FLOOR = 1 / 255  # one grey level: what varies less carries nothing to normalise
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A labelled image set; pixels lie in channels_last memory, so one pixel's channels are neighbours.
+
+    `mean` and `std` are per channel, of x/255 over the training images. `fingerprint` tells runs on the same data from
+    runs on other data: it covers shapes, pixels, labels and class names, of training and test images. Build one with
+    `load`, or with `Images.of` from tensors that are known to be good.
+    """
+
+    name: str
+    x: Tensor  # (N, C, H, W) uint8
+    y: Tensor  # (N,) int64
+    x_test: Tensor | None
+    y_test: Tensor | None
+    classes: tuple[str, ...]
+    mirror: bool  # whether a mirrored image keeps its class
+    mean: tuple[float, ...]
+    std: tuple[float, ...]  # at least one grey level
+    fingerprint: str  # 16 hex digits
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        train: tuple[Tensor, Tensor],
+        classes: tuple[str, ...],
+        test: tuple[Tensor, Tensor] | None = None,
+        mirror: bool = True,
+    ) -> Images:
+        """Build the set from (x, y) pairs, x (N, C, H, W) uint8 and y (N,) int64."""
+        x, y = _channels_last(train[0]), train[1]
+        x_test, y_test = (None, None) if test is None else (_channels_last(test[0]), test[1])
+        mean, std = _moments(x)
+        mark = _fingerprint([x, y] if x_test is None or y_test is None else [x, y, x_test, y_test], classes)
+        return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark)
+
+    def to(self, device: torch.device | str) -> Images:
+        """Return the same set on `device`; what is there already is shared, not copied."""
+        moved = {key: None if t is None else t.to(device) for key, t in self._tensors().items()}
+        return replace(self, **moved)  # type: ignore[arg-type]
+
+    def _tensors(self) -> dict[str, Tensor | None]:
+        return {"x": self.x, "y": self.y, "x_test": self.x_test, "y_test": self.y_test}
+
+
+def split(y: Tensor, rule: str = "stratified") -> tuple[Tensor, Tensor]:
+    """Return the indices (int64, ascending, on the CPU) of two disjoint halves of the images with labels `y`.
+
+    "stratified" deals the images of each class alternately to the halves after a shuffle that is the same in every
+    run, so both halves have the same balance of classes; "index" cuts the order in the middle, as the released code
+    of DARTS, DARTS-PT and ZARTS does. Sizes differ by at most one. Raises UserError for another rule or a single image.
+    """
+    if rule not in SPLITS:
+        raise unknown("split", rule, SPLITS)
+    n = len(y)
+    if n < 2:
+        raise UserError(f"cannot split {n} training image{'s' if n != 1 else ''} into two halves: give at least 2")
+    if rule == "index":
+        return torch.arange(n // 2), torch.arange(n // 2, n)
+    shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    dealt = shuffled[torch.sort(y.cpu()[shuffled], stable=True).indices]  # class by class, shuffled within each
+    return dealt[0::2].sort().values, dealt[1::2].sort().values
+
+
+def take(images: Images, n: int | None) -> Images:
+    """Return the set with only its first `n` training images (None: all), the same classes and the same test images.
+
+    Mean, std and fingerprint are those of the smaller set. Raises UserError if there are not that many.
+    """
+    if n is None or n == len(images.x):
+        return images
+    if not 1 <= n < len(images.x):
+        raise UserError(f"cannot take {n} training images of '{images.name}': it has {len(images.x)}")
+    test = None if images.x_test is None or images.y_test is None else (images.x_test, images.y_test)
+    return Images.of(images.name, (images.x[:n], images.y[:n]), images.classes, test, images.mirror)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _moments(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std of x/255 per channel, from exact integer sums."""
+    count = x.shape[0] * x.shape[2] * x.shape[3]
+    totals = torch.zeros(2, x.shape[1], dtype=torch.int64, device=x.device)
+    for part in torch.split(x.permute(0, 2, 3, 1), _CHUNK):
+        values = part.flatten(1).int()  # over images first: that sum runs along memory, whatever the channels
+        for total, v in zip(totals, (values, values.square()), strict=True):
+            total += v.sum(dim=0, dtype=torch.int32).view(-1, x.shape[1]).sum(dim=0)
+    mean = tuple(s / count / 255 for s in totals[0].tolist())
+    deviations = ((count * q - s * s) ** 0.5 / count / 255 for s, q in totals.T.tolist())
+    return mean, tuple(max(d, _STD_FLOOR) for d in deviations)
+
+
+def _fingerprint(tensors: list[Tensor], classes: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(repr([classes, *(tuple(t.shape) for t in tensors)]).encode())
+    for t in tensors:
+        digest.update((t.permute(0, 2, 3, 1) if t.ndim == 4 else t).contiguous().cpu().numpy().data)
+    return digest.hexdigest()[:16]

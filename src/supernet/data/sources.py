@@ -1,0 +1,77 @@
+"""The one door for data: `load` turns a name, a path or a torch Dataset into `Images`."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from supernet.data.arrays import read_npz
+from supernet.data.datasets import read_dataset
+from supernet.data.folders import read_folder
+from supernet.data.images import Images
+from supernet.data.resize import fit_arrays
+from supernet.errors import UserError, unknown
+
+_KNOWN = ("digits", "a folder of class folders", "a .npz file")
+_DIGITS_TEST = 297  # the last images of the 1797
+_DIGITS_LEVELS = 16  # ink counts 0..16 of a 4x4 block
+
+
+def load(source: str | os.PathLike[str] | Dataset[Any], image_size: int | None = None) -> Images:
+    """Load a labelled image set.
+
+    `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_test, y_test; the path of a
+    folder of class folders, or of one with train/ and optionally test/ (val/, valid/); or a torch Dataset of (image,
+    label). What each may hold is said at `digits`, `read_npz`, `read_folder` and `read_dataset`.
+
+    With `image_size` S, the middle square of each image is brought to S x S pixels. Without it, arrays keep their
+    size, and pictures of a folder get the median shorter side, but at most 32 pixels, because searching is done on
+    small proxies. Raises UserError, one line, for whatever is wrong with the data.
+    """
+    if image_size is not None and image_size < 1:
+        raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
+    if isinstance(source, Dataset):
+        return read_dataset(source, image_size)
+    if not isinstance(source, str | os.PathLike):
+        raise UserError(f"data must be 'digits', a path or a torch Dataset, not {type(source).__name__}")
+    if source == "digits":
+        return digits(image_size)
+    try:
+        return _from_path(source, image_size)
+    except OSError as error:
+        raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
+
+
+def digits(image_size: int | None = None) -> Images:
+    """Return the UCI handwritten digits, 8x8 and grey: the first 1500 images for training, the last 297 for testing.
+
+    "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository (1998),
+    doi:10.24432/C50P49, CC BY 4.0. It comes with this package, scaled from 0..16 to 0..255.
+    """
+    with resources.files("supernet.data").joinpath("digits.npz").open("rb") as file, np.load(file) as archive:
+        x = np.rint(archive["x"] * (255 / _DIGITS_LEVELS)).astype(np.uint8)
+        y = torch.from_numpy(archive["y"].astype(np.int64))
+    x_all = fit_arrays(torch.from_numpy(x)[:, None], image_size)
+    n = len(y) - _DIGITS_TEST
+    classes = tuple("0123456789")
+    return Images.of("digits", (x_all[:n], y[:n]), classes, (x_all[n:], y[n:]), mirror=False)
+
+
+def _from_path(source: str | os.PathLike[str], image_size: int | None) -> Images:
+    text = os.fspath(source)
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        return read_folder(path, image_size)
+    if not path.exists() or not text:
+        if path.name != text or path.suffix == ".npz":
+            raise UserError(f"no such file or folder: '{text}'")
+        raise unknown("data", text, _KNOWN)
+    if path.suffix.lower() != ".npz":
+        raise UserError(f"'{text}' is not an .npz file: expected {', '.join(_KNOWN)}")
+    return read_npz(path, image_size)

@@ -1,0 +1,272 @@
+"""Batches: augmentation against a slow reference, the order of a pass, and stopping and continuing."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from supernet.data import Augment, Batch, Batches, Images, ordered
+from supernet.errors import UserError
+
+
+def make(n: int = 24, channels: int = 3, height: int = 9, width: int = 7, test: int = 5) -> Images:
+    """Make images without two equal pixels in a row, none of them black."""
+    g = torch.Generator().manual_seed(n)
+    x = torch.randint(1, 256, (n + test, channels, height, width), dtype=torch.uint8, generator=g)
+    y = torch.arange(n + test) % 3
+    return Images.of("some", (x[:n], y[:n]), ("a", "b", "c"), (x[n:], y[n:]) if test else None)
+
+
+def normalised(images: Images, x: Tensor) -> np.ndarray:
+    mean, std = (np.array(v)[:, None, None] for v in (images.mean, images.std))
+    return (x.numpy().astype(np.float64) / 255 - mean) / std
+
+
+def crops(images: Images, index: int, augment: Augment) -> dict[tuple[int, int, bool], np.ndarray]:
+    """Return every crop and mirror there is of one image, each made the slow way."""
+    found = {}
+    _, height, width = images.x.shape[1:]
+    pad = augment.pad
+    padded = np.pad(images.x[index].numpy(), ((0, 0), (pad, pad), (pad, pad)))
+    for top in range(2 * pad + 1):
+        for left in range(2 * pad + 1):
+            crop = padded[:, top : top + height, left : left + width]
+            for flip in (False, True) if augment.mirror else (False,):
+                pixels = np.ascontiguousarray(crop[:, :, ::-1] if flip else crop)
+                found[top, left, flip] = normalised(images, torch.from_numpy(pixels))
+    return found
+
+
+def squares(height: int, width: int, side: int) -> dict[tuple[int, int], np.ndarray]:
+    """Return what each place of a square keeps, by its centre."""
+    found = {}
+    for row in range(height):
+        for column in range(width):
+            kept = np.ones((height, width), dtype=bool)
+            top, left = row - side // 2, column - side // 2
+            kept[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = False
+            found[row, column] = kept
+    return found
+
+
+def matching(x: np.ndarray, options: dict[tuple[int, int, bool], np.ndarray]) -> list[tuple[int, int, bool]]:
+    return [key for key, option in options.items() if np.allclose(x, option, atol=1e-5)]
+
+
+def stream(images: Images, augment: Augment, size: int = 6, seed: int = 0) -> Batches:
+    return Batches(images, torch.arange(len(images.x)), size, augment, seed)
+
+
+def drawn(batches: Batches, count: int) -> list[Batch]:
+    return [batches.next() for _ in range(count)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("augment", [Augment(2, True), Augment(2, False), Augment(0, True)])
+def test_each_image_is_one_of_its_own_crops_and_all_places_occur(augment: Augment, channels: int) -> None:
+    images = make(channels=channels)
+    options = [crops(images, i, augment) for i in range(len(images.x))]
+    seen: set[tuple[int, int, bool]] = set()
+    differing = 0
+    for batch in drawn(stream(images, augment), 120):
+        places = [matching(x.numpy(), options[i]) for x, i in zip(batch.x, batch.index.tolist(), strict=True)]
+        assert all(len(place) == 1 for place in places)
+        seen.update(place[0] for place in places)
+        differing += len({place[0] for place in places}) > 1
+    assert seen == set(options[0])  # every offset, mirrored and not
+    assert differing > 100  # images of a batch have places of their own
+
+
+def test_without_augmentation_images_come_as_they_are() -> None:
+    images = make()
+    for batch in drawn(stream(images, Augment()), 4):
+        np.testing.assert_allclose(batch.x.numpy(), normalised(images, images.x[batch.index]), atol=1e-5)
+        assert torch.equal(batch.y, images.y[batch.index])
+
+
+@pytest.mark.parametrize("side", [1, 4, 5, 30])
+def test_cutout_is_one_clipped_square_centred_anywhere_in_each_image(side: int) -> None:
+    images = make(channels=2)
+    options = squares(9, 7, side)
+    patterns = {kept.tobytes() for kept in options.values()}
+    seen: list[bytes] = []
+    for batch in drawn(stream(images, Augment(cutout=side), size=12), 40):
+        whole = normalised(images, images.x[batch.index])
+        kept = (batch.x != 0).all(dim=1).numpy()
+        np.testing.assert_allclose(batch.x.numpy(), whole * kept[:, None], atol=1e-5)
+        seen.extend(k.tobytes() for k in kept)
+    assert set(seen) == patterns  # each possible square, and nothing else
+    assert side == 30 or len(set(seen[:12])) > 4  # not one for the batch
+
+
+def test_cutout_comes_after_the_crop_and_hides_padding_too() -> None:
+    images = make(n=6, channels=1)
+    augment = Augment(pad=3, cutout=4)
+    options, masks = [crops(images, i, augment) for i in range(6)], list(squares(9, 7, 4).values())
+    for batch in drawn(stream(images, augment), 5):
+        for x, index in zip(batch.x.numpy(), batch.index.tolist(), strict=True):
+            assert any(np.allclose(x, crop * kept, atol=1e-5) for crop in options[index].values() for kept in masks)
+    augmented = torch.cat([batch.x for batch in drawn(stream(images, augment), 5)])
+    black = -images.mean[0] / images.std[0]
+    assert ((augmented - black).abs() < 1e-5).any()  # padding is black, as it was before normalisation
+
+
+def test_mirror_is_a_fair_coin() -> None:
+    images = make(n=20)
+    options = [crops(images, i, Augment(mirror=True)) for i in range(20)]
+    batches = drawn(stream(images, Augment(mirror=True), size=20), 40)
+    flips = [matching(x.numpy(), options[i])[0][2] for b in batches for x, i in zip(b.x, b.index.tolist(), strict=True)]
+    assert abs(np.mean(flips) - 0.5) < 0.07  # 4 sigma of 800 draws
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("augment", [Augment(), Augment(1, True, 2)])
+def test_batches_are_float_and_channels_last(channels: int, augment: Augment) -> None:
+    batch = stream(make(channels=channels), augment).next()
+    assert batch.x.dtype == torch.float32
+    assert batch.x.shape == (6, channels, 9, 7)
+    assert batch.x.is_contiguous(memory_format=torch.channels_last)
+    assert (batch.y.dtype, batch.index.dtype) == (torch.int64, torch.int64)
+
+
+def test_images_are_left_as_they_were_and_shared_between_streams() -> None:
+    images = make()
+    before = images.x.clone()
+    for _ in range(2):
+        drawn(stream(images, Augment(2, True, 3)), 4)
+    assert torch.equal(images.x, before)
+    assert stream(images, Augment())._pixels.data_ptr() == images.x.data_ptr()
+
+
+def test_every_image_of_the_subset_comes_once_per_pass_in_a_new_order() -> None:
+    images, subset = make(), torch.tensor([1, 3, 4, 8, 9, 20])
+    batches = Batches(images, subset, 2, Augment(), 0)
+    assert batches.steps == 3
+    passes = [torch.cat([batch.index for batch in drawn(batches, 3)]).tolist() for _ in range(4)]
+    assert all(sorted(order) == subset.tolist() for order in passes)
+    assert len({tuple(order) for order in passes}) == 4
+
+
+def test_the_incomplete_last_batch_is_dropped() -> None:
+    batches = Batches(make(), torch.arange(11), 4, Augment(), 0)
+    assert batches.steps == 2
+    passes = [torch.cat([batch.index for batch in drawn(batches, 2)]) for _ in range(20)]
+    assert all(len(torch.unique(order)) == 8 for order in passes)
+    assert len(torch.unique(torch.cat(passes))) == 11  # not always the same ones
+
+
+def test_a_batch_is_cut_to_the_subset() -> None:
+    batches = Batches(make(), torch.tensor([5, 2, 7]), 64, Augment(), 0)
+    assert batches.steps == 1
+    assert sorted(batches.next().index.tolist()) == [2, 5, 7]
+
+
+def test_the_seed_alone_decides() -> None:
+    images = make()
+    torch.manual_seed(1)
+    first = drawn(stream(images, Augment(2, True, 3), seed=5), 6)
+    torch.manual_seed(2)
+    again, other = (drawn(stream(images, Augment(2, True, 3), seed=seed), 6) for seed in (5, 6))
+    assert all(torch.equal(a.x, b.x) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a.index, b.index) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 8, 9])  # 4 batches per pass: start, middle and end of passes
+def test_a_stream_continues_bit_for_bit_from_a_saved_state(steps: int) -> None:
+    images, augment = make(), Augment(2, True, 3)
+    original = stream(images, augment)
+    drawn(original, steps)
+    file = io.BytesIO()
+    torch.save(original.state_dict(), file)
+    expected = drawn(original, 10)
+    file.seek(0)
+    continued = stream(images, augment, seed=99)
+    drawn(continued, 2)
+    continued.load_state_dict(torch.load(file, weights_only=True))
+    for a, b in zip(expected, drawn(continued, 10), strict=True):
+        assert torch.equal(a.x, b.x)
+        assert torch.equal(a.y, b.y)
+        assert torch.equal(a.index, b.index)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_stream_on_a_gpu_continues_and_agrees_with_the_reference() -> None:
+    images, augment = make(), Augment(2, True)
+    options = [crops(images, i, augment) for i in range(len(images.x))]
+    original = Batches(images.to("cuda"), torch.arange(24), 6, augment, 0, "cuda")
+    drawn(original, 3)
+    file = io.BytesIO()
+    torch.save(original.state_dict(), file)
+    file.seek(0)
+    continued = Batches(images, torch.arange(24), 6, augment, 9, "cuda")
+    continued.load_state_dict(torch.load(file, weights_only=True, map_location="cuda"))
+    for a, b in zip(drawn(original, 9), drawn(continued, 9), strict=True):
+        assert a.x.device.type == "cuda"
+        assert torch.equal(a.x, b.x)
+        for x, i in zip(a.x.cpu(), a.index.tolist(), strict=True):
+            assert len(matching(x.numpy(), options[i])) == 1
+
+
+def test_a_state_is_not_changed_by_what_follows() -> None:
+    batches = stream(make(), Augment(2, True, 3))
+    drawn(batches, 2)
+    state = batches.state_dict()
+    expected = drawn(batches, 9)
+    batches.load_state_dict(state)
+    assert all(torch.equal(a.x, b.x) for a, b in zip(expected, drawn(batches, 9), strict=True))
+
+
+def test_a_state_of_another_stream_is_refused() -> None:
+    state = stream(make(), Augment(), size=6).state_dict()
+    with pytest.raises(UserError) as caught:
+        stream(make(), Augment(), size=4).load_state_dict(state)
+    expected = "cannot continue a stream of 24 images by 6 on cpu as one of 24 images by 4 on cpu"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("augment", "subset", "size", "message"),
+    [
+        ({}, [0, 1], 0, "a batch has at least 1 image, not 0"),
+        ({}, [], 4, "no images of 'some' to make batches of"),
+        ({"pad": -1}, [0, 1], 4, "pad and cutout are pixels, 0 or more, not -1 and 0"),
+        ({"cutout": -2}, [0, 1], 4, "pad and cutout are pixels, 0 or more, not 0 and -2"),
+    ],
+)
+def test_stream_mistakes(augment: dict[str, int], subset: list[int], size: int, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Batches(make(), torch.tensor(subset, dtype=torch.int64), size, Augment(**augment), 0)  # type: ignore[arg-type]
+    assert str(caught.value) == message
+
+
+def test_ordered_yields_a_subset_once_in_its_order_with_the_last_batch() -> None:
+    images, subset = make(), torch.tensor([7, 0, 3, 22, 5])
+    batches = list(ordered(images, subset, 2))
+    assert [batch.index.tolist() for batch in batches] == [[7, 0], [3, 22], [5]]
+    assert torch.equal(torch.cat([batch.y for batch in batches]), images.y[subset])
+    x = torch.cat([batch.x for batch in batches])
+    np.testing.assert_allclose(x.numpy(), normalised(images, images.x[subset]), atol=1e-5)
+    assert all(batch.x.is_contiguous(memory_format=torch.channels_last) for batch in batches)
+
+
+def test_ordered_yields_all_test_images_normalised_as_training_images() -> None:
+    images = make(test=5)
+    batches = list(ordered(images, None, 4, test=True))
+    assert [batch.index.tolist() for batch in batches] == [[0, 1, 2, 3], [4]]
+    assert images.x_test is not None
+    assert images.y_test is not None
+    assert torch.equal(torch.cat([batch.y for batch in batches]), images.y_test)
+    x = torch.cat([batch.x for batch in batches])
+    np.testing.assert_allclose(x.numpy(), normalised(images, images.x_test), atol=1e-5)
+
+
+def test_ordered_mistakes_are_found_before_the_first_batch() -> None:
+    with pytest.raises(UserError, match=r"^'some' has no test images$"):
+        ordered(replace(make(), x_test=None, y_test=None), None, 4, test=True)
+    with pytest.raises(UserError, match=r"^a batch has at least 1 image, not 0$"):
+        ordered(make(), None, 0)

@@ -1,0 +1,294 @@
+"""`load` of folders of class folders: images of all sizes and modes, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from supernet.data import Images, load
+from supernet.errors import UserError
+
+
+def message(source: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load(source)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def put(path: Path, image: Image.Image | np.ndarray, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    picture.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def small(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 2) -> Path:
+    """Fill class folders with 8x8 images, the i-th image of the c-th class all of grey level 10 * c + i."""
+    for c, name in enumerate(classes):
+        for i in range(count):
+            put(folder / name / f"{i}.png", np.full((8, 8), 10 * c + i, dtype=np.uint8))
+    return folder
+
+
+def one(folder: Path, image: Image.Image | np.ndarray, name: str = "a.png", **options: object) -> np.ndarray:
+    """Return what `image` becomes, as (C, H, W), beside a red image of 8x8 pixels that makes the set RGB."""
+    put(folder / "a" / name, image, **options)
+    put(folder / "b" / "red.png", Image.new("RGB", (8, 8), "red"))
+    return np.asarray(load(folder, 8).x[0])
+
+
+# --- which files are read
+
+
+def test_classes_are_sorted_and_images_come_in_turn(tmp_path: Path) -> None:
+    images = load(small(tmp_path / "pets", ("dog", "ant", "cat")))
+    assert (images.name, images.classes, images.mirror) == ("pets", ("ant", "cat", "dog"), True)
+    assert images.y.tolist() == [0, 1, 2, 0, 1, 2]
+    assert images.x.shape == (6, 1, 8, 8)
+    assert images.x[:, 0, 0, 0].tolist() == [10, 20, 0, 11, 21, 1]
+    assert images.x_test is None
+
+
+def test_classes_of_different_sizes_come_in_turn_as_long_as_they_last(tmp_path: Path) -> None:
+    small(tmp_path, ("a",), count=1)
+    small(tmp_path, ("b",), count=3)
+    assert load(tmp_path).y.tolist() == [0, 1, 1, 1]
+
+
+def test_hidden_and_other_files_are_skipped_and_deeper_folders_read(tmp_path: Path) -> None:
+    small(tmp_path)
+    for name in ("cat/.hidden.png", ".git/x.png", "cat/.cache/x.png", "cat/notes.txt", "loose.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("not an image")
+    (tmp_path / "cat" / "folder.png").mkdir()
+    put(tmp_path / "dog" / "deep" / "er" / "x.PNG", np.full((8, 8), 99, dtype=np.uint8))
+    images = load(tmp_path)
+    assert images.classes == ("cat", "dog")
+    assert images.x[:, 0, 0, 0].tolist() == [0, 10, 1, 11, 99]
+
+
+@pytest.mark.parametrize("test", ["test", "val", "valid"])
+def test_train_and_test_folders(test: str, tmp_path: Path) -> None:
+    small(tmp_path / "train", ("a", "b", "c"))
+    small(tmp_path / test, ("c",), count=1)
+    images = load(tmp_path)
+    assert images.classes == ("a", "b", "c")
+    assert images.y.tolist() == [0, 1, 2, 0, 1, 2]
+    assert images.x_test is not None
+    assert images.y_test is not None
+    assert images.y_test.tolist() == [2]
+    assert images.x_test.shape == (1, 1, 8, 8)
+
+
+def test_test_comes_before_val(tmp_path: Path) -> None:
+    small(tmp_path / "train", count=2)
+    small(tmp_path / "val", count=3)
+    small(tmp_path / "test", count=1)
+    images = load(tmp_path)
+    assert images.x_test is not None
+    assert len(images.x_test) == 2
+
+
+def test_train_alone_has_no_test_images(tmp_path: Path) -> None:
+    small(tmp_path / "train")
+    assert load(tmp_path).x_test is None
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    assert load(small(tmp_path, ("plane", "train"))).classes == ("plane", "train")
+
+
+def test_colour_in_the_test_images_alone_keeps_three_channels(tmp_path: Path) -> None:
+    small(tmp_path / "train")
+    put(tmp_path / "test" / "cat" / "red.png", Image.new("RGB", (8, 8), "red"))
+    assert load(tmp_path).x.shape == (4, 3, 8, 8)
+
+
+# --- sizes
+
+
+def sizes(folder: Path, *shapes: tuple[int, int], size: int | None = None) -> Images:
+    for i, (height, width) in enumerate(shapes):
+        put(folder / "ab"[i % 2] / f"{i}.png", noise(height, width))
+    return load(folder, size)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "side"),
+    [
+        (((10, 20), (12, 9), (16, 30)), 10),  # shorter sides 10, 9, 16
+        (((10, 20), (12, 9), (16, 30), (14, 14)), 10),  # an even number: the lower middle
+        (((100, 40), (50, 60), (8, 8)), 32),
+    ],
+)
+def test_the_default_size_is_the_median_shorter_side_up_to_32(
+    shapes: tuple[tuple[int, int], ...], side: int, tmp_path: Path
+) -> None:
+    assert sizes(tmp_path, *shapes).x.shape[2:] == (side, side)
+
+
+def test_a_given_size_is_kept_to(tmp_path: Path) -> None:
+    assert sizes(tmp_path, (10, 20), (100, 40), size=48).x.shape == (2, 3, 48, 48)
+
+
+def test_a_square_of_the_right_size_keeps_its_pixels(tmp_path: Path) -> None:
+    image = noise(8, 8)
+    np.testing.assert_array_equal(one(tmp_path, image), np.moveaxis(image, 2, 0))
+
+
+@pytest.mark.parametrize(("shape", "top", "left"), [((16, 29), 0, 6), ((21, 16), 2, 0)])
+def test_the_middle_square_is_averaged_down(shape: tuple[int, int], top: int, left: int, tmp_path: Path) -> None:
+    image = noise(*shape)
+    square = image[top : top + 16, left : left + 16].astype(np.float64)
+    expected = np.rint(square.reshape(8, 2, 8, 2, 3).mean(axis=(1, 3)))
+    np.testing.assert_array_equal(one(tmp_path, image), np.moveaxis(expected, 2, 0))
+
+
+@pytest.mark.parametrize("shape", [(20, 31), (43, 18), (5, 7)])
+def test_other_sides_are_resized_smoothly_about_the_middle(shape: tuple[int, int], tmp_path: Path) -> None:
+    side = min(shape)
+    rows, columns = np.indices(shape)  # a ramp down and one to the right
+    image = np.stack([rows * 240 / shape[0], columns * 240 / shape[1], 0 * rows], axis=2).astype(np.uint8)
+    x = one(tmp_path, image)
+    for axis in (0, 1):
+        centres = (shape[axis] - side) // 2 + (np.arange(8) + 0.5) * side / 8 - 0.5
+        found = x[axis].mean(axis=1 - axis)
+        assert np.abs(found - centres * 240 / shape[axis])[2:6].max() < 4
+        assert np.abs(found - centres * 240 / shape[axis]).max() < 16  # a filter ends at the border
+
+
+def test_a_large_jpeg_is_read_well(tmp_path: Path) -> None:
+    ramp = np.broadcast_to(np.linspace(0, 255, 1600).astype(np.uint8)[None, :, None], (1200, 1600, 3))
+    x = one(tmp_path, np.ascontiguousarray(ramp), "a.jpg", quality=95)
+    expected = ramp[0, 200:1400, 0].reshape(8, 150).mean(axis=1)
+    assert np.abs(x - expected).max() < 2
+
+
+# --- modes
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    image = noise(8, 8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    x = one(tmp_path, image, exif=exif)
+    np.testing.assert_array_equal(x, np.moveaxis(np.rot90(image, -1), 2, 0))
+
+
+def test_palette(tmp_path: Path) -> None:
+    picture = Image.fromarray(noise(8, 8)).quantize(16)
+    np.testing.assert_array_equal(one(tmp_path, picture), np.moveaxis(np.asarray(picture.convert("RGB")), 2, 0))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_shows_white(mode: str, tmp_path: Path) -> None:
+    picture = Image.fromarray(noise(8, 8)).convert(mode)
+    colours = np.asarray(picture.convert("RGB")).copy()
+    alpha = np.full((8, 8), 255, dtype=np.uint8)
+    alpha[:4] = 0
+    picture.putalpha(Image.fromarray(alpha))
+    colours[:4] = 255
+    np.testing.assert_array_equal(one(tmp_path, picture), np.moveaxis(colours, 2, 0))
+
+
+def test_a_transparent_colour_of_a_palette_shows_white(tmp_path: Path) -> None:
+    picture = Image.new("P", (8, 8), 1)
+    picture.putpalette([0, 0, 255, 0, 255, 0])
+    picture.paste(0, (0, 0, 8, 4))
+    for number, transparency in enumerate((0, b"\x00\xff")):
+        x = one(tmp_path / str(number), picture, transparency=transparency)
+        assert np.unique(x[:, :4]).tolist() == [255]
+        assert x[:, 4:].max(axis=(1, 2)).tolist() == [0, 255, 0]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_16_bit_grey_keeps_its_upper_bits(name: str, tmp_path: Path) -> None:
+    levels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
+    x = one(tmp_path, levels, name)
+    for channel in x:
+        np.testing.assert_array_equal(channel, np.rint(levels / 257))
+
+
+def test_32_bit_integers_within_16_bits_are_read_as_such(tmp_path: Path) -> None:
+    levels = np.arange(64, dtype=np.int32).reshape(8, 8) * 1040
+    np.testing.assert_array_equal(one(tmp_path, levels, "a.tif")[0], np.rint(levels / 257))
+
+
+def test_cmyk_and_black_and_white(tmp_path: Path) -> None:
+    cmyk = one(tmp_path / "1", Image.new("CMYK", (8, 8), (255, 0, 0, 0)), "a.tif")
+    assert cmyk.max(axis=(1, 2)).tolist() == [0, 255, 255]
+    binary = one(tmp_path / "2", Image.new("1", (8, 8), 1))
+    assert np.unique(binary).tolist() == [255]
+
+
+def test_images_that_are_grey_in_any_mode_give_one_channel(tmp_path: Path) -> None:
+    grey = Image.fromarray(noise(8, 8, 1))
+    for i, mode in enumerate(("L", "RGB", "P", "LA", "RGBA")):
+        put(tmp_path / "ab"[i % 2] / f"{mode}.png", grey.convert(mode))
+    x = load(tmp_path).x
+    assert x.shape == (5, 1, 8, 8)
+    for image in x:
+        np.testing.assert_array_equal(image[0], np.asarray(grey))
+
+
+# --- mistakes
+
+
+def test_no_class_folders(tmp_path: Path) -> None:
+    put(tmp_path / "loose.png", noise(8, 8))
+    expected = "has no class folders: expected one folder of images for each class"
+    assert message(tmp_path) == f"'{tmp_path}' {expected}"
+    put(tmp_path / "train" / "a.png", noise(8, 8))
+    put(tmp_path / "test" / "a.png", noise(8, 8))
+    assert message(tmp_path) == f"'{tmp_path / 'train'}' {expected}"
+
+
+def test_an_empty_class_folder(tmp_path: Path) -> None:
+    small(tmp_path)
+    (tmp_path / "bird").mkdir()
+    (tmp_path / "bird" / "notes.txt").write_text("none yet")
+    assert message(tmp_path).startswith(f"class folder '{tmp_path / 'bird'}' has no images (.bmp, .gif, .jpeg")
+
+
+def test_a_single_class_folder(tmp_path: Path) -> None:
+    small(tmp_path, ("cat",))
+    assert message(tmp_path) == f"'{tmp_path}' has only one class folder, 'cat': at least 2 are needed"
+
+
+def test_a_test_folder_of_no_training_class(tmp_path: Path) -> None:
+    small(tmp_path / "train")
+    small(tmp_path / "test", ("cow",))
+    assert message(tmp_path) == f"test folder '{tmp_path / 'test' / 'cow'}' is of no training class: cat, dog"
+
+
+def test_a_file_that_is_not_an_image(tmp_path: Path) -> None:
+    path = small(tmp_path) / "cat" / "x.png"
+    path.write_text("not an image")
+    assert message(tmp_path) == f"cannot read image '{path}': not an image"
+    path.write_bytes(b"")
+    assert message(tmp_path) == f"cannot read image '{path}': not an image"
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.gif", "x.bmp", "x.tif", "x.webp", "x.ppm"])
+def test_an_image_that_is_cut_off(name: str, tmp_path: Path) -> None:
+    path = put(small(tmp_path) / "cat" / name, noise(64, 64))
+    whole = path.read_bytes()
+    for length in (12, 30, len(whole) // 2):
+        path.write_bytes(whole[:length])
+        assert message(tmp_path).startswith(f"cannot read image '{path}': ")
+
+
+def test_floating_point_and_32_bit_images(tmp_path: Path) -> None:
+    path = put(small(tmp_path) / "cat" / "x.tif", np.ones((8, 8), dtype=np.float32))
+    assert message(tmp_path) == f"cannot read image '{path}': it has floating-point pixels; save it with 8 or 16 bits"
+    put(path, np.full((8, 8), 70000, dtype=np.int32))
+    assert message(tmp_path) == f"cannot read image '{path}': it has 32-bit pixels; save it with 8 or 16 bits"

@@ -1,0 +1,161 @@
+"""Images, their mean and fingerprint, the two halves of a set and its first images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from supernet.data import SPLITS, Images, split, take
+from supernet.errors import UserError
+
+
+def make(n: int = 20, channels: int = 3, seed: int = 0, classes: int = 2) -> Images:
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, (n, channels, 6, 5), dtype=torch.uint8, generator=g)
+    test = (x[:4].flip(3), torch.arange(4) % classes)
+    return Images.of("some", (x, torch.arange(n) % classes), tuple(str(c) for c in range(classes)), test)
+
+
+@pytest.mark.parametrize("n", [7, 1024, 1500])  # below, at and above the chunk
+@pytest.mark.parametrize("channels", [1, 3])
+def test_mean_and_std_are_numpys_over_the_training_images(n: int, channels: int) -> None:
+    images = make(n, channels)
+    values = images.x.numpy().astype(np.float64) / 255
+    np.testing.assert_allclose(images.mean, values.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(images.std, values.std(axis=(0, 2, 3)), rtol=1e-12)
+
+
+def test_a_constant_channel_has_a_std_of_one_grey_level() -> None:
+    x = torch.full((4, 2, 3, 3), 9, dtype=torch.uint8)
+    x[:2, 1] = 200
+    images = Images.of("flat", (x, torch.tensor([0, 1, 0, 1])), ("a", "b"))
+    assert images.std == (1 / 255, pytest.approx(191 / 2 / 255))
+
+
+def test_pixels_are_kept_and_lie_in_channels_last_memory() -> None:
+    x = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
+    images = Images.of("some", (x, torch.tensor([0, 1])), ("a", "b"))
+    assert torch.equal(images.x, x)
+    assert images.x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_fingerprint_is_the_same_for_the_same_data_in_any_memory_order() -> None:
+    first = make()
+    again = Images.of(
+        "other name",
+        (first.x.contiguous(), first.y.clone()),
+        first.classes,
+        (first.x_test.contiguous(), first.y_test),  # type: ignore[union-attr,arg-type]
+    )
+    assert first.fingerprint == again.fingerprint
+    assert len(first.fingerprint) == 16
+    assert int(first.fingerprint, 16) >= 0
+
+
+def test_fingerprint_tells_other_data() -> None:
+    base = make()
+    test = (base.x_test, base.y_test)
+    pixel, label, test_pixel = base.x.clone(), base.y.clone(), base.x_test.clone()  # type: ignore[union-attr]
+    pixel[3, 1, 2, 2] ^= 1
+    label[:2] = label[:2].flip(0)
+    test_pixel[0, 0, 0, 0] ^= 1
+    others = [
+        Images.of("some", (pixel, base.y), base.classes, test),  # type: ignore[arg-type]
+        Images.of("some", (base.x, label), base.classes, test),  # type: ignore[arg-type]
+        Images.of("some", (base.x, base.y), ("0", "one"), test),  # type: ignore[arg-type]
+        Images.of("some", (base.x, base.y), base.classes, (test_pixel, base.y_test)),  # type: ignore[arg-type]
+        Images.of("some", (base.x, base.y), base.classes),
+        Images.of("some", (base.x.reshape(20, 3, 5, 6), base.y), base.classes, test),  # type: ignore[arg-type]
+    ]
+    assert len({base.fingerprint, *(other.fingerprint for other in others)}) == 7
+
+
+def test_to_shares_what_is_already_there_and_moves_the_rest() -> None:
+    images = make()
+    assert images.to("cpu").x.data_ptr() == images.x.data_ptr()
+    moved = images.to("meta")
+    assert {moved.x.device.type, moved.y.device.type} == {"meta"}
+    assert moved.x_test is not None
+    assert moved.x_test.device.type == "meta"
+    assert (moved.mean, moved.fingerprint, moved.classes) == (images.mean, images.fingerprint, images.classes)
+    assert replace(images, x_test=None, y_test=None).to("cpu").x_test is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.sampled_from(SPLITS))
+def test_halves_are_disjoint_complete_and_of_one_size(labels: list[int], rule: str) -> None:
+    first, second = split(torch.tensor(labels), rule)
+    assert sorted([*first.tolist(), *second.tolist()]) == list(range(len(labels)))
+    assert abs(len(first) - len(second)) <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60))
+def test_stratified_halves_have_the_same_balance_of_classes(labels: list[int]) -> None:
+    y = torch.tensor(labels)
+    first, second = (torch.bincount(y[half], minlength=5) for half in split(y))
+    assert (first - second).abs().max() <= 1
+
+
+def test_stratified_halves_are_shuffled_and_the_same_in_every_run() -> None:
+    y = torch.arange(200) % 2
+    torch.manual_seed(1)
+    first, _ = split(y, "stratified")
+    torch.manual_seed(2)
+    again, _ = split(y, "stratified")
+    assert torch.equal(first, again)
+    assert 20 < int((first < 100).sum()) < 80  # neither one end nor the other
+    assert len(torch.unique(first[1:] - first[:-1])) > 2  # nor every second image
+
+
+def test_index_halves_are_the_first_and_the_second() -> None:
+    first, second = split(torch.tensor([0, 0, 0, 1, 1]), "index")
+    assert (first.tolist(), second.tolist()) == ([0, 1], [2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("n", "rule", "message"),
+    [
+        (4, "stratfied", "unknown split 'stratfied'; did you mean 'stratified'? known: stratified, index"),
+        (1, "stratified", "cannot split 1 training image into two halves: give at least 2"),
+        (0, "index", "cannot split 0 training images into two halves: give at least 2"),
+    ],
+)
+def test_split_mistakes(n: int, rule: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        split(torch.zeros(n, dtype=torch.int64), rule)
+    assert str(caught.value) == message
+
+
+def test_take_keeps_the_first_images_the_classes_and_the_test_set() -> None:
+    images = make(20, classes=3)
+    few = take(images, 2)
+    assert torch.equal(few.x, images.x[:2])
+    assert few.y.tolist() == [0, 1]
+    assert few.classes == images.classes
+    assert few.x_test is not None
+    assert images.x_test is not None
+    assert torch.equal(few.x_test, images.x_test)
+    assert few.mean == pytest.approx((images.x[:2] / 255).mean(dim=(0, 2, 3)).tolist())
+    assert few.fingerprint != images.fingerprint
+    assert few.mirror == images.mirror
+    assert take(replace(images, mirror=False), 2).mirror is False
+    assert take(replace(images, x_test=None, y_test=None), 2).x_test is None
+
+
+def test_take_all() -> None:
+    images = make(20)
+    assert take(images, None) is images
+    assert take(images, 20) is images
+
+
+@pytest.mark.parametrize("n", [21, 0, -1])
+def test_take_of_what_is_not_there(n: int) -> None:
+    with pytest.raises(UserError) as caught:
+        take(make(20), n)
+    assert str(caught.value) == f"cannot take {n} training images of 'some': it has 20"
