@@ -1,0 +1,88 @@
+"""The methods, by the name of what was published: an update rule and the settings that make it that method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from supernet.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from supernet.methods.base import Method
+
+__all__ = ["METHODS", "Preset", "method"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A method: the class that does it (`target`, "module:Class", imported when used) and the settings it starts from.
+
+    `settings` may be nested: {"alpha": {"lr": 3e-4}} changes that field of `alpha` alone.
+    """
+
+    name: str
+    target: str
+    summary: str
+    paper: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    selector: str = "magnitude"
+
+    def load(self) -> type[Method]:
+        """Import the class; raises UserError if there is no such class."""
+        module, _, name = self.target.partition(":")
+        try:
+            found: type[Method] = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"cannot import method '{self.target}': {error}") from None
+        return found
+
+
+_DIFFERENTIABLE = "supernet.methods.differentiable:Differentiable"
+_DARTS = {
+    "regime": "different_subset",
+    "activation": "softmax",
+    "alpha": {"optimizer": "adam", "lr": 3e-4, "weight_decay": 1e-3},
+}
+
+METHODS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "single-darts",
+            _DIFFERENTIABLE,
+            "weights and alpha from the same batch, one backward pass; sigmoid",
+            "Hou, Jin & Chen 2021, arXiv 2108.08128",
+        ),
+        Preset(
+            "darts",
+            _DIFFERENTIABLE,
+            "bi-level, first order: alpha from the other half of the images; softmax",
+            "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
+            _DARTS,
+        ),
+        Preset(
+            "darts-2nd",
+            _DIFFERENTIABLE,
+            "bi-level, second order: alpha through one unrolled step of the weights",
+            "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
+            _DARTS | {"order": 2},
+        ),
+        Preset(
+            "random",
+            "supernet.methods.random_search:RandomSearch",
+            "random architectures, each trained alone for a few epochs; the best is kept",
+            "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
+        ),
+    )
+}
+
+
+def method(name: str) -> Preset:
+    """Return the method of that published name, or of your own class as "module:Class"; raises UserError if unknown."""
+    if name in METHODS:
+        return METHODS[name]
+    if ":" in name:
+        return Preset(name, name, "your own", "")
+    raise unknown("method", name, METHODS)

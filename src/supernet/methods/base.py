@@ -1,0 +1,102 @@
+"""Method: how weights and architecture are learned together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from supernet.data import Batch
+from supernet.mixing import Mix
+from supernet.model import Supernet
+from supernet.optim import Weights, set_rate
+
+Part = Literal["first", "second", "all"]
+"""Which training images a stream draws from: the first half of the split, the second, or both."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a method may spend: `epochs` passes, the weights' optimizer, and the seed of everything it draws."""
+
+    epochs: int
+    weights: Weights
+    seed: int
+
+
+class Method(ABC):
+    """Learns the weights of a supernet and, with them, an architecture.
+
+    A subclass declares its settings (`Config`, a frozen dataclass), the data it draws (`streams`), what one step does
+    (`step`), and what the supernet should run (`mix`). It knows no loop, no file and no screen. The weights'
+    optimizer with its schedule is here; `weight_step` takes one step of it.
+    """
+
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
+        self.config = config
+        self.supernet = supernet
+        self.budget = budget
+        self.weights = list(supernet.parameters())
+        self.device = self.weights[0].device
+        self.optimizer = budget.weights.optimizer(self.weights)
+
+    @property
+    @abstractmethod
+    def streams(self) -> Mapping[str, Part]:
+        """Name each batch that `step` draws, and the images it comes from; the first one's length is the epoch's."""
+
+    @abstractmethod
+    def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Learn from one batch of every stream; return scalar tensors to be averaged over the epoch."""
+
+    @abstractmethod
+    def mix(self) -> Mix:
+        """Return what the supernet runs now."""
+
+    def strength(self) -> dict[str, Tensor]:
+        """Return what was learned of each operation, (edges, columns) per kind: larger is better. Selectors read it."""
+        return {kind: edges.weights.detach() for kind, edges in self.mix().items()}
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare epoch number `epoch`, counted from 0: set the weights' learning rate."""
+        set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs))
+
+    def end_epoch(self, epoch: int, valid_accuracy: float) -> None:  # noqa: B027  most methods need it not
+        """Take note of the accuracy that `mix` has on the second half of the images, after epoch `epoch`."""
+
+    def weight_step(self, batch: Batch, mix: Mix) -> Mapping[str, Tensor]:
+        """Take one step of the weights on `batch`; the backward pass reaches whatever `mix` depends on, too."""
+        self.optimizer.zero_grad()
+        logits = self.supernet(batch.x, mix)
+        loss = F.cross_entropy(logits, batch.y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.clip()
+        self.optimizer.step()
+        return measures(loss, logits, batch)
+
+    def clip(self) -> None:
+        """Clip the gradient of the weights, and of nothing else."""
+        if self.budget.weights.clip:
+            torch.nn.utils.clip_grad_norm_(self.weights, self.budget.weights.clip)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything a run needs to go on exactly, as tensors, numbers, strings, lists and dicts."""
+        return {"supernet": self.supernet.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.supernet.load_state_dict(state["supernet"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def measures(loss: Tensor, logits: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+    """Return the loss and the accuracy (0 to 1) of a batch as tensors, without waiting for the device."""
+    with torch.no_grad():
+        return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == batch.y).float().mean()}

@@ -1,0 +1,128 @@
+"""Gradient search of the architecture: single-level (Single-DARTS) and bi-level (DARTS, first and second order).
+
+Papers: DARTS — Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055. Single-DARTS — Hou, Jin & Chen, 2021, arXiv
+2108.08128 (the same idea in Hou & Jin, arXiv 2012.11337).
+
+    node j = sum_{i<j} sum_k p_k o_k(node i),   p = softmax(alpha) or sigmoid(alpha)
+    bi-level:      alpha <- alpha - eta_a dL(w, alpha; B2)/dalpha,   then   w <- w - eta_w dL(w, alpha; B1)/dw
+    second order:  the alpha gradient is taken at w' = w - xi dL(w, alpha; B1)/dw (see `unrolled.py`)
+    single-level:  (w, alpha) <- (w, alpha) - (eta_w d/dw, eta_a d/dalpha) L(w, alpha; B1)   one forward, one backward
+
+The regime says where B2 comes from, which is all that separates the two papers (Single-DARTS, Table 4):
+`same_batch` is single-level, `different_subset` is DARTS, `same_subset` is the ablation between them. Single-level is a
+simultaneous update: both gradients are of the same forward pass.
+
+Differences from released code, each deliberate. DARTS draws its second batch by starting a new shuffled pass for every
+step; here each stream is one endless shuffled pass. Second order: its extra forward passes leave the running
+statistics of batch norm as they were, and the weights are never perturbed in place. For Single-DARTS no code could be
+had; the alphas are not clipped and not decayed, and the learning rates are `Alpha`'s defaults, to be set by protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from supernet.data import Batch
+from supernet.errors import UserError
+from supernet.methods.base import Budget, Method, Part
+from supernet.methods.unrolled import unrolled_gradient
+from supernet.mixing import Mix, dense, detached
+from supernet.model import Supernet
+from supernet.optim import Alpha
+from supernet.relaxation import Activation, SigmoidInit, candidate_mask, initial_alpha, relax
+
+
+@dataclass(frozen=True)
+class DifferentiableConfig:
+    """Settings of a gradient search."""
+
+    regime: Literal["same_batch", "same_subset", "different_subset"] = "same_batch"
+    """batch that alpha learns from: the weights' own, another of the same images, or one of the other half"""
+    activation: Activation = "sigmoid"
+    """how alpha becomes op weights"""
+    sigmoid_init: SigmoidInit = "inv_n"
+    """sigmoid starts at weight 1/n (inv_n) or 1/2 (zero)"""
+    order: Literal[1, 2] = 1
+    """2 takes the alpha gradient through one step of the weights"""
+    train_on: Literal["half", "full"] = "half"
+    """training images the weights see; the alpha of different_subset always has the other half"""
+    alpha: Alpha = Alpha()
+
+
+class Differentiable(Method):
+    """Alphas per kind of cell, learned by gradient; `regime`, `activation` and `order` are independent settings."""
+
+    Config = DifferentiableConfig
+    config: DifferentiableConfig
+
+    def __init__(self, config: DifferentiableConfig, supernet: Supernet, budget: Budget) -> None:
+        super().__init__(config, supernet, budget)
+        if config.order == 2 and config.regime == "same_batch":
+            raise UserError("order 2 needs a second batch for alpha: set the regime to different_subset or same_subset")
+        if config.train_on == "full" and config.regime == "different_subset":
+            raise UserError("regime different_subset splits the images in halves: train-on full does not go with it")
+        generator = torch.Generator().manual_seed(budget.seed)
+        self.masks = {kind: candidate_mask(cell).to(self.device) for kind, cell in supernet.space.cells.items()}
+        self.alphas = {
+            kind: initial_alpha(mask.cpu(), config.activation, config.sigmoid_init, generator)
+            .to(self.device, self.weights[0].dtype)
+            .requires_grad_()
+            for kind, mask in self.masks.items()
+        }
+        self.alpha_optimizer = config.alpha.make(self.alphas.values(), budget.weights)
+
+    @property
+    def streams(self) -> Mapping[str, Part]:
+        """One stream if single-level; otherwise one for the weights and one for alpha."""
+        first: Part = "all" if self.config.train_on == "full" else "first"
+        match self.config.regime:
+            case "same_batch":
+                return {"weights": first}
+            case "same_subset":
+                return {"weights": first, "alpha": first}
+            case "different_subset":
+                return {"weights": first, "alpha": "second"}
+
+    def mix(self) -> Mix:
+        """Return the op weights of the current alphas, with their gradient."""
+        return dense({k: relax(a, self.masks[k], self.config.activation) for k, a in self.alphas.items()})
+
+    def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Single-level: both updates from one backward pass. Otherwise alpha first, then the weights, as DARTS does."""
+        self.alpha_optimizer.zero_grad()
+        if self.config.regime == "same_batch":
+            metrics = self.weight_step(batches["weights"], self.mix())  # its backward pass fills alpha's gradient too
+            self.alpha_optimizer.step()
+            return metrics
+        gradient = self.alpha_gradient(batches["weights"], batches["alpha"])
+        for alpha, value in zip(self.alphas.values(), gradient, strict=True):
+            alpha.grad = value
+        self.alpha_optimizer.step()
+        return self.weight_step(batches["weights"], detached(self.mix()))
+
+    def alpha_gradient(self, weight_batch: Batch, alpha_batch: Batch) -> tuple[Tensor, ...]:
+        """Return the gradient of the alphas of a bi-level step, in the order of `alphas`."""
+        alphas = list(self.alphas.values())
+        if self.config.order == 2:
+            return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, weight_batch, alpha_batch)
+        loss = F.cross_entropy(self.supernet(alpha_batch.x, self.mix()), alpha_batch.y)
+        return torch.autograd.grad(loss, alphas)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add the alphas and their optimizer."""
+        alphas = {kind: alpha.detach() for kind, alpha in self.alphas.items()}
+        return super().state_dict() | {"alphas": alphas, "alpha_optimizer": self.alpha_optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        with torch.no_grad():
+            for kind, alpha in self.alphas.items():
+                alpha.copy_(state["alphas"][kind])
+        self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])

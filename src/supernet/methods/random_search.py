@@ -1,0 +1,107 @@
+"""Random search: train random architectures, one after the other, and keep the best.
+
+The baseline of Li & Talwalkar (2019, arXiv 1902.07638) and of NAS-Bench-201 (Dong & Yang, 2020, section 4): draw an
+architecture uniformly, train it for a short schedule, keep the one with the best validation accuracy. Here the budget
+is the number of training passes, so that it compares with any other method at equal `epochs`: each candidate has
+`epochs_each` of them. A candidate is trained alone, from newly drawn weights, with its own cosine schedule, on the
+first half of the images and judged on the second.
+
+Difference from NAS-Bench-201's own baseline: that one reads 12-epoch accuracies from the table and its budget is
+simulated seconds; this one trains, so that it works in any space.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supernet.data import Batch
+from supernet.errors import UserError
+from supernet.genotype import Genotype
+from supernet.methods.base import Budget, Method, Part
+from supernet.mixing import Mix
+from supernet.model import Supernet
+from supernet.optim import set_rate
+
+
+@dataclass(frozen=True)
+class RandomSearchConfig:
+    """Settings of random search."""
+
+    epochs_each: int = 2
+    """training passes that each random architecture gets"""
+
+
+class RandomSearch(Method):
+    """Uniformly drawn architectures, each trained alone for `epochs_each` epochs."""
+
+    Config = RandomSearchConfig
+    config: RandomSearchConfig
+
+    def __init__(self, config: RandomSearchConfig, supernet: Supernet, budget: Budget) -> None:
+        super().__init__(config, supernet, budget)
+        if not 1 <= config.epochs_each <= budget.epochs:
+            raise UserError(f"epochs-each must be between 1 and epochs ({budget.epochs}), not {config.epochs_each}")
+        self.best_accuracy = -1.0
+        self.best = self.candidate = self._draw(0)[0]
+
+    @property
+    def streams(self) -> Mapping[str, Part]:
+        """The first half of the images trains; the second judges."""
+        return {"weights": "first"}
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Draw a new architecture and new weights when the last one's share is spent."""
+        number, own = divmod(epoch, self.config.epochs_each)
+        if own == 0:
+            self.candidate, seed = self._draw(number)
+            self._restart(seed)
+        set_rate(self.optimizer, self.budget.weights.rate(own, self.config.epochs_each))
+
+    def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Train the candidate."""
+        return self.weight_step(batches["weights"], self.mix())
+
+    def end_epoch(self, epoch: int, valid_accuracy: float) -> None:
+        """Keep the candidate if its training is over and it is the best so far."""
+        if (epoch + 1) % self.config.epochs_each == 0 and valid_accuracy > self.best_accuracy:
+            self.best, self.best_accuracy = self.candidate, valid_accuracy
+
+    def mix(self) -> Mix:
+        """Run the candidate alone."""
+        return self.supernet.only(self.candidate)
+
+    def strength(self) -> dict[str, Tensor]:
+        """Return the best architecture so far, one-hot."""
+        return {kind: edges.weights for kind, edges in self.supernet.only(self.best).items()}
+
+    def _draw(self, number: int) -> tuple[Genotype, int]:
+        """Return candidate `number` and the seed of its weights: the same ones however often a run is resumed."""
+        rng = random.Random(f"{self.budget.seed} {number}")
+        return self.supernet.space.sample(rng), rng.getrandbits(32)
+
+    def _restart(self, seed: int) -> None:
+        self.optimizer.state.clear()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            for module in self.supernet.modules():
+                reset = getattr(module, "reset_parameters", None)
+                if reset is not None:
+                    reset()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add the candidate and the best so far."""
+        found = {"candidate": str(self.candidate), "best": str(self.best), "best_accuracy": self.best_accuracy}
+        return super().state_dict() | found
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.candidate = self.supernet.space.parse(state["candidate"])
+        self.best = self.supernet.space.parse(state["best"])
+        self.best_accuracy = state["best_accuracy"]

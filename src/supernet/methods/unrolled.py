@@ -1,0 +1,60 @@
+"""The alpha gradient through one step of the weights (DARTS, Liu, Simonyan & Yang, 2019, eqs. 6 to 8).
+
+w' = w - xi (momentum * buffer + dL1(w)/dw + decay * w)          L1 on the weights' batch, xi = their learning rate
+gradient = dL2(w')/dalpha - xi * [dL1(w + R v)/dalpha - dL1(w - R v)/dalpha] / (2 R)
+v = dL2(w')/dw',   R = 0.01 / ||v||                              L2 on alpha's batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from supernet.data import Batch
+from supernet.mixing import Mix
+
+
+def unrolled_gradient(
+    supernet: nn.Module,
+    mix: Callable[[], Mix],
+    alphas: Sequence[Tensor],
+    optimizer: torch.optim.SGD,
+    weight_batch: Batch,
+    alpha_batch: Batch,
+) -> tuple[Tensor, ...]:
+    """Return the second-order gradient of `alphas`; supernet, buffers and optimizer are left as they are."""
+    names, weights = zip(*supernet.named_parameters(), strict=True)
+    group = optimizer.param_groups[0]
+    xi = group["lr"]
+
+    def loss(values: Sequence[Tensor], batch: Batch) -> Tensor:
+        # Buffers are copied: a forward pass of weights that will be thrown away must not move running statistics.
+        buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
+        state = dict(zip(names, values, strict=True)) | buffers
+        return F.cross_entropy(functional_call(supernet, state, (batch.x, mix())), batch.y)
+
+    def shifted(directions: Sequence[Tensor], scale: float | Tensor) -> list[Tensor]:
+        return [w.detach() + scale * d for w, d in zip(weights, directions, strict=True)]
+
+    slope = torch.autograd.grad(loss(weights, weight_batch), weights)
+    direction = [
+        d + group["weight_decay"] * w.detach() + group["momentum"] * _momentum(optimizer, w)
+        for d, w in zip(slope, weights, strict=True)
+    ]
+    ahead = [w.requires_grad_() for w in shifted(direction, -xi)]
+    gradients = torch.autograd.grad(loss(ahead, alpha_batch), [*alphas, *ahead])
+    direct, v = gradients[: len(alphas)], gradients[len(alphas) :]
+
+    reach = 0.01 / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in v]))
+    plus = torch.autograd.grad(loss(shifted(v, reach), weight_batch), alphas)
+    minus = torch.autograd.grad(loss(shifted(v, -reach), weight_batch), alphas)
+    return tuple(a - xi * (p - m) / (2 * reach) for a, p, m in zip(direct, plus, minus, strict=True))
+
+
+def _momentum(optimizer: torch.optim.SGD, weight: Tensor) -> Tensor | float:
+    buffer: Tensor | None = optimizer.state[weight].get("momentum_buffer") if weight in optimizer.state else None
+    return 0.0 if buffer is None else buffer
