@@ -1,0 +1,87 @@
+"""Settings: the protocol of a search, and how presets, files and flags become one typed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from supernet.errors import UserError, unknown
+from supernet.optim import Weights
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How much is trained and on what, whatever the method; it stands in the run's config and under every table."""
+
+    epochs: int = 40
+    """passes over the images the weights learn from"""
+    batch_size: int = 64
+    """images per step"""
+    width: int = 8
+    """channels of the first stage"""
+    depth: int = 1
+    """cells per stage"""
+    images: int | None = None
+    """training images used, both halves together; None uses all"""
+    image_size: int | None = None
+    """pixels per side; None keeps arrays as they are and brings pictures to at most 32"""
+    split: Literal["stratified", "index"] = "stratified"
+    """how the training images are halved: with balanced classes, or first and second half by index"""
+    pad: int | None = None
+    """pixels of zero padding before the random crop; None is an eighth of the side"""
+    mirror: bool | None = None
+    """mirror half of the images; None lets the data say whether a mirrored image keeps its class"""
+    cutout: int = 0
+    """side of the square that is cut out, in pixels"""
+    norm_affine: bool = False
+    """candidates' batch norm learns scale and shift"""
+    norm_track: bool = True
+    """candidates' batch norm is evaluated with running statistics; otherwise with the batch's own"""
+    w: Weights = Weights()
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    # Sized for two CPU cores and minutes. With an eighth of the steps of the one below, its learning rate is five
+    # times larger: what moves alpha is the learning rate times the number of steps.
+    "small": Protocol(),
+    # Single-DARTS on NAS-Bench-201 (arXiv 2108.08128): 25 000 images, 32x32, 15 cells, one learning rate for all.
+    "nasbench201": Protocol(epochs=50, width=16, depth=5, w=Weights(lr=0.005)),
+}
+
+
+def protocol(name: str) -> Protocol:
+    """Return the protocol of that name; raises UserError if there is none."""
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def amend(settings: T, changes: Mapping[str, Any]) -> T:
+    """Return `settings`, a dataclass instance, with `changes`, which may be nested.
+
+    Raises UserError for an unknown name or a value of the wrong type.
+    """
+    _known(settings, changes, "")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(settings), dict(changes))
+        amended: T = OmegaConf.to_object(merged)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"setting {error.full_key}: {reason[0].lower()}{reason[1:]}") from None
+    return amended
+
+
+def _known(settings: Any, changes: Mapping[str, Any], prefix: str) -> None:
+    names = [entry.name for entry in fields(settings)]
+    for name, value in changes.items():
+        if name not in names:
+            raise unknown("setting", f"{prefix}{name}", [f"{prefix}{known}" for known in names])
+        inner = getattr(settings, name)
+        if is_dataclass(inner) and isinstance(value, Mapping):
+            _known(inner, value, f"{prefix}{name}.")

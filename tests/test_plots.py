@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import itertools
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch
+from matplotlib.path import Path as MplPath
+from matplotlib.transforms import Bbox
+
+from supernet.errors import UserError
+from supernet.genotype import Genotype
+from supernet.plots import colour, draw_cell, draw_search, draw_trajectory, save
+
+OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+PAIRS = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
+LEARNED = {"nor_conv_1x1", "nor_conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"}
+DARTS_OPS = ("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3")
+DARTS_PAIRS = tuple((target, source) for target in range(2, 6) for source in range(target))
+NORMAL = (
+    "sep_conv_3x3 0, sep_conv_3x3 1, sep_conv_3x3 0, sep_conv_3x3 1, sep_conv_3x3 1, skip_connect 0, skip_connect 0"
+)
+V2 = {
+    "normal": f"{NORMAL}, dil_conv_3x3 2",
+    "reduce": "max_pool_3x3 0, max_pool_3x3 1, skip_connect 2, max_pool_3x3 1, max_pool_3x3 0, skip_connect 2, "
+    "skip_connect 2, max_pool_3x3 1",
+}
+
+
+def nasbench(code: str) -> Genotype:
+    return Genotype.of("nasbench201", {"cell": [(*pair, OPS[int(c)]) for pair, c in zip(PAIRS, code, strict=True)]})
+
+
+def darts_v2() -> Genotype:
+    cells = {kind: [edge.split() for edge in text.split(", ")] for kind, text in V2.items()}
+    return Genotype.of(
+        "darts",
+        {kind: [(2 + i // 2, int(source), op) for i, (op, source) in enumerate(c)] for kind, c in cells.items()},
+    )
+
+
+def full_darts() -> Genotype:
+    ops = itertools.cycle(DARTS_OPS)
+    return Genotype.of("darts", {"normal": [(*pair, op) for pair, op in zip(DARTS_PAIRS, ops, strict=False)]})
+
+
+def some_darts(seed: int) -> Genotype:
+    rng = np.random.default_rng(seed)
+    pairs = [(node, int(source)) for node in range(2, 6) for source in rng.choice(node, 2, replace=False)]
+    return Genotype.of("darts", {"normal": [(*pair, str(rng.choice(DARTS_OPS))) for pair in pairs]})
+
+
+def arrows(axes: Axes) -> list[FancyArrowPatch]:
+    return [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+
+
+def nodes(axes: Axes) -> list[Circle]:
+    return [patch for patch in axes.patches if isinstance(patch, Circle)]
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def weight_rows(
+    edges: dict[str, list[tuple[int, int, tuple[str, ...]]]], epochs: int, **more: Any
+) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    width = max(len(ops) for cell in edges.values() for _, _, ops in cell)
+    rows = []
+    for epoch in range(1, epochs + 1):
+        weights = {
+            kind: [[*rng.dirichlet(np.ones(len(ops))), *[9.0] * (width - len(ops))] for _, _, ops in cell]
+            for kind, cell in edges.items()
+        }
+        rows.append({"epoch": epoch, "loss": 1.9, "accuracy": 0.3, "weights": weights, **more})
+    return rows
+
+
+NASBENCH_EDGES = {"cell": [(*pair, OPS) for pair in PAIRS]}
+DARTS_EDGES = {kind: [(*pair, DARTS_OPS) for pair in DARTS_PAIRS] for kind in ("normal", "reduce")}
+
+
+# --- draw_cell
+
+
+def test_a_cell_shows_every_node_and_edge_with_its_operation() -> None:
+    (axes,) = draw_cell(nasbench("012340"), LEARNED).axes
+    assert len(arrows(axes)) == 6
+    assert len(nodes(axes)) == 4
+    assert sorted(texts(axes)) == sorted(["0", "1", "2", "3", "in", "out", *(OPS[i] for i in (0, 1, 2, 3, 4, 0))])
+
+
+def test_thickness_and_dots_tell_the_kinds_of_operation_apart() -> None:
+    figure = draw_cell(nasbench("012340"), LEARNED)
+    by_colour = {arrow.get_edgecolor(): arrow for arrow in arrows(figure.axes[0])}
+    assert len(by_colour) == 5
+    none, skip, conv1, conv3, pool = (next(a for a in by_colour.values() if same_colour(a, op)) for op in OPS)
+    assert none.get_linestyle() == ":"
+    assert conv1.get_linewidth() == conv3.get_linewidth() > 2 * skip.get_linewidth() == 2 * pool.get_linewidth()
+    assert none.get_linewidth() < skip.get_linewidth()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["has weights", "no weights", "none"]
+
+
+def same_colour(arrow: FancyArrowPatch, op: str) -> bool:
+    return np.allclose(arrow.get_edgecolor()[:3], [int(colour(op)[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+
+def test_the_legend_names_only_what_is_drawn() -> None:
+    figure = draw_cell(nasbench("111111"), LEARNED)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["no weights"]
+
+
+def test_arrows_run_from_source_to_target() -> None:
+    (axes,) = draw_cell(nasbench("333333"), LEARNED).axes
+    centres = {i: circle.get_center() for i, circle in enumerate(nodes(axes))}
+    ends = set()
+    for arrow in arrows(axes):
+        vertices = axes.transData.inverted().transform(way(axes, arrow))
+        source, target = (min(centres, key=lambda n: math.dist(centres[n], point)) for point in vertices[[0, -1]])
+        ends.add((target, source))
+    assert ends == set(PAIRS)
+
+
+def way(axes: Axes, arrow: FancyArrowPatch) -> Any:
+    """Return the points of the arrow's line in pixels; matplotlib gives only its outline in public."""
+    return axes.transData.transform_path(arrow._path_original).to_polygons(closed_only=False)[0]
+
+
+def test_long_edges_take_both_sides_of_the_line_of_nodes() -> None:
+    (axes,) = draw_cell(nasbench("333333"), LEARNED).axes
+    heights = [axes.transData.inverted().transform(way(axes, arrow))[:, 1] for arrow in arrows(axes)]
+    sides = sorted(round(float(h.max() + h.min()), 2) for h in heights)
+    assert sides[0] < 0 == sides[1] == sides[2] == sides[3] < sides[4] < sides[5]
+
+
+def test_each_kind_of_cell_has_its_panel_and_title() -> None:
+    figure = draw_cell(darts_v2(), LEARNED)
+    assert [axes.get_label() for axes in figure.axes] == ["normal", "reduce"]
+    for axes, kind in zip(figure.axes, ("normal", "reduce"), strict=True):
+        assert kind in texts(axes)
+        assert len(arrows(axes)) == 8
+        assert len(nodes(axes)) == 6
+        assert texts(axes).count("in") == 2
+        assert "out" not in texts(axes)
+
+
+CELLS = {
+    **{code: nasbench(code) for code in ("333133", "111111", "303101", "012340", "222222")},
+    "darts_v2": darts_v2(),
+    "full": full_darts(),
+    **{f"darts{seed}": some_darts(seed) for seed in range(12)},
+    "long names": Genotype.of(
+        "x", {"cell": [(1, 0, "a_very_long_name_of_an_operation"), (2, 0, "noise"), (2, 1, "b")]}
+    ),
+    "one edge": Genotype.of("x", {"cell": [(1, 0, "conv")]}),
+    "same edge twice": Genotype.of("x", {"cell": [(1, 0, "conv"), (1, 0, "pool")]}),
+}
+
+
+@pytest.mark.parametrize("genotype", CELLS.values(), ids=CELLS.keys())
+def test_no_label_overlaps_anything_and_nothing_is_cut_off(genotype: Genotype) -> None:
+    figure = draw_cell(genotype, LEARNED)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    for axes in figure.axes:
+        lines = [MplPath(way(axes, arrow)) for arrow in arrows(axes)]
+        rims = [circle.get_window_extent(renderer) for circle in nodes(axes)]
+        boxes = [text.get_window_extent(renderer) for text in axes.texts if not text.get_text().isdigit()]
+        for box in boxes:
+            assert not any(line.intersects_bbox(box.padded(1.8), filled=False) for line in lines), box  # half a line
+            assert not any(touch(box, rim) for rim in rims)
+        assert not any(touch(a, b) for a, b in itertools.combinations(boxes + rims, 2))
+        assert all(inside(box, figure.bbox) for box in boxes + rims)
+        assert all(inside(line.get_extents(), figure.bbox) for line in lines)
+        legend = figure.legends[0].get_window_extent(renderer)
+        assert not any(touch(legend, box) for box in boxes + rims)
+        assert not any(line.intersects_bbox(legend, filled=False) for line in lines)
+
+
+def touch(a: Bbox, b: Bbox) -> bool:
+    return bool(a.overlaps(b))
+
+
+def inside(inner: Bbox, outer: Bbox) -> bool:
+    return inner.x0 >= outer.x0 and inner.x1 <= outer.x1 and inner.y0 >= outer.y0 and inner.y1 <= outer.y1
+
+
+@pytest.mark.parametrize("genotype", CELLS.values(), ids=CELLS.keys())
+def test_no_edge_runs_through_a_node_that_it_does_not_join(genotype: Genotype) -> None:
+    for axes in draw_cell(genotype, LEARNED).axes:
+        for arrow in arrows(axes):
+            points = axes.transData.inverted().transform(MplPath(way(axes, arrow)).interpolated(50).vertices)
+            near = sum(bool((np.hypot(*(points - c.get_center()).T) < c.radius + 0.01).any()) for c in nodes(axes))
+            assert near == 2
+
+
+# --- colour
+
+
+def test_known_operations_have_colours_of_their_own() -> None:
+    names = [*OPS, *DARTS_OPS, "dil_conv_5x5", "noise"]
+    assert len({colour(name) for name in names}) == len(set(names))
+
+
+def test_an_unknown_name_keeps_its_colour_in_another_process() -> None:
+    code = "from supernet.plots import colour; print(colour('my_op'))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == colour("my_op")
+
+
+# --- draw_search
+
+
+def test_lines_are_the_rows_weights() -> None:
+    rows = weight_rows(NASBENCH_EDGES, 7)
+    figure = draw_search(rows, NASBENCH_EDGES)
+    assert [axes.get_title() for axes in figure.axes] == [f"{target} <- {source}" for target, source in PAIRS]
+    for edge, axes in enumerate(figure.axes):
+        assert [line.get_label() for line in axes.lines] == list(OPS)
+        for column, line in enumerate(axes.lines):
+            assert line.get_color() == colour(OPS[column])
+            assert list(line.get_xdata()) == list(range(1, 8))
+            assert list(line.get_ydata()) == [row["weights"]["cell"][edge][column] for row in rows]
+        assert axes.get_ylim() == (0, 1)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(OPS)
+
+
+def test_padding_is_not_drawn() -> None:
+    edges = {"cell": [(1, 0, ("skip_connect", "conv")), (2, 0, ("conv",)), (2, 1, ("skip_connect", "conv", "pool"))]}
+    figure = draw_search(weight_rows(edges, 3), edges)
+    assert [len(axes.lines) for axes in figure.axes] == [2, 1, 3]
+    assert figure.axes[0].get_ylim() == (0, 1)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["skip_connect", "conv", "pool"]
+
+
+def test_larger_weights_share_a_wider_axis() -> None:
+    rows = weight_rows(NASBENCH_EDGES, 3)
+    rows[2]["weights"]["cell"][5][0] = 4.0
+    limits = {axes.get_ylim() for axes in draw_search(rows, NASBENCH_EDGES).axes}
+    ((low, high),) = limits
+    assert low <= 0.1
+    assert high >= 4
+
+
+def test_the_known_accuracy_has_a_panel_on_top() -> None:
+    rows = weight_rows(NASBENCH_EDGES, 5)
+    for row, value in zip(rows, (90.0, None, math.nan, 54.0), strict=False):
+        row["known"] = {"c10_test": value}
+    figure = draw_search(rows, NASBENCH_EDGES, "c10_test")
+    assert len(figure.axes) == 7
+    top = figure.axes[0]
+    assert top.get_title() == "test accuracy of the derived architecture on CIFAR-10 (table)"
+    np.testing.assert_array_equal(top.lines[0].get_ydata(), [90.0, math.nan, math.nan, 54.0, math.nan])
+    render(figure)
+    assert top.get_position().x1 == pytest.approx(figure.axes[3].get_position().x1, abs=0.02)
+    assert top.get_position().y0 > figure.axes[1].get_position().y1
+
+
+@pytest.mark.parametrize("known", [None, {}, {"c10_test": None}, {"c10_test": math.nan}])
+def test_without_a_known_accuracy_there_is_no_panel_for_it(known: Any) -> None:
+    figure = draw_search(weight_rows(NASBENCH_EDGES, 2, known=known), NASBENCH_EDGES, "c10_test")
+    assert len(figure.axes) == 6
+
+
+def test_other_known_values_are_named_too() -> None:
+    rows = weight_rows(NASBENCH_EDGES, 2, known={"in16_valid": 40.0, "score": 1.0})
+    titles = [draw_search(rows, NASBENCH_EDGES, key).axes[0].get_title() for key in ("in16_valid", "score")]
+    assert titles[0] == "validation accuracy of the derived architecture on ImageNet16-120 (table)"
+    assert titles[1] == "score of the derived architecture (table)"
+
+
+def test_a_single_row_is_visible() -> None:
+    rows = weight_rows(NASBENCH_EDGES, 1, known={"c10_test": 90.0})
+    figure = draw_search(rows, NASBENCH_EDGES, "c10_test")
+    render(figure)
+    assert all(line.get_marker() == "." for axes in figure.axes for line in axes.lines)
+    assert [tick for tick in figure.axes[-1].get_xticks() if 0.5 <= tick <= 1.5] == [1]
+
+
+def test_many_edges_and_kinds_and_missing_numbers() -> None:
+    rows = weight_rows(DARTS_EDGES, 3)
+    rows[1]["weights"]["reduce"][0][0] = None
+    rows[2]["weights"]["normal"][13][1] = math.nan
+    figure = draw_search(rows, DARTS_EDGES)
+    render(figure)
+    assert len(figure.axes) == 28
+    assert figure.axes[0].get_title() == "normal 2 <- 0"
+    assert figure.axes[27].get_title() == "reduce 5 <- 4"
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert not any(touch(a, b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_no_rows_make_empty_panels() -> None:
+    figure = draw_search([], NASBENCH_EDGES, "c10_test")
+    render(figure)
+    assert len(figure.axes) == 6
+
+
+def render(figure: Figure) -> None:
+    FigureCanvasAgg(figure).draw()
+
+
+# --- draw_trajectory
+
+
+def test_the_mean_and_band_are_over_the_seeds() -> None:
+    runs = {"DARTS": [[80.0, 60.0], [90.0, 50.0, 40.0]], "GDAS": [[91.0, 92.0, None]]}
+    figure = draw_trajectory(runs, {"best in the table": 94.37})
+    (axes,) = figure.axes
+    labelled = {line.get_label(): line for line in axes.lines if not str(line.get_label()).startswith("_")}
+    assert set(labelled) == {"DARTS", "GDAS", "best in the table"}
+    np.testing.assert_allclose(labelled["DARTS"].get_ydata(), [85, 55, 40])
+    np.testing.assert_array_equal(labelled["GDAS"].get_ydata(), [91, 92, math.nan])
+    assert list(labelled["DARTS"].get_xdata()) == [1, 2, 3]
+    assert list(labelled["best in the table"].get_ydata()) == [94.37, 94.37]
+    assert len(axes.lines) == 2 + 1 + 2 + 1
+    band = axes.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(85 + math.sqrt(50))
+    render(figure)
+
+
+@pytest.mark.parametrize("runs", [{}, {"a": []}, {"a": [[]]}, {"a": [[50.0]]}, {"a": [[math.nan], [None]]}])
+def test_few_or_no_numbers_do_not_fail(runs: Any) -> None:
+    render(draw_trajectory(runs))
+
+
+# --- save
+
+
+def figures() -> Iterator[Figure]:
+    yield draw_cell(nasbench("303101"), LEARNED)
+    yield draw_search(weight_rows(NASBENCH_EDGES, 3), NASBENCH_EDGES)
+    yield draw_trajectory({"DARTS": [[80.0, 60.0], [90.0, 50.0]]})
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_the_same_figure_gives_the_same_bytes_and_one_file(tmp_path: Path, suffix: str) -> None:
+    for number, (first, second) in enumerate(zip(figures(), figures(), strict=True)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        save(first, folder / f"a.{suffix}")
+        save(second, str(folder / f"b.{suffix}"))
+        assert (folder / f"a.{suffix}").read_bytes() == (folder / f"b.{suffix}").read_bytes()
+        assert len(list(folder.iterdir())) == 2
+
+
+def test_an_svg_has_no_date(tmp_path: Path) -> None:
+    save(draw_cell(nasbench("303101"), LEARNED), tmp_path / "cell.svg")
+    text = (tmp_path / "cell.svg").read_text()
+    assert "dc:date" not in text
+    assert "nor_conv_3x3" in text
+
+
+def test_another_suffix_is_a_clear_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must end in \.svg or \.png"):
+        save(Figure(), tmp_path / "cell.gif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pyplot_and_torch_stay_out() -> None:
+    code = "import sys, supernet.plots; print([m for m in ('matplotlib.pyplot', 'torch') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
