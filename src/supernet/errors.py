@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MANY = 20  # names that a person still reads in one line
+
 
 class UserError(Exception):
     """A mistake in what the user gave; its message is one line that says what was wrong and what would be right.
@@ -14,8 +16,10 @@ class UserError(Exception):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Build the error for a name that is not among the `known` ones, with the nearest of them first."""
+    """Build the error for a name that is not among the `known` ones: the nearest of them, and all if they are few."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ";"
+    if len(names) > _MANY:
+        names = [*difflib.get_close_matches(name, names, n=_MANY, cutoff=0.3), "..."]
     return UserError(f"unknown {kind} '{name}'{hint} known: {', '.join(names)}")

@@ -52,7 +52,7 @@ class Watcher:
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Note that an epoch is done, with its row of metrics."""
 
-    def warn(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Take a line the user should see."""
 
     def stop(self) -> None:
@@ -135,7 +135,7 @@ class Loop:
         self.run.save_checkpoint(state)
 
     def _resume(self) -> None:
-        state = self.run.load_checkpoint(self.watcher.warn)
+        state = self.run.load_checkpoint(self.watcher.say)
         self.run.rewind(0 if state is None else state["epoch"])
         if state is None:
             return

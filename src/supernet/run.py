@@ -130,10 +130,10 @@ class Run:
             last.replace(folder / "previous.pt")
         atomically(last, data + hashlib.sha256(data).digest())
 
-    def load_checkpoint(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
+    def load_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the newest undamaged checkpoint, None if there never was one.
 
-        `warn` is told of each damaged one. Raises UserError if all are damaged.
+        `say` is told of each damaged one. Raises UserError if all are damaged.
         """
         files = [self.path / "checkpoints" / name for name in ("last.pt", "previous.pt")]
         files = [file for file in files if file.exists()]
@@ -141,7 +141,7 @@ class Run:
             state = _read_checkpoint(file)
             if state is not None:
                 return state
-            warn(f"checkpoint '{file}' is damaged and was passed over")
+            say(f"warning: checkpoint '{file}' is damaged and was passed over")
         if files:
             raise UserError(f"every checkpoint in '{files[0].parent}' is damaged; --force starts the run over")
         return None

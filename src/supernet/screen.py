@@ -14,20 +14,20 @@ from supernet.loop import Watcher
 
 
 def watcher(console: Console, *, quiet: bool) -> Watcher:
-    """Return what shows progress on `console`: warnings alone when `quiet`."""
+    """Return what shows progress on `console`: no progress when `quiet`."""
     if quiet:
         return Quiet(console)
     return Bar(console) if console.is_terminal else Lines(console)
 
 
 class Quiet(Watcher):
-    """Shows warnings and nothing else."""
+    """Shows what the user should not miss, and nothing else."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def warn(self, text: str) -> None:  # noqa: D102
-        self.console.print(f"warning: {text}", soft_wrap=True, markup=False, highlight=False)
+    def say(self, text: str) -> None:  # noqa: D102
+        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 class Lines(Quiet):

@@ -133,6 +133,7 @@ def plan(
     method: str | type[Method] = "single-darts",
     selector: str | None = None,
     protocol: str | Protocol = "small",
+    settings: Any = None,
     seed: int = 0,
     device: str = "auto",
     **changes: Any,
@@ -141,7 +142,7 @@ def plan(
     preset = method_named(method) if isinstance(method, str) else _own(method)
     base = protocol_named(protocol) if isinstance(protocol, str) else protocol
     home, chooser = space_named(space), selector_named(selector or preset.selector)
-    base, settings = _settings(preset, base, changes)
+    base, settings = _settings(preset, base, settings, changes)
     where = _device(device)
     images = take(load(data, base.image_size), base.images)
     check_image(home, (images.x.shape[2], images.x.shape[3]))
@@ -169,7 +170,8 @@ def search(
     - `data`: "digits" (embedded), an .npz file, a folder of class folders, or a torch Dataset of (image, label).
     - `space`: a name or a SearchSpace. `method`: a published name, or your own Method class.
     - `selector`: how the architecture is read out of what was learned; None is the method's own.
-    - `protocol`: a name or a Protocol. `seed`: of everything drawn. `device`: "auto", "cpu", "cuda", ...
+    - `protocol`: a name or a Protocol. `settings`: an instance of the method's Config; None is the method's own.
+    - `seed`: of everything drawn. `device`: "auto", "cpu", "cuda", ...
     - `out`: the run folder; None makes a name from the choices, under `runs/`. Called again with the same arguments,
       an unfinished run goes on and a finished one is returned as it is; `force` starts it over.
     - `watcher`: is told of the progress; None prints plain lines.
@@ -188,6 +190,7 @@ def start(
     watcher: Watcher | None = None,
 ) -> Run:
     """Run a planned search, or go on with it, and return the finished run."""
+    watcher = watcher or Watcher()
     run = Run(default_folder(plan) if out is None else out)
     devices = [plan.device] if plan.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):  # the caller's random state is theirs
@@ -195,8 +198,9 @@ def start(
         task = SearchTask(plan)  # before the folder is made: settings that do not go together are told here
         run.start(plan.config, environment(), force=force)
         if run.finished:
+            watcher.say(f"run '{run.path}' has finished before: this is what it found; --force starts it over")
             return run
-        Loop(task, run, plan.protocol.epochs, watcher or Watcher())()
+        Loop(task, run, plan.protocol.epochs, watcher)()
         genotype = plan.selector.select(task.method)
     finish(run, plan, genotype)
     return run
@@ -271,9 +275,9 @@ def _method(plan: Plan) -> Method:
     return plan.preset.load()(plan.settings, supernet, budget)
 
 
-def _settings(preset: Preset, protocol: Protocol, changes: Mapping[str, Any]) -> tuple[Protocol, Any]:
+def _settings(preset: Preset, protocol: Protocol, settings: Any, changes: Mapping[str, Any]) -> tuple[Protocol, Any]:
     """Give each change to the protocol or to the method's settings, whichever has a field of that name."""
-    settings = amend(preset.load().Config(), preset.settings)
+    settings = amend(preset.load().Config(), preset.settings) if settings is None else settings
     shared, own = ([entry.name for entry in fields(part)] for part in (protocol, settings))
     for name in changes:
         if name not in shared + own:
