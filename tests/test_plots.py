@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 
 from supernet.errors import UserError
 from supernet.genotype import Genotype
-from supernet.plots import colour, draw_cell, draw_search, draw_trajectory, save
+from supernet.plots import colour, draw_cell, draw_diagnostics, draw_search, draw_trajectory, save
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 PAIRS = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
@@ -371,3 +371,22 @@ def test_pyplot_and_torch_stay_out() -> None:
     code = "import sys, supernet.plots; print([m for m in ('matplotlib.pyplot', 'torch') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_diagnostics_show_both_correlations_every_operation_and_the_two_means() -> None:
+    found = [
+        {
+            "correlation": 2.0 - e,
+            "correlation_lag1": 0.1 * e,
+            "gradient of skip_connect": 1.0 * e,
+            "gradient of nor_conv_3x3": -2.0,
+        }
+        for e in range(3)
+    ]
+    rows = [{"epoch": e + 1, "diagnostics": values} for e, values in enumerate(found)]
+    left, right, cosine = draw_diagnostics(rows, {"nor_conv_3x3"}).axes
+    assert left.get_lines()[0].get_ydata().tolist() == [2.0, 1.0, 0.0]
+    assert cosine.get_lines()[0].get_ydata().tolist() == pytest.approx([0.0, 0.1, 0.2])
+    lines = {line.get_label(): line.get_ydata() for line in right.get_lines()}
+    assert lines["mean, without"].tolist() == lines["skip_connect"].tolist() == [0.0, 1.0, 2.0]
+    assert lines["mean, with weights"].tolist() == [-2.0, -2.0, -2.0]

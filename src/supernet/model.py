@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from supernet.errors import UserError
 from supernet.genotype import Genotype
@@ -45,6 +48,13 @@ class Supernet(nn.Module):
         mix = sparse(self.space.columns(genotype), width)
         device = next(self.parameters()).device
         return {kind: type(edges)(edges.weights.to(device), edges.active) for kind, edges in mix.items()}
+
+
+def traceless(supernet: nn.Module, x: Tensor, mix: Mix, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    """Run the supernet with other `weights`, or its own, and leave no trace in its running statistics."""
+    buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
+    logits: Tensor = functional_call(supernet, buffers | dict(weights or {}), (x, mix))
+    return logits
 
 
 def check_image(space: SearchSpace, size: tuple[int, int]) -> None:

@@ -30,7 +30,7 @@ from supernet.methods import method as method_named
 from supernet.methods.base import Budget, Method, Part
 from supernet.mixing import detached
 from supernet.model import Supernet, check_image
-from supernet.monitors import judge
+from supernet.monitors import GradientMonitor, judge
 from supernet.primitives import Norm
 from supernet.run import Run
 from supernet.selectors import Selector
@@ -52,6 +52,7 @@ class Plan:
     settings: Any
     seed: int
     device: torch.device
+    diagnose: bool
 
     @property
     def config(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ class Plan:
             "selector": self.selector.name,
             "seed": self.seed,
             "device": str(self.device),
+            "diagnose": self.diagnose,
             "protocol": asdict(self.protocol),
             "settings": asdict(self.settings),
         }
@@ -86,6 +88,7 @@ class SearchTask:
             name: Batches(images, parts[part], protocol.batch_size, augment, _seed(plan.seed, name), device=plan.device)
             for name, part in self.method.streams.items()
         }
+        self.monitor = GradientMonitor(self.method) if plan.diagnose else None
         trained_on_second = self.method.streams["weights"] != "first"
         self._held_out = None if trained_on_second else (images, second)
 
@@ -96,7 +99,12 @@ class SearchTask:
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the method learn."""
-        return self.method.step(batches)
+        if self.monitor is None:
+            return self.method.step(batches)
+        self.monitor.before(batches)
+        metrics = self.method.step(batches)
+        self.monitor.after()
+        return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Measure the supernet on the images its weights have not seen, and look up the architecture it would name."""
@@ -104,7 +112,13 @@ class SearchTask:
         self.method.end_epoch(epoch, float("nan") if valid is None else valid)
         genotype = selector_named("magnitude").select(self.method)
         strength = {kind: value.tolist() for kind, value in self.method.strength().items()}
-        row = dict(means) | {"valid_accuracy": valid, "architecture": str(genotype), "weights": strength}
+        row: dict[str, Any] = dict(means) | {
+            "valid_accuracy": valid,
+            "architecture": str(genotype),
+            "weights": strength,
+        }
+        if self.monitor is not None:
+            row["diagnostics"] = self.monitor.means()
         return row | {"verdict": judge(self.plan.space, genotype).state} | _known_accuracies(self.plan.space, genotype)
 
     @torch.no_grad()
@@ -118,12 +132,14 @@ class SearchTask:
         return float(hits) / len(self._held_out[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the method's state."""
-        return self.method.state_dict()
+        """Return the state of the method and the monitor."""
+        return {"method": self.method.state_dict(), "monitor": self.monitor and self.monitor.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.method.load_state_dict(state)
+        self.method.load_state_dict(state["method"])
+        if self.monitor is not None:
+            self.monitor.load_state_dict(state["monitor"])
 
 
 def plan(
@@ -136,6 +152,7 @@ def plan(
     settings: Any = None,
     seed: int = 0,
     device: str = "auto",
+    diagnose: bool = False,
     **changes: Any,
 ) -> Plan:
     """Make every choice of a search and check it, before anything is written or trained; see `search`."""
@@ -154,7 +171,7 @@ def plan(
         mirror=images.mirror if base.mirror is None else base.mirror,
     )
     source = type(data).__name__ if isinstance(data, Dataset) else os.fspath(data)
-    return Plan(source, images, home, preset, chooser, resolved, settings, seed, where)
+    return Plan(source, images, home, preset, chooser, resolved, settings, seed, where, diagnose)
 
 
 def search(
@@ -175,6 +192,7 @@ def search(
     - `out`: the run folder; None makes a name from the choices, under `runs/`. Called again with the same arguments,
       an unfinished run goes on and a finished one is returned as it is; `force` starts it over.
     - `watcher`: is told of the progress; None prints plain lines.
+    - `diagnose`: also log the gradient diagnostics of Single-DARTS, every 10 steps; see `supernet.monitors`.
     - any field of the protocol or of the method's settings: `epochs=5, activation="softmax", w={"lr": 0.01}`.
 
     Raises UserError for a choice that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that goes on.
@@ -217,6 +235,8 @@ def finish(run: Run, plan: Plan, genotype: Genotype) -> None:
     edges = {kind: [(e.target, e.source, e.ops) for e in cell.edges] for kind, cell in space.cells.items()}
     plots.save(plots.draw_cell(genotype, learned), run.path / "cell.svg")
     plots.save(plots.draw_search(run.metrics, edges, "c10_test" if space.table else None), run.path / "search.svg")
+    if plan.diagnose:
+        plots.save(plots.draw_diagnostics(run.metrics, learned), run.path / "diagnostics.svg")
     price = cost(
         space,
         genotype,

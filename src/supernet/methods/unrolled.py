@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from supernet.data import Batch
 from supernet.mixing import Mix
+from supernet.model import traceless
 
 
 def unrolled_gradient(
@@ -32,10 +32,8 @@ def unrolled_gradient(
     xi = group["lr"]
 
     def loss(values: Sequence[Tensor], batch: Batch) -> Tensor:
-        # Buffers are copied: a forward pass of weights that will be thrown away must not move running statistics.
-        buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
-        state = dict(zip(names, values, strict=True)) | buffers
-        return F.cross_entropy(functional_call(supernet, state, (batch.x, mix())), batch.y)
+        logits = traceless(supernet, batch.x, mix(), dict(zip(names, values, strict=True)))
+        return F.cross_entropy(logits, batch.y)
 
     def shifted(directions: Sequence[Tensor], scale: float | Tensor) -> list[Tensor]:
         return [w.detach() + scale * d for w, d in zip(weights, directions, strict=True)]

@@ -1,0 +1,185 @@
+"""Pictures over the epochs: op weights of one search, its gradient diagnostics, accuracies of many searches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from supernet.plots.style import METHODS, STYLE, colour
+
+Edges = Mapping[str, Sequence[tuple[int, int, Sequence[str]]]]  # per kind, per edge: target, source, candidate ops
+Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
+Curve = Sequence[float | None]  # one number per epoch; None and NaN are gaps
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+_TITLES = {
+    f"{key}_{split}": f"{word} accuracy of the derived architecture on {data} (table)"
+    for key, data in (("c10", "CIFAR-10"), ("c100", "CIFAR-100"), ("in16", "ImageNet16-120"))
+    for split, word in (("valid", "validation"), ("test", "test"))
+}
+
+
+@mpl.rc_context(STYLE)
+def draw_search(rows: Rows, edges: Edges, known: str | None = None) -> Figure:
+    """Draw the weights of the operations over the epochs, one panel per edge and one line per candidate.
+
+    `rows[i]["weights"][kind][edge]` has one weight per op of `edges[kind][edge]`; what follows is padding. When `known`
+    is given ("c10_test") and some row has that accuracy (%) of its derived architecture, a wide panel on top shows it.
+    """
+    accuracy = _floats((row.get("known") or {}).get(known) for row in rows)
+    on_top = int(np.isfinite(accuracy).any())
+    most = max(map(len, edges.values()), default=1)
+    columns = max(1, min(most, 3 if most <= 9 else 5))
+    lines = on_top + sum(math.ceil(len(cell) / columns) for cell in edges.values())
+    figure = Figure(figsize=(1 + 2.1 * columns, 0.8 + 1.6 * lines), layout="constrained")
+    grid = figure.add_gridspec(max(lines, 1), columns)
+    if known is not None and on_top:
+        axes = figure.add_subplot(grid[0, :], xlabel="epoch", ylabel="accuracy (%)")
+        axes.set_title(_TITLES.get(known, f"{known} of the derived architecture (table)"))
+        axes.plot([row["epoch"] for row in rows], accuracy, color="#222222", marker=".", lw=1.4)
+        _mark_epochs(axes, [row["epoch"] for row in rows], 10)
+    _draw_weights(_edge_panels(figure, grid, on_top, edges), rows, edges)
+    ops = dict.fromkeys(op for cell in edges.values() for _, _, names in cell for op in names)
+    keys = [Line2D([], [], color=colour(op), lw=2, label=op) for op in ops]
+    figure.legend(handles=keys, loc="outside lower center", ncols=5)
+    return figure
+
+
+def _edge_panels(figure: Figure, grid: GridSpec, line: int, edges: Edges) -> dict[tuple[str, int], Axes]:
+    """Add a panel per edge from row `line` of the grid on, with the same axes; a kind's first row is the short one."""
+    panels: dict[tuple[str, int], Axes] = {}
+    for kind, cell in edges.items():
+        missing, lines = -len(cell) % grid.ncols, math.ceil(len(cell) / grid.ncols)
+        for edge, (target, source, _) in enumerate(cell):
+            row, column = divmod(edge if edge + missing < grid.ncols else edge + missing, grid.ncols)
+            first = next(iter(panels.values()), None)
+            axes = figure.add_subplot(grid[line + row, column], sharex=first, sharey=first)
+            axes.set_title(f"{kind} " * (len(edges) > 1) + f"{target} <- {source}")
+            axes.set(xlabel="epoch" * (row == lines - 1), ylabel="weight" * (column == 0))
+            axes.tick_params(labelbottom=row == lines - 1, labelleft=column == 0)
+            panels[kind, edge] = axes
+        line += lines
+    return panels
+
+
+def _draw_weights(panels: Mapping[tuple[str, int], Axes], rows: Rows, edges: Edges) -> None:
+    epochs = [row["epoch"] for row in rows]
+    drawn = [np.zeros(0)]
+    for (kind, edge), axes in panels.items():
+        for column, op in enumerate(edges[kind][edge][2]):
+            weights = _floats(row["weights"][kind][edge][column] for row in rows)
+            axes.plot(epochs, weights, color=colour(op), lw=1.6, label=op, marker="." if len(rows) == 1 else "")
+            drawn.append(weights[np.isfinite(weights)])
+        _mark_epochs(axes, epochs, 4)
+    values = np.concatenate(drawn)
+    for axes in list(panels.values())[:1]:  # the others share its axes
+        if not len(values) or (values.min() >= 0 and values.max() < 1 + 1e-6):
+            axes.set_ylim(0, 1)
+
+
+def _mark_epochs(axes: Axes, epochs: Sequence[int], ticks: int) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    if epochs:
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+
+
+def _floats(values: Iterable[float | None]) -> Floats:
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+@mpl.rc_context(STYLE)
+def draw_trajectory(
+    runs: Mapping[str, Sequence[Curve]],
+    references: Mapping[str, float] | None = None,
+    ylabel: str = "test accuracy of the derived architecture (%)",
+) -> Figure:
+    """Draw per method the mean over its seeds of an accuracy (%) per epoch, epochs counted from 1.
+
+    `runs[method]` is one curve per seed, of any lengths. The band is one sample standard deviation to either side,
+    where two seeds or more have a number; faint lines are the seeds. `references` are dashed lines, name to value.
+    """
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel=ylabel)
+    axes.grid(axis="y", color="#e6e6e6", lw=0.6)
+    for (method, curves), shade in zip(runs.items(), cycle(METHODS), strict=False):
+        _draw_method(axes, method, curves, shade)
+    for (name, value), style in zip((references or {}).items(), cycle(("--", ":", "-.")), strict=False):
+        axes.axhline(value, color="#777777", ls=style, lw=1, zorder=1, label=name)
+    _mark_epochs(axes, range(1, 1 + max((len(curve) for curves in runs.values() for curve in curves), default=0)), 10)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str) -> None:
+    table = np.full((len(curves), max(map(len, curves), default=0)), math.nan)
+    for seed, curve in enumerate(curves):
+        table[seed, : len(curve)] = _floats(curve)
+    epochs = np.arange(1, table.shape[1] + 1)
+    seen = np.ma.masked_invalid(table)
+    mean, spread = (np.ma.filled(part, math.nan) for part in (seen.mean(axis=0), seen.std(axis=0, ddof=1)))
+    marker = "." if len(epochs) == 1 else ""
+    for row in table:
+        axes.plot(epochs, row, color=shade, lw=0.6, alpha=0.35, marker=marker)
+    axes.fill_between(epochs, mean - spread, mean + spread, color=shade, alpha=0.15, lw=0)
+    axes.plot(epochs, mean, color=shade, lw=2, marker=marker, label=method)
+
+
+@mpl.rc_context(STYLE)
+def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
+    """Draw the gradient diagnostics of a search over its epochs: correlations on the left, operators on the right.
+
+    `rows[i]["diagnostics"]` is what `GradientMonitor.means` returned; operations in `learned` have weights.
+    """
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw_correlations(left, epochs, [row["diagnostics"] for row in rows])
+    _draw_operators(right, epochs, [row["diagnostics"] for row in rows], learned)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.axhline(0, color="#b5b5b5", lw=0.8, zorder=0)
+        _mark_epochs(axes, epochs, 10)
+    return figure
+
+
+def _draw_correlations(axes: Axes, epochs: Sequence[int], found: Sequence[Mapping[str, float]]) -> None:
+    axes.set_title("gradient on alpha's batch · gradient on the weights' batch")
+    axes.plot(epochs, _floats(row.get("correlation") for row in found), color=METHODS[0], label="inner product (left)")
+    axes.set_ylabel("inner product")
+    cosine = axes.twinx()
+    cosine.spines["right"].set_visible(True)
+    lag = _floats(row.get("correlation_lag1") for row in found)
+    cosine.plot(epochs, lag, color=METHODS[1], label="cosine with the previous step (right)")
+    cosine.set(ylabel="cosine", ylim=(-1, 1))
+    handles = [*axes.get_lines(), *cosine.get_lines()]
+    axes.legend(handles=[line for line in handles if not str(line.get_label()).startswith("_")], loc="upper right")
+
+
+def _draw_operators(
+    axes: Axes, epochs: Sequence[int], found: Sequence[Mapping[str, float]], learned: Collection[str]
+) -> None:
+    axes.set_title("gradient of the op weights, last cell (lower is preferred)")
+    ops = [name.removeprefix("gradient of ") for name in found[0] if name.startswith("gradient of ")]
+    table = {op: _floats(row.get(f"gradient of {op}") for row in found) for op in ops}
+    for op, values in table.items():
+        axes.plot(epochs, values, color=colour(op), lw=0.9, label=op)
+    for label, group, style in (
+        ("mean, with weights", [op for op in ops if op in learned], "-"),
+        ("mean, without", [op for op in ops if op not in learned], "--"),
+    ):
+        if group:
+            axes.plot(
+                epochs, np.mean([table[op] for op in group], axis=0), color="#222222", lw=2, ls=style, label=label
+            )
+    axes.legend(ncols=2, loc="upper right")
