@@ -72,14 +72,15 @@ def test_each_image_is_one_of_its_own_crops_and_all_places_occur(augment: Augmen
     images = make(channels=channels)
     options = [crops(images, i, augment) for i in range(len(images.x))]
     seen: set[tuple[int, int, bool]] = set()
-    differing = 0
+    differing = np.zeros(3)
     for batch in drawn(stream(images, augment), 120):
         places = [matching(x.numpy(), options[i]) for x, i in zip(batch.x, batch.index.tolist(), strict=True)]
         assert all(len(place) == 1 for place in places)
         seen.update(place[0] for place in places)
-        differing += len({place[0] for place in places}) > 1
+        differing += [len(set(values)) > 1 for values in zip(*(place[0] for place in places), strict=True)]
     assert seen == set(options[0])  # every offset, mirrored and not
-    assert differing > 100  # images of a batch have places of their own
+    random = [augment.pad > 0, augment.pad > 0, augment.mirror]
+    assert ((differing > 100) == random).all()  # images of a batch have places of their own, in each direction
 
 
 def test_without_augmentation_images_come_as_they_are() -> None:

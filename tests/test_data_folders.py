@@ -173,6 +173,13 @@ def test_a_large_jpeg_is_read_well(tmp_path: Path) -> None:
     assert np.abs(x - expected).max() < 2
 
 
+def test_a_jpeg_is_decoded_well_above_the_size_it_is_read_at(tmp_path: Path) -> None:
+    levels = noise(8, 8, 1)
+    blocks = np.repeat(levels.repeat(5, axis=0).repeat(5, axis=1)[:, :, None], 3, axis=2)
+    x = one(tmp_path, blocks, "a.jpg", quality=100)
+    assert np.abs(x[0].astype(int) - levels).mean() < 8
+
+
 # --- modes
 
 
@@ -238,6 +245,13 @@ def test_images_that_are_grey_in_any_mode_give_one_channel(tmp_path: Path) -> No
     assert x.shape == (5, 1, 8, 8)
     for image in x:
         np.testing.assert_array_equal(image[0], np.asarray(grey))
+
+
+@pytest.mark.parametrize("colour", ["yellow", "magenta", "cyan"])
+def test_colours_with_two_equal_channels_are_not_grey(colour: str, tmp_path: Path) -> None:
+    put(tmp_path / "a" / "grey.png", noise(8, 8, 1))
+    put(tmp_path / "b" / "colour.png", Image.new("RGB", (8, 8), colour))
+    assert load(tmp_path).x.shape == (2, 3, 8, 8)
 
 
 # --- mistakes

@@ -110,7 +110,7 @@ def _shorter_side(path: Path) -> int:
 def _read(path: Path, size: int) -> Tensor:
     try:
         with Image.open(path) as picture:
-            picture.draft(None, (2 * size, 2 * size))  # a JPEG far larger than needed is decoded at a fraction
+            picture.draft(None, (4 * size, 4 * size))  # a JPEG far larger than needed is decoded at a fraction
             return fit_picture(picture, size)
     except DAMAGED as error:
         raise _damaged(path, error) from None
