@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from supernet.genotype import Genotype as Genotype
     from supernet.methods.base import Method as Method
     from supernet.model import Supernet as Supernet
+    from supernet.modules import batch_norm as batch_norm
     from supernet.network import build as build
     from supernet.primitives import Primitive as Primitive
     from supernet.run import Run as Run
@@ -42,6 +43,7 @@ _HOME = {
     "Skeleton": "spaces.Skeleton",
     "Supernet": "model.Supernet",
     "UserError": "errors.UserError",
+    "batch_norm": "modules.batch_norm",
     "build": "network.build",
     "search": "searching.search",
     "space": "spaces.space",

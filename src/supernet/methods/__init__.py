@@ -17,20 +17,23 @@ __all__ = ["METHODS", "Preset", "method"]
 
 @dataclass(frozen=True)
 class Preset:
-    """A method: the class that does it (`target`, "module:Class", imported when used) and the settings it starts from.
+    """A method: the class that does it, and the settings it starts from.
 
+    `target` is the class, or "module:Class", which is imported when it is used.
     `settings` may be nested: {"alpha": {"lr": 3e-4}} changes that field of `alpha` alone.
     """
 
     name: str
-    target: str
+    target: str | type[Method]
     summary: str
     paper: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     selector: str = "magnitude"
 
     def load(self) -> type[Method]:
-        """Import the class; raises UserError if there is no such class."""
+        """Return the class, imported if need be; raises UserError if there is no such class."""
+        if not isinstance(self.target, str):
+            return self.target
         module, _, name = self.target.partition(":")
         try:
             found: type[Method] = getattr(import_module(module), name)
@@ -79,10 +82,15 @@ METHODS: dict[str, Preset] = {
 }
 
 
-def method(name: str) -> Preset:
-    """Return the method of that published name, or of your own class as "module:Class"; raises UserError if unknown."""
-    if name in METHODS:
-        return METHODS[name]
-    if ":" in name:
-        return Preset(name, name, "your own", "")
-    raise unknown("method", name, METHODS)
+def method(which: str | type[Method]) -> Preset:
+    """Return the method of that published name, or your own: the class, or "module:Class".
+
+    Raises UserError if there is none of that name.
+    """
+    if not isinstance(which, str):
+        return Preset(f"{which.__module__}:{which.__qualname__}", which, "your own", "")
+    if which in METHODS:
+        return METHODS[which]
+    if ":" in which:
+        return Preset(which, which, "your own", "")
+    raise unknown("method", which, METHODS)

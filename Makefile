@@ -1,0 +1,11 @@
+.PHONY: check format
+
+check:  ## everything a change must pass
+	ruff format --check .
+	ruff check .
+	mypy
+	pytest
+
+format:
+	ruff format .
+	ruff check --fix .
