@@ -83,9 +83,8 @@ def _draw_weights(panels: Mapping[tuple[str, int], Axes], rows: Rows, edges: Edg
             drawn.append(weights[np.isfinite(weights)])
         _mark_epochs(axes, epochs, 4)
     values = np.concatenate(drawn)
-    for axes in list(panels.values())[:1]:  # the others share its axes
-        if not len(values) or (values.min() >= 0 and values.max() < 1 + 1e-6):
-            axes.set_ylim(0, 1)
+    if len(values) and values.min() >= 0 and values.max() > 0:
+        next(iter(panels.values())).set_ylim(0, 1.05 * values.max())  # the others share its axes
 
 
 def _mark_epochs(axes: Axes, epochs: Sequence[int], ticks: int) -> None:
