@@ -63,6 +63,7 @@ def _usage() -> str:
 def search(given: Arguments) -> None:
     """Search for an architecture."""
     from supernet import config, methods, screen, searching, show
+    from supernet import plan as planning
 
     saved = _saved_config(_peek(given, "config", None))
     method = methods.method(_peek(given, "method", saved.get("method", "single-darts")))
@@ -72,7 +73,7 @@ def search(given: Arguments) -> None:
         protocol = config.amend(protocol, saved["protocol"])
         settings = config.amend(settings, saved["settings"] if saved["method"] == method.name else {})
     chosen = _parse("search", _search_arguments(protocol, settings, method.name, saved), given)
-    plan = searching.plan(
+    plan = planning.plan(
         chosen.data,
         space=chosen.space,
         method=method.name,
@@ -81,9 +82,10 @@ def search(given: Arguments) -> None:
         settings=chosen.own,
         seed=chosen.seed,
         device=chosen.device,
+        diagnose=chosen.diagnose,
     )
     console = _console()
-    run = searching.start(plan, out=chosen.out, force=chosen.force, watcher=screen.watcher(console, quiet=chosen.quiet))
+    run = searching.start(plan, out=chosen.out, force=chosen.force, watcher=screen.watcher(quiet=chosen.quiet))
     show.result(console, run)
 
 
@@ -122,6 +124,7 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, saved: dic
         ("out", option(str | None, "run folder; None makes a name under runs/"), None),
         ("force", option(bool, "start over a run that is there"), False),
         ("quiet", option(bool, "no progress"), False),
+        ("diagnose", option(bool, "log gradient diagnostics (Single-DARTS, figures 2 and 3)"), False),
         ("shared", Annotated[type(protocol), arg(name="")], protocol),
         ("own", Annotated[type(settings), arg(name="")], settings),
     ]

@@ -69,7 +69,7 @@ def _counted(primitive: Primitive, channels: int, height: int, across: int) -> C
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        module = primitive.build(channels, 1, Norm())
+        module = primitive.build(channels, 1, Norm()).eval()  # batch norm trains on no single pixel
         module(torch.empty(1, channels, height, across))
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return Cost(params, counter.get_total_flops() // 2)

@@ -6,6 +6,7 @@ groups joined by `+`. A genotype with several kinds of cell prefixes each with i
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -57,7 +58,10 @@ class Genotype:
     def from_json(cls, data: Mapping[str, Any]) -> Genotype:
         """Read what `to_json` wrote; raises UserError if it is something else."""
         try:
-            cells = {kind: [(int(t), int(s), str(op)) for t, s, op in cell] for kind, cell in data["cells"].items()}
+            cells = {
+                kind: [(operator.index(t), operator.index(s), str(op)) for t, s, op in cell]
+                for kind, cell in data["cells"].items()
+            }
             return cls.of(str(data["space"]), cells)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"this is not a genotype: {error!r}; expected {{'space': ..., 'cells': ...}}") from None
@@ -68,7 +72,7 @@ def _cell_text(choices: tuple[Choice, ...]) -> str:
     return "+".join("|" + "".join(f"{c.op}~{c.source}|" for c in node) for _, node in nodes)
 
 
-_NODE = re.compile(r"\|(?:[^|~+\s]+~\d+\|)+")
+_NODE = re.compile(r"\|(?:[^|~+\s]+~[0-9]{1,9}\|)+")
 
 
 def parse_cells(text: str, kinds: Iterable[str], inputs: int) -> dict[str, list[Choice]]:
@@ -77,14 +81,14 @@ def parse_cells(text: str, kinds: Iterable[str], inputs: int) -> dict[str, list[
     Only the form is checked here; whether a space has such edges and operations is for the space to say.
     Raises UserError.
     """
-    names = list(kinds)
+    names, shown = list(kinds), " ".join(text.split())
     parts = [text.strip()] if len(names) == 1 else text.split()
     cells: dict[str, list[Choice]] = {}
     for part in parts:
         kind, _, body = (names[0], "", part) if len(names) == 1 else part.partition(":")
-        cells[kind] = _parse_cell(body, inputs, text)
+        cells[kind] = _parse_cell(body, inputs, shown)
     if set(cells) != set(names) or len(parts) != len(names):
-        raise UserError(f"cannot read architecture '{text}': expected one cell for each of {', '.join(names)}")
+        raise UserError(f"cannot read architecture '{shown}': expected one cell for each of {', '.join(names)}")
     return cells
 
 
@@ -93,7 +97,7 @@ def _parse_cell(body: str, inputs: int, whole: str) -> list[Choice]:
     for number, group in enumerate(body.split("+")):
         if not _NODE.fullmatch(group):
             wanted = "groups like |op~0|op~1|, joined by +"
-            raise UserError(f"cannot read architecture '{whole}' at '{group}': expected {wanted}")
+            raise UserError(f"cannot read architecture '{whole}' at '{' '.join(group.split())}': expected {wanted}")
         for item in group.strip("|").split("|"):
             op, _, source = item.partition("~")
             choices.append(Choice(number + inputs, int(source), op))

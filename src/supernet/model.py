@@ -27,6 +27,7 @@ class Supernet(nn.Module):
     def __init__(self, space: SearchSpace, *, width: int, depth: int, channels: int, classes: int, norm: Norm) -> None:
         super().__init__()
         self.space = space
+        self._made = {"width": width, "depth": depth, "channels": channels, "classes": classes, "norm": norm}
         plan = space.skeleton.plan(width, depth)
         self.kinds = [layer.kind if isinstance(layer, CellAt) else None for layer in plan]
         self.layers = nn.ModuleList(
@@ -41,6 +42,10 @@ class Supernet(nn.Module):
         for kind, layer in zip(self.kinds, self.layers, strict=True):
             x = layer(x) if kind is None else layer(x, mix[kind])
         return x
+
+    def redraw(self) -> None:
+        """Draw all weights anew from the current random state, in place, as if the supernet had just been made."""
+        self.load_state_dict(Supernet(self.space, **self._made).state_dict())  # type: ignore[arg-type]
 
     def only(self, genotype: Genotype) -> Mix:
         """Return the mix that runs one architecture of the space and nothing else."""

@@ -38,12 +38,15 @@ class ReLUConvBN(nn.Sequential):
 
 
 class Reduction(nn.Module):
-    """NAS-Bench-201's residual block with stride 2; its batch norm is always learned, also in a supernet."""
+    """NAS-Bench-201's residual block with stride 2; its batch norm is always learned, also in a supernet.
+
+    (B, Ci, H, W) -> (B, Co, ceil(H/2), ceil(W/2)): of an odd side the pool keeps the last row, as the convolution does.
+    """
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
         self.body = nn.Sequential(ReLUConvBN(cin, cout, 3, stride=2), ReLUConvBN(cout, cout, 3))
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2), nn.Conv2d(cin, cout, 1, bias=False))
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2, ceil_mode=True), nn.Conv2d(cin, cout, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         out: Tensor = self.shortcut(x) + self.body(x)

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from supernet import __version__
 from supernet.errors import UserError
 from supernet.genotype import Genotype
 
@@ -172,3 +175,17 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return leaves
+
+
+def environment() -> dict[str, Any]:
+    """Return what the numbers of a run depend on beside its settings."""
+    return {
+        "supernet": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "command": sys.argv,
+    }

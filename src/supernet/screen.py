@@ -13,8 +13,9 @@ from rich.text import Text
 from supernet.loop import Watcher
 
 
-def watcher(console: Console, *, quiet: bool) -> Watcher:
-    """Return what shows progress on `console`: no progress when `quiet`."""
+def watcher(*, quiet: bool) -> Watcher:
+    """Return what shows progress on the screen: no progress when `quiet`."""
+    console = Console()
     if quiet:
         return Quiet(console)
     return Bar(console) if console.is_terminal else Lines(console)

@@ -68,8 +68,12 @@ class Method(ABC):
         """Prepare epoch number `epoch`, counted from 0: set the weights' learning rate."""
         set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs))
 
-    def end_epoch(self, epoch: int, valid_accuracy: float) -> None:  # noqa: B027  most methods need it not
-        """Take note of the accuracy that `mix` has on the second half of the images, after epoch `epoch`."""
+    def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
+        """Take note of the accuracy of `mix` on the second half of the images (NaN if the weights have seen them).
+
+        Return what the epoch's row of metrics should have beside it, as plain data.
+        """
+        return {}
 
     def weight_step(self, batch: Batch, mix: Mix) -> Mapping[str, Tensor]:
         """Take one step of the weights on `batch`; the backward pass reaches whatever `mix` depends on, too."""

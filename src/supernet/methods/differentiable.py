@@ -114,6 +114,10 @@ class Differentiable(Method):
         loss = F.cross_entropy(self.supernet(alpha_batch.x, self.mix()), alpha_batch.y)
         return torch.autograd.grad(loss, alphas)
 
+    def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
+        """Report the alphas."""
+        return {"alphas": {kind: alpha.tolist() for kind, alpha in self.alphas.items()}}
+
     def state_dict(self) -> dict[str, Any]:
         """Add the alphas and their optimizer."""
         alphas = {kind: alpha.detach() for kind, alpha in self.alphas.items()}

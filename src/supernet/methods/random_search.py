@@ -67,10 +67,11 @@ class RandomSearch(Method):
         """Train the candidate."""
         return self.weight_step(batches["weights"], self.mix())
 
-    def end_epoch(self, epoch: int, valid_accuracy: float) -> None:
+    def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Keep the candidate if its training is over and it is the best so far."""
         if (epoch + 1) % self.config.epochs_each == 0 and valid_accuracy > self.best_accuracy:
             self.best, self.best_accuracy = self.candidate, valid_accuracy
+        return {"candidate": str(self.candidate), "best_accuracy": self.best_accuracy}
 
     def mix(self) -> Mix:
         """Run the candidate alone."""
@@ -89,10 +90,7 @@ class RandomSearch(Method):
         self.optimizer.state.clear()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
-            for module in self.supernet.modules():
-                reset = getattr(module, "reset_parameters", None)
-                if reset is not None:
-                    reset()
+            self.supernet.redraw()  # not reset_parameters(), which a module of the user's need not have
 
     def state_dict(self) -> dict[str, Any]:
         """Add the candidate and the best so far."""

@@ -27,7 +27,7 @@ def unrolled_gradient(
     alpha_batch: Batch,
 ) -> tuple[Tensor, ...]:
     """Return the second-order gradient of `alphas`; supernet, buffers and optimizer are left as they are."""
-    names, weights = zip(*supernet.named_parameters(), strict=True)
+    names, weights = zip(*((n, w) for n, w in supernet.named_parameters() if w.requires_grad), strict=True)
     group = optimizer.param_groups[0]
     xi = group["lr"]
 
@@ -35,21 +35,24 @@ def unrolled_gradient(
         logits = traceless(supernet, batch.x, mix(), dict(zip(names, values, strict=True)))
         return F.cross_entropy(logits, batch.y)
 
+    def gradient(value: Tensor, of: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(value, of, materialize_grads=True)  # a node without a way out leaves zeros
+
     def shifted(directions: Sequence[Tensor], scale: float | Tensor) -> list[Tensor]:
         return [w.detach() + scale * d for w, d in zip(weights, directions, strict=True)]
 
-    slope = torch.autograd.grad(loss(weights, weight_batch), weights)
+    slope = gradient(loss(weights, weight_batch), weights)
     direction = [
         d + group["weight_decay"] * w.detach() + group["momentum"] * _momentum(optimizer, w)
         for d, w in zip(slope, weights, strict=True)
     ]
     ahead = [w.requires_grad_() for w in shifted(direction, -xi)]
-    gradients = torch.autograd.grad(loss(ahead, alpha_batch), [*alphas, *ahead])
+    gradients = gradient(loss(ahead, alpha_batch), [*alphas, *ahead])
     direct, v = gradients[: len(alphas)], gradients[len(alphas) :]
 
     reach = 0.01 / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in v]))
-    plus = torch.autograd.grad(loss(shifted(v, reach), weight_batch), alphas)
-    minus = torch.autograd.grad(loss(shifted(v, -reach), weight_batch), alphas)
+    plus = gradient(loss(shifted(v, reach), weight_batch), alphas)
+    minus = gradient(loss(shifted(v, -reach), weight_batch), alphas)
     return tuple(a - xi * (p - m) / (2 * reach) for a, p, m in zip(direct, plus, minus, strict=True))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +40,10 @@ class Cell:
                 raise UserError(f"edge {edge.target}<-{edge.source} must run from a lower node to a higher one")
             if not edge.ops:
                 raise UserError(f"edge {edge.target}<-{edge.source} has no candidate operation")
+            if len(set(edge.ops)) != len(edge.ops):
+                raise UserError(
+                    f"edge {edge.target}<-{edge.source} has the same candidate twice: {', '.join(edge.ops)}"
+                )
         lonely = set(range(1, self.nodes)) - {edge.target for edge in edges}
         if not edges or lonely:
             raise UserError(f"a cell's node {min(lonely, default=1)} has no edge into it")
@@ -113,6 +118,9 @@ class Skeleton:
         return (*layers, HeadAt(width << len(self.stages) - 1))
 
 
+_NAME, _KIND = re.compile(r"[^|~+\s]+"), re.compile(r"[^:\s]+")  # what can be told apart in a genotype's text
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """A named set of architectures.
@@ -136,9 +144,16 @@ class SearchSpace:
         for cell in self.cells.values():
             for name in {op for edge in cell.edges for op in edge.ops}:
                 self.primitive(name)
+                if not _NAME.fullmatch(name):
+                    raise UserError(f"operation '{name}' needs a name without spaces, |, ~ and +")
         for kind in self.skeleton.stages:
             if kind not in self.cells:
                 raise unknown("kind of cell", kind, self.cells)
+        for kind in self.cells:
+            if kind not in self.skeleton.stages:
+                raise UserError(f"cell '{kind}' is in no stage of the skeleton: {', '.join(self.skeleton.stages)}")
+            if not _KIND.fullmatch(kind):
+                raise UserError(f"cell '{kind}' needs a name without spaces and :")
 
     @cached_property
     def _primitives(self) -> dict[str, Primitive]:

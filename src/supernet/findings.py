@@ -1,0 +1,48 @@
+"""What a finished search leaves in its folder: pictures, the architecture, and the summary that says it has ended."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from supernet import tables
+from supernet.cost import cost
+from supernet.genotype import Genotype
+from supernet.monitors import judge
+from supernet.plan import Plan
+from supernet.run import Run
+
+
+def write(run: Run, plan: Plan, genotype: Genotype) -> None:
+    """Write pictures, genotype and summary; the summary last, since a run that has one is finished."""
+    _pictures(run, plan, genotype)
+    run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
+    run.write("summary.json", json.dumps(_summary(run, plan, genotype), indent=2) + "\n")
+
+
+def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
+    from supernet import plots  # Matplotlib is slow to import and needed nowhere else
+
+    cells = plan.space.cells
+    ops = {op for cell in cells.values() for edge in cell.edges for op in edge.ops}
+    learned = {op for op in ops if plan.space.primitive(op).learned}
+    edges = {kind: [(e.target, e.source, e.ops) for e in cell.edges] for kind, cell in cells.items()}
+    plots.save(plots.draw_cell(genotype, learned), run.path / "cell.svg")
+    plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
+    if plan.diagnose:
+        plots.save(plots.draw_diagnostics(run.metrics, learned), run.path / "diagnostics.svg")
+
+
+def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
+    _, channels, height, width = plan.images.x.shape
+    price = cost(plan.space, genotype, size=(height, width), channels=channels, classes=len(plan.images.classes))
+    table = None if plan.space.table is None else tables.load(plan.space.table)
+    return {
+        "genotype": genotype.to_json(),
+        "architecture": str(genotype),
+        "verdict": str(judge(plan.space, genotype)),
+        "params": price.params,
+        "flops": price.flops,
+        "known": None if table is None else table.summary(table.index(genotype)).to_json(),
+        "seconds": round(sum(row["seconds"] for row in run.metrics), 1),
+    }

@@ -1,0 +1,120 @@
+"""Plan: a search with every choice made and checked, before anything is written or trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from supernet.config import Protocol, amend
+from supernet.config import protocol as protocol_named
+from supernet.data import Images, load, take
+from supernet.errors import UserError, unknown
+from supernet.methods import Preset
+from supernet.methods import method as method_named
+from supernet.methods.base import Method
+from supernet.model import check_image
+from supernet.selectors import Selector
+from supernet.selectors import selector as selector_named
+from supernet.spaces import SearchSpace
+from supernet.spaces import space as space_named
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search with every choice made: what `start` needs."""
+
+    source: str  # what the data was loaded from, as it was given
+    images: Images
+    space: SearchSpace
+    preset: Preset
+    selector: Selector
+    protocol: Protocol
+    settings: Any
+    seed: int
+    device: torch.device
+    diagnose: bool
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved settings as plain data: what a run folder keeps, and compares when it is entered again."""
+        shape = repr((sorted(self.space.cells.items()), self.space.skeleton))
+        return {
+            "data": self.images.name,
+            "source": self.source,
+            "fingerprint": self.images.fingerprint,
+            "space": self.space.name,
+            "space_hash": sha256(shape.encode()).hexdigest()[:16],
+            "method": self.preset.name,
+            "selector": self.selector.name,
+            "seed": self.seed,
+            "device": str(self.device),
+            "diagnose": self.diagnose,
+            "protocol": asdict(self.protocol),
+            "settings": asdict(self.settings),
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes when no place is given."""
+        return Path("runs") / f"{Path(self.images.name).stem}-{self.space.name}-{self.preset.name}-{self.seed}".lower()
+
+
+def plan(
+    data: str | os.PathLike[str] | Dataset[Any],
+    *,
+    space: str | SearchSpace = "nasbench201",
+    method: str | type[Method] = "single-darts",
+    selector: str | None = None,
+    protocol: str | Protocol = "small",
+    settings: Any = None,
+    seed: int = 0,
+    device: str = "auto",
+    diagnose: bool = False,
+    **changes: Any,
+) -> Plan:
+    """Make every choice of a search; the arguments are those of `supernet.search`. Raises UserError."""
+    preset = method_named(method)
+    base = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    home, chooser = space_named(space), selector_named(selector or preset.selector)
+    base, settings = _settings(preset, base, settings, changes)
+    where = _device(device)
+    images = take(load(data, base.image_size), base.images)
+    check_image(home, (images.x.shape[2], images.x.shape[3]))
+    resolved = replace(
+        base,
+        images=len(images.x),
+        image_size=min(images.x.shape[2:]),
+        pad=min(images.x.shape[2:]) // 8 if base.pad is None else base.pad,
+        mirror=images.mirror if base.mirror is None else base.mirror,
+    )
+    source = type(data).__name__ if isinstance(data, Dataset) else os.fspath(data)
+    return Plan(source, images, home, preset, chooser, resolved, settings, seed, where, diagnose)
+
+
+def _settings(preset: Preset, protocol: Protocol, settings: Any, changes: Mapping[str, Any]) -> tuple[Protocol, Any]:
+    """Give each change to the protocol or to the method's settings, whichever has a field of that name."""
+    settings = amend(preset.load().Config(), preset.settings) if settings is None else settings
+    shared, own = ([entry.name for entry in fields(part)] for part in (protocol, settings))
+    for name in changes:
+        if name not in shared + own:
+            raise unknown("setting", name, shared + own)
+    protocol = amend(protocol, {name: value for name, value in changes.items() if name in shared})
+    return protocol, amend(settings, {name: value for name, value in changes.items() if name in own})
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device '{name}' cannot be used here: {str(error).splitlines()[0]}") from None
+    return device
