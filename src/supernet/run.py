@@ -10,13 +10,13 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
-from supernet import __version__
 from supernet.errors import UserError
 from supernet.genotype import Genotype
 
@@ -180,7 +180,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def environment() -> dict[str, Any]:
     """Return what the numbers of a run depend on beside its settings."""
     return {
-        "supernet": __version__,
+        "supernet": version("supernet"),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),

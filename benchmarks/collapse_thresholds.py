@@ -1,0 +1,33 @@
+"""How accuracy falls with the number of edges that compute with learned weights, over all of NAS-Bench-201.
+
+    python benchmarks/collapse_thresholds.py
+
+The thresholds of `supernet.monitors.collapse` are read off this table. Only edges on a path from input to output count.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import supernet as sn
+from supernet.monitors.collapse import judge, working
+
+
+def main() -> None:
+    space, table = sn.space("nasbench201"), sn.table("nasbench201")
+    test = table.column("c10_test")
+    found: dict[int, list[int]] = {}
+    for index in range(len(table)):
+        live = working(space, table.genotype(index)["cell"])
+        found.setdefault(sum(space.primitive(choice.op).learned for choice in live), []).append(index)
+    print("| learned edges at work | architectures | verdict | 10 % | median | best (CIFAR-10 test, %) |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for number, indices in sorted(found.items()):
+        verdicts = sorted({judge(space, table.genotype(index)).state for index in indices})
+        values = test[indices]
+        low, middle = np.percentile(values, [10, 50])
+        print(f"| {number} | {len(indices)} | {', '.join(verdicts)} | {low:.2f} | {middle:.2f} | {values.max():.2f} |")
+
+
+if __name__ == "__main__":
+    main()
