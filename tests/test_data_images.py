@@ -134,18 +134,18 @@ def test_split_mistakes(n: int, rule: str, message: str) -> None:
 
 def test_take_keeps_the_first_images_the_classes_and_the_test_set() -> None:
     images = make(20, classes=3)
-    few = take(images, 2)
-    assert torch.equal(few.x, images.x[:2])
-    assert few.y.tolist() == [0, 1]
+    few = take(images, 4)
+    assert torch.equal(few.x, images.x[:4])
+    assert few.y.tolist() == images.y[:4].tolist()
     assert few.classes == images.classes
     assert few.x_test is not None
     assert images.x_test is not None
     assert torch.equal(few.x_test, images.x_test)
-    assert few.mean == pytest.approx((images.x[:2] / 255).mean(dim=(0, 2, 3)).tolist())
+    assert few.mean == pytest.approx((images.x[:4] / 255).mean(dim=(0, 2, 3)).tolist())
     assert few.fingerprint != images.fingerprint
     assert few.mirror == images.mirror
-    assert take(replace(images, mirror=False), 2).mirror is False
-    assert take(replace(images, x_test=None, y_test=None), 2).x_test is None
+    assert take(replace(images, mirror=False), 4).mirror is False
+    assert take(replace(images, x_test=None, y_test=None), 4).x_test is None
 
 
 def test_take_all() -> None:
@@ -159,3 +159,10 @@ def test_take_of_what_is_not_there(n: int) -> None:
     with pytest.raises(UserError) as caught:
         take(make(20), n)
     assert str(caught.value) == f"cannot take {n} training images of 'some': it has 20"
+
+
+def test_take_that_would_lose_a_class() -> None:
+    images = make(20, classes=3)
+    by_class = torch.argsort(images.y, stable=True)
+    with pytest.raises(UserError, match="the first 5 training images of 'some' hold only 1 of 3 classes: take more"):
+        take(replace(images, x=images.x[by_class], y=images.y[by_class]), 5)

@@ -9,9 +9,9 @@ from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.mixing import EdgeMix, MixedCell
 from supernet.model import Supernet
+from supernet.modules import Norm
 from supernet.monitors import GradientMonitor
 from supernet.optim import Weights
-from supernet.primitives import Norm
 from supernet.spaces import space
 
 

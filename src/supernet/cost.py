@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from supernet.genotype import Genotype
-from supernet.primitives import Cost, Norm, Primitive
+from supernet.primitives import Cost, Primitive
 from supernet.spaces.base import CellAt, HeadAt, Layer, ReduceAt, SearchSpace, StemAt
 
 
@@ -68,8 +68,10 @@ def _counted(primitive: Primitive, channels: int, height: int, across: int) -> C
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from supernet.modules import PLAIN
+
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        module = primitive.build(channels, 1, Norm()).eval()  # batch norm trains on no single pixel
+        module = primitive.build(channels, 1, PLAIN).eval()  # batch norm trains on no single pixel
         module(torch.empty(1, channels, height, across))
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return Cost(params, counter.get_total_flops() // 2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from supernet.primitives import Norm
+from supernet.modules import Norm
 from supernet.spaces.base import Cell, SearchSpace
 
 

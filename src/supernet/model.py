@@ -10,8 +10,8 @@ from torch.func import functional_call
 from supernet.errors import UserError
 from supernet.genotype import Genotype
 from supernet.mixing import Mix, MixedCell, sparse
-from supernet.modules import build_layer
-from supernet.primitives import Norm
+from supernet.modules import Norm
+from supernet.skeleton import build_layer
 from supernet.spaces.base import CellAt, ReduceAt, SearchSpace
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from supernet.genotype import Genotype
-from supernet.modules import PLAIN, build_layer
+from supernet.modules import PLAIN
+from supernet.skeleton import build_layer
 from supernet.spaces import SearchSpace, space
 from supernet.spaces.base import CellAt
 

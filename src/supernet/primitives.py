@@ -15,13 +15,7 @@ from supernet.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-
-@dataclass(frozen=True)
-class Norm:
-    """How batch normalisation is done: learned scale and shift or not, running statistics or the batch's own."""
-
-    affine: bool = True
-    track: bool = True
+    from supernet.modules import Norm
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from supernet.loop import Loop, Watcher
 from supernet.methods.base import Budget, Method, Part
 from supernet.mixing import detached
 from supernet.model import Supernet
+from supernet.modules import Norm
 from supernet.monitors import GradientMonitor, judge
 from supernet.plan import Plan, plan
-from supernet.primitives import Norm
 from supernet.run import Run, environment
 from supernet.selectors import selector
 from supernet.spaces import SearchSpace

@@ -82,12 +82,17 @@ def split(y: Tensor, rule: str = "stratified") -> tuple[Tensor, Tensor]:
 def take(images: Images, n: int | None) -> Images:
     """Return the set with only its first `n` training images (None: all), the same classes and the same test images.
 
-    Mean, std and fingerprint are those of the smaller set. Raises UserError if there are not that many.
+    Mean, std and fingerprint are those of the smaller set. Raises UserError if there are not that many, or if a class
+    is not among them.
     """
     if n is None or n == len(images.x):
         return images
     if not 1 <= n < len(images.x):
         raise UserError(f"cannot take {n} training images of '{images.name}': it has {len(images.x)}")
+    held, all_classes = len(torch.unique(images.y[:n])), len(images.classes)
+    if held < all_classes:
+        few = f"the first {n} training images of '{images.name}' hold only {held} of {all_classes} classes"
+        raise UserError(f"{few}: take more, or shuffle them")
     test = None if images.x_test is None or images.y_test is None else (images.x_test, images.y_test)
     return Images.of(images.name, (images.x[:n], images.y[:n]), images.classes, test, images.mirror)
 

@@ -3,6 +3,8 @@
 w' = w - xi (momentum * buffer + dL1(w)/dw + decay * w)          L1 on the weights' batch, xi = their learning rate
 gradient = dL2(w')/dalpha - xi * [dL1(w + R v)/dalpha - dL1(w - R v)/dalpha] / (2 R)
 v = dL2(w')/dw',   R = 0.01 / ||v||                              L2 on alpha's batch
+
+The unrolled step is that of plain momentum, also where the weights themselves are stepped by Nesterov's.
 """
 
 from __future__ import annotations

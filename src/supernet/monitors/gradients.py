@@ -34,7 +34,7 @@ class GradientMonitor:
     def __init__(self, method: Method, every: int = 10) -> None:
         self.method, self.every = method, every
         self.cells = [layer for layer in method.supernet.layers if isinstance(layer, MixedCell)]
-        self.weights = [weight for cell in self.cells for weight in cell.parameters()]
+        self.weights = [weight for cell in self.cells for weight in cell.parameters() if weight.requires_grad]
         self.steps = self.count = 0
         self.sums: dict[str, Tensor] = {}
         self.previous: list[Tensor] | None = None  # the gradient of the weights' last step, kept for the lag

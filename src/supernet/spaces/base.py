@@ -129,7 +129,7 @@ class SearchSpace:
     - `primitives`: operations of your own, beside the built-in ones, by the name that edges use.
     - `table`: the name of the table that knows this space's accuracies, if one does.
 
-    Raises UserError if a cell or an operation is missing.
+    Raises UserError if a cell, an operation or the whole skeleton is missing, or if a name cannot be used.
     """
 
     name: str
@@ -141,6 +141,11 @@ class SearchSpace:
     paper: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        if not self.skeleton.stages:
+            raise UserError(f"the skeleton of space '{self.name}' has no stage")
+        for primitive in self.primitives:
+            if primitive.name in PRIMITIVES:
+                raise UserError(f"operation '{primitive.name}' is built in; call your own something else")
         for cell in self.cells.values():
             for name in {op for edge in cell.edges for op in edge.ops}:
                 self.primitive(name)
