@@ -25,7 +25,7 @@ def of(ops):
 @pytest.mark.parametrize(
     ("ops", "state", "told"),
     [
-        ("111111", "collapsed", "only 0 of the 6 edges of 'cell' compute with learned weights; the others are skip"),
+        ("111111", "collapsed", "none of the 6 edges of 'cell' compute with learned weights; the others are skip"),
         ("113111", "collapsed", "only 1 of the 6 edges"),  # Single-DARTS, table 5: 80.57 % on CIFAR-10
         ("000000", "collapsed", "no path leads from the input to the output of 'cell'"),
         ("333000", "collapsed", "no path leads from the input to the output of 'cell'"),  # nothing reaches node 3

@@ -393,3 +393,11 @@ def test_diagnostics_show_both_correlations_every_operation_and_the_two_means() 
     lines = {line.get_label(): line.get_ydata() for line in right.get_lines()}
     assert lines["mean, without"].tolist() == lines["skip_connect"].tolist() == [0.0, 1.0, 2.0]
     assert lines["mean, with weights"].tolist() == [-2.0, -2.0, -2.0]
+
+
+def test_diagnostics_of_epochs_too_short_to_be_measured() -> None:
+    rows = [{"epoch": 1, "diagnostics": {}}, {"epoch": 2, "diagnostics": {"correlation": 1.0, "gradient of conv": 2.0}}]
+    right = draw_diagnostics(rows, {"conv"}).axes[1]
+    assert np.isnan(right.get_lines()[0].get_ydata()[0])
+    assert right.get_lines()[0].get_ydata()[1] == 2.0
+    FigureCanvasAgg(draw_diagnostics([{"epoch": 1, "diagnostics": {}}], {"conv"})).draw()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import json
+import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, make_dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
@@ -25,19 +28,27 @@ Arguments = Sequence[str]
 
 
 def main(arguments: Arguments | None = None) -> None:
-    """Run the command line and exit: status 0, 2 for a mistake of the user's, 130 when interrupted."""
+    """Run the command line; exit with 2 after a mistake of the user's, 130 or 141 when interrupted."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        _dispatch(given)
+        try:
+            _dispatch(given)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone can still be told from an error
     except UserError as error:
-        print(f"supernet: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2, str(error))
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        sys.stderr.close()
-        sys.exit(0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written
+        sys.exit(141)
+    except OSError as error:
+        _leave(2, f"{error.strerror}: '{error.filename}'" if error.filename else str(error))
     except KeyboardInterrupt:
-        print("supernet: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        _leave(130, "stopped; the same command goes on from here")
+
+
+def _leave(status: int, reason: str) -> NoReturn:
+    print(f"supernet: {reason}", file=sys.stderr)
+    sys.exit(status)
 
 
 def _dispatch(given: Arguments) -> None:
@@ -65,10 +76,11 @@ def search(given: Arguments) -> None:
     from supernet import config, methods, screen, searching, show
     from supernet import plan as planning
 
+    sys.path.insert(0, "")  # --method module:Class may be a module of the current folder
     saved = _saved_config(_peek(given, "config", None))
     method = methods.method(_peek(given, "method", saved.get("method", "single-darts")))
     protocol = config.protocol(_peek(given, "protocol", "small"))
-    settings = config.amend(method.load().Config(), method.settings)
+    settings = planning.method_settings(method)
     if saved:
         protocol = config.amend(protocol, saved["protocol"])
         settings = config.amend(settings, saved["settings"] if saved["method"] == method.name else {})
@@ -97,9 +109,9 @@ def _saved_config(file: str | None) -> dict[str, Any]:
     from supernet.run import Run
 
     path = Path(file)
-    saved = Run(path if path.is_dir() else path.parent).config
-    if not saved:
-        raise UserError(f"--config '{file}': no such run folder, or no config.yaml of one")
+    saved = Run(path.parent if path.name == "config.yaml" else path).config
+    if not saved.keys() >= {"source", "space", "method", "seed", "protocol", "settings"}:
+        raise UserError(f"--config '{file}': no such run folder, or no config.yaml of a run in it")
     return saved
 
 
@@ -107,6 +119,8 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, saved: dic
     """Make the typed arguments of `search`: what every search has, the protocol's fields and the method's."""
     from supernet.methods import METHODS
     from supernet.spaces import SPACES
+
+    own = saved if saved.get("method") == method else {}
 
     def option(kind: Any, about: str, **more: Any) -> Any:
         return Annotated[kind, arg(help=about, **more)]
@@ -116,15 +130,19 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, saved: dic
         ("data", data, saved["source"]) if saved else ("data", data),
         ("space", option(str, f"search space: {', '.join(SPACES)}"), saved.get("space", "nasbench201")),
         ("method", option(str, f"method: {', '.join(METHODS)}, or your own as module:Class"), method),
-        ("selector", option(str | None, "how the architecture is read out; None is the method's own"), None),
+        ("selector", option(str | None, "selector; None is the method's own", metavar="STR"), own.get("selector")),
         ("protocol", option(str, "small or nasbench201: what the settings below start from"), "small"),
-        ("config", option(str | None, "a run folder whose settings to start from instead"), None),
+        ("config", option(str | None, "a run folder whose settings to start from instead", metavar="FOLDER"), None),
         ("seed", option(int, "seed of everything drawn"), saved.get("seed", 0)),
         ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
-        ("out", option(str | None, "run folder; None makes a name under runs/"), None),
+        ("out", option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a run that is there"), False),
         ("quiet", option(bool, "no progress"), False),
-        ("diagnose", option(bool, "log gradient diagnostics (Single-DARTS, figures 2 and 3)"), False),
+        (
+            "diagnose",
+            option(bool, "log gradient diagnostics (Single-DARTS, figures 2 and 3)"),
+            saved.get("diagnose", False),
+        ),
         ("shared", Annotated[type(protocol), arg(name="")], protocol),
         ("own", Annotated[type(settings), arg(name="")], settings),
     ]
@@ -135,9 +153,9 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, saved: dic
 class Query:
     """Look an architecture up in a table."""
 
-    architecture: Positional[str | None] = None
+    architecture: Annotated[Positional[str | None], arg(metavar="ARCHITECTURE")] = None
     """index, or architecture string in quotes"""
-    best: str | None = None
+    best: Annotated[str | None, arg(metavar="FIELD")] = None
     """the best architecture by this field, for example c10_test"""
     table: str = "nasbench201"
     """table to look in"""
@@ -166,9 +184,8 @@ def query(given: Arguments) -> None:
     else:
         index = table.index(space(asked.table).parse(asked.architecture))
     if asked.json:
-        print(
-            json.dumps({"index": index, "architecture": str(table.genotype(index))} | table.row(index, hardware=True))
-        )
+        values = {name: None if math.isnan(value) else value for name, value in table.row(index, hardware=True).items()}
+        print(json.dumps({"index": index, "architecture": str(table.genotype(index))} | values))
         return
     console = _console()
     show.line(console, str(table.genotype(index)))
@@ -213,35 +230,54 @@ COMMANDS: dict[str, tuple[Callable[[Arguments], None], str]] = {
 
 
 def _peek(given: Arguments, name: str, default: Any) -> Any:
-    """Return the value of --name before the arguments are parsed: it decides which arguments there are."""
-    flag = f"--{name}"
-    for place, word in enumerate(given):
-        if word == flag and place + 1 < len(given):
-            return given[place + 1]
-        if word.startswith(f"{flag}="):
-            return word.removeprefix(f"{flag}=")
-    return default
+    """Return the last value of --name before the arguments are parsed: it decides which arguments there are."""
+    flag, value = f"--{name}", default
+    for word, after in zip(given, [*given, default][1:], strict=True):
+        if word == flag:
+            value = after
+        elif word.startswith(f"{flag}="):
+            value = word.removeprefix(f"{flag}=")
+    return value
 
 
 def _parse(command: str, kind: type, given: Arguments) -> Any:
     """Parse typed arguments; a mistake becomes one line instead of the parser's box of several."""
+    prog = f"supernet {command}"
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=list(given), prog=f"supernet {command}", config=(FlagCreatePairsOff,))
+            return tyro.cli(kind, args=list(given), prog=prog, config=(FlagCreatePairsOff,))
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(f"{_one_line(complaint.getvalue())} (see supernet {command} --help)") from None
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], prog=prog, config=(FlagCreatePairsOff,))
+    raise UserError(f"{_one_line(complaint.getvalue(), page.getvalue())} (see {prog} --help)")
 
 
-def _one_line(box: str) -> str:
-    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
-    text = [line for line in lines if line and not line.startswith("─") and not line.startswith("For full helptext")]
-    return " ".join(text)
+_SHORTER = {
+    r"Missing from [^:]*: (\S+) (.*) \(required\).*": r"missing \1: \2",
+    r"Missing value for argument '(--.*?)'.*": r"missing value of \1",
+    r"Missing value for argument '(.*?)'.*": r"missing \1",
+    r"Error parsing (\S+): .*?'(.*?)'.* Argument helptext: \S+ (\S+) .*": r"\1 takes \3, not '\2'",
+    r"Unrecognized options: (.*?)( Perhaps you meant: .*)?": r"unexpected \1",
+}
+
+
+def _one_line(box: str, page: str) -> str:
+    """Say what the parser's `box` says in one line, with the nearest option on the help `page` for an unknown one."""
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]  # below the title
+    text = " ".join(line for line in lines if line and not line.startswith(("─", "╰", "---", "For full helptext")))
+    if option := re.match(r"Unrecognized options: (--[^\s,=]+)", text):
+        near = difflib.get_close_matches(option[1], re.findall(r"--[a-z][\w.-]*", page), n=1)
+        return f"unknown option {option[1]}" + "".join(f"; did you mean {name}?" for name in near)
+    for pattern, shorter in _SHORTER.items():
+        text = re.sub(f"^{pattern}$", shorter, text)
+    return text
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from supernet.show import Screen
 
-    return Console()
+    return Screen()

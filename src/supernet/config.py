@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, at_least, unknown
 from supernet.optim import Weights
 
 T = TypeVar("T")
@@ -44,6 +44,10 @@ class Protocol:
     norm_track: bool = True
     """candidates' batch norm is evaluated with running statistics; otherwise with the batch's own"""
     w: Weights = Weights()
+
+    def __post_init__(self) -> None:
+        at_least(1, epochs=self.epochs, batch_size=self.batch_size, width=self.width, depth=self.depth)
+        at_least(0, pad=self.pad, cutout=self.cutout)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -85,3 +89,5 @@ def _known(settings: Any, changes: Mapping[str, Any], prefix: str) -> None:
         inner = getattr(settings, name)
         if is_dataclass(inner) and isinstance(value, Mapping):
             _known(inner, value, f"{prefix}{name}.")
+        elif is_dataclass(inner) and not isinstance(value, type(inner) | None):
+            raise UserError(f"setting {prefix}{name} takes a {type(inner).__name__} or a dict of its fields: {value!r}")

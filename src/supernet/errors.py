@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 _MANY = 20  # names that a person still reads in one line
@@ -23,3 +24,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     if len(names) > _MANY:
         names = [*difflib.get_close_matches(name, names, n=_MANY, cutoff=0.3), "..."]
     return UserError(f"unknown {kind} '{name}'{hint} known: {', '.join(names)}")
+
+
+def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
+    """Raise UserError for the first of the `settings` that is below `least`, infinite or NaN; None is none."""
+    for name, value in settings.items():
+        if value is not None and not least <= value < math.inf:
+            raise UserError(f"setting {prefix}{name} must be at least {least}, not {value}")

@@ -43,8 +43,8 @@ class Task(Protocol):
 class Watcher:
     """Is told how far a loop has come; this one keeps quiet. A screen is a subclass."""
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None:
-        """Note that a loop of `epochs` x `steps` begins with epoch number `epoch`."""
+    def start(self, epochs: int, steps: int, done: int) -> None:
+        """Note that a loop of `epochs` x `steps` begins, `done` steps of it done before."""
 
     def step(self) -> None:
         """Note that one step is done."""
@@ -79,14 +79,14 @@ class Loop:
 
     def __call__(self) -> None:
         """Run to the end; raises Interrupted, or UserError if the loss is no longer a number."""
-        self._resume()
-        self.watcher.start(self.epochs, self.steps, self.epoch)
-        try:
-            with _ctrl_c() as asked:
+        with _ctrl_c() as asked:
+            self._resume()
+            self.watcher.start(self.epochs, self.steps, self.epoch * self.steps + self.done)
+            try:
                 while self.epoch < self.epochs:
                     self._epoch(asked)
-        finally:
-            self.watcher.stop()
+            finally:
+                self.watcher.stop()
 
     def _epoch(self, asked: threading.Event) -> None:
         if self.done == 0:  # in the middle of an epoch the task was prepared before it was saved
@@ -153,10 +153,11 @@ class Loop:
 def _ctrl_c() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C into an event, and let the second one through."""
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or before in (None, signal.SIG_IGN):  # ignored, as by nohup: it stays so
         yield asked
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)

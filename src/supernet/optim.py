@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from supernet.errors import UserError, at_least
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -27,6 +29,13 @@ class Weights:
     """L2 penalty"""
     clip: float = 5.0
     """largest norm of the gradient; 0 does not clip"""
+
+    def __post_init__(self) -> None:
+        at_least(0, "w.", lr=self.lr, lr_min=self.lr_min, weight_decay=self.weight_decay, clip=self.clip)
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"setting w.momentum must be at least 0 and less than 1, not {self.momentum}")
+        if self.nesterov and not self.momentum:
+            raise UserError("setting w.nesterov needs a w.momentum above 0")
 
     def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.SGD:
         """Make the optimizer."""
@@ -49,6 +58,9 @@ class Alpha:
     """learning rate; None is the weights' first one for sgd, 3e-4 for adam"""
     weight_decay: float = 0.0
     """L2 penalty, added to the gradient"""
+
+    def __post_init__(self) -> None:
+        at_least(0, "alpha.", lr=self.lr, weight_decay=self.weight_decay)
 
     def make(self, parameters: Iterable[Tensor], weights: Weights) -> torch.optim.Optimizer:
         """Make the optimizer, beside that of the `weights`."""

@@ -80,6 +80,10 @@ def plan(
     **changes: Any,
 ) -> Plan:
     """Make every choice of a search; the arguments are those of `supernet.search`. Raises UserError."""
+    _check_kinds(space=(space, str | SearchSpace), method=(method, str | type), selector=(selector, str | None))
+    _check_kinds(protocol=(protocol, str | Protocol), seed=(seed, int), device=(device, str | torch.device))
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed must be between 0 and 2**63 - 1, not {seed}")
     preset = method_named(method)
     base = protocol_named(protocol) if isinstance(protocol, str) else protocol
     home, chooser = space_named(space), selector_named(selector or preset.selector)
@@ -87,20 +91,46 @@ def plan(
     where = _device(device)
     images = take(load(data, base.image_size), base.images)
     check_image(home, (images.x.shape[2], images.x.shape[3]))
-    resolved = replace(
-        base,
-        images=len(images.x),
-        image_size=min(images.x.shape[2:]),
-        pad=min(images.x.shape[2:]) // 8 if base.pad is None else base.pad,
-        mirror=images.mirror if base.mirror is None else base.mirror,
-    )
+    resolved = _resolved(base, images)
     source = type(data).__name__ if isinstance(data, Dataset) else os.fspath(data)
     return Plan(source, images, home, preset, chooser, resolved, settings, seed, where, diagnose)
 
 
+def method_settings(preset: Preset) -> Any:
+    """Return the settings that a method starts from, an instance of its Config; raises UserError if it is no method."""
+    kind = preset.load()
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise UserError(f"method '{preset.name}' is not a class derived from supernet.Method")
+    return amend(kind.Config(), preset.settings)
+
+
+def _resolved(protocol: Protocol, images: Images) -> Protocol:
+    """Return the protocol with its None fields filled in as these images have it."""
+    height, width = images.x.shape[2:]
+    side = min(height, width)
+    for name, pixels in (("pad", protocol.pad), ("cutout", protocol.cutout)):
+        if pixels is not None and pixels >= side:
+            raise UserError(f"setting {name} must be less than the {side} pixels of an image's side, not {pixels}")
+    return replace(
+        protocol,
+        images=len(images.x),
+        image_size=side if height == width else None,  # None keeps what is not square as it is
+        pad=side // 8 if protocol.pad is None else protocol.pad,
+        mirror=images.mirror if protocol.mirror is None else protocol.mirror,
+    )
+
+
+def _check_kinds(**choices: tuple[Any, Any]) -> None:
+    for name, (value, kind) in choices.items():
+        if not isinstance(value, kind):
+            raise UserError(f"{name} cannot be of type {type(value).__name__}: {value!r}")
+
+
 def _settings(preset: Preset, protocol: Protocol, settings: Any, changes: Mapping[str, Any]) -> tuple[Protocol, Any]:
     """Give each change to the protocol or to the method's settings, whichever has a field of that name."""
-    settings = amend(preset.load().Config(), preset.settings) if settings is None else settings
+    start = method_settings(preset)
+    settings = start if settings is None else settings
+    _check_kinds(settings=(settings, type(start)))
     shared, own = ([entry.name for entry in fields(part)] for part in (protocol, settings))
     for name in changes:
         if name not in shared + own:
@@ -114,7 +144,7 @@ def _device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # devices without values, as meta, cannot do that
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{name}' cannot be used here: {str(error).splitlines()[0]}") from None
     return device

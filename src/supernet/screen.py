@@ -2,72 +2,71 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from supernet.loop import Watcher
+from supernet.show import Screen, line
 
 
 def watcher(*, quiet: bool) -> Watcher:
     """Return what shows progress on the screen: no progress when `quiet`."""
-    console = Console()
+    console = Screen()
     if quiet:
-        return Quiet(console)
-    return Bar(console) if console.is_terminal else Lines(console)
+        return Quiet()
+    return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
 
 
 class Quiet(Watcher):
-    """Shows what the user should not miss, and nothing else."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    """Says what the user should not miss, beside the results, and nothing else."""
 
     def say(self, text: str) -> None:  # noqa: D102
-        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
+        print(f"supernet: {text}", file=sys.stderr)
 
 
 class Lines(Quiet):
     """One plain line per epoch."""
 
-    epochs: int
+    def __init__(self, console: Screen) -> None:
+        self.console = console
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None:  # noqa: D102
+    def start(self, epochs: int, steps: int, done: int) -> None:  # noqa: D102
         self.epochs = epochs
-        if epoch:
-            self.console.print(f"going on after epoch {epoch} of {epochs}", soft_wrap=True, highlight=False)
+        if done:
+            line(self.console, f"going on after step {done} of {epochs * steps}")
 
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
-        text = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.3f}  {row['seconds']:.1f} s  {standing(row)}"
-        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
+        numbers = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.3f}  {row['seconds']:.1f} s"
+        line(self.console, f"{numbers}  {row['architecture']}{known(row)}")
 
 
 class Bar(Quiet):
     """A progress bar with time left, and below it the current architecture with its known accuracy."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
+    def __init__(self, console: Screen) -> None:
+        self.console = console
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn("steps,"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=console,
         )
         self.task: TaskID
         self.live: Live
 
-    def start(self, epochs: int, steps: int, epoch: int) -> None:  # noqa: D102
+    def start(self, epochs: int, steps: int, done: int) -> None:  # noqa: D102
         self.epochs, self.steps = epochs, steps
-        self.task = self.progress.add_task(
-            "", total=epochs * steps, completed=epoch * steps, epoch=f"{epoch + 1}/{epochs}"
-        )
+        number = min(done // steps + 1, epochs)
+        self.task = self.progress.add_task("", total=epochs * steps, completed=done, epoch=f"{number}/{epochs}")
         self.live = Live(self.progress, console=self.console, refresh_per_second=4, transient=True)
         self.live.start()
 
@@ -77,13 +76,12 @@ class Bar(Quiet):
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
         number = min(row["epoch"] + 1, self.epochs)
         self.progress.update(self.task, completed=row["epoch"] * self.steps, epoch=f"{number}/{self.epochs}")
-        self.live.update(Group(self.progress, Text(f"loss {row['loss']:.3f}  {standing(row)}")))
+        self.live.update(Group(self.progress, Text(row["architecture"]), Text(f"loss {row['loss']:.3f}{known(row)}")))
 
     def stop(self) -> None:  # noqa: D102
         self.live.stop()
 
 
-def standing(row: Mapping[str, Any]) -> str:
-    """Say which architecture a search would name now, and what the table knows of it."""
-    known = f"  known: {row['known']['c10_test']:.2f} % on CIFAR-10" if "known" in row else ""
-    return f"{row['architecture']}{known}"
+def known(row: Mapping[str, Any]) -> str:
+    """Say what the table knows of the architecture that a search would name now."""
+    return f"  known: {row['known']['c10_test']:.2f} % on CIFAR-10" if "known" in row else ""

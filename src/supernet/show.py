@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from supernet.run import Run
 
 
+class Screen(Console):
+    """A console that lets its owner hear that the reader of its output has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise instead of leaving the program."""
+        raise BrokenPipeError
+
+
 def known(console: Console, found: Mapping[str, Any]) -> None:
     """Print what a table knows of one architecture; `found` is `Known.to_json()`."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column(f"{found['table']} #{found['index']}")
     for name in ("validation", "test", f"rank of {found['total']}", "best there is", "below it"):
         table.add_column(name, justify="right")
@@ -24,10 +32,11 @@ def known(console: Console, found: Mapping[str, Any]) -> None:
         table.add_row(
             row["title"], f"{row['valid']:.2f}", f"{row['test']:.2f}", str(row["rank"]), best, f"{row['gap']:.2f}"
         )
+    line(console, "")
     console.print(table)
+    line(console, f"Accuracy in %, mean of {found['seeds']} trainings of 200 epochs; rank by test accuracy.")
     first = found["standings"][0]
-    size = f"{first['params_m']:.3f} M parameters, {first['flops_m']:.1f} M FLOPs on {first['title']}"
-    line(console, f"Accuracy in %, mean of {found['seeds']} trainings of 200 epochs; rank by test accuracy; {size}.")
+    line(console, f"{first['params_m']:.3f} M parameters, {first['flops_m']:.1f} M FLOPs on {first['title']}.")
 
 
 def line(console: Console, text: str) -> None:

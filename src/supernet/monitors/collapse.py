@@ -58,7 +58,8 @@ def _judge_cell(space: SearchSpace, kind: str, choices: tuple[Choice, ...]) -> V
         return Verdict("collapsed", f"no path leads from the input to the output of '{kind}'")
     if share <= COLLAPSED:
         free = ", ".join(sorted({choice.op for choice in choices} - _learned_names(space, choices)))
-        return Verdict("collapsed", f"only {where} compute with learned weights; the others are {free} or lead nowhere")
+        few = where.replace("0 of", "none of", 1) if not learned else f"only {where}"
+        return Verdict("collapsed", f"{few} compute with learned weights; the others are {free} or lead nowhere")
     state: Literal["healthy", "thin"] = "thin" if share <= THIN else "healthy"
     return Verdict(state, f"{where} compute with learned weights on a path from input to output")
 

@@ -169,7 +169,9 @@ def _draw_operators(
     axes: Axes, epochs: Sequence[int], found: Sequence[Mapping[str, float]], learned: Collection[str]
 ) -> None:
     axes.set_title("gradient of the op weights, last cell (lower is preferred)")
-    ops = [name.removeprefix("gradient of ") for name in found[0] if name.startswith("gradient of ")]
+    # An epoch shorter than the steps between two measurements may have none: the first row is not always complete.
+    names = dict.fromkeys(name for row in found for name in row if name.startswith("gradient of "))
+    ops = [name.removeprefix("gradient of ") for name in names]
     table = {op: _floats(row.get(f"gradient of {op}") for row in found) for op in ops}
     for op, values in table.items():
         axes.plot(epochs, values, color=colour(op), lw=0.9, label=op)
@@ -181,4 +183,5 @@ def _draw_operators(
             axes.plot(
                 epochs, np.mean([table[op] for op in group], axis=0), color="#222222", lw=2, ls=style, label=label
             )
-    axes.legend(ncols=2, loc="upper right")
+    if ops:
+        axes.legend(ncols=2, loc="upper right")

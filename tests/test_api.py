@@ -1,0 +1,264 @@
+"""`import supernet as sn` as a person uses it."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+import supernet as sn
+from conftest import Pairs, ragged_space, tiny_images
+from supernet.loop import Watcher
+from supernet.methods.differentiable import DifferentiableConfig
+from supernet.mixing import Mix, dense
+from supernet.optim import Alpha, Weights
+
+TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu", "quiet": True}
+
+
+def message(**choices: object) -> str:
+    with pytest.raises(sn.UserError) as caught:
+        sn.search(**choices)  # type: ignore[arg-type]
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def rows(run: sn.Run) -> list[dict[str, object]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
+
+
+# --- a search
+
+
+def test_a_search_and_what_its_run_tells(tmp_path, capsys):
+    run = sn.search("digits", out=tmp_path / "run", **TINY)
+    assert capsys.readouterr() == ("", "")
+    assert run.path == tmp_path / "run"
+    assert run.finished
+    assert sn.space("nasbench201").parse(str(run.genotype)) == run.genotype
+    assert run.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
+    assert [row["epoch"] for row in run.metrics] == [1, 2]
+    assert run.metrics[-1]["architecture"] == str(run.genotype)
+    assert run.summary["known"]["index"] == sn.table("nasbench201").index(run.genotype)
+    net = sn.build(run.genotype, width=4, depth=1, classes=10)
+    assert net(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+    again = sn.Run(str(tmp_path / "run"))
+    assert (again.genotype, again.metrics, again.summary) == (run.genotype, run.metrics, run.summary)
+
+
+def test_progress_is_shown_unless_it_is_quiet(tmp_path, capsys):
+    sn.search("digits", out=tmp_path / "run", **TINY | {"quiet": False})
+    assert [line[:9] for line in capsys.readouterr().out.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_without_a_place_it_goes_under_runs_and_the_defaults_are_the_papers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = sn.search(**TINY, seed=3)
+    assert run.path == Path("runs/digits-nasbench201-single-darts-3")
+    assert run.config["settings"]["regime"] == "same_batch"
+    assert run.config["protocol"]["image_size"] == 8
+
+
+def test_the_same_call_returns_the_finished_run_and_force_starts_over(tmp_path, capsys):
+    out = tmp_path / "run"
+    first = sn.search("digits", out=out, **TINY)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    sn.search("digits", out=out, **TINY)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert "has finished before" in capsys.readouterr().err
+    said = message(data="digits", out=out, **TINY | {"epochs": 3})
+    assert "protocol.epochs (2 there, 3 now)" in said
+    metrics = first.metrics
+    assert rows(sn.search("digits", out=out, **TINY | {"epochs": 3}, force=True))[:1] != metrics[:1]
+    assert len(sn.Run(out).metrics) == 3
+
+
+def test_settings_by_keyword_nested_or_as_instances(tmp_path):
+    nested = {"w": {"lr": 0.1}, "alpha": {"optimizer": "adam"}, "activation": "softmax"}
+    run = sn.search("digits", out=tmp_path / "a", **TINY, **nested)
+    config = run.config
+    assert (config["protocol"]["w"]["lr"], config["protocol"]["w"]["momentum"]) == (0.1, 0.9)
+    assert (config["settings"]["alpha"]["optimizer"], config["settings"]["activation"]) == ("adam", "softmax")
+    settings = DifferentiableConfig(activation="softmax", alpha=Alpha(optimizer="adam"))
+    protocol = sn.Protocol(images=60, epochs=2, width=2, w=Weights(lr=0.1))
+    same = sn.search("digits", out=tmp_path / "b", device="cpu", quiet=True, protocol=protocol, settings=settings)
+    assert same.config == config
+    assert rows(same) == rows(run)
+    third = sn.search("digits", out=tmp_path / "c", **TINY | {"w": Weights(lr=0.1), "activation": "softmax"})
+    assert third.config["protocol"] == config["protocol"]
+
+
+# --- one's own parts
+
+
+@dataclass(frozen=True)
+class EqualConfig:
+    share: float = 0.2
+
+
+class Equal(sn.Method):
+    """All operations weigh the same."""
+
+    Config = EqualConfig
+
+    @property
+    def streams(self):
+        return {"weights": "first"}
+
+    def mix(self) -> Mix:
+        cells = self.supernet.space.cells.items()
+        return dense({kind: torch.full((len(cell.edges), cell.columns), self.config.share) for kind, cell in cells})
+
+    def step(self, batches):
+        return self.weight_step(batches["weights"], self.mix())
+
+
+class Bands(Dataset):
+    """As torchvision's: (PIL-like array, int)."""
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, index):
+        return tiny_images(24).x[index, 0].numpy(), index % 3
+
+
+def test_ones_own_method_space_and_data(tmp_path):
+    run = sn.search(
+        Pairs(tiny_images(24)), space=ragged_space(), method=Equal, share=0.3, out=tmp_path, **TINY | {"images": None}
+    )
+    assert run.config["method"].endswith(":Equal")
+    assert run.config["settings"] == {"share": 0.3}
+    assert (run.config["space"], run.summary["known"]) == ("ragged", None)
+    assert ragged_space().parse(str(run.genotype)) == run.genotype
+    assert "known" not in run.metrics[0]
+    assert "share" in message(data=Pairs(tiny_images(24)), method=Equal, shares=0.3, out=tmp_path / "no")
+
+
+def test_any_torch_dataset_is_data(tmp_path):
+    images = tiny_images(24)
+    floats = TensorDataset(images.x.float() / 255, images.y)
+    finger = []
+    for number, data in enumerate((Bands(), floats)):
+        run = sn.search(data, out=tmp_path / str(number), **TINY | {"images": None})
+        assert run.config["source"] == type(data).__name__
+        finger.append(run.metrics[-1]["loss"])
+    assert finger[0] == finger[1]  # the same pixels
+
+
+# --- mistakes
+
+MISTAKES = [
+    ({"epoch": 3}, "unknown setting 'epoch'; did you mean 'epochs'? known: "),
+    ({"w": {"lrr": 1.0}}, "unknown setting 'w.lrr'; did you mean 'w.lr'? known: w.lr, w.lr_min, "),
+    ({"alpha": {"optimiser": "sgd"}}, "unknown setting 'alpha.optimiser'; did you mean 'alpha.optimizer'? known: "),
+    ({"method": "random", "activation": "softmax"}, "unknown setting 'activation'"),
+    ({"epochs": "three"}, "setting epochs: value 'three'"),
+    ({"epochs": 2.5}, "setting epochs: value '2.5'"),
+    ({"epochs": None}, "setting epochs: "),
+    ({"epochs": 0}, "setting epochs must be at least 1, not 0"),
+    ({"w": {"lr": "x"}}, "setting w.lr: value 'x'"),
+    ({"w": {"lr": -1.0}}, "setting w.lr must be at least 0, not -1.0"),
+    ({"w": 3}, "setting w takes a Weights or a dict of its fields: 3"),
+    ({"alpha": {"optimizer": "adamw"}}, "setting alpha.optimizer: invalid value 'adamw', expected one of "),
+    ({"alpha": {"lr": -1.0}}, "setting alpha.lr must be at least 0, not -1.0"),
+    ({"activation": "relu"}, "setting activation: invalid value 'relu', expected one of "),
+    ({"order": 3}, "setting order: invalid value '3', expected one of [1, 2]"),
+    ({"cutout": 8}, "setting cutout must be less than the 8 pixels of an image's side, not 8"),
+    ({"space": "nasbench"}, "unknown space 'nasbench'; did you mean 'nasbench201'? known: nasbench201"),
+    ({"space": 3}, "space cannot be of type int: 3"),
+    ({"method": "dart"}, "unknown method 'dart'; did you mean 'darts'? known: "),
+    ({"method": 3}, "method cannot be of type int: 3"),
+    ({"method": dict}, "method 'builtins:dict' is not a class derived from supernet.Method"),
+    ({"selector": "mag"}, "unknown selector 'mag'"),
+    ({"protocol": "big"}, "unknown protocol 'big'; known: small, nasbench201"),
+    ({"protocol": 3}, "protocol cannot be of type int: 3"),
+    ({"settings": {"order": 2}}, "settings cannot be of type dict: {'order': 2}"),
+    ({"seed": "0"}, "seed cannot be of type str: '0'"),
+    ({"seed": 2**63}, "seed must be between 0 and 2**63 - 1"),
+    ({"device": "tpu"}, "device 'tpu' cannot be used here: "),
+    ({"data": "digit"}, "unknown data 'digit'; did you mean 'digits'?"),
+    ({"data": 3}, "data must be 'digits', a path or a torch Dataset, not int"),
+]
+
+
+@pytest.mark.parametrize(("choices", "said"), MISTAKES, ids=[str(choices) for choices, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_nothing_is_written(choices, said, tmp_path):
+    assert message(**{"data": "digits", "out": tmp_path / "run", "quiet": True} | choices).startswith(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("settings", [{"lr": -0.1}, {"momentum": 1.0}, {"weight_decay": float("nan")}])
+def test_settings_are_checked_where_they_are_made(settings):
+    with pytest.raises(sn.UserError, match="setting w"):
+        Weights(**settings)
+
+
+# --- what belongs to the caller
+
+
+def test_random_state_threads_and_signals_are_the_callers(tmp_path):
+    torch.manual_seed(7)
+    state, threads, handler = torch.get_rng_state(), torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    first = sn.search("digits", out=tmp_path / "1", **TINY)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(8)
+    torch.rand(5)
+    second = sn.search("digits", out=tmp_path / "2", **TINY)
+    assert rows(first) == rows(second)  # and the caller's state is not the search's
+    assert (torch.get_num_threads(), signal.getsignal(signal.SIGINT)) == (threads, handler)
+
+
+class Interrupting(Watcher):
+    """Presses Ctrl-C in the second epoch."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.steps = 0
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    def epoch(self, row) -> None:
+        self.rows.append(row["epoch"])
+
+
+def test_ctrl_c_from_python_leaves_a_run_that_goes_on(tmp_path):
+    settings = TINY | {"batch_size": 15}  # two steps in each epoch
+    alone = sn.search("digits", out=tmp_path / "alone", **settings)
+    state, watcher = torch.get_rng_state(), Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        sn.search("digits", out=tmp_path / "run", watcher=watcher, **settings)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (watcher.steps, watcher.rows) == (3, [1])
+    run = sn.Run(tmp_path / "run")
+    assert (run.finished, len(run.metrics)) == (False, 1)
+    with pytest.raises(sn.UserError, match="has not finished: start it again with the same command to go on"):
+        _ = run.genotype
+    watcher = Interrupting()
+    watcher.steps = 10
+    again = sn.search("digits", out=tmp_path / "run", watcher=watcher, **settings)
+    assert (watcher.steps, watcher.rows) == (11, [2])
+    assert rows(again) == rows(alone)
+    assert again.genotype == alone.genotype
+
+
+# --- the package's names
+
+
+def test_every_public_name_is_there_and_listed():
+    assert dir(sn) == sorted(sn.__all__)
+    assert len(set(sn.__all__)) == len(sn.__all__)
+    for name in sn.__all__:
+        assert getattr(sn, name) is getattr(importlib.import_module("supernet"), name)
+    assert {"search", "Run", "UserError", "Method", "SearchSpace", "build", "table", "space"} <= set(sn.__all__)
+    assert sn.__version__ == "0.1.0"
+    with pytest.raises(AttributeError, match="module 'supernet' has no attribute 'searhc'"):
+        _ = sn.searhc
