@@ -115,7 +115,10 @@ class Loop:
         if not all(math.isfinite(value) for value in means.values()):
             epoch = self.epoch + 1
             raise UserError(f"the loss is no longer a number in epoch {epoch}: try a lower learning rate (--w.lr)")
-        row = {"epoch": self.epoch + 1} | self.task.end_epoch(self.epoch, means) | {"seconds": round(self.seconds, 3)}
+        began = time.monotonic()
+        found = self.task.end_epoch(self.epoch, means)
+        seconds = self.seconds + time.monotonic() - began
+        row = {"epoch": self.epoch + 1} | found | {"seconds": round(seconds, 3)}
         self.run.log(row)
         self.epoch, self.done, self.sums, self.seconds = self.epoch + 1, 0, {}, 0.0
         self._save()

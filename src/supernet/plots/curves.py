@@ -108,7 +108,7 @@ def draw_trajectory(
     `runs[method]` is one curve per seed, of any lengths. The band is one sample standard deviation to either side,
     where two seeds or more have a number; faint lines are the seeds. `references` are dashed lines, name to value.
     """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(6.8, 4.9), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel=ylabel)
     axes.grid(axis="y", color="#e6e6e6", lw=0.6)
     for (method, curves), shade in zip(runs.items(), cycle(METHODS), strict=False):
@@ -116,7 +116,7 @@ def draw_trajectory(
     for (name, value), style in zip((references or {}).items(), cycle(("--", ":", "-.")), strict=False):
         axes.axhline(value, color="#777777", ls=style, lw=1, zorder=1, label=name)
     _mark_epochs(axes, range(1, 1 + max((len(curve) for curves in runs.values() for curve in curves), default=0)), 10)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
