@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from supernet import findings, screen, tables
-from supernet.config import Protocol
-from supernet.data import Augment, Batch, Batches, Images, ordered, split
+from supernet.data import Augment, Batch, Batches, ordered, split
 from supernet.genotype import Genotype
 from supernet.loop import Loop, Watcher
 from supernet.methods.base import Budget, Method, Part
@@ -37,7 +36,7 @@ class SearchTask:
         self.method = _method(plan)
         first, second = split(plan.images.y, protocol.split)
         parts: dict[Part, Tensor] = {"first": first, "second": second, "all": torch.arange(len(plan.images.y))}
-        augment = _augment(protocol, images)
+        augment = Augment(protocol.pad or 0, bool(protocol.mirror), protocol.cutout)  # a plan has no None left in them
         self.streams: Mapping[str, Batches] = {
             name: Batches(images, parts[part], protocol.batch_size, augment, _seed(plan.seed, name), device=plan.device)
             for name, part in self.method.streams.items()
@@ -49,7 +48,6 @@ class SearchTask:
 
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare."""
-        self.method.supernet.train()
         self.method.begin_epoch(epoch)
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
@@ -151,11 +149,6 @@ def _method(plan: Plan) -> Method:
     supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     budget = Budget(protocol.epochs, protocol.w, _seed(plan.seed, "method"))
     return plan.preset.load()(plan.settings, supernet, budget)
-
-
-def _augment(protocol: Protocol, images: Images) -> Augment:
-    mirror = images.mirror if protocol.mirror is None else protocol.mirror
-    return Augment(protocol.pad or 0, mirror, protocol.cutout)
 
 
 def _seed(seed: int, name: str) -> int:
