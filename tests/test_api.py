@@ -13,6 +13,8 @@ from torch.utils.data import Dataset, TensorDataset
 
 import supernet as sn
 from conftest import Pairs, ragged_space, tiny_images
+from supernet import show
+from supernet.cost import cost
 from supernet.loop import Watcher
 from supernet.methods.differentiable import DifferentiableConfig
 from supernet.mixing import Mix, dense
@@ -262,3 +264,13 @@ def test_every_public_name_is_there_and_listed():
     assert sn.__version__ == "0.1.0"
     with pytest.raises(AttributeError, match="module 'supernet' has no attribute 'searhc'"):
         _ = sn.searhc
+
+
+def test_a_space_without_a_table_is_shown_with_its_size(tmp_path, capsys):
+    home = ragged_space()
+    run = sn.search("digits", space=home, out=tmp_path / "run", **TINY)
+    show.result(show.Screen(), run)
+    price = cost(home, run.genotype, size=(8, 8), channels=1, classes=10)
+    size = f"{price.params / 1e6:.3f} M parameters, {price.flops / 1e6:.1f} M FLOPs"
+    assert size in capsys.readouterr().out
+    assert (run.summary["known"], run.summary["params"]) == (None, price.params)

@@ -34,7 +34,9 @@ def known(console: Console, found: Mapping[str, Any]) -> None:
         )
     line(console, "")
     console.print(table)
-    line(console, f"Accuracy in %, mean of {found['seeds']} trainings of 200 epochs; rank by test accuracy.")
+    line(
+        console, f"Measured by the benchmark: accuracy in %, mean of {found['seeds']} trainings; rank by test accuracy."
+    )
     first = found["standings"][0]
     line(console, f"{first['params_m']:.3f} M parameters, {first['flops_m']:.1f} M FLOPs on {first['title']}.")
 
@@ -49,7 +51,10 @@ def result(console: Console, run: Run) -> None:
     summary = run.summary
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"verdict       {summary['verdict']}")
-    if summary["known"] is not None:
+    if summary["known"] is None:
+        size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+        line(console, f"size          {size} with 16 channels and 5 cells per stage, on these images")
+    else:
         known(console, summary["known"])
     line(console, f"run folder    {run.path} (cell.svg, search.svg, metrics.jsonl; {summary['seconds']:.0f} s)")
 
