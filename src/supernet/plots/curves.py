@@ -134,6 +134,9 @@ def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str) -
     axes.plot(epochs, mean, color=shade, lw=2, marker=marker, label=method)
 
 
+_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}  # a legend beneath its axes
+
+
 @mpl.rc_context(STYLE)
 def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
     """Draw the gradient diagnostics of a search over its epochs: correlations on the left, operators on the right.
@@ -141,7 +144,7 @@ def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
     `rows[i]["diagnostics"]` is what `GradientMonitor.means` returned; operations in `learned` have weights.
     """
     epochs = [row["epoch"] for row in rows]
-    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_correlations(left, epochs, [row["diagnostics"] for row in rows])
     _draw_operators(right, epochs, [row["diagnostics"] for row in rows], learned)
@@ -162,7 +165,7 @@ def _draw_correlations(axes: Axes, epochs: Sequence[int], found: Sequence[Mappin
     cosine.plot(epochs, lag, color=METHODS[1], label="cosine with the previous step (right)")
     cosine.set(ylabel="cosine", ylim=(-1, 1))
     handles = [*axes.get_lines(), *cosine.get_lines()]
-    axes.legend(handles=[line for line in handles if not str(line.get_label()).startswith("_")], loc="upper right")
+    axes.legend(handles=[line for line in handles if not str(line.get_label()).startswith("_")], **_BELOW)
 
 
 def _draw_operators(
@@ -184,4 +187,4 @@ def _draw_operators(
                 epochs, np.mean([table[op] for op in group], axis=0), color="#222222", lw=2, ls=style, label=label
             )
     if ops:
-        axes.legend(ncols=2, loc="upper right")
+        axes.legend(ncols=3, **_BELOW)
