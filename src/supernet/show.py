@@ -34,9 +34,7 @@ def known(console: Console, found: Mapping[str, Any]) -> None:
         )
     line(console, "")
     console.print(table)
-    line(
-        console, f"Measured by the benchmark: accuracy in %, mean of {found['seeds']} trainings; rank by test accuracy."
-    )
+    line(console, f"Measured by the benchmark, in %, mean of {found['seeds']} trainings; rank by test accuracy.")
     first = found["standings"][0]
     line(console, f"{first['params_m']:.3f} M parameters, {first['flops_m']:.1f} M FLOPs on {first['title']}.")
 
