@@ -11,7 +11,7 @@ from conftest import ragged_space
 from supernet import tables
 from supernet.monitors import judge
 from supernet.monitors.collapse import working
-from supernet.spaces import Cell, SearchSpace, Skeleton, space
+from supernet.spaces import Cell, Edge, SearchSpace, Skeleton, space
 
 NB201 = space("nasbench201")
 RAGGED = ragged_space()
@@ -92,3 +92,11 @@ def test_verdicts_follow_the_measured_accuracies():
     means = {state: sum(values) / len(values) for state, values in found.items()}
     assert means["healthy"] > means["thin"] + 1 > means["collapsed"] + 2
     assert min(found["healthy"]) > 85
+
+
+def test_a_cell_of_learned_operations_that_mostly_lead_nowhere():
+    edges = [Edge(node, 0, ("nor_conv_1x1",)) for node in range(1, 9)] + [Edge(9, 8, ("nor_conv_1x1",))]
+    home = SearchSpace("x", {"cell": Cell(tuple(edges))}, Skeleton(("cell",)))
+    verdict = judge(home, home.choose({"cell": [0] * 9}))
+    told = "only 2 of the 9 edges of 'cell' compute with learned weights; the others lead nowhere"
+    assert (verdict.state, verdict.reason) == ("collapsed", told)

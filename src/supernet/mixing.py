@@ -38,11 +38,11 @@ def detached(mix: Mix) -> Mix:
     return {kind: EdgeMix(edges.weights.detach(), edges.active) for kind, edges in mix.items()}
 
 
-def sparse(columns: Mapping[str, Sequence[int]], width: Mapping[str, int]) -> Mix:
+def sparse(columns: Mapping[str, Sequence[int]], width: Mapping[str, int], device: torch.device | None = None) -> Mix:
     """Return the mix that runs one candidate per edge with weight 1; `width` is the number of columns per kind."""
     mix = {}
     for kind, chosen in columns.items():
-        one_hot = nn.functional.one_hot(torch.tensor(chosen), width[kind]).float()
+        one_hot = nn.functional.one_hot(torch.tensor(chosen, device=device), width[kind]).float()
         mix[kind] = EdgeMix(one_hot, tuple((column,) for column in chosen))
     return mix
 
@@ -65,15 +65,15 @@ class MixedCell(nn.Module):
     def forward(self, x: Tensor, mix: EdgeMix) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
         weights = [row.unbind() for row in mix.weights.to(x.dtype).unbind()]
-        states: list[Tensor] = [x]
-        for node in range(1, self.nodes):
-            total: Tensor | None = None
-            for e, edge in enumerate(self.edges):
-                if edge.target != node:
-                    continue
-                for k in self._runs[e] if mix.active is None else mix.active[e]:
-                    if k in self._runs[e]:
-                        part = self.ops[e][k](states[edge.source]) * weights[e][k]  # type: ignore[index]
-                        total = part if total is None else total + part
-            states.append(torch.zeros_like(x) if total is None else total)
-        return states[-1]
+        states: list[Tensor | None] = [x, *[None] * (self.nodes - 1)]  # None: nothing has reached the node
+        for e, edge in enumerate(self.edges):  # sorted by target, so that a source is complete before it is read
+            for k in self._runs[e] if mix.active is None else mix.active[e]:
+                if k in self._runs[e]:
+                    part = self.ops[e][k](_or_zeros(states[edge.source], x)) * weights[e][k]  # type: ignore[index]
+                    total = states[edge.target]
+                    states[edge.target] = part if total is None else total + part
+        return _or_zeros(states[-1], x)
+
+
+def _or_zeros(state: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if state is None else state

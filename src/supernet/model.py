@@ -50,9 +50,7 @@ class Supernet(nn.Module):
     def only(self, genotype: Genotype) -> Mix:
         """Return the mix that runs one architecture of the space and nothing else."""
         width = {kind: cell.columns for kind, cell in self.space.cells.items()}
-        mix = sparse(self.space.columns(genotype), width)
-        device = next(self.parameters()).device
-        return {kind: type(edges)(edges.weights.to(device), edges.active) for kind, edges in mix.items()}
+        return sparse(self.space.columns(genotype), width, next(self.parameters()).device)
 
 
 def traceless(supernet: nn.Module, x: Tensor, mix: Mix, weights: Mapping[str, Tensor] | None = None) -> Tensor:

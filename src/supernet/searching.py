@@ -157,10 +157,12 @@ def _seed(seed: int, name: str) -> int:
 
 
 def _known_accuracies(space: SearchSpace, genotype: Genotype) -> dict[str, Any]:
-    """Return what the table says of an architecture, as part of a row of metrics: index and the six accuracies."""
+    """Return what the table says of an architecture, as part of a row of metrics: index and accuracies (%)."""
     if space.table is None:
         return {}
     table = tables.load(space.table)
-    index = table.index(genotype)
-    names = [f"{data}_{part}" for data in ("c10", "c100", "in16") for part in ("valid", "test")]
-    return {"index": index, "known": {name: float(table.column(name)[index]) for name in names}}
+    found = table.summary(table.index(genotype))
+    known: dict[str, float] = {}
+    for standing in found.standings:
+        known |= {f"{standing.dataset}_valid": standing.valid, f"{standing.dataset}_test": standing.test}
+    return {"index": found.index, "known": known}

@@ -57,12 +57,9 @@ def _judge_cell(space: SearchSpace, kind: str, choices: tuple[Choice, ...]) -> V
     if not live:
         return Verdict("collapsed", f"no path leads from the input to the output of '{kind}'")
     if share <= COLLAPSED:
-        free = ", ".join(sorted({choice.op for choice in choices} - _learned_names(space, choices)))
+        free = ", ".join(sorted({choice.op for choice in choices if not space.primitive(choice.op).learned}))
         few = where.replace("0 of", "none of", 1) if not learned else f"only {where}"
-        return Verdict("collapsed", f"{few} compute with learned weights; the others are {free} or lead nowhere")
+        others = f"are {free} or lead nowhere" if free else "lead nowhere"
+        return Verdict("collapsed", f"{few} compute with learned weights; the others {others}")
     state: Literal["healthy", "thin"] = "thin" if share <= THIN else "healthy"
     return Verdict(state, f"{where} compute with learned weights on a path from input to output")
-
-
-def _learned_names(space: SearchSpace, choices: tuple[Choice, ...]) -> set[str]:
-    return {choice.op for choice in choices if space.primitive(choice.op).learned}
