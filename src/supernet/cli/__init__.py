@@ -1,0 +1,65 @@
+"""The command line: one module per command, imported when it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+from supernet.cli.parsing import Arguments
+from supernet.errors import UserError, unknown
+
+# Each command, the module and function that does it, and what it is for.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "search": ("search:search", "find an architecture for your images"),
+    "query": ("lists:query", "look up what is known of an architecture"),
+    "spaces": ("lists:spaces", "list the search spaces"),
+    "methods": ("lists:methods", "list the search methods"),
+    "selectors": ("lists:selectors", "list the ways to read an architecture out of a search"),
+}
+
+
+def main(arguments: Arguments | None = None) -> None:
+    """Run the command line; exit with 2 after a mistake of the user's, 130 or 141 when interrupted."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        try:
+            _dispatch(given)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone can still be told from an error
+    except UserError as error:
+        _leave(2, str(error))
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written
+        sys.exit(141)
+    except OSError as error:
+        _leave(2, f"{error.strerror}: '{error.filename}'" if error.filename else str(error))
+    except KeyboardInterrupt:
+        _leave(130, "stopped; the same command goes on from here")
+
+
+def _leave(status: int, reason: str) -> NoReturn:
+    print(f"supernet: {reason}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _dispatch(given: Arguments) -> None:
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_usage())
+    elif given[0] in ("-V", "--version"):
+        from supernet import __version__
+
+        print(f"supernet {__version__}")
+    elif given[0] in COMMANDS:
+        module, _, function = COMMANDS[given[0]][0].partition(":")
+        getattr(import_module(f"supernet.cli.{module}"), function)(given[1:])
+    else:
+        raise unknown("command", given[0], COMMANDS)
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items()]
+    about = "Neural architecture search by weight sharing that does not collapse."
+    more = "supernet COMMAND --help tells more. Start with: supernet search digits"
+    return "\n".join(["usage: supernet COMMAND ...", "", about, "", *lines, "", more])

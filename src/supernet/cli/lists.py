@@ -1,0 +1,86 @@
+"""`supernet query | spaces | methods | selectors`: what is known, without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, make_dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from supernet.cli.parsing import Arguments, parse
+from supernet.errors import UserError
+
+
+@dataclass(frozen=True)
+class Query:
+    """Look an architecture up in a table."""
+
+    architecture: Annotated[Positional[str | None], arg(metavar="ARCHITECTURE")] = None
+    """index, or architecture string in quotes"""
+    best: Annotated[str | None, arg(metavar="FIELD")] = None
+    """the best architecture by this field, for example c10_test"""
+    table: str = "nasbench201"
+    """table to look in"""
+    fields: bool = False
+    """list the fields and what they mean"""
+    json: bool = False
+    """print every field as JSON, measured devices included"""
+
+
+def query(given: Arguments) -> None:
+    """Look an architecture up in a table."""
+    from supernet import show, tables
+    from supernet.spaces import space
+
+    asked = parse("query", Query, given)
+    table = tables.load(asked.table)
+    if asked.fields:
+        show.listing(show.Screen(), ((name, about, "") for name, about in table.fields.items()))
+        return
+    if (asked.architecture is None) == (asked.best is None):
+        raise UserError("give an architecture (string or index) or --best FIELD: supernet query 9930")
+    if asked.best is not None:
+        index = table.best(asked.best)
+    elif re.fullmatch(r"-?\d+", asked.architecture):
+        index = table.check(int(asked.architecture))
+    else:
+        index = table.index(space(asked.table).parse(asked.architecture))
+    if asked.json:
+        values = {name: None if math.isnan(value) else value for name, value in table.row(index, hardware=True).items()}
+        print(json.dumps({"index": index, "architecture": str(table.genotype(index))} | values))
+        return
+    console = show.Screen()
+    show.line(console, str(table.genotype(index)))
+    show.known(console, table.summary(index).to_json())
+
+
+def spaces(given: Arguments) -> None:
+    """List the search spaces."""
+    from supernet.spaces import SPACES
+
+    _list("spaces", given, ((value.name, value.summary, value.paper) for value in SPACES.values()))
+
+
+def methods(given: Arguments) -> None:
+    """List the search methods."""
+    from supernet.methods import METHODS
+
+    _list("methods", given, ((value.name, value.summary, value.paper) for value in METHODS.values()))
+
+
+def selectors(given: Arguments) -> None:
+    """List the selectors."""
+    from supernet.selectors import SELECTORS
+
+    _list("selectors", given, ((value.name, value.summary, value.paper) for value in SELECTORS.values()))
+
+
+def _list(command: str, given: Arguments, rows: Iterable[tuple[str, str, str]]) -> None:
+    from supernet import show
+
+    parse(command, make_dataclass(command, [], namespace={"__doc__": f"List the {command}."}), given)
+    show.listing(show.Screen(), rows)
