@@ -237,6 +237,9 @@ def test_a_state_of_another_stream_is_refused() -> None:
         ({}, [], 4, "no images of 'some' to make batches of"),
         ({"pad": -1}, [0, 1], 4, "pad and cutout are pixels, 0 or more, not -1 and 0"),
         ({"cutout": -2}, [0, 1], 4, "pad and cutout are pixels, 0 or more, not 0 and -2"),
+        ({"crop": 4, "pad": 2}, [0, 1], 4, "crop and pad are two ways to crop: give one, not crop 4 and pad 2"),
+        ({"crop": 0}, [0, 1], 4, "crop is a side in pixels, 1 or more, not 0"),
+        ({"crop": 8}, [0, 1], 4, "images of 'some' are too small for a crop of 8x8: they have 9x7 pixels"),
     ],
 )
 def test_stream_mistakes(augment: dict[str, int], subset: list[int], size: int, message: str) -> None:
@@ -266,8 +269,24 @@ def test_ordered_yields_all_test_images_normalised_as_training_images() -> None:
     np.testing.assert_allclose(x.numpy(), normalised(images, images.x_test), atol=1e-5)
 
 
+@pytest.mark.parametrize(("side", "top", "left"), [(7, 1, 0), (6, 1, 0), (4, 2, 1), (1, 4, 3)])
+@pytest.mark.parametrize("test", [False, True])
+def test_ordered_yields_the_middle_square(side: int, top: int, left: int, test: bool) -> None:
+    images = make(channels=2)
+    x = images.x_test if test else images.x
+    assert x is not None
+    batches = list(ordered(images, torch.tensor([3, 0, 4]), 2, test=test, crop=side))
+    expected = normalised(images, x[[3, 0, 4], :, top : top + side, left : left + side])
+    np.testing.assert_allclose(torch.cat([batch.x for batch in batches]).numpy(), expected, atol=1e-5)
+    assert all(batch.x.is_contiguous(memory_format=torch.channels_last) for batch in batches)
+
+
 def test_ordered_mistakes_are_found_before_the_first_batch() -> None:
     with pytest.raises(UserError, match=r"^'some' has no test images$"):
         ordered(replace(make(), x_test=None, y_test=None), None, 4, test=True)
     with pytest.raises(UserError, match=r"^a batch has at least 1 image, not 0$"):
         ordered(make(), None, 0)
+    with pytest.raises(UserError, match=r"^images of 'some' are too small for a crop of 8x8: they have 9x7 pixels$"):
+        ordered(make(), None, 4, crop=8)
+    with pytest.raises(UserError, match=r"^crop is a side in pixels, 1 or more, not -1$"):
+        ordered(make(), None, 4, crop=-1)

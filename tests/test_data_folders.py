@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from supernet.data import Images, load
+from supernet.data import Images, load, read_picture
+from supernet.data.resize import default_size
 from supernet.errors import UserError
 
 
@@ -127,13 +129,41 @@ def sizes(folder: Path, *shapes: tuple[int, int], size: int | None = None) -> Im
     [
         (((10, 20), (12, 9), (16, 30)), 10),  # shorter sides 10, 9, 16
         (((10, 20), (12, 9), (16, 30), (14, 14)), 10),  # an even number: the lower middle
-        (((100, 40), (50, 60), (8, 8)), 32),
+        (((300, 224), (230, 260), (8, 8)), 224),
+        (((300, 225), (230, 260), (8, 8)), 224),
     ],
 )
-def test_the_default_size_is_the_median_shorter_side_up_to_32(
+def test_the_default_size_is_the_median_shorter_side_up_to_224(
     shapes: tuple[tuple[int, int], ...], side: int, tmp_path: Path
 ) -> None:
     assert sizes(tmp_path, *shapes).x.shape[2:] == (side, side)
+
+
+@pytest.mark.parametrize(
+    ("count", "side"),
+    [
+        (13_286, 224),  # the last number of pictures that fit at 224: 3 bytes x 224 x 224 x 13 286 = 1.99993 GB
+        (13_287, 223),
+        (100_000, 81),  # 3 x 81 x 81 x 100 000 = 1.97 GB, 3 x 82 x 82 x 100 000 = 2.02 GB
+        (1_281_167, 22),
+    ],
+)
+def test_the_default_size_keeps_all_pictures_within_2_gb(count: int, side: int) -> None:
+    assert default_size([400, 300], count) == side
+    assert default_size([16, 400, 16], count) == 16  # never more than the pictures have
+
+
+def test_training_and_test_pictures_share_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("supernet.data.resize.LARGEST_SET", 3 * 10 * 10 * 6)
+    small(tmp_path / "train", ("a", "b"), count=2)
+    for i in range(4):
+        put(tmp_path / "train" / "b" / f"large{i}.png", np.full((40, 40), i, dtype=np.uint8))
+    assert load(tmp_path).x.shape == (8, 1, 8, 8)  # of 8 pictures: sqrt(10 * 10 * 6 / 8) = 8.7
+    put(tmp_path / "test" / "a" / "0.png", np.full((40, 40), 9, dtype=np.uint8))
+    for i in range(3):
+        put(tmp_path / "test" / "a" / f"{i}.png", np.full((40, 40), 9, dtype=np.uint8))
+    assert load(tmp_path).x.shape == (8, 1, 7, 7)  # of 11: 7.4
+    assert load(tmp_path, 12).x.shape == (8, 1, 12, 12)  # what is asked for is given
 
 
 def test_a_given_size_is_kept_to(tmp_path: Path) -> None:
@@ -306,3 +336,102 @@ def test_floating_point_and_32_bit_images(tmp_path: Path) -> None:
     assert message(tmp_path) == f"cannot read image '{path}': it has floating-point pixels; save it with 8 or 16 bits"
     put(path, np.full((8, 8), 70000, dtype=np.int32))
     assert message(tmp_path) == f"cannot read image '{path}': it has 32-bit pixels; save it with 8 or 16 bits"
+
+
+# --- one picture
+
+
+def of_all_kinds(folder: Path) -> Path:
+    """Fill two class folders with pictures of other sizes, modes and formats, each read in its own way."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    put(folder / "a" / "0.jpg", noise(300, 400, seed=1), quality=90)  # decoded at a fraction
+    put(folder / "a" / "1.png", noise(24, 48, seed=2))  # averaged down
+    put(folder / "a" / "2.jpg", noise(30, 41, seed=3), exif=exif)  # turned
+    put(folder / "b" / "0.png", Image.fromarray(noise(19, 23, seed=4)).convert("RGBA"))
+    put(folder / "b" / "1.png", np.arange(400, dtype=np.uint16).reshape(20, 20) * 160)
+    put(folder / "b" / "2.gif", Image.fromarray(noise(8, 5, seed=5)).quantize(16))  # enlarged
+    return folder
+
+
+@pytest.mark.parametrize("size", [None, 8, 12, 33])
+def test_a_picture_of_a_training_folder_is_read_as_it_was_there(size: int | None, tmp_path: Path) -> None:
+    images = load(of_all_kinds(tmp_path), size)
+    side = images.x.shape[2]
+    names = ["a/0.jpg", "b/0.png", "a/1.png", "b/1.png", "a/2.jpg", "b/2.gif"]
+    for name, x in zip(names, images.x.split(1), strict=True):
+        assert torch.equal(read_picture(tmp_path / name, 3, side, side), x)
+
+
+@pytest.mark.parametrize("size", [None, 7])
+def test_a_grey_picture_of_a_grey_folder_is_read_as_it_was_there(size: int | None, tmp_path: Path) -> None:
+    put(tmp_path / "a" / "0.png", noise(21, 30, 1, seed=1))
+    put(tmp_path / "b" / "0.jpg", noise(90, 70, 1, seed=2))
+    put(tmp_path / "b" / "1.png", Image.fromarray(noise(14, 14, 1, seed=3)).convert("RGB"))
+    images = load(tmp_path, size)
+    assert images.x.shape[1] == 1
+    side = images.x.shape[2]
+    for name, x in zip(["a/0.png", "b/0.jpg", "b/1.png"], images.x.split(1), strict=True):
+        assert torch.equal(read_picture(str(tmp_path / name), 1, side, side), x)
+
+
+def test_a_coloured_picture_is_made_grey_as_pillow_does(tmp_path: Path) -> None:
+    picture = Image.fromarray(noise(40, 40))
+    x = read_picture(put(tmp_path / "a.png", picture), 1, 40, 40)
+    assert (x.shape, x.dtype) == ((1, 1, 40, 40), torch.uint8)
+    np.testing.assert_array_equal(x[0, 0].numpy(), np.asarray(picture.convert("L")))
+
+
+def test_the_whole_picture_is_averaged_down_to_a_size_that_is_no_square(tmp_path: Path) -> None:
+    image = noise(12, 20)
+    x = read_picture(put(tmp_path / "a.png", image), 3, 4, 10)
+    expected = np.rint(image.astype(np.float64).reshape(4, 3, 10, 2, 3).mean(axis=(1, 3)))
+    np.testing.assert_array_equal(x[0].numpy(), np.moveaxis(expected, 2, 0))
+    same = read_picture(tmp_path / "a.png", 3, 12, 20)
+    np.testing.assert_array_equal(same[0].numpy(), np.moveaxis(image, 2, 0))
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 10), (6, 7), (30, 25)])  # one side divides, none does, enlarged
+def test_the_whole_picture_is_resized_to_a_size_that_is_no_square(height: int, width: int, tmp_path: Path) -> None:
+    picture = Image.fromarray(noise(12, 20))
+    x = read_picture(put(tmp_path / "a.png", picture), 3, height, width)
+    expected = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(x[0].numpy(), np.moveaxis(expected, 2, 0))
+
+
+def test_a_large_jpeg_on_its_side_is_decoded_well_above_its_size(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ramp = np.broadcast_to(np.linspace(0, 255, 1600).astype(np.uint8)[:, None, None], (1600, 200, 3))
+    turned = np.rot90(ramp)  # as the file holds it
+    x = read_picture(put(tmp_path / "a.jpg", np.ascontiguousarray(turned), quality=95, exif=exif), 3, 100, 10)
+    expected = ramp[:, 0, 0].reshape(100, 16).mean(axis=1)
+    assert np.abs(x[0].numpy() - expected[:, None]).max() < 3
+
+
+def test_pictures_with_warnings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # more than that, and pillow warns of a bomb
+    assert read_picture(put(tmp_path / "a.png", noise(12, 12)), 3, 12, 12).shape == (1, 3, 12, 12)
+
+
+def picture_message(path: Path, channels: int = 3, height: int = 8, width: int = 8) -> str:
+    with pytest.raises(UserError) as caught:
+        read_picture(path, channels, height, width)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_mistakes_with_one_picture(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    assert picture_message(path) == f"cannot read image '{path}': No such file or directory"
+    assert picture_message(tmp_path) == f"cannot read image '{tmp_path}': Is a directory"
+    path.write_text("not an image")
+    assert picture_message(path) == f"cannot read image '{path}': not an image"
+    whole = put(path, noise(64, 64)).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert picture_message(path).startswith(f"cannot read image '{path}': ")
+    put(path, noise(8, 8))
+    for channels in (0, 2, 4):
+        assert picture_message(path, channels) == f"a picture is read with 1 channel (grey) or 3 (RGB), not {channels}"
+    assert picture_message(path, 3, 0, 8) == "a picture has at least 1 pixel a side, not 0x8"
+    assert picture_message(path, 1, 4, -1) == "a picture has at least 1 pixel a side, not 4x-1"

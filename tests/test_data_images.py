@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supernet.data import SPLITS, Images, split, take
+from supernet.data import SPLITS, Images, hold_out, split, take
 from supernet.errors import UserError
 
 
@@ -19,6 +19,17 @@ def make(n: int = 20, channels: int = 3, seed: int = 0, classes: int = 2) -> Ima
     x = torch.randint(0, 256, (n, channels, 6, 5), dtype=torch.uint8, generator=g)
     test = (x[:4].flip(3), torch.arange(4) % classes)
     return Images.of("some", (x, torch.arange(n) % classes), tuple(str(c) for c in range(classes)), test)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_mean_and_std_of_large_images_are_the_same_from_few_at_a_time(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make(9, channels)
+    for pixels in (1, 40, 70):  # an image has 30: one at a time, one, two
+        monkeypatch.setattr("supernet.data.images._CHUNK_VALUES", pixels * channels)
+        few = make(9, channels)
+        assert (few.mean, few.std) == (whole.mean, whole.std)
 
 
 @pytest.mark.parametrize("n", [7, 1024, 1500])  # below, at and above the chunk
@@ -129,6 +140,66 @@ def test_index_halves_are_the_first_and_the_second() -> None:
 def test_split_mistakes(n: int, rule: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         split(torch.zeros(n, dtype=torch.int64), rule)
+    assert str(caught.value) == message
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.floats(0.01, 0.99))
+def test_a_share_of_each_class_is_held_out(labels: list[int], share: float) -> None:
+    y = torch.tensor([7, 7, *labels])  # one class that can be divided
+    parts = hold_out(y, share)
+    assert all(part.dtype == torch.int64 and part.tolist() == sorted(part.tolist()) for part in parts)
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(y)))
+    kept, held = (torch.bincount(y[part], minlength=8) for part in parts)
+    for k, h in zip(kept.tolist(), held.tolist(), strict=True):
+        if k + h >= 2:
+            assert min(k, h) >= 1
+            assert abs(h - share * (k + h)) <= 0.5 or min(k, h) == 1
+        else:
+            assert h == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "held"),
+    [
+        (0.1, [10, 2, 1, 0]),
+        (0.25, [25, 5, 1, 0]),
+        (0.9, [90, 18, 1, 0]),
+        (0.999, [99, 19, 1, 0]),
+        (0.001, [1, 1, 1, 0]),
+    ],
+)
+def test_how_many_of_a_class_are_held_out(share: float, held: list[int]) -> None:
+    y = torch.tensor([0] * 100 + [3] * 20 + [5] * 2 + [6])
+    assert torch.bincount(y[hold_out(y, share)[1]], minlength=7)[[0, 3, 5, 6]].tolist() == held
+
+
+def test_what_is_held_out_is_shuffled_and_the_same_in_every_run() -> None:
+    y = torch.arange(400) % 2
+    torch.manual_seed(1)
+    kept, held = hold_out(y, 0.25)
+    torch.manual_seed(2)
+    again = hold_out(y, 0.25)
+    assert torch.equal(kept, again[0])
+    assert torch.equal(held, again[1])
+    assert 25 < int((held < 200).sum()) < 75  # neither one end nor the other
+    assert len(torch.unique(held[1:] - held[:-1])) > 2  # nor every fourth image
+
+
+@pytest.mark.parametrize(
+    ("labels", "share", "message"),
+    [
+        ([0, 0, 1], 0, "the share to hold out must be between 0 and 1, without either, not 0"),
+        ([0, 0, 1], 1.0, "the share to hold out must be between 0 and 1, without either, not 1.0"),
+        ([0, 0, 1], -0.1, "the share to hold out must be between 0 and 1, without either, not -0.1"),
+        ([0, 0, 1], float("nan"), "the share to hold out must be between 0 and 1, without either, not nan"),
+        ([0, 2, 1], 0.5, "cannot hold out some of 3 images: no class has two"),
+        ([], 0.5, "cannot hold out some of 0 images: no class has two"),
+    ],
+)
+def test_hold_out_mistakes(labels: list[int], share: float, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        hold_out(torch.tensor(labels, dtype=torch.int64), share)
     assert str(caught.value) == message
 
 

@@ -19,7 +19,7 @@ from supernet.data import Images, load
 from supernet.errors import UserError
 
 Y = np.array([0, 1, 2, 0, 1, 2])
-KNOWN = "digits, a folder of class folders, a .npz file"
+KNOWN = "digits, a folder of class folders, a folder of IDX files, a .npz file"
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -334,8 +334,8 @@ def test_pictures_of_one_size_keep_it_and_others_get_the_median_shorter_side() -
     assert load(Pairs(one)).x.shape == (6, 3, 40, 50)
     mixed = [*one[:3], *(Image.new("RGB", (w, 90), "blue") for w in (20, 22, 24))]
     assert load(Pairs(mixed)).x.shape == (6, 3, 24, 24)  # of 20 22 24 40 40 40, the lower middle
-    large = [*one[:4], *(Image.new("RGB", (90, 90), "blue") for _ in range(2))]
-    assert load(Pairs(large)).x.shape == (6, 3, 32, 32)
+    large = [*one[:2], *(Image.new("RGB", (290, 230), "blue") for _ in range(4))]
+    assert load(Pairs(large)).x.shape == (6, 3, 224, 224)
 
 
 ONE = "expected (H, W), (H, W, C) or (C, H, W) with C from 1 to 4"

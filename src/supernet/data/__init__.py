@@ -1,8 +1,22 @@
 """Labelled image sets: where they come from, how they are split, and the batches that are made of them."""
 
-from supernet.data.augment import Augment
+from supernet.data.augment import Augment, Normalise
 from supernet.data.batches import Batch, Batches, ordered
-from supernet.data.images import SPLITS, Images, split, take
+from supernet.data.folders import read_picture
+from supernet.data.images import SPLITS, Images, hold_out, split, take
 from supernet.data.sources import load
 
-__all__ = ["SPLITS", "Augment", "Batch", "Batches", "Images", "load", "ordered", "split", "take"]
+__all__ = [
+    "SPLITS",
+    "Augment",
+    "Batch",
+    "Batches",
+    "Images",
+    "Normalise",
+    "hold_out",
+    "load",
+    "ordered",
+    "read_picture",
+    "split",
+    "take",
+]

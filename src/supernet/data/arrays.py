@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,20 +21,21 @@ Array = NDArray[Any]
 _CHUNK = 1024  # images converted from floats at once
 
 
+class Part(NamedTuple):
+    """The training or the test images of a source as they were found there, and what they are called there."""
+
+    x: Array
+    y: Array
+    x_name: str
+    y_name: str
+
+
 def read_npz(path: Path, image_size: int | None) -> Images:
     """Read x_train, y_train and, if they are there, x_test and y_test; raises UserError for anything not right."""
     arrays = _open(path)
-    x, y = _part(arrays, "train", path.name, image_size)
-    classes = class_names(y, None, f"y_train of '{path.name}'")
-    if not {"x_test", "y_test"} & set(arrays):
-        return Images.of(path.stem, (x, y), classes)
-    x_test, y_test = _part(arrays, "test", path.name, image_size)
-    if x_test.shape[1:] != x.shape[1:]:
-        shapes = f"{tuple(x_test.shape[1:])} in x_test, {tuple(x.shape[1:])} in x_train"
-        raise UserError(f"test images of '{path.name}' have another shape (C, H, W) than training images: {shapes}")
-    if int(y_test.max()) >= len(classes):
-        raise UserError(f"y_test of '{path.name}' holds label {int(y_test.max())}, which no training image has")
-    return Images.of(path.stem, (x, y), classes, (x_test, y_test))
+    train = Part(arrays["x_train"], arrays["y_train"], "x_train", "y_train")
+    test = Part(arrays["x_test"], arrays["y_test"], "x_test", "y_test") if "x_test" in arrays else None
+    return image_set(path.stem, path.name, train, test, image_size)
 
 
 def _open(path: Path) -> dict[str, Array]:
@@ -55,11 +56,30 @@ def _open(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def _part(arrays: dict[str, Array], part: str, file: str, image_size: int | None) -> tuple[Tensor, Tensor]:
-    x = pixels(arrays[f"x_{part}"], f"x_{part} of '{file}'")
-    y = labels(arrays[f"y_{part}"], f"y_{part} of '{file}'")
+def image_set(name: str, source: str, train: Part, test: Part | None, image_size: int | None) -> Images:
+    """Check the parts of an image set against each other and build it; `source` is what errors call it.
+
+    Raises UserError for whatever `pixels`, `labels` and `class_names` do not take, for other numbers of images than of
+    labels, and for test images of another shape or of a class that no training image has.
+    """
+    x, y = _checked(train, source, image_size)
+    classes = class_names(y, None, f"{train.y_name} of '{source}'")
+    if test is None:
+        return Images.of(name, (x, y), classes)
+    x_test, y_test = _checked(test, source, image_size)
+    if x_test.shape[1:] != x.shape[1:]:
+        shapes = f"{tuple(x_test.shape[1:])} in {test.x_name}, {tuple(x.shape[1:])} in {train.x_name}"
+        raise UserError(f"test images of '{source}' have another shape (C, H, W) than training images: {shapes}")
+    if int(y_test.max()) >= len(classes):
+        raise UserError(f"{test.y_name} of '{source}' holds label {int(y_test.max())}, which no training image has")
+    return Images.of(name, (x, y), classes, (x_test, y_test))
+
+
+def _checked(part: Part, source: str, image_size: int | None) -> tuple[Tensor, Tensor]:
+    x = pixels(part.x, f"{part.x_name} of '{source}'")
+    y = labels(part.y, f"{part.y_name} of '{source}'")
     if len(x) != len(y):
-        raise UserError(f"x_{part} of '{file}' has {len(x)} images but y_{part} has {len(y)} labels")
+        raise UserError(f"{part.x_name} of '{source}' has {len(x)} images but {part.y_name} has {len(y)} labels")
     return fit_arrays(x, image_size), y
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from supernet.data.augment import Augment, Normalise, cut, moved
+from supernet.data.augment import Augment, Normalise, check_crop, cut, moved
+from supernet.data.colour import jittered
 from supernet.data.images import Images
 from supernet.errors import UserError
 
@@ -25,7 +26,8 @@ class Batches:
     """An endless shuffled stream of augmented batches of the images at `subset`; it can be stopped and continued.
 
     Each pass sees every image at most once, in a new order; the incomplete last batch is dropped. A batch larger than
-    the subset is cut to it. Streams of one image set share its tensors. Raises UserError if there is nothing to draw.
+    the subset is cut to it. Streams of one image set share its tensors. Raises UserError if there is nothing to draw,
+    and if the images are smaller than the crop.
     """
 
     steps: int  # batches per pass
@@ -42,8 +44,10 @@ class Batches:
         _check_batch_size(batch_size)
         if len(subset) == 0:
             raise UserError(f"no images of '{images.name}' to make batches of")
+        check_crop(images.x, augment.crop, images.name)
         self._images, self._augment, self._subset = images.to(device), augment, subset.cpu()
-        self._pixels, self._normalise = _rows(self._images.x), Normalise(self._images)
+        self._pixels = _rows(self._images.x)
+        self._normalise = Normalise(images.mean, images.std, augment.crop or images.x.shape[3], device)
         self._size = min(batch_size, len(subset))
         self.steps = len(subset) // self._size
         self._shuffle = torch.Generator().manual_seed(seed)
@@ -59,6 +63,8 @@ class Batches:
         index = self._order[start : start + self._size]
         self._position += 1
         pixels = moved(self._pixels[index], self._augment, self._draws)
+        if self._augment.jitter:
+            pixels = jittered(pixels, self._draws)
         x = cut(self._normalise(pixels), self._augment.cutout, self._draws)
         return Batch(x.permute(0, 3, 1, 2), self._images.y[index], index)
 
@@ -91,18 +97,24 @@ class Batches:
         self._position = 0
 
 
-def ordered(images: Images, subset: Tensor | None, batch_size: int, *, test: bool = False) -> Iterator[Batch]:
+def ordered(
+    images: Images, subset: Tensor | None, batch_size: int, *, test: bool = False, crop: int | None = None
+) -> Iterator[Batch]:
     """Yield the images at `subset` (None: all) once, in that order and as they are, the last batch maybe smaller.
 
-    They are training images, or with `test` the test images; normalised in both cases by the training images. Raises
-    UserError if there are no test images.
+    They are training images, or with `test` the test images; normalised in both cases by the training images. With
+    `crop` only the square of that side in pixels in the middle of each. Raises UserError if there are no test images,
+    and if the images are smaller than the crop.
     """
     _check_batch_size(batch_size)
     x, y = (images.x_test, images.y_test) if test else (images.x, images.y)
     if x is None or y is None:
         raise UserError(f"'{images.name}' has no test images")
+    check_crop(x, crop, images.name)
+    pixels = _rows(x) if crop is None else _middle(_rows(x), crop)
     every = torch.arange(len(x)) if subset is None else subset
-    return _in_order(_rows(x), y, Normalise(images), torch.split(every.to(x.device), batch_size))
+    normalise = Normalise(images.mean, images.std, pixels.shape[2], x.device)
+    return _in_order(pixels, y, normalise, torch.split(every.to(x.device), batch_size))
 
 
 def _in_order(pixels: Tensor, y: Tensor, normalise: Normalise, parts: tuple[Tensor, ...]) -> Iterator[Batch]:
@@ -113,6 +125,12 @@ def _in_order(pixels: Tensor, y: Tensor, normalise: Normalise, parts: tuple[Tens
 def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise UserError(f"a batch has at least 1 image, not {batch_size}")
+
+
+def _middle(pixels: Tensor, side: int) -> Tensor:
+    """Return the middle square of images (N, H, W, C), in the same memory."""
+    top, left = (pixels.shape[1] - side) // 2, (pixels.shape[2] - side) // 2
+    return pixels[:, top : top + side, left : left + side]
 
 
 def _rows(x: Tensor) -> Tensor:

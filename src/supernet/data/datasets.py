@@ -58,7 +58,7 @@ def _item(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:
 
 def _picture_size(dataset: Dataset[Any]) -> int | None:
     sizes = [image.size for image, _ in _items(dataset) if isinstance(image, Image.Image)]
-    return None if len(set(sizes)) == 1 else default_size(min(size) for size in sizes)
+    return None if len(set(sizes)) == 1 else default_size((min(size) for size in sizes), len(sizes))
 
 
 def _image(image: object, size: int | None, what: str) -> Tensor:

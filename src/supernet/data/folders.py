@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from supernet.data.images import Images
-from supernet.data.resize import default_size, drop_grey, fit_picture
+from supernet.data.resize import default_size, drop_grey, fit_picture, stretch_picture, to_grey
 from supernet.errors import UserError
 
 EXTENSIONS = frozenset(
@@ -46,11 +47,29 @@ def read_folder(root: Path, image_size: int | None) -> Images:
     training = _in_turn(files)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # about metadata: what cannot be read is an error
-        size = image_size or default_size(_shorter_side(path) for _, path in training)
-        x = drop_grey(torch.cat([_read(path, size) for _, path in [*training, *held_out]]))
+        sides = (_shorter_side(path) for _, path in training)
+        size = image_size or default_size(sides, len(training) + len(held_out))
+        x = drop_grey(torch.cat([_read(path, size, size) for _, path in [*training, *held_out]]))
     y = torch.from_numpy(np.array([label for label, _ in [*training, *held_out]], dtype=np.int64))
     n = len(training)
     return Images.of(root.resolve().name, (x[:n], y[:n]), tuple(files), (x[n:], y[n:]) if held_out else None)
+
+
+def read_picture(path: str | os.PathLike[str], channels: int, height: int, width: int) -> Tensor:
+    """Read one picture for a network that was trained on pictures, as (1, channels, height, width) uint8.
+
+    It becomes what `read_folder` makes of it: the middle square, by the same filters, or, where the network's images
+    are no squares, the whole picture. With one channel it is made grey. Raises UserError for a file that is missing,
+    damaged or no image, for other channels than 1 (grey) and 3 (RGB), and for a side of no pixels.
+    """
+    if channels not in (1, 3):
+        raise UserError(f"a picture is read with 1 channel (grey) or 3 (RGB), not {channels}")
+    if min(height, width) < 1:
+        raise UserError(f"a picture has at least 1 pixel a side, not {height}x{width}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # as in `read_folder`
+        x = _read(Path(path).expanduser(), height, width)
+    return to_grey(x) if channels == 1 else x
 
 
 def _parts(root: Path) -> tuple[Path, Path | None]:
@@ -107,15 +126,18 @@ def _shorter_side(path: Path) -> int:
         raise _damaged(path, error) from None
 
 
-def _read(path: Path, size: int) -> Tensor:
+def _read(path: Path, height: int, width: int) -> Tensor:
+    """Return the middle square of a picture if height and width are one, else the whole of it, (1, 3, H, W) uint8."""
+    enough = 4 * max(height, width)
     try:
         with Image.open(path) as picture:
-            picture.draft(None, (4 * size, 4 * size))  # a JPEG far larger than needed is decoded at a fraction
-            return fit_picture(picture, size)
+            picture.draft(None, (enough, enough))  # a JPEG far larger than needed is decoded at a fraction
+            return fit_picture(picture, height) if height == width else stretch_picture(picture, height, width)
     except DAMAGED as error:
         raise _damaged(path, error) from None
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)  # strerror: without number and path
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(said.split())
     return UserError(f"cannot read image '{path}': {reason}")

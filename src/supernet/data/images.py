@@ -11,7 +11,8 @@ from torch import Tensor
 from supernet.errors import UserError, unknown
 
 SPLITS = ("stratified", "index")
-_CHUNK = 1024  # images whose squares are held at once
+_CHUNK = 1024  # images whose squares are held at once; sums of more than 33 025 could pass 32 bits
+_CHUNK_VALUES = 2**24  # and no more values of them, but for the image that has more on its own
 _STD_FLOOR = 1 / 255  # one grey level: what varies less carries nothing to normalise
 
 
@@ -74,9 +75,34 @@ def split(y: Tensor, rule: str = "stratified") -> tuple[Tensor, Tensor]:
         raise UserError(f"cannot split {n} training image{'s' if n != 1 else ''} into two halves: give at least 2")
     if rule == "index":
         return torch.arange(n // 2), torch.arange(n // 2, n)
-    shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(0))
-    dealt = shuffled[torch.sort(y.cpu()[shuffled], stable=True).indices]  # class by class, shuffled within each
+    dealt = _by_class(y)
     return dealt[0::2].sort().values, dealt[1::2].sort().values
+
+
+def hold_out(y: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return the indices (int64, ascending, on the CPU) of the images with labels `y` to keep and of those to hold out.
+
+    Of each class the `share`, rounded, is held out after a shuffle that is the same in every run, but of a class of two
+    or more at least one image, and all but one at most; a single image is kept. Raises UserError for a share that is
+    not between 0 and 1, and if no class has two images.
+    """
+    if not 0 < share < 1:
+        raise UserError(f"the share to hold out must be between 0 and 1, without either, not {share}")
+    sizes = torch.unique(y.cpu(), return_counts=True)[1].tolist()
+    if max(sizes, default=0) < 2:
+        raise UserError(f"cannot hold out some of {len(y)} images: no class has two")
+    classes = torch.split(_by_class(y), sizes)
+    held = torch.zeros(len(y), dtype=torch.bool)
+    held[torch.cat([each[: min(max(round(share * n), 1), n - 1)] for n, each in zip(sizes, classes, strict=True)])] = (
+        True
+    )
+    return (~held).nonzero().flatten(), held.nonzero().flatten()
+
+
+def _by_class(y: Tensor) -> Tensor:
+    """Return the indices of all images, class by class, shuffled within each in the same way in every run."""
+    shuffled = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+    return shuffled[torch.sort(y.cpu()[shuffled], stable=True).indices]
 
 
 def take(images: Images, n: int | None) -> Images:
@@ -105,7 +131,8 @@ def _moments(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and std of x/255 per channel, from exact integer sums."""
     count = x.shape[0] * x.shape[2] * x.shape[3]
     totals = torch.zeros(2, x.shape[1], dtype=torch.int64, device=x.device)
-    for part in torch.split(x.permute(0, 2, 3, 1), _CHUNK):
+    chunk = max(1, min(_CHUNK, _CHUNK_VALUES // x[0].numel()))
+    for part in torch.split(x.permute(0, 2, 3, 1), chunk):
         values = part.flatten(1).int()  # over images first: that sum runs along memory, whatever the channels
         for total, v in zip(totals, (values, values.square()), strict=True):
             total += v.sum(dim=0, dtype=torch.int32).view(-1, x.shape[1]).sum(dim=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable
 
@@ -11,13 +12,17 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-LARGEST_DEFAULT = 32  # pixels: searching is done on small proxies, as NAS-Bench-201 does
+LARGEST_DEFAULT = 224  # pixels: the side that networks for ImageNet see
+LARGEST_SET = 2 * 10**9  # bytes of memory, for all pictures together, of three bytes a pixel
 _CHUNK = 1024  # images held as floats at once
 
 
-def default_size(shorter_sides: Iterable[int]) -> int:
-    """Return the side for images of different sizes: the median shorter side, but at most 32 pixels."""
-    return min(LARGEST_DEFAULT, statistics.median_low(shorter_sides))
+def default_size(shorter_sides: Iterable[int], count: int) -> int:
+    """Return the side for `count` pictures of different sizes, of which some or all have these shorter sides.
+
+    It is the median shorter side, but at most 224 pixels, and at most what keeps all of them within 2 GB.
+    """
+    return min(LARGEST_DEFAULT, math.isqrt(LARGEST_SET // (3 * count)), statistics.median_low(shorter_sides))
 
 
 def fit_arrays(x: Tensor, size: int | None) -> Tensor:
@@ -32,15 +37,14 @@ def fit_arrays(x: Tensor, size: int | None) -> Tensor:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = x[:, :, top : top + side, left : left + side]
-    return square if side == size else torch.cat([_resized(part, size) for part in torch.split(square, _CHUNK)])
+    return square if side == size else torch.cat([_resized(part, size, size) for part in torch.split(square, _CHUNK)])
 
 
-def _resized(x: Tensor, size: int) -> Tensor:
-    block, rest = divmod(x.shape[2], size)
-    if rest == 0:
-        y = F.avg_pool2d(x.float(), block)
+def _resized(x: Tensor, height: int, width: int) -> Tensor:
+    if x.shape[2] % height == 0 and x.shape[3] % width == 0:
+        y = F.avg_pool2d(x.float(), (x.shape[2] // height, x.shape[3] // width))
     else:
-        y = F.interpolate(x.float(), size=(size, size), mode="bilinear", antialias=True)
+        y = F.interpolate(x.float(), size=(height, width), mode="bilinear", antialias=True)
     return y.round().clamp(0, 255).byte()
 
 
@@ -54,10 +58,31 @@ def fit_picture(picture: Image.Image, size: int | None) -> Tensor:
     if size is not None and min(picture.size) % size:
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        box = (left, top, left + side, top + side)
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-    return fit_arrays(x[None], size)
+        picture = _filtered(picture, size, size, (left, top, left + side, top + side))
+    return fit_arrays(_values(picture), size)
+
+
+def stretch_picture(picture: Image.Image, height: int, width: int) -> Tensor:
+    """Return the whole of a picture as (1, 3, height, width) uint8, by the filters of `fit_picture` and its errors."""
+    picture = _to_rgb(picture)
+    if picture.height % height or picture.width % width:
+        picture = _filtered(picture, height, width, (0, 0, *picture.size))
+    return _resized(_values(picture), height, width)
+
+
+def _filtered(picture: Image.Image, height: int, width: int, box: tuple[int, int, int, int]) -> Image.Image:
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+
+
+def _values(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+
+
+def to_grey(x: Tensor) -> Tensor:
+    """Return pictures (N, 3, H, W) uint8 with one channel, the luma of ITU-R 601; what is grey keeps its values."""
+    red, green, blue = x.int().unbind(dim=1)
+    luma = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16  # .299, .587 and .114 in pillow's integers
+    return luma.byte()[:, None]
 
 
 def drop_grey(x: Tensor) -> Tensor:

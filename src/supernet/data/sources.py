@@ -14,11 +14,12 @@ from torch.utils.data import Dataset
 from supernet.data.arrays import read_npz
 from supernet.data.datasets import read_dataset
 from supernet.data.folders import read_folder
+from supernet.data.idx import holds_idx, read_idx
 from supernet.data.images import Images
 from supernet.data.resize import fit_arrays
 from supernet.errors import UserError, unknown
 
-_KNOWN = ("digits", "a folder of class folders", "a .npz file")
+_KNOWN = ("digits", "a folder of class folders", "a folder of IDX files", "a .npz file")
 _DIGITS_TEST = 297  # the last images of the 1797
 _DIGITS_LEVELS = 16  # ink counts 0..16 of a 4x4 block
 
@@ -27,12 +28,13 @@ def load(source: str | os.PathLike[str] | Dataset[Any], image_size: int | None =
     """Load a labelled image set.
 
     `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_test, y_test; the path of a
-    folder of class folders, or of one with train/ and optionally test/ (val/, valid/); or a torch Dataset of (image,
-    label). What each may hold is said at `digits`, `read_npz`, `read_folder` and `read_dataset`.
+    folder of class folders, or of one with train/ and optionally test/ (val/, valid/); the path of a folder of IDX
+    files, as MNIST has them (train-images-idx3-ubyte or .gz, and so on); or a torch Dataset of (image, label). What
+    each may hold is said at `digits`, `read_npz`, `read_folder`, `read_idx` and `read_dataset`.
 
     With `image_size` S, the middle square of each image is brought to S x S pixels. Without it, arrays keep their
-    size, and pictures of a folder get the median shorter side, but at most 32 pixels, because searching is done on
-    small proxies. Raises UserError, one line, for whatever is wrong with the data.
+    size, and pictures of a folder get the median shorter side, but at most 224 pixels, and at most what keeps all of
+    them within 2 GB of memory. Raises UserError, one line, for whatever is wrong with the data.
     """
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
@@ -67,7 +69,7 @@ def _from_path(source: str | os.PathLike[str], image_size: int | None) -> Images
     text = os.fspath(source)
     path = Path(text).expanduser()
     if text and path.is_dir():
-        return read_folder(path, image_size)
+        return read_idx(path, image_size) if holds_idx(path) else read_folder(path, image_size)
     if not path.exists() or not text:
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")
