@@ -4,6 +4,7 @@ import itertools
 import math
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as MplPath
 from matplotlib.transforms import Bbox
 
@@ -111,7 +112,7 @@ def test_thickness_and_dots_tell_the_kinds_of_operation_apart() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["has weights", "no weights", "none"]
 
 
-def same_colour(arrow: FancyArrowPatch, op: str) -> bool:
+def same_colour(arrow: FancyArrowPatch | FancyBboxPatch, op: str) -> bool:
     return np.allclose(arrow.get_edgecolor()[:3], [int(colour(op)[i : i + 2], 16) / 255 for i in (1, 3, 5)])
 
 
@@ -204,6 +205,108 @@ def test_no_edge_runs_through_a_node_that_it_does_not_join(genotype: Genotype) -
             assert near == 2
 
 
+# --- draw_cell of a macro space
+
+MOBILE = ("mobile3_3x3", "skip_connect", "mobile6_5x5", "none")
+
+
+def chain(count: int, ops: tuple[str, ...] = MOBILE) -> Genotype:
+    return Genotype.of("macro", {f"{i:02}": [(1, 0, ops[i % len(ops)])] for i in range(1, count + 1)})
+
+
+def boxes(axes: Axes) -> list[FancyBboxPatch]:
+    return [patch for patch in axes.patches if isinstance(patch, FancyBboxPatch)]
+
+
+def middle(box: FancyBboxPatch) -> tuple[float, float]:
+    return box.get_x() + box.get_width() / 2, round(box.get_y() + box.get_height() / 2, 6)
+
+
+def names_and_ops(axes: Axes) -> list[tuple[str, str]]:
+    """Return the name above each box and the operation inside, in the order in which one reads them."""
+    found = []
+    for x, y in sorted(map(middle, boxes(axes)), key=lambda place: (-place[1], place[0])):
+        here = [text for text in axes.texts if text.get_position()[0] == x and abs(text.get_position()[1] - y) < 0.3]
+        name, op = sorted(here, key=lambda text: -text.get_position()[1])
+        found.append((name.get_text(), op.get_text()))
+    return found
+
+
+@pytest.mark.parametrize("count", [2, 4, 7, 13, 25])
+def test_a_macro_space_is_one_chain_that_is_read_like_text(count: int) -> None:
+    genotype = chain(count)
+    figure = draw_cell(genotype, LEARNED)
+    (axes,) = figure.axes
+    assert names_and_ops(axes) == [(kind, cell[0].op) for kind, cell in genotype.cells]
+    assert len(arrows(axes)) == count + 1
+    assert (texts(axes).count("in"), texts(axes).count("out")) == (1, 1)
+    assert max(figure.get_size_inches()) < 9.5
+    lengths = list(Counter(middle(box)[1] for box in boxes(axes)).values())
+    assert lengths == [*[lengths[0]] * (len(lengths) - 1), lengths[-1]]
+    assert lengths[-1] <= lengths[0]
+
+
+def test_the_boxes_tell_the_kinds_of_operation_apart_as_arrows_do() -> None:
+    figure = draw_cell(chain(4), {"mobile3_3x3", "mobile6_5x5"})
+    thin, thick, dotted, thick_too = boxes(figure.axes[0])
+    assert thick.get_linewidth() == thick_too.get_linewidth() > 2 * thin.get_linewidth() > 2 * dotted.get_linewidth()
+    assert (thin.get_linestyle(), dotted.get_linestyle()) == ("-", ":")
+    assert [same_colour(box, op) for box, op in ((thin, MOBILE[1]), (thick, MOBILE[2]))] == [True, True]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["has weights", "no weights", "none"]
+
+
+def test_positions_stand_in_the_order_that_is_asked_for() -> None:
+    genotype = Genotype.of("macro", {kind: [(1, 0, f"op of {kind}")] for kind in ("neck", "body", "stem")})
+    (axes,) = draw_cell(genotype, LEARNED, ["stem", "body", "neck"]).axes
+    assert [name for name, _ in names_and_ops(axes)] == ["stem", "body", "neck"]
+
+
+def mixed() -> Genotype:
+    cells = {"stem": [(1, 0, "skip_connect")], "body": nasbench("012340")["cell"], "neck": [(1, 0, "nor_conv_3x3")]}
+    return Genotype.of("mixed", cells)
+
+
+def test_positions_beside_other_cells_are_boxes_that_claim_no_order() -> None:
+    body, positions = draw_cell(mixed(), LEARNED).axes
+    assert body.get_label() == "body"
+    assert (len(nodes(body)), len(arrows(body))) == (4, 6)
+    assert names_and_ops(positions) == [("neck", "nor_conv_3x3"), ("stem", "skip_connect")]
+    assert not arrows(positions)
+
+
+@pytest.mark.parametrize("edge", [(2, 0), (2, 1)])
+def test_an_edge_from_one_of_two_inputs_and_a_lone_position_keep_their_panels(edge: tuple[int, int]) -> None:
+    figure = draw_cell(Genotype.of("x", {"a": [(*edge, "conv")], "b": [(1, 0, "conv")]}), LEARNED)
+    assert [axes.get_label() for axes in figure.axes] == ["a", "b"]
+    assert [len(nodes(axes)) for axes in figure.axes] == [3, 2]
+
+
+CHAINS = {
+    **{str(count): chain(count) for count in (2, 3, 8, 20, 25)},
+    "short names": chain(3, ("a", "none", "b")),
+    "long operations": chain(20, ("mobile_bottleneck_3x3_expand6", "mobile_bottleneck_5x5_expand3", "none", "b")),
+    "one long operation": chain(2, ("x" * 150, "b")),
+    "long position": Genotype.of("x", {"stem_of_the_whole_network": [(1, 0, "a")], "body": [(1, 0, "b")]}),
+    "mixed": mixed(),
+}
+
+
+@pytest.mark.parametrize("genotype", CHAINS.values(), ids=CHAINS.keys())
+def test_nothing_in_a_chain_overlaps_or_is_cut_off(genotype: Genotype) -> None:
+    figure = draw_cell(genotype, {"a", *MOBILE[::2]})
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    axes = figure.axes[-1]
+    frames = [box.get_window_extent(renderer).padded(1.8) for box in boxes(axes)]  # half a line
+    found = [text.get_window_extent(renderer) for text in axes.texts]
+    held = [text for text in found if any(inside(text, frame.padded(-3.6)) for frame in frames)]
+    legend = figure.legends[0].get_window_extent(renderer)
+    free = [*(text for text in found if text not in held), *(a.get_window_extent(renderer) for a in arrows(axes))]
+    assert len(held) == len(frames)
+    assert not any(touch(a, b) for a, b in itertools.combinations([*frames, *free, legend], 2))
+    assert all(inside(box, figure.bbox) for box in [*frames, *free, legend])
+
+
 # --- colour
 
 
@@ -290,17 +393,91 @@ def test_a_single_row_is_visible() -> None:
     assert [tick for tick in figure.axes[-1].get_xticks() if 0.5 <= tick <= 1.5] == [1]
 
 
+def test_the_points_of_a_single_row_stand_side_by_side() -> None:
+    figure = draw_search(weight_rows(NASBENCH_EDGES, 1), NASBENCH_EDGES)
+    for axes in figure.axes:
+        places = [float(line.get_xdata()[0]) for line in axes.lines]
+        assert places == sorted(places)
+        assert min(np.diff(places)) > 0.05
+        assert np.mean(places) == pytest.approx(1)
+        assert axes.get_xlim()[0] < places[0] < places[-1] < axes.get_xlim()[1]
+
+
 def test_many_edges_and_kinds_and_missing_numbers() -> None:
     rows = weight_rows(DARTS_EDGES, 3)
     rows[1]["weights"]["reduce"][0][0] = None
     rows[2]["weights"]["normal"][13][1] = math.nan
     figure = draw_search(rows, DARTS_EDGES)
-    render(figure)
+    assert_laid_out(figure)
+    assert max(figure.get_size_inches()) < 10
     assert len(figure.axes) == 28
     assert figure.axes[0].get_title() == "normal 2 <- 0"
     assert figure.axes[27].get_title() == "reduce 5 <- 4"
     boxes = [axes.get_position() for axes in figure.axes]
     assert not any(touch(a, b) for a, b in itertools.combinations(boxes, 2))
+
+
+def positions(count: int, ops: tuple[str, ...] = MOBILE) -> dict[str, list[tuple[int, int, tuple[str, ...]]]]:
+    return {f"{i:02}": [(1, 0, ops)] for i in range(1, count + 1)}
+
+
+@pytest.mark.parametrize(("count", "lines"), [(2, 1), (3, 1), (4, 2), (8, 3), (10, 2), (20, 4), (25, 5)])
+def test_kinds_with_a_single_edge_share_a_grid(count: int, lines: int) -> None:
+    figure = draw_search(weight_rows(positions(count), 3), positions(count))
+    assert [axes.get_title() for axes in figure.axes] == list(positions(count))
+    assert {row(axes) for axes in figure.axes} == set(range(lines))
+    assert max(figure.get_size_inches()) < 10
+    assert [row(axes) for axes in figure.axes if axes.get_ylabel()] == list(range(lines))
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+
+
+def row(axes: Axes) -> int:
+    spec = axes.get_subplotspec()
+    assert spec is not None
+    return spec.rowspan.start
+
+
+def test_single_edges_beside_other_cells_have_a_block_of_their_own() -> None:
+    edges = {"stem": [(1, 0, MOBILE)], **NASBENCH_EDGES, "neck": [(1, 0, MOBILE)]}
+    found = {axes.get_title(): row(axes) for axes in draw_search(weight_rows(edges, 3), edges).axes}
+    assert found == {"stem": 0, "neck": 0} | {f"cell {t} <- {s}": 1 + (t == 3) for t, s in PAIRS}
+
+
+LONG = ("mobile_bottleneck_3x3_expand6", "mobile_bottleneck_5x5_expand3", "b")
+SEARCHED = {
+    **{f"{count} positions": positions(count) for count in (1, 2, 4, 25)},
+    "one edge of DARTS": {"cell": [(1, 0, (*DARTS_OPS, "dil_conv_5x5"))]},
+    "long operations": positions(2, LONG),
+    "a very long operation": positions(1, ("x" * 90, *LONG)),
+    "long positions": {f"a_long_name_of_a_position_{i}": [(1, 0, LONG)] for i in range(5)},
+    "NAS-Bench-201": NASBENCH_EDGES,
+}
+
+
+@pytest.mark.parametrize("edges", SEARCHED.values(), ids=SEARCHED.keys())
+def test_the_legend_and_titles_are_neither_cut_off_nor_in_the_way(edges: Any) -> None:
+    assert_laid_out(draw_search(weight_rows(edges, 3), edges))
+
+
+def assert_laid_out(figure: Figure) -> None:
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    legend = figure.legends[0].get_window_extent(renderer)
+    panels = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    titles = [axes.title.get_window_extent(renderer) for axes in figure.axes]
+    assert all(inside(box, figure.bbox) for box in [legend, *panels, *titles])
+    assert not any(touch(legend, panel) for panel in panels)
+    assert not any(touch(a, b) for a, b in itertools.combinations(titles, 2))
+    assert all(axes.get_window_extent(renderer).height > 0.7 * figure.dpi for axes in figure.axes)
+
+
+def test_operations_of_one_colour_have_lines_of_different_styles() -> None:
+    names = [f"op{i}" for i in range(200)]
+    twins = tuple(name for name in names if colour(name) == colour(names[0]))[:3]
+    edges = {"cell": [(1, 0, (*twins, "skip_connect"))]}
+    figure = draw_search(weight_rows(edges, 3), edges)
+    assert [line.get_linestyle() for line in figure.axes[0].lines] == ["-", "--", ":", "-"]
+    assert [line.get_linestyle() for line in figure.legends[0].get_lines()] == ["-", "--", ":", "-"]
 
 
 def test_no_rows_make_empty_panels() -> None:
@@ -342,6 +519,7 @@ def test_few_or_no_numbers_do_not_fail(runs: Any) -> None:
 
 def figures() -> Iterator[Figure]:
     yield draw_cell(nasbench("303101"), LEARNED)
+    yield draw_cell(chain(7), LEARNED)
     yield draw_search(weight_rows(NASBENCH_EDGES, 3), NASBENCH_EDGES)
     yield draw_trajectory({"DARTS": [[80.0, 60.0], [90.0, 50.0]]})
 

@@ -1,11 +1,22 @@
-"""Plots: the cell an architecture is, how a search weighed its operations, how methods fare over the epochs.
+"""Plots: the cell an architecture is, how a search weighed its operations, how methods and trainings fare over epochs.
 
 Every function returns a `matplotlib.figure.Figure` of its own; pyplot and its global list of figures are never used.
 Operations have one colour everywhere; those without weights are muted, so that a collapsed cell looks grey.
 """
 
 from supernet.plots.cell import draw_cell
+from supernet.plots.confusion import draw_confusion
 from supernet.plots.curves import draw_diagnostics, draw_search, draw_trajectory
 from supernet.plots.style import colour, save
+from supernet.plots.training import draw_training
 
-__all__ = ["colour", "draw_cell", "draw_diagnostics", "draw_search", "draw_trajectory", "save"]
+__all__ = [
+    "colour",
+    "draw_cell",
+    "draw_confusion",
+    "draw_diagnostics",
+    "draw_search",
+    "draw_training",
+    "draw_trajectory",
+    "save",
+]

@@ -1,22 +1,21 @@
-"""The picture of a cell: numbered nodes, and an arrow with its operation per edge."""
+"""The picture of an architecture: a cell's numbered nodes, and an arrow with its operation per edge."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path
-from matplotlib.textpath import TextPath
 
 from supernet.genotype import Choice, Genotype
-from supernet.plots.style import STYLE, colour
+from supernet.plots.chain import Chain
+from supernet.plots.style import LINES, STYLE, colour, line_keys, line_kind, text_width
 
 # Nodes stand in columns on one line. An edge that cannot be a straight arrow climbs to a lane of its own above or
 # below, runs level there and comes down at its target. It is level wherever it is further than _RAMP from a node's
@@ -24,7 +23,6 @@ from supernet.plots.style import STYLE, colour
 
 _RADIUS, _LANE, _RAMP, _BEND, _SIDE = 0.17, 0.42, 0.42, 0.22, 0.6
 _POINTS = 8.0  # size of an edge's label
-_LINES = {"has weights": (2.6, "-"), "no weights": (1.2, "-"), "none": (0.9, ":")}  # width in points, style
 
 
 class _Route(NamedTuple):
@@ -38,39 +36,51 @@ class _Route(NamedTuple):
 
 
 @mpl.rc_context(STYLE)
-def draw_cell(genotype: Genotype, learned: Collection[str]) -> Figure:
+def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str] | None = None) -> Figure:
     """Draw the kinds of cell, one panel each: numbered nodes, left to right, an arrow with its operation per kept edge.
 
     Operations in `learned` (those that have weights) are thick, the others thin, `none` dotted. Panels have titles when
     there are several. With one input the last node is marked as the output; with more, the output joins all the inner
     nodes and is not drawn.
+
+    Several kinds that are one edge from an input to an output, as in a macro space, are drawn together, a box each; if
+    there are no others, arrows join them in the order of `kinds` (the genotype's own, alphabetical, if not given).
     """
-    cells = {kind: _routes(choices) for kind, choices in genotype.cells}
+    found = {kind: genotype[kind] for kind in kinds or dict(genotype.cells)}
+    chain = Chain.of(_positions(found))
+    cells = {kind: _routes(choices) for kind, choices in found.items() if kind not in chain.ops}
     every = [route for routes in cells.values() for route in routes]
-    pitch = 2 * _RAMP + max((_text_width(route.choice.op) for route in every), default=0.5)
-    head = 0.35 if len(cells) > 1 else 0.05
+    pitch = 2 * _RAMP + max((text_width(route.choice.op, _POINTS) for route in every), default=0.5)
+    head = 0.35 if len(found) > 1 else 0.05
     heights = [head + _LANE * (1 + np.ptp([0, *(route.lane for route in routes)])) for routes in cells.values()]
-    bottom = sum(heights) + 0.3
-    figure = Figure(figsize=(2 * _SIDE + pitch * max((route.end for route in every), default=0), bottom))
+    keys = line_keys({line_kind(choice.op, learned) for choices in found.values() for choice in choices})
+    width = max(pitch * max((route.end for route in every), default=0), chain.width, 1.1 * len(keys) - 2 * _SIDE)
+    bottom = sum(heights) + chain.height + 0.3
+    figure = Figure(figsize=(2 * _SIDE + width, bottom))
     for (kind, routes), height in zip(cells.items(), heights, strict=True):
         bottom -= height
-        axes = _inch_axes(figure, bottom, height, min([0, *(route.lane for route in routes)]))
+        axes = _inch_axes(figure, bottom, height, (min([0, *(route.lane for route in routes)]) - 0.5) * _LANE)
         axes.set_label(kind)
-        if len(cells) > 1:
+        if len(found) > 1:
             axes.text(0.1 - _SIDE, axes.get_ylim()[1] - 0.08, kind, va="top", weight="bold", size=11)
         _draw_edges(axes, routes, pitch, learned)
         _draw_nodes(axes, routes, pitch)
-    used = {_line_kind(route.choice.op, learned) for route in every}
-    keys = [Line2D([], [], color="#444444", lw=w, ls=s, label=k) for k, (w, s) in _LINES.items() if k in used]
+    if chain.ops:
+        chain.draw(_inch_axes(figure, 0.3, chain.height, chain.base), learned, linked=not cells)
     figure.legend(handles=keys, loc="lower center", ncols=3, fontsize=8)
     return figure
 
 
-def _inch_axes(figure: Figure, bottom: float, height: float, lowest: int) -> Axes:
-    """Add bare axes whose unit is the inch; the line of nodes is at 0 and the `lowest` lane still fits."""
+def _positions(cells: Mapping[str, Sequence[Choice]]) -> dict[str, str]:
+    """Return the operation of each kind of cell that is one edge from its one input, if there are several of them."""
+    ops = {kind: choices[0].op for kind, choices in cells.items() if [choice[:2] for choice in choices] == [(1, 0)]}
+    return ops if len(ops) > 1 else {}
+
+
+def _inch_axes(figure: Figure, bottom: float, height: float, base: float) -> Axes:
+    """Add bare axes whose unit is the inch, from `base` upwards; the first column is at 0."""
     width, whole = figure.get_size_inches()
     axes = figure.add_axes((0, bottom / whole, 1, height / whole))
-    base = (lowest - 0.5) * _LANE
     axes.set(xlim=(-_SIDE, width - _SIDE), ylim=(base, base + height))
     axes.axis("off")
     return axes
@@ -116,7 +126,7 @@ def _label_column(route: _Route, routes: Iterable[_Route]) -> float:
 def _draw_edges(axes: Axes, routes: Sequence[_Route], pitch: float, learned: Collection[str]) -> None:
     for route in routes:
         op = route.choice.op
-        width, style = _LINES[_line_kind(op, learned)]
+        width, style = LINES[line_kind(op, learned)]
         arrow = FancyArrowPatch(path=_path(route, routes, pitch), arrowstyle="-" if op == "none" else "-|>")
         arrow.set(color=colour(op), linewidth=width, linestyle=style, capstyle="butt", joinstyle="miter")
         arrow.set_mutation_scale(7 + 2 * width)
@@ -163,14 +173,3 @@ def _steepness(route: _Route, rivals: Iterable[_Route]) -> float:
 
 def _along(x: float, y: float, angle: float, distance: float) -> tuple[float, float]:
     return x + distance * math.cos(angle), y + distance * math.sin(angle)
-
-
-def _line_kind(op: str, learned: Collection[str]) -> str:
-    if op == "none":
-        return "none"
-    return "has weights" if op in learned else "no weights"
-
-
-def _text_width(text: str) -> float:
-    """Return the width in inches of `text` as an edge's label."""
-    return float(TextPath((0, 0), text, size=_POINTS).get_extents().width) / 72

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -15,13 +16,15 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from supernet.plots.style import METHODS, STYLE, colour
+from supernet.plots.style import METHODS, STYLE, colour, text_room
 
 Edges = Mapping[str, Sequence[tuple[int, int, Sequence[str]]]]  # per kind, per edge: target, source, candidate ops
 Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
 Curve = Sequence[float | None]  # one number per epoch; None and NaN are gaps
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
+_POINTS = 9.0  # size of titles and of the legend's text, as in STYLE
+_STYLES = ("-", "--", ":", "-.")  # of lines that have the same colour
 
 _TITLES = {
     f"{key}_{split}": f"{word} accuracy of the derived architecture on {data} (table)"
@@ -36,55 +39,114 @@ def draw_search(rows: Rows, edges: Edges, known: str | None = None) -> Figure:
 
     `rows[i]["weights"][kind][edge]` has one weight per op of `edges[kind][edge]`; what follows is padding. When `known`
     is given ("c10_test") and some row has that accuracy (%) of its derived architecture, a wide panel on top shows it.
+    Kinds of cell with a single edge, as in a macro space, share one grid.
     """
     accuracy = _floats((row.get("known") or {}).get(known) for row in rows)
     on_top = int(np.isfinite(accuracy).any())
-    most = max(map(len, edges.values()), default=1)
-    columns = max(1, min(most, 3 if most <= 9 else 5))
-    lines = on_top + sum(math.ceil(len(cell) / columns) for cell in edges.values())
-    figure = Figure(figsize=(1 + 2.1 * columns, 0.8 + 1.6 * lines), layout="constrained")
-    grid = figure.add_gridspec(max(lines, 1), columns)
+    blocks = _blocks(edges)
+    ops = list(dict.fromkeys(op for cell in edges.values() for _, _, names in cell for op in names))
+    styles = _line_styles(ops)
+    figure, grid = _page(blocks, on_top, ops)
     if known is not None and on_top:
         axes = figure.add_subplot(grid[0, :], xlabel="epoch", ylabel="accuracy (%)")
         axes.set_title(_TITLES.get(known, f"{known} of the derived architecture (table)"))
         axes.plot([row["epoch"] for row in rows], accuracy, color="#222222", marker=".", lw=1.4)
         _mark_epochs(axes, [row["epoch"] for row in rows], 10)
-    _draw_weights(_edge_panels(figure, grid, on_top, edges), rows, edges)
-    ops = dict.fromkeys(op for cell in edges.values() for _, _, names in cell for op in names)
-    keys = [Line2D([], [], color=colour(op), lw=2, label=op) for op in ops]
-    figure.legend(handles=keys, loc="outside lower center", ncols=5)
+    _draw_weights(_edge_panels(figure, grid, on_top, blocks), rows, styles)
+    keys = [Line2D([], [], color=colour(op), lw=2, ls=styles[op], label=op) for op in ops]
+    figure.legend(handles=keys, loc="outside lower center", ncols=_legend_columns(ops, figure.get_figwidth()))
     return figure
 
 
-def _edge_panels(figure: Figure, grid: GridSpec, line: int, edges: Edges) -> dict[tuple[str, int], Axes]:
-    """Add a panel per edge from row `line` of the grid on, with the same axes; a kind's first row is the short one."""
-    panels: dict[tuple[str, int], Axes] = {}
+class _Panel(NamedTuple):
+    """What one panel shows: edge number `edge` of the cells of `kind`, with the candidates `ops`."""
+
+    kind: str
+    edge: int
+    title: str
+    ops: Sequence[str]
+
+
+def _blocks(edges: Edges) -> list[list[_Panel]]:
+    """Return the panels that stand together: those of one kind; those of all the kinds that have a single edge."""
+    blocks: dict[str | None, list[_Panel]] = {}
     for kind, cell in edges.items():
-        missing, lines = -len(cell) % grid.ncols, math.ceil(len(cell) / grid.ncols)
-        for edge, (target, source, _) in enumerate(cell):
-            row, column = divmod(edge if edge + missing < grid.ncols else edge + missing, grid.ncols)
-            first = next(iter(panels.values()), None)
-            axes = figure.add_subplot(grid[line + row, column], sharex=first, sharey=first)
-            axes.set_title(f"{kind} " * (len(edges) > 1) + f"{target} <- {source}")
+        alone = len(cell) == 1 and len(edges) > 1
+        for edge, (target, source, ops) in enumerate(cell):
+            title = kind if alone else f"{kind} " * (len(edges) > 1) + f"{target} <- {source}"
+            blocks.setdefault(None if alone else kind, []).append(_Panel(kind, edge, title, ops))
+    return list(blocks.values())
+
+
+def _page(blocks: Sequence[Sequence[_Panel]], on_top: int, ops: Sequence[str]) -> tuple[Figure, GridSpec]:
+    """Return a figure with room for the panels, `on_top` wide ones and the legend, and the grid that they stand in."""
+    most = max(map(len, blocks), default=1)
+    few = most <= 9
+    columns = math.ceil(most / math.ceil(most / (3 if few else 5)))  # in no more rows than needed, evenly
+    lines = on_top + sum(math.ceil(len(block) / columns) for block in blocks)
+    titles = [text_room(panel.title, _POINTS) + 0.2 for block in blocks for panel in block]
+    width = max(1 + columns * max([2.1 if few else 1.75, *titles]), _legend_width(ops, 1))
+    keys = math.ceil(len(ops) / _legend_columns(ops, width))
+    height = 0.8 + (1.6 if few else 1.45) * lines + 0.19 * max(0, keys - 1)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_gridspec(max(lines, 1), columns)
+
+
+def _edge_panels(
+    figure: Figure, grid: GridSpec, line: int, blocks: Iterable[Sequence[_Panel]]
+) -> list[tuple[_Panel, Axes]]:
+    """Add the panels from row `line` of the grid on, with the same axes; a block's first row is the short one."""
+    panels: list[tuple[_Panel, Axes]] = []
+    for block in blocks:
+        missing, lines = -len(block) % grid.ncols, math.ceil(len(block) / grid.ncols)
+        for place, panel in enumerate(block):
+            row, column = divmod(place if place + missing < grid.ncols else place + missing, grid.ncols)
+            first = panels[0][1] if panels else None
+            axes = figure.add_subplot(grid[line + row, column], sharex=first, sharey=first, title=panel.title)
             axes.set(xlabel="epoch" * (row == lines - 1), ylabel="weight" * (column == 0))
             axes.tick_params(labelbottom=row == lines - 1, labelleft=column == 0)
-            panels[kind, edge] = axes
+            panels.append((panel, axes))
         line += lines
     return panels
 
 
-def _draw_weights(panels: Mapping[tuple[str, int], Axes], rows: Rows, edges: Edges) -> None:
+def _draw_weights(panels: Sequence[tuple[_Panel, Axes]], rows: Rows, styles: Mapping[str, str]) -> None:
     epochs = [row["epoch"] for row in rows]
     drawn = [np.zeros(0)]
-    for (kind, edge), axes in panels.items():
-        for column, op in enumerate(edges[kind][edge][2]):
+    for (kind, edge, _, ops), axes in panels:
+        for column, op in enumerate(ops):
             weights = _floats(row["weights"][kind][edge][column] for row in rows)
-            axes.plot(epochs, weights, color=colour(op), lw=1.6, label=op, marker="." if len(rows) == 1 else "")
+            line = axes.plot(epochs, weights, color=colour(op), lw=1.6, ls=styles[op], label=op)[0]
+            if len(rows) == 1:  # points, side by side: after one epoch all weights are still much the same
+                line.set(marker=".", xdata=[epochs[0] + 0.6 * ((column + 0.5) / len(ops) - 0.5)])
             drawn.append(weights[np.isfinite(weights)])
         _mark_epochs(axes, epochs, 4)
     values = np.concatenate(drawn)
     if len(values) and values.min() >= 0 and values.max() > 0:
-        next(iter(panels.values())).set_ylim(0, 1.05 * values.max())  # the others share its axes
+        panels[0][1].set_ylim(0, 1.05 * values.max())  # the others share its axes
+
+
+def _line_styles(ops: Iterable[str]) -> dict[str, str]:
+    """Return a line style per operation, so that two with the same colour still differ."""
+    seen: Counter[str] = Counter()
+    styles = {}
+    for op in ops:
+        styles[op] = _STYLES[seen[colour(op)] % len(_STYLES)]
+        seen[colour(op)] += 1
+    return styles
+
+
+def _legend_columns(ops: Sequence[str], width: float) -> int:
+    """Return how many columns, 5 at most, give a legend with the fewest rows that fits into `width` inches."""
+    fitting = [count for count in range(1, 6) if _legend_width(ops, count) <= width]
+    return min(fitting, key=lambda count: math.ceil(len(ops) / count), default=1)
+
+
+def _legend_width(ops: Sequence[str], columns: int) -> float:
+    """Return the inches that a legend of `ops` needs in so many columns; Matplotlib fills them one after the other."""
+    em = _POINTS / 72  # a line is 2 em long, 0.8 before its text; columns are 2 em apart, the border takes 0.9 a side
+    filled = [part for part in np.array_split([text_room(op, _POINTS) for op in ops], columns) if len(part)]
+    return float(sum(part.max() for part in filled)) + em * (4.8 * len(filled) - 2 + 1.8)
 
 
 def _mark_epochs(axes: Axes, epochs: Sequence[int], ticks: int) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 from supernet.errors import UserError
 
@@ -35,13 +39,40 @@ _COLOURS = {
     "dil_conv_5x5": "#56b4e9",
     "noise": "#882255",
 }
-_OTHERS = ("#332288", "#999933", "#aa4499", "#117733", "#661100", "#6699cc", "#44aa99")
+_OTHERS = (
+    *("#332288", "#999933", "#aa4499", "#117733", "#661100", "#6699cc", "#44aa99"),
+    *("#e41a1c", "#8ac926", "#f781bf", "#9467bd"),
+)
 METHODS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5a5a5a")
+LINES = {"has weights": (2.6, "-"), "no weights": (1.2, "-"), "none": (0.9, ":")}  # width in points, style
 
 
 def colour(op: str) -> str:
     """Return the colour of operation `op`: the same in every figure and every process."""
     return _COLOURS.get(op) or _OTHERS[zlib.crc32(op.encode()) % len(_OTHERS)]
+
+
+def line_kind(op: str, learned: Collection[str]) -> str:
+    """Return which of LINES operation `op` is drawn with; those in `learned` have weights."""
+    if op == "none":
+        return "none"
+    return "has weights" if op in learned else "no weights"
+
+
+def line_keys(kinds: Collection[str]) -> list[Line2D]:
+    """Return the legend's entries for the `kinds` of LINES that a picture has."""
+    return [Line2D([], [], color="#444444", lw=w, ls=s, label=k) for k, (w, s) in LINES.items() if k in kinds]
+
+
+def text_width(text: str, points: float, weight: str = "normal") -> float:
+    """Return the width in inches of `text` at that size."""
+    font = FontProperties(family=STYLE["font.family"], weight=weight)
+    return float(TextPath((0, 0), text, size=points, prop=font).get_extents().width) / 72 if text else 0.0
+
+
+def text_room(text: str, points: float, weight: str = "normal") -> float:
+    """Return the inches to leave for `text`: on a coarse grid of pixels its letters stand further apart."""
+    return 1.1 * text_width(text, points, weight)
 
 
 def save(figure: Figure, path: Path | str) -> None:
