@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from supernet.errors import UserError
-from supernet.loop import Interrupted, Loop, Watcher
+from supernet.loop import Interrupted, Loop, Watcher, seed_of
 from supernet.run import Run
 
 EPOCHS, STEPS = 3, 4
@@ -62,6 +62,13 @@ class Counting:
         self.total = state["total"]
 
 
+class Choosing(Counting):
+    """Says that the second epoch is better than the first, and that the third is not."""
+
+    def end_epoch(self, epoch, means):
+        return super().end_epoch(epoch, means) | {"best": epoch < 2}
+
+
 class Noting(Watcher):
     """Notes what it is told, and does something at one step."""
 
@@ -106,9 +113,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def go(folder, watcher=None, save_every=60.0):
+def go(folder, watcher=None, save_every=60.0, kind=Counting):
     folder.mkdir(exist_ok=True)
-    task = Counting()
+    task = kind()
     Loop(task, Run(folder), EPOCHS, watcher or Watcher(), save_every)()
     return task
 
@@ -235,3 +242,52 @@ def test_a_loss_that_is_no_number_ends_the_run_with_one_line(loss, folder, monke
     assert "\n" not in str(caught.value)
     assert rows(folder) == []
     assert watcher.told[-1] == ("stop",)
+
+
+def test_the_best_epochs_state_is_kept_and_a_task_that_has_none_keeps_none(folder):
+    go(folder / "none")
+    assert {file.name for file in (folder / "none" / "checkpoints").iterdir()} == {"last.pt", "previous.pt"}
+    torch.manual_seed(0)
+    go(folder / "some", save_every=0, kind=Choosing)
+    run = Run(folder / "some")
+    best = run.load_best()
+    assert (best["epoch"], best["done"], best["sums"]) == (2, 0, {})
+    assert [row["best"] for row in run.metrics] == [True, True, False]
+    assert best["task"]["total"].item() == run.metrics[1]["total"]
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("save_every", [0.0, 60.0])
+def test_a_loop_cut_off_between_the_best_checkpoint_and_the_last_writes_both_again(
+    epoch, save_every, folder, monkeypatch
+):
+    whole = go(folder / "whole", kind=Choosing)
+
+    def replace(file, target, real=Path.replace):
+        moved = real(file, target)
+        bests.append(Path(target).name == "best.pt")
+        if bests[-1] and sum(bests) == epoch:
+            cut_power()
+        return moved
+
+    bests = []
+    monkeypatch.setattr(Path, "replace", replace)
+    torch.manual_seed(0)
+    with pytest.raises(PowerCutError):
+        go(folder / "cut", None, save_every, Choosing)
+    monkeypatch.undo()
+    assert Run(folder / "cut").load_best()["epoch"] == epoch
+    torch.manual_seed(0 if epoch == 1 and save_every else 99)  # nothing else was saved: it begins again
+    task = go(folder / "cut", kind=Choosing)
+    assert torch.equal(task.total, whole.total)
+    assert rows(folder / "cut") == rows(folder / "whole")
+    for name in ("best.pt", "last.pt"):
+        ours, theirs = ((folder / kind / "checkpoints" / name).read_bytes() for kind in ("cut", "whole"))
+        assert ours == theirs
+
+
+def test_each_thing_that_draws_has_a_seed_of_its_own():
+    seeds = {seed_of(seed, name) for seed in (0, 1, 2**63 - 1) for name in ("train", "method", "alpha")}
+    assert len(seeds) == 9
+    assert all(0 <= seed < 2**62 for seed in seeds)
+    assert seed_of(3, "train") == seed_of(3, "train")

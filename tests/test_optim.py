@@ -7,6 +7,8 @@ import math
 import pytest
 import torch
 
+from supernet.config import amend
+from supernet.errors import UserError
 from supernet.optim import Alpha, Weights, set_rate
 
 
@@ -34,6 +36,59 @@ def test_the_cosine_is_torchs():
 
 def test_the_default_cosine_ends_at_zero():
     assert Weights().rate(40, 40) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_exponential_is_torchs_and_runs_towards_lr_min():
+    w = Weights(lr=0.1, schedule="exponential", gamma=0.97)
+    optimizer = w.optimizer([parameter()])
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.97)
+    for epoch in range(250):
+        assert w.rate(epoch, 250) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        optimizer.step()
+        schedule.step()
+    w = Weights(lr=0.5, lr_min=0.1, schedule="exponential", gamma=0.5)
+    assert [w.rate(epoch, 9) for epoch in (0, 1, 3)] == pytest.approx([0.5, 0.3, 0.15])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "rate"),
+    [
+        *[(0, 0.5), (1, 0.5 * 244 / 245), (120, 0.5 * 125 / 245), (244, 0.5 / 245)],
+        *[(245, 0.5 * 5 / 1225), (246, 0.5 * 4 / 1225), (249, 0.5 / 1225)],
+    ],
+)
+def test_the_line_is_pdarts_with_a_flatter_end(epoch, rate):
+    assert Weights(lr=0.5, schedule="linear").rate(epoch, 250) == pytest.approx(rate, rel=1e-12)
+
+
+def test_a_line_of_few_epochs_is_plain_and_one_with_lr_min_ends_above_it():
+    w = Weights(lr=0.5, lr_min=0.1, schedule="linear")
+    assert [w.rate(epoch, 4) for epoch in range(4)] == pytest.approx([0.5, 0.4, 0.3, 0.2])
+    assert [w.rate(epoch, 6) for epoch in range(6)] == pytest.approx([0.5, 0.5, 0.42, 0.34, 0.26, 0.18])
+
+
+def test_a_warm_up_multiplies_the_first_rates():
+    w = Weights(lr=0.5, schedule="linear", warmup=5)
+    wanted = [0.1, 0.2 * 244 / 245, 0.3 * 243 / 245, 0.4 * 242 / 245, 0.5 * 241 / 245, 0.5 * 240 / 245]
+    assert [w.rate(epoch, 250) for epoch in range(6)] == pytest.approx(wanted, rel=1e-12)
+    w = Weights(lr=0.2, warmup=2)
+    assert [w.rate(epoch, 4) for epoch in (0, 1, 2)] == pytest.approx([0.1, 0.1 + 0.05 * math.sqrt(2), 0.1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schedule": "step"}, "setting schedule: invalid value 'step', expected one of ['cosine', 'linear', "),
+        ({"gamma": 0.0}, "setting w.gamma must be above 0 and at most 1, not 0.0"),
+        ({"gamma": 1.5}, "setting w.gamma must be above 0 and at most 1, not 1.5"),
+        ({"gamma": math.nan}, "setting w.gamma must be above 0 and at most 1, not nan"),
+        ({"warmup": -1}, "setting w.warmup must be at least 0, not -1"),
+    ],
+)
+def test_mistakes_in_a_schedule(changes, said):
+    with pytest.raises(UserError) as caught:
+        amend(Weights(), changes)
+    assert str(caught.value).startswith(said)
 
 
 def test_set_rate_sets_every_group():

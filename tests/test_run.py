@@ -38,9 +38,12 @@ def finish(run: Run) -> None:
     """Leave what a finished search leaves, and a file of the user's."""
     run.log({"epoch": 1})
     run.save_checkpoint({"epoch": 1})
-    run.save_checkpoint({"epoch": 2})
+    run.save_checkpoint({"epoch": 2}, best=True)
     genotype = {"space": "s", "cells": {"cell": [[1, 0, "none"]]}}
-    for name in ("genotype.json", "cell.svg", "search.svg", "diagnostics.svg", "notes.txt"):
+    for name in (
+        *("genotype.json", "cell.svg", "search.svg", "diagnostics.svg", "training.svg"),
+        *("evaluation.json", "confusion.svg", "model.onnx", "model.pt2", "notes.txt"),
+    ):
         run.write(name, "old")
     run.write("summary.json", json.dumps({"genotype": genotype, "verdict": "healthy: it is"}))
 
@@ -181,6 +184,11 @@ def test_a_finished_run_tells_what_it_found(run):
     assert run.verdict == "healthy: it is"
 
 
+def test_a_retraining_has_no_verdict(run):
+    run.write("summary.json", json.dumps({"genotype": {"space": "s", "cells": {}}, "accuracy": {}}))
+    assert message(getattr, run, "verdict") == f"run '{run.path}' is a retraining, which has no verdict: ask the search"
+
+
 @pytest.mark.parametrize("content", ["", '{"genotype": ', "\x00\x00"])
 def test_a_damaged_summary_is_told_with_what_to_do(run, content):
     finish(run)
@@ -259,6 +267,25 @@ def test_when_all_are_damaged_one_line_says_what_to_do(run, how):
     assert said == []
 
 
+def test_the_best_checkpoint_stays_until_there_is_a_better_one(run):
+    none = f"run '{run.path}' has no best checkpoint: a retraining has one after its first epoch"
+    assert message(run.load_best) == none
+    for number, best, wanted in [(1, True, 1), (2, False, 1), (3, False, 1), (4, True, 4), (5, False, 4)]:
+        run.save_checkpoint({"number": number}, best=best)
+        assert run.load_best() == {"number": wanted}
+        assert heard(run) == (number, [])
+    assert {file.name for file in (run.path / "checkpoints").iterdir()} == {"last.pt", "previous.pt", "best.pt"}
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_damaged_best_checkpoint_is_told(run, how):
+    run.save_checkpoint({"number": 1}, best=True)
+    file = run.path / "checkpoints" / "best.pt"
+    damage(file, how)
+    assert message(run.load_best) == f"checkpoint '{file}' is damaged; --force starts the run over"
+    assert heard(run) == (1, [])
+
+
 class CrashError(Exception):
     pass
 
@@ -287,6 +314,25 @@ def test_a_crash_anywhere_in_saving_leaves_a_good_checkpoint(run, at, monkeypatc
     assert heard(run) == (2, [])
     run.save_checkpoint({"number": 3})
     assert heard(run) == (3, [])
+
+
+def test_a_crash_between_the_best_checkpoint_and_the_last_goes_on_from_before_both(run, monkeypatch):
+    run.save_checkpoint({"number": 1}, best=True)
+    moved = []
+
+    def replace(file, target, real=Path.replace):
+        moved.append(Path(target).name)
+        if moved[-1] != "best.pt":
+            raise CrashError
+        return real(file, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(CrashError):
+        run.save_checkpoint({"number": 2}, best=True)
+    monkeypatch.undo()
+    assert moved == ["best.pt", "previous.pt"]
+    assert heard(run) == (1, [])
+    assert run.load_best() == {"number": 2}  # written again when the epoch is
 
 
 def test_a_checkpoint_is_read_without_executing_anything(run):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from supernet.data import Batch, Batches
 from supernet.errors import UserError
-from supernet.run import Run
+from supernet.run import Run, environment
 
 
 class Task(Protocol):
@@ -31,7 +32,7 @@ class Task(Protocol):
         """Learn from one batch of every stream; return scalars to be averaged."""
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
-        """Return the row of metrics for the epoch whose averages are `means`."""
+        """Return the row of metrics for the epoch whose averages are `means`; its "best" says to keep this state."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything needed to go on exactly."""
@@ -66,6 +67,7 @@ class Interrupted(KeyboardInterrupt):
 class Loop:
     """Runs a task for some epochs, saving to `run` after every epoch and every `save_every` seconds between.
 
+    A state is also kept as the best one after an epoch whose row of metrics says "best": True.
     Started again on the same run it goes on from the last checkpoint and ends with the same bits as if it had never
     stopped, on a CPU. Ctrl-C ends the step, saves, and raises Interrupted; a second one stops at once.
     """
@@ -121,10 +123,10 @@ class Loop:
         row = {"epoch": self.epoch + 1} | found | {"seconds": round(seconds, 3)}
         self.run.log(row)
         self.epoch, self.done, self.sums, self.seconds = self.epoch + 1, 0, {}, 0.0
-        self._save()
+        self._save(best=row.get("best", False))
         self.watcher.epoch(row)
 
-    def _save(self) -> None:
+    def _save(self, *, best: bool = False) -> None:
         state = {
             "epoch": self.epoch,
             "done": self.done,
@@ -135,7 +137,7 @@ class Loop:
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
-        self.run.save_checkpoint(state)
+        self.run.save_checkpoint(state, best=best)
 
     def _resume(self) -> None:
         state = self.run.load_checkpoint(self.watcher.say)
@@ -150,6 +152,58 @@ class Loop:
         torch.set_rng_state(state["rng"])
         if state["rng_cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["rng_cuda"])
+
+
+class Planned(Protocol):
+    """A task with every choice made."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything drawn."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings that a run folder keeps."""
+
+
+P = TypeVar("P", bound=Planned)
+T = TypeVar("T", bound=Task)
+
+
+def conduct(
+    run: Run,
+    plan: P,
+    make: Callable[[P], T],
+    finish: Callable[[T], None],
+    epochs: int,
+    watcher: Watcher,
+    *,
+    force: bool = False,
+) -> Run:
+    """Make the task of a plan, drive it to its end in its run folder, `finish` it, and return the run.
+
+    An unfinished run is gone on with, a finished one is left as it is; `force` starts it over. The caller's random
+    state stays as it was.
+    """
+    with torch.random.fork_rng(devices=[plan.device] if plan.device.type == "cuda" else []):
+        torch.manual_seed(plan.seed)
+        task = make(plan)  # before the folder is made: settings that do not go together are told here
+        run.start(plan.config, environment(), force=force)
+        if run.finished:
+            watcher.say(f"run '{run.path}' has finished before: this is what it found; --force starts it over")
+        else:
+            Loop(task, run, epochs, watcher)()
+            finish(task)
+    return run
+
+
+def seed_of(seed: int, name: str) -> int:
+    """Return a seed of its own for each thing that draws in the run of that seed."""
+    return random.Random(f"{seed} {name}").getrandbits(62)
 
 
 @contextmanager

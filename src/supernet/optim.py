@@ -12,15 +12,17 @@ from torch import Tensor
 
 from supernet.errors import UserError, at_least
 
+_TAIL = 5  # epochs at the end of P-DARTS' linear schedule in which the rate falls more slowly
+
 
 @dataclass(frozen=True)
 class Weights:
-    """SGD on the supernet's weights, with a cosine schedule stepped once per epoch."""
+    """SGD on a network's weights, with a learning rate that is set once per epoch."""
 
     lr: float = 0.025
-    """learning rate of the first epoch"""
+    """learning rate of the first epoch, but for a warm-up"""
     lr_min: float = 0.0
-    """learning rate the cosine runs down to"""
+    """learning rate the schedule runs down to"""
     momentum: float = 0.9
     """momentum"""
     nesterov: bool = False
@@ -29,13 +31,22 @@ class Weights:
     """L2 penalty"""
     clip: float = 5.0
     """largest norm of the gradient; 0 does not clip"""
+    schedule: Literal["cosine", "linear", "exponential"] = "cosine"
+    """how the learning rate falls; linear is P-DARTS', with a flatter end"""
+    gamma: float = 0.97
+    """what the exponential schedule multiplies the learning rate by after each epoch"""
+    warmup: int = 0
+    """epochs at the beginning over which the learning rate is raised, in equal steps, to that of the schedule"""
 
     def __post_init__(self) -> None:
         at_least(0, "w.", lr=self.lr, lr_min=self.lr_min, weight_decay=self.weight_decay, clip=self.clip)
+        at_least(0, "w.", warmup=self.warmup)
         if not 0 <= self.momentum < 1:
             raise UserError(f"setting w.momentum must be at least 0 and less than 1, not {self.momentum}")
         if self.nesterov and not self.momentum:
             raise UserError("setting w.nesterov needs a w.momentum above 0")
+        if not 0 < self.gamma <= 1:
+            raise UserError(f"setting w.gamma must be above 0 and at most 1, not {self.gamma}")
 
     def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.SGD:
         """Make the optimizer."""
@@ -44,8 +55,25 @@ class Weights:
         )
 
     def rate(self, epoch: int, epochs: int) -> float:
-        """Return the learning rate of `epoch`, from 0: lr_min + (lr - lr_min) (1 + cos(pi epoch/epochs)) / 2."""
-        return self.lr_min + 0.5 * (self.lr - self.lr_min) * (1 + math.cos(math.pi * epoch / epochs))
+        """Return the learning rate of `epoch`, from 0: lr_min + (lr - lr_min) s, in a warm-up times (epoch+1)/warmup.
+
+        s is (1 + cos(pi epoch/epochs)) / 2, or gamma^epoch, or P-DARTS' line (Chen et al., 2019, released code): with
+        m = epochs - 5 it is (m - epoch)/m, and in the last 5 epochs (epochs - epoch)/(5 m). No more than 5 epochs are
+        one plain line.
+        """
+        rate = self.lr_min + (self.lr - self.lr_min) * self._left(epoch, epochs)
+        return rate * min(1, (epoch + 1) / self.warmup) if self.warmup else rate
+
+    def _left(self, epoch: int, epochs: int) -> float:
+        """Return the share of the way down to lr_min that is left."""
+        if self.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+        if self.schedule == "exponential":
+            return self.gamma**epoch
+        steep = epochs - _TAIL
+        if steep <= 0:
+            return (epochs - epoch) / epochs
+        return (steep - epoch) / steep if epoch < steep else (epochs - epoch) / (_TAIL * steep)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,11 @@ from supernet.genotype import Genotype
 # Bytes of the sha256 at the end of a checkpoint; torch.load ignores them, so the file stays an ordinary one.
 _DIGEST = 32
 # What a run writes beside its settings. Cleared in this order, a folder is never taken for a finished run.
-_FILES = ("summary.json", "genotype.json", "cell.svg", "search.svg", "diagnostics.svg", "environment.json")
+_FILES = (
+    *("summary.json", "evaluation.json", "genotype.json"),
+    *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion.svg"),
+    *("model.onnx", "model.pt2", "environment.json"),
+)
 
 
 class Run:
@@ -67,7 +71,9 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the finished search found: architecture, verdict, what is known of it.
+        """What the finished run found: of a search the architecture, the verdict and what is known of it.
+
+        Of a retraining, the architecture and its accuracies.
 
         Raises UserError before that, and if the file is damaged.
         """
@@ -92,7 +98,9 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """The verdict on the architecture, in words; raises UserError before the run has finished."""
+        """The verdict on the architecture, in words; raises UserError before the search has finished."""
+        if "verdict" not in self.summary:
+            raise UserError(f"run '{self.path}' is a retraining, which has no verdict: ask the search")
         return str(self.summary["verdict"])
 
     def start(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, force: bool = False) -> None:
@@ -153,14 +161,20 @@ class Run:
         if len(self.metrics) != epochs:
             raise UserError(f"'{file}' lacks rows of the {epochs} epochs that are done; --force starts the run over")
 
-    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Write the newest checkpoint and keep the one before it."""
+    def save_checkpoint(self, state: Mapping[str, Any], *, best: bool = False) -> None:
+        """Write the newest checkpoint and keep the one before it; if it is the `best` so far, write it as that, too.
+
+        As the best first: a crash between the two goes on from before it, and so writes both again.
+        """
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         data = buffer.getvalue()
-        atomically(folder / "last.pt", data + hashlib.sha256(data).digest(), keep=folder / "previous.pt")
+        content = data + hashlib.sha256(data).digest()
+        if best:
+            atomically(folder / "best.pt", content)
+        atomically(folder / "last.pt", content, keep=folder / "previous.pt")
 
     def load_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the newest undamaged checkpoint, None if there never was one.
@@ -179,6 +193,16 @@ class Run:
         if files:
             raise UserError(f"every checkpoint in '{last.parent}' is damaged; --force starts the run over")
         return None
+
+    def load_best(self) -> dict[str, Any]:
+        """Return the checkpoint of the best epoch; raises UserError if there is none, or if it is damaged."""
+        file = self.path / "checkpoints" / "best.pt"
+        if not file.exists():
+            raise UserError(f"run '{self.path}' has no best checkpoint: a retraining has one after its first epoch")
+        state = _read_checkpoint(file)
+        if state is None:
+            raise UserError(f"checkpoint '{file}' is damaged; --force starts the run over")
+        return state
 
 
 def _check_same(path: Path, known: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from supernet.loop import Watcher
-from supernet.show import Screen, line
+from supernet.show import Screen, brief, line
 
 
 def watcher(*, quiet: bool) -> Watcher:
@@ -43,11 +43,11 @@ class Lines(Quiet):
 
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
         numbers = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.3f}  {row['seconds']:.1f} s"
-        line(self.console, f"{numbers}  {row['architecture']}{known(row)}")
+        line(self.console, f"{numbers}  {standing(row)}{known(row)}")
 
 
 class Bar(Quiet):
-    """A progress bar with time left, and below it the current architecture with its known accuracy."""
+    """A progress bar with time left, and below it what the last epoch has brought."""
 
     def __init__(self, console: Screen) -> None:
         self.console = console
@@ -76,10 +76,19 @@ class Bar(Quiet):
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
         number = min(row["epoch"] + 1, self.epochs)
         self.progress.update(self.task, completed=row["epoch"] * self.steps, epoch=f"{number}/{self.epochs}")
-        self.live.update(Group(self.progress, Text(row["architecture"]), Text(f"loss {row['loss']:.3f}{known(row)}")))
+        self.live.update(Group(self.progress, Text(standing(row)), Text(f"loss {row['loss']:.3f}{known(row)}")))
 
     def stop(self) -> None:  # noqa: D102
         self.live.stop()
+
+
+def standing(row: Mapping[str, Any]) -> str:
+    """Say where an epoch has come to: the architecture of a search, the accuracy of a retraining."""
+    if "architecture" in row:
+        return brief(str(row["architecture"]))
+    kind, images = ("valid", "held-out") if "valid_accuracy" in row else ("test", "test")
+    best = ", the best so far" if row["best"] else ""
+    return f"{100 * row[f'{kind}_accuracy']:.2f} % on {images} images{best}"
 
 
 def known(row: Mapping[str, Any]) -> str:

@@ -1,0 +1,244 @@
+"""Retraining plan: the training of one architecture with every choice made, before anything is written or trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from supernet.config import amend
+from supernet.cost import Cost, cost
+from supernet.data import Images, hold_out, load
+from supernet.errors import UserError
+from supernet.genotype import Genotype
+from supernet.plan import check_kinds, check_seed, device_named
+from supernet.recipes import Recipe
+from supernet.recipes import recipe as recipe_named
+from supernet.run import Run
+from supernet.spaces import SPACES, Frame, SearchSpace
+from supernet.spaces import space as space_named
+
+What = Run | str | os.PathLike[str] | Genotype  # a finished search or its folder, or an architecture
+Data = str | os.PathLike[str] | Dataset[Any]
+
+_NO_TEST_IMAGES = 0.2  # share of the training images that is kept aside where there is nothing else to measure on
+
+
+@dataclass(frozen=True)
+class RetrainingPlan:
+    """A retraining with every choice made: what `start` needs."""
+
+    source: str  # what the data was loaded from, as it was given
+    images: Images
+    parts: tuple[Tensor, Tensor]  # the training images that are trained on, and those that are held out, maybe none
+    space: SearchSpace
+    called: str  # the space as it was given: its name, or "module:NAME"
+    genotype: Genotype
+    price: Cost
+    recipe_name: str
+    recipe: Recipe  # no None left but the image size of images that are not square
+    frame: Frame
+    seed: int
+    device: torch.device
+    home: Path | None  # the folder of the search that found the architecture
+
+    @property
+    def measured_on(self) -> str:
+        """The images that each epoch is measured on."""
+        return "held out" if len(self.parts[1]) else "test"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved settings as plain data: what a run folder keeps, and compares when it is entered again."""
+        return {
+            "task": "retrain",
+            "data": self.images.name,
+            "source": self.source,
+            "fingerprint": self.images.fingerprint,
+            "space": self.called,
+            "space_hash": self.space.fingerprint(self.frame),
+            "architecture": str(self.genotype),
+            "genotype": self.genotype.to_json(),
+            "recipe": self.recipe_name,
+            "protocol": asdict(self.recipe),
+            "frame": asdict(self.frame) | {"size": list(self.frame.size)},
+            "classes": list(self.images.classes),
+            "mean": list(self.images.mean),
+            "std": list(self.images.std),
+            "mirror": self.images.mirror,
+            "measured_on": self.measured_on,
+            "seed": self.seed,
+            "device": str(self.device),
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes when no place is given: into the search's folder, if there is one."""
+        if self.home is not None:
+            return self.home / f"{self.recipe_name}-{self.seed}"
+        architecture = sha256(str(self.genotype).encode()).hexdigest()[:8]
+        names = (Path(self.images.name).stem, self.space.name, self.recipe_name, str(self.seed), architecture)
+        return Path("runs") / "-".join(names).lower()
+
+
+def plan(
+    what: What,
+    *,
+    data: Data | None = None,
+    space: str | SearchSpace | None = None,
+    recipe: str | Recipe = "quick",
+    seed: int = 0,
+    device: str = "auto",
+    **changes: Any,
+) -> RetrainingPlan:
+    """Make every choice of a retraining; the arguments are those of `supernet.retrain`. Raises UserError."""
+    check_kinds(what=(what, Run | str | os.PathLike | Genotype), space=(space, str | SearchSpace | None))
+    check_kinds(recipe=(recipe, str | Recipe), seed=(seed, int), device=(device, str | torch.device))
+    check_seed(seed)
+    name, start = (recipe, recipe_named(recipe)) if isinstance(recipe, str) else ("own", recipe)
+    wanted = amend(start, changes)
+    search = _search(what)
+    architecture = _architecture(what, search)
+    home, called = _space(architecture, search, space)
+    genotype = home.parse(architecture) if isinstance(architecture, str) else home.check(architecture)
+    where = device_named(device)
+    images, source = _images(search, data, wanted.image_size)
+    resolved, frame = _resolved(wanted, images, home)
+    return RetrainingPlan(
+        source=source,
+        images=images,
+        parts=_parts(images.y, resolved.hold_out),
+        space=home,
+        called=called,
+        genotype=genotype,
+        price=cost(home, genotype, frame),
+        recipe_name=name,
+        recipe=resolved,
+        frame=frame,
+        seed=seed,
+        device=where,
+        home=None if search is None else search.path,
+    )
+
+
+def _search(what: What) -> Run | None:
+    """Return the finished search that `what` is or names, None if it is an architecture."""
+    if isinstance(what, Genotype) or (isinstance(what, str) and ("|" in what or _is_darts(what))):
+        return None
+    run = what if isinstance(what, Run) else Run(what)
+    config = run.config
+    if "fingerprint" not in config:
+        raise UserError(f"'{run.path}' is no run folder: give that of a finished search, or an architecture in quotes")
+    if config.get("task") == "retrain":
+        raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
+    return run
+
+
+def _is_darts(text: str) -> bool:
+    return text.lstrip().startswith("Genotype(")
+
+
+def _architecture(what: What, search: Run | None) -> Genotype | str:
+    if search is not None:
+        return search.genotype
+    return what if isinstance(what, Genotype) else str(what).strip()
+
+
+def _space(
+    architecture: Genotype | str, search: Run | None, given: str | SearchSpace | None
+) -> tuple[SearchSpace, str]:
+    """Return the space that was given, or else the architecture's own, and the name that finds it again."""
+    if isinstance(given, SearchSpace):
+        return given, given.name
+    if given is not None:
+        return space_named(given), given
+    name = _space_name(architecture) if search is None else str(search.config["space"])
+    if name not in SPACES and ":" not in name:
+        raise UserError(f"space '{name}' is one of your own: give it, too, as --space module:NAME, or space= in Python")
+    return space_named(name), name
+
+
+def _space_name(architecture: Genotype | str) -> str:
+    if isinstance(architecture, Genotype):
+        return architecture.space
+    if _is_darts(architecture):
+        return "darts"
+    if architecture.startswith("|"):
+        return "nasbench201"
+    raise UserError(f"architecture '{architecture}' does not say what space it is of: give it, too, with --space")
+
+
+def _images(search: Run | None, data: Data | None, size: int | None) -> tuple[Images, str]:
+    """Return the images that were given, or else those of the search, and where they come from."""
+    if data is not None:
+        return load(data, size), type(data).__name__ if isinstance(data, Dataset) else os.fspath(data)
+    if search is None:
+        raise UserError("an architecture needs images to train on: give them with --data, or data= in Python")
+    config = search.config
+    source = str(config["source"])
+    if source != "digits" and not Path(source).expanduser().exists():
+        raise UserError(
+            f"run '{search.path}' was searched on '{source}', which is not here: "
+            "give the images with --data, or data= in Python"
+        )
+    images = load(source, size)
+    _check_classes(search, config, images)
+    return images, source
+
+
+def _check_classes(search: Run, config: Mapping[str, Any], images: Images) -> None:
+    known = config.get("classes", list(images.classes))
+    if known != list(images.classes):
+        raise UserError(
+            f"'{config['source']}' has other classes than when run '{search.path}' was searched on it: "
+            f"{', '.join(images.classes)}, not {', '.join(known)}; give the images with --data, or data= in Python"
+        )
+
+
+def _parts(y: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return the indices of the images to train on and of those to hold out."""
+    every = torch.arange(len(y))
+    return hold_out(y, share) if share else (every, every[:0])
+
+
+def _resolved(recipe: Recipe, images: Images, home: SearchSpace) -> tuple[Recipe, Frame]:
+    """Return the recipe with its None fields filled in as these images and this space have it, and its frame."""
+    height, across = images.x.shape[2:]
+    size = (recipe.crop, recipe.crop) if recipe.crop else (height, across)
+    _check_pixels(recipe, min(size))
+    width, depth = recipe.width or home.target[0], recipe.depth or home.target[1]
+    frame = Frame(width, depth, size, images.x.shape[1], len(images.classes), recipe.stem, recipe.reductions)
+    halving = [placed for placed in home.layout(frame) if getattr(placed.layer, "stride", 1) == 2]
+    frame = replace(frame, stem=frame.halvings, reductions=len(halving))
+    resolved = replace(
+        recipe,
+        width=width,
+        depth=depth,
+        image_size=height if height == across else None,  # None keeps what is not square as it is
+        pad=_pad(recipe, min(size)),
+        mirror=images.mirror if recipe.mirror is None else recipe.mirror,
+        hold_out=recipe.hold_out or (_NO_TEST_IMAGES if images.x_test is None else 0.0),
+        stem=frame.stem,
+        reductions=frame.reductions,
+    )
+    return resolved, frame
+
+
+def _pad(recipe: Recipe, side: int) -> int:
+    if recipe.pad is None:
+        return 0 if recipe.crop else side // 8
+    return recipe.pad
+
+
+def _check_pixels(recipe: Recipe, side: int) -> None:
+    """Raise UserError for a length that images of `side` pixels do not have."""
+    for name, pixels in (("pad", recipe.pad), ("cutout", recipe.cutout)):
+        if pixels is not None and pixels >= side:
+            raise UserError(f"setting {name} must be less than the {side} pixels of an image's side, not {pixels}")
