@@ -18,7 +18,7 @@ def main() -> None:
     test = table.column("c10_test")
     found: dict[int, list[int]] = {}
     for index in range(len(table)):
-        live = working(space, table.genotype(index)["cell"])
+        live = working(space, space.cells["cell"], table.genotype(index)["cell"])
         found.setdefault(sum(space.primitive(choice.op).learned for choice in live), []).append(index)
     print("| learned edges at work | architectures | verdict | 10 % | median | best (CIFAR-10 test, %) |")
     print("| --- | --- | --- | --- | --- | --- |")

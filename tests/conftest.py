@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the programs that tests start
     _threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
@@ -13,10 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from supernet import cli
 from supernet.data import Batch, Images
-from supernet.modules import Norm
+from supernet.modules import Noise, Norm
 from supernet.primitives import Primitive
-from supernet.spaces import Cell, Edge, SearchSpace, Skeleton
+from supernet.spaces import Cell, Edge, SearchSpace, Stack, Stages
+
+Call = Callable[..., tuple[int, str, str]]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(_threads)
@@ -25,12 +32,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 class Depthwise(nn.Module):
     """A user's operation: a weight that is no layer's and has no reset_parameters, and a norm of its own choice."""
 
-    def __init__(self, channels: int, stride: int, norm: Norm) -> None:
+    def __init__(self, cin: int, cout: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.conv = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
-        self.gain = nn.Parameter(1 + 0.1 * torch.randn(channels, 1, 1))
-        self.norm = nn.BatchNorm2d(channels, affine=norm.affine, track_running_stats=norm.track)
+        self.conv = nn.Conv2d(cin, cout, 3, stride, padding=1, groups=math.gcd(cin, cout), bias=False)
+        self.gain = nn.Parameter(1 + 0.1 * torch.randn(cout, 1, 1))
+        self.norm = nn.BatchNorm2d(cout, affine=norm.affine, track_running_stats=norm.track)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(self.relu(x)) * self.gain)
@@ -46,7 +53,33 @@ def ragged_space() -> SearchSpace:
     return SearchSpace(
         name="ragged",
         cells={"normal": Cell(normal), "last": Cell((Edge(1, 0, ("nor_conv_3x3", "skip_connect", "none")),))},
-        skeleton=Skeleton(stages=("normal", "last")),
+        skeleton=Stages(("normal", "last")),
+        primitives=(Primitive("depthwise", Depthwise),),
+    )
+
+
+def two_input_space() -> SearchSpace:
+    """A user's space of DARTS' kind, small: two inputs, reduction cells, two edges kept per node, none and noise."""
+    ops = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
+    reduce = (Edge(2, 0, ("noise", "dil_conv_3x3")), Edge(2, 1, ("skip_connect", "none")), Edge(3, 2, ("depthwise",)))
+    return SearchSpace(
+        name="two inputs",
+        cells={
+            "normal": Cell.dense(5, ops, inputs=2, output="concat", keep=2, project=True),
+            "reduce": Cell(reduce, inputs=2, output="concat", keep=2, project=True),
+        },
+        skeleton=Stack(),
+        primitives=(Primitive("depthwise", Depthwise),),
+        norm_pools=True,
+    )
+
+
+def macro_space() -> SearchSpace:
+    """A user's chain of positions, each with its own candidates, channels and stride."""
+    blocks = ("depthwise", "nor_conv_3x3")
+    return SearchSpace.chain(
+        "macro",
+        [(blocks, 1, 1), (blocks, 2, 2), (("skip_connect", *blocks, "none"), 2, 1), (blocks[::-1], 3, 2)],
         primitives=(Primitive("depthwise", Depthwise),),
     )
 
@@ -82,5 +115,36 @@ def noise_batch(seed: int, count: int = 6, side: int = 8, channels: int = 1, cla
 
 
 @pytest.fixture
+def still_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The noise of the operation `noise` is the same in every run, so that two forward passes can be compared."""
+
+    def forward(self: Noise, x: Tensor) -> Tensor:
+        shape = (x.shape[0], self.cout, -(-x.shape[2] // self.stride), -(-x.shape[3] // self.stride))
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return drawn.to(x.dtype)
+
+    monkeypatch.setattr(Noise, "forward", forward)
+
+
+@pytest.fixture
 def ragged() -> SearchSpace:
     return ragged_space()
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command line in an empty folder; return exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        try:
+            cli.main(arguments)
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        shown = capsys.readouterr()
+        return status, shown.out, shown.err
+
+    return run

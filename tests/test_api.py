@@ -174,6 +174,14 @@ MISTAKES = [
     ({"cutout": 8}, "setting cutout must be less than the 8 pixels of an image's side, not 8"),
     ({"space": "nasbench"}, "unknown space 'nasbench'; did you mean 'nasbench201'? known: nasbench201"),
     ({"space": 3}, "space cannot be of type int: 3"),
+    ({"space": "supernet:search"}, "space 'supernet:search' is not a supernet.SearchSpace"),
+    ({"stem": -1}, "setting stem must be at least 0, not -1"),
+    ({"stem": 4}, "images of 8x8 pixels are too small for 4 halvings in the stem and 0 reductions: at most 3 in all"),
+    ({"space": "darts", "reductions": 3}, "space 'darts' has 2 reductions, not 3"),
+    (
+        {"space": sn.SearchSpace.chain("c", [(("skip_connect",), 2, 1)])},
+        "operation 'skip_connect' does not fit there: skip_connect passes its input on: it cannot turn 8 channels",
+    ),
     ({"method": "dart"}, "unknown method 'dart'; did you mean 'darts'? known: "),
     ({"method": 3}, "method cannot be of type int: 3"),
     ({"method": dict}, "method 'builtins:dict' is not a class derived from supernet.Method"),
@@ -270,7 +278,7 @@ def test_a_space_without_a_table_is_shown_with_its_size(tmp_path, capsys):
     home = ragged_space()
     run = sn.search("digits", space=home, out=tmp_path / "run", **TINY)
     show.result(show.Screen(), run)
-    price = cost(home, run.genotype, size=(8, 8), channels=1, classes=10)
+    price = cost(home, run.genotype, sn.Frame(16, 5, (8, 8), channels=1, classes=10))
     size = f"{price.params / 1e6:.3f} M parameters, {price.flops / 1e6:.1f} M FLOPs"
     assert size in capsys.readouterr().out
     assert (run.summary["known"], run.summary["params"]) == (None, price.params)

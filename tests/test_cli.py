@@ -9,7 +9,6 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,33 +16,18 @@ import pytest
 import yaml
 from PIL import Image
 
-from conftest import tiny_images
+import supernet as sn
+from conftest import Call, ragged_space, tiny_images
 from supernet import cli, screen, tables
+from supernet.cost import cost
+from supernet.monitors import judge
 from supernet.run import Run
 from supernet.show import Screen
+from supernet.spaces import Frame, space
 
-Call = Callable[..., tuple[int, str, str]]
+RAGGED = ragged_space()
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 SMALL = ["--images", "60", "--epochs", "2", "--width", "2", "--device", "cpu"]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command line in an empty folder; return exit status, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        try:
-            cli.main(arguments)
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        shown = capsys.readouterr()
-        return status, shown.out, shown.err
-
-    return run
 
 
 def here(folder: Path) -> set[str]:
@@ -61,12 +45,21 @@ def program(*arguments: str, environment: dict[str, str] | None = None, **option
 SEE = "(see supernet search --help)"
 SEARCH_MISTAKES = [
     ("", f"missing DATA: digits (embedded), an .npz file, or a folder of class folders {SEE}"),
-    ("digit", "unknown data 'digit'; did you mean 'digits'? known: digits, a folder of class folders, a .npz file"),
+    (
+        "digit",
+        "unknown data 'digit'; did you mean 'digits'? known: digits, a folder of class folders, a folder of IDX files, "
+        "a .npz file",
+    ),
     ("photos/", "no such file or folder: 'photos/'"),
     ("cifar.npz", "no such file or folder: 'cifar.npz'"),
     ("digits more", f"unexpected more {SEE}"),
     ("digits -e 3", f"unexpected -e, 3 {SEE}"),
-    ("digits --space darts", "unknown space 'darts'; known: nasbench201"),
+    (
+        "digits --space dart",
+        "unknown space 'dart'; did you mean 'darts'? known: nasbench201, darts, darts7, s1, s2, s3, s4",
+    ),
+    ("digits --space no_such_module:SPACE", "cannot import space 'no_such_module:SPACE': No module named"),
+    ("digits --space supernet:search", "space 'supernet:search' is not a supernet.SearchSpace"),
     ("digits --method dart", "unknown method 'dart'; did you mean 'darts'? known: single-darts, darts, "),
     ("digits --method nowhere:Method", "cannot import method 'nowhere:Method': No module named 'nowhere'"),
     ("digits --method supernet.cli:Method", "cannot import method 'supernet.cli:Method': module"),
@@ -110,7 +103,22 @@ SEARCH_MISTAKES = [
     ("digits --images 0", "cannot take 0 training images of 'digits': it has 1500"),
     ("digits --images 1501", "cannot take 1501 training images of 'digits': it has 1500"),
     ("digits --image-size 0", "image_size must be at least 1 pixel, not 0"),
-    ("digits --image-size 1", "images of 1x1 pixels are too small"),
+    ("digits --reductions 4", "space 'nasbench201' has 2 reductions, not 4"),
+    (
+        "digits --image-size 2 --reductions 2",
+        "images of 2x2 pixels are too small for 0 halvings in the stem and 2 reductions",
+    ),
+    ("digits --stem -1", "setting stem must be at least 0, not -1"),
+    (
+        "digits --stem 9",
+        "images of 8x8 pixels are too small for 9 halvings in the stem and 0 reductions: at most 3 in all",
+    ),
+    ("digits --stem two", f"--stem takes {{None}}|INT, not 'two' {SEE}"),
+    ("digits --reductions -1", "setting reductions must be at least 0, not -1"),
+    ("digits --space darts --reductions 5", "space 'darts' has 2 reductions, not 5"),
+    ("digits --space :SPACE", "cannot import space ':SPACE': expected module:NAME"),
+    ("digits --space supernet:NAME", "cannot import space 'supernet:NAME': module 'supernet' has no attribute 'NAME'"),
+    ("digits --method :Method", "cannot import method ':Method': expected module:NAME"),
     ("digits --w.lr -1", "setting w.lr must be at least 0, not -1.0"),
     ("digits --w.lr nan", "setting w.lr must be at least 0, not nan"),
     ("digits --w.lr inf", "setting w.lr must be at least 0, not inf"),
@@ -124,7 +132,10 @@ SEARCH_MISTAKES = [
 ]
 MISTAKES = [
     *((f"search {arguments}", said) for arguments, said in SEARCH_MISTAKES),
-    ("serch", "unknown command 'serch'; did you mean 'search'? known: search, query, spaces, methods, selectors"),
+    (
+        "serch",
+        "unknown command 'serch'; did you mean 'search'? known: search, retrain, evaluate, predict, export, query",
+    ),
     ("--epochs 3", "unknown command '--epochs'; known: search"),
     ("query", "give an architecture (string or index) or --best FIELD: supernet query 9930"),
     ("query 1 --best c10_test", "give an architecture (string or index) or --best FIELD: supernet query 9930"),
@@ -300,6 +311,78 @@ def test_a_method_in_a_module_of_the_current_folder(call: Call) -> None:
     assert call("search", "--config", "run", "--quiet", "--out", "again")[0] == 0
 
 
+MINE = """
+import supernet as sn
+from torch import nn
+
+def wide(cin, cout, stride, norm):
+    return nn.Sequential(nn.Conv2d(cin, cout, 5, stride, 2, bias=False), sn.batch_norm(cout, norm))
+
+names = ("wide", "skip_connect", "none")
+SPACE = sn.SearchSpace(
+    "my own",
+    {
+        "normal": sn.Cell.dense(4, names, inputs=2, output="concat", keep=2, project=True),
+        "reduce": sn.Cell.dense(3, names[:2], inputs=2, output="concat", keep=2, project=True),
+    },
+    sn.Stack(),
+    (sn.Primitive("wide", wide),),
+    target=(6, 2),
+)
+"""
+
+
+def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
+    name = "spaces_for_test_cli"
+    Path(f"{name}.py").write_text(MINE)
+    command = ["search", "digits", *SMALL, "--space", f"{name}:SPACE", "--quiet"]
+    status, out, err = call(*command)
+    assert (status, err) == (0, "")
+    run = Run("runs/digits-my own-single-darts-0")
+    assert run.config["space"] == f"{name}:SPACE"
+    assert out.startswith(f"architecture  Genotype(normal=[('{run.genotype['normal'][0].op}', 0), ")
+    assert run.summary["target"] == {"width": 6, "depth": 2}
+    size = f"{run.summary['params'] / 1e6:.3f} M parameters, {run.summary['flops'] / 1e6:.1f} M FLOPs"
+    assert f"size          {size}" in out
+    assert "6 channels, depth 2" in out
+    assert call(*command)[1] == out  # shown again
+    assert call("search", "--config", str(run.path), "--quiet", "--out", "again")[0] == 0
+    assert Run("again").genotype == run.genotype
+    sys.modules[name].SPACE = sn.SearchSpace("my own", RAGGED.cells, RAGGED.skeleton, RAGGED.primitives)
+    status, _, err = call(*command)
+    assert status == 2
+    assert "was made with other settings: space_hash (" in err  # the same name for another space
+    sys.modules[name].SPACE = "no space"
+    assert call(*command)[2] == f"supernet: space '{name}:SPACE' is not a supernet.SearchSpace\n"
+    del sys.modules[name]
+
+
+@pytest.mark.parametrize(("name", "also"), [("s2", []), ("darts", ["--method", "random", "--epochs-each", "1"])])
+def test_a_search_in_a_darts_space(name: str, also: list[str], call: Call) -> None:
+    small = ["--images", "30", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet"]
+    status, out, err = call("search", "digits", *small, "--space", name, *also, "--out", "run")
+    assert (status, err) == (0, "")
+    run, home = Run("run"), space(name)
+    assert home.parse(run.summary["architecture"]) == run.genotype
+    lines = out.splitlines()
+    assert lines[0] == f"architecture  {run.genotype}"
+    assert lines[1] == f"verdict       {judge(home, run.genotype)}"
+    price = cost(home, run.genotype, Frame(36, 6, (8, 8), 1, 10))
+    assert (run.summary["params"], run.summary["flops"], run.summary["known"]) == (price.params, price.flops, None)
+    assert run.summary["target"] == {"width": 36, "depth": 6}
+    assert "known" not in run.metrics[0]
+
+
+@pytest.mark.parametrize("size", [["--image-size", "1"], ["--stem", "3"], ["--stem", "1", "--reductions", "2"]])
+def test_images_of_any_size_are_searched(size: list[str], call: Call) -> None:
+    status, _, err = call("search", "digits", "--epochs", "1", *SMALL[:2], *SMALL[4:], *size, "--quiet", "--out", "run")
+    assert (status, err) == (0, "")
+    assert Run("run").finished
+    protocol = Run("run").config["protocol"]
+    for option, value in zip(size[::2], size[1::2], strict=True):
+        assert protocol[option[2:].replace("-", "_")] == int(value)
+
+
 def test_a_search_on_an_npz_and_on_a_folder_of_class_folders(call: Call, tmp_path: Path) -> None:
     images = tiny_images(24)
     np.savez("bands.npz", x_train=images.x[:, 0].numpy(), y_train=images.y.numpy())
@@ -354,7 +437,7 @@ def test_query_lists_its_fields(call: Call) -> None:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("spaces", ["nasbench201"]),
+        ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4"]),
         ("methods", ["single-darts", "darts", "darts-2nd", "random"]),
         ("selectors", ["magnitude"]),
     ],

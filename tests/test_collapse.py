@@ -7,15 +7,17 @@ import random
 
 import pytest
 
-from conftest import ragged_space
+from conftest import macro_space, ragged_space, two_input_space
 from supernet import tables
+from supernet.genotype import Genotype
 from supernet.monitors import judge
 from supernet.monitors.collapse import working
-from supernet.spaces import Cell, Edge, SearchSpace, Skeleton, space
+from supernet.spaces import Cell, Chain, Edge, Position, SearchSpace, Stages, space
 
 NB201 = space("nasbench201")
 RAGGED = ragged_space()
-FIVE = SearchSpace("five", {"a": Cell.dense(5, ("none", "skip_connect", "nor_conv_1x1"))}, Skeleton(("a",)))
+TWO, MACRO, DARTS = two_input_space(), macro_space(), space("darts")
+FIVE = SearchSpace("five", {"a": Cell.dense(5, ("none", "skip_connect", "nor_conv_1x1"))}, Stages(("a",)))
 
 
 def of(ops):
@@ -48,32 +50,39 @@ def test_known_architectures(ops, state, told):
 
 
 def paths(home, kind, genotype):
-    """Every way from node 0 to the last node over operations that output something, as sets of choices."""
+    """Every way from an input to the output over operations that output something, as sets of choices."""
     choices = [choice for choice in genotype[kind] if not home.primitive(choice.op).zero]
-    last = home.cells[kind].nodes - 1
+    cell = home.cells[kind]
+    ends = range(cell.inputs, cell.nodes) if cell.output == "concat" else [cell.nodes - 1]
 
     def ways(node):
-        if node == last:
+        if node in ends:
             yield ()
         for choice in choices:
             if choice.source == node:
                 yield from ((choice, *rest) for rest in ways(choice.target))
 
-    return list(ways(0))
+    return [way for node in range(cell.inputs) for way in ways(node)]
 
 
-@pytest.mark.parametrize("home", [NB201, FIVE, RAGGED], ids=lambda home: home.name)
+LATE = Cell.dense(5, ("none", "skip_connect"), inputs=2, output="last", project=True)  # two inputs, one output
+SPACES = [NB201, FIVE, RAGGED, TWO, MACRO, DARTS, SearchSpace("late", {"a": LATE}, Stages(("a",)))]
+
+
+@pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
 def test_what_works_lies_on_a_path_from_input_to_output(home):
     rng = random.Random(0)
-    empty = 0
+    partly = empty = 0
     for _ in range(300):
         genotype = home.sample(rng)
-        for kind in home.cells:
+        for kind, cell in home.cells.items():
             on_a_path = set(itertools.chain.from_iterable(paths(home, kind, genotype)))
-            found = working(home, genotype[kind])
+            found = working(home, cell, genotype[kind])
             assert found == [choice for choice in genotype[kind] if choice in on_a_path]
             empty += not found
-    assert empty > 0  # some were cut off altogether
+            partly += len(found) < len(genotype[kind])
+    assert (empty > 0) == (home not in (TWO, DARTS))  # some were cut off altogether, where `none` may be chosen
+    assert (partly > 0) == (home not in (TWO, DARTS))  # the output of a DARTS cell is all of its nodes
 
 
 def test_the_worst_cell_gives_the_verdict():
@@ -96,7 +105,77 @@ def test_verdicts_follow_the_measured_accuracies():
 
 def test_a_cell_of_learned_operations_that_mostly_lead_nowhere():
     edges = [Edge(node, 0, ("nor_conv_1x1",)) for node in range(1, 9)] + [Edge(9, 8, ("nor_conv_1x1",))]
-    home = SearchSpace("x", {"cell": Cell(tuple(edges))}, Skeleton(("cell",)))
+    home = SearchSpace("x", {"cell": Cell(tuple(edges))}, Stages(("cell",)))
     verdict = judge(home, home.choose({"cell": [0] * 9}))
     told = "only 2 of the 9 edges of 'cell' compute with learned weights; the others lead nowhere"
     assert (verdict.state, verdict.reason) == ("collapsed", told)
+
+
+V1 = (
+    "Genotype(normal=[('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 0), ('sep_conv_3x3', 1), "
+    "('skip_connect', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 2)], normal_concat=[2, 3, 4, 5], "
+    "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 0), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('avg_pool_3x3', 0)], reduce_concat=[2, 3, 4, 5])"
+)
+V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+    "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], "
+    "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+)
+
+
+@pytest.mark.parametrize(("text", "learned"), [(V1, 5), (V2, 6)])
+def test_a_reduction_cell_is_made_to_pool_and_is_not_judged(text, learned):
+    verdict = judge(DARTS, DARTS.parse(text))
+    told = f"{learned} of the 8 edges of 'normal' compute with learned weights on a path from input to output"
+    assert (verdict.state, verdict.reason) == ("healthy", told)
+
+
+@pytest.mark.parametrize(
+    ("skips", "state", "told"),
+    [
+        (8, "collapsed", "none of the 8 edges of 'normal' compute with learned weights; the others are skip_connect"),
+        (6, "collapsed", "only 2 of the 8 edges of 'normal' compute with learned weights; the others are skip_connect"),
+        (5, "thin", "3 of the 8 edges of 'normal'"),
+        (4, "thin", "4 of the 8 edges of 'normal'"),
+        (3, "healthy", "5 of the 8 edges of 'normal'"),
+    ],
+)
+def test_a_normal_cell_of_skips_has_collapsed_whatever_the_reduction_cell(skips, state, told):
+    convolutions = [(2 + n // 2, n % 2, "sep_conv_3x3") for n in range(8)]
+    normal = [
+        (target, source, "skip_connect" if n < skips else op) for n, (target, source, op) in enumerate(convolutions)
+    ]
+    genotype = DARTS.check(Genotype.of("darts", {"normal": normal, "reduce": convolutions}))
+    verdict = judge(DARTS, genotype)
+    assert verdict.state == state
+    assert verdict.reason.startswith(told)
+    noise = Genotype.of("s4", {"normal": [(t, s, op.replace("skip_connect", "noise")) for t, s, op in normal],
+                               "reduce": convolutions})  # fmt: skip
+    assert judge(space("s4"), space("s4").check(noise)).state == state
+
+
+def test_a_chain_is_judged_as_a_whole():
+    home = SearchSpace.chain("c", [(("skip_connect", "nor_conv_3x3", "none"), 1, 1)] * 6)
+
+    def of(ops):
+        return home.choose({kind: (int(op),) for kind, op in zip(home.cells, ops, strict=True)})
+
+    for ops, state, told in [
+        ("111111", "healthy", "6 of the 6 positions compute with learned weights on a path from input to output"),
+        ("001111", "healthy", "4 of the 6 positions"),  # although some positions have no learned operation
+        ("000111", "thin", "3 of the 6 positions"),
+        ("000001", "collapsed", "only 1 of the 6 positions compute with learned weights; the others are skip_connect"),
+        ("000000", "collapsed", "none of the 6 positions compute with learned weights"),
+        ("112111", "collapsed", "no path leads from the input to the output of '03'"),
+    ]:
+        verdict = judge(home, of(ops))
+        assert (verdict.state, verdict.reason[: len(told)]) == (state, told)
+
+
+def test_a_space_of_nothing_but_reductions_is_judged_by_them():
+    skips = {"a": Cell.dense(3, ("skip_connect", "nor_conv_3x3"))}
+    home = SearchSpace("down", skips, Chain((Position("a", 1, 2), Position("a", 2, 2))))
+    assert judge(home, home.choose({"a": (1, 1, 1)})).state == "healthy"
+    assert judge(home, home.choose({"a": (0, 0, 0)})).state == "collapsed"

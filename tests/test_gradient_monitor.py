@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from conftest import two_input_space
 from supernet.data import Augment, Batches, Images
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
@@ -12,12 +13,14 @@ from supernet.model import Supernet
 from supernet.modules import Norm
 from supernet.monitors import GradientMonitor
 from supernet.optim import Weights
-from supernet.spaces import space
+from supernet.spaces import Frame, SearchSpace, space
+
+NB201 = space("nasbench201")
 
 
-def make(regime: str) -> tuple[Differentiable, dict[str, Batches]]:
+def make(regime: str, home: SearchSpace = NB201) -> tuple[Differentiable, dict[str, Batches]]:
     torch.manual_seed(0)
-    supernet = Supernet(space("nasbench201"), width=4, depth=2, channels=1, classes=3, norm=Norm(affine=False)).double()
+    supernet = Supernet(home, Frame(4, 2, (8, 8), 1, 3), Norm(affine=False)).double()
     config = DifferentiableConfig(regime=regime, activation="softmax")  # type: ignore[arg-type]
     method = Differentiable(config, supernet, Budget(epochs=3, weights=Weights(), seed=0))
     y = torch.arange(48) % 3
@@ -65,8 +68,10 @@ def test_single_level_correlation_is_the_squared_norm() -> None:
     assert monitor.means()["correlation"] == pytest.approx(gradient(method, batches["weights"]).square().sum().item())
 
 
-def test_operator_gradient_is_that_of_the_last_cell_alone() -> None:
-    method, streams = make("same_batch")
+@pytest.mark.parametrize("home", [NB201, two_input_space()], ids=lambda home: home.name)
+@pytest.mark.usefixtures("still_noise")
+def test_operator_gradient_is_that_of_the_last_cell_alone(home: SearchSpace) -> None:
+    method, streams = make("same_batch", home)
     monitor = GradientMonitor(method, every=1)
     method.step(draw(streams))
     monitor.after()
@@ -74,17 +79,23 @@ def test_operator_gradient_is_that_of_the_last_cell_alone() -> None:
     monitor.before({"weights": batch})
     found = monitor.means()
 
-    own, shared, x = None, method.mix()["cell"].weights.detach(), batch.x  # the cells one after the other, by hand
-    last = max(i for i, layer in enumerate(method.supernet.layers) if isinstance(layer, MixedCell))
-    for number, layer in enumerate(method.supernet.layers):
-        weights = shared.clone().requires_grad_()
-        own = weights if number == last else own
-        x = layer(x, EdgeMix(weights)) if isinstance(layer, MixedCell) else layer(x)
-    (by_hand,) = torch.autograd.grad(F.cross_entropy(x, batch.y), own)
-    for column, op in enumerate(method.supernet.space.cells["cell"].edges[0].ops):
+    own, outputs, kinds = None, [], method.supernet.kinds  # the cells one after the other, by hand
+    number_of_last = max(i for i, layer in enumerate(method.supernet.layers) if isinstance(layer, MixedCell))
+    for number, (layer, kind) in enumerate(zip(method.supernet.layers, kinds, strict=True)):
+        if kind is None:
+            outputs.append(layer(outputs[-1] if outputs else batch.x))
+            continue
+        weights = method.mix()[kind].weights.detach().clone().requires_grad_()
+        own = weights if number == number_of_last else own
+        before = [outputs[max(0, number - len(layer.inputs) + i)] for i in range(len(layer.inputs))]
+        outputs.append(layer(before, EdgeMix(weights)))
+    (by_hand,) = torch.autograd.grad(F.cross_entropy(outputs[-1], batch.y), own)
+    ops = home.cells[kinds[number_of_last]].edges[0].ops
+    for column, op in enumerate(ops):
         assert found[f"gradient of {op}"] == pytest.approx(by_hand[:, column].mean().item(), rel=1e-9, abs=1e-15)
+    assert {name for name in found if name.startswith("gradient of ")} == {f"gradient of {op}" for op in ops}
     assert found["gradient of none"] == 0
-    assert found["gradient of nor_conv_3x3"] != 0
+    assert found[f"gradient of {'nor_conv_3x3' if home is NB201 else 'sep_conv_3x3'}"] != 0
 
 
 def test_it_measures_every_so_many_steps_and_changes_nothing() -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from conftest import Pairs, noise_batch, ragged_space, tiny_images
+from conftest import Pairs, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import Batch, split
 from supernet.errors import UserError
 from supernet.loop import Loop, Watcher
@@ -26,20 +26,21 @@ from supernet.optim import Alpha, Weights
 from supernet.relaxation import relax
 from supernet.run import Run
 from supernet.searching import SearchTask, plan
-from supernet.spaces import Cell, Edge, SearchSpace, Skeleton, space
+from supernet.spaces import Cell, Edge, Frame, SearchSpace, Stages, space
 
-NB201, RAGGED = space("nasbench201"), ragged_space()
+NB201, RAGGED, TWO, MACRO = space("nasbench201"), ragged_space(), two_input_space(), macro_space()
 STRONG = Weights(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)  # clips in every step
-each_space = pytest.mark.parametrize("home", [NB201, RAGGED], ids=lambda home: home.name)
+each_space = pytest.mark.parametrize("home", [NB201, RAGGED, TWO, MACRO], ids=lambda home: home.name)
 each_optimizer = pytest.mark.parametrize(
     "alpha", [Alpha("sgd", lr=0.5, weight_decay=0.02), Alpha("adam", lr=0.01, weight_decay=0.02)], ids=["sgd", "adam"]
 )
+pytestmark = pytest.mark.usefixtures("still_noise")
 each_activation = pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 
 
 def supernet_of(home, norm, width):
     torch.manual_seed(0)
-    return Supernet(home, width=width, depth=1, channels=1, classes=3, norm=norm).double()
+    return Supernet(home, Frame(width, 1, (8, 8), 1, 3), norm).double()
 
 
 def make(home, config, weights=STRONG, seed=3, epochs=4, norm=Norm(affine=False), width=2):  # noqa: B008
@@ -348,7 +349,7 @@ def through_the_step(method, batch, other):
     return exact, direct, estimate
 
 
-@pytest.mark.parametrize("home", [RAGGED, NB201], ids=lambda home: home.name)
+@pytest.mark.parametrize("home", [RAGGED, NB201, MACRO], ids=lambda home: home.name)
 @pytest.mark.parametrize("warm", [0, 3], ids=["no momentum yet", "with momentum"])
 def test_the_second_order_gradient_is_the_derivative_through_the_step(home, warm):
     config = DifferentiableConfig(regime="different_subset", activation="softmax", order=2)
@@ -455,7 +456,7 @@ def test_a_second_order_step_is_alpha_by_that_gradient_and_then_weights():
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_node_without_a_way_out_does_not_stop_a_search(order):
     ops = ("nor_conv_1x1", "skip_connect")
-    home = SearchSpace("dead end", {"a": Cell((Edge(1, 0, ops), Edge(2, 0, ops)))}, Skeleton(("a",)))
+    home = SearchSpace("dead end", {"a": Cell((Edge(1, 0, ops), Edge(2, 0, ops)))}, Stages(("a",)))
     method = make(home, DifferentiableConfig(regime="different_subset", order=order))
     method.step({"weights": noise_batch(0), "alpha": noise_batch(1)})
     assert torch.equal(method.alphas["a"].grad[0], torch.zeros(2, dtype=torch.float64))
@@ -477,7 +478,7 @@ def test_a_weight_that_is_not_learned_does_not_stop_a_search(order):
 
 def random_search(home=RAGGED, seed=0, epochs=6, each=2, **settings):
     torch.manual_seed(99)
-    supernet = Supernet(home, width=4, depth=1, channels=1, classes=3, norm=Norm(affine=False))
+    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), Norm(affine=False))
     return RandomSearch(RandomSearchConfig(each), supernet, Budget(epochs, Weights(lr=0.05, **settings), seed))
 
 
@@ -536,31 +537,35 @@ def test_candidates_get_equal_passes_each_with_a_cosine_of_its_own():
     assert seen[0][0] != seen[3][0]
 
 
-def test_only_the_candidate_is_trained():
-    method = random_search(NB201)
+@each_space
+def test_only_the_candidate_is_trained(home):
+    method = random_search(home)
     method.begin_epoch(0)
     before = {name: value.clone() for name, value in method.supernet.state_dict().items()}
     method.step(single(noise_batch(0)))
-    columns = NB201.columns(method.candidate)["cell"]
-    assert any(k in (2, 3) for k in columns)
+    columns, kinds = home.columns(method.candidate), method.supernet.kinds
+    assert any(home.primitive(choice.op).learned for _, choices in method.candidate.cells for choice in choices)
     for name, value in method.supernet.state_dict().items():
         part = name.split(".")
-        if part[2] == "ops" and columns[int(part[3])] != int(part[4]):
+        if part[2] == "ops" and columns[kinds[int(part[1])]][int(part[3])] != int(part[4]):
             assert torch.equal(value, before[name]), name
-    assert method.mix()["cell"].active == tuple((k,) for k in columns)
+    for kind, row in columns.items():
+        assert method.mix()[kind].active == tuple(() if k is None else (k,) for k in row)
 
 
-def test_the_best_candidate_at_the_end_of_its_training_is_kept():
-    method = random_search(NB201, epochs=8)
+@each_space
+def test_the_best_candidate_at_the_end_of_its_training_is_kept(home):
+    method = random_search(home, epochs=8)
     accuracies = [0.9, 0.3, 0.1, 0.6, 0.2, 0.6, 0.95, 0.5]  # only every second one counts; the first of equals is kept
     candidates = []
     for epoch, accuracy in enumerate(accuracies):
         method.begin_epoch(epoch)
         candidates.append(method.candidate)
         method.end_epoch(epoch, accuracy)
+    assert len({candidates[1], candidates[3], candidates[5], candidates[7]}) == 4
     assert method.best == candidates[3]
     assert method.best_accuracy == 0.6
-    assert NB201.derive({k: v.tolist() for k, v in method.strength().items()}) == candidates[3]
+    assert home.derive({k: v.tolist() for k, v in method.strength().items()}) == candidates[3]
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])

@@ -27,6 +27,7 @@ METHODS = {
     "darts": ["--method", "darts"],
     "darts-2nd": ["--method", "darts-2nd"],
     "random": ["--method", "random", "--epochs-each", "1", "--epochs", "4"],  # the second candidate is the best
+    "with noise": ["--space", "s4", "--width", "1"],  # an operation that draws from the global random state
 }
 
 FORGE = '''
@@ -81,7 +82,7 @@ def search(arguments, place):
         name, count = place.split(":")
         owner, method, act, after = PLACES[name]
         at(owner, method, int(count), act, after)
-        searching.Loop = functools.partial(loop.Loop, save_every=0)  # after every step
+        loop.Loop = functools.partial(loop.Loop, save_every=0)  # after every step
     try:
         cli.main(arguments)
     except SystemExit as stop:

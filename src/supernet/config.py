@@ -26,11 +26,15 @@ class Protocol:
     width: int = 8
     """channels of the first stage"""
     depth: int = 1
-    """cells per stage"""
+    """cells per stage, as the space counts them"""
+    stem: int | None = None
+    """times the stem halves the image; None halves it until its shorter side is at most 32"""
+    reductions: int | None = None
+    """reductions of the space that halve the resolution; None is as many as leave at least 2 pixels"""
     images: int | None = None
     """training images used, both halves together; None uses all"""
     image_size: int | None = None
-    """pixels per side; None keeps arrays as they are and brings pictures to at most 32"""
+    """pixels per side; None keeps arrays as they are, and brings pictures to their median, at most 224"""
     split: Literal["stratified", "index"] = "stratified"
     """how the training images are halved: with balanced classes, or first and second half by index"""
     pad: int | None = None
@@ -47,7 +51,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         at_least(1, epochs=self.epochs, batch_size=self.batch_size, width=self.width, depth=self.depth)
-        at_least(0, pad=self.pad, cutout=self.cutout)
+        at_least(0, pad=self.pad, cutout=self.cutout, stem=self.stem, reductions=self.reductions)
 
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -1,77 +1,148 @@
-"""Parameters and FLOPs of an architecture in closed form, without building it.
+"""Parameters and FLOPs, counted on modules that are built without memory, and whether all shapes of a space meet.
 
-FLOPs are what NAS-Bench-201's table counts for one image: one per multiply-add of a convolution or linear layer and
-one per bias of the classifier; batch norm, pooling and additions count nothing.
+FLOPs are what the field's tables count for one image: one per multiply-add of a convolution or linear layer and one per
+bias of the classifier; batch norm, pooling and additions count nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 
+from supernet.errors import UserError
 from supernet.genotype import Genotype
-from supernet.primitives import Cost, Primitive
-from supernet.spaces.base import CellAt, HeadAt, Layer, ReduceAt, SearchSpace, StemAt
+from supernet.primitives import Primitive
+from supernet.spaces.base import SearchSpace
+from supernet.spaces.cell import Cell, Edge
+from supernet.spaces.frame import CellAt, Frame, Place, Placed
 
 
-def cost(
-    space: SearchSpace,
-    genotype: Genotype,
-    *,
-    width: int = 16,
-    depth: int = 5,
-    size: tuple[int, int] = (32, 32),
-    channels: int = 3,
-    classes: int = 10,
-) -> Cost:
-    """Return the cost of the network that `supernet.build` makes of `genotype`, for one image of `size` pixels.
+@dataclass(frozen=True)
+class Cost:
+    """Learnable parameters, and multiply-adds for one image."""
+
+    params: int = 0
+    flops: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.params + other.params, self.flops + other.flops)
+
+
+def cost(space: SearchSpace, genotype: Genotype, frame: Frame) -> Cost:
+    """Return the cost of the network of `genotype`, for one image, without an auxiliary head.
 
     Raises UserError if the genotype is not of `space`.
     """
-    space.check(genotype)
-    total = Cost()
-    height, across = size
-    for layer in space.skeleton.plan(width, depth):
-        if isinstance(layer, CellAt):
-            ops = [space.primitive(choice.op) for choice in genotype[layer.kind]]
-            total = sum((_primitive(op, layer.channels, height, across) for op in ops), total)
-        else:
-            if isinstance(layer, ReduceAt):
-                height, across = -(-height // 2), -(-across // 2)
-            total += _fixed(layer, height * across, channels, classes)
-    return total
+    return Prices(space, frame).total(genotype)
 
 
-def _fixed(layer: Layer, pixels: int, channels: int, classes: int) -> Cost:
-    """Return the cost of a layer that is not searched; `pixels` counts its output's positions."""
-    match layer:
-        case StemAt(width):
-            weights = 9 * channels * width
-            return Cost(weights + 2 * width, weights * pixels)
-        case ReduceAt(cin, cout):
-            weights = 9 * cin * cout + 9 * cout * cout + cin * cout
-            return Cost(weights + 4 * cout, weights * pixels)
-        case HeadAt(width):
-            weights = width * classes + classes
-            return Cost(weights + 2 * width, weights)
-    raise TypeError(f"not a fixed layer: {layer}")
+class Prices:
+    """What every operation of a space costs in a frame: the cost of an architecture is a sum over its edges."""
+
+    def __init__(self, space: SearchSpace, frame: Frame) -> None:
+        self.space = space
+        self._layout = space.layout(frame)
+        cells = (space.cells[p.layer.kind] if isinstance(p.layer, CellAt) else None for p in self._layout)
+        self.fixed = sum((_fixed(placed, cell) for placed, cell in zip(self._layout, cells, strict=True)), Cost())
+        self._known: dict[tuple[str, int, str], Cost] = {}
+
+    def of(self, kind: str, edge: int, op: str) -> Cost:
+        """Return the cost of operation `op` on edge number `edge` of all cells of a kind together."""
+        key = (kind, edge, op)
+        if key not in self._known:
+            tried = trials(self.space, self._layout, kind, self.space.cells[kind].edges[edge])
+            self._known[key] = sum((_tried(self.space.primitive(op), *trial)[0] for trial in tried), Cost())
+        return self._known[key]
+
+    def total(self, genotype: Genotype) -> Cost:
+        """Return the cost of an architecture; raises UserError if it is not one of the space."""
+        chosen = [
+            self.of(kind, e, self.space.cells[kind].edges[e].ops[column])
+            for kind, columns in self.space.columns(genotype).items()
+            for e, column in enumerate(columns)
+            if column is not None
+        ]
+        return sum(chosen, self.fixed)
+
+
+def check_shapes(space: SearchSpace, frame: Frame) -> None:
+    """Try every operation wherever it stands; raises UserError for one that cannot be built, run, or fits no edge."""
+    layout = space.layout(frame)
+    for kind, cell in space.cells.items():
+        for edge in cell.edges:
+            for reads, channels, stride in trials(space, layout, kind, edge):
+                for op in edge.ops:
+                    _, found = _tried(space.primitive(op), reads, channels, stride)
+                    wanted = (1, *_tuple(reads.at(channels, stride)))
+                    if found != wanted:
+                        raise UserError(
+                            f"operation '{op}' on edge {edge} of cell '{kind}' gives {found} where {wanted} is needed: "
+                            f"build({reads.channels}, {channels}, {stride}, norm) must keep to its channels and stride"
+                        )
+
+
+def trials(space: SearchSpace, layout: tuple[Placed, ...], kind: str, edge: Edge) -> Iterator[tuple[Place, int, int]]:
+    """Yield for each cell of a kind what an edge reads, the channels it gives and its stride."""
+    from supernet.skeleton import edge_shape
+
+    for placed in layout:
+        if isinstance(placed.layer, CellAt) and placed.layer.kind == kind:
+            cin, stride = edge_shape(space.cells[kind], placed, edge.source)
+            reads = placed.inputs[-1] if edge.source < space.cells[kind].inputs else placed.output
+            yield Place(cin, reads.height, reads.width), placed.layer.channels, stride
 
 
 @cache
-def _primitive(primitive: Primitive, channels: int, height: int, across: int) -> Cost:
-    if primitive.cost is not None:
-        return primitive.cost(channels, height * across, True)
-    return _counted(primitive, channels, height, across)
-
-
-def _counted(primitive: Primitive, channels: int, height: int, across: int) -> Cost:
-    """Count a primitive that brings no closed form, on a module without memory."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
+def _tried(primitive: Primitive, reads: Place, channels: int, stride: int) -> tuple[Cost, tuple[int, ...]]:
+    """Return the cost of an operation, and the shape it gives for one image."""
     from supernet.modules import PLAIN
 
+    if primitive.zero:  # no network builds it
+        return Cost(), (1, *_tuple(reads.at(channels, stride)))
+    try:
+        return _count(lambda: primitive.build(reads.channels, channels, stride, PLAIN), reads)
+    except UserError as error:
+        raise UserError(f"operation '{primitive.name}' does not fit there: {error}") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"operation '{primitive.name}' cannot run on {reads} with {channels} channels out and stride {stride}: "
+            f"{reason}"
+        ) from None
+
+
+@cache
+def _fixed(placed: Placed, cell: Cell | None) -> Cost:
+    """Return the cost of what is not searched in a layer, which is a `cell` or is not."""
+    from supernet.modules import PLAIN
+    from supernet.skeleton import build_layer, projections
+
+    if cell is None:
+        return _count(lambda: build_layer(placed), placed.inputs[-1])[0]
+
+    def projection(number: int) -> Cost:
+        return _count(lambda: projections(cell, placed, PLAIN)[number], placed.inputs[number])[0]
+
+    return sum((projection(number) for number in range(cell.inputs)), Cost())
+
+
+def _count(build: Callable[[], object], reads: Place) -> tuple[Cost, tuple[int, ...]]:
+    """Build a module without memory and run it on one image."""
+    import torch
+    from torch import nn
+    from torch.utils.flop_counter import FlopCounterMode
+
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        module = primitive.build(channels, 1, PLAIN).eval()  # batch norm trains on no single pixel
-        module(torch.empty(1, channels, height, across))
+        module = build()
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"build returned a {type(module).__name__}, no module")
+        module.eval()  # batch norm trains on no single pixel
+        found = module(torch.empty(1, *_tuple(reads)))
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return Cost(params, counter.get_total_flops() // 2)
+    biases = sum(m.out_features for m in module.modules() if isinstance(m, nn.Linear) and m.bias is not None)
+    return Cost(params, counter.get_total_flops() // 2 + biases), tuple(found.shape)
+
+
+def _tuple(place: Place) -> tuple[int, int, int]:
+    return place.channels, place.height, place.width

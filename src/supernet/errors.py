@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
 
 _MANY = 20  # names that a person still reads in one line
 
@@ -14,6 +16,9 @@ class UserError(Exception):
 
     The command line prints the message and exits with status 2; from Python it is raised as it is.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a name that it repeats may have several
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -31,3 +36,14 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
     for name, value in settings.items():
         if value is not None and not least <= value < math.inf:
             raise UserError(f"setting {prefix}{name} must be at least {least}, not {value}")
+
+
+def imported(kind: str, target: str) -> Any:
+    """Return what "module:NAME" names, which is a `kind` of thing; raises UserError if it cannot be imported."""
+    module, _, name = target.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise UserError(f"cannot import {kind} '{target}': expected module:NAME")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"cannot import {kind} '{target}': {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from supernet import tables
@@ -27,15 +28,15 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
     ops = {op for cell in cells.values() for edge in cell.edges for op in edge.ops}
     learned = {op for op in ops if plan.space.primitive(op).learned}
     edges = {kind: [(e.target, e.source, e.ops) for e in cell.edges] for kind, cell in cells.items()}
-    plots.save(plots.draw_cell(genotype, learned), run.path / "cell.svg")
+    plots.save(plots.draw_cell(genotype, learned, list(cells)), run.path / "cell.svg")
     plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
     if plan.diagnose:
         plots.save(plots.draw_diagnostics(run.metrics, learned), run.path / "diagnostics.svg")
 
 
 def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
-    _, channels, height, width = plan.images.x.shape
-    price = cost(plan.space, genotype, size=(height, width), channels=channels, classes=len(plan.images.classes))
+    bounds, price = plan.bounds, cost(plan.space, genotype, plan.target)
+    latency = bounds.latency and {"ms": bounds.latency.ms(genotype), "source": bounds.latency.source}
     table = None if plan.space.table is None else tables.load(plan.space.table)
     return {
         "genotype": genotype.to_json(),
@@ -43,6 +44,9 @@ def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
         "verdict": str(judge(plan.space, genotype)),
         "params": price.params,
         "flops": price.flops,
+        "target": {"width": plan.target.width, "depth": plan.target.depth},
+        "limits": asdict(bounds.limits) if bounds.limits else None,
+        "latency": latency,
         "known": None if table is None else table.summary(table.index(genotype)).to_json(),
         "seconds": round(sum(row["seconds"] for row in run.metrics), 1),
     }

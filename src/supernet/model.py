@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from supernet.errors import UserError
 from supernet.genotype import Genotype
 from supernet.mixing import Mix, MixedCell, sparse
 from supernet.modules import Norm
 from supernet.skeleton import build_layer
-from supernet.spaces.base import CellAt, ReduceAt, SearchSpace
+from supernet.spaces.base import SearchSpace
+from supernet.spaces.frame import CellAt, Frame, last
 
 
 class Supernet(nn.Module):
     """The weight-sharing network of a space: `supernet(x, mix) -> logits`.
 
-    - `width`: channels of the first stage; `depth`: cells per stage.
-    - `channels`, `classes`: the image's channels and the number of classes.
-    - `norm`: how batch norm is done inside the candidate operations. The stem, the reductions and the head always
-      learn scale and shift.
+    `norm` is how batch norm is done inside the candidate operations and the projections of the cells' inputs. The stem,
+    the residual blocks and the head always learn scale and shift.
     """
 
-    def __init__(self, space: SearchSpace, *, width: int, depth: int, channels: int, classes: int, norm: Norm) -> None:
+    def __init__(self, space: SearchSpace, frame: Frame, norm: Norm) -> None:
         super().__init__()
-        self.space = space
-        self._made = {"width": width, "depth": depth, "channels": channels, "classes": classes, "norm": norm}
-        plan = space.skeleton.plan(width, depth)
-        self.kinds = [layer.kind if isinstance(layer, CellAt) else None for layer in plan]
+        self.space, self.frame, self.norm = space, frame, norm
+        inside = replace(norm, pools=space.norm_pools)
+        layout = space.layout(frame)
+        self.kinds = [placed.layer.kind if isinstance(placed.layer, CellAt) else None for placed in layout]
         self.layers = nn.ModuleList(
-            MixedCell(space, space.cells[layer.kind], layer.channels, norm)
-            if isinstance(layer, CellAt)
-            else build_layer(layer, channels, classes)
-            for layer in plan
+            MixedCell(space, placed, inside) if isinstance(placed.layer, CellAt) else build_layer(placed)
+            for placed in layout
         )
 
     def forward(self, x: Tensor, mix: Mix) -> Tensor:
         """Map images (B, C, H, W) to logits (B, classes), with the architecture that `mix` says."""
+        outputs = [x]
         for kind, layer in zip(self.kinds, self.layers, strict=True):
-            x = layer(x) if kind is None else layer(x, mix[kind])
-        return x
+            if kind is None:
+                outputs.append(layer(outputs[-1]))
+            else:
+                inputs = self.space.cells[kind].inputs
+                outputs.append(layer(last(outputs[1:], inputs), mix[kind]))
+        return outputs[-1]
 
     def redraw(self) -> None:
         """Draw all weights anew from the current random state, in place, as if the supernet had just been made."""
-        self.load_state_dict(Supernet(self.space, **self._made).state_dict())  # type: ignore[arg-type]
+        self.load_state_dict(Supernet(self.space, self.frame, self.norm).state_dict())
 
     def only(self, genotype: Genotype) -> Mix:
         """Return the mix that runs one architecture of the space and nothing else."""
@@ -58,14 +60,3 @@ def traceless(supernet: nn.Module, x: Tensor, mix: Mix, weights: Mapping[str, Te
     buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
     logits: Tensor = functional_call(supernet, buffers | dict(weights or {}), (x, mix))
     return logits
-
-
-def check_image(space: SearchSpace, size: tuple[int, int]) -> None:
-    """Raise UserError if images of `size` (height, width) cannot pass the skeleton's reductions."""
-    halvings = sum(isinstance(layer, ReduceAt) for layer in space.skeleton.plan(1, 1))
-    least = 1 << halvings
-    if min(size) < least:
-        raise UserError(
-            f"images of {size[0]}x{size[1]} pixels are too small for the {halvings} reductions of space "
-            f"'{space.name}': they need at least {least}x{least}"
-        )

@@ -2,30 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from supernet.genotype import Genotype
-from supernet.modules import PLAIN
-from supernet.skeleton import build_layer
+from supernet.modules import PLAIN, zeros
+from supernet.skeleton import AuxiliaryHead, build_layer, drop_path, edge_shape, projections
 from supernet.spaces import SearchSpace, space
-from supernet.spaces.base import CellAt
+from supernet.spaces.frame import CellAt, Frame, HeadAt, Placed, StemAt, last
 
 
 class FixedCell(nn.Module):
-    """A cell with one operation per edge: (B, C, H, W) -> (B, C, H, W)."""
+    """A cell with one operation on each edge that the architecture keeps."""
 
-    def __init__(self, ops: list[tuple[int, int, nn.Module]]) -> None:
+    def __init__(self, space: SearchSpace, placed: Placed, genotype: Genotype) -> None:
         super().__init__()
-        self.links = [(target, source) for target, source, _ in ops]
-        self.ops = nn.ModuleList(op for *_, op in ops)
-        self.nodes = max(target for target, _ in self.links) + 1
+        assert isinstance(placed.layer, CellAt)
+        self.cell, self.channels, self.stride = (
+            space.cells[placed.layer.kind],
+            placed.layer.channels,
+            placed.layer.stride,
+        )
+        self.inputs = projections(self.cell, placed, PLAIN)
+        choices = [c for c in genotype[placed.layer.kind] if not space.primitive(c.op).zero]
+        self.links = [(choice.target, choice.source) for choice in choices]
+        shapes = [edge_shape(self.cell, placed, choice.source) for choice in choices]
+        self.ops = nn.ModuleList(
+            space.primitive(choice.op).build(cin, self.channels, stride, PLAIN)
+            for choice, (cin, stride) in zip(choices, shapes, strict=True)
+        )
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        states = [x] + [torch.zeros_like(x)] * (self.nodes - 1)
+    def forward(self, inputs: Sequence[Tensor], dropped: float = 0.0) -> Tensor:
+        """Map the outputs of the layers before to (B, C, H, W); a path is dropped with probability `dropped`."""
+        states = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
+        states += [zeros(inputs[-1], self.channels, self.stride)] * (self.cell.nodes - len(states))
         for (target, source), op in zip(self.links, self.ops, strict=True):
-            states[target] = states[target] + op(states[source])
-        return states[-1]
+            part = op(states[source])
+            if dropped and not isinstance(op, nn.Identity):
+                part = drop_path(part, dropped)
+            states[target] = states[target] + part
+        return torch.cat(states[-self.cell.parts :], dim=1)
+
+
+class Network(nn.Module):
+    """The plain network of one architecture: (B, channels, H, W) -> logits (B, classes).
+
+    - `auxiliary`: a second classifier behind layer 2L/3 of the L layers between stem and head, for `both`.
+    - `drop_path`: the probability that a path of a cell is dropped for an image; while training only.
+
+    Raises UserError if the genotype is not of the space or the layers do not fit the frame.
+    """
+
+    def __init__(self, space: SearchSpace, genotype: Genotype, frame: Frame, *, auxiliary: bool = False) -> None:
+        super().__init__()
+        self.space, self.genotype, self.frame = space, space.check(genotype), frame
+        self.drop_path = 0.0
+        layout = space.layout(frame)
+        self.layers = nn.ModuleList(
+            FixedCell(space, placed, genotype) if isinstance(placed.layer, CellAt) else build_layer(placed)
+            for placed in layout
+        )
+        body = [number for number, p in enumerate(layout) if not isinstance(p.layer, StemAt | HeadAt)]
+        self._branch = body[2 * len(body) // 3]
+        self.auxiliary = AuxiliaryHead(layout[self._branch].output, frame.classes) if auxiliary else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        return self._outputs(x)[-1]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits and those of the auxiliary head, which the network must have."""
+        assert self.auxiliary is not None
+        outputs = self._outputs(x)
+        return outputs[-1], self.auxiliary(outputs[self._branch])
+
+    def _outputs(self, x: Tensor) -> list[Tensor]:
+        """Return the output of every layer."""
+        outputs: list[Tensor] = []
+        for layer in self.layers:
+            if isinstance(layer, FixedCell):
+                dropped = self.drop_path if self.training else 0.0
+                outputs.append(layer(last(outputs, len(layer.inputs)), dropped))
+            else:
+                outputs.append(layer(outputs[-1] if outputs else x))
+        return outputs
 
 
 def build(
@@ -35,22 +97,17 @@ def build(
     depth: int = 5,
     classes: int = 10,
     channels: int = 3,
+    size: tuple[int, int] = (32, 32),
+    stem: int | None = None,
+    reductions: int | None = None,
     within: str | SearchSpace | None = None,
-) -> nn.Sequential:
-    """Build the network of `genotype`: (B, `channels`, H, W) -> logits (B, `classes`).
+    auxiliary: bool = False,
+) -> Network:
+    """Build the network of `genotype`: (B, `channels`, `size`) -> logits (B, `classes`).
 
-    `width` is the first stage's channels and `depth` the cells per stage; the defaults are NAS-Bench-201's. `within` is
-    the space if it is your own; otherwise the genotype names it. Raises UserError if the space has no such one.
+    The fields of `Frame` say what they mean; `width` and `depth` default to NAS-Bench-201's. `within` is the space if
+    it is your own; otherwise the genotype names it. Raises UserError if the space has no such architecture.
     """
     home = space(genotype.space if within is None else within)
-    home.check(genotype)
-
-    def cell(kind: str, at: int) -> FixedCell:
-        return FixedCell([(c.target, c.source, home.primitive(c.op).build(at, 1, PLAIN)) for c in genotype[kind]])
-
-    return nn.Sequential(
-        *(
-            cell(layer.kind, layer.channels) if isinstance(layer, CellAt) else build_layer(layer, channels, classes)
-            for layer in home.skeleton.plan(width, depth)
-        )
-    )
+    frame = Frame(width, depth, size, channels, classes, stem, reductions)
+    return Network(home, genotype, frame, auxiliary=auxiliary)

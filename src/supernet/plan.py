@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,16 @@ from torch.utils.data import Dataset
 
 from supernet.config import Protocol, amend
 from supernet.config import protocol as protocol_named
+from supernet.cost import check_shapes
 from supernet.data import Images, load, take
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, at_least, unknown
+from supernet.limits import Bounds, Limits, count
 from supernet.methods import Preset
 from supernet.methods import method as method_named
 from supernet.methods.base import Method
-from supernet.model import check_image
 from supernet.selectors import Selector
 from supernet.selectors import selector as selector_named
-from supernet.spaces import SearchSpace
+from supernet.spaces import Frame, SearchSpace
 from supernet.spaces import space as space_named
 
 
@@ -33,6 +33,7 @@ class Plan:
     source: str  # what the data was loaded from, as it was given
     images: Images
     space: SearchSpace
+    called: str  # the name by which the space was given
     preset: Preset
     selector: Selector
     protocol: Protocol
@@ -40,25 +41,39 @@ class Plan:
     seed: int
     device: torch.device
     diagnose: bool
+    bounds: Bounds
 
     @property
     def config(self) -> dict[str, Any]:
         """The resolved settings as plain data: what a run folder keeps, and compares when it is entered again."""
-        shape = repr((sorted(self.space.cells.items()), self.space.skeleton))
         return {
+            "task": "search",
             "data": self.images.name,
             "source": self.source,
             "fingerprint": self.images.fingerprint,
-            "space": self.space.name,
-            "space_hash": sha256(shape.encode()).hexdigest()[:16],
+            "classes": list(self.images.classes),
+            "space": self.called,
+            "space_hash": self.space.fingerprint(self.frame),
             "method": self.preset.name,
             "selector": self.selector.name,
             "seed": self.seed,
             "device": str(self.device),
             "diagnose": self.diagnose,
+            "target": {"width": self.target.width, "depth": self.target.depth},
+            "limits": asdict(self.bounds.limits),
             "protocol": asdict(self.protocol),
             "settings": asdict(self.settings),
         }
+
+    @property
+    def frame(self) -> Frame:
+        """The size of the supernet."""
+        return _frame(self.protocol, self.images)
+
+    @property
+    def target(self) -> Frame:
+        """The size of the network that the search is for: limits refer to it, and so does what is reported."""
+        return self.bounds.frame
 
     @property
     def folder(self) -> Path:
@@ -77,23 +92,40 @@ def plan(
     seed: int = 0,
     device: str = "auto",
     diagnose: bool = False,
+    target_width: int | None = None,
+    target_depth: int | None = None,
+    max_params: int | str | None = None,
+    max_flops: int | str | None = None,
+    max_latency_ms: float | None = None,
+    latency: str | None = None,
     **changes: Any,
 ) -> Plan:
     """Make every choice of a search; the arguments are those of `supernet.search`. Raises UserError."""
-    _check_kinds(space=(space, str | SearchSpace), method=(method, str | type), selector=(selector, str | None))
-    _check_kinds(protocol=(protocol, str | Protocol), seed=(seed, int), device=(device, str | torch.device))
-    if not 0 <= seed < 2**63:
-        raise UserError(f"seed must be between 0 and 2**63 - 1, not {seed}")
+    check_kinds(space=(space, str | SearchSpace), method=(method, str | type), selector=(selector, str | None))
+    check_kinds(protocol=(protocol, str | Protocol), seed=(seed, int), device=(device, str | torch.device))
+    check_kinds(target_width=(target_width, int | None), target_depth=(target_depth, int | None))
+    check_kinds(max_latency_ms=(max_latency_ms, float | int | None), latency=(latency, str | None))
+    check_seed(seed)
+    at_least(1, target_width=target_width, target_depth=target_depth)
+    limits = Limits(
+        count("max_params", max_params), count("max_flops", max_flops), max_latency_ms, latency or Limits.latency
+    )
     preset = method_named(method)
     base = protocol_named(protocol) if isinstance(protocol, str) else protocol
     home, chooser = space_named(space), selector_named(selector or preset.selector)
     base, settings = _settings(preset, base, settings, changes)
-    where = _device(device)
+    where = device_named(device)
     images = take(load(data, base.image_size), base.images)
-    check_image(home, (images.x.shape[2], images.x.shape[3]))
+    frame = _frame(base, images)
+    target = replace(frame, width=target_width or home.target[0], depth=target_depth or home.target[1])
+    check_shapes(home, frame)
+    check_shapes(home, target)
     resolved = _resolved(base, images)
     source = type(data).__name__ if isinstance(data, Dataset) else os.fspath(data)
-    return Plan(source, images, home, preset, chooser, resolved, settings, seed, where, diagnose)
+    called = space if isinstance(space, str) else home.name
+    bounds = Bounds(home, target, limits, where)
+    bounds.check()
+    return Plan(source, images, home, called, preset, chooser, resolved, settings, seed, where, diagnose, bounds)
 
 
 def method_settings(preset: Preset) -> Any:
@@ -102,6 +134,19 @@ def method_settings(preset: Preset) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, Method)):
         raise UserError(f"method '{preset.name}' is not a class derived from supernet.Method")
     return amend(kind.Config(), preset.settings)
+
+
+def _frame(protocol: Protocol, images: Images) -> Frame:
+    _, channels, height, width = images.x.shape
+    return Frame(
+        protocol.width,
+        protocol.depth,
+        (height, width),
+        channels,
+        len(images.classes),
+        protocol.stem,
+        protocol.reductions,
+    )
 
 
 def _resolved(protocol: Protocol, images: Images) -> Protocol:
@@ -120,7 +165,14 @@ def _resolved(protocol: Protocol, images: Images) -> Protocol:
     )
 
 
-def _check_kinds(**choices: tuple[Any, Any]) -> None:
+def check_seed(seed: int) -> None:
+    """Raise UserError for a seed that no random generator takes."""
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed must be between 0 and 2**63 - 1, not {seed}")
+
+
+def check_kinds(**choices: tuple[Any, Any]) -> None:
+    """Raise UserError for the first of the choices, (value, type), that is of another type."""
     for name, (value, kind) in choices.items():
         if not isinstance(value, kind):
             raise UserError(f"{name} cannot be of type {type(value).__name__}: {value!r}")
@@ -130,7 +182,7 @@ def _settings(preset: Preset, protocol: Protocol, settings: Any, changes: Mappin
     """Give each change to the protocol or to the method's settings, whichever has a field of that name."""
     start = method_settings(preset)
     settings = start if settings is None else settings
-    _check_kinds(settings=(settings, type(start)))
+    check_kinds(settings=(settings, type(start)))
     shared, own = ([entry.name for entry in fields(part)] for part in (protocol, settings))
     for name in changes:
         if name not in shared + own:
@@ -139,7 +191,8 @@ def _settings(preset: Preset, protocol: Protocol, settings: Any, changes: Mappin
     return protocol, amend(settings, {name: value for name, value in changes.items() if name in own})
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """Return the device of that name, the GPU if there is one for "auto"; raises UserError if it cannot be used."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,6 +1,5 @@
 """Primitives: the named candidate operations, and what is known of each without building it.
 
-Costs are closed forms. FLOPs are counted as the field's tables count them, one per multiply-add, convolutions only.
 PyTorch is imported when a primitive is built, so that spaces, genotypes and tables can be used without it.
 """
 
@@ -19,78 +18,104 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Learnable parameters, and multiply-adds for one image."""
-
-    params: int = 0
-    flops: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.params + other.params, self.flops + other.flops)
-
-
-@dataclass(frozen=True)
 class Primitive:
-    """One candidate operation, C channels in, C channels out.
+    """One candidate operation: (B, `cin`, H, W) -> (B, `cout`, ceil(H/`stride`), ceil(W/`stride`)).
 
-    - `build(channels, stride, norm)` returns the module.
-    - `cost(channels, pixels, affine)` is its closed form; `pixels` counts the output's positions. Left out, the cost
-      is counted on a module built without memory, by `supernet.cost`.
+    - `build(cin, cout, stride, norm)` returns the module; it raises UserError for what it cannot be. In the usual cell
+      `cin` and `cout` are equal.
     - `learned` says whether it has weights; one without is what a collapsed search is made of.
-    - `zero` marks the operation that outputs nothing; a supernet does not run it.
+    - `zero` marks the operation that outputs nothing; no network runs it.
     """
 
     name: str
-    build: Callable[[int, int, Norm], nn.Module]
+    build: Callable[[int, int, int, Norm], nn.Module]
     learned: bool = True
-    cost: Callable[[int, int, bool], Cost] | None = None
     zero: bool = False
 
 
-def _free(channels: int, pixels: int, affine: bool) -> Cost:
-    return Cost()
-
-
-def _zero(channels: int, stride: int, norm: Norm) -> nn.Module:
+def _none(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
     from supernet.modules import Zero
 
-    return Zero(stride)
+    return Zero(cout, stride)
 
 
-def _skip(channels: int, stride: int, norm: Norm) -> nn.Module:
+def _noise(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+    from supernet.modules import Noise
+
+    return Noise(cout, stride)
+
+
+def _skip(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
     from torch import nn
 
-    if stride != 1:
-        raise UserError(f"skip_connect passes its input on unchanged and cannot have stride {stride}")
+    from supernet.modules import FactorizedReduce
+
+    if stride == 2:
+        return FactorizedReduce(cin, cout, norm)
+    if (stride, cin) != (1, cout):
+        raise UserError(
+            f"skip_connect passes its input on: it cannot turn {cin} channels into {cout} at stride {stride}"
+        )
     return nn.Identity()
 
 
-def _avg_pool(channels: int, stride: int, norm: Norm) -> nn.Module:
-    from torch import nn
+def _pool(kind: str) -> Primitive:
+    name = f"{kind}_pool_3x3"
 
-    return nn.AvgPool2d(3, stride=stride, padding=1, count_include_pad=False)
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from torch import nn
+
+        if cin != cout:
+            raise UserError(f"{name} keeps the number of channels: it cannot turn {cin} into {cout}")
+        average = nn.AvgPool2d(3, stride=stride, padding=1, count_include_pad=False)
+        pool = average if kind == "avg" else nn.MaxPool2d(3, stride=stride, padding=1)
+        if not norm.pools:
+            return pool
+        return nn.Sequential(pool, nn.BatchNorm2d(cout, affine=False, track_running_stats=norm.track))
+
+    return Primitive(name, build, learned=False)
 
 
 def _nor_conv(kernel: int) -> Primitive:
-    def build(channels: int, stride: int, norm: Norm) -> nn.Module:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
         from supernet.modules import ReLUConvBN
 
-        return ReLUConvBN(channels, channels, kernel, stride, norm)
+        return ReLUConvBN(cin, cout, kernel, stride, norm)
 
-    def cost(channels: int, pixels: int, affine: bool) -> Cost:
-        weights = kernel * kernel * channels * channels
-        return Cost(weights + 2 * channels * affine, weights * pixels)
+    return Primitive(f"nor_conv_{kernel}x{kernel}", build)
 
-    return Primitive(f"nor_conv_{kernel}x{kernel}", build, cost=cost)
+
+def _sep_conv(kernel: int) -> Primitive:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from torch import nn
+
+        from supernet.modules import separable
+
+        return nn.Sequential(*separable(cin, cin, kernel, stride, norm=norm), *separable(cin, cout, kernel, norm=norm))
+
+    return Primitive(f"sep_conv_{kernel}x{kernel}", build)
+
+
+def _dil_conv(kernel: int) -> Primitive:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from torch import nn
+
+        from supernet.modules import separable
+
+        return nn.Sequential(*separable(cin, cout, kernel, stride, dilation=2, norm=norm))
+
+    return Primitive(f"dil_conv_{kernel}x{kernel}", build)
 
 
 PRIMITIVES: dict[str, Primitive] = {
     primitive.name: primitive
     for primitive in (
-        Primitive("none", _zero, learned=False, cost=_free, zero=True),
-        Primitive("skip_connect", _skip, learned=False, cost=_free),
-        _nor_conv(1),
-        _nor_conv(3),
-        Primitive("avg_pool_3x3", _avg_pool, learned=False, cost=_free),
+        Primitive("none", _none, learned=False, zero=True),
+        Primitive("skip_connect", _skip, learned=False),
+        Primitive("noise", _noise, learned=False),
+        *(_pool(kind) for kind in ("avg", "max")),
+        *(_nor_conv(kernel) for kernel in (1, 3)),
+        *(_sep_conv(kernel) for kernel in (3, 5)),
+        *(_dil_conv(kernel) for kernel in (3, 5)),
     )
 }

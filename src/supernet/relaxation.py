@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from supernet.spaces.base import Cell
+from supernet.spaces.cell import Cell
 
 Activation = Literal["sigmoid", "softmax"]
 SigmoidInit = Literal["inv_n", "zero"]

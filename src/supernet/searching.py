@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,14 +14,14 @@ from torch.utils.data import Dataset
 from supernet import findings, screen, tables
 from supernet.data import Augment, Batch, Batches, ordered, split
 from supernet.genotype import Genotype
-from supernet.loop import Loop, Watcher
+from supernet.loop import Watcher, conduct, seed_of
 from supernet.methods.base import Budget, Method, Part
 from supernet.mixing import detached
 from supernet.model import Supernet
 from supernet.modules import Norm
 from supernet.monitors import GradientMonitor, judge
 from supernet.plan import Plan, plan
-from supernet.run import Run, environment
+from supernet.run import Run
 from supernet.selectors import selector
 from supernet.spaces import SearchSpace
 
@@ -38,7 +37,9 @@ class SearchTask:
         parts: dict[Part, Tensor] = {"first": first, "second": second, "all": torch.arange(len(plan.images.y))}
         augment = Augment(protocol.pad or 0, bool(protocol.mirror), protocol.cutout)  # a plan has no None left in them
         self.streams: Mapping[str, Batches] = {
-            name: Batches(images, parts[part], protocol.batch_size, augment, _seed(plan.seed, name), device=plan.device)
+            name: Batches(
+                images, parts[part], protocol.batch_size, augment, seed_of(plan.seed, name), device=plan.device
+            )
             for name, part in self.method.streams.items()
         }
         self.monitor = GradientMonitor(self.method) if plan.diagnose else None
@@ -60,10 +61,13 @@ class SearchTask:
         return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
-        """Measure the supernet on the images its weights have not seen, and look up the architecture it would name."""
+        """Measure the supernet on the images its weights have not seen, and look up the architecture it would name.
+
+        That is within the limits, but for a latency that must be measured: that is measured in the end only.
+        """
         valid = self._valid_accuracy()
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
-        genotype = selector("magnitude").select(self.method)
+        genotype = selector("magnitude").select(self.method, self.plan.bounds.unmeasured)
         strength = {kind: value.tolist() for kind, value in self.method.strength().items()}
         row = dict(means) | {"valid_accuracy": valid, "architecture": str(genotype), "weights": strength, **learned}
         if self.monitor is not None:
@@ -81,11 +85,13 @@ class SearchTask:
         return float(hits) / len(self._held_out[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the method and the monitor."""
-        return {"method": self.method.state_dict(), "monitor": self.monitor and self.monitor.state_dict()}
+        """Return the state of the method and the monitor, and the latencies that have been measured."""
+        monitor = self.monitor and self.monitor.state_dict()
+        return {"method": self.method.state_dict(), "monitor": monitor, "latencies": self.plan.bounds.measured}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
+        self.plan.bounds.measured.update(state["latencies"])
         self.method.load_state_dict(state["method"])
         if self.monitor is not None:
             self.monitor.load_state_dict(state["monitor"])
@@ -110,6 +116,9 @@ def search(
     - `out`: the run folder; None makes a name from the choices, under `runs/`. Called again with the same arguments,
       an unfinished run goes on and a finished one is returned as it is; `force` starts it over.
     - `quiet`: no progress. `watcher`: is told of the progress instead of the screen.
+    - `target_width`, `target_depth`: of the network that the search is for; None is the space's own.
+    - `max_params`, `max_flops` (numbers, or "1.5M", "300k"), `max_latency_ms`: the most that this network may have.
+      `latency` is "measured", on the device and for one image, or a field of the space's table.
     - `diagnose`: also log the gradient diagnostics of Single-DARTS, every 10 steps; see `supernet.monitors`.
     - any field of the protocol or of the method's settings: `epochs=5, activation="softmax", w={"lr": 0.01}`.
 
@@ -121,39 +130,20 @@ def search(
 def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False) -> Run:
     """Run a planned search, or go on with it, and return the finished run."""
     run = Run(plan.folder if out is None else out)
-    devices = [plan.device] if plan.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):  # the caller's random state is theirs
-        torch.manual_seed(plan.seed)
-        task = SearchTask(plan)  # before the folder is made: settings that do not go together are told here
-        run.start(plan.config, environment(), force=force)
-        if run.finished:
-            watcher.say(f"run '{run.path}' has finished before: this is what it found; --force starts it over")
-            return run
-        Loop(task, run, plan.protocol.epochs, watcher)()
-        genotype = plan.selector.select(task.method)
-    findings.write(run, plan, genotype)
-    return run
+
+    def finish(task: SearchTask) -> None:
+        findings.write(run, plan, plan.selector.select(task.method, plan.bounds))
+
+    return conduct(run, plan, SearchTask, finish, plan.protocol.epochs, watcher, force=force)
 
 
 def _method(plan: Plan) -> Method:
     """Build the supernet and the method on it, with weights drawn from the current random state."""
-    protocol, images = plan.protocol, plan.images
-    supernet = Supernet(
-        plan.space,
-        width=protocol.width,
-        depth=protocol.depth,
-        channels=images.x.shape[1],
-        classes=len(images.classes),
-        norm=Norm(protocol.norm_affine, protocol.norm_track),
-    )
+    protocol = plan.protocol
+    supernet = Supernet(plan.space, plan.frame, Norm(protocol.norm_affine, protocol.norm_track))
     supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    budget = Budget(protocol.epochs, protocol.w, _seed(plan.seed, "method"))
+    budget = Budget(protocol.epochs, protocol.w, seed_of(plan.seed, "method"), plan.bounds.sample)
     return plan.preset.load()(plan.settings, supernet, budget)
-
-
-def _seed(seed: int, name: str) -> int:
-    """Return a seed of its own for each thing that draws."""
-    return random.Random(f"{seed} {name}").getrandbits(62)
 
 
 def _known_accuracies(space: SearchSpace, genotype: Genotype) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -49,17 +52,59 @@ def result(console: Console, run: Run) -> None:
     summary = run.summary
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"verdict       {summary['verdict']}")
-    if summary["known"] is None:
+    if summary["known"] is None or summary["limits"]:
         size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
-        line(console, f"size          {size} with 16 channels and 5 cells per stage, on these images")
-    else:
+        target = "{width} channels, depth {depth}".format(**summary["target"])
+        line(console, f"size          {size} on these images ({target})")
+    if summary["latency"]:
+        line(console, "latency       {ms:.3g} ms, {source}".format(**summary["latency"]))
+    if summary["limits"]:
+        line(console, f"limits        {_limits(summary['limits'])}")
+    if summary["known"] is not None:
         known(console, summary["known"])
     line(console, f"run folder    {run.path} (cell.svg, search.svg, metrics.jsonl; {summary['seconds']:.0f} s)")
 
 
+def _limits(limits: Mapping[str, Any]) -> str:
+    from supernet.limits import Limits
+
+    return str(Limits(**limits))
+
+
 def listing(console: Console, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Print name, one-line description and source, a line each."""
+    """Print name, one-line description and source, a line each; in columns of their own on a narrower terminal."""
     lines = list(rows)
-    widths = [max(len(row[column]) for row in lines) for column in (0, 1)]
+    names, summaries, papers = (max(len(row[column]) for row in lines) for column in range(3))
+    fits = names + summaries + papers + (4 if papers else 2) <= console.width
     for name, summary, paper in lines:
-        line(console, f"{name:<{widths[0]}}  {summary:<{widths[1]}}  {paper}".rstrip())
+        if fits or not console.is_terminal:
+            line(console, f"{name:<{names}}  {summary:<{summaries}}  {paper}".rstrip())
+        else:
+            line(console, _folded(f"{name:<{names}}  ", (summary, paper), console.width))
+
+
+def _folded(head: str, parts: Iterable[str], width: int) -> str:
+    """Return `head` and, to the right of it, each part from a line of its own on, none wider than the screen."""
+    room = max(20, width - len(head))
+    text = "\n".join(found for part in parts for found in textwrap.wrap(part, room))
+    return head + text.replace("\n", "\n" + " " * len(head))
+
+
+_LONG, _SHORT = 110, 100  # a text of more characters gets a short form of no more than these
+_OPS = re.compile(r"([^|~+\s]+)~[0-9]+\||\(\s*['\"]([^'\"]+)['\"]\s*,")  # as in |op~source| and in ('op', source)
+
+
+def brief(text: str) -> str:
+    """Return an architecture's text for a line of progress: how often it has each operation, where it is a long one.
+
+    The commonest operations come first, and the rarest are counted together where all would not fit.
+    """
+    counts = Counter("".join(found) for found in _OPS.findall(text))
+    if len(text) <= _LONG or not counts:
+        return text
+    parts = [f"{count} {op}" for op, count in counts.most_common()]
+    kept, rest = len(parts), ""
+    while kept and len(", ".join(parts[:kept]) + rest) > _SHORT:
+        kept -= 1
+        rest = f", {sum(count for _, count in counts.most_common()[kept:])} others"
+    return ", ".join(parts[:kept]) + rest if kept else f"{counts.total()} operations"

@@ -13,6 +13,10 @@ from supernet.errors import UserError, unknown
 # Each command, the module and function that does it, and what it is for.
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("search:search", "find an architecture for your images"),
+    "retrain": ("retrain:retrain", "train one architecture from scratch"),
+    "evaluate": ("use:evaluate", "measure a retrained network"),
+    "predict": ("use:predict", "tell what images show"),
+    "export": ("use:export", "write a retrained network for other programs"),
     "query": ("lists:query", "look up what is known of an architecture"),
     "spaces": ("lists:spaces", "list the search spaces"),
     "methods": ("lists:methods", "list the search methods"),

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import io
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,11 @@ from tyro.conf import FlagCreatePairsOff
 from supernet.errors import UserError
 
 Arguments = Sequence[str]
+
+
+def allow_own_modules() -> None:
+    """Let --method module:Class and --space module:NAME be of a module in the current folder."""
+    sys.path.insert(0, "")
 
 
 def peek(given: Arguments, name: str, default: Any) -> Any:

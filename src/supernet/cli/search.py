@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import make_dataclass
+from dataclasses import asdict, dataclass, make_dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from supernet.cli.parsing import Arguments, parse, peek
+from supernet.cli.parsing import Arguments, allow_own_modules, parse, peek
 from supernet.errors import UserError
 
 if TYPE_CHECKING:
     from supernet.config import Protocol
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network that the search is for, and the most that it may have."""
+
+    target_width: int | None = None
+    """channels of the network that the search is for; None is the space's own number"""
+    target_depth: int | None = None
+    """cells per stage of the network that the search is for; None is the space's own number"""
+    max_params: Annotated[str | None, arg(metavar="N")] = None
+    """parameters that network may have at most, as 300k or 1.5M"""
+    max_flops: Annotated[str | None, arg(metavar="N")] = None
+    """multiply-adds for one image that it may have at most, as 25M"""
+    max_latency_ms: float | None = None
+    """milliseconds that it may take for one image"""
+    latency: Annotated[str | None, arg(metavar="NAME")] = None
+    """measured, on this machine, or a field of the space's table (supernet query --fields); None is measured"""
 
 
 def search(given: Arguments) -> None:
@@ -20,7 +37,7 @@ def search(given: Arguments) -> None:
     from supernet import config, methods, screen, searching, show
     from supernet import plan as planning
 
-    sys.path.insert(0, "")  # --method module:Class may be a module of the current folder
+    allow_own_modules()
     saved = _saved_config(peek(given, "config", None))
     method = methods.method(peek(given, "method", saved.get("method", "single-darts")))
     protocol = config.protocol(peek(given, "protocol", "small"))
@@ -28,7 +45,8 @@ def search(given: Arguments) -> None:
     if saved:
         protocol = config.amend(protocol, saved["protocol"])
         settings = config.amend(settings, saved["settings"] if saved["method"] == method.name else {})
-    chosen = parse("search", _search_arguments(protocol, settings, method.name, saved), given)
+    network = _saved_network(saved, peek(given, "space", saved["space"])) if saved else Network()
+    chosen = parse("search", _search_arguments(protocol, settings, method.name, network, saved), given)
     plan = planning.plan(
         chosen.data,
         space=chosen.space,
@@ -39,6 +57,7 @@ def search(given: Arguments) -> None:
         seed=chosen.seed,
         device=chosen.device,
         diagnose=chosen.diagnose,
+        **asdict(chosen.network),
     )
     run = searching.start(plan, out=chosen.out, force=chosen.force, watcher=screen.watcher(quiet=chosen.quiet))
     show.result(show.Screen(), run)
@@ -58,7 +77,16 @@ def _saved_config(file: str | None) -> dict[str, Any]:
     return saved
 
 
-def _search_arguments(protocol: Protocol, settings: Any, method: str, saved: dict[str, Any]) -> type:
+def _saved_network(saved: dict[str, Any], space: str) -> Network:
+    """Return what the saved search was for: its limits, and, if the space is the same, the size."""
+    size = saved.get("target", {}) if space == saved["space"] else {}
+    limits = saved.get("limits", {})
+    params, flops = (limits.get(name) and str(limits[name]) for name in ("max_params", "max_flops"))
+    latency = limits.get("max_latency_ms"), limits.get("latency")
+    return Network(size.get("width"), size.get("depth"), params, flops, *latency)
+
+
+def _search_arguments(protocol: Protocol, settings: Any, method: str, network: Network, saved: dict[str, Any]) -> type:
     """Make the typed arguments of `search`: what every search has, the protocol's fields and the method's."""
     from supernet.methods import METHODS
     from supernet.spaces import SPACES
@@ -88,5 +116,6 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, saved: dic
         ),
         ("shared", Annotated[type(protocol), arg(name="")], protocol),
         ("own", Annotated[type(settings), arg(name="")], settings),
+        ("network", Annotated[Network, arg(name="")], network),
     ]
     return make_dataclass("Search", fields, namespace={"__doc__": "Search for an architecture."})

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from supernet.errors import UserError, unknown
+from supernet.errors import imported, unknown
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
@@ -34,11 +33,7 @@ class Preset:
         """Return the class, imported if need be; raises UserError if there is no such class."""
         if not isinstance(self.target, str):
             return self.target
-        module, _, name = self.target.partition(":")
-        try:
-            found: type[Method] = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"cannot import method '{self.target}': {error}") from None
+        found: type[Method] = imported("method", self.target)
         return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.genotype import Genotype
 from supernet.mixing import Mix
 from supernet.model import Supernet
 from supernet.optim import Weights, set_rate
@@ -22,11 +24,15 @@ Part = Literal["first", "second", "all"]
 
 @dataclass(frozen=True)
 class Budget:
-    """What a method may spend: `epochs` passes, the weights' optimizer, and the seed of everything it draws."""
+    """What a method may spend: `epochs` passes, the weights' optimizer, and the seed of everything it draws.
+
+    `sample` draws one of the architectures that the search may choose; None draws from the whole space.
+    """
 
     epochs: int
     weights: Weights
     seed: int
+    sample: Callable[[random.Random], Genotype] | None = None
 
 
 class Method(ABC):
@@ -74,6 +80,10 @@ class Method(ABC):
         Return what the epoch's row of metrics should have beside it, as plain data.
         """
         return {}
+
+    def sample(self, rng: random.Random) -> Genotype:
+        """Draw uniformly one of the architectures that the search may choose; raises UserError if none is found."""
+        return (self.budget.sample or self.supernet.space.sample)(rng)
 
     def weight_step(self, batch: Batch, mix: Mix) -> Mapping[str, Tensor]:
         """Take one step of the weights on `batch`; the backward pass reaches whatever `mix` depends on, too."""

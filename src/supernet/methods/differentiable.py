@@ -112,7 +112,7 @@ class Differentiable(Method):
         if self.config.order == 2:
             return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, weight_batch, alpha_batch)
         loss = F.cross_entropy(self.supernet(alpha_batch.x, self.mix()), alpha_batch.y)
-        return torch.autograd.grad(loss, alphas)
+        return torch.autograd.grad(loss, alphas, materialize_grads=True)  # of a cell of nothing but none
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas."""

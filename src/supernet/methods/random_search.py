@@ -4,7 +4,7 @@ The baseline of Li & Talwalkar (2019, arXiv 1902.07638) and of NAS-Bench-201 (Do
 architecture uniformly, train it for a short schedule, keep the one with the best validation accuracy. Here the budget
 is the number of training passes, so that it compares with any other method at equal `epochs`: each candidate has
 `epochs_each` of them. A candidate is trained alone, from newly drawn weights, with its own cosine schedule, on the
-first half of the images and judged on the second.
+first half of the images and judged on the second. Where the search has limits, only architectures within are drawn.
 
 Difference from NAS-Bench-201's own baseline: that one reads 12-epoch accuracies from the table and its budget is
 simulated seconds; this one trains, so that it works in any space.
@@ -38,7 +38,7 @@ class RandomSearchConfig:
 
 
 class RandomSearch(Method):
-    """Uniformly drawn architectures, each trained alone for `epochs_each` epochs."""
+    """Uniformly drawn architectures within the limits, each trained alone for `epochs_each` epochs."""
 
     Config = RandomSearchConfig
     config: RandomSearchConfig
@@ -84,7 +84,7 @@ class RandomSearch(Method):
     def _draw(self, number: int) -> tuple[Genotype, int]:
         """Return candidate `number` and the seed of its weights: the same ones however often a run is resumed."""
         rng = random.Random(f"{self.budget.seed} {number}")
-        return self.supernet.space.sample(rng), rng.getrandbits(32)
+        return self.sample(rng), rng.getrandbits(32)
 
     def _restart(self, seed: int) -> None:
         self.optimizer.state.clear()

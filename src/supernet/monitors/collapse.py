@@ -8,11 +8,14 @@ work the median is 75.7 %, with 1 of 6 edges 88.8 %, with 2 90.8 %, with 3 92.0 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from supernet.genotype import Choice, Genotype
 from supernet.spaces.base import SearchSpace
+from supernet.spaces.cell import Cell
+from supernet.spaces.frame import CellAt, Frame
 
 COLLAPSED, THIN = 1 / 4, 1 / 2  # largest share of edges at work with learned weights
 
@@ -29,33 +32,51 @@ class Verdict:
 
 
 def judge(space: SearchSpace, genotype: Genotype) -> Verdict:
-    """Judge every kind of cell and return the worst verdict."""
-    verdicts = [_judge_cell(space, kind, genotype[kind]) for kind in space.cells]
+    """Judge every kind of cell and return the worst verdict.
+
+    Reduction cells, made to pool, are judged only where there are no others. Kinds of a single edge, as the positions
+    of a macro space, are judged together.
+    """
     order = ("healthy", "thin", "collapsed")
+    groups = _groups(space)
+    verdicts = [_judge(space, name, [(kind, genotype[kind]) for kind in kinds]) for name, kinds in groups.items()]
     return max(verdicts, key=lambda verdict: order.index(verdict.state))
 
 
-def working(space: SearchSpace, choices: tuple[Choice, ...]) -> list[Choice]:
-    """Return the choices that lie on a path from the cell's input to its output."""
+def _groups(space: SearchSpace) -> dict[str, list[str]]:
+    """Return what is judged together: kinds of cell, by a name for all of their edges."""
+    layers = [placed.layer for placed in space.layout(Frame(*space.target))]
+    flat = {layer.kind for layer in layers if isinstance(layer, CellAt) and layer.stride == 1}
+    single = [kind for kind, cell in space.cells.items() if len(cell.edges) == 1]
+    groups = {
+        f"edges of '{kind}'": [kind] for kind in space.cells if kind in (flat or space.cells) and kind not in single
+    }
+    return groups | ({"positions" if len(single) > 1 else f"edges of '{single[0]}'": single} if single else {})
+
+
+def working(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> list[Choice]:
+    """Return the choices that lie on a path from an input of the cell to its output."""
     carrying = [choice for choice in choices if not space.primitive(choice.op).zero]
-    reached = {0}
+    reached = set(range(cell.inputs))
     for choice in carrying:  # sorted by target, so that every source is settled before it is used
         if choice.source in reached:
             reached.add(choice.target)
-    needed = {max(choice.target for choice in choices)}
+    needed = set(range(cell.nodes - cell.parts, cell.nodes))
     for choice in reversed(carrying):
         if choice.target in needed:
             needed.add(choice.source)
     return [choice for choice in carrying if choice.source in reached and choice.target in needed]
 
 
-def _judge_cell(space: SearchSpace, kind: str, choices: tuple[Choice, ...]) -> Verdict:
-    live = working(space, choices)
-    learned = sum(space.primitive(choice.op).learned for choice in live)
+def _judge(space: SearchSpace, name: str, cells: list[tuple[str, tuple[Choice, ...]]]) -> Verdict:
+    choices = [choice for _, cell in cells for choice in cell]
+    paths = [working(space, space.cells[kind], cell) for kind, cell in cells]
+    learned = sum(space.primitive(choice.op).learned for path in paths for choice in path)
     share = learned / len(choices)
-    where = f"{learned} of the {len(choices)} edges of '{kind}'"
-    if not live:
-        return Verdict("collapsed", f"no path leads from the input to the output of '{kind}'")
+    where = f"{learned} of the {len(choices)} {name}"
+    for (kind, _), path in zip(cells, paths, strict=True):
+        if not path:
+            return Verdict("collapsed", f"no path leads from the input to the output of '{kind}'")
     if share <= COLLAPSED:
         free = ", ".join(sorted({choice.op for choice in choices if not space.primitive(choice.op).learned}))
         few = where.replace("0 of", "none of", 1) if not learned else f"only {where}"

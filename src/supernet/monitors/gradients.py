@@ -15,7 +15,7 @@ was available: these definitions are the ones its derivation allows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,7 +73,7 @@ class GradientMonitor:
         """Return the gradient of the operations' weights, and that of the last cell's op weights by operation."""
         last, kept = self.cells[-1], []
 
-        def own_view(module: nn.Module, inputs: tuple[Tensor, EdgeMix]) -> tuple[Tensor, EdgeMix]:
+        def own_view(module: nn.Module, inputs: tuple[Sequence[Tensor], EdgeMix]) -> tuple[Sequence[Tensor], EdgeMix]:
             kept.append(inputs[1].weights.detach().clone().requires_grad_())
             return inputs[0], EdgeMix(kept[0], inputs[1].active)
 
@@ -99,7 +99,7 @@ class GradientMonitor:
 
 def _by_operation(cell: MixedCell, gradient: Tensor) -> dict[str, Tensor]:
     found: dict[str, list[Tensor]] = {}
-    for edge, row in zip(cell.edges, gradient, strict=True):
+    for edge, row in zip(cell.cell.edges, gradient, strict=True):
         for op, value in zip(edge.ops, row, strict=False):
             found.setdefault(f"gradient of {op}", []).append(value)
     return {name: torch.stack(values).mean() for name, values in found.items()}

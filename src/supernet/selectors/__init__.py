@@ -11,6 +11,7 @@ from supernet.selectors.magnitude import magnitude
 
 if TYPE_CHECKING:
     from supernet.genotype import Genotype
+    from supernet.limits import Bounds
     from supernet.methods.base import Method
 
 __all__ = ["SELECTORS", "Selector", "selector"]
@@ -18,10 +19,10 @@ __all__ = ["SELECTORS", "Selector", "selector"]
 
 @dataclass(frozen=True)
 class Selector:
-    """A named rule that reads an architecture out of a run, whatever method made it."""
+    """A named rule that reads an architecture out of a run, whatever method made it, within the search's limits."""
 
     name: str
-    select: Callable[[Method], Genotype]
+    select: Callable[[Method, Bounds], Genotype]
     summary: str
     paper: str
 

@@ -1,4 +1,6 @@
-"""Selection by magnitude: on every edge the operation with the largest weight.
+"""Selection by magnitude: on every edge the operation with the largest weight; within limits, the largest sum of them.
+
+Without limits the two are the same: which operation an edge has, and which edges a node keeps, bears on no other node.
 
 DARTS (Liu, Simonyan & Yang, ICLR 2019, section 2.4); NAS-Bench-201 (Dong & Yang, 2020) lets `none` win, too.
 """
@@ -9,10 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from supernet.genotype import Genotype
+    from supernet.limits import Bounds
     from supernet.methods.base import Method
 
 
-def magnitude(method: Method) -> Genotype:
-    """Return the architecture of the strongest operations, as the space derives it."""
-    strength = {kind: value.tolist() for kind, value in method.strength().items()}
-    return method.supernet.space.derive(strength)
+def magnitude(method: Method, bounds: Bounds) -> Genotype:
+    """Return the architecture of the strongest operations, as the space derives it, or the strongest within bounds."""
+    return bounds.best({kind: value.tolist() for kind, value in method.strength().items()})

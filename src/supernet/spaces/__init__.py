@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from supernet.errors import unknown
-from supernet.spaces.base import Cell, Edge, SearchSpace, Skeleton
+from supernet.errors import UserError, imported, unknown
+from supernet.spaces.base import SearchSpace
+from supernet.spaces.cell import Cell, Edge
+from supernet.spaces.darts import DARTS, DARTS7, S1, S2, S3, S4
+from supernet.spaces.frame import Frame
 from supernet.spaces.nasbench201 import NASBENCH201
+from supernet.spaces.skeletons import Chain, Position, Stack, Stages
 
-__all__ = ["SPACES", "Cell", "Edge", "SearchSpace", "Skeleton", "space"]
+__all__ = ["SPACES", "Cell", "Chain", "Edge", "Frame", "Position", "SearchSpace", "Stack", "Stages", "space"]
 
-SPACES: dict[str, SearchSpace] = {value.name: value for value in (NASBENCH201,)}
+SPACES: dict[str, SearchSpace] = {value.name: value for value in (NASBENCH201, DARTS, DARTS7, S1, S2, S3, S4)}
 
 
 def space(which: str | SearchSpace) -> SearchSpace:
-    """Return the space of that name, or a space as it is; raises UserError for an unknown name."""
+    """Return the space of that name, your own as "module:NAME", or a space as it is.
+
+    Raises UserError if there is none.
+    """
     if isinstance(which, SearchSpace):
         return which
-    if which not in SPACES:
+    if which in SPACES:
+        return SPACES[which]
+    if ":" not in which:
         raise unknown("space", which, SPACES)
-    return SPACES[which]
+    found = imported("space", which)
+    if not isinstance(found, SearchSpace):
+        raise UserError(f"space '{which}' is not a supernet.SearchSpace")
+    return found

@@ -5,14 +5,16 @@ The order of the operations is the benchmark's, and so is the order of the edges
 
 from __future__ import annotations
 
-from supernet.spaces.base import Cell, SearchSpace, Skeleton
+from supernet.spaces.base import SearchSpace
+from supernet.spaces.cell import Cell
+from supernet.spaces.skeletons import Stages
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
 NASBENCH201 = SearchSpace(
     name="nasbench201",
     cells={"cell": Cell.dense(4, OPS)},
-    skeleton=Skeleton(stages=("cell", "cell", "cell")),
+    skeleton=Stages(("cell", "cell", "cell")),
     table="nasbench201",
     summary="4 nodes, 6 edges, 5 operations: 15 625 cells, every accuracy known",
     paper="Dong & Yang, ICLR 2020, arXiv 2001.00326",

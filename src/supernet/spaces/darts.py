@@ -1,0 +1,68 @@
+"""The DARTS space (Liu, Simonyan & Yang, 2019) and its reductions S1 to S4 (Zela et al., R-DARTS, 2020).
+
+A cell reads the two cells before it; each of its four nodes has an edge from every earlier one, of which an
+architecture keeps two; the output is the four nodes side by side. Two kinds are searched: normal, and reduction at one
+and two thirds of the depth. `none` is a candidate of the supernet and of no architecture; `noise` (S4) is one of both.
+
+The lists of S1 are data found by the authors of R-DARTS: two operations per edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from supernet.spaces.base import SearchSpace
+from supernet.spaces.cell import Cell, Edge
+from supernet.spaces.skeletons import Stack
+
+OPS = (
+    *("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"),
+    *("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"),
+)
+_PLACES = tuple((target, source) for target in range(2, 6) for source in range(target))
+_SHORT = {
+    "max": "max_pool_3x3",
+    "avg": "avg_pool_3x3",
+    "skip": "skip_connect",
+    "sep3": "sep_conv_3x3",
+    "dil3": "dil_conv_3x3",
+    "dil5": "dil_conv_5x5",
+}
+# Two candidates for each of the 14 edges, in the order of _PLACES.
+_S1_NORMAL = (
+    *("skip dil3", "skip dil5", "skip dil5", "skip sep3", "skip dil3", "max skip", "skip sep3"),
+    *("skip sep3", "skip dil3", "skip sep3", "max skip", "skip dil3", "dil3 dil5", "dil3 dil5"),
+)
+_S1_REDUCE = (
+    *("max avg", "max dil3", "max avg", "max avg", "skip dil5", "max avg", "max sep3"),
+    *("skip dil3", "skip dil5", "max avg", "max avg", "skip dil5", "skip dil5", "skip dil5"),
+)
+
+
+def _cell(candidates: Sequence[Sequence[str]]) -> Cell:
+    edges = tuple(Edge(t, s, tuple(ops)) for (t, s), ops in zip(_PLACES, candidates, strict=True))
+    return Cell(edges, inputs=2, output="concat", keep=2, project=True)
+
+
+def _space(name: str, normal: Cell, reduce: Cell, summary: str, paper: str) -> SearchSpace:
+    cells = {"normal": normal, "reduce": reduce}
+    return SearchSpace(name, cells, Stack(), norm_pools=True, target=(36, 6), summary=summary, paper=paper)
+
+
+def _same(name: str, ops: Sequence[str], summary: str, paper: str) -> SearchSpace:
+    cell = _cell([ops] * len(_PLACES))
+    return _space(name, cell, cell, summary, paper)
+
+
+def _long(short: Sequence[str]) -> list[list[str]]:
+    return [[_SHORT[op] for op in pair.split()] for pair in short]
+
+
+_DARTS, _ROBUST = "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055", "Zela et al., ICLR 2020, arXiv 1909.09656"
+
+DARTS = _same("darts", OPS, "two inputs, 4 nodes, 14 edges, 8 operations; normal and reduction cell", _DARTS)
+DARTS7 = _same("darts7", OPS[1:], "darts without the candidate none, as DARTS-PT and ZARTS search it", _DARTS)
+S1 = _space("s1", _cell(_long(_S1_NORMAL)), _cell(_long(_S1_REDUCE)), "darts, two own candidates per edge", _ROBUST)
+S2 = _same("s2", ("skip_connect", "sep_conv_3x3"), "darts, skip_connect and sep_conv_3x3 only", _ROBUST)
+S3 = _same("s3", ("none", "skip_connect", "sep_conv_3x3"), "s2 and none", _ROBUST)
+S4 = _same("s4", ("noise", "sep_conv_3x3"), "darts, sep_conv_3x3 and an operation that outputs noise", _ROBUST)
