@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 import supernet as sn
-from supernet.monitors.collapse import judge, working
+from supernet.monitors import judge
+from supernet.spaces.paths import working
 
 
 def main() -> None:

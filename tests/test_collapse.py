@@ -11,8 +11,8 @@ from conftest import macro_space, ragged_space, two_input_space
 from supernet import tables
 from supernet.genotype import Genotype
 from supernet.monitors import judge
-from supernet.monitors.collapse import working
 from supernet.spaces import Cell, Chain, Edge, Position, SearchSpace, Stages, space
+from supernet.spaces.paths import working
 
 NB201 = space("nasbench201")
 RAGGED = ragged_space()

@@ -69,7 +69,7 @@ class Bounds:
             _ = self.smallest
 
     def best(self, strength: Mapping[str, Sequence[Sequence[float]]]) -> Genotype:
-        """Return the architecture within the limits whose operations have the largest sum of strengths.
+        """Return the architecture within the limits whose operations have the largest sum of strengths, none wasted.
 
         `strength` is as `SearchSpace.derive` takes it; what that returns is the best if it is within the limits. If
         not, the best is found exactly, to 2**-50 of the largest strength. A latency that must be measured is no sum:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations, product
+from itertools import chain, combinations, product
 
 import numpy as np
 
-from supernet.genotype import Genotype
+from supernet.genotype import Choice, Genotype
 from supernet.limits import knapsack
 from supernet.limits.knapsack import Whole
 from supernet.spaces.base import SearchSpace
 from supernet.spaces.cell import Cell
+from supernet.spaces.paths import wastes
 
 Table = Mapping[str, Sequence[Sequence[int]]]  # a whole number for each kind of cell, edge and column
 Option = tuple[tuple[str, int, int], ...]  # kind of cell, edge and column of each operation that it takes
 
+_MANY = 50_000  # architectures of a cell that are not looked at one by one
 _BITS = 50  # of the largest strength that count
 
 
 class Sums:
     """A space, taken apart into groups of options: an architecture takes one option of each.
 
-    A group is an edge, or, where a node keeps few of its edges, the node: which edges, with which operations.
+    A group is an edge, or, where a node keeps few of its edges, the node: which edges, with which operations. Where an
+    operation could be on no path through its cell, the group is the whole cell without the architectures that waste
+    one, unless the cell has too many.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -101,6 +105,20 @@ def _column(table: Table, group: Sequence[Option]) -> Whole:
 
 
 def _groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
+    parts = _parts(space, kind, cell)
+    all_on_paths = cell.output == "concat" and cell.keep is not None
+    if all_on_paths or math.prod(len(part) for part in parts) > _MANY:
+        return parts
+    whole = [tuple(chain.from_iterable(options)) for options in product(*parts)]
+    return [[option for option in whole if not wastes(space, cell, _choices(cell, option))] or whole]
+
+
+def _choices(cell: Cell, option: Option) -> list[Choice]:
+    taken = ((cell.edges[e], k) for _, e, k in sorted(option))
+    return [Choice(edge.target, edge.source, edge.ops[k]) for edge, k in taken]
+
+
+def _parts(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
     if cell.keep is None:
         return [[((kind, e, k),) for k in range(len(edge.ops))] for e, edge in enumerate(cell.edges)]
     taken = [

@@ -8,14 +8,13 @@ work the median is 75.7 %, with 1 of 6 edges 88.8 %, with 2 90.8 %, with 3 92.0 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from supernet.genotype import Choice, Genotype
 from supernet.spaces.base import SearchSpace
-from supernet.spaces.cell import Cell
 from supernet.spaces.frame import CellAt, Frame
+from supernet.spaces.paths import working
 
 COLLAPSED, THIN = 1 / 4, 1 / 2  # largest share of edges at work with learned weights
 
@@ -52,20 +51,6 @@ def _groups(space: SearchSpace) -> dict[str, list[str]]:
         f"edges of '{kind}'": [kind] for kind in space.cells if kind in (flat or space.cells) and kind not in single
     }
     return groups | ({"positions" if len(single) > 1 else f"edges of '{single[0]}'": single} if single else {})
-
-
-def working(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> list[Choice]:
-    """Return the choices that lie on a path from an input of the cell to its output."""
-    carrying = [choice for choice in choices if not space.primitive(choice.op).zero]
-    reached = set(range(cell.inputs))
-    for choice in carrying:  # sorted by target, so that every source is settled before it is used
-        if choice.source in reached:
-            reached.add(choice.target)
-    needed = set(range(cell.nodes - cell.parts, cell.nodes))
-    for choice in reversed(carrying):
-        if choice.target in needed:
-            needed.add(choice.source)
-    return [choice for choice in carrying if choice.source in reached and choice.target in needed]
 
 
 def _judge(space: SearchSpace, name: str, cells: list[tuple[str, tuple[Choice, ...]]]) -> Verdict:
