@@ -44,7 +44,7 @@ def program(*arguments: str, environment: dict[str, str] | None = None, **option
 
 SEE = "(see supernet search --help)"
 SEARCH_MISTAKES = [
-    ("", f"missing DATA: digits (embedded), an .npz file, or a folder of class folders {SEE}"),
+    ("", f"missing DATA: digits (embedded), an .npz file, a folder of class folders or IDX files {SEE}"),
     (
         "digit",
         "unknown data 'digit'; did you mean 'digits'? known: digits, a folder of class folders, a folder of IDX files, "

@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from supernet import __version__
 from supernet.errors import UserError, unknown
 from supernet.modules import Noise
 from supernet.predictor import Predictor, Weights, load, retraining
@@ -201,7 +201,7 @@ def _quiet() -> Iterator[None]:
 def _metadata(predictor: Predictor) -> dict[str, str]:
     """Return what travels in a model beside the graph: names to text, which is JSON but for the first two."""
     return {
-        "supernet": __version__,
+        "supernet": version("supernet"),
         "architecture": str(predictor.genotype),
         "genotype": json.dumps(predictor.genotype.to_json()),
         "classes": json.dumps(predictor.classes),
@@ -257,5 +257,5 @@ def _description(predictor: Predictor) -> dict[str, Any]:
         "frame": asdict(frame),
         "classes": predictor.classes,
         "preprocessing": _preprocessing(predictor),
-        "supernet": __version__,
+        "supernet": version("supernet"),
     }

@@ -108,8 +108,9 @@ def search(
 ) -> Run:
     """Search for an architecture and return the finished run.
 
-    - `data`: "digits" (embedded), an .npz file, a folder of class folders, or a torch Dataset of (image, label).
-    - `space`: a name or a SearchSpace. `method`: a published name, or your own Method class.
+    - `data`: "digits" (embedded), an .npz file, a folder of class folders or IDX files, or a torch Dataset of
+      (image, label).
+    - `space`: a name, "module:NAME" or a SearchSpace. `method`: a published name, or your own Method class.
     - `selector`: how the architecture is read out of what was learned; None is the method's own.
     - `protocol`: a name or a Protocol. `settings`: an instance of the method's Config; None is the method's own.
     - `seed`: of everything drawn. `device`: "auto", "cpu", "cuda", ...

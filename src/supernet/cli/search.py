@@ -96,10 +96,15 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, network: N
     def option(kind: Any, about: str, **more: Any) -> Any:
         return Annotated[kind, arg(help=about, **more)]
 
-    data = option(Positional[str], "digits (embedded), an .npz file, or a folder of class folders", metavar="DATA")
+    sources = "digits (embedded), an .npz file, a folder of class folders or IDX files"
+    data = option(Positional[str], sources, metavar="DATA")
     fields: list[Any] = [
         ("data", data, saved["source"]) if saved else ("data", data),
-        ("space", option(str, f"search space: {', '.join(SPACES)}"), saved.get("space", "nasbench201")),
+        (
+            "space",
+            option(str, f"search space: {', '.join(SPACES)}, or your own as module:NAME"),
+            saved.get("space", "nasbench201"),
+        ),
         ("method", option(str, f"method: {', '.join(METHODS)}, or your own as module:Class"), method),
         ("selector", option(str | None, "selector; None is the method's own", metavar="STR"), own.get("selector")),
         ("protocol", option(str, "small or nasbench201: what the settings below start from"), "small"),
