@@ -132,7 +132,7 @@ def test_any_image_runs_without_a_thought(
     settings = {"epochs": 1, "width": 2, "batch_size": 3, "device": "cpu", "quiet": True}
     run = sn.search(tmp_path / "mine.npz", space=space, out=tmp_path / "run", **settings)
     trained = sn.retrain(run, **settings)
-    frame = sn.Frame(**trained.config["frame"] | {"size": tuple(trained.config["frame"]["size"])})
+    frame = sn.Frame.from_json(trained.config["frame"])
     assert (*frame.size, frame.channels) == shape
     heights = [placed.output.height for placed in sn.space(space).layout(frame)][:-1]
     assert list(dict.fromkeys(heights))[-len(set(maps)) :] == list(dict.fromkeys(maps))

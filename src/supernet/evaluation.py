@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from supernet.cost import cost
-from supernet.data import Images, hold_out
+from supernet.data import Images, hold_out, is_here
 from supernet.data import load as load_images
 from supernet.errors import UserError
 from supernet.measure import Latency, latency, peak_memory
@@ -128,7 +128,7 @@ def _images(run: Run, data: Data | None) -> Images:
             )
         return images
     source, advice = str(config["source"]), "give images with --data, or data= in Python"
-    if source != "digits" and not Path(source).expanduser().exists():
+    if not is_here(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
     images = load_images(source, size)
     if images.fingerprint != config["fingerprint"]:

@@ -124,6 +124,11 @@ def _darts_text(kind: str, choices: tuple[Choice, ...]) -> str:
     return f"{kind}=[{pairs}], {kind}_concat=range(2, {2 + len(choices) // 2})"
 
 
+def is_darts(text: str) -> bool:
+    """Return whether a text means to be of DARTS' form."""
+    return text.lstrip().startswith("Genotype(")
+
+
 def parse_darts(text: str) -> dict[str, list[Choice]]:
     """Read `Genotype(normal=[...], normal_concat=..., reduce=[...], reduce_concat=...)`; nothing is executed.
 

@@ -65,12 +65,9 @@ class MixedCell(nn.Module):
 
     def __init__(self, space: SearchSpace, placed: Placed, norm: Norm) -> None:
         super().__init__()
-        assert isinstance(placed.layer, CellAt)
-        self.cell, self.channels, self.stride = (
-            space.cells[placed.layer.kind],
-            placed.layer.channels,
-            placed.layer.stride,
-        )
+        layer = placed.layer
+        assert isinstance(layer, CellAt)
+        self.cell, self.channels, self.stride = space.cells[layer.kind], layer.channels, layer.stride
         self.inputs = projections(self.cell, placed, norm)
         primitives = [[space.primitive(op) for op in edge.ops] for edge in self.cell.edges]
         shapes = [edge_shape(self.cell, placed, edge.source) for edge in self.cell.edges]

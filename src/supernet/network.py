@@ -19,14 +19,11 @@ class FixedCell(nn.Module):
 
     def __init__(self, space: SearchSpace, placed: Placed, genotype: Genotype) -> None:
         super().__init__()
-        assert isinstance(placed.layer, CellAt)
-        self.cell, self.channels, self.stride = (
-            space.cells[placed.layer.kind],
-            placed.layer.channels,
-            placed.layer.stride,
-        )
+        layer = placed.layer
+        assert isinstance(layer, CellAt)
+        self.cell, self.channels, self.stride = space.cells[layer.kind], layer.channels, layer.stride
         self.inputs = projections(self.cell, placed, PLAIN)
-        choices = [c for c in genotype[placed.layer.kind] if not space.primitive(c.op).zero]
+        choices = [c for c in genotype[layer.kind] if not space.primitive(c.op).zero]
         self.links = [(choice.target, choice.source) for choice in choices]
         shapes = [edge_shape(self.cell, placed, choice.source) for choice in choices]
         self.ops = nn.ModuleList(

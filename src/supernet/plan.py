@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from supernet.config import Protocol, amend
 from supernet.config import protocol as protocol_named
 from supernet.cost import check_shapes
-from supernet.data import Images, load, take
+from supernet.data import Images, load, source_name, take
 from supernet.errors import UserError, at_least, unknown
 from supernet.limits import Bounds, Limits, count
 from supernet.methods import Preset
@@ -121,11 +121,12 @@ def plan(
     check_shapes(home, frame)
     check_shapes(home, target)
     resolved = _resolved(base, images)
-    source = type(data).__name__ if isinstance(data, Dataset) else os.fspath(data)
     called = space if isinstance(space, str) else home.name
     bounds = Bounds(home, target, limits, where)
     bounds.check()
-    return Plan(source, images, home, called, preset, chooser, resolved, settings, seed, where, diagnose, bounds)
+    return Plan(
+        source_name(data), images, home, called, preset, chooser, resolved, settings, seed, where, diagnose, bounds
+    )
 
 
 def method_settings(preset: Preset) -> Any:
@@ -153,9 +154,7 @@ def _resolved(protocol: Protocol, images: Images) -> Protocol:
     """Return the protocol with its None fields filled in as these images have it."""
     height, width = images.x.shape[2:]
     side = min(height, width)
-    for name, pixels in (("pad", protocol.pad), ("cutout", protocol.cutout)):
-        if pixels is not None and pixels >= side:
-            raise UserError(f"setting {name} must be less than the {side} pixels of an image's side, not {pixels}")
+    check_pixels(side, pad=protocol.pad, cutout=protocol.cutout)
     return replace(
         protocol,
         images=len(images.x),
@@ -163,6 +162,13 @@ def _resolved(protocol: Protocol, images: Images) -> Protocol:
         pad=side // 8 if protocol.pad is None else protocol.pad,
         mirror=images.mirror if protocol.mirror is None else protocol.mirror,
     )
+
+
+def check_pixels(side: int, **lengths: int | None) -> None:
+    """Raise UserError for the first of the lengths that images of `side` pixels do not have; None is none."""
+    for name, pixels in lengths.items():
+        if pixels is not None and pixels >= side:
+            raise UserError(f"setting {name} must be less than the {side} pixels of an image's side, not {pixels}")
 
 
 def check_seed(seed: int) -> None:

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from supernet.data import read_picture
 from supernet.data.arrays import pixels
 from supernet.data.folders import DAMAGED
-from supernet.data.resize import fit_picture, stretch_picture, to_grey
+from supernet.data.resize import shaped_picture, to_grey
 from supernet.errors import UserError, unknown
 from supernet.genotype import Genotype
 from supernet.network import Network
 from supernet.plan import device_named
 from supernet.run import Run
-from supernet.spaces import SPACES, Frame, SearchSpace
+from supernet.spaces import Frame, SearchSpace, space_again
 from supernet.spaces import space as space_named
 
 Weights = Literal["last", "best"]
@@ -128,7 +128,7 @@ class Predictor(nn.Module):
     def _from_pillow(self, picture: Image.Image, what: str) -> Tensor:
         height, width = self.image_size or self.size
         try:
-            x = fit_picture(picture, height) if height == width else stretch_picture(picture, height, width)
+            x = shaped_picture(picture, height, width)
         except DAMAGED as error:
             raise UserError(f"cannot read {what}: {' '.join(str(error).split())}") from None
         return to_grey(x) if self.frame.channels == 1 else x
@@ -168,7 +168,7 @@ def load(
     """
     found = retraining(run)
     genotype, config = found.genotype, found.config  # the architecture is known once the run has finished
-    frame = Frame(**config["frame"] | {"size": tuple(config["frame"]["size"])})
+    frame = Frame.from_json(config["frame"])
     network = Network(_space(found, space), genotype, frame)
     _restore(network, found, _state(found, weights))
     predictor = Predictor(network, config["classes"], config["mean"], config["std"], _image_size(config, frame))
@@ -200,10 +200,7 @@ def _image_size(config: Mapping[str, Any], frame: Frame) -> tuple[int, int] | No
 
 
 def _space(run: Run, given: str | SearchSpace | None) -> SearchSpace:
-    name = str(run.config["space"])
-    if given is None and name not in SPACES and ":" not in name:
-        raise UserError(f"space '{name}' is one of your own: give it, too, as --space module:NAME, or space= in Python")
-    return space_named(given or name)
+    return space_named(given) if given else space_again(str(run.config["space"]))
 
 
 def _state(run: Run, weights: str) -> Mapping[str, Any]:

@@ -15,14 +15,14 @@ from torch.utils.data import Dataset
 
 from supernet.config import amend
 from supernet.cost import Cost, cost
-from supernet.data import Images, hold_out, load
+from supernet.data import Images, hold_out, is_here, load, source_name
 from supernet.errors import UserError
-from supernet.genotype import Genotype
-from supernet.plan import check_kinds, check_seed, device_named
+from supernet.genotype import Genotype, is_darts
+from supernet.plan import check_kinds, check_pixels, check_seed, device_named
 from supernet.recipes import Recipe
 from supernet.recipes import recipe as recipe_named
 from supernet.run import Run
-from supernet.spaces import SPACES, Frame, SearchSpace
+from supernet.spaces import Frame, SearchSpace, space_again
 from supernet.spaces import space as space_named
 
 What = Run | str | os.PathLike[str] | Genotype  # a finished search or its folder, or an architecture
@@ -68,7 +68,7 @@ class RetrainingPlan:
             "genotype": self.genotype.to_json(),
             "recipe": self.recipe_name,
             "protocol": asdict(self.recipe),
-            "frame": asdict(self.frame) | {"size": list(self.frame.size)},
+            "frame": self.frame.to_json(),
             "classes": list(self.images.classes),
             "mean": list(self.images.mean),
             "std": list(self.images.std),
@@ -130,7 +130,7 @@ def plan(
 
 def _search(what: What) -> Run | None:
     """Return the finished search that `what` is or names, None if it is an architecture."""
-    if isinstance(what, Genotype) or (isinstance(what, str) and ("|" in what or _is_darts(what))):
+    if isinstance(what, Genotype) or (isinstance(what, str) and ("|" in what or is_darts(what))):
         return None
     run = what if isinstance(what, Run) else Run(what)
     config = run.config
@@ -139,10 +139,6 @@ def _search(what: What) -> Run | None:
     if config.get("task") == "retrain":
         raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
     return run
-
-
-def _is_darts(text: str) -> bool:
-    return text.lstrip().startswith("Genotype(")
 
 
 def _architecture(what: What, search: Run | None) -> Genotype | str:
@@ -160,15 +156,13 @@ def _space(
     if given is not None:
         return space_named(given), given
     name = _space_name(architecture) if search is None else str(search.config["space"])
-    if name not in SPACES and ":" not in name:
-        raise UserError(f"space '{name}' is one of your own: give it, too, as --space module:NAME, or space= in Python")
-    return space_named(name), name
+    return space_again(name), name
 
 
 def _space_name(architecture: Genotype | str) -> str:
     if isinstance(architecture, Genotype):
         return architecture.space
-    if _is_darts(architecture):
+    if is_darts(architecture):
         return "darts"
     if architecture.startswith("|"):
         return "nasbench201"
@@ -178,12 +172,12 @@ def _space_name(architecture: Genotype | str) -> str:
 def _images(search: Run | None, data: Data | None, size: int | None) -> tuple[Images, str]:
     """Return the images that were given, or else those of the search, and where they come from."""
     if data is not None:
-        return load(data, size), type(data).__name__ if isinstance(data, Dataset) else os.fspath(data)
+        return load(data, size), source_name(data)
     if search is None:
         raise UserError("an architecture needs images to train on: give them with --data, or data= in Python")
     config = search.config
     source = str(config["source"])
-    if source != "digits" and not Path(source).expanduser().exists():
+    if not is_here(source):
         raise UserError(
             f"run '{search.path}' was searched on '{source}', which is not here: "
             "give the images with --data, or data= in Python"
@@ -212,7 +206,7 @@ def _resolved(recipe: Recipe, images: Images, home: SearchSpace) -> tuple[Recipe
     """Return the recipe with its None fields filled in as these images and this space have it, and its frame."""
     height, across = images.x.shape[2:]
     size = (recipe.crop, recipe.crop) if recipe.crop else (height, across)
-    _check_pixels(recipe, min(size))
+    check_pixels(min(size), pad=recipe.pad, cutout=recipe.cutout)
     width, depth = recipe.width or home.target[0], recipe.depth or home.target[1]
     frame = Frame(width, depth, size, images.x.shape[1], len(images.classes), recipe.stem, recipe.reductions)
     halving = [placed for placed in home.layout(frame) if getattr(placed.layer, "stride", 1) == 2]
@@ -235,10 +229,3 @@ def _pad(recipe: Recipe, side: int) -> int:
     if recipe.pad is None:
         return 0 if recipe.crop else side // 8
     return recipe.pad
-
-
-def _check_pixels(recipe: Recipe, side: int) -> None:
-    """Raise UserError for a length that images of `side` pixels do not have."""
-    for name, pixels in (("pad", recipe.pad), ("cutout", recipe.cutout)):
-        if pixels is not None and pixels >= side:
-            raise UserError(f"setting {name} must be less than the {side} pixels of an image's side, not {pixels}")

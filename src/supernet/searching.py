@@ -15,7 +15,7 @@ from supernet import findings, screen, tables
 from supernet.data import Augment, Batch, Batches, ordered, split
 from supernet.genotype import Genotype
 from supernet.loop import Watcher, conduct, seed_of
-from supernet.methods.base import Budget, Method, Part
+from supernet.methods.base import Budget, Method, Part, accuracy
 from supernet.mixing import detached
 from supernet.model import Supernet
 from supernet.modules import Norm
@@ -74,15 +74,14 @@ class SearchTask:
             row["diagnostics"] = self.monitor.means()
         return row | {"verdict": judge(self.plan.space, genotype).state} | _known_accuracies(self.plan.space, genotype)
 
-    @torch.no_grad()
     def _valid_accuracy(self) -> float | None:
         if self._held_out is None:
             return None
         supernet, mix = self.method.supernet.eval(), detached(self.method.mix())
         batches = ordered(*self._held_out, batch_size=512)
-        hits = sum((supernet(batch.x, mix).argmax(1) == batch.y).sum() for batch in batches)
+        found = accuracy(lambda x: supernet(x, mix), batches)
         supernet.train()
-        return float(hits) / len(self._held_out[1])
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the method and the monitor, and the latencies that have been measured."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from supernet import screen
 from supernet.data import Augment, Batch, Batches, ordered
 from supernet.loop import Watcher, conduct, seed_of
-from supernet.methods.base import measures
+from supernet.methods.base import accuracy, measures
 from supernet.network import Network
 from supernet.optim import set_rate
 from supernet.retraining_plan import Data, RetrainingPlan, What, plan
@@ -80,15 +80,14 @@ class TrainingTask:
         lr = self.recipe.w.rate(epoch, self.recipe.epochs)
         return dict(means) | {"lr": lr, self.measured: accuracy, "best": best}
 
-    @torch.no_grad()
     def accuracy(self, *, test: bool) -> float:
         """Return the accuracy (0 to 1) on the test images, or on those held out; batch norm uses its averages."""
         self.network.eval()
         subset = None if test else self.plan.parts[1]
         batches = ordered(self.images, subset, self.recipe.batch_size, test=test, crop=self._crop)
-        hits = torch.cat([self.network(batch.x).argmax(1) == batch.y for batch in batches])
+        found = accuracy(self.network, batches)
         self.network.train()
-        return int(hits.sum()) / len(hits)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the network and the optimizer, and the best accuracy so far."""

@@ -8,14 +8,19 @@ import io
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
-from tyro.conf import FlagCreatePairsOff
+from tyro.conf import FlagCreatePairsOff, arg
 
 from supernet.errors import UserError
 
 Arguments = Sequence[str]
+
+
+def option(kind: Any, about: str, **more: Any) -> Any:
+    """Return the type of an argument with its help."""
+    return Annotated[kind, arg(help=about, **more)]
 
 
 def allow_own_modules() -> None:

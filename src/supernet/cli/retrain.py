@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, parse, peek
+from supernet.cli.parsing import Arguments, allow_own_modules, option, parse, peek
 
 if TYPE_CHECKING:
     from supernet.recipes import Recipe
@@ -40,9 +40,6 @@ def retrain(given: Arguments) -> None:
 def _arguments(recipe: Recipe) -> type:
     """Make the typed arguments of `retrain`: its own, and the recipe's fields."""
     from supernet.recipes import RECIPES
-
-    def option(kind: Any, about: str, **more: Any) -> Any:
-        return Annotated[kind, arg(help=about, **more)]
 
     what = option(Positional[str], "folder of a finished search, or an architecture in quotes", metavar="WHAT")
     fields: list[Any] = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, parse, peek
+from supernet.cli.parsing import Arguments, allow_own_modules, option, parse, peek
 from supernet.errors import UserError
 
 if TYPE_CHECKING:
@@ -92,9 +92,6 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, network: N
     from supernet.spaces import SPACES
 
     own = saved if saved.get("method") == method else {}
-
-    def option(kind: Any, about: str, **more: Any) -> Any:
-        return Annotated[kind, arg(help=about, **more)]
 
     sources = "digits (embedded), an .npz file, a folder of class folders or IDX files"
     data = option(Positional[str], sources, metavar="DATA")

@@ -4,7 +4,7 @@ from supernet.data.augment import Augment, Normalise
 from supernet.data.batches import Batch, Batches, ordered
 from supernet.data.folders import read_picture
 from supernet.data.images import SPLITS, Images, hold_out, split, take
-from supernet.data.sources import load
+from supernet.data.sources import is_here, load, source_name
 
 __all__ = [
     "SPLITS",
@@ -14,9 +14,11 @@ __all__ = [
     "Images",
     "Normalise",
     "hold_out",
+    "is_here",
     "load",
     "ordered",
     "read_picture",
+    "source_name",
     "split",
     "take",
 ]

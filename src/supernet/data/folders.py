@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from supernet.data.images import Images
-from supernet.data.resize import default_size, drop_grey, fit_picture, stretch_picture, to_grey
+from supernet.data.resize import default_size, drop_grey, shaped_picture, to_grey
 from supernet.errors import UserError
 
 EXTENSIONS = frozenset(
@@ -132,7 +132,7 @@ def _read(path: Path, height: int, width: int) -> Tensor:
     try:
         with Image.open(path) as picture:
             picture.draft(None, (enough, enough))  # a JPEG far larger than needed is decoded at a fraction
-            return fit_picture(picture, height) if height == width else stretch_picture(picture, height, width)
+            return shaped_picture(picture, height, width)
     except DAMAGED as error:
         raise _damaged(path, error) from None
 

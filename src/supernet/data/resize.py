@@ -62,8 +62,13 @@ def fit_picture(picture: Image.Image, size: int | None) -> Tensor:
     return fit_arrays(_values(picture), size)
 
 
-def stretch_picture(picture: Image.Image, height: int, width: int) -> Tensor:
-    """Return the whole of a picture as (1, 3, height, width) uint8, by the filters of `fit_picture` and its errors."""
+def shaped_picture(picture: Image.Image, height: int, width: int) -> Tensor:
+    """Return a picture as (1, 3, height, width) uint8: its middle square if that is a square, else the whole of it.
+
+    The whole is brought there by the filters of `fit_picture`; raises what that raises.
+    """
+    if height == width:
+        return fit_picture(picture, height)
     picture = _to_rgb(picture)
     if picture.height % height or picture.width % width:
         picture = _filtered(picture, height, width, (0, 0, *picture.size))

@@ -50,6 +50,16 @@ def load(source: str | os.PathLike[str] | Dataset[Any], image_size: int | None =
         raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
 
 
+def source_name(source: str | os.PathLike[str] | Dataset[Any]) -> str:
+    """Return what a run remembers of where its images came from; of a Dataset that is no more than its class."""
+    return type(source).__name__ if isinstance(source, Dataset) else os.fspath(source)
+
+
+def is_here(name: str) -> bool:
+    """Return whether `load` can be asked for the source that `source_name` has named."""
+    return name == "digits" or Path(name).expanduser().exists()
+
+
 def digits(image_size: int | None = None) -> Images:
     """Return the UCI handwritten digits, 8x8 and grey: the first 1500 images for training, the last 297 for testing.
 

@@ -119,12 +119,9 @@ def _choices(cell: Cell, option: Option) -> list[Choice]:
 
 
 def _parts(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
+    taken = [[(kind, e, k) for k in columns] for e, columns in enumerate(space.candidates(cell))]
     if cell.keep is None:
-        return [[((kind, e, k),) for k in range(len(edge.ops))] for e, edge in enumerate(cell.edges)]
-    taken = [
-        [(kind, e, k) for k, op in enumerate(edge.ops) if not space.primitive(op).zero]
-        for e, edge in enumerate(cell.edges)
-    ]
+        return [[(operation,) for operation in edge] for edge in taken]
     return [
         [
             option

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -108,6 +108,13 @@ class Method(ABC):
         """Go on from what `state_dict` returned."""
         self.supernet.load_state_dict(state["supernet"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+@torch.no_grad()
+def accuracy(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> float:
+    """Return the share of all images whose largest logit, of those that `forward` gives, is their class's."""
+    hits = torch.cat([forward(batch.x).argmax(1) == batch.y for batch in batches])
+    return int(hits.sum()) / len(hits)
 
 
 def measures(loss: Tensor, logits: Tensor, batch: Batch) -> Mapping[str, Tensor]:

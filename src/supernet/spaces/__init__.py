@@ -10,7 +10,19 @@ from supernet.spaces.frame import Frame
 from supernet.spaces.nasbench201 import NASBENCH201
 from supernet.spaces.skeletons import Chain, Position, Stack, Stages
 
-__all__ = ["SPACES", "Cell", "Chain", "Edge", "Frame", "Position", "SearchSpace", "Stack", "Stages", "space"]
+__all__ = [
+    "SPACES",
+    "Cell",
+    "Chain",
+    "Edge",
+    "Frame",
+    "Position",
+    "SearchSpace",
+    "Stack",
+    "Stages",
+    "space",
+    "space_again",
+]
 
 SPACES: dict[str, SearchSpace] = {value.name: value for value in (NASBENCH201, DARTS, DARTS7, S1, S2, S3, S4)}
 
@@ -30,3 +42,10 @@ def space(which: str | SearchSpace) -> SearchSpace:
     if not isinstance(found, SearchSpace):
         raise UserError(f"space '{which}' is not a supernet.SearchSpace")
     return found
+
+
+def space_again(name: str) -> SearchSpace:
+    """Return the space that a run names; raises UserError for one that its name does not find again."""
+    if name not in SPACES and ":" not in name:
+        raise UserError(f"space '{name}' is one of your own: give it, too, as --space module:NAME, or space= in Python")
+    return space(name)

@@ -12,7 +12,7 @@ from itertools import combinations
 from math import prod
 
 from supernet.errors import UserError, at_least, unknown
-from supernet.genotype import Choice, Genotype, parse_cells, parse_darts
+from supernet.genotype import Choice, Genotype, is_darts, parse_cells, parse_darts
 from supernet.primitives import PRIMITIVES, Primitive
 from supernet.spaces.cell import Cell
 from supernet.spaces.frame import CellAt, Frame, HeadAt, Layer, Place, Placed, StemAt, last
@@ -65,7 +65,8 @@ class SearchSpace:
                 self.primitive(name)
                 if not _NAME.fullmatch(name):
                     raise UserError(f"operation '{name}' needs a name without spaces, |, ~ and +")
-            if not self._open(cell)[cell.edges.index(edge)]:
+        for edge, columns in zip(cell.edges, self.candidates(cell), strict=True):
+            if not columns:
                 raise UserError(f"edge {edge} has only 'none' to choose, which a cell with keep={cell.keep} leaves out")
 
     @classmethod
@@ -146,7 +147,7 @@ class SearchSpace:
         shape = repr((sorted(self.cells.items()), self.norm_pools, self.layout(frame)))
         return sha256(shape.encode()).hexdigest()[:16]
 
-    def _open(self, cell: Cell) -> list[list[int]]:
+    def candidates(self, cell: Cell) -> list[list[int]]:
         """Return per edge the columns an architecture may have there: where few edges are kept, all but `none`."""
         return [
             [k for k, op in enumerate(edge.ops) if cell.keep is None or not self.primitive(op).zero]
@@ -159,7 +160,7 @@ class SearchSpace:
         return prod(self._cell_size(cell) for cell in self.cells.values())
 
     def _cell_size(self, cell: Cell) -> int:
-        counts = [len(columns) for columns in self._open(cell)]
+        counts = [len(columns) for columns in self.candidates(cell)]
         kept = ((node, len(node) if cell.keep is None else min(cell.keep, len(node))) for node in cell.by_node())
         return prod(sum(prod(counts[e] for e in some) for some in combinations(node, keep)) for node, keep in kept)
 
@@ -168,7 +169,7 @@ class SearchSpace:
 
         Raises UserError if it is not one of this space.
         """
-        if text.lstrip().startswith("Genotype("):
+        if is_darts(text):
             return self.check(Genotype.of(self.name, parse_darts(text)))
         inputs = {kind: cell.inputs for kind, cell in sorted(self.cells.items())}
         return self.check(Genotype.of(self.name, parse_cells(text, inputs)))
@@ -195,12 +196,12 @@ class SearchSpace:
             raise UserError(f"space '{self.name}' has edges {edges}{kept}; this architecture has {got}")
 
     def _check_choices(self, cell: Cell, choices: tuple[Choice, ...]) -> None:
-        edges = {(edge.target, edge.source): e for e, edge in enumerate(cell.edges)}
-        for choice in choices:
-            e = edges[choice.target, choice.source]
-            allowed = [cell.edges[e].ops[k] for k in self._open(cell)[e]]
-            if choice.op not in allowed:
-                raise unknown(f"operation on edge {cell.edges[e]} of space '{self.name}':", choice.op, allowed)
+        edges = zip(cell.edges, self.candidates(cell), strict=True)
+        allowed = {(edge.target, edge.source): [edge.ops[k] for k in columns] for edge, columns in edges}
+        for target, source, op in choices:
+            known = allowed[target, source]
+            if op not in known:
+                raise unknown(f"operation on edge {target}<-{source} of space '{self.name}':", op, known)
 
     def columns(self, genotype: Genotype) -> dict[str, tuple[int | None, ...]]:
         """Return per kind of cell and per edge, in the cell's order, the column of the operation; None: not kept."""
@@ -236,7 +237,7 @@ class SearchSpace:
         return self.choose({kind: self._strongest(cell, strength[kind]) for kind, cell in self.cells.items()})
 
     def _strongest(self, cell: Cell, rows: Sequence[Sequence[float]]) -> list[int | None]:
-        best = [max(columns, key=row.__getitem__) for columns, row in zip(self._open(cell), rows, strict=True)]
+        best = [max(columns, key=row.__getitem__) for columns, row in zip(self.candidates(cell), rows, strict=True)]
         kept: set[int] = set()
         for node in cell.by_node():
             kept.update(sorted(node, key=lambda e: -rows[e][best[e]])[: cell.keep])
@@ -247,7 +248,7 @@ class SearchSpace:
         return self.choose({kind: self._drawn(cell, rng) for kind, cell in self.cells.items()})
 
     def _drawn(self, cell: Cell, rng: random.Random) -> list[int | None]:
-        columns = self._open(cell)
+        columns = self.candidates(cell)
         drawn: list[int | None] = [None] * len(columns)
         for node in cell.by_node():
             for e in node if cell.keep is None else _some_edges(node, cell.keep, columns, rng):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 LARGEST = 32  # pixels of the shorter side that the first cell works on at most
@@ -28,6 +28,15 @@ class Frame:
     classes: int = 10
     stem: int | None = None
     reductions: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers and lists: what `from_json` reads back."""
+        return asdict(self) | {"size": list(self.size)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Frame:
+        """Read what `to_json` wrote."""
+        return cls(**{**data, "size": tuple(data["size"])})
 
     @property
     def halvings(self) -> int:
