@@ -55,7 +55,9 @@ def test_a_search_and_what_its_run_tells(tmp_path, capsys):
 
 def test_progress_is_shown_unless_it_is_quiet(tmp_path, capsys):
     sn.search("digits", out=tmp_path / "run", **TINY | {"quiet": False})
-    assert [line[:9] for line in capsys.readouterr().out.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    first, *epochs = capsys.readouterr().out.splitlines()
+    assert first.startswith("running fused (")
+    assert [line[:9] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
 
 
 def test_without_a_place_it_goes_under_runs_and_the_defaults_are_the_papers(tmp_path, monkeypatch):
@@ -192,6 +194,14 @@ MISTAKES = [
     ({"seed": "0"}, "seed cannot be of type str: '0'"),
     ({"seed": 2**63}, "seed must be between 0 and 2**63 - 1"),
     ({"device": "tpu"}, "device 'tpu' cannot be used here: "),
+    ({"engine": "fuse"}, "unknown engine 'fuse'; did you mean 'fused'? known: auto, fused, reference"),
+    ({"engine": None}, "engine cannot be of type NoneType: None"),
+    ({"precision": "fp16"}, "unknown precision 'fp16'; did you mean 'bf16'? known: auto, float32, tf32, bf16"),
+    ({"precision": 32}, "precision cannot be of type int: 32"),
+    ({"precision": "tf32", "device": "cpu"}, "precision tf32 needs a GPU of compute capability 8.0 or more, not 'cpu'"),
+    ({"checkpointing": "yes"}, "checkpointing cannot be of type str: 'yes'"),
+    ({"graphs": "yes"}, "graphs cannot be of type str: 'yes'"),
+    ({"graphs": True, "device": "cpu"}, "CUDA graphs need a GPU, not 'cpu'"),
     ({"data": "digit"}, "unknown data 'digit'; did you mean 'digits'?"),
     ({"data": 3}, "data must be 'digits', a path or a torch Dataset, not int"),
 ]

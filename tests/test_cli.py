@@ -88,6 +88,11 @@ SEARCH_MISTAKES = [
     ("digits --method random --epochs 1", "epochs-each must be between 1 and epochs (1), not 2"),
     ("digits --device tpu", "device 'tpu' cannot be used here: "),
     ("digits --device meta", "device 'meta' cannot be used here: "),
+    ("digits --engine fuse", "unknown engine 'fuse'; did you mean 'fused'? known: auto, fused, reference"),
+    ("digits --precision half", "unknown precision 'half'; known: auto, float32, tf32, bf16"),
+    ("digits --precision tf32 --device cpu", "precision tf32 needs a GPU of compute capability 8.0 or more, not 'cpu'"),
+    ("digits --graphs --device cpu", "CUDA graphs need a GPU, not 'cpu'"),
+    ("digits --dry-run --epochs 0", "setting epochs must be at least 1, not 0"),
     ("digits --seed x", f"--seed takes INT, not 'x' {SEE}"),
     ("digits --seed -1", "seed must be between 0 and 2**63 - 1, not -1"),
     ("digits --seed 99999999999999999999", "seed must be between 0 and 2**63 - 1, not 99999999999999999999"),
@@ -202,7 +207,8 @@ def test_a_failing_disk_gets_one_line(call: Call, monkeypatch: pytest.MonkeyPatc
 def test_a_search_from_its_start_to_its_folder(call: Call, tmp_path: Path) -> None:
     status, out, err = call("search", "digits", *SMALL)
     assert (status, err) == (0, "")
-    lines = out.splitlines()
+    running, *lines = out.splitlines()
+    assert re.fullmatch(r"running fused \((compiled|PyTorch's) kernels\), float32, on cpu with \d+ threads?", running)
     run = Run(tmp_path / "runs" / "digits-nasbench201-single-darts-0")
     index = run.summary["known"]["index"]
     row = tables.load("nasbench201").row(index)
@@ -224,6 +230,7 @@ def test_quiet_shows_the_result_and_a_finished_run_is_shown_again(call: Call, tm
     command = ["search", "digits", *SMALL, "--quiet", "--out", "run"]
     _, first, _ = call(*command)
     assert first.startswith("architecture  |")
+    assert "running" not in first
     assert "epoch" not in first.replace("200 epochs", "")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     said = "supernet: run 'run' has finished before: this is what it found; --force starts it over\n"
@@ -503,6 +510,7 @@ def test_a_search_whose_reader_has_gone_can_go_on(tmp_path: Path) -> None:
     with program("search", "digits", *SMALL, cwd=tmp_path, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
+        assert process.stdout.readline().startswith("running fused (")
         assert process.stdout.readline().startswith("epoch 1/2")
         process.stdout.close()
         assert process.stderr.read() == ""
@@ -537,6 +545,7 @@ def test_a_terminal_shows_a_bar_that_goes_and_a_result_that_stays(tmp_path: Path
     status, sent = on_a_terminal(tmp_path, "search", "digits", *SMALL, "--out", "run")
     assert status == 0
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent)
+    assert shown.startswith("running fused (")
     assert re.search(r"epoch \d/2 ━+ ?\d/2 steps, ", shown)
     assert sent.count("\x1b[?25l") == sent.count("\x1b[?25h") == 1  # the cursor comes back
     *_, result = sent.split("\x1b[?25h")
@@ -580,12 +589,13 @@ def test_a_loop_that_has_nothing_left_has_no_epoch_beyond_the_last() -> None:
 
 def test_lines_say_where_they_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     lines = screen.Lines(Screen(width=80))
+    lines.note("running wild")
     lines.start(4, 10, 15)
     lines.epoch(row(2))
     lines.epoch({name: value for name, value in row(3).items() if name != "known"})
     lines.say("mind the gap")
     assert capsys.readouterr() == (
-        "going on after step 15 of 40\n"
+        "running wild\ngoing on after step 15 of 40\n"
         f"epoch 2/4  loss 1.500  2.2 s  {BEST}  known: 94.36 % on CIFAR-10\n"
         f"epoch 3/4  loss 1.500  2.2 s  {BEST}\n",
         "supernet: mind the gap\n",

@@ -274,14 +274,14 @@ def test_a_factorised_reduction_is_the_papers_and_takes_odd_sides(cout):
         positive = F.relu(x)
         padded = F.pad(positive, (0, 1, 0, 1))  # more zeros than are needed change nothing
         shifted = padded[:, :, 1::2, 1::2][:, :, : -(-height // 2), : -(-width // 2)]
-        parts = [torch.einsum("bihw,oi->bohw", shifted, reduce.beyond.weight[:, :, 0, 0])]
+        parts = [torch.einsum("bihw,oi->bohw", shifted, reduce[1].beyond.weight[:, :, 0, 0])]
         if cout > 1:
-            parts.insert(0, torch.einsum("bihw,oi->bohw", positive[:, :, ::2, ::2], reduce.here.weight[:, :, 0, 0]))
+            parts.insert(0, torch.einsum("bihw,oi->bohw", positive[:, :, ::2, ::2], reduce[1].here.weight[:, :, 0, 0]))
         assert [part.shape[1] for part in parts] == ([cout // 2, cout - cout // 2] if cout > 1 else [1])
         wanted = torch.cat(parts, 1) / (1 + 1e-5) ** 0.5  # a batch norm just made
         torch.testing.assert_close(reduce(x), wanted)
         if height % 2 == width % 2 == 0:
-            released = F.conv2d(positive[:, :, 1:, 1:], reduce.beyond.weight, stride=2) / (1 + 1e-5) ** 0.5
+            released = F.conv2d(positive[:, :, 1:, 1:], reduce[1].beyond.weight, stride=2) / (1 + 1e-5) ** 0.5
             torch.testing.assert_close(reduce(x)[:, cout // 2 :], released)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet import measure
-from supernet.measure import Latency, latency, peak_memory
+from supernet.measure import Latency, latency, peak_memory, peak_of, seconds
 
 X = torch.randn(2, 3, 8, 8)
 N = X.nbytes
@@ -75,6 +75,61 @@ def test_what_was_alive_before_and_other_passes_do_not_count() -> None:
     kept = [torch.randn(1000) for _ in range(3)]
     assert [peak_memory(Of(torch.relu), X) for _ in range(3)] == [2 * N] * 3
     assert len(kept) == 3
+
+
+CPU = torch.device("cpu")
+LOSS = 4 + 4  # bytes of a loss and of its gradient
+
+
+def exponentials(x: Tensor, count: int) -> Tensor:
+    for _ in range(count):
+        x = x.exp()
+    return x
+
+
+def test_a_backward_pass_counts_with_what_autograd_keeps_until_it_is_freed() -> None:
+    weight = X.clone().requires_grad_()
+
+    def step() -> None:
+        weight.grad = None
+        exponentials(weight, 10).sum().backward()
+
+    # The weight, ten exponentials and a gradient; from there on each gradient takes the place of an exponential
+    assert peak_of(step, CPU, [weight]) == 12 * N + LOSS
+    found = peak_of(step, CPU, (tensor for tensor in (weight, weight.grad) if tensor is not None))
+    assert found == 12 * N + LOSS  # the gradient there before is freed at once
+
+
+def test_a_gradient_that_is_added_to_counts_beside_the_new_one() -> None:
+    weight = X.clone().requires_grad_()
+    weight.grad = torch.ones_like(weight)
+    assert peak_of(lambda: weight.exp().sum().backward(), CPU, [weight, weight.grad]) == 4 * N + LOSS
+
+
+def test_what_is_apart_never_counts_and_what_is_held_twice_counts_once() -> None:
+    def work() -> None:
+        X.view(-1).exp()
+        kept.add_(1)
+
+    kept = X.clone()
+    assert peak_of(work, CPU, [kept, kept[:1], kept.view(-1)], [X]) == 2 * N
+    assert peak_of(lambda: None, CPU, [kept]) == N
+
+
+def test_a_storage_that_is_resized_counts_as_large_as_it_is() -> None:
+    def work() -> None:
+        kept.untyped_storage().resize_(10 * N)
+        kept.add_(1)
+
+    kept = X.clone()
+    assert peak_of(work, CPU, [kept]) == 10 * N
+
+
+def test_seconds_are_the_mean_of_what_is_done_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = itertools.count(step=6.0), []
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    assert seconds(lambda: calls.append(0), CPU, 3) == 2.0
+    assert len(calls) == 3
 
 
 def test_the_median_is_of_the_passes_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,7 +216,7 @@ def test_the_config_is_plain_and_whole(archive):
     assert json.loads(json.dumps(config)) == config
     assert list(config) == [
         *("task", "data", "source", "fingerprint", "space", "space_hash", "architecture", "genotype", "recipe"),
-        *("protocol", "frame", "classes", "mean", "std", "mirror", "measured_on", "seed", "device"),
+        *("protocol", "frame", "classes", "mean", "std", "mirror", "measured_on", "seed", "device", "precision"),
     ]
     assert (config["task"], config["source"], config["space"]) == ("retrain", str(archive), "nasbench201")
     assert (config["recipe"], config["seed"], config["classes"]) == ("quick", 3, ["0", "1", "2"])
@@ -584,7 +584,8 @@ FLAGS = ["--epochs", "2", "--batch-size", "6", "--width", "2", "--device", "cpu"
 def test_what_is_typed_and_what_is_shown(call, archive):
     status, shown, said = call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--hold-out", "0.25")
     assert (status, said) == (0, "")
-    lines = shown.splitlines()
+    running, *lines = shown.splitlines()
+    assert running.startswith("running float32, on cpu with ")
     (folder,) = Path("runs").iterdir()
     run = Run(folder)
     summary = run.summary

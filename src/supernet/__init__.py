@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from supernet.errors import UserError as UserError
     from supernet.evaluation import evaluate as evaluate
     from supernet.exporting import export as export
+    from supernet.forecasting import forecast as forecast
     from supernet.genotype import Genotype as Genotype
     from supernet.methods.base import Method as Method
     from supernet.model import Supernet as Supernet
@@ -63,6 +64,7 @@ _HOME = {
     "build": "network.build",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
+    "forecast": "forecasting.forecast",
     "load": "predictor.load",
     "retrain": "training.retrain",
     "search": "searching.search",

@@ -15,8 +15,10 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from supernet.allocator import keep_freed_memory
 from supernet.data import Batch, Batches
 from supernet.errors import UserError
+from supernet.precision import Precision, products
 from supernet.run import Run, environment
 
 
@@ -52,6 +54,9 @@ class Watcher:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Note that an epoch is done, with its row of metrics."""
+
+    def note(self, text: str) -> None:
+        """Take a line on how it runs."""
 
     def say(self, text: str) -> None:
         """Take a line the user should see."""
@@ -113,11 +118,11 @@ class Loop:
         self.watcher.step()
 
     def _end_epoch(self) -> None:
-        means = {name: value.item() / self.steps for name, value in self.sums.items()}
+        began = time.monotonic()
+        means = {name: value.item() / self.steps for name, value in self.sums.items()}  # waits for a GPU's last step
         if not all(math.isfinite(value) for value in means.values()):
             epoch = self.epoch + 1
             raise UserError(f"the loss is no longer a number in epoch {epoch}: try a lower learning rate (--w.lr)")
-        began = time.monotonic()
         found = self.task.end_epoch(self.epoch, means)
         seconds = self.seconds + time.monotonic() - began
         row = {"epoch": self.epoch + 1} | found | {"seconds": round(seconds, 3)}
@@ -166,6 +171,14 @@ class Planned(Protocol):
         """Where it runs."""
 
     @property
+    def precision(self) -> Precision:
+        """The number format that it runs in."""
+
+    @property
+    def running(self) -> str:
+        """How it runs, in a line."""
+
+    @property
     def config(self) -> Mapping[str, Any]:
         """The settings that a run folder keeps."""
 
@@ -186,19 +199,29 @@ def conduct(
 ) -> Run:
     """Make the task of a plan, drive it to its end in its run folder, `finish` it, and return the run.
 
-    An unfinished run is gone on with, a finished one is left as it is; `force` starts it over. The caller's random
-    state stays as it was.
+    An unfinished run is gone on with, a finished one is left as it is; `force` starts it over.
     """
-    with torch.random.fork_rng(devices=[plan.device] if plan.device.type == "cuda" else []):
-        torch.manual_seed(plan.seed)
+    with as_planned(plan):
         task = make(plan)  # before the folder is made: settings that do not go together are told here
         run.start(plan.config, environment(), force=force)
         if run.finished:
             watcher.say(f"run '{run.path}' has finished before: this is what it found; --force starts it over")
         else:
+            watcher.note(plan.running)
             Loop(task, run, epochs, watcher)()
             finish(task)
     return run
+
+
+@contextmanager
+def as_planned(plan: Planned) -> Iterator[None]:
+    """Draw from the plan's seed and multiply in its precision; afterwards all is as the caller had it."""
+    if plan.device.type == "cpu":
+        keep_freed_memory()
+    forked = torch.random.fork_rng(devices=[plan.device] if plan.device.type == "cuda" else [])
+    with forked, products(plan.precision):
+        torch.manual_seed(plan.seed)
+        yield
 
 
 def seed_of(seed: int, name: str) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from supernet.fusion import Candidate, candidate, plan_stage
 from supernet.modules import Norm, zeros
 from supernet.skeleton import edge_shape, projections
 from supernet.spaces.base import SearchSpace
@@ -21,11 +24,15 @@ class EdgeMix:
 
     - `weights`: (edges, columns), with or without gradient.
     - `active`: per edge, the columns that run; the others cost nothing. None runs every candidate.
+    - `ones`: promises that the weights of all that run are 1, without gradient, so that none is multiplied.
     """
 
     weights: Tensor
     active: tuple[tuple[int, ...], ...] | None = None
+    ones: bool = False
 
+
+Engine = Literal["fused", "reference"]
 
 Mix = Mapping[str, EdgeMix]
 """What a forward pass needs to know of the architecture: per kind of cell, its op weights."""
@@ -38,7 +45,7 @@ def dense(weights: Mapping[str, Tensor]) -> Mix:
 
 def detached(mix: Mix) -> Mix:
     """Return the same mix without gradient."""
-    return {kind: EdgeMix(edges.weights.detach(), edges.active) for kind, edges in mix.items()}
+    return {kind: EdgeMix(edges.weights.detach(), edges.active, edges.ones) for kind, edges in mix.items()}
 
 
 def sparse(
@@ -52,7 +59,7 @@ def sparse(
     for kind, chosen in columns.items():
         numbers = torch.tensor([width[kind] if column is None else column for column in chosen], device=device)
         one_hot = nn.functional.one_hot(numbers, width[kind] + 1)[:, :-1].float()
-        mix[kind] = EdgeMix(one_hot, tuple(() if column is None else (column,) for column in chosen))
+        mix[kind] = EdgeMix(one_hot, tuple(() if column is None else (column,) for column in chosen), ones=True)
     return mix
 
 
@@ -62,6 +69,8 @@ class MixedCell(nn.Module):
     This is the mixed operation of DARTS (Liu, Simonyan & Yang, 2019), eq. 2, with any weights in place of the softmax.
     `placed` is the cell's layer in the layout of the space.
     """
+
+    engine: Engine = "fused"
 
     def __init__(self, space: SearchSpace, placed: Placed, norm: Norm) -> None:
         super().__init__()
@@ -77,19 +86,114 @@ class MixedCell(nn.Module):
         )
         # An operation that outputs nothing is left out: its output and its weight's gradient are zero either way.
         self._runs = tuple(tuple(k for k, p in enumerate(row) if not p.zero) for row in primitives)
+        owned = [id(module) for row in self.ops.children() for op in row.children() for module in op.modules()]
+        self._shares = len(set(owned)) < len(owned)  # then its statistics depend on the order of the operations
+        self._norms = [module for module in self.ops.modules() if isinstance(module, nn.BatchNorm2d)]
+        self._planned_for: tuple[object, ...] = ()  # how the norms were run then
+        self._programs: dict[Hashable, _Program] = {}
+        self._known: dict[int, Candidate] = {}
 
     def forward(self, inputs: Sequence[Tensor], mix: EdgeMix) -> Tensor:
         """Map the outputs of the layers before, (B, C, H, W) each, to (B, C, H, W) as the layout says."""
-        weights = [row.unbind() for row in mix.weights.to(inputs[0].dtype).unbind()]
         nodes: list[Tensor | None] = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
         nodes += [None] * (self.cell.nodes - len(nodes))  # None: nothing has reached the node
         empty = partial(zeros, inputs[-1], self.channels)
-        for e, edge in enumerate(self.cell.edges):  # sorted by target, so that a source is complete before it is read
-            for k in self._runs[e] if mix.active is None else mix.active[e]:
-                if k in self._runs[e]:
-                    source = nodes[edge.source]
-                    part = self.ops[e][k](empty(self.stride) if source is None else source) * weights[e][k]  # type: ignore[index]
-                    total = nodes[edge.target]
-                    nodes[edge.target] = part if total is None else total + part
+        fused = self._added if mix.ones else self._together
+        run = self._one_by_one if self.engine == "reference" or self._shares else fused
+        run(nodes, mix, empty)
         ends = nodes[-self.cell.parts :]
         return torch.cat([empty(self.stride) if end is None else end for end in ends], dim=1)
+
+    def _one_by_one(self, nodes: list[Tensor | None], mix: EdgeMix, empty: Callable[[int], Tensor]) -> None:
+        weights = [row.unbind() for row in mix.weights.to(empty(1).dtype).unbind()]
+        for e, k in self.candidates(mix.active):  # sorted by target, so that a source is complete before it is read
+            edge = self.cell.edges[e]
+            source, total = nodes[edge.source], nodes[edge.target]
+            part = self.ops[e][k](empty(self.stride) if source is None else source) * weights[e][k]  # type: ignore[index]
+            nodes[edge.target] = part if total is None else total + part
+
+    def _together(self, nodes: list[Tensor | None], mix: EdgeMix, empty: Callable[[int], Tensor]) -> None:
+        x = nodes[self.cell.inputs - 1]
+        assert x is not None  # an input is there from the start
+        program = self._program(mix.active, _most_together(x))
+        weights = mix.weights.to(torch.promote_types(x.dtype, torch.float32)).flatten()
+        weights = weights.index_select(0, program.places(weights.device))
+        parts = zip(program.stages, program.idle, torch.split(weights, program.sizes), strict=True)
+        for stage, idle, own in parts:
+            source = nodes[stage.source]
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not idle):
+                sums = stage(empty(self.stride) if source is None else source, own, [nodes[t] for t in stage.targets])
+            for target, total in zip(stage.targets, sums, strict=True):
+                nodes[target] = total
+
+    def _added(self, nodes: list[Tensor | None], mix: EdgeMix, empty: Callable[[int], Tensor]) -> None:
+        """Sum what runs, as a plain network does: with an operation or two per edge, there is little to be fused."""
+        for stage in self._program(mix.active, 0).stages:
+            source = nodes[stage.source]
+            for end, z in stage.values(empty(self.stride) if source is None else source):
+                for number, one in enumerate(end.candidates):
+                    part, total = end.norms[number](z) if end.norms else z, nodes[one.target]
+                    nodes[one.target] = part if total is None else total + part
+
+    def candidates(self, active: tuple[tuple[int, ...], ...] | None) -> list[tuple[int, int]]:
+        """Return edge and column of every candidate that runs."""
+        chosen = self._runs if active is None else active
+        return [(e, k) for e, columns in enumerate(chosen) for k in columns if k in self._runs[e]]
+
+    def candidate(self, e: int, k: int) -> Candidate:
+        """Return what is run of edge `e` and column `k`."""
+        place = e * self.cell.columns + k
+        if place not in self._known:
+            self._known[place] = candidate(place, self.cell.edges[e].target, self.ops[e][k])  # type: ignore[index]
+        return self._known[place]
+
+    def _program(self, active: tuple[tuple[int, ...], ...] | None, most: int) -> _Program:
+        norms = tuple((norm.training, norm.momentum, norm.track_running_stats) for norm in self._norms)
+        if norms != self._planned_for:
+            self._programs.clear()
+            self._known.clear()
+            self._planned_for = norms
+        if (active, most) not in self._programs:
+            if len(self._programs) == _PROGRAMS:
+                self._programs.clear()
+            self._programs[active, most] = _Program(self, self.candidates(active), most)
+        return self._programs[active, most]
+
+
+_PROGRAMS = 64  # kept per cell: where paths are drawn anew in every step there are more
+_CACHE = 2 * 2**20  # bytes: on a CPU, separable convolutions side by side are faster up to this size, and slower beyond
+
+
+def _most_together(x: Tensor) -> int:
+    """Return how many grouped convolutions of a tensor like `x` should be one."""
+    return max(1, _CACHE // (x.numel() * x.element_size())) if x.device.type == "cpu" else sys.maxsize
+
+
+class _Program:
+    """The stages of a cell: what reads a node, for every node that is read.
+
+    What leads to no output is run after all, as the reference does, for the running statistics' sake; but as `idle`
+    stages, without gradient: a weight whose gradient is 0 is moved by momentum and decay, one without is left alone.
+    """
+
+    def __init__(self, cell: MixedCell, chosen: Sequence[tuple[int, int]], most: int) -> None:
+        alive = set(range(cell.cell.nodes - cell.cell.parts, cell.cell.nodes))
+        for e, _ in reversed(chosen):  # sorted by target
+            if cell.cell.edges[e].target in alive:
+                alive.add(cell.cell.edges[e].source)
+        readers: dict[tuple[int, bool], list[Candidate]] = {}
+        for e, k in chosen:
+            edge = cell.cell.edges[e]
+            readers.setdefault((edge.source, edge.target not in alive), []).append(cell.candidate(e, k))
+        self.stages = [plan_stage(source, readers[source, idle], most) for source, idle in sorted(readers)]
+        self.idle = [idle for _, idle in sorted(readers)]
+        self.sizes = [len(stage.places) for stage in self.stages]
+        with torch.inference_mode(False):  # made once, it must be of use to training, too
+            self._places = torch.tensor([place for stage in self.stages for place in stage.places], dtype=torch.int64)
+
+    def places(self, device: torch.device) -> Tensor:
+        """Return where in the flattened op weights the stages find theirs, in their order."""
+        if self._places.device != device:
+            with torch.inference_mode(False):
+                self._places = self._places.to(device)
+        return self._places

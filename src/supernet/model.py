@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from supernet.genotype import Genotype
-from supernet.mixing import Mix, MixedCell, sparse
+from supernet.many import Many
+from supernet.mixing import EdgeMix, Engine, Mix, MixedCell, sparse
 from supernet.modules import Norm
+from supernet.precision import Precision, autocast
 from supernet.skeleton import build_layer
 from supernet.spaces.base import SearchSpace
 from supernet.spaces.frame import CellAt, Frame, last
@@ -21,7 +27,16 @@ class Supernet(nn.Module):
 
     `norm` is how batch norm is done inside the candidate operations and the projections of the cells' inputs. The stem,
     the residual blocks and the head always learn scale and shift.
+
+    How it is run can be changed at any time, and changes no weight:
+
+    - `engine`: "fused", or "reference", which runs one operation after the other.
+    - `precision`: see `supernet.precision`.
+    - `checkpointing`: while training, a cell keeps its inputs only, and is run again in the backward pass.
     """
+
+    precision: Precision = "float32"
+    checkpointing: bool = False
 
     def __init__(self, space: SearchSpace, frame: Frame, norm: Norm) -> None:
         super().__init__()
@@ -37,13 +52,46 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor, mix: Mix) -> Tensor:
         """Map images (B, C, H, W) to logits (B, classes), with the architecture that `mix` says."""
         outputs = [x]
-        for kind, layer in zip(self.kinds, self.layers, strict=True):
-            if kind is None:
-                outputs.append(layer(outputs[-1]))
-            else:
-                inputs = self.space.cells[kind].inputs
-                outputs.append(layer(last(outputs[1:], inputs), mix[kind]))
-        return outputs[-1]
+        with autocast(x.device, self.precision):
+            for kind, layer in zip(self.kinds, self.layers, strict=True):
+                if kind is None:
+                    outputs.append(layer(outputs[-1]))
+                else:
+                    outputs.append(self._cell(layer, last(outputs[1:], self.space.cells[kind].inputs), mix[kind]))
+        return outputs[-1] if self.precision != "bf16" else outputs[-1].float()
+
+    def _cell(self, layer: nn.Module, inputs: Sequence[Tensor], mix: EdgeMix) -> Tensor:
+        run: Callable[..., Tensor] = layer
+        if self.checkpointing and torch.is_grad_enabled():
+            run = partial(checkpoint, layer, use_reentrant=False, context_fn=lambda: (nullcontext(), _unnoticed(layer)))
+        return run(inputs, mix)
+
+    @property
+    def engine(self) -> Engine:
+        """How the cells are run."""
+        return next(layer.engine for layer in self.layers if isinstance(layer, MixedCell))
+
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        for layer in self.layers:
+            if isinstance(layer, MixedCell):
+                layer.engine = engine
+
+    @torch.no_grad()
+    def many(self, x: Tensor, mixes: Sequence[Mix]) -> Tensor:
+        """Map images (B, C, H, W) to the logits (K, B, classes) of K mixes, faster than one after the other.
+
+        What is equal among them is computed once (see `many.py`). Nothing is recorded for a gradient, and running
+        statistics stay as they are. Operations that draw at random draw for each other.
+        """
+        tensors = Many(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))
+        with autocast(x.device, self.precision), _unnoticed(self):
+            for kind, layer in zip(self.kinds, self.layers, strict=True):
+                if isinstance(layer, MixedCell):
+                    tensors.cell(layer, [mix[str(kind)] for mix in mixes])
+                else:
+                    tensors.fixed(layer)
+        return tensors.last().float() if self.precision == "bf16" else tensors.last()
 
     def redraw(self) -> None:
         """Draw all weights anew from the current random state, in place, as if the supernet had just been made."""
@@ -55,8 +103,28 @@ class Supernet(nn.Module):
         return sparse(self.space.columns(genotype), width, next(self.parameters()).device)
 
 
-def traceless(supernet: nn.Module, x: Tensor, mix: Mix, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-    """Run the supernet with other `weights`, or its own, and leave no trace in its running statistics."""
+@contextmanager
+def _unnoticed(layer: nn.Module) -> Iterator[None]:
+    """Let a layer run once more without its running statistics following: they have seen the batch before."""
+    owners = [(module, dict(module._buffers)) for module in layer.modules() if module._buffers]
+    for module, own in owners:
+        module._buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in own.items()})
+    try:
+        yield
+    finally:
+        for module, own in owners:
+            module._buffers.update(own)
+
+
+def traceless(supernet: Supernet, x: Tensor, mix: Mix, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    """Run the supernet with other `weights`, or its own, and leave no trace in its running statistics.
+
+    Nothing is checkpointed: run again in the backward pass, a cell would find the supernet's own weights.
+    """
     buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
-    logits: Tensor = functional_call(supernet, buffers | dict(weights or {}), (x, mix))
+    asked, supernet.checkpointing = supernet.checkpointing, False
+    try:
+        logits: Tensor = functional_call(supernet, buffers | dict(weights or {}), (x, mix))
+    finally:
+        supernet.checkpointing = asked
     return logits

@@ -41,8 +41,14 @@ class Zero(nn.Module):
 
 
 def zeros(x: Tensor, channels: int, stride: int) -> Tensor:
-    """Return zeros with the batch of `x`, `channels`, and its height and width divided by `stride`, rounded up."""
-    return x.new_zeros(x.shape[0], channels, -(-x.shape[2] // stride), -(-x.shape[3] // stride))
+    """Return zeros with the batch of `x`, `channels`, and its height and width divided by `stride`, rounded up.
+
+    They lie in memory as `x` does.
+    """
+    last = torch.channels_last
+    like = last if x.is_contiguous(memory_format=last) else torch.contiguous_format
+    shape = (x.shape[0], channels, -(-x.shape[2] // stride), -(-x.shape[3] // stride))
+    return torch.zeros(shape, dtype=x.dtype, device=x.device).contiguous(memory_format=like)
 
 
 class Noise(nn.Module):
@@ -60,27 +66,23 @@ class ReLUConvBN(nn.Sequential):
     """ReLU, convolution without bias, batch normalisation: (B, Ci, H, W) -> (B, Co, ceil(H/s), ceil(W/s))."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, norm: Norm = PLAIN) -> None:
-        conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, bias=False)
-        if (kernel, stride) == (1, 2):
-            conv = PointwiseHalving(cin, cout)
-        super().__init__(nn.ReLU(), conv, batch_norm(cout, norm))
+        halving = [EverySecond()] if (kernel, stride) == (1, 2) else []
+        conv = nn.Conv2d(cin, cout, kernel, 1 if halving else stride, padding=kernel // 2, bias=False)
+        super().__init__(nn.ReLU(), *halving, conv, batch_norm(cout, norm))
 
 
-class PointwiseHalving(nn.Conv2d):
-    """A 1x1 convolution with stride 2 and no bias, as one of stride 1 on every second pixel.
+class EverySecond(nn.Module):
+    """Every second pixel of both directions, the first one among them: (B, C, H, W) -> (B, C, ceil(H/2), ceil(W/2)).
 
-    The same numbers, and the same parameters. PyTorch's own (2.13 on a CPU with AVX-512) writes beyond its memory in
-    the backward pass of channels-last images with 8 channels or fewer, and the process dies.
+    Before a 1x1 convolution it is the stride 2. PyTorch's own stride (2.13 on a CPU with AVX-512) writes beyond its
+    memory in the backward pass of channels-last images with 8 channels or fewer, and the process dies.
     """
 
-    def __init__(self, cin: int, cout: int) -> None:
-        super().__init__(cin, cout, 1, bias=False)
-
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return super().forward(x[:, :, ::2, ::2])
+        return x[:, :, ::2, ::2]
 
 
-class FactorizedReduce(nn.Module):
+class FactorizedReduce(nn.Sequential):
     """Halve the resolution without losing pixels: (B, Ci, H, W) -> (B, Co, ceil(H/2), ceil(W/2)).
 
     DARTS: ReLU, two 1x1 convolutions with stride 2, the second one pixel further down and right, side by side, batch
@@ -88,18 +90,23 @@ class FactorizedReduce(nn.Module):
     """
 
     def __init__(self, cin: int, cout: int, norm: Norm = PLAIN) -> None:
+        super().__init__(nn.ReLU(), TwoHalvings(cin, cout), batch_norm(cout, norm))
+
+
+class TwoHalvings(nn.Module):
+    """The two convolutions of a factorised reduction, side by side."""
+
+    def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
         first = cout // 2
-        self.here = PointwiseHalving(cin, first) if first else None
-        self.beyond = PointwiseHalving(cin, cout - first)
-        self.norm = batch_norm(cout, norm)
+        self.pick = EverySecond()
+        self.here = nn.Conv2d(cin, first, 1, bias=False) if first else None
+        self.beyond = nn.Conv2d(cin, cout - first, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        x = F.relu(x)
         shifted = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))[:, :, 1:, 1:]
-        parts = [self.beyond(shifted)] if self.here is None else [self.here(x), self.beyond(shifted)]
-        out: Tensor = self.norm(torch.cat(parts, dim=1))
-        return out
+        beyond: Tensor = self.beyond(self.pick(shifted))
+        return beyond if self.here is None else torch.cat([self.here(self.pick(x)), beyond], dim=1)
 
 
 def separable(

@@ -16,10 +16,12 @@ from supernet.config import protocol as protocol_named
 from supernet.cost import check_shapes
 from supernet.data import Images, load, source_name, take
 from supernet.errors import UserError, at_least, unknown
+from supernet.execution import Execution, execution
 from supernet.limits import Bounds, Limits, count
 from supernet.methods import Preset
 from supernet.methods import method as method_named
 from supernet.methods.base import Method
+from supernet.precision import Precision
 from supernet.selectors import Selector
 from supernet.selectors import selector as selector_named
 from supernet.spaces import Frame, SearchSpace
@@ -40,6 +42,7 @@ class Plan:
     settings: Any
     seed: int
     device: torch.device
+    execution: Execution
     diagnose: bool
     bounds: Bounds
 
@@ -58,12 +61,23 @@ class Plan:
             "selector": self.selector.name,
             "seed": self.seed,
             "device": str(self.device),
+            "execution": self.execution.config,
             "diagnose": self.diagnose,
             "target": {"width": self.target.width, "depth": self.target.depth},
             "limits": asdict(self.bounds.limits),
             "protocol": asdict(self.protocol),
             "settings": asdict(self.settings),
         }
+
+    @property
+    def running(self) -> str:
+        """How it runs, in a line."""
+        return self.execution.on(self.device)
+
+    @property
+    def precision(self) -> Precision:
+        """The number format that it runs in."""
+        return self.execution.precision
 
     @property
     def frame(self) -> Frame:
@@ -91,6 +105,10 @@ def plan(
     settings: Any = None,
     seed: int = 0,
     device: str = "auto",
+    engine: str = "auto",
+    precision: str = "auto",
+    checkpointing: bool = False,
+    graphs: bool | None = None,
     diagnose: bool = False,
     target_width: int | None = None,
     target_depth: int | None = None,
@@ -103,6 +121,8 @@ def plan(
     """Make every choice of a search; the arguments are those of `supernet.search`. Raises UserError."""
     check_kinds(space=(space, str | SearchSpace), method=(method, str | type), selector=(selector, str | None))
     check_kinds(protocol=(protocol, str | Protocol), seed=(seed, int), device=(device, str | torch.device))
+    check_kinds(engine=(engine, str), precision=(precision, str))
+    check_kinds(checkpointing=(checkpointing, bool), graphs=(graphs, bool | None))
     check_kinds(target_width=(target_width, int | None), target_depth=(target_depth, int | None))
     check_kinds(max_latency_ms=(max_latency_ms, float | int | None), latency=(latency, str | None))
     check_seed(seed)
@@ -115,6 +135,14 @@ def plan(
     home, chooser = space_named(space), selector_named(selector or preset.selector)
     base, settings = _settings(preset, base, settings, changes)
     where = device_named(device)
+    how = execution(
+        where,
+        engine=engine,
+        precision=precision,
+        checkpointing=checkpointing,
+        graphs=graphs,
+        capturable=preset.load().capturable,
+    )
     images = take(load(data, base.image_size), base.images)
     frame = _frame(base, images)
     target = replace(frame, width=target_width or home.target[0], depth=target_depth or home.target[1])
@@ -125,7 +153,19 @@ def plan(
     bounds = Bounds(home, target, limits, where)
     bounds.check()
     return Plan(
-        source_name(data), images, home, called, preset, chooser, resolved, settings, seed, where, diagnose, bounds
+        source=source_name(data),
+        images=images,
+        space=home,
+        called=called,
+        preset=preset,
+        selector=chooser,
+        protocol=resolved,
+        settings=settings,
+        seed=seed,
+        device=where,
+        execution=how,
+        diagnose=diagnose,
+        bounds=bounds,
     )
 
 

@@ -17,8 +17,10 @@ from supernet.config import amend
 from supernet.cost import Cost, cost
 from supernet.data import Images, hold_out, is_here, load, source_name
 from supernet.errors import UserError
+from supernet.execution import described
 from supernet.genotype import Genotype, is_darts
 from supernet.plan import check_kinds, check_pixels, check_seed, device_named
+from supernet.precision import Precision, precision_named
 from supernet.recipes import Recipe
 from supernet.recipes import recipe as recipe_named
 from supernet.run import Run
@@ -47,6 +49,7 @@ class RetrainingPlan:
     frame: Frame
     seed: int
     device: torch.device
+    precision: Precision
     home: Path | None  # the folder of the search that found the architecture
 
     @property
@@ -76,7 +79,13 @@ class RetrainingPlan:
             "measured_on": self.measured_on,
             "seed": self.seed,
             "device": str(self.device),
+            "precision": self.precision,
         }
+
+    @property
+    def running(self) -> str:
+        """How it runs, in a line."""
+        return f"running {self.precision}, on {described(self.device)}"
 
     @property
     def folder(self) -> Path:
@@ -96,11 +105,13 @@ def plan(
     recipe: str | Recipe = "quick",
     seed: int = 0,
     device: str = "auto",
+    precision: str = "auto",
     **changes: Any,
 ) -> RetrainingPlan:
     """Make every choice of a retraining; the arguments are those of `supernet.retrain`. Raises UserError."""
     check_kinds(what=(what, Run | str | os.PathLike | Genotype), space=(space, str | SearchSpace | None))
     check_kinds(recipe=(recipe, str | Recipe), seed=(seed, int), device=(device, str | torch.device))
+    check_kinds(precision=(precision, str))
     check_seed(seed)
     name, start = (recipe, recipe_named(recipe)) if isinstance(recipe, str) else ("own", recipe)
     wanted = amend(start, changes)
@@ -124,6 +135,7 @@ def plan(
         frame=frame,
         seed=seed,
         device=where,
+        precision=precision_named(precision, where),
         home=None if search is None else search.path,
     )
 

@@ -36,6 +36,9 @@ class Lines(Quiet):
     def __init__(self, console: Screen) -> None:
         self.console = console
 
+    def note(self, text: str) -> None:  # noqa: D102
+        line(self.console, text)
+
     def start(self, epochs: int, steps: int, done: int) -> None:  # noqa: D102
         self.epochs = epochs
         if done:
@@ -62,6 +65,9 @@ class Bar(Quiet):
         )
         self.task: TaskID
         self.live: Live
+
+    def note(self, text: str) -> None:  # noqa: D102
+        line(self.console, text)
 
     def start(self, epochs: int, steps: int, done: int) -> None:  # noqa: D102
         self.epochs, self.steps = epochs, steps

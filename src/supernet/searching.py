@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset
 from supernet import findings, screen, tables
 from supernet.data import Augment, Batch, Batches, ordered, split
 from supernet.genotype import Genotype
+from supernet.graphs import CudaGraph, RecordedStep
 from supernet.loop import Watcher, conduct, seed_of
 from supernet.methods.base import Budget, Method, Part, accuracy
 from supernet.mixing import detached
@@ -25,13 +27,15 @@ from supernet.run import Run
 from supernet.selectors import selector
 from supernet.spaces import SearchSpace
 
+EVALUATED = 512  # images at once where nothing is learned
+
 
 class SearchTask:
     """What the loop drives when it searches: it feeds the method, and after each epoch measures and names a cell."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
         self.plan, protocol = plan, plan.protocol
-        images = plan.images.to(plan.device)
+        self.images = images = plan.images.to(plan.device)
         self.method = _method(plan)
         first, second = split(plan.images.y, protocol.split)
         parts: dict[Part, Tensor] = {"first": first, "second": second, "all": torch.arange(len(plan.images.y))}
@@ -42,6 +46,8 @@ class SearchTask:
             )
             for name, part in self.method.streams.items()
         }
+        graph = CudaGraph(plan.device) if plan.execution.graphs else None
+        self._learn = RecordedStep(lambda batches: self.method.step(batches), graph, (watcher or Watcher()).say)
         self.monitor = GradientMonitor(self.method) if plan.diagnose else None
         # A stream called alpha does not train the weights; any other one does.
         trained_on = {part for name, part in self.method.streams.items() if name != "alpha"}
@@ -50,13 +56,14 @@ class SearchTask:
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare."""
         self.method.begin_epoch(epoch)
+        self._learn.begin()
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the method learn."""
         if self.monitor is None:
-            return self.method.step(batches)
+            return self._learn(batches)
         self.monitor.before(batches)
-        metrics = self.method.step(batches)
+        metrics = self._learn(batches)
         self.monitor.after()
         return metrics
 
@@ -65,7 +72,7 @@ class SearchTask:
 
         That is within the limits, but for a latency that must be measured: that is measured in the end only.
         """
-        valid = self._valid_accuracy()
+        valid = self.valid_accuracy()
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
         genotype = selector("magnitude").select(self.method, self.plan.bounds.unmeasured)
         strength = {kind: value.tolist() for kind, value in self.method.strength().items()}
@@ -74,11 +81,18 @@ class SearchTask:
             row["diagnostics"] = self.monitor.means()
         return row | {"verdict": judge(self.plan.space, genotype).state} | _known_accuracies(self.plan.space, genotype)
 
-    def _valid_accuracy(self) -> float | None:
+    @property
+    def held_out(self) -> int:
+        """The images that the weights have not seen, which each epoch is measured on."""
+        return 0 if self._held_out is None else len(self._held_out[1])
+
+    def valid_accuracy(self, first: int | None = None) -> float | None:
+        """Return the accuracy on the images held out, or the `first` of them; None if there are none."""
         if self._held_out is None:
             return None
+        images, subset = self._held_out
         supernet, mix = self.method.supernet.eval(), detached(self.method.mix())
-        batches = ordered(*self._held_out, batch_size=512)
+        batches = ordered(images, subset[:first], EVALUATED)
         found = accuracy(lambda x: supernet(x, mix), batches)
         supernet.train()
         return found
@@ -113,6 +127,9 @@ def search(
     - `selector`: how the architecture is read out of what was learned; None is the method's own.
     - `protocol`: a name or a Protocol. `settings`: an instance of the method's Config; None is the method's own.
     - `seed`: of everything drawn. `device`: "auto", "cpu", "cuda", ...
+    - `engine`: "fused" or "reference", operation after operation; `precision`: "float32", "tf32" or "bf16"; "auto" is
+      fused, and TF32 on a GPU that has it. `checkpointing`: less memory for more time. `graphs`: record steps and
+      replay them (CUDA graphs); None does so on a GPU, where the method allows it.
     - `out`: the run folder; None makes a name from the choices, under `runs/`. Called again with the same arguments,
       an unfinished run goes on and a finished one is returned as it is; `force` starts it over.
     - `quiet`: no progress. `watcher`: is told of the progress instead of the screen.
@@ -134,13 +151,14 @@ def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = 
     def finish(task: SearchTask) -> None:
         findings.write(run, plan, plan.selector.select(task.method, plan.bounds))
 
-    return conduct(run, plan, SearchTask, finish, plan.protocol.epochs, watcher, force=force)
+    return conduct(run, plan, partial(SearchTask, watcher=watcher), finish, plan.protocol.epochs, watcher, force=force)
 
 
 def _method(plan: Plan) -> Method:
     """Build the supernet and the method on it, with weights drawn from the current random state."""
     protocol = plan.protocol
     supernet = Supernet(plan.space, plan.frame, Norm(protocol.norm_affine, protocol.norm_track))
+    plan.execution.apply(supernet)
     supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     budget = Budget(protocol.epochs, protocol.w, seed_of(plan.seed, "method"), plan.bounds.sample)
     return plan.preset.load()(plan.settings, supernet, budget)

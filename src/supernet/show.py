@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections import Counter
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from supernet.forecasting import Forecast
     from supernet.run import Run
 
 
@@ -63,6 +65,45 @@ def result(console: Console, run: Run) -> None:
     if summary["known"] is not None:
         known(console, summary["known"])
     line(console, f"run folder    {run.path} (cell.svg, search.svg, metrics.jsonl; {summary['seconds']:.0f} s)")
+
+
+def forecast(console: Console, running: str, found: Forecast) -> None:
+    """Print what a search will take."""
+    line(console, running)
+    line(console, f"memory        {_memory(found)}")
+    if not math.isnan(found.step_seconds):
+        steps = "1 step and the measurement after it" if found.steps == 1 else f"{found.steps} steps and a measurement"
+        line(console, f"step          {duration(found.step_seconds)}")
+        line(console, f"epoch         {duration(found.epoch_seconds)} ({steps})")
+        line(console, f"search        {duration(found.seconds)} ({found.epochs} epochs)")
+    if not found.fits:
+        line(console, "warning       it will not fit: take a smaller --batch-size, or --checkpointing")
+
+
+def _memory(found: Forecast) -> str:
+    if found.free_bytes is None:
+        return size(found.peak_bytes) if found.fits else "more than there is"
+    free = f"{size(found.free_bytes)} that are free"
+    failed = math.isnan(found.step_seconds) and found.peak_bytes <= found.free_bytes  # before it came to its peak
+    return f"more than the {free}" if failed else f"{size(found.peak_bytes)} of {free}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as a person reads it: 1.5 GB."""
+    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
+        if count >= 10**power:
+            return f"{count / 10**power:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person reads it: 35 ms, 4.2 s, 12 min 05 s, 3 h 20 min."""
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _limits(limits: Mapping[str, Any]) -> str:

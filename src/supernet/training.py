@@ -24,6 +24,7 @@ from supernet.loop import Watcher, conduct, seed_of
 from supernet.methods.base import accuracy, measures
 from supernet.network import Network
 from supernet.optim import set_rate
+from supernet.precision import autocast
 from supernet.retraining_plan import Data, RetrainingPlan, What, plan
 from supernet.run import Run
 from supernet.spaces import SearchSpace
@@ -65,12 +66,12 @@ class TrainingTask:
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         smoothing = self.recipe.label_smoothing
-        if not self.recipe.auxiliary:
-            logits = self.network(batch.x)
-            return logits, F.cross_entropy(logits, batch.y, label_smoothing=smoothing)
-        logits, auxiliary = self.network.both(batch.x)
-        losses = [F.cross_entropy(found, batch.y, label_smoothing=smoothing) for found in (logits, auxiliary)]
-        return logits, losses[0] + self.recipe.auxiliary * losses[1]
+        with autocast(self.plan.device, self.plan.precision):
+            outputs = self.network.both(batch.x) if self.recipe.auxiliary else [self.network(batch.x)]
+        # At least float32, whatever the network computed in: a loss and its softmax are sums of small parts
+        logits = [found.to(torch.promote_types(found.dtype, torch.float32)) for found in outputs]
+        losses = [F.cross_entropy(found, batch.y, label_smoothing=smoothing) for found in logits]
+        return logits[0], losses[0] if len(losses) == 1 else losses[0] + self.recipe.auxiliary * losses[1]
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Measure the network on the images that were held out, or on the test images if none were."""
@@ -124,6 +125,7 @@ def retrain(
       search's, or the architecture's own.
     - `recipe`: "quick", "nasbench201", "darts-cifar", "darts-imagenet", "pdarts-imagenet", or a Recipe.
     - `seed`: of everything drawn. `device`: "auto", "cpu", "cuda", ...
+    - `precision`: "float32", "tf32" or "bf16" while it is trained; "auto" is TF32 on a GPU that has it.
     - `out`: the run folder; None makes a name from the choices, in the search's folder if there is one. Called again
       with the same arguments, an unfinished run goes on and a finished one is returned; `force` starts it over.
     - `quiet`: no progress. `watcher`: is told of the progress instead of the screen.

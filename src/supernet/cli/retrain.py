@@ -31,6 +31,7 @@ def retrain(given: Arguments) -> None:
         recipe=chosen.recipe,
         seed=chosen.seed,
         device=chosen.device,
+        precision=chosen.precision,
         **asdict(chosen.settings),
     )
     run = training.start(plan, out=chosen.out, force=chosen.force, watcher=screen.watcher(quiet=chosen.quiet))
@@ -49,6 +50,7 @@ def _arguments(recipe: Recipe) -> type:
         ("space", option(str | None, "space; None is the search's or the architecture's own", metavar="STR"), None),
         ("seed", option(int, "seed of everything drawn"), 0),
         ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
+        ("precision", option(str, "auto, float32, tf32 or bf16, while it is trained"), "auto"),
         ("out", option(str | None, "run folder; None is in the search's, or under runs/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a run that is there"), False),
         ("quiet", option(bool, "no progress"), False),

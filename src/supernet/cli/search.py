@@ -32,9 +32,31 @@ class Network:
     """measured, on this machine, or a field of the space's table (supernet query --fields); None is measured"""
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How the supernet is run."""
+
+    engine: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, fused, or reference: one operation after the other"""
+    precision: Annotated[str, arg(metavar="NAME")] = "auto"
+    """auto, float32, tf32 or bf16; auto is TF32 on a GPU that has it"""
+    checkpointing: bool = False
+    """less memory for more time: cells are run again in the backward pass"""
+    graphs: bool = False
+    """record steps and replay them (CUDA graphs); without either flag, on a GPU where the method allows it"""
+    no_graphs: bool = False
+    """never do so"""
+
+    def choices(self) -> dict[str, Any]:
+        """Return the arguments of `plan`."""
+        graphs = False if self.no_graphs else self.graphs or None
+        chosen = {"engine": self.engine, "precision": self.precision, "checkpointing": self.checkpointing}
+        return chosen | {"graphs": graphs}
+
+
 def search(given: Arguments) -> None:
     """Search for an architecture."""
-    from supernet import config, methods, screen, searching, show
+    from supernet import config, forecasting, methods, screen, searching, show
     from supernet import plan as planning
 
     allow_own_modules()
@@ -46,7 +68,8 @@ def search(given: Arguments) -> None:
         protocol = config.amend(protocol, saved["protocol"])
         settings = config.amend(settings, saved["settings"] if saved["method"] == method.name else {})
     network = _saved_network(saved, peek(given, "space", saved["space"])) if saved else Network()
-    chosen = parse("search", _search_arguments(protocol, settings, method.name, network, saved), given)
+    fields = _search_arguments(protocol, settings, method.name, network, saved)
+    chosen = parse("search", fields, given)
     plan = planning.plan(
         chosen.data,
         space=chosen.space,
@@ -57,8 +80,12 @@ def search(given: Arguments) -> None:
         seed=chosen.seed,
         device=chosen.device,
         diagnose=chosen.diagnose,
+        **chosen.execution.choices(),
         **asdict(chosen.network),
     )
+    if chosen.dry_run:
+        show.forecast(show.Screen(), plan.running, forecasting.foresee(plan))
+        return
     run = searching.start(plan, out=chosen.out, force=chosen.force, watcher=screen.watcher(quiet=chosen.quiet))
     show.result(show.Screen(), run)
 
@@ -86,6 +113,14 @@ def _saved_network(saved: dict[str, Any], space: str) -> Network:
     return Network(size.get("width"), size.get("depth"), params, flops, *latency)
 
 
+def _saved_execution(saved: dict[str, Any]) -> Execution:
+    """Return how the saved search was run; TF32 is what "auto" takes, where there is one."""
+    known = saved.get("execution", {})
+    precision = known.get("precision", "auto")
+    precision = "auto" if precision == "tf32" else precision
+    return Execution(known.get("engine", "auto"), precision, known.get("checkpointing", False))
+
+
 def _search_arguments(protocol: Protocol, settings: Any, method: str, network: Network, saved: dict[str, Any]) -> type:
     """Make the typed arguments of `search`: what every search has, the protocol's fields and the method's."""
     from supernet.methods import METHODS
@@ -111,6 +146,7 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, network: N
         ("out", option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a run that is there"), False),
         ("quiet", option(bool, "no progress"), False),
+        ("dry_run", option(bool, "tell what it will take in time and memory, and stop"), False),
         (
             "diagnose",
             option(bool, "log gradient diagnostics (Single-DARTS, figures 2 and 3)"),
@@ -118,6 +154,7 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, network: N
         ),
         ("shared", Annotated[type(protocol), arg(name="")], protocol),
         ("own", Annotated[type(settings), arg(name="")], settings),
+        ("execution", Annotated[Execution, arg(name="")], _saved_execution(saved)),
         ("network", Annotated[Network, arg(name="")], network),
     ]
     return make_dataclass("Search", fields, namespace={"__doc__": "Search for an architecture."})

@@ -41,9 +41,13 @@ class Method(ABC):
     A subclass declares its settings (`Config`, a frozen dataclass), the data it draws (`streams`), what one step does
     (`step`), and what the supernet should run (`mix`). It knows no loop, no file and no screen. The weights'
     optimizer with its schedule is here; `weight_step` takes one step of it.
+
+    `capturable`: within an epoch every step starts the same operations of the device's, and nothing that it does is
+    decided on the host: no draw of Python's, no path that changes. Then a GPU may record one step and replay it.
     """
 
     Config: ClassVar[type]
+    capturable: ClassVar[bool] = False  # a replay of what is decided anew in each step would be wrong without a word
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config

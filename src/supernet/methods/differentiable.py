@@ -59,6 +59,7 @@ class Differentiable(Method):
     """Alphas per kind of cell, learned by gradient; `regime`, `activation` and `order` are independent settings."""
 
     Config = DifferentiableConfig
+    capturable = True
     config: DifferentiableConfig
 
     def __init__(self, config: DifferentiableConfig, supernet: Supernet, budget: Budget) -> None:

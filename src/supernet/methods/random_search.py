@@ -41,6 +41,7 @@ class RandomSearch(Method):
     """Uniformly drawn architectures within the limits, each trained alone for `epochs_each` epochs."""
 
     Config = RandomSearchConfig
+    capturable = True  # a candidate stays for whole epochs
     config: RandomSearchConfig
 
     def __init__(self, config: RandomSearchConfig, supernet: Supernet, budget: Budget) -> None:
@@ -49,6 +50,7 @@ class RandomSearch(Method):
             raise UserError(f"epochs-each must be between 1 and epochs ({budget.epochs}), not {config.epochs_each}")
         self.best_accuracy = -1.0
         self.best = self.candidate = self._draw(0)[0]
+        self._made = self.candidate, supernet.only(self.candidate)
 
     @property
     def streams(self) -> Mapping[str, Part]:
@@ -75,7 +77,11 @@ class RandomSearch(Method):
 
     def mix(self) -> Mix:
         """Run the candidate alone."""
-        return self.supernet.only(self.candidate)
+        if (
+            self._made[0] is not self.candidate
+        ):  # made once for each: in a step, tensors from the host would be waited for
+            self._made = self.candidate, self.supernet.only(self.candidate)
+        return self._made[1]
 
     def strength(self) -> dict[str, Tensor]:
         """Return the best architecture so far, one-hot."""

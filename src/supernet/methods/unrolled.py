@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from supernet.data import Batch
 from supernet.mixing import Mix
-from supernet.model import traceless
+from supernet.model import Supernet, traceless
 
 
 def unrolled_gradient(
-    supernet: nn.Module,
+    supernet: Supernet,
     mix: Callable[[], Mix],
     alphas: Sequence[Tensor],
     optimizer: torch.optim.SGD,

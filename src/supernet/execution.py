@@ -1,0 +1,92 @@
+"""Execution: how a supernet is run while it is searched. It changes speed, memory and rounding, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+
+from supernet.errors import UserError, unknown
+from supernet.kernels import library
+from supernet.mixing import Engine
+from supernet.model import Supernet
+from supernet.precision import Precision, precision_named
+
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a supernet is run, with every choice made.
+
+    `engine`, `precision` and `checkpointing` are those of the supernet. `graphs`: on a GPU, a step is recorded once per
+    epoch and replayed (CUDA graphs), see `supernet.graphs`.
+    """
+
+    engine: Engine = "fused"
+    precision: Precision = "float32"
+    checkpointing: bool = False
+    graphs: bool = False
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What of it a run is compared by when it goes on: the graphs replay the same arithmetic, and are not."""
+        return {"engine": self.engine, "precision": self.precision, "checkpointing": self.checkpointing}
+
+    def apply(self, supernet: Supernet) -> None:
+        """Let `supernet` be run so."""
+        supernet.engine, supernet.precision = self.engine, self.precision
+        supernet.checkpointing = self.checkpointing
+
+    def on(self, device: torch.device) -> str:
+        """Say it in a line, with the device."""
+        also = [
+            *(["checkpointing"] if self.checkpointing else []),
+            *(["CUDA graphs"] if self.graphs else []),
+        ]
+        kernels = "compiled" if library() is not None else "PyTorch's"
+        engine = f"fused ({kernels} kernels)" if (self.engine, device.type) == ("fused", "cpu") else self.engine
+        return ", ".join([f"running {engine}", self.precision, *also, f"on {described(device)}"])
+
+
+def execution(
+    device: torch.device,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    checkpointing: bool = False,
+    graphs: bool | None = None,
+    capturable: bool = True,
+) -> Execution:
+    """Make the choices that are left to `device`: "auto" for names, None for the graphs.
+
+    `capturable`: whether the method's step can be recorded. Raises UserError for a name that is none, and for what the
+    device or the method does not have.
+    """
+    if graphs and device.type != "cuda":
+        raise UserError(f"CUDA graphs need a GPU, not '{device}'")
+    if graphs and not capturable:
+        raise UserError("CUDA graphs cannot record this method, which decides anew in every step what to run")
+    recorded = device.type == "cuda" and capturable and graphs is not False
+    return Execution(engine_named(engine), precision_named(precision, device), checkpointing, recorded)
+
+
+def engine_named(name: str) -> Engine:
+    """Return the engine of that name, and the fused one for "auto"; raises UserError for a name that is none."""
+    if name == "auto":
+        return "fused"
+    for known in ENGINES:
+        if name == known:
+            return known
+    raise unknown("engine", name, ["auto", *ENGINES])
+
+
+def described(device: torch.device) -> str:
+    """Return what a device is called: the CPU with its threads, a GPU with its model."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type != "cpu":
+        return str(device)
+    threads = torch.get_num_threads()
+    return f"cpu with {threads} thread{'s' if threads != 1 else ''}"
