@@ -1,5 +1,5 @@
-/* Batch norm, weights and sums in as few passes over memory as can be, for channels-last tensors: `rows` pixels of all
-   images, the channels of each next to each other. Compiled for float and for double.
+/* Batch norm, weights and sums in as few passes over memory as can be, and windows that slide over images, both for
+   channels-last tensors: the channels of a pixel lie next to each other. Compiled for float and for double.
 
    Sums are taken over 32 rows in the type of the data and over all rows in double. Each thread has its share of the
    rows, and the shares are added in order, so that a result depends on the number of threads and on nothing else. */
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 32 };
+enum { BLOCK = 32, CHUNK = 128 };
 enum { PLAIN, OWN, RUNNING }; /* not normalised; by the statistics of the batch; by the running ones */
 
 #define INLINE static inline __attribute__((always_inline))
@@ -25,6 +25,24 @@ enum { PLAIN, OWN, RUNNING }; /* not normalised; by the statistics of the batch;
     default: function(C, __VA_ARGS__);                                                                                 \
     }
 
+/* Rows in chunks from `start` to `end`, so that what all parts read or write stays in the nearest cache. */
+#define FOR_CHUNKS(from, to)                                                                                           \
+    for (long start = from, end; end = start + CHUNK < to ? start + CHUNK : to, start < to; start = end)
+
+/* Images (batch, height, width, C) and what a sliding window makes of them, (batch, out[0], out[1], C); pairs are of rows
+   and of columns. */
+typedef struct {
+    long batch, height, width, channels, threads;
+    long out[2], kernel[2], stride[2], padding[2], dilation[2];
+} Window;
+
+/* The outputs, from `first` to before `last`, for which the pixel at output * stride + offset is one of `length`. */
+static void inside(long length, long out, long stride, long offset, long *first, long *last) {
+    *first = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
+    *last = length - offset <= 0 ? 0 : (length - offset + stride - 1) / stride;
+    if (*last > out) *last = out;
+}
+
 /* The rows of the calling thread. */
 static void share(long rows, long *from, long *to) {
     long t = omp_get_thread_num(), n = omp_get_num_threads();
@@ -33,12 +51,12 @@ static void share(long rows, long *from, long *to) {
 
 #define REAL float
 #define NAME(name) name##_float
-#include __FILE__
+#include "kernels.c"
 #undef REAL
 #undef NAME
 #define REAL double
 #define NAME(name) name##_double
-#include __FILE__
+#include "kernels.c"
 
 #else
 
@@ -139,10 +157,12 @@ void NAME(forward)(const NAME(Job) * job, const REAL *const *value, REAL *const 
     {
         long from, to, ld = job->sum_ld;
         share(job->rows, &from, &to);
-        for (long s = 0; s < job->sums; s++)
-            WITH_WIDTH(NAME(begin), from, to, total[s], ld, constant + s * C, begun[s])
-        for (long p = 0; p < job->parts; p++)
-            WITH_WIDTH(NAME(add), from, to, total[job->target[p]], ld, value[p], job->ld[p], factor + p * C)
+        FOR_CHUNKS(from, to) {
+            for (long s = 0; s < job->sums; s++)
+                WITH_WIDTH(NAME(begin), start, end, total[s], ld, constant + s * C, begun[s])
+            for (long p = 0; p < job->parts; p++)
+                WITH_WIDTH(NAME(add), start, end, total[job->target[p]], ld, value[p], job->ld[p], factor + p * C)
+        }
     }
     free(factor), free(constant), free(level);
 }
@@ -194,12 +214,14 @@ void NAME(backward)(const NAME(Job) * job, const REAL *const *value, const REAL 
         long from, to, ld = job->sum_ld;
         double *own = sums + omp_get_thread_num() * count;
         share(job->rows, &from, &to);
-        for (long p = 0; p < job->parts; p++) {
-            const REAL *g = gradient[job->target[p]], *mean = job->kind[p] == PLAIN ? zero : job->mean + p * C;
-            WITH_WIDTH(NAME(product), from, to, g, ld, value[p], job->ld[p], mean, own + p * C)
+        FOR_CHUNKS(from, to) {
+            for (long p = 0; p < job->parts; p++) {
+                const REAL *g = gradient[job->target[p]], *mean = job->kind[p] == PLAIN ? zero : job->mean + p * C;
+                WITH_WIDTH(NAME(product), start, end, g, ld, value[p], job->ld[p], mean, own + p * C)
+            }
+            for (long s = 0; s < job->sums; s++)
+                WITH_WIDTH(NAME(level), start, end, gradient[s], ld, own + (job->parts + s) * C)
         }
-        for (long s = 0; s < job->sums; s++)
-            WITH_WIDTH(NAME(level), from, to, gradient[s], ld, own + (job->parts + s) * C)
     }
     for (long t = 1; t < job->threads; t++)
         for (long i = 0; i < count; i++) sums[i] += sums[t * count + i];
@@ -223,13 +245,141 @@ void NAME(backward)(const NAME(Job) * job, const REAL *const *value, const REAL 
     {
         long from, to, ld = job->sum_ld;
         share(job->rows, &from, &to);
-        for (long p = 0; p < job->parts; p++) {
-            const REAL *g = gradient[job->target[p]], *by = coefficients + 3 * p * C;
-            int first = job->same[p] == p;
-            if (back[p]) WITH_WIDTH(NAME(spread), from, to, back[p], job->ld[p], g, ld, value[p], by, first)
-        }
+        FOR_CHUNKS(from, to)
+            for (long p = 0; p < job->parts; p++) {
+                const REAL *g = gradient[job->target[p]], *by = coefficients + 3 * p * C;
+                int first = job->same[p] == p;
+                if (back[p]) WITH_WIDTH(NAME(spread), start, end, back[p], job->ld[p], g, ld, value[p], by, first)
+            }
     }
     free(sums), free(coefficients), free(zero);
+}
+
+INLINE void NAME(correlate)(long C, long count, const REAL *restrict g, const REAL *restrict x, long step,
+                            double *restrict sum) {
+    REAL part[C];
+    memset(part, 0, sizeof part);
+    for (long r = 0; r < count; r++)
+        for (long c = 0; c < C; c++) part[c] += g[r * C + c] * x[r * step + c];
+    for (long c = 0; c < C; c++) sum[c] += part[c];
+}
+
+/* The gradient (kernel[0], kernel[1], C) of the weights of a depthwise convolution, g being that of its output. */
+void NAME(depthwise)(const Window *job, const REAL *x, const REAL *g, REAL *of_weight) {
+    long C = job->channels, taps = job->kernel[0] * job->kernel[1], count = taps * C;
+    double *sums = calloc(job->threads * count, sizeof *sums);
+#pragma omp parallel num_threads(job->threads)
+    {
+        long from, to;
+        double *own = sums + omp_get_thread_num() * count;
+        share(job->batch * job->out[0], &from, &to);
+        for (long line = from; line < to; line++)
+            for (long tap = 0; tap < taps; tap++) {
+                long image = line / job->out[0], row = line % job->out[0], first, last;
+                long y = row * job->stride[0] + tap / job->kernel[1] * job->dilation[0] - job->padding[0];
+                long offset = tap % job->kernel[1] * job->dilation[1] - job->padding[1];
+                if (y < 0 || y >= job->height) continue;
+                inside(job->width, job->out[1], job->stride[1], offset, &first, &last);
+                const REAL *from_g = g + (line * job->out[1] + first) * C;
+                const REAL *from_x = x + ((image * job->height + y) * job->width + first * job->stride[1] + offset) * C;
+                WITH_WIDTH(NAME(correlate), last - first, from_g, from_x, job->stride[1] * C, own + tap * C)
+            }
+    }
+    for (long i = 0; i < count; i++) {
+        double sum = 0;
+        for (long t = 0; t < job->threads; t++) sum += sums[t * count + i];
+        of_weight[i] = sum;
+    }
+    free(sums);
+}
+
+INLINE void NAME(gather)(long C, REAL *restrict out, long count, long out_step, const REAL *restrict in, long in_step) {
+    for (long r = 0; r < count; r++)
+        for (long c = 0; c < C; c++) out[r * out_step + c] += in[r * in_step + c];
+}
+
+INLINE void NAME(multiply)(long C, long count, REAL *out, const REAL *in, const REAL *restrict by) {
+    for (long r = 0; r < count; r++)
+        for (long c = 0; c < C; c++) out[r * C + c] = in[r * C + c] * by[r];
+}
+
+/* One over the number of pixels in each window, or over its size if the padding is counted. */
+static REAL *NAME(shares)(const Window *job, int counted) {
+    REAL *shares = malloc(job->out[0] * job->out[1] * sizeof *shares);
+    for (long i = 0; i < job->out[0] * job->out[1]; i++) {
+        long number = 1, at[2] = {i / job->out[1], i % job->out[1]}, side[2] = {job->height, job->width};
+        for (int d = 0; d < 2; d++) {
+            long begin = at[d] * job->stride[d] - job->padding[d], end = begin + job->kernel[d];
+            number *= counted ? job->kernel[d] : (end < side[d] ? end : side[d]) - (begin > 0 ? begin : 0);
+        }
+        shares[i] = (REAL)1 / number;
+    }
+    return shares;
+}
+
+INLINE void NAME(plus)(long count, REAL *restrict out, const REAL *restrict in) {
+    for (long i = 0; i < count; i++) out[i] += in[i];
+}
+
+/* The average of each window: first the sum over its rows, then over its columns. */
+void NAME(average)(const Window *job, int counted, const REAL *x, REAL *y) {
+    long C = job->channels, columns = job->out[1], size = job->width * C;
+    REAL *shares = NAME(shares)(job, counted);
+#pragma omp parallel num_threads(job->threads)
+    {
+        long from, to, first, last;
+        REAL *sum = malloc(size * sizeof *sum);
+        share(job->batch * job->out[0], &from, &to);
+        for (long line = from; line < to; line++) {
+            long image = line / job->out[0], row = line % job->out[0];
+            REAL *out = y + line * columns * C;
+            memset(sum, 0, size * sizeof *sum), memset(out, 0, columns * C * sizeof *out);
+            for (long i = 0; i < job->kernel[0]; i++) {
+                long at = row * job->stride[0] + i - job->padding[0];
+                if (at >= 0 && at < job->height) NAME(plus)(size, sum, x + (image * job->height + at) * size);
+            }
+            for (long j = -job->padding[1]; j < job->kernel[1] - job->padding[1]; j++) {
+                inside(job->width, columns, job->stride[1], j, &first, &last);
+                const REAL *in = sum + (first * job->stride[1] + j) * C;
+                WITH_WIDTH(NAME(gather), out + first * C, last - first, C, in, job->stride[1] * C)
+            }
+            WITH_WIDTH(NAME(multiply), columns, out, out, shares + row * columns)
+        }
+        free(sum);
+    }
+    free(shares);
+}
+
+/* The gradient of x, g being that of the averages; `image` by image, as windows overlap. */
+void NAME(average_back)(const Window *job, int counted, const REAL *g, REAL *back) {
+    long C = job->channels, columns = job->out[1], size = job->width * C;
+    REAL *shares = NAME(shares)(job, counted);
+#pragma omp parallel num_threads(job->threads)
+    {
+        long from, to, first, last;
+        REAL *part = malloc(columns * C * sizeof *part), *sum = malloc(size * sizeof *sum);
+        share(job->batch, &from, &to);
+        for (long image = from; image < to; image++) {
+            REAL *out = back + image * job->height * size;
+            memset(out, 0, job->height * size * sizeof *out);
+            for (long row = 0; row < job->out[0]; row++) {
+                const REAL *in = g + (image * job->out[0] + row) * columns * C;
+                WITH_WIDTH(NAME(multiply), columns, part, in, shares + row * columns)
+                memset(sum, 0, size * sizeof *sum);
+                for (long j = -job->padding[1]; j < job->kernel[1] - job->padding[1]; j++) {
+                    inside(job->width, columns, job->stride[1], j, &first, &last);
+                    REAL *to_sum = sum + (first * job->stride[1] + j) * C;
+                    WITH_WIDTH(NAME(gather), to_sum, last - first, job->stride[1] * C, part + first * C, C)
+                }
+                for (long i = 0; i < job->kernel[0]; i++) {
+                    long at = row * job->stride[0] + i - job->padding[0];
+                    if (at >= 0 && at < job->height) NAME(plus)(size, out + at * size, sum);
+                }
+            }
+        }
+        free(part), free(sum);
+    }
+    free(shares);
 }
 
 #endif

@@ -1,6 +1,7 @@
-"""The weighted sums in kernels.c, compiled by the machine's own C compiler when they are first needed, and kept.
+"""The kernels in kernels.c, compiled by the machine's own C compiler when they are first needed, and kept.
 
-Without a compiler that knows OpenMP, or with the environment variable SUPERNET_NATIVE=0, `eager` computes the same.
+Without a compiler that knows OpenMP, or with the environment variable SUPERNET_NATIVE=0, PyTorch's operations compute
+the same.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +25,11 @@ from torch import Tensor
 from supernet.kernels.terms import Back, Term
 
 _SOURCE = Path(__file__).with_name("kernels.c")
-_FLAGS = ("-O2", "-ftree-vectorize", "-march=native", "-fopenmp", "-shared", "-fPIC")
+_FLAGS = (
+    *("-O2", "-ftree-vectorize", "-funroll-loops", "-march=native", "-fopenmp", "-shared", "-fPIC"),
+    *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
+)
+Pair = tuple[int, int]
 _NAMES = {torch.float32: "float", torch.float64: "double"}
 
 
@@ -72,7 +77,7 @@ def library() -> ctypes.CDLL | None:
 def _compiled(compiler: Sequence[str]) -> Path:
     """Return the file of the compiled kernels, compiled if this machine has not done it before."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
-    key = hashlib.sha256(_SOURCE.read_bytes() + version + _processor().encode()).hexdigest()[:16]
+    key = hashlib.sha256(_SOURCE.read_bytes() + version + " ".join([*_FLAGS, _processor()]).encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "supernet"
     file = folder / f"kernels-{key}.so"
     if not file.exists():
@@ -142,6 +147,69 @@ def backward(
 _PLAIN, _OWN, _RUNNING = range(3)  # as in kernels.c
 
 
+class Slide(NamedTuple):
+    """How a window slides over an image; pairs of rows and columns."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+    def over(self, height: int, width: int) -> Pair:
+        """Return how many windows there are."""
+        rows, columns = (
+            (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+            for side, kernel, stride, padding, dilation in zip((height, width), *self, strict=True)
+        )
+        return rows, columns
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Return whether the kernels can take these images (B, C, H, W), which need not be of one shape."""
+    first = tensors[0].dtype
+    return (
+        first in _NAMES
+        and all(
+            tensor.dtype is first
+            and tensor.device.type == "cpu"
+            and tensor.is_contiguous(memory_format=torch.channels_last)
+            for tensor in tensors
+        )
+        and library() is not None
+    )
+
+
+def depthwise(x: Tensor, g: Tensor, slide: Slide) -> Tensor:
+    """Return the gradient (C, 1, rows, columns) of a depthwise convolution's weights, from that of its output."""
+    of_weight = x.new_empty(*slide.kernel, x.shape[1])
+    _slid("depthwise", x, tuple(x.shape), slide, x, g, of_weight)
+    return of_weight.permute(2, 0, 1)[:, None].contiguous()
+
+
+def average(x: Tensor, slide: Slide, *, counted: bool) -> Tensor:
+    """Return the averages of the windows; the padding is `counted` as zeros, or not."""
+    shape = (x.shape[0], x.shape[1], *slide.over(x.shape[2], x.shape[3]))
+    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    _slid("average", x, tuple(x.shape), slide, ctypes.c_int(counted), x, out)
+    return out
+
+
+def average_back(g: Tensor, slide: Slide, shape: tuple[int, ...], *, counted: bool) -> Tensor:
+    """Return the gradient of images of that shape, from that of the averages."""
+    back = torch.empty(shape, dtype=g.dtype, memory_format=torch.channels_last)
+    _slid("average_back", g, shape, slide, ctypes.c_int(counted), g, back)
+    return back
+
+
+def _slid(name: str, like: Tensor, shape: tuple[int, ...], slide: Slide, *arguments: Any) -> None:
+    """Call a kernel that slides a window over images (B, C, H, W)."""
+    batch, channels, height, width = shape
+    pairs = (slide.over(height, width), *slide)
+    numbers = (batch, height, width, channels, torch.get_num_threads(), *(n for pair in pairs for n in pair))
+    passed = (ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a for a in arguments)
+    getattr(library(), f"{name}_{_NAMES[like.dtype]}")(_array(ctypes.c_long, numbers), *passed)
+
+
 class _Struct(ctypes.Structure):
     """The struct Job of kernels.c."""
 
@@ -157,38 +225,24 @@ class _Job:
     """Terms as kernels.c takes them, with an entry per part; it must live as long as its address is used."""
 
     def __init__(self, terms: Sequence[Term], like: Tensor, weights: Tensor, sums: int, joined: bool) -> None:
-        first, self.size, self._type = terms[0], like.element_size(), _NAMES[like.dtype]
-        self.width = like.shape[1] // first.count
+        self.size, self._type = like.element_size(), _NAMES[like.dtype]
+        self.width = like.shape[1] // terms[0].count
         self._slots = [term.slots for term in terms]
         self._joined = sums if joined else 0
-        targets: list[int] = []
-        same: list[int] = []
-        lds, kinds, eps, momenta = [], [], [], []
-        rows: dict[str, list[Tensor | None]] = {"mean": [], "variance": [], "scales": [], "shifts": []}
-        for term in terms:
-            count, normal, start = len(term.targets), term.normal, len(targets)
-            targets += term.targets
-            same += [start + term.slots.index(slot) for slot in term.slots]
-            lds += [self.width * term.count] * count
-            kinds += [_PLAIN if normal is None else _OWN if normal.own else _RUNNING] * count
-            eps += [normal.eps if normal else 0.0] * count
-            momenta += [normal.momentum if normal else 0.0] * count
-            running = normal.running if normal and normal.running else (None, None)
-            found = (*running, normal and normal.scales, normal and normal.shifts)
-            for name, own in zip(rows, found, strict=True):
-                rows[name] += own or [None] * count
-        statistics = like.new_empty(2, len(targets), self.width)
-        exact = weights.to(torch.float64)
-        arrays = [
-            *(_array(ctypes.c_long, numbers) for numbers in (lds, targets, same, kinds)),
-            *(exact, _array(ctypes.c_double, eps), _array(ctypes.c_double, momenta), *statistics.unbind()),
-            *(_addresses(found) for found in rows.values()),
-        ]
-        self._alive = arrays
+        parts, rows = sum(map(len, self._slots)), like.numel() // like.shape[1]
+        statistics = like.new_empty(2, parts, self.width)
+        tensors = (weights.to(torch.float64), *statistics.unbind())
+        weight, mean, variance = (tensor.data_ptr() for tensor in tensors)
+        ld, target, same, kind, eps, momentum = _layout(self.width, tuple(map(_form, terms)))
+        found = [_addresses([row for term in terms for row in _given(term, name)]) for name in _ROWS]
         sum_ld = self.width * (sums if joined else 1)
-        numbers = (like.numel() // like.shape[1], self.width, len(targets), sums, sum_ld, torch.get_num_threads())
-        addresses = (a.data_ptr() if isinstance(a, Tensor) else ctypes.addressof(a) for a in arrays)
-        self._struct = _Struct(*numbers, *addresses)
+        self._alive = (tensors, found, ld, target, same, kind, eps, momentum)
+        self._struct = _Struct(
+            *(rows, self.width, parts, sums, sum_ld, torch.get_num_threads()),
+            *(ctypes.addressof(array) for array in (ld, target, same, kind)),
+            *(weight, ctypes.addressof(eps), ctypes.addressof(momentum), mean, variance),
+            *(ctypes.addressof(array) for array in found),
+        )
         self.address = ctypes.byref(self._struct)
 
     def kernel(self, name: str) -> Callable[..., None]:
@@ -210,6 +264,38 @@ class _Job:
             return _addresses(tensors)
         start = tensors[0].data_ptr()
         return _array(ctypes.c_void_p, [start + j * self.width * self.size for j in range(self._joined)])
+
+
+_ROWS = ("means", "variances", "scales", "shifts")
+
+
+def _given(term: Term, name: str) -> Sequence[Tensor | None]:
+    """Return the rows of that name for each part."""
+    normal = term.normal
+    if normal is not None and name in ("scales", "shifts"):
+        rows: Sequence[Tensor] | None = getattr(normal, name)
+    else:
+        rows = normal.running[_ROWS.index(name)] if normal is not None and normal.running else None
+    return (None,) * len(term.targets) if rows is None else rows
+
+
+def _form(term: Term) -> tuple[Any, ...]:
+    """Return all of a term that stays the same from call to call."""
+    normal = term.normal
+    kind = _PLAIN if normal is None else _OWN if normal.own else _RUNNING
+    return (term.count, term.targets, term.slots, kind, *((normal.eps, normal.momentum) if normal else (0.0, 0.0)))
+
+
+@lru_cache(1024)
+def _layout(width: int, forms: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
+    """Return the arrays of the struct that stay the same from call to call, an entry per part."""
+    entries: list[tuple[Any, ...]] = []
+    for count, targets, slots, kind, eps, momentum in forms:
+        start = len(entries)
+        same = (start + slots.index(slot) for slot in slots)
+        entries += [(width * count, t, s, kind, eps, momentum) for t, s in zip(targets, same, strict=True)]
+    kinds = (ctypes.c_long,) * 4 + (ctypes.c_double,) * 2
+    return tuple(map(_array, kinds, zip(*entries, strict=True)))
 
 
 def _addresses(tensors: Sequence[Tensor | None]) -> Any:
