@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from supernet.fusion import Stage, knows, normal, plan_stage
+from supernet.fusion import Stage, knows, normal
 from supernet.kernels import Term, weighted_sums
 from supernet.mixing import EdgeMix, MixedCell
 from supernet.modules import zeros
 from supernet.spaces.frame import last
 
-_TOGETHER = {"cpu": 2 * 2**20, "cuda": 2**28}  # bytes in one batch: on a CPU what falls out of the cache gains nothing
+_TOGETHER = {"cpu": 2**19, "cuda": 2**28}  # bytes in one batch: on a CPU what falls out of the cache gains nothing
 
 Name = int
 """Of a tensor: equal names, equal tensors."""
@@ -128,7 +128,7 @@ class Many:
             candidates = [leaving[place] for place in sorted(used)]
             apart = any(_mixes_images(leaf) for candidate in candidates for leaf in candidate.leaves if not knows(leaf))
             for batch in self._batches(group, apart=apart) if candidates else ():
-                found |= self._run(plan_stage(node, candidates, len(candidates)), batch)
+                found |= self._run(cell.stage(node, used), batch)
         return found
 
     def _run(self, stage: Stage, names: Sequence[Name]) -> dict[tuple[Name, int], _Part]:

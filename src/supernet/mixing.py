@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from supernet.fusion import Candidate, candidate, plan_stage
+from supernet.fusion import Candidate, Stage, candidate, plan_stage
 from supernet.modules import Norm, zeros
 from supernet.skeleton import edge_shape, projections
 from supernet.spaces.base import SearchSpace
@@ -33,6 +33,7 @@ class EdgeMix:
 
 
 Engine = Literal["fused", "reference"]
+T = TypeVar("T")
 
 Mix = Mapping[str, EdgeMix]
 """What a forward pass needs to know of the architecture: per kind of cell, its op weights."""
@@ -90,7 +91,7 @@ class MixedCell(nn.Module):
         self._shares = len(set(owned)) < len(owned)  # then its statistics depend on the order of the operations
         self._norms = [module for module in self.ops.modules() if isinstance(module, nn.BatchNorm2d)]
         self._planned_for: tuple[object, ...] = ()  # how the norms were run then
-        self._programs: dict[Hashable, _Program] = {}
+        self._plans: dict[Hashable, Any] = {}
         self._known: dict[int, Candidate] = {}
 
     def forward(self, inputs: Sequence[Tensor], mix: EdgeMix) -> Tensor:
@@ -147,20 +148,34 @@ class MixedCell(nn.Module):
             self._known[place] = candidate(place, self.cell.edges[e].target, self.ops[e][k])  # type: ignore[index]
         return self._known[place]
 
+    def stage(self, source: int, places: frozenset[int]) -> Stage:
+        """Return what reads node `source`, of the candidates at these places of the flattened op weights."""
+
+        def plan() -> Stage:
+            columns = self.cell.columns
+            return plan_stage(source, [self.candidate(p // columns, p % columns) for p in sorted(places)], len(places))
+
+        return self._kept((source, places), plan)
+
     def _program(self, active: tuple[tuple[int, ...], ...] | None, most: int) -> _Program:
+        return self._kept((active, most), lambda: _Program(self, self.candidates(active), most))
+
+    def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the plan of that key, made if it is not there, or if a norm is run in another way since."""
         norms = tuple((norm.training, norm.momentum, norm.track_running_stats) for norm in self._norms)
         if norms != self._planned_for:
-            self._programs.clear()
+            self._plans.clear()
             self._known.clear()
             self._planned_for = norms
-        if (active, most) not in self._programs:
-            if len(self._programs) == _PROGRAMS:
-                self._programs.clear()
-            self._programs[active, most] = _Program(self, self.candidates(active), most)
-        return self._programs[active, most]
+        if key not in self._plans:
+            if len(self._plans) == _PLANS:
+                self._plans.clear()
+            self._plans[key] = make()
+        found: T = self._plans[key]
+        return found
 
 
-_PROGRAMS = 64  # kept per cell: where paths are drawn anew in every step there are more
+_PLANS = 256  # kept per cell: where paths are drawn anew in every step there are more
 _CACHE = 2 * 2**20  # bytes: on a CPU, separable convolutions side by side are faster up to this size, and slower beyond
 
 
