@@ -45,8 +45,10 @@ class Execution:
             *(["checkpointing"] if self.checkpointing else []),
             *(["CUDA graphs"] if self.graphs else []),
         ]
-        kernels = "compiled" if library() is not None else "PyTorch's"
-        engine = f"fused ({kernels} kernels)" if (self.engine, device.type) == ("fused", "cpu") else self.engine
+        engine: str = self.engine
+        if (engine, device.type) == ("fused", "cpu"):  # no other engine has a use for the kernels: nothing is compiled
+            kernels = "compiled" if library() is not None else "PyTorch's"
+            engine = f"fused ({kernels} kernels)"
         return ", ".join([f"running {engine}", self.precision, *also, f"on {described(device)}"])
 
 

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from supernet.kernels import Normal, Term, average, convolve, weighted_sums
+from supernet.kernels import Normal, Term, average, convolve, pair, weighted_sums
 from supernet.modules import EverySecond
 
 
@@ -262,14 +261,9 @@ class _Convolutions:
             if not self.apart and groups > 1:
                 x = x.repeat(1, count, 1, 1)
             groups *= count if self.apart or groups > 1 else 1
-        stride, padding, dilation = (_pair(value) for value in (first.stride, first.padding, first.dilation))
+        assert not isinstance(first.padding, str)
+        stride, padding, dilation = (pair(value) for value in (first.stride, first.padding, first.dilation))
         return convolve(x, weight, bias, stride, padding, dilation, groups)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    """Return what a convolution keeps of a setting, which torch types as it was given."""
-    rows, columns = value
-    return rows, columns
 
 
 class _Norms:

@@ -67,7 +67,7 @@ class Many:
             parts |= self._read(cell, node, nodes[node], chosen)
         ends = nodes[-cell.cell.parts :]
         joined = [tuple(column) for column in zip(*ends, strict=True)]
-        self.outputs.append([self._make(("join", *names), lambda n=names: self._join(n)) for names in joined])  # type: ignore[misc]
+        self.outputs.append([self._make(("join", *names), lambda n=names: self._join(n, 1)) for names in joined])  # type: ignore[misc]
         self._forget()
 
     def last(self) -> Tensor:
@@ -84,8 +84,8 @@ class Many:
             self._values[name] = make()
         return name
 
-    def _join(self, names: Sequence[Name]) -> Tensor:
-        return torch.cat([self._values[name] for name in names], 1) if len(names) > 1 else self._values[names[0]]
+    def _join(self, names: Sequence[Name], dim: int) -> Tensor:
+        return torch.cat([self._values[name] for name in names], dim) if len(names) > 1 else self._values[names[0]]
 
     def _forget(self) -> None:
         """Let go of what no later layer reads."""
@@ -97,7 +97,7 @@ class Many:
         found = {name: self._name((id(layer), name)) for name in names}
         missing = [name for name, own in found.items() if own not in self._values]
         for group in self._batches(missing, apart=_mixes_images(layer)):
-            out = layer(torch.cat([self._values[name] for name in group]) if len(group) > 1 else self._values[group[0]])
+            out = layer(self._join(group, 0))
             for name, value in zip(group, out.chunk(len(group)), strict=True):
                 self._values[found[name]] = value
         return [found[name] for name in names]
@@ -133,8 +133,7 @@ class Many:
 
     def _run(self, stage: Stage, names: Sequence[Name]) -> dict[tuple[Name, int], _Part]:
         found = {}
-        x = torch.cat([self._values[name] for name in names]) if len(names) > 1 else self._values[names[0]]
-        for end, z in stage.values(x, len(names)):
+        for end, z in stage.values(self._join(names, 0), len(names)):
             for name, own in zip(names, z.chunk(len(names)), strict=True):
                 for number, (candidate, slot) in enumerate(zip(end.candidates, end.slots, strict=True)):
                     found[name, candidate.place] = _Part(own, end.count, slot, end.norms[number] if end.norms else None)

@@ -1,4 +1,4 @@
-"""Mix, and the cell that runs it: every candidate of every edge, weighted and summed (reference execution)."""
+"""Mix, and the cell that runs it: every candidate of every edge, weighted and summed, by either engine."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Supernet(nn.Module):
 
 @contextmanager
 def _unnoticed(layer: nn.Module) -> Iterator[None]:
-    """Let a layer run once more without its running statistics following: they have seen the batch before."""
+    """Let a layer run without a trace in its running statistics: it has copies for as long."""
     owners = [(module, dict(module._buffers)) for module in layer.modules() if module._buffers]
     for module, own in owners:
         module._buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in own.items()})
@@ -121,10 +121,10 @@ def traceless(supernet: Supernet, x: Tensor, mix: Mix, weights: Mapping[str, Ten
 
     Nothing is checkpointed: run again in the backward pass, a cell would find the supernet's own weights.
     """
-    buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
     asked, supernet.checkpointing = supernet.checkpointing, False
     try:
-        logits: Tensor = functional_call(supernet, buffers | dict(weights or {}), (x, mix))
+        with _unnoticed(supernet):
+            logits: Tensor = functional_call(supernet, dict(weights or {}), (x, mix))
     finally:
         supernet.checkpointing = asked
     return logits

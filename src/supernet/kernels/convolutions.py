@@ -37,7 +37,7 @@ def convolve(
 
 def average(x: Tensor, pool: nn.AvgPool2d) -> Tensor:
     """Return what the average pooling returns."""
-    kernel, stride, padding = (_pair(value) for value in (pool.kernel_size, pool.stride, pool.padding))
+    kernel, stride, padding = (pair(value) for value in (pool.kernel_size, pool.stride, pool.padding))
     if pool.ceil_mode or pool.divisor_override is not None or not native.takes(x):
         out: Tensor = pool(x)
     else:
@@ -46,8 +46,10 @@ def average(x: Tensor, pool: nn.AvgPool2d) -> Tensor:
     return out
 
 
-def _pair(value: int | Pair) -> Pair:
-    return (value, value) if isinstance(value, int) else value
+def pair(value: int | tuple[int, ...]) -> Pair:
+    """Return a setting of rows and columns, which may be given as one number for both."""
+    rows, columns = (value, value) if isinstance(value, int) else value
+    return rows, columns
 
 
 class _Depthwise(torch.autograd.Function):

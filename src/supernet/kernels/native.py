@@ -35,23 +35,15 @@ _NAMES = {torch.float32: "float", torch.float64: "double"}
 
 def usable(terms: Sequence[Term], values: Sequence[Tensor], sums: Sequence[Tensor | None]) -> bool:
     """Return whether the kernels can take these terms: channels-last on the CPU, of one type and shape."""
-    like = values[0]
+    like, begun = values[0], [total for total in sums if total is not None]
     batch, channels, height, width = like.shape
-    shape, own = (batch, height, width), channels // terms[0].count
-    slots = [(value, term.count) for value, term in zip(values, terms, strict=True)]
-    slots += [(total, 1) for total in sums if total is not None]
+    own = channels // terms[0].count
+    counts = [term.count for term in terms] + [1] * len(begun)
+    images = [*values, *begun]
     return (
-        like.dtype in _NAMES
-        and all(
-            value.dtype is like.dtype
-            and value.device.type == "cpu"
-            and value.shape[1] == own * count
-            and (value.shape[0], *value.shape[2:]) == shape
-            and value.is_contiguous(memory_format=torch.channels_last)
-            for value, count in slots
-        )
+        all(tuple(x.shape) == (batch, own * n, height, width) for x, n in zip(images, counts, strict=True))
         and all(row.dtype is like.dtype and len(row) == own and row.is_contiguous() for row in _rows(terms))
-        and library() is not None
+        and takes(*images)
     )
 
 
