@@ -20,7 +20,8 @@ from supernet.limits import Bounds, Limits, count, knapsack
 from supernet.limits.latency import Measured
 from supernet.plan import plan
 from supernet.run import Run
-from supernet.searching import SearchTask, search
+from supernet.search_task import SearchTask
+from supernet.searching import search
 from supernet.spaces import Cell, Frame, SearchSpace, Stack, space
 from supernet.spaces.paths import wastes
 

@@ -39,11 +39,11 @@ class Bounds:
     def __init__(
         self, space: SearchSpace, frame: Frame, limits: Limits | None = None, device: str | torch.device = "cpu"
     ) -> None:
-        self.space, self.frame, self.limits = space, frame, limits or Limits()
+        self.space, self.frame, self.limits, self.device = space, frame, limits or Limits(), device
         self.latency: Tabulated | Measured | None = None
         if self.limits.max_latency_ms is not None:
             measured = self.limits.latency == MEASURED
-            self.latency = Measured(space, frame, device) if measured else Tabulated(space, self.limits.latency)
+            self.latency = self.measuring if measured else Tabulated(space, self.limits.latency)
         given = {"params": self.limits.max_params, "flops": self.limits.max_flops}
         self._given = [(name, limit) for name, limit in given.items() if limit is not None]
 
@@ -51,13 +51,19 @@ class Bounds:
     def unmeasured(self) -> Bounds:
         """The same but for a latency that must be measured: what is quick enough to be asked every epoch."""
         if isinstance(self.latency, Measured):
-            return Bounds(self.space, self.frame, Limits(self.limits.max_params, self.limits.max_flops))
+            limits = Limits(self.limits.max_params, self.limits.max_flops)
+            return Bounds(self.space, self.frame, limits, self.device)
         return self
+
+    @cached_property
+    def measuring(self) -> Measured:
+        """What measures latencies on the device, limited or not."""
+        return Measured(self.space, self.frame, self.device)
 
     @property
     def measured(self) -> dict[str, float]:
-        """The latencies that have been measured, in ms, by the architecture's text; what is put in is not measured."""
-        return self.latency.known if isinstance(self.latency, Measured) else {}
+        """The latencies that have been measured, in ms, by a text of what was; what is put in is not measured."""
+        return self.measuring.known
 
     def allows(self, genotype: Genotype) -> bool:
         """Return whether an architecture is within the limits; a latency is measured if it has to be."""

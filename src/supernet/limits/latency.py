@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 NANOSECONDS = 1_000_000  # in a millisecond: whole numbers, as sums have them
 
 
+def tabulated(space: SearchSpace) -> list[str]:
+    """Return the fields of the space's table that are latencies in milliseconds; none without a table."""
+    fields = () if space.table is None else tables.load(space.table).fields
+    return [name for name in fields if name.startswith("latency_") and name.endswith("_ms")]
+
+
 class Tabulated:
     """The latencies of a table, of the network and on the device that its field says.
 
@@ -30,11 +36,10 @@ class Tabulated:
     """
 
     def __init__(self, space: SearchSpace, field: str) -> None:
-        table = None if space.table is None else tables.load(space.table)
-        fields = () if table is None else table.fields
-        known = [name for name in fields if name.startswith("latency_") and name.endswith("_ms")]
-        if table is None or field not in known:
+        known = tabulated(space)
+        if space.table is None or field not in known:
             raise UserError(f"unknown latency '{field}'; space '{space.name}' has: {', '.join([MEASURED, *known])}")
+        table = tables.load(space.table)
         self._table, self._values = table, table.column(field)
         self.source = f"{field} of {table.name}"
 
@@ -50,8 +55,8 @@ class Measured:
         import torch
 
         self._space, self._frame, self._device = space, frame, torch.device(device)
-        self.known: dict[str, float] = {}  # by the architecture's text: what a resumed run need not measure again
-        self._operations: dict[tuple[Primitive, Place, int, int], int] = {}
+        # By the text of an architecture or an operation in its place: what a resumed run must not measure again.
+        self.known: dict[str, float] = {}
 
     @property
     def source(self) -> str:
@@ -93,11 +98,11 @@ class Measured:
         """Return the nanoseconds of one operation in one place, measured once."""
         from supernet.modules import PLAIN
 
-        key = (primitive, reads, channels, stride)
-        if key not in self._operations:
+        text = f"{primitive.name} on {reads}, {channels} channels, stride {stride}"
+        if text not in self.known:
             build = partial(primitive.build, reads.channels, channels, stride, PLAIN)
-            self._operations[key] = 0 if primitive.zero else round(NANOSECONDS * self._timed(build, reads))
-        return self._operations[key]
+            self.known[text] = 0.0 if primitive.zero else self._timed(build, reads)
+        return round(NANOSECONDS * self.known[text])
 
     def _timed(self, build: Callable[[], nn.Module], reads: Place) -> float:
         """Return the median milliseconds of one pass; the random numbers that weights are drawn from are given back."""

@@ -1,4 +1,4 @@
-"""Plots: the cell an architecture is, how a search weighed its operations, how methods and trainings fare over epochs.
+"""Plots: the cell an architecture is, how searches and trainings fare over epochs, what they found, and around what.
 
 Every function returns a `matplotlib.figure.Figure` of its own; pyplot and its global list of figures are never used.
 Operations have one colour everywhere; those without weights are muted, so that a collapsed cell looks grey.
@@ -7,6 +7,9 @@ Operations have one colour everywhere; those without weights are muted, so that 
 from supernet.plots.cell import draw_cell
 from supernet.plots.confusion import draw_confusion
 from supernet.plots.curves import draw_diagnostics, draw_search, draw_trajectory
+from supernet.plots.front import draw_front
+from supernet.plots.landscape import draw_landscape
+from supernet.plots.strength import draw_strength
 from supernet.plots.style import colour, save
 from supernet.plots.training import draw_training
 
@@ -15,7 +18,10 @@ __all__ = [
     "draw_cell",
     "draw_confusion",
     "draw_diagnostics",
+    "draw_front",
+    "draw_landscape",
     "draw_search",
+    "draw_strength",
     "draw_training",
     "draw_trajectory",
     "save",

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from supernet.plots.style import METHODS, STYLE, colour, text_room
+from supernet.plots.panels import Edges, Panel, add_legend, blocks, edge_panels, floats, operations, page, told_apart
+from supernet.plots.style import METHODS, STYLE, colour
 
-Edges = Mapping[str, Sequence[tuple[int, int, Sequence[str]]]]  # per kind, per edge: target, source, candidate ops
 Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
 Curve = Sequence[float | None]  # one number per epoch; None and NaN are gaps
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-_POINTS = 9.0  # size of titles and of the legend's text, as in STYLE
 _STYLES = ("-", "--", ":", "-.")  # of lines that have the same colour
 
 _TITLES = {
@@ -41,81 +37,28 @@ def draw_search(rows: Rows, edges: Edges, known: str | None = None) -> Figure:
     is given ("c10_test") and some row has that accuracy (%) of its derived architecture, a wide panel on top shows it.
     Kinds of cell with a single edge, as in a macro space, share one grid.
     """
-    accuracy = _floats((row.get("known") or {}).get(known) for row in rows)
+    accuracy = floats((row.get("known") or {}).get(known) for row in rows)
     on_top = int(np.isfinite(accuracy).any())
-    blocks = _blocks(edges)
-    ops = list(dict.fromkeys(op for cell in edges.values() for _, _, names in cell for op in names))
-    styles = _line_styles(ops)
-    figure, grid = _page(blocks, on_top, ops)
+    grids, ops = blocks(edges), operations(edges)
+    styles = told_apart(ops, _STYLES)
+    figure, grid = page(grids, ops, on_top)
     if known is not None and on_top:
         axes = figure.add_subplot(grid[0, :], xlabel="epoch", ylabel="accuracy (%)")
         axes.set_title(_TITLES.get(known, f"{known} of the derived architecture (table)"))
         axes.plot([row["epoch"] for row in rows], accuracy, color="#222222", marker=".", lw=1.4)
         _mark_epochs(axes, [row["epoch"] for row in rows], 10)
-    _draw_weights(_edge_panels(figure, grid, on_top, blocks), rows, styles)
+    _draw_weights(edge_panels(figure, grid, grids, ("epoch", "weight"), on_top), rows, styles)
     keys = [Line2D([], [], color=colour(op), lw=2, ls=styles[op], label=op) for op in ops]
-    figure.legend(handles=keys, loc="outside lower center", ncols=_legend_columns(ops, figure.get_figwidth()))
+    add_legend(figure, keys)
     return figure
 
 
-class _Panel(NamedTuple):
-    """What one panel shows: edge number `edge` of the cells of `kind`, with the candidates `ops`."""
-
-    kind: str
-    edge: int
-    title: str
-    ops: Sequence[str]
-
-
-def _blocks(edges: Edges) -> list[list[_Panel]]:
-    """Return the panels that stand together: those of one kind; those of all the kinds that have a single edge."""
-    blocks: dict[str | None, list[_Panel]] = {}
-    for kind, cell in edges.items():
-        alone = len(cell) == 1 and len(edges) > 1
-        for edge, (target, source, ops) in enumerate(cell):
-            title = kind if alone else f"{kind} " * (len(edges) > 1) + f"{target} <- {source}"
-            blocks.setdefault(None if alone else kind, []).append(_Panel(kind, edge, title, ops))
-    return list(blocks.values())
-
-
-def _page(blocks: Sequence[Sequence[_Panel]], on_top: int, ops: Sequence[str]) -> tuple[Figure, GridSpec]:
-    """Return a figure with room for the panels, `on_top` wide ones and the legend, and the grid that they stand in."""
-    most = max(map(len, blocks), default=1)
-    few = most <= 9
-    columns = math.ceil(most / math.ceil(most / (3 if few else 5)))  # in no more rows than needed, evenly
-    lines = on_top + sum(math.ceil(len(block) / columns) for block in blocks)
-    titles = [text_room(panel.title, _POINTS) + 0.2 for block in blocks for panel in block]
-    width = max(1 + columns * max([2.1 if few else 1.75, *titles]), _legend_width(ops, 1))
-    keys = math.ceil(len(ops) / _legend_columns(ops, width))
-    height = 0.8 + (1.6 if few else 1.45) * lines + 0.19 * max(0, keys - 1)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_gridspec(max(lines, 1), columns)
-
-
-def _edge_panels(
-    figure: Figure, grid: GridSpec, line: int, blocks: Iterable[Sequence[_Panel]]
-) -> list[tuple[_Panel, Axes]]:
-    """Add the panels from row `line` of the grid on, with the same axes; a block's first row is the short one."""
-    panels: list[tuple[_Panel, Axes]] = []
-    for block in blocks:
-        missing, lines = -len(block) % grid.ncols, math.ceil(len(block) / grid.ncols)
-        for place, panel in enumerate(block):
-            row, column = divmod(place if place + missing < grid.ncols else place + missing, grid.ncols)
-            first = panels[0][1] if panels else None
-            axes = figure.add_subplot(grid[line + row, column], sharex=first, sharey=first, title=panel.title)
-            axes.set(xlabel="epoch" * (row == lines - 1), ylabel="weight" * (column == 0))
-            axes.tick_params(labelbottom=row == lines - 1, labelleft=column == 0)
-            panels.append((panel, axes))
-        line += lines
-    return panels
-
-
-def _draw_weights(panels: Sequence[tuple[_Panel, Axes]], rows: Rows, styles: Mapping[str, str]) -> None:
+def _draw_weights(panels: Sequence[tuple[Panel, Axes]], rows: Rows, styles: Mapping[str, str]) -> None:
     epochs = [row["epoch"] for row in rows]
     drawn = [np.zeros(0)]
     for (kind, edge, _, ops), axes in panels:
         for column, op in enumerate(ops):
-            weights = _floats(row["weights"][kind][edge][column] for row in rows)
+            weights = floats(row["weights"][kind][edge][column] for row in rows)
             line = axes.plot(epochs, weights, color=colour(op), lw=1.6, ls=styles[op], label=op)[0]
             if len(rows) == 1:  # points, side by side: after one epoch all weights are still much the same
                 line.set(marker=".", xdata=[epochs[0] + 0.6 * ((column + 0.5) / len(ops) - 0.5)])
@@ -126,37 +69,10 @@ def _draw_weights(panels: Sequence[tuple[_Panel, Axes]], rows: Rows, styles: Map
         panels[0][1].set_ylim(0, 1.05 * values.max())  # the others share its axes
 
 
-def _line_styles(ops: Iterable[str]) -> dict[str, str]:
-    """Return a line style per operation, so that two with the same colour still differ."""
-    seen: Counter[str] = Counter()
-    styles = {}
-    for op in ops:
-        styles[op] = _STYLES[seen[colour(op)] % len(_STYLES)]
-        seen[colour(op)] += 1
-    return styles
-
-
-def _legend_columns(ops: Sequence[str], width: float) -> int:
-    """Return how many columns, 5 at most, give a legend with the fewest rows that fits into `width` inches."""
-    fitting = [count for count in range(1, 6) if _legend_width(ops, count) <= width]
-    return min(fitting, key=lambda count: math.ceil(len(ops) / count), default=1)
-
-
-def _legend_width(ops: Sequence[str], columns: int) -> float:
-    """Return the inches that a legend of `ops` needs in so many columns; Matplotlib fills them one after the other."""
-    em = _POINTS / 72  # a line is 2 em long, 0.8 before its text; columns are 2 em apart, the border takes 0.9 a side
-    filled = [part for part in np.array_split([text_room(op, _POINTS) for op in ops], columns) if len(part)]
-    return float(sum(part.max() for part in filled)) + em * (4.8 * len(filled) - 2 + 1.8)
-
-
 def _mark_epochs(axes: Axes, epochs: Sequence[int], ticks: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     if epochs:
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-
-
-def _floats(values: Iterable[float | None]) -> Floats:
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
 @mpl.rc_context(STYLE)
@@ -185,7 +101,7 @@ def draw_trajectory(
 def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str) -> None:
     table = np.full((len(curves), max(map(len, curves), default=0)), math.nan)
     for seed, curve in enumerate(curves):
-        table[seed, : len(curve)] = _floats(curve)
+        table[seed, : len(curve)] = floats(curve)
     epochs = np.arange(1, table.shape[1] + 1)
     seen = np.ma.masked_invalid(table)
     mean, spread = (np.ma.filled(part, math.nan) for part in (seen.mean(axis=0), seen.std(axis=0, ddof=1)))
@@ -219,11 +135,11 @@ def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
 
 def _draw_correlations(axes: Axes, epochs: Sequence[int], found: Sequence[Mapping[str, float]]) -> None:
     axes.set_title("gradient on alpha's batch · gradient on the weights' batch")
-    axes.plot(epochs, _floats(row.get("correlation") for row in found), color=METHODS[0], label="inner product (left)")
+    axes.plot(epochs, floats(row.get("correlation") for row in found), color=METHODS[0], label="inner product (left)")
     axes.set_ylabel("inner product")
     cosine = axes.twinx()
     cosine.spines["right"].set_visible(True)
-    lag = _floats(row.get("correlation_lag1") for row in found)
+    lag = floats(row.get("correlation_lag1") for row in found)
     cosine.plot(epochs, lag, color=METHODS[1], label="cosine with the previous step (right)")
     cosine.set(ylabel="cosine", ylim=(-1, 1))
     handles = [*axes.get_lines(), *cosine.get_lines()]
@@ -237,7 +153,7 @@ def _draw_operators(
     # An epoch shorter than the steps between two measurements may have none: the first row is not always complete.
     names = dict.fromkeys(name for row in found for name in row if name.startswith("gradient of "))
     ops = [name.removeprefix("gradient of ") for name in names]
-    table = {op: _floats(row.get(f"gradient of {op}") for row in found) for op in ops}
+    table = {op: floats(row.get(f"gradient of {op}") for row in found) for op in ops}
     for op, values in table.items():
         axes.plot(epochs, values, color=colour(op), lw=0.9, label=op)
     for label, group, style in (
