@@ -23,9 +23,10 @@ from supernet.mixing import EdgeMix, dense
 from supernet.model import Supernet
 from supernet.modules import Norm
 from supernet.optim import Alpha, Weights
+from supernet.plan import plan
 from supernet.relaxation import relax
 from supernet.run import Run
-from supernet.searching import SearchTask, plan
+from supernet.search_task import SearchTask
 from supernet.spaces import Cell, Edge, Frame, SearchSpace, Stages, space
 
 NB201, RAGGED, TWO, MACRO = space("nasbench201"), ragged_space(), two_input_space(), macro_space()
@@ -62,7 +63,7 @@ class ByHand:
         self.steps = 0
 
     def loss(self, batch, alphas):
-        config, masks = self.method.config, self.method.masks
+        config, masks = self.method.config, self.method.alphas.masks
         supernet = copy.deepcopy(self.supernet)  # so that each pass finds the same running statistics
         mix = dense({kind: relax(alpha, masks[kind], config.activation) for kind, alpha in alphas.items()})
         return F.cross_entropy(supernet(batch.x, mix), batch.y), list(supernet.parameters())

@@ -27,11 +27,15 @@ class Task(Protocol):
 
     streams: Mapping[str, Batches]  # the first one's length is the epoch's
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs it takes."""
+
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch number `epoch`, counted from 0."""
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Learn from one batch of every stream; return scalars to be averaged."""
+        """Learn from one batch of every stream, or of those asked for; return scalars to be averaged."""
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the row of metrics for the epoch whose averages are `means`; its "best" says to keep this state."""
@@ -63,6 +67,25 @@ class Watcher:
 
     def stop(self) -> None:
         """Note that the loop has ended, finished or not."""
+
+
+class Drawn(Mapping[str, Batch]):
+    """The batches of one step, each drawn from its stream when it is first asked for: what is not, stays there."""
+
+    def __init__(self, streams: Mapping[str, Batches]) -> None:
+        self._streams = streams
+        self._drawn: dict[str, Batch] = {}
+
+    def __getitem__(self, name: str) -> Batch:
+        if name not in self._drawn:
+            self._drawn[name] = self._streams[name].next()
+        return self._drawn[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -111,7 +134,7 @@ class Loop:
         self._end_epoch()
 
     def _step(self) -> None:
-        metrics = self.task.step({name: stream.next() for name, stream in self.task.streams.items()})
+        metrics = self.task.step(Drawn(self.task.streams))
         for name, value in metrics.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
         self.done += 1
@@ -192,7 +215,6 @@ def conduct(
     plan: P,
     make: Callable[[P], T],
     finish: Callable[[T], None],
-    epochs: int,
     watcher: Watcher,
     *,
     force: bool = False,
@@ -208,7 +230,7 @@ def conduct(
             watcher.say(f"run '{run.path}' has finished before: this is what it found; --force starts it over")
         else:
             watcher.note(plan.running)
-            Loop(task, run, epochs, watcher)()
+            Loop(task, run, task.epochs, watcher)()
             finish(task)
     return run
 

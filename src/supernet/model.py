@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from supernet.decisions import Decisions
 from supernet.genotype import Genotype
 from supernet.many import Many
 from supernet.mixing import EdgeMix, Engine, Mix, MixedCell, sparse
@@ -33,10 +34,13 @@ class Supernet(nn.Module):
     - `engine`: "fused", or "reference", which runs one operation after the other.
     - `precision`: see `supernet.precision`.
     - `checkpointing`: while training, a cell keeps its inputs only, and is run again in the backward pass.
+
+    `decided` says what some edges run whatever the mix says; None leaves everything to the mix.
     """
 
     precision: Precision = "float32"
     checkpointing: bool = False
+    decided: Decisions | None = None
 
     def __init__(self, space: SearchSpace, frame: Frame, norm: Norm) -> None:
         super().__init__()
@@ -51,7 +55,7 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor, mix: Mix) -> Tensor:
         """Map images (B, C, H, W) to logits (B, classes), with the architecture that `mix` says."""
-        outputs = [x]
+        mix, outputs = self._left(mix), [x]
         with autocast(x.device, self.precision):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
                 if kind is None:
@@ -65,6 +69,9 @@ class Supernet(nn.Module):
         if self.checkpointing and torch.is_grad_enabled():
             run = partial(checkpoint, layer, use_reentrant=False, context_fn=lambda: (nullcontext(), _unnoticed(layer)))
         return run(inputs, mix)
+
+    def _left(self, mix: Mix) -> Mix:
+        return mix if self.decided is None else self.decided.apply(mix)
 
     @property
     def engine(self) -> Engine:
@@ -84,6 +91,7 @@ class Supernet(nn.Module):
         What is equal among them is computed once (see `many.py`). Nothing is recorded for a gradient, and running
         statistics stay as they are. Operations that draw at random draw for each other.
         """
+        mixes = [self._left(mix) for mix in mixes]
         tensors = Many(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))
         with autocast(x.device, self.precision), _unnoticed(self):
             for kind, layer in zip(self.kinds, self.layers, strict=True):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from supernet.errors import imported, unknown
+from supernet import presets
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
@@ -15,26 +14,15 @@ __all__ = ["METHODS", "Preset", "method"]
 
 
 @dataclass(frozen=True)
-class Preset:
-    """A method: the class that does it, and the settings it starts from.
+class Preset(presets.Preset["Method"]):
+    """A method, and how an architecture is read out of what it learns if nothing else is asked for."""
 
-    `target` is the class, or "module:Class", which is imported when it is used.
-    `settings` may be nested: {"alpha": {"lr": 3e-4}} changes that field of `alpha` alone.
-    """
-
-    name: str
-    target: str | type[Method]
-    summary: str
-    paper: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
     selector: str = "magnitude"
 
-    def load(self) -> type[Method]:
-        """Return the class, imported if need be; raises UserError if there is no such class."""
-        if not isinstance(self.target, str):
-            return self.target
-        found: type[Method] = imported("method", self.target)
-        return found
+    @classmethod
+    def kind(cls) -> str:
+        """Return what a message calls it."""
+        return "method"
 
 
 _DIFFERENTIABLE = "supernet.methods.differentiable:Differentiable"
@@ -43,6 +31,9 @@ _DARTS = {
     "activation": "softmax",
     "alpha": {"optimizer": "adam", "lr": 3e-4, "weight_decay": 1e-3},
 }
+
+_ZERO_ORDER = "supernet.methods.zero_order:ZeroOrder"
+_ZARTS = "Wang et al., NeurIPS 2022, arXiv 2110.04743"
 
 METHODS: dict[str, Preset] = {
     preset.name: preset
@@ -68,6 +59,41 @@ METHODS: dict[str, Preset] = {
             _DARTS | {"order": 2},
         ),
         Preset(
+            "darts-pt",
+            _DIFFERENTIABLE,
+            "DARTS, and then every operation chosen by what its absence costs the supernet",
+            "Wang et al., ICLR 2021, arXiv 2108.04392",
+            _DARTS,
+            selector="perturbation",
+        ),
+        Preset(
+            "blank",
+            "supernet.methods.blank:Blank",
+            "no alpha at all: all operations weigh the same, and perturbation chooses",
+            "Wang et al., ICLR 2021, arXiv 2108.04392, section on fixed alpha",
+            selector="perturbation",
+        ),
+        Preset(
+            "zarts-mgs",
+            _ZERO_ORDER,
+            "alpha without a gradient through the weights: candidates by what real steps make of them",
+            _ZARTS,
+        ),
+        Preset(
+            "zarts-rs",
+            _ZERO_ORDER,
+            "the same, the gradient estimated from losses along random directions",
+            _ZARTS,
+            {"estimator": "rs"},
+        ),
+        Preset(
+            "zarts-gld",
+            _ZERO_ORDER,
+            "the same, by the best of random steps of ever smaller length",
+            _ZARTS,
+            {"estimator": "gld", "base_loss": "with_inner"},
+        ),
+        Preset(
             "random",
             "supernet.methods.random_search:RandomSearch",
             "random architectures, each trained alone for a few epochs; the best is kept",
@@ -82,10 +108,4 @@ def method(which: str | type[Method]) -> Preset:
 
     Raises UserError if there is none of that name.
     """
-    if not isinstance(which, str):
-        return Preset(f"{which.__module__}:{which.__qualname__}", which, "your own", "")
-    if which in METHODS:
-        return METHODS[which]
-    if ":" in which:
-        return Preset(which, which, "your own", "")
-    raise unknown("method", which, METHODS)
+    return presets.named(which, METHODS, Preset)

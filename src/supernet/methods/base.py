@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -23,16 +23,33 @@ Part = Literal["first", "second", "all"]
 
 
 @dataclass(frozen=True)
+class Stream:
+    """Batches of the images of `part`, of `size` images each; None is the search's batch size."""
+
+    part: Part
+    size: int | None = None
+
+    @classmethod
+    def of(cls, given: Part | Stream) -> Stream:
+        """Return the stream that a method has declared in either way."""
+        return given if isinstance(given, Stream) else cls(given)
+
+
+@dataclass(frozen=True)
 class Budget:
     """What a method may spend: `epochs` passes, the weights' optimizer, and the seed of everything it draws.
 
-    `sample` draws one of the architectures that the search may choose; None draws from the whole space.
+    `sample` draws one of the architectures that the search may choose; None draws from the whole space. `price` makes,
+    for the name of a cost, the function from op weights to the expected cost (see `supernet.limits.Expected`); None has
+    none. `workers`: processes that the method may spread its trials over.
     """
 
     epochs: int
     weights: Weights
     seed: int
     sample: Callable[[random.Random], Genotype] | None = None
+    price: Callable[[str], Callable[[Mapping[str, Sequence[Sequence[float]]]], float]] | None = None
+    workers: int = 1
 
 
 class Method(ABC):
@@ -44,10 +61,13 @@ class Method(ABC):
 
     `capturable`: within an epoch every step starts the same operations of the device's, and nothing that it does is
     decided on the host: no draw of Python's, no path that changes. Then a GPU may record one step and replay it.
+
+    `spreads`: it has trials to spread over the workers of its budget.
     """
 
     Config: ClassVar[type]
     capturable: ClassVar[bool] = False  # a replay of what is decided anew in each step would be wrong without a word
+    spreads: ClassVar[bool] = False
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config
@@ -59,12 +79,23 @@ class Method(ABC):
 
     @property
     @abstractmethod
-    def streams(self) -> Mapping[str, Part]:
-        """Name each batch that `step` draws, and the images it comes from; the first one's length is the epoch's."""
+    def streams(self) -> Mapping[str, Part | Stream]:
+        """Name each batch that `step` draws, and the images it comes from; the first one's length is the epoch's.
+
+        The weights learn from all of them but those called "alpha" and "inner".
+        """
+
+    @property
+    def period(self) -> int:
+        """After how many steps what a step does begins again: a forecast times as many."""
+        return 1
 
     @abstractmethod
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Learn from one batch of every stream; return scalar tensors to be averaged over the epoch."""
+        """Learn from one batch of every stream; return scalar tensors to be averaged over the epoch.
+
+        A stream that is not asked for its batch is not drawn from.
+        """
 
     @abstractmethod
     def mix(self) -> Mix:

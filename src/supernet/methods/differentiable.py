@@ -30,12 +30,13 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.errors import UserError
+from supernet.methods.alphas import Alphas
 from supernet.methods.base import Budget, Method, Part
 from supernet.methods.unrolled import unrolled_gradient
-from supernet.mixing import Mix, dense, detached
+from supernet.mixing import Mix, detached
 from supernet.model import Supernet
 from supernet.optim import Alpha
-from supernet.relaxation import Activation, SigmoidInit, candidate_mask, initial_alpha, relax
+from supernet.relaxation import Activation, SigmoidInit
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,10 @@ class Differentiable(Method):
             raise UserError("order 2 needs a second batch for alpha: set the regime to different_subset or same_subset")
         if config.train_on == "full" and config.regime == "different_subset":
             raise UserError("regime different_subset splits the images in halves: train-on full does not go with it")
-        generator = torch.Generator().manual_seed(budget.seed)
-        self.masks = {kind: candidate_mask(cell).to(self.device) for kind, cell in supernet.space.cells.items()}
-        self.alphas = {
-            kind: initial_alpha(mask.cpu(), config.activation, config.sigmoid_init, generator)
-            .to(self.device, self.weights[0].dtype)
-            .requires_grad_()
-            for kind, mask in self.masks.items()
-        }
+        like = self.weights[0]
+        self.alphas = Alphas(supernet.space, config.activation, config.sigmoid_init, budget.seed, like)
+        for alpha in self.alphas.values():
+            alpha.requires_grad_()
         self.alpha_optimizer = config.alpha.make(self.alphas.values(), budget.weights)
 
     @property
@@ -92,7 +89,7 @@ class Differentiable(Method):
 
     def mix(self) -> Mix:
         """Return the op weights of the current alphas, with their gradient."""
-        return dense({k: relax(a, self.masks[k], self.config.activation) for k, a in self.alphas.items()})
+        return self.alphas.mix()
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Single-level: both updates from one backward pass. Otherwise alpha first, then the weights, as DARTS does."""
@@ -117,17 +114,15 @@ class Differentiable(Method):
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas."""
-        return {"alphas": {kind: alpha.tolist() for kind, alpha in self.alphas.items()}}
+        return {"alphas": self.alphas.lists()}
 
     def state_dict(self) -> dict[str, Any]:
         """Add the alphas and their optimizer."""
-        alphas = {kind: alpha.detach() for kind, alpha in self.alphas.items()}
-        return super().state_dict() | {"alphas": alphas, "alpha_optimizer": self.alpha_optimizer.state_dict()}
+        own = {"alphas": self.alphas.state_dict(), "alpha_optimizer": self.alpha_optimizer.state_dict()}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         super().load_state_dict(state)
-        with torch.no_grad():
-            for kind, alpha in self.alphas.items():
-                alpha.copy_(state["alphas"][kind])
+        self.alphas.load_state_dict(state["alphas"])
         self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])

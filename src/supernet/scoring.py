@@ -1,0 +1,95 @@
+"""Scoring: accuracy and loss of many architectures, or of maskings of one mix, on the same images.
+
+What is equal among them is computed once (see `many.py`). Batch norm takes the statistics of the batch, as in training:
+running ones were gathered under another mix, and would judge a masked supernet by what is missing from it. The running
+statistics stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from supernet.data import Batch
+from supernet.measure import seconds
+from supernet.mixing import Mix
+from supernet.model import Supernet
+
+_TOGETHER = 16  # mixes in one call: more share no more, and take more memory
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of each mix, in their order: the share of images that are told rightly, and the mean cross-entropy."""
+
+    accuracy: list[float]
+    loss: list[float]
+
+
+class Scorer:
+    """Scores mixes on all images of `judged`, and counts what it takes.
+
+    - `running`: batch norm takes its running statistics instead, where there are any.
+    - `passes`: over all `images` that have been made, one per mix. `spent`: the seconds they took.
+    - `saved`: the seconds that as many passes, one after the other, would have taken beyond that, as one batch in each
+      call tells; negative if they would have been faster.
+    """
+
+    def __init__(self, supernet: Supernet, judged: Callable[[], Iterable[Batch]], *, running: bool = False) -> None:
+        self.supernet, self.judged, self.running = supernet, judged, running
+        self.passes, self.images, self.spent, self.saved = 0, 0, 0.0, 0.0
+
+    def __call__(self, mixes: Sequence[Mix]) -> Scores:
+        """Return the scores of `mixes`, which are run as they are, whatever the supernet has decided."""
+        parts = [mixes[start : start + _TOGETHER] for start in range(0, len(mixes), _TOGETHER)]
+        with _as_given(self.supernet, running=self.running):
+            found = [self._scores(part) for part in parts]
+        return Scores([a for part in found for a in part.accuracy], [x for part in found for x in part.loss])
+
+    @torch.no_grad()
+    def _scores(self, mixes: Sequence[Mix]) -> Scores:
+        hits: Tensor | float = 0.0
+        losses: Tensor | float = 0.0
+        images, batches, alone = 0, 0, 0.0
+        began = perf_counter()
+        for batch in self.judged():
+            if not batches:
+                alone = seconds(partial(self.supernet.many, batch.x, mixes[:1]), batch.x.device)
+            logits = self.supernet.many(batch.x, mixes)
+            hits = hits + (logits.argmax(-1) == batch.y).double().sum(1)
+            losses = losses + _cross_entropies(logits, batch.y).double().sum(1)
+            images, batches = images + len(batch.y), batches + 1
+        assert isinstance(hits, Tensor)
+        assert isinstance(losses, Tensor)
+        scores = Scores((hits / images).tolist(), (losses / images).tolist())
+        spent = perf_counter() - began - alone
+        self.passes, self.images = self.passes + len(mixes), images
+        self.spent += spent
+        self.saved += alone * batches * len(mixes) - spent
+        return scores
+
+
+def _cross_entropies(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the loss (K, B) of logits (K, B, classes)."""
+    return F.cross_entropy(logits.movedim(-1, 1), y.expand(len(logits), -1), reduction="none")
+
+
+@contextmanager
+def _as_given(supernet: Supernet, *, running: bool) -> Iterator[None]:
+    """Let the mixes alone say what runs, with the batch's statistics or the running ones; random numbers stay."""
+    decided, training, device = supernet.decided, supernet.training, next(supernet.parameters()).device
+    supernet.decided = None
+    supernet.train(not running)
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        supernet.decided = decided
+        supernet.train(training)
