@@ -19,6 +19,7 @@ from supernet.loop import Watcher
 from supernet.methods.differentiable import DifferentiableConfig
 from supernet.mixing import Mix, dense
 from supernet.optim import Alpha, Weights
+from supernet.selectors.perturbation import PerturbationConfig
 
 TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu", "quiet": True}
 
@@ -155,6 +156,17 @@ def test_any_torch_dataset_is_data(tmp_path):
     assert finger[0] == finger[1]  # the same pixels
 
 
+def test_another_selector_reads_another_architecture_out_of_a_run(tmp_path):
+    run = sn.search("digits", method="darts", out=tmp_path / "run", **TINY)
+    found = sn.select(run, tune_epochs=0, device="cpu", quiet=True)
+    assert found.path == tmp_path / "run" / "selections" / "perturbation"
+    assert sn.space("nasbench201").parse(str(found.genotype)) == found.genotype
+    assert found.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
+    settings = PerturbationConfig(tune_epochs=0)
+    again = sn.search("digits", method="darts-pt", select=settings, out=tmp_path / "again", **TINY)
+    assert (again.genotype, again.config["select"]) == (found.genotype, found.config["select"])
+
+
 # --- mistakes
 
 MISTAKES = [
@@ -188,6 +200,10 @@ MISTAKES = [
     ({"method": 3}, "method cannot be of type int: 3"),
     ({"method": dict}, "method 'builtins:dict' is not a class derived from supernet.Method"),
     ({"selector": "mag"}, "unknown selector 'mag'"),
+    ({"selector": 3}, "selector cannot be of type int: 3"),
+    ({"selector": "perturbation", "select": {"epochs": 3}}, "unknown setting 'epochs'; did you mean 'tune_epochs'?"),
+    ({"select": {"tune_epochs": 3}}, "unknown setting 'tune_epochs'; known: "),
+    ({"select": 3}, "select cannot be of type int: 3"),
     ({"protocol": "big"}, "unknown protocol 'big'; known: small, nasbench201"),
     ({"protocol": 3}, "protocol cannot be of type int: 3"),
     ({"settings": {"order": 2}}, "settings cannot be of type dict: {'order': 2}"),
@@ -278,7 +294,8 @@ def test_every_public_name_is_there_and_listed():
     assert len(set(sn.__all__)) == len(sn.__all__)
     for name in sn.__all__:
         assert getattr(sn, name) is getattr(importlib.import_module("supernet"), name)
-    assert {"search", "Run", "UserError", "Method", "SearchSpace", "build", "table", "space"} <= set(sn.__all__)
+    names = {"search", "select", "Run", "UserError", "Method", "Selector", "SearchSpace", "build", "table", "space"}
+    assert names <= set(sn.__all__)
     assert sn.__version__ == "0.1.0"
     with pytest.raises(AttributeError, match="module 'supernet' has no attribute 'searhc'"):
         _ = sn.searhc

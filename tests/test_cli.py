@@ -67,6 +67,14 @@ SEARCH_MISTAKES = [
     ("digits --method pathlib:Path", "method 'pathlib:Path' is not a class derived from supernet.Method"),
     ("digits --method", f"missing value of --method {SEE}"),
     ("digits --selector magnitud", "unknown selector 'magnitud'; did you mean 'magnitude'? known: magnitude"),
+    ("digits --selector os:getcwd", "selector 'os:getcwd' is not a class derived from supernet.Selector"),
+    ("digits --select.criterion loss", f"unknown option --select.criterion; did you mean --selector? {SEE}"),
+    ("digits --method blank --select.tune-epochs -1", "setting tune_epochs must be at least 0, not -1"),
+    ("digits --selector perturbation --select.lr nan", "setting lr must be at least 0, not nan"),
+    (
+        "digits --method darts-pt --select.criterion size",
+        "invalid choice 'size' for argument '--select.criterion'. Expected one of ('accuracy', 'loss', 'magnitude').",
+    ),
     ("digits --protocol smal", "unknown protocol 'smal'; did you mean 'small'? known: small, nasbench201"),
     ("digits --config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
     ("--config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
@@ -139,9 +147,21 @@ MISTAKES = [
     *((f"search {arguments}", said) for arguments, said in SEARCH_MISTAKES),
     (
         "serch",
-        "unknown command 'serch'; did you mean 'search'? known: search, retrain, evaluate, predict, export, query",
+        "unknown command 'serch'; did you mean 'search'? known: search, select, retrain, evaluate, predict, export, ",
     ),
     ("--epochs 3", "unknown command '--epochs'; known: search"),
+    ("select", "missing RUN: folder of a search, finished or not (see supernet select --help)"),
+    ("select nowhere", "'nowhere' is no run folder of a search"),
+    ("select runs more", "unexpected more (see supernet select --help)"),
+    ("select runs --with magnitud", "unknown selector 'magnitud'; did you mean 'magnitude'? known: magnitude, "),
+    ("select runs --with os:getcwd", "selector 'os:getcwd' is not a class derived from supernet.Selector"),
+    ("select runs --with", "missing value of --with (see supernet select --help)"),
+    ("select runs --with magnitude --tune-epochs 3", "unknown option --tune-epochs"),
+    ("select runs --tune-epoch 3", "unknown option --tune-epoch; did you mean --tune-epochs? (see supernet select"),
+    ("select runs --tune-epochs few", "--tune-epochs takes INT, not 'few' (see supernet select --help)"),
+    ("select runs --tune-epochs -3", "setting tune_epochs must be at least 0, not -3"),
+    ("select runs --criterion size", "invalid choice 'size' for argument '--criterion'. Expected one of ('accuracy', "),
+    ("select runs --seed first", "--seed takes INT, not 'first' (see supernet select --help)"),
     ("query", "give an architecture (string or index) or --best FIELD: supernet query 9930"),
     ("query 1 --best c10_test", "give an architecture (string or index) or --best FIELD: supernet query 9930"),
     ("query 1 2", "unexpected 2 (see supernet query --help)"),
@@ -405,6 +425,86 @@ def test_a_search_on_an_npz_and_on_a_folder_of_class_folders(call: Call, tmp_pat
         assert Run(f"runs/{name}-nasbench201-single-darts-0").config["protocol"]["image_size"] == 8
 
 
+# --- select
+
+
+def test_select_from_its_start_to_a_table_of_all_selections(call: Call) -> None:
+    call("search", "digits", *SMALL, "--quiet", "--out", "run")
+    command = ["select", "run", "--tune-epochs", "1", "--device", "cpu"]
+    status, out, err = call(*command)
+    assert (status, err) == (0, "")
+    running, *lines = out.splitlines()
+    assert running.startswith("selecting by perturbation after epoch 2; running fused (")
+    for number, line in enumerate(lines[:5], 1):
+        assert re.fullmatch(rf"epoch {number}/5  loss \d\.\d{{3}}  \d+\.\d s  decided {number} of 6: \S+ \S+", line)
+    run = Run("run/selections/perturbation")
+    assert lines[5] == f"architecture  {run.genotype}"
+    assert (
+        len(re.findall(r"^\d<-\d  \S+ +accuracy \d+\.\d\d % without it, .* without another$", out, re.MULTILINE)) == 6
+    )
+    assert re.search(r"^judged        30 passes over 30 images in ", out, re.MULTILINE)
+    assert "run folder    run/selections/perturbation (cell.svg, metrics.jsonl; " in out
+    found = [(r.config["selector"], r.summary["known"]) for r in (Run("run"), run)]
+    for name, known in found:
+        assert re.search(rf"^{name} .*{known['standings'][0]['test']:.2f}.* {known['index']}$", out, re.MULTILINE)
+    assert call(*command, "--quiet")[1].endswith(out[out.index("architecture") :])  # shown again
+    status, _, err = call("select", "run", "--device", "cpu", "--criterion", "loss")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "select.criterion (accuracy there, loss now)" in err
+    also = ["--criterion", "loss", "--tune-epochs", "0", "--seed", "3", "--out", "other", "--quiet"]
+    assert call("select", "run", "--device", "cpu", *also)[0] == 0
+    assert Run("other").config["select"]["criterion"] == "loss"
+    assert call("retrain", "run/selections/perturbation", "--epochs", "1", "--width", "2", "--quiet")[0] == 0
+
+
+MY_SELECTOR = """
+from dataclasses import dataclass
+import supernet as sn
+
+@dataclass(frozen=True)
+class Config:
+    column: int = 0
+
+class Same(sn.Selector):
+    Config = Config
+
+    def genotype(self):
+        space = self.method.supernet.space
+        return space.choose({k: [self.config.column] * len(cell.edges) for k, cell in space.cells.items()})
+"""
+
+
+def test_a_selector_in_a_module_of_the_current_folder(call: Call) -> None:
+    Path("selectors_for_test_cli.py").write_text(MY_SELECTOR)
+    name = "selectors_for_test_cli:Same"
+    searched = ["search", "digits", *SMALL, "--selector", name, "--select.column", "1", "--quiet", "--out", "run"]
+    assert call(*searched)[0] == 0
+    assert {choice.op for choice in Run("run").genotype["cell"]} == {"skip_connect"}
+    assert call("search", "--config", "run", "--quiet", "--out", "again")[0] == 0
+    assert Run("again").config["select"] == {"column": 1}
+    assert "--select.column INT" in call("search", "--config", "run", "--help")[1]
+    assert call("search", "--config", "run", "--selector", "magnitude", "--quiet", "--out", "plain")[0] == 0
+    assert Run("plain").config["select"] == {}
+    status, out, err = call("select", "plain", "--with", name, "--column", "3", "--device", "cpu", "--quiet")
+    assert (status, err) == (0, "")
+    assert {choice.op for choice in Run("plain/selections/selectors_for_test_cli.Same").genotype["cell"]} == {
+        "nor_conv_3x3"
+    }
+    assert "selectors_for_test_cli.Same" in out
+    assert "--column INT" in call("select", "--with", name, "--help")[1]
+
+
+def test_a_search_on_a_terminal_that_selects_shows_one_bar_at_a_time(tmp_path: Path) -> None:
+    chosen = ["--selector", "perturbation", "--select.tune-epochs", "1"]
+    status, sent = on_a_terminal(tmp_path, "search", "digits", *SMALL, *chosen, "--out", "run")
+    assert status == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent)
+    _, _, after = shown.partition("selecting by perturbation after epoch 2")
+    assert re.search(r"epoch \d/5 ━+", after)
+    assert not re.search(r"epoch \d/2 ", after)
+    assert "decided 5 of 6" in after
+
+
 # --- query and the lists
 
 
@@ -441,12 +541,15 @@ def test_query_lists_its_fields(call: Call) -> None:
     assert [line.split()[0] for line in out.splitlines()] == list(tables.load("nasbench201").fields)
 
 
+ALPHA = ["single-darts", "darts", "darts-2nd"]
+
+
 @pytest.mark.parametrize(
     ("command", "names"),
     [
         ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4"]),
-        ("methods", ["single-darts", "darts", "darts-2nd", "random"]),
-        ("selectors", ["magnitude"]),
+        ("methods", [*ALPHA, "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", "random"]),
+        ("selectors", ["magnitude", "perturbation", "perturbation-magnitude"]),
     ],
 )
 def test_lists_have_a_line_each_with_the_paper(command: str, names: list[str], call: Call) -> None:
@@ -469,6 +572,12 @@ def test_help_and_version(call: Call) -> None:
     for option in ("--epochs INT", "--w.lr FLOAT", "--alpha.optimizer {sgd,adam}", "--out FOLDER", "DATA"):
         assert option in call("search", "--help")[1]
     assert "--epochs-each INT" in call("search", "--method", "random", "--help")[1]
+    for option in ("--select.tune-epochs INT", "--select.criterion {accuracy,loss,magnitude}", "--selector STR"):
+        assert option in call("search", "--method", "darts-pt", "--help")[1]
+    for option in ("RUN", "--with NAME", "--tune-epochs INT", "--edges {independent,cumulative}", "--out FOLDER"):
+        assert option in call("select", "--help")[1]
+    assert "--tune-epochs" not in call("select", "--with", "magnitude", "--help")[1]
+    assert "(default: magnitude)" in call("select", "--with=perturbation-magnitude", "--help")[1]
     assert "(default: 50)" in call("search", "--protocol", "nasbench201", "--help")[1]
 
 

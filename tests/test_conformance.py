@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from conftest import Pairs, macro_space, ragged_space, tiny_images, two_input_space
 from supernet.genotype import Genotype
-from supernet.loop import Loop, Watcher
+from supernet.loop import Loop, Watcher, as_planned
 from supernet.methods import METHODS
 from supernet.methods.base import Method
 from supernet.mixing import dense
+from supernet.plan import plan, selector_settings
 from supernet.run import Run
-from supernet.searching import SearchTask, plan, search
+from supernet.search_task import SearchTask
+from supernet.searching import search
+from supernet.selecting import SelectionPlan, SelectionTask
 from supernet.selectors import SELECTORS
 from supernet.spaces import space
 
@@ -49,7 +52,8 @@ class Equal(Method):
         return self.weight_step(batches["weights"], self.mix())
 
 
-CASES = {name: (name, {}) for name in METHODS} | {
+FEW_TRIALS = {"samples": 2, "steps": 1, "every": 4, "inner_batch": 3}
+CASES = {name: (name, FEW_TRIALS if name.startswith("zarts") else {}) for name in METHODS} | {
     "a user's": (Equal, {"share": 0.3}),
     "softmax": ("single-darts", {"activation": "softmax"}),
     "sigmoid zero": ("single-darts", {"sigmoid_init": "zero"}),
@@ -59,6 +63,8 @@ CASES = {name: (name, {}) for name in METHODS} | {
     "full": ("single-darts", {"train_on": "full"}),
     "order 2 same subset": ("single-darts", {"regime": "same_subset", "order": 2}),
     "norm untracked": ("darts", {"norm_track": False, "norm_affine": True}),
+    "trials with momentum": ("zarts-rs", FEW_TRIALS | {"inner_opt": "copied", "form": "two_point", "warmup": 1}),
+    "no trials": ("zarts-mgs", {"inner_opt": "released", "every": 2, "importance": "released"}),
     "every candidate one pass": ("random", {"epochs_each": 1}),
     "diagnosed": ("darts", {"diagnose": True, "batch_size": 1}),  # measured every tenth step
 }
@@ -216,30 +222,75 @@ def test_a_search_that_was_cut_off_ends_as_if_it_had_not_been(home, case, tmp_pa
     assert bits(again) == bits(whole)
 
 
+def strongest_as_written(home, strength, genotype):
+    """Check edge by edge that an architecture is that of the strongest operations."""
+    for kind, columns in home.columns(genotype).items():
+        cell, best = home.cells[kind], []
+        for row, edge, column in zip(strength[kind], cell.edges, columns, strict=True):
+            free = [k for k, op in enumerate(edge.ops) if cell.keep is None or not home.primitive(op).zero]
+            best.append(max(row[k] for k in free))
+            assert column is None or (column in free and row[column] == best[-1])
+        for node in range(cell.inputs, cell.nodes):
+            into = [e for e, edge in enumerate(cell.edges) if edge.target == node]
+            kept = sorted(best[e] for e in into if columns[e] is not None)
+            assert kept == sorted(best[e] for e in into)[-(cell.keep or len(into)) :]
+
+
+class CutOff(Watcher):
+    """Pulls the plug in the middle of a selection."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def step(self):
+        self.after -= 1
+        if self.after == 0:
+            raise RuntimeError("power cut")
+
+
+def plain(value):
+    """The same as lists and numbers, so that == compares every bit."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return value.tolist() if isinstance(value, torch.Tensor) else value
+
+
+TUNED = {"magnitude": {}, "perturbation": {"tune_epochs": 1}, "perturbation-magnitude": {"tune_epochs": 0}}
+
+
+def selected(name, plan, search, folder, watcher=None):
+    """Run a selection to its end as the loop does, without pictures; return what it found and all that it leaves."""
+    settings = replace(selector_settings(SELECTORS[name]), **TUNED[name])
+    chosen = SelectionPlan(plan, search, plan.protocol.epochs, SELECTORS[name], settings, plan.seed)
+    folder.mkdir(exist_ok=True)
+    with as_planned(chosen):
+        task, run = SelectionTask(chosen), Run(folder)
+        Loop(task, run, task.epochs, watcher or Watcher())()
+        genotype = task.selector.genotype()
+    left = plain([task.search.method.state_dict(), {n: s.state_dict() for n, s in task.streams.items()}])
+    return genotype, (rows_of(run), getattr(task.selector, "decisions", []), left)
+
+
 @each_space
 @each_method
-@pytest.mark.parametrize("name", SELECTORS)
-def test_every_selector_reads_an_architecture_out_of_every_method(home, case, name):
-    task = task_of(planned(home, case))
-    task.begin_epoch(0)
-    steps(task, 1)
-    before = bits(task)
-    genotype = SELECTORS[name].select(task.method, task.plan.bounds)
-    assert is_of(home, genotype)
-    assert SELECTORS[name].select(task.method, task.plan.bounds) == genotype
-    if name == "magnitude":
-        assert bits(task) == before
-        strength = {kind: value.tolist() for kind, value in task.method.strength().items()}
-        for kind, columns in home.columns(genotype).items():
-            cell, best = home.cells[kind], []
-            for row, edge, column in zip(strength[kind], cell.edges, columns, strict=True):
-                free = [k for k, op in enumerate(edge.ops) if cell.keep is None or not home.primitive(op).zero]
-                best.append(max(row[k] for k in free))
-                assert column is None or (column in free and row[column] == best[-1])
-            for node in range(cell.inputs, cell.nodes):
-                into = [e for e, edge in enumerate(cell.edges) if edge.target == node]
-                kept = sorted(best[e] for e in into if columns[e] is not None)
-                assert kept == sorted(best[e] for e in into)[-(cell.keep or len(into)) :]
+def test_every_selector_reads_an_architecture_out_of_every_search(home, case, tmp_path):
+    plan = planned(home, case, images=12)  # one step to an epoch
+    task, search = trained(plan, tmp_path / "search")
+    before = {path: path.read_bytes() for path in search.path.rglob("*") if path.is_file()}
+    for name in SELECTORS:
+        genotype, whole = selected(name, plan, search, tmp_path / name)
+        assert is_of(home, genotype)
+        if name == "magnitude":
+            strongest_as_written(home, plain(task.method.strength()), genotype)
+            assert whole[2][0] == plain(task.method.state_dict())
+        elif name == "perturbation":
+            with pytest.raises(RuntimeError, match="power cut"):
+                selected(name, plan, search, tmp_path / "cut", CutOff(1 + len(whole[0]) // 2))
+            assert len(Run(tmp_path / "cut").metrics) == len(whole[0]) // 2
+            assert selected(name, plan, search, tmp_path / "cut") == (genotype, whole)
+    assert {path: path.read_bytes() for path in search.path.rglob("*") if path.is_file()} == before
 
 
 @each_space

@@ -21,7 +21,7 @@ from supernet.modules import Norm
 from supernet.plan import plan
 from supernet.precision import PRECISIONS, precision_named
 from supernet.run import Run
-from supernet.searching import SearchTask
+from supernet.search_task import SearchTask
 from supernet.spaces import Frame, space
 from supernet.training import TrainingTask
 

@@ -17,7 +17,7 @@ from supernet.forecasting import Forecast, _Trial
 from supernet.graphs import EAGER
 from supernet.methods.differentiable import Differentiable
 from supernet.plan import plan
-from supernet.searching import SearchTask
+from supernet.search_task import SearchTask
 
 CPU = torch.device("cpu")
 TINY = {"epochs": 3, "batch_size": 16, "width": 2, "space": ragged_space(), "device": "cpu"}

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 import supernet as sn
 from conftest import Pairs, ragged_space, tiny_images, two_input_space
-from supernet import searching
+from supernet import search_task
 from supernet.data import Batch
 from supernet.execution import Execution
 from supernet.graphs import EAGER, RecordedStep
@@ -27,7 +27,7 @@ from supernet.methods.random_search import RandomSearch
 from supernet.mixing import Mix
 from supernet.plan import Plan, plan
 from supernet.run import Run
-from supernet.searching import SearchTask
+from supernet.search_task import SearchTask
 
 NOT_PERMITTED = "operation not permitted when stream is capturing"
 
@@ -194,7 +194,7 @@ CASES = {
 
 def recorded(given: Plan, monkeypatch: pytest.MonkeyPatch, graph: Callable[..., Tape] = Tape) -> Plan:
     """The same plan as a GPU would have it."""
-    monkeypatch.setattr(searching, "CudaGraph", graph)
+    monkeypatch.setattr(search_task, "CudaGraph", graph)
     return replace(given, execution=replace(given.execution, graphs=True))
 
 
@@ -311,7 +311,7 @@ def test_random_search_makes_its_mix_once_for_each_candidate(tmp_path: Path) -> 
 
 def test_parts_of_the_package_that_need_a_gpu_are_made_only_with_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[torch.device] = []
-    monkeypatch.setattr(searching, "CudaGraph", lambda device: made.append(device) or Tape())
+    monkeypatch.setattr(search_task, "CudaGraph", lambda device: made.append(device) or Tape())
     torch.manual_seed(0)
     SearchTask(planned())
     assert made == []

@@ -27,6 +27,7 @@ METHODS = {
     "darts": ["--method", "darts"],
     "darts-2nd": ["--method", "darts-2nd"],
     "random": ["--method", "random", "--epochs-each", "1", "--epochs", "4"],  # the second candidate is the best
+    "zarts-mgs": ["--method", "zarts-mgs", "--steps", "2", "--every", "2", "--penalty", "flops=0.1"],
     "with noise": ["--space", "s4", "--width", "1"],  # an operation that draws from the global random state
 }
 

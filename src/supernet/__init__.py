@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from supernet.recipes import Recipe as Recipe
     from supernet.run import Run as Run
     from supernet.searching import search as search
+    from supernet.selecting import select as select
+    from supernet.selectors.base import Selector as Selector
     from supernet.spaces import Cell as Cell
     from supernet.spaces import Chain as Chain
     from supernet.spaces import Edge as Edge
@@ -56,6 +58,7 @@ _HOME = {
     "Recipe": "recipes.Recipe",
     "Run": "run.Run",
     "SearchSpace": "spaces.SearchSpace",
+    "Selector": "selectors.base.Selector",
     "Stack": "spaces.Stack",
     "Stages": "spaces.Stages",
     "Supernet": "model.Supernet",
@@ -68,6 +71,7 @@ _HOME = {
     "load": "predictor.load",
     "retrain": "training.retrain",
     "search": "searching.search",
+    "select": "selecting.select",
     "space": "spaces.space",
     "table": "tables.load",
 }

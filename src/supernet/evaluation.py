@@ -12,18 +12,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from supernet.cost import cost
-from supernet.data import Images, hold_out, is_here
+from supernet.data import Images, Source, hold_out, is_here
 from supernet.data import load as load_images
 from supernet.errors import UserError
 from supernet.measure import Latency, latency, peak_memory
 from supernet.predictor import Predictor, Weights, load, retraining
 from supernet.run import Run, environment
 from supernet.spaces import SearchSpace
-
-Data = str | os.PathLike[str] | Dataset[Any]
 
 _FEW = 10  # classes up to which the five most probable ones say nothing
 
@@ -75,7 +72,7 @@ class Evaluation:
 def evaluate(
     run: Run | str | os.PathLike[str],
     *,
-    data: Data | None = None,
+    data: Source | None = None,
     weights: Weights = "last",
     space: str | SearchSpace | None = None,
     device: str = "auto",
@@ -115,7 +112,7 @@ def evaluate(
     return evaluation
 
 
-def _images(run: Run, data: Data | None) -> Images:
+def _images(run: Run, data: Source | None) -> Images:
     """Return the images that were given, or else those that the run was trained on."""
     config = run.config
     size = config["protocol"]["image_size"]

@@ -1,8 +1,9 @@
-"""What a finished search leaves in its folder: pictures, the architecture, and the summary that says it has ended."""
+"""What a finished search or selection leaves in its folder: pictures, the architecture, and the summary, at last."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,21 +18,39 @@ from supernet.run import Run
 def write(run: Run, plan: Plan, genotype: Genotype) -> None:
     """Write pictures, genotype and summary; the summary last, since a run that has one is finished."""
     _pictures(run, plan, genotype)
+    _write(run, plan, genotype, {"selector": plan.selector.name})
+
+
+def write_selection(run: Run, plan: Plan, genotype: Genotype, selector: str, told: Mapping[str, Any]) -> None:
+    """Write what a selection of a search's `plan` has found, and what the selector has `told` of it."""
+    _cell(run, plan, genotype)
+    _write(run, plan, genotype, {"selector": selector, **told})
+
+
+def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any]) -> None:
     run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
-    run.write("summary.json", json.dumps(_summary(run, plan, genotype), indent=2) + "\n")
+    run.write("summary.json", json.dumps(_summary(run, plan, genotype) | dict(more), indent=2) + "\n")
+
+
+def _cell(run: Run, plan: Plan, genotype: Genotype) -> None:
+    from supernet import plots  # Matplotlib is slow to import and needed nowhere else
+
+    plots.save(plots.draw_cell(genotype, _learned(plan), list(plan.space.cells)), run.path / "cell.svg")
+
+
+def _learned(plan: Plan) -> set[str]:
+    ops = {op for cell in plan.space.cells.values() for edge in cell.edges for op in edge.ops}
+    return {op for op in ops if plan.space.primitive(op).learned}
 
 
 def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
-    from supernet import plots  # Matplotlib is slow to import and needed nowhere else
+    from supernet import plots
 
-    cells = plan.space.cells
-    ops = {op for cell in cells.values() for edge in cell.edges for op in edge.ops}
-    learned = {op for op in ops if plan.space.primitive(op).learned}
-    edges = {kind: [(e.target, e.source, e.ops) for e in cell.edges] for kind, cell in cells.items()}
-    plots.save(plots.draw_cell(genotype, learned, list(cells)), run.path / "cell.svg")
+    _cell(run, plan, genotype)
+    edges = {kind: [(e.target, e.source, e.ops) for e in cell.edges] for kind, cell in plan.space.cells.items()}
     plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
     if plan.diagnose:
-        plots.save(plots.draw_diagnostics(run.metrics, learned), run.path / "diagnostics.svg")
+        plots.save(plots.draw_diagnostics(run.metrics, _learned(plan)), run.path / "diagnostics.svg")
 
 
 def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from supernet.loop import as_planned
 from supernet.measure import peak_of, seconds
 from supernet.memory import free_memory
 from supernet.plan import Plan, plan
-from supernet.searching import EVALUATED, SearchTask
+from supernet.search_task import EVALUATED, SearchTask
+from supernet.selecting import selector_on
 
 _TIMED = 5  # steps
 # Of the bytes that are seen, asked for on a CPU: large searches let the process grow by 1.1 to 1.2 times as much
@@ -31,11 +32,13 @@ _ON_CPU = 1.25
 class Forecast:
     """What a search will take.
 
-    - `step_seconds`: of one step with the making of its batches, the mean of 5; NaN if a step does not fit.
+    - `step_seconds`: of one step of the last epoch with the making of its batches, the mean of 5, or of as many as make
+      what the method repeats; NaN if a step does not fit.
     - `valid_seconds`: of the measurement after each epoch, on the images held out.
     - `steps` per epoch, and `epochs`.
     - `peak_bytes`: of weights, gradients, optimizers and all else alive when a step, or the measurement, needs most; of
       one that does not fit, at least this. `free_bytes`: of the device before the search; None if it cannot be told.
+    - `tuning`: epochs that the selector trains for after the search; its judging is not foreseen.
     - `fits`: whether there is enough. What is needed within an operation is seen on a GPU only, so of a CPU's memory a
       quarter more is asked for.
     """
@@ -47,6 +50,7 @@ class Forecast:
     peak_bytes: int
     free_bytes: int | None
     fits: bool
+    tuning: int = 0
 
     @property
     def epoch_seconds(self) -> float:
@@ -55,8 +59,13 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Of the whole search."""
+        """Of the whole search, without selection."""
         return self.epochs * self.epoch_seconds
+
+    @property
+    def tuning_seconds(self) -> float:
+        """Of the training that selection does."""
+        return self.tuning * self.epoch_seconds
 
 
 def forecast(data: str | os.PathLike[str] | Dataset[Any] = "digits", **choices: Any) -> Forecast:
@@ -75,7 +84,7 @@ def foresee(plan: Plan) -> Forecast:
     with as_planned(plan):
         try:
             task = SearchTask(plan)
-            task.begin_epoch(0)
+            task.begin_epoch(epochs - 1)  # in the first ones a method may spare itself work
             steps = _steps(task)
             trial = _Trial(task)
             peak = trial.guess()
@@ -100,6 +109,10 @@ class _Trial:
         batches = {name: stream.next() for name, stream in self.task.streams.items()}
         self.task.step({name: Batch(*(part[:images] for part in batch)) for name, batch in batches.items()})
 
+    def _steps(self, count: int) -> None:
+        for _ in range(count):
+            self.step()
+
     def peak(self, work: Callable[[], object]) -> int:
         """Do `work` and return the bytes that it needs, with those of the search before."""
         return peak_of(work, self.device, _held(self.task))
@@ -118,15 +131,16 @@ class _Trial:
 
     def forecast(self, free: int | None) -> Forecast:
         """Take whole steps, and tell."""
+        period = self.task.method.period
         self.step()
-        peak = self.peak(self.step)
-        for _ in range(EAGER - 1):  # the last of these is recorded, where steps are
-            self.step()
-        each = seconds(self.step, self.device, _TIMED)
+        peak = self.peak(partial(self._steps, period))
+        self._steps(EAGER - 1)  # the last of these is recorded, where steps are
+        each = seconds(self.step, self.device, period * math.ceil(_TIMED / period))
         valid, measuring = self._measurement()
         peak = max(peak, measuring)
         fits = _fits(peak, free, self.device)
-        return Forecast(each, valid, _steps(self.task), self.task.plan.protocol.epochs, peak, free, fits)
+        tuning = selector_on(self.task).epochs
+        return Forecast(each, valid, _steps(self.task), self.task.epochs, peak, free, fits, tuning)
 
     def _measurement(self) -> tuple[float, int]:
         """Return the seconds of the measurement after an epoch, and the bytes that it needs."""

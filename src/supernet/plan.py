@@ -22,8 +22,9 @@ from supernet.methods import Preset
 from supernet.methods import method as method_named
 from supernet.methods.base import Method
 from supernet.precision import Precision
-from supernet.selectors import Selector
+from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors import selector as selector_named
+from supernet.selectors.base import Selector
 from supernet.spaces import Frame, SearchSpace
 from supernet.spaces import space as space_named
 
@@ -37,7 +38,8 @@ class Plan:
     space: SearchSpace
     called: str  # the name by which the space was given
     preset: Preset
-    selector: Selector
+    selector: SelectorPreset
+    select: Any
     protocol: Protocol
     settings: Any
     seed: int
@@ -59,6 +61,7 @@ class Plan:
             "space_hash": self.space.fingerprint(self.frame),
             "method": self.preset.name,
             "selector": self.selector.name,
+            "select": asdict(self.select),
             "seed": self.seed,
             "device": str(self.device),
             "execution": self.execution.config,
@@ -100,7 +103,8 @@ def plan(
     *,
     space: str | SearchSpace = "nasbench201",
     method: str | type[Method] = "single-darts",
-    selector: str | None = None,
+    selector: str | type[Selector] | None = None,
+    select: Any = None,
     protocol: str | Protocol = "small",
     settings: Any = None,
     seed: int = 0,
@@ -109,6 +113,7 @@ def plan(
     precision: str = "auto",
     checkpointing: bool = False,
     graphs: bool | None = None,
+    workers: int = 1,
     diagnose: bool = False,
     target_width: int | None = None,
     target_depth: int | None = None,
@@ -119,10 +124,10 @@ def plan(
     **changes: Any,
 ) -> Plan:
     """Make every choice of a search; the arguments are those of `supernet.search`. Raises UserError."""
-    check_kinds(space=(space, str | SearchSpace), method=(method, str | type), selector=(selector, str | None))
+    check_kinds(space=(space, str | SearchSpace), method=(method, str | type), selector=(selector, str | type | None))
     check_kinds(protocol=(protocol, str | Protocol), seed=(seed, int), device=(device, str | torch.device))
     check_kinds(engine=(engine, str), precision=(precision, str))
-    check_kinds(checkpointing=(checkpointing, bool), graphs=(graphs, bool | None))
+    check_kinds(checkpointing=(checkpointing, bool), graphs=(graphs, bool | None), workers=(workers, int))
     check_kinds(target_width=(target_width, int | None), target_depth=(target_depth, int | None))
     check_kinds(max_latency_ms=(max_latency_ms, float | int | None), latency=(latency, str | None))
     check_seed(seed)
@@ -142,6 +147,8 @@ def plan(
         checkpointing=checkpointing,
         graphs=graphs,
         capturable=preset.load().capturable,
+        workers=workers,
+        spreads=preset.load().spreads,
     )
     images = take(load(data, base.image_size), base.images)
     frame = _frame(base, images)
@@ -159,6 +166,7 @@ def plan(
         called=called,
         preset=preset,
         selector=chooser,
+        select=_selection(chooser, select),
         protocol=resolved,
         settings=settings,
         seed=seed,
@@ -171,10 +179,28 @@ def plan(
 
 def method_settings(preset: Preset) -> Any:
     """Return the settings that a method starts from, an instance of its Config; raises UserError if it is no method."""
+    return _starting(preset, Method)
+
+
+def selector_settings(preset: SelectorPreset) -> Any:
+    """Return the settings that a selector starts from; raises UserError if it is no selector."""
+    return _starting(preset, Selector)
+
+
+def _starting(preset: Preset | SelectorPreset, base: type[Any]) -> Any:
     kind = preset.load()
-    if not (isinstance(kind, type) and issubclass(kind, Method)):
-        raise UserError(f"method '{preset.name}' is not a class derived from supernet.Method")
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise UserError(f"{preset.kind()} '{preset.name}' is not a class derived from supernet.{base.__name__}")
     return amend(kind.Config(), preset.settings)
+
+
+def _selection(preset: SelectorPreset, given: Any) -> Any:
+    """Return a selector's settings: those it starts from, with what is given as a dict, or those given."""
+    start = selector_settings(preset)
+    if given is None or isinstance(given, Mapping):
+        return amend(start, given or {})
+    check_kinds(select=(given, type(start)))
+    return given
 
 
 def _frame(protocol: Protocol, images: Images) -> Frame:

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from supernet.config import amend
 from supernet.cost import Cost, cost
-from supernet.data import Images, hold_out, is_here, load, source_name
+from supernet.data import Images, Source, hold_out, is_here, load, source_name
 from supernet.errors import UserError
 from supernet.execution import described
 from supernet.genotype import Genotype, is_darts
@@ -28,7 +27,7 @@ from supernet.spaces import Frame, SearchSpace, space_again
 from supernet.spaces import space as space_named
 
 What = Run | str | os.PathLike[str] | Genotype  # a finished search or its folder, or an architecture
-Data = str | os.PathLike[str] | Dataset[Any]
+
 
 _NO_TEST_IMAGES = 0.2  # share of the training images that is kept aside where there is nothing else to measure on
 
@@ -100,7 +99,7 @@ class RetrainingPlan:
 def plan(
     what: What,
     *,
-    data: Data | None = None,
+    data: Source | None = None,
     space: str | SearchSpace | None = None,
     recipe: str | Recipe = "quick",
     seed: int = 0,
@@ -181,7 +180,7 @@ def _space_name(architecture: Genotype | str) -> str:
     raise UserError(f"architecture '{architecture}' does not say what space it is of: give it, too, with --space")
 
 
-def _images(search: Run | None, data: Data | None, size: int | None) -> tuple[Images, str]:
+def _images(search: Run | None, data: Source | None, size: int | None) -> tuple[Images, str]:
     """Return the images that were given, or else those of the search, and where they come from."""
     if data is not None:
         return load(data, size), source_name(data)

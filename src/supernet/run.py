@@ -129,8 +129,9 @@ class Run:
     def _clear(self) -> None:
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
-        if (self.path / "checkpoints").exists():
-            shutil.rmtree(self.path / "checkpoints")
+        for name in ("selections", "checkpoints"):
+            if (self.path / name).exists():
+                shutil.rmtree(self.path / name)
         (self.path / "metrics.jsonl").unlink(missing_ok=True)  # after the checkpoints, which count its rows
 
     def _check_empty(self) -> None:

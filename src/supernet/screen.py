@@ -86,14 +86,20 @@ class Bar(Quiet):
 
     def stop(self) -> None:  # noqa: D102
         self.live.stop()
+        self.progress.remove_task(self.task)  # a selection may follow
 
 
 def standing(row: Mapping[str, Any]) -> str:
-    """Say where an epoch has come to: the architecture of a search, the accuracy of a retraining."""
+    """Say where an epoch has come to: a search's architecture, a selection's decisions, or an accuracy."""
+    if "decided" in row:
+        last = ", ".join(f"{choice['edge']} {choice['chosen'] or 'goes'}" for choice in row["last"])
+        return f"decided {row['decided']} of {row['decisions']}: {last}"
     if "architecture" in row:
         return brief(str(row["architecture"]))
     kind, images = ("valid", "held-out") if "valid_accuracy" in row else ("test", "test")
-    best = ", the best so far" if row["best"] else ""
+    if row[f"{kind}_accuracy"] is None:  # of a selection
+        return "no images are held out"
+    best = ", the best so far" if row.get("best") else ""
     return f"{100 * row[f'{kind}_accuracy']:.2f} % on {images} images{best}"
 
 

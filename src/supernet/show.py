@@ -64,7 +64,75 @@ def result(console: Console, run: Run) -> None:
         line(console, f"limits        {_limits(summary['limits'])}")
     if summary["known"] is not None:
         known(console, summary["known"])
-    line(console, f"run folder    {run.path} (cell.svg, search.svg, metrics.jsonl; {summary['seconds']:.0f} s)")
+    if summary.get("decisions"):
+        _decisions(console, summary)
+    pictures = "cell.svg" if run.config["task"] == "select" else "cell.svg, search.svg"
+    line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
+
+
+def _decisions(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print what was decided edge by edge, beside what could have been."""
+    kinds = {choice["kind"] for choice in summary["decisions"]}
+    line(console, "")
+    rows = [
+        (
+            f"{choice['kind']} {choice['edge']}" if len(kinds) > 1 else choice["edge"],
+            choice["chosen"] or "left out",
+            _grounds(choice, summary["criterion"]),
+        )
+        for choice in summary["decisions"]
+    ]
+    listing(console, rows)
+    line(console, "")
+    if summary["passes"]:
+        saved = summary["saved_seconds"]
+        shared = f"; sharing saved about {duration(saved)}" if saved > 0 else ""
+        passes = f"{summary['passes']} passes over {summary['judged']} images in {duration(summary['judging_seconds'])}"
+        line(console, f"judged        {passes}{shared}")
+
+
+def _grounds(choice: Mapping[str, Any], criterion: str) -> str:
+    """Say how a decision came about: the scores without, or of, what was chosen and what was not."""
+    scores = dict(choice["scores"])
+    if not scores:
+        return "the only one"
+    own = scores.pop(choice["chosen"] or choice["edge"])
+    others = [_score(value, criterion) for value in sorted(scores.values())]
+    span = others[0] if others[0] == others[-1] else f"{others[0]} to {others[-1]}"
+    if criterion == "magnitude":
+        return f"weight {_score(own, criterion)}, others {span}"
+    return f"{criterion} {_score(own, criterion)} without it, {span} without another"
+
+
+def _score(value: float, criterion: str) -> str:
+    return f"{100 * value:.2f} %" if criterion == "accuracy" else f"{value:.3f}"
+
+
+def selections(console: Console, runs: Iterable[Run]) -> None:
+    """Print side by side what selectors have read out of one search, if there are several."""
+    found = [(_selected_by(run), run.summary) for run in runs]
+    if len(found) < 2:
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    known = found[0][1]["known"]
+    titles = [] if known is None else [standing["title"] for standing in known["standings"]]
+    for name in ("selected by", "verdict", *(titles or ["M params"]), *(["#"] if known else [])):
+        table.add_column(name, justify="left" if name in ("selected by", "verdict") else "right")
+    for name, summary in found:
+        numbers = [f"{summary['params'] / 1e6:.3f}"]
+        if known:
+            tests = [f"{standing['test']:.2f}" for standing in summary["known"]["standings"]]
+            numbers = [*tests, str(summary["known"]["index"])]
+        table.add_row(name, summary["verdict"].partition(":")[0], *numbers)
+    line(console, "")
+    console.print(table)
+    if known:
+        line(console, f"Test accuracy in %, and number, of {known['table']}.")
+
+
+def _selected_by(run: Run) -> str:
+    config = run.config
+    return run.path.name if config["task"] == "select" else str(config["selector"])  # its folder tells epoch and seed
 
 
 def forecast(console: Console, running: str, found: Forecast) -> None:
@@ -76,6 +144,9 @@ def forecast(console: Console, running: str, found: Forecast) -> None:
         line(console, f"step          {duration(found.step_seconds)}")
         line(console, f"epoch         {duration(found.epoch_seconds)} ({steps})")
         line(console, f"search        {duration(found.seconds)} ({found.epochs} epochs)")
+        if found.tuning:
+            tuned = f"{duration(found.tuning_seconds)} of training ({found.tuning} epochs), and the judging"
+            line(console, f"selection     {tuned}")
     if not found.fits:
         line(console, "warning       it will not fit: take a smaller --batch-size, or --checkpointing")
 

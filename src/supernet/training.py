@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet import screen
-from supernet.data import Augment, Batch, Batches, ordered
+from supernet.data import Augment, Batch, Batches, Source, ordered
 from supernet.loop import Watcher, conduct, seed_of
 from supernet.methods.base import accuracy, measures
 from supernet.network import Network
 from supernet.optim import set_rate
 from supernet.precision import autocast
-from supernet.retraining_plan import Data, RetrainingPlan, What, plan
+from supernet.retraining_plan import RetrainingPlan, What, plan
 from supernet.run import Run
 from supernet.spaces import SearchSpace
 
@@ -47,6 +47,11 @@ class TrainingTask:
         self.streams: Mapping[str, Batches] = {"train": train}
         self.measured = "valid_accuracy" if plan.measured_on == "held out" else "test_accuracy"
         self.best = -1.0  # the highest accuracy so far; any is higher
+
+    @property
+    def epochs(self) -> int:
+        """Those of the recipe."""
+        return self.plan.recipe.epochs
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate and how often paths are dropped."""
@@ -110,7 +115,7 @@ class TrainingTask:
 def retrain(
     what: What,
     *,
-    data: Data | None = None,
+    data: Source | None = None,
     space: str | SearchSpace | None = None,
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -145,7 +150,7 @@ def start(
 ) -> Run:
     """Run a planned retraining, or go on with it, and return the finished run."""
     run = Run(plan.folder if out is None else out)
-    return conduct(run, plan, TrainingTask, partial(_write, run), plan.recipe.epochs, watcher, force=force)
+    return conduct(run, plan, TrainingTask, partial(_write, run), watcher, force=force)
 
 
 def _write(run: Run, task: TrainingTask) -> None:

@@ -13,10 +13,13 @@ from supernet.errors import UserError, unknown
 # Each command, the module and function that does it, and what it is for.
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("search:search", "find an architecture for your images"),
+    "select": ("select:select", "read an architecture out of a search by another selector"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "evaluate": ("use:evaluate", "measure a retrained network"),
     "predict": ("use:predict", "tell what images show"),
     "export": ("use:export", "write a retrained network for other programs"),
+    "landscape": ("study:landscape", "draw the loss around the alphas of a search"),
+    "strength": ("study:strength", "compare op weights with what the operations are worth"),
     "query": ("lists:query", "look up what is known of an architecture"),
     "spaces": ("lists:spaces", "list the search spaces"),
     "methods": ("lists:methods", "list the search methods"),

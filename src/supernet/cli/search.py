@@ -46,17 +46,19 @@ class Execution:
     """record steps and replay them (CUDA graphs); without either flag, on a GPU where the method allows it"""
     no_graphs: bool = False
     """never do so"""
+    workers: int = 1
+    """processes that the trials of zero-order methods are spread over"""
 
     def choices(self) -> dict[str, Any]:
         """Return the arguments of `plan`."""
         graphs = False if self.no_graphs else self.graphs or None
         chosen = {"engine": self.engine, "precision": self.precision, "checkpointing": self.checkpointing}
-        return chosen | {"graphs": graphs}
+        return chosen | {"graphs": graphs, "workers": self.workers}
 
 
 def search(given: Arguments) -> None:
     """Search for an architecture."""
-    from supernet import config, forecasting, methods, screen, searching, show
+    from supernet import config, forecasting, methods, screen, searching, selectors, show
     from supernet import plan as planning
 
     allow_own_modules()
@@ -68,13 +70,17 @@ def search(given: Arguments) -> None:
         protocol = config.amend(protocol, saved["protocol"])
         settings = config.amend(settings, saved["settings"] if saved["method"] == method.name else {})
     network = _saved_network(saved, peek(given, "space", saved["space"])) if saved else Network()
-    fields = _search_arguments(protocol, settings, method.name, network, saved)
+    own = saved if saved.get("method") == method.name else {}
+    chooser = selectors.selector(peek(given, "selector", own.get("selector", method.selector)))
+    select = config.amend(planning.selector_settings(chooser), _saved_selection(own, chooser.name))
+    fields = _search_arguments(protocol, settings, select, (method.name, chooser.name), network, saved)
     chosen = parse("search", fields, given)
     plan = planning.plan(
         chosen.data,
         space=chosen.space,
         method=method.name,
         selector=chosen.selector,
+        select=chosen.select,
         protocol=chosen.shared,
         settings=chosen.own,
         seed=chosen.seed,
@@ -104,6 +110,11 @@ def _saved_config(file: str | None) -> dict[str, Any]:
     return saved
 
 
+def _saved_selection(saved: dict[str, Any], selector: str) -> dict[str, Any]:
+    """Return the saved settings of the selector, if it is the same one."""
+    return dict(saved.get("select", {})) if saved.get("selector") == selector else {}
+
+
 def _saved_network(saved: dict[str, Any], space: str) -> Network:
     """Return what the saved search was for: its limits, and, if the space is the same, the size."""
     size = saved.get("target", {}) if space == saved["space"] else {}
@@ -121,13 +132,15 @@ def _saved_execution(saved: dict[str, Any]) -> Execution:
     return Execution(known.get("engine", "auto"), precision, known.get("checkpointing", False))
 
 
-def _search_arguments(protocol: Protocol, settings: Any, method: str, network: Network, saved: dict[str, Any]) -> type:
-    """Make the typed arguments of `search`: what every search has, the protocol's fields and the method's."""
+def _search_arguments(
+    protocol: Protocol, settings: Any, select: Any, names: tuple[str, str], network: Network, saved: dict[str, Any]
+) -> type:
+    """Make the typed arguments of `search`: what every search has, and the fields of protocol, method and selector."""
     from supernet.methods import METHODS
+    from supernet.selectors import SELECTORS
     from supernet.spaces import SPACES
 
-    own = saved if saved.get("method") == method else {}
-
+    method, selector = names
     sources = "digits (embedded), an .npz file, a folder of class folders or IDX files"
     data = option(Positional[str], sources, metavar="DATA")
     fields: list[Any] = [
@@ -138,7 +151,7 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, network: N
             saved.get("space", "nasbench201"),
         ),
         ("method", option(str, f"method: {', '.join(METHODS)}, or your own as module:Class"), method),
-        ("selector", option(str | None, "selector; None is the method's own", metavar="STR"), own.get("selector")),
+        ("selector", option(str, f"selector: {', '.join(SELECTORS)}, or your own as module:Class"), selector),
         ("protocol", option(str, "small or nasbench201: what the settings below start from"), "small"),
         ("config", option(str | None, "a run folder whose settings to start from instead", metavar="FOLDER"), None),
         ("seed", option(int, "seed of everything drawn"), saved.get("seed", 0)),
@@ -154,6 +167,7 @@ def _search_arguments(protocol: Protocol, settings: Any, method: str, network: N
         ),
         ("shared", Annotated[type(protocol), arg(name="")], protocol),
         ("own", Annotated[type(settings), arg(name="")], settings),
+        ("select", type(select), select),
         ("execution", Annotated[Execution, arg(name="")], _saved_execution(saved)),
         ("network", Annotated[Network, arg(name="")], network),
     ]

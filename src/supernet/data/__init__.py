@@ -4,7 +4,7 @@ from supernet.data.augment import Augment, Normalise
 from supernet.data.batches import Batch, Batches, ordered
 from supernet.data.folders import read_picture
 from supernet.data.images import SPLITS, Images, hold_out, split, take
-from supernet.data.sources import is_here, load, source_name
+from supernet.data.sources import Source, is_here, load, source_name
 
 __all__ = [
     "SPLITS",
@@ -13,6 +13,7 @@ __all__ = [
     "Batches",
     "Images",
     "Normalise",
+    "Source",
     "hold_out",
     "is_here",
     "load",

@@ -23,8 +23,11 @@ _KNOWN = ("digits", "a folder of class folders", "a folder of IDX files", "a .np
 _DIGITS_TEST = 297  # the last images of the 1797
 _DIGITS_LEVELS = 16  # ink counts 0..16 of a 4x4 block
 
+Source = str | os.PathLike[str] | Dataset[Any]
+"""Where images come from: "digits", an .npz file, a folder, or a Dataset of (image, label)."""
 
-def load(source: str | os.PathLike[str] | Dataset[Any], image_size: int | None = None) -> Images:
+
+def load(source: Source, image_size: int | None = None) -> Images:
     """Load a labelled image set.
 
     `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_test, y_test; the path of a
@@ -50,7 +53,7 @@ def load(source: str | os.PathLike[str] | Dataset[Any], image_size: int | None =
         raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
 
 
-def source_name(source: str | os.PathLike[str] | Dataset[Any]) -> str:
+def source_name(source: Source) -> str:
     """Return what a run remembers of where its images came from; of a Dataset that is no more than its class."""
     return type(source).__name__ if isinstance(source, Dataset) else os.fspath(source)
 

@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supernet.errors import unknown
-from supernet.selectors.magnitude import magnitude
+from supernet import presets
 
 if TYPE_CHECKING:
-    from supernet.genotype import Genotype
-    from supernet.limits import Bounds
-    from supernet.methods.base import Method
+    from supernet.selectors.base import Selector
 
-__all__ = ["SELECTORS", "Selector", "selector"]
+__all__ = ["SELECTORS", "Preset", "selector"]
 
 
 @dataclass(frozen=True)
-class Selector:
-    """A named rule that reads an architecture out of a run, whatever method made it, within the search's limits."""
+class Preset(presets.Preset["Selector"]):
+    """A rule that was published for reading an architecture out of a run."""
 
-    name: str
-    select: Callable[[Method, Bounds], Genotype]
-    summary: str
-    paper: str
+    @classmethod
+    def kind(cls) -> str:
+        """Return what a message calls it."""
+        return "selector"
 
 
-SELECTORS: dict[str, Selector] = {
-    value.name: value
-    for value in (
-        Selector(
+_PERTURBATION = "supernet.selectors.perturbation:Perturbation"
+
+SELECTORS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
             "magnitude",
-            magnitude,
+            "supernet.selectors.magnitude:Magnitude",
             "the operation with the largest weight on every edge",
             "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
+        ),
+        Preset(
+            "perturbation",
+            _PERTURBATION,
+            "edge by edge the operation whose absence costs the most accuracy, trained in between",
+            "Wang et al., ICLR 2021, arXiv 2108.04392",
+        ),
+        Preset(
+            "perturbation-magnitude",
+            _PERTURBATION,
+            "edge by edge the operation with the largest weight, trained in between",
+            "Wang et al., ICLR 2021, arXiv 2108.04392, ablation",
+            {"criterion": "magnitude"},
         ),
     )
 }
 
 
-def selector(name: str) -> Selector:
-    """Return the selector of that name; raises UserError if there is none."""
-    if name not in SELECTORS:
-        raise unknown("selector", name, SELECTORS)
-    return SELECTORS[name]
+def selector(which: str | type[Selector]) -> Preset:
+    """Return the selector of that name, or your own: the class, or "module:Class".
+
+    Raises UserError if there is none of that name.
+    """
+    return presets.named(which, SELECTORS, Preset)

@@ -7,14 +7,33 @@ DARTS (Liu, Simonyan & Yang, ICLR 2019, section 2.4); NAS-Bench-201 (Dong & Yang
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from supernet.genotype import Genotype
+from supernet.selectors.base import Selector
+
 if TYPE_CHECKING:
-    from supernet.genotype import Genotype
     from supernet.limits import Bounds
     from supernet.methods.base import Method
 
 
-def magnitude(method: Method, bounds: Bounds) -> Genotype:
+@dataclass(frozen=True)
+class MagnitudeConfig:
+    """Settings of selection by magnitude: none."""
+
+
+class Magnitude(Selector):
+    """The architecture of the strongest operations."""
+
+    Config = MagnitudeConfig
+    quick = True
+
+    def genotype(self) -> Genotype:
+        """Return it."""
+        return strongest(self.method, self.bounds)
+
+
+def strongest(method: Method, bounds: Bounds) -> Genotype:
     """Return the architecture of the strongest operations, as the space derives it, or the strongest within bounds."""
     return bounds.best({kind: value.tolist() for kind, value in method.strength().items()})

@@ -1,0 +1,77 @@
+"""`supernet landscape | strength`: what else a search can tell."""
+
+from __future__ import annotations
+
+from dataclasses import make_dataclass
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from supernet.cli.parsing import Arguments, allow_own_modules, option, parse
+
+
+def landscape(given: Arguments) -> None:
+    """Draw the loss around the alphas of a search."""
+    from supernet import show, studies
+
+    settings = studies.LandscapeSettings()
+    asked = parse("landscape", _arguments("Draw the loss around the alphas of a search.", settings), given)
+    allow_own_modules()
+    found = studies.landscape(
+        asked.run,
+        data=asked.data,
+        space=asked.space,
+        device=asked.device,
+        workers=asked.workers,
+        settings=asked.settings,
+    )
+    console = show.Screen()
+    losses = [loss for row in found.losses for loss in row]
+    show.line(console, f"loss          {min(losses):.4f} to {max(losses):.4f} on the grid")
+    show.line(console, f"path          {100 * found.explained:.1f} % of its variance lies in the plane")
+    show.line(console, f"picture       {asked.run}/landscape.svg (landscape.json)")
+
+
+def strength(given: Arguments) -> None:
+    """Compare the op weights of a search with what its operations are worth."""
+    from supernet import show, studies
+
+    settings = studies.StrengthSettings()
+    about = "Compare the op weights of a search with what its operations are worth."
+    asked = parse("strength", _arguments(about, settings), given)
+    allow_own_modules()
+    found = studies.strength(
+        asked.run,
+        data=asked.data,
+        space=asked.space,
+        device=asked.device,
+        workers=asked.workers,
+        settings=asked.settings,
+    )
+    console = show.Screen()
+    tau = (
+        "none: all weights are equal" if found.tau is None else f"{found.tau:.2f} (Kendall's tau, mean over the edges)"
+    )
+    show.line(console, f"correlation   {tau}")
+    show.line(
+        console, f"agreement     the largest weight is the best operation on {found.agreeing} of {found.edges} edges"
+    )
+    show.line(console, f"supernet      {100 * found.supernet:.2f} % with everything mixed")
+    show.line(console, f"picture       {asked.run}/strength.svg (strength.json)")
+
+
+def _arguments(about: str, settings: Any) -> type:
+    """Make the typed arguments of a study: what all have, and its settings."""
+    fields: list[Any] = [
+        ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
+        ("data", option(str | None, "the search's images, if they have moved", metavar="DATA"), None),
+        (
+            "space",
+            option(str | None, "the search's space as module:NAME, if it is one of your own", metavar="STR"),
+            None,
+        ),
+        ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
+        ("workers", option(int, "processes that share the work"), 1),
+        ("settings", Annotated[type(settings), arg(name="")], settings),
+    ]
+    return make_dataclass("Study", fields, namespace={"__doc__": about})

@@ -1,0 +1,282 @@
+"""Selection by perturbation: an operation is as strong as its absence hurts the trained supernet.
+
+DARTS-PT (Wang, Cheng, Chen, Tang & Hsieh, ICLR 2021, arXiv 2108.04392):
+
+    while an edge e is undecided, the next one in random order:
+        o* = argmin over its candidates o of the accuracy of the supernet with the weight of o on e set to 0
+        e runs o* alone; then the supernet is trained for a few epochs
+    likewise every node that keeps fewer edges than it has: the edge without which the accuracy stays highest goes
+
+The weight that a masked operation had is given to no other. Training in between is the method's own step, alpha
+included, at a tenth of the search's learning rate and with fresh momentum. After the last decision nothing is left to
+train for.
+
+`criterion` "magnitude" is the paper's ablation (PT-Mag): the same progression, but the operation with the largest
+weight stays.
+
+Differences from released code, each deliberate. An accuracy is that of all images of the second half as they are, in
+batches that are the same for every masking; released code draws random crops anew for each. The running statistics of
+batch norm are left alone. Edges are judged once for a node, and go in that order (`edges` "independent"): released code
+judges again before each removal, from the full set of edges, which on the same images gives the same accuracies. On
+spaces that keep few edges `none` is no candidate, as everywhere in the space's architectures; in released code it can
+be chosen and is then replaced by the first other operation. Within the limits of a search, what would leave no
+architecture within is no candidate, either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor
+
+from supernet.data import Batch
+from supernet.decisions import Decisions, Row
+from supernet.errors import at_least
+from supernet.genotype import Genotype
+from supernet.mixing import EdgeMix, Mix, detached
+from supernet.optim import set_rate
+from supernet.scoring import Scorer
+from supernet.selectors.agenda import Item, agenda
+from supernet.selectors.base import Judged, Selector
+
+if TYPE_CHECKING:
+    from supernet.limits import Bounds
+    from supernet.methods.base import Method
+    from supernet.spaces import Edge, SearchSpace
+
+
+@dataclass(frozen=True)
+class PerturbationConfig:
+    """Settings of selection by perturbation."""
+
+    criterion: Literal["accuracy", "loss", "magnitude"] = "accuracy"
+    """what tells the strength of an operation: the accuracy or the loss without it, or its weight"""
+    tune_epochs: int = 5
+    """training passes between two decisions"""
+    lr: float | None = None
+    """learning rate of the weights in between; None is a tenth of the search's first one"""
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    """cosine lets it fall to 0.4 of itself over all passes"""
+    alpha: Literal["train", "freeze"] = "train"
+    """whether the method goes on learning alpha in between, or the weights alone"""
+    edges: Literal["independent", "cumulative"] = "independent"
+    """how the edges that a node does not keep go: as judged once, or judged anew without those that are gone"""
+    norm: Literal["batch", "running"] = "batch"
+    """statistics that batch norm takes while it is judged"""
+
+    def __post_init__(self) -> None:
+        at_least(0, tune_epochs=self.tune_epochs, lr=self.lr)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided of an edge, or that it goes; `scores` by candidate, or by edge, where there was a choice."""
+
+    kind: str
+    edge: str  # "3<-1"
+    chosen: str | None
+    scores: Mapping[str, float]
+
+
+class Perturbation(Selector):
+    """Decides edge after edge, and trains the supernet in between."""
+
+    Config = PerturbationConfig
+    capturable = True  # what is decided stays for whole epochs
+    config: PerturbationConfig
+
+    def __init__(self, config: PerturbationConfig, method: Method, bounds: Bounds, judged: Judged, seed: int) -> None:
+        super().__init__(config, method, bounds, judged, seed)
+        self.supernet, self.space = method.supernet, method.supernet.space
+        self.moments = agenda(self.space, seed)
+        self.done = 0  # of the moments
+        self.decisions: list[Decision] = []
+        self.score = Scorer(self.supernet, judged, running=config.norm == "running")
+        self.supernet.decided = Decisions.none(self.space)
+        self.within = bounds.best(_strengths(self.space, self._decided))  # the limits, and what is decided
+        method.optimizer.state.clear()
+
+    @property
+    def epochs(self) -> int:
+        """Those between the first and the last decision."""
+        return self.config.tune_epochs * (len(self.moments) - 1)
+
+    # Training in between
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Decide, if it is time, and set the learning rate."""
+        if epoch % self.config.tune_epochs == 0:
+            self._decide()
+        set_rate(self.method.optimizer, self._rate(epoch))
+
+    def _rate(self, epoch: int) -> float:
+        search = self.method.budget.weights
+        lr = search.lr / 10 if self.config.lr is None else self.config.lr
+        if self.config.lr_schedule == "constant":
+            return lr
+        return replace(search, lr=lr, lr_min=0.4 * lr, schedule="cosine", warmup=0).rate(epoch, self.epochs)
+
+    def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Take a step of the method, or of the weights alone."""
+        if self.config.alpha == "train":
+            return self.method.step(batches)
+        return self.method.weight_step(batches[next(iter(self.method.streams))], detached(self.method.mix()))
+
+    def end_epoch(self, epoch: int) -> Mapping[str, Any]:
+        """Report how much is decided, and what was decided last."""
+        count = sum(self._count(item) for item in self.moments[self.done - 1])
+        last = [asdict(decision) for decision in self.decisions[-count:]]
+        return {"decided": self.done, "decisions": len(self.moments), "last": last, "passes": self.score.passes}
+
+    def genotype(self) -> Genotype:
+        """Take the decisions that are left, and return the architecture that they make."""
+        while self.done < len(self.moments):
+            self._decide()
+        rows = self._decided.rows.items()
+        return self.space.choose({kind: [row[0] if row else None for row in edges] for kind, edges in rows})
+
+    def told(self) -> Mapping[str, Any]:
+        """Tell all decisions, the passes over the images that were judged on, and the time that sharing has saved."""
+        return {
+            "criterion": self.config.criterion,
+            "decisions": [asdict(decision) for decision in self.decisions],
+            "passes": self.score.passes,
+            "judged": self.score.images,
+            "judging_seconds": round(self.score.spent, 1),
+            "saved_seconds": round(self.score.saved, 1),
+        }
+
+    # Decisions
+
+    def _decide(self) -> None:
+        """Take the decisions of the next moment."""
+        for item in self.moments[self.done]:
+            for decision in self._node(item) if item.of_node else self._operation(item.kind, item.edges[0]):
+                self.decisions.append(decision)
+        self.done += 1
+
+    def _count(self, item: Item) -> int:
+        """Return how many decisions there are to take: one of an operation, of a node as many as edges go."""
+        return len(item.edges) - (self.space.cells[item.kind].keep or 0) if item.of_node else 1
+
+    def _take(self, kind: str, edge: int, columns: Sequence[int]) -> None:
+        decided = self._decided.decide(kind, edge, columns)
+        kept = self._kept(decided)
+        assert kept is not None  # what is taken is possible
+        self.supernet.decided, self.within = decided, kept
+
+    def _operation(self, kind: str, edge: int) -> Iterator[Decision]:
+        columns = self.space.candidates(self.space.cells[kind])[edge]
+        columns = [k for k in columns if self._possible(self._decided.decide(kind, edge, [k]))]
+        harm = self._harm_of_operations(kind, edge, columns) if len(columns) > 1 else [0.0]
+        best = columns[max(range(len(columns)), key=harm.__getitem__)]  # the first of equals
+        self._take(kind, edge, [best])
+        ops = self.space.cells[kind].edges[edge].ops
+        scores = dict(zip((ops[k] for k in columns), map(self._told, harm), strict=True)) if len(columns) > 1 else {}
+        yield Decision(kind, str(self.space.cells[kind].edges[edge]), ops[best], scores)
+
+    def _node(self, item: Item) -> Iterator[Decision]:
+        """Let edges of a node go until it has as many as an architecture keeps."""
+        cell, left = self.space.cells[item.kind], list(item.edges)
+        harm = self._harm_of_edges(item.kind, left, self._decided)
+        for _ in range(self._count(item)):
+            if self.config.edges == "cumulative" and len(left) < len(item.edges):
+                harm |= self._harm_of_edges(item.kind, left, self._decided)
+            going = [e for e in left if self._possible(self._decided.decide(item.kind, e, []))]
+            worst = min(reversed(going), key=harm.__getitem__)  # the last of equals
+            scores = {str(cell.edges[e]): self._told(harm[e]) for e in left}
+            left.remove(worst)
+            self._take(item.kind, worst, [])
+            yield Decision(item.kind, str(cell.edges[worst]), None, scores)
+
+    @property
+    def _decided(self) -> Decisions:
+        assert self.supernet.decided is not None  # from the start on
+        return self.supernet.decided
+
+    # How much is lost without an operation, or without an edge: more is better
+
+    def _harm_of_operations(self, kind: str, edge: int, columns: Sequence[int]) -> list[float]:
+        if self.config.criterion == "magnitude":
+            row = self.method.strength()[kind][edge].tolist()
+            return [row[k] for k in columns]
+        mix = self._decided.apply(detached(self.method.mix()))
+        return self._harm([_without(mix, kind, edge, k) for k in columns])
+
+    def _harm_of_edges(self, kind: str, edges: Sequence[int], decided: Decisions) -> dict[int, float]:
+        if self.config.criterion == "magnitude":
+            rows, strength = decided.rows[kind], self.method.strength()[kind].tolist()
+            return {e: strength[e][(rows[e] or (0,))[0]] for e in edges}
+        mix = detached(self.method.mix())
+        harm = self._harm([decided.decide(kind, e, []).apply(mix) for e in edges])
+        return dict(zip(edges, harm, strict=True))
+
+    def _harm(self, mixes: Sequence[Mix]) -> list[float]:
+        scores = self.score(mixes)
+        return scores.loss if self.config.criterion == "loss" else [-accuracy for accuracy in scores.accuracy]
+
+    def _told(self, harm: float) -> float:
+        return -harm if self.config.criterion == "accuracy" else harm
+
+    def _possible(self, decided: Decisions) -> bool:
+        """Return whether an architecture within the limits is left."""
+        return not self.bounds.limits or self._kept(decided) is not None
+
+    def _kept(self, decided: Decisions) -> Genotype | None:
+        """Return an architecture within the limits that keeps to the decisions, None if none is found.
+
+        The one that keeps to those before is tried first: so one decision at least is always possible, though a latency
+        that must be measured may let the best be missed.
+        """
+        if _keeps(self.space, self.within, decided):
+            return self.within
+        found = self.bounds.best(_strengths(self.space, decided))
+        return found if _keeps(self.space, found, decided) else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add what is decided, and what it took."""
+        own = {
+            "decided": self._decided.to_json(),
+            "within": self.within.to_json(),
+            "done": self.done,
+            "decisions": [asdict(decision) for decision in self.decisions],
+            "score": [self.score.passes, self.score.images, self.score.spent, self.score.saved],
+        }
+        return super().state_dict() | own
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.supernet.decided = Decisions.from_json(state["decided"])
+        self.within = Genotype.from_json(state["within"])
+        self.done = state["done"]
+        self.decisions = [Decision(**decision) for decision in state["decisions"]]
+        self.score.passes, self.score.images, self.score.spent, self.score.saved = state["score"]
+
+
+def _without(mix: Mix, kind: str, edge: int, column: int) -> Mix:
+    """Return `mix` with the weight of one operation set to 0, and given to no other."""
+    weights = mix[kind].weights.clone()
+    weights[edge, column] = 0
+    return {**mix, kind: EdgeMix(weights, mix[kind].active)}
+
+
+def _keeps(space: SearchSpace, genotype: Genotype, decided: Decisions) -> bool:
+    """Return whether an architecture has what is decided on every edge that it has."""
+    return all(
+        row is None or column is None or column in row
+        for kind, columns in space.columns(genotype).items()
+        for row, column in zip(decided.rows[kind], columns, strict=True)
+    )
+
+
+def _strengths(space: SearchSpace, decided: Decisions) -> dict[str, list[list[float]]]:
+    """Return strengths by which the best architecture is one that keeps to the decisions, if there is one."""
+
+    def row(edge: Edge, left: Row) -> list[float]:
+        return [0.0 if left is None or k in left else -1.0 for k in range(len(edge.ops))]
+
+    cells = space.cells.items()
+    return {k: [row(e, left) for e, left in zip(c.edges, decided.rows[k], strict=True)] for k, c in cells}
