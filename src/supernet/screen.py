@@ -97,7 +97,7 @@ def standing(row: Mapping[str, Any]) -> str:
     if "architecture" in row:
         return brief(str(row["architecture"]))
     kind, images = ("valid", "held-out") if "valid_accuracy" in row else ("test", "test")
-    if row[f"{kind}_accuracy"] is None:  # of a selection
+    if row[f"{kind}_accuracy"] is None:
         return "no images are held out"
     best = ", the best so far" if row.get("best") else ""
     return f"{100 * row[f'{kind}_accuracy']:.2f} % on {images} images{best}"

@@ -84,12 +84,17 @@ class SearchTask:
         """
         valid = self.valid_accuracy()
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
-        genotype = strongest(self.method, self.plan.bounds.unmeasured)
         strength = {kind: value.tolist() for kind, value in self.method.strength().items()}
-        row = dict(means) | {"valid_accuracy": valid, "architecture": str(genotype), "weights": strength, **learned}
+        row = dict(means) | {"valid_accuracy": valid, "weights": strength, **learned}
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.means()
-        return row | {"verdict": judge(self.plan.space, genotype).state} | _known_accuracies(self.plan.space, genotype)
+        return row | (self._named() if self.method.ranks else {})
+
+    def _named(self) -> dict[str, Any]:
+        """Return what a row says of the architecture that would be named now."""
+        space, genotype = self.plan.space, strongest(self.method, self.plan.bounds.unmeasured)
+        named = {"architecture": str(genotype), "verdict": judge(space, genotype).state}
+        return named | _known_accuracies(space, genotype)
 
     @property
     def held_out(self) -> int:

@@ -115,20 +115,16 @@ def select(
     run: Run | str | os.PathLike[str],
     selector: str | type[Selector] = "perturbation",
     *,
-    data: Source | None = None,
-    space: str | SearchSpace | None = None,
-    seed: int | None = None,
-    device: str = "auto",
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
     quiet: bool = False,
     watcher: Watcher | None = None,
-    **settings: Any,
+    **choices: Any,
 ) -> Run:
     """Read an architecture out of a search by another selector, without searching again; return the finished selection.
 
     - `run`: a search or its folder, finished or not; what its last checkpoint has is selected from, and left as it is.
-    - `selector`: a name or your own Selector class. `settings`: any field of its settings.
+    - `selector`: a name or your own Selector class; and any field of its settings.
     - `data`, `space`: the search's, where the run does not name them so that they are found again.
     - `seed`: of what is drawn, such as the order of decisions; None is the search's.
     - `device`, `quiet`, `watcher`, `force`: as for `search`. `out`: the folder; None is in the search's `selections/`.
@@ -136,7 +132,7 @@ def select(
     The folder is a run of its own, which `retrain` takes as it takes a search's. Called again with the same arguments,
     an unfinished selection goes on and a finished one is returned. Raises UserError for what cannot be had.
     """
-    chosen = selection_plan(run, selector, data=data, space=space, seed=seed, device=device, **settings)
+    chosen = selection_plan(run, selector, **choices)
     return start(chosen, out=out, force=force, watcher=watcher or screen.watcher(quiet=quiet))
 
 

@@ -66,6 +66,8 @@ def result(console: Console, run: Run) -> None:
         known(console, summary["known"])
     if summary.get("decisions"):
         _decisions(console, summary)
+    if run.config["task"] == "search" and summary.get("selector", "magnitude") != "magnitude":
+        line(console, f"selected by   {summary['selector']}: see {run.path}/selections")
     pictures = "cell.svg" if run.config["task"] == "select" else "cell.svg, search.svg"
     line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
 

@@ -14,40 +14,23 @@ def landscape(given: Arguments) -> None:
     """Draw the loss around the alphas of a search."""
     from supernet import show, studies
 
-    settings = studies.LandscapeSettings()
-    asked = parse("landscape", _arguments("Draw the loss around the alphas of a search.", settings), given)
-    allow_own_modules()
-    found = studies.landscape(
-        asked.run,
-        data=asked.data,
-        space=asked.space,
-        device=asked.device,
-        workers=asked.workers,
-        settings=asked.settings,
-    )
+    about = "Draw the loss around the alphas of a search."
+    run, choices = _asked("landscape", about, studies.LandscapeSettings(), given)
+    found = studies.landscape(run, **choices)
     console = show.Screen()
     losses = [loss for row in found.losses for loss in row]
     show.line(console, f"loss          {min(losses):.4f} to {max(losses):.4f} on the grid")
     show.line(console, f"path          {100 * found.explained:.1f} % of its variance lies in the plane")
-    show.line(console, f"picture       {asked.run}/landscape.svg (landscape.json)")
+    show.line(console, f"picture       {run}/landscape.svg (landscape.json)")
 
 
 def strength(given: Arguments) -> None:
     """Compare the op weights of a search with what its operations are worth."""
     from supernet import show, studies
 
-    settings = studies.StrengthSettings()
     about = "Compare the op weights of a search with what its operations are worth."
-    asked = parse("strength", _arguments(about, settings), given)
-    allow_own_modules()
-    found = studies.strength(
-        asked.run,
-        data=asked.data,
-        space=asked.space,
-        device=asked.device,
-        workers=asked.workers,
-        settings=asked.settings,
-    )
+    run, choices = _asked("strength", about, studies.StrengthSettings(), given)
+    found = studies.strength(run, **choices)
     console = show.Screen()
     tau = (
         "none: all weights are equal" if found.tau is None else f"{found.tau:.2f} (Kendall's tau, mean over the edges)"
@@ -57,7 +40,14 @@ def strength(given: Arguments) -> None:
         console, f"agreement     the largest weight is the best operation on {found.agreeing} of {found.edges} edges"
     )
     show.line(console, f"supernet      {100 * found.supernet:.2f} % with everything mixed")
-    show.line(console, f"picture       {asked.run}/strength.svg (strength.json)")
+    show.line(console, f"picture       {run}/strength.svg (strength.json)")
+
+
+def _asked(command: str, about: str, settings: Any, given: Arguments) -> tuple[str, dict[str, Any]]:
+    """Return the folder of the search, and the arguments of the study."""
+    asked = parse(command, _arguments(about, settings), given)
+    allow_own_modules()
+    return asked.run, {name: getattr(asked, name) for name in ("data", "space", "device", "workers", "settings")}
 
 
 def _arguments(about: str, settings: Any) -> type:

@@ -62,11 +62,13 @@ class Method(ABC):
     `capturable`: within an epoch every step starts the same operations of the device's, and nothing that it does is
     decided on the host: no draw of Python's, no path that changes. Then a GPU may record one step and replay it.
 
+    `ranks`: its op weights say which operations are better; if not, an epoch has no architecture to name.
     `spreads`: it has trials to spread over the workers of its budget.
     """
 
     Config: ClassVar[type]
     capturable: ClassVar[bool] = False  # a replay of what is decided anew in each step would be wrong without a word
+    ranks: ClassVar[bool] = True
     spreads: ClassVar[bool] = False
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:

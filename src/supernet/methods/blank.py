@@ -32,6 +32,7 @@ class Blank(Method):
 
     Config = BlankConfig
     capturable = True
+    ranks = False
 
     def __init__(self, config: BlankConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)

@@ -24,12 +24,12 @@ from supernet.data import Batch, Source, ordered
 from supernet.errors import UserError, at_least
 from supernet.loop import as_planned, seed_of
 from supernet.methods.alphas import Alphas
-from supernet.optim import set_rate
 from supernet.plan import Plan
 from supernet.reopening import planned, restored
 from supernet.run import Run
 from supernet.search_task import SearchTask
 from supernet.spaces import SearchSpace
+from supernet.studies.trying import steps_ahead
 from supernet.trials import Trials
 
 _MARGIN = 0.25  # of the path's extent, on each side
@@ -152,10 +152,7 @@ class _Plane:
 
     def _losses(self, steps: Sequence[Tensor]) -> list[float]:
         task, optimizer = self.task, self.task.method.optimizer
-        first = task.plan.protocol.w.lr / 10 if self.settings.lr is None else self.settings.lr
-        set_rate(optimizer, first)
-        stream = next(iter(task.streams.values()))
-        inner = [stream.next() for _ in range(self.settings.steps)]
+        inner = steps_ahead(task, self.settings.steps, self.settings.lr)
         mixes = [self.alphas.mix(self.alphas.after(step)) for step in steps]
         seed = seed_of(task.plan.seed, "landscape trials")
         return self.trials.losses(optimizer, mixes, inner, _batch(task, self.settings.images), seed=seed).tolist()

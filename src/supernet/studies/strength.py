@@ -19,12 +19,12 @@ from supernet.decisions import Decisions
 from supernet.errors import at_least
 from supernet.loop import as_planned, seed_of
 from supernet.mixing import detached
-from supernet.optim import set_rate
 from supernet.ranks import kendall
 from supernet.reopening import planned, restored
 from supernet.run import Run
 from supernet.search_task import SearchTask
 from supernet.spaces import SearchSpace
+from supernet.studies.trying import steps_ahead
 from supernet.trials import Trials
 
 Numbers = dict[str, list[list[float]]]
@@ -95,9 +95,7 @@ def _measured(task: SearchTask, settings: StrengthSettings, workers: int) -> Str
     places = [
         (kind, e, k) for kind, cell in cells.items() for e, edge in enumerate(cell.edges) for k in range(len(edge.ops))
     ]
-    set_rate(method.optimizer, task.plan.protocol.w.lr / 10 if settings.lr is None else settings.lr)
-    stream = next(iter(task.streams.values()))
-    inner = [stream.next() for _ in range(settings.steps)]
+    inner = steps_ahead(task, settings.steps, settings.lr)
     mixes = [nothing.decide(kind, e, [k]).apply(mix) for kind, e, k in places]
     trials = Trials(method.supernet, task.plan.protocol.w, workers)
     scores = trials.scores(
