@@ -32,26 +32,27 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.decisions import Decisions, Row
+from supernet.decisions import Decisions
 from supernet.errors import at_least
 from supernet.genotype import Genotype
-from supernet.mixing import EdgeMix, Mix, detached
+from supernet.mixing import detached
 from supernet.optim import set_rate
 from supernet.scoring import Scorer
 from supernet.selectors.agenda import Item, agenda
 from supernet.selectors.base import Judged, Selector
+from supernet.selectors.harm import Criterion, Harm
+from supernet.selectors.within import Within
 
 if TYPE_CHECKING:
     from supernet.limits import Bounds
     from supernet.methods.base import Method
-    from supernet.spaces import Edge, SearchSpace
 
 
 @dataclass(frozen=True)
 class PerturbationConfig:
     """Settings of selection by perturbation."""
 
-    criterion: Literal["accuracy", "loss", "magnitude"] = "accuracy"
+    criterion: Criterion = "accuracy"
     """what tells the strength of an operation: the accuracy or the loss without it, or its weight"""
     tune_epochs: int = 5
     """training passes between two decisions"""
@@ -95,7 +96,7 @@ class Perturbation(Selector):
         self.decisions: list[Decision] = []
         self.score = Scorer(self.supernet, judged, running=config.norm == "running")
         self.supernet.decided = Decisions.none(self.space)
-        self.within = bounds.best(_strengths(self.space, self._decided))  # the limits, and what is decided
+        self.harm, self.within = Harm(config.criterion, method, self.score), Within(bounds)
         method.optimizer.state.clear()
 
     @property
@@ -162,31 +163,30 @@ class Perturbation(Selector):
         return len(item.edges) - (self.space.cells[item.kind].keep or 0) if item.of_node else 1
 
     def _take(self, kind: str, edge: int, columns: Sequence[int]) -> None:
-        decided = self._decided.decide(kind, edge, columns)
-        kept = self._kept(decided)
-        assert kept is not None  # what is taken is possible
-        self.supernet.decided, self.within = decided, kept
+        self.supernet.decided = self._decided.decide(kind, edge, columns)
+        self.within.take(self._decided)
 
     def _operation(self, kind: str, edge: int) -> Iterator[Decision]:
-        columns = self.space.candidates(self.space.cells[kind])[edge]
-        columns = [k for k in columns if self._possible(self._decided.decide(kind, edge, [k]))]
-        harm = self._harm_of_operations(kind, edge, columns) if len(columns) > 1 else [0.0]
-        best = columns[max(range(len(columns)), key=harm.__getitem__)]  # the first of equals
+        cell = self.space.cells[kind]
+        columns = self.space.candidates(cell)[edge]
+        columns = [k for k in columns if self.within.allows(self._decided.decide(kind, edge, [k]))]
+        harm = self.harm.of_operations(kind, edge, columns, self._decided) if len(columns) > 1 else {}
+        best = max(columns, key=lambda k: harm.get(k, 0.0))  # the first of equals
         self._take(kind, edge, [best])
-        ops = self.space.cells[kind].edges[edge].ops
-        scores = dict(zip((ops[k] for k in columns), map(self._told, harm), strict=True)) if len(columns) > 1 else {}
-        yield Decision(kind, str(self.space.cells[kind].edges[edge]), ops[best], scores)
+        ops = cell.edges[edge].ops
+        scores = {ops[k]: self.harm.told(value) for k, value in harm.items()}
+        yield Decision(kind, str(cell.edges[edge]), ops[best], scores)
 
     def _node(self, item: Item) -> Iterator[Decision]:
         """Let edges of a node go until it has as many as an architecture keeps."""
         cell, left = self.space.cells[item.kind], list(item.edges)
-        harm = self._harm_of_edges(item.kind, left, self._decided)
+        harm = self.harm.of_edges(item.kind, left, self._decided)
         for _ in range(self._count(item)):
             if self.config.edges == "cumulative" and len(left) < len(item.edges):
-                harm |= self._harm_of_edges(item.kind, left, self._decided)
-            going = [e for e in left if self._possible(self._decided.decide(item.kind, e, []))]
+                harm |= self.harm.of_edges(item.kind, left, self._decided)
+            going = [e for e in left if self.within.allows(self._decided.decide(item.kind, e, []))]
             worst = min(reversed(going), key=harm.__getitem__)  # the last of equals
-            scores = {str(cell.edges[e]): self._told(harm[e]) for e in left}
+            scores = {str(cell.edges[e]): self.harm.told(harm[e]) for e in left}
             left.remove(worst)
             self._take(item.kind, worst, [])
             yield Decision(item.kind, str(cell.edges[worst]), None, scores)
@@ -196,50 +196,11 @@ class Perturbation(Selector):
         assert self.supernet.decided is not None  # from the start on
         return self.supernet.decided
 
-    # How much is lost without an operation, or without an edge: more is better
-
-    def _harm_of_operations(self, kind: str, edge: int, columns: Sequence[int]) -> list[float]:
-        if self.config.criterion == "magnitude":
-            row = self.method.strength()[kind][edge].tolist()
-            return [row[k] for k in columns]
-        mix = self._decided.apply(detached(self.method.mix()))
-        return self._harm([_without(mix, kind, edge, k) for k in columns])
-
-    def _harm_of_edges(self, kind: str, edges: Sequence[int], decided: Decisions) -> dict[int, float]:
-        if self.config.criterion == "magnitude":
-            rows, strength = decided.rows[kind], self.method.strength()[kind].tolist()
-            return {e: strength[e][(rows[e] or (0,))[0]] for e in edges}
-        mix = detached(self.method.mix())
-        harm = self._harm([decided.decide(kind, e, []).apply(mix) for e in edges])
-        return dict(zip(edges, harm, strict=True))
-
-    def _harm(self, mixes: Sequence[Mix]) -> list[float]:
-        scores = self.score(mixes)
-        return scores.loss if self.config.criterion == "loss" else [-accuracy for accuracy in scores.accuracy]
-
-    def _told(self, harm: float) -> float:
-        return -harm if self.config.criterion == "accuracy" else harm
-
-    def _possible(self, decided: Decisions) -> bool:
-        """Return whether an architecture within the limits is left."""
-        return not self.bounds.limits or self._kept(decided) is not None
-
-    def _kept(self, decided: Decisions) -> Genotype | None:
-        """Return an architecture within the limits that keeps to the decisions, None if none is found.
-
-        The one that keeps to those before is tried first: so one decision at least is always possible, though a latency
-        that must be measured may let the best be missed.
-        """
-        if _keeps(self.space, self.within, decided):
-            return self.within
-        found = self.bounds.best(_strengths(self.space, decided))
-        return found if _keeps(self.space, found, decided) else None
-
     def state_dict(self) -> dict[str, Any]:
         """Add what is decided, and what it took."""
         own = {
             "decided": self._decided.to_json(),
-            "within": self.within.to_json(),
+            "within": self.within.kept.to_json(),
             "done": self.done,
             "decisions": [asdict(decision) for decision in self.decisions],
             "score": [self.score.passes, self.score.images, self.score.spent, self.score.saved],
@@ -250,33 +211,7 @@ class Perturbation(Selector):
         """Go on from what `state_dict` returned."""
         super().load_state_dict(state)
         self.supernet.decided = Decisions.from_json(state["decided"])
-        self.within = Genotype.from_json(state["within"])
+        self.within.kept = Genotype.from_json(state["within"])
         self.done = state["done"]
         self.decisions = [Decision(**decision) for decision in state["decisions"]]
         self.score.passes, self.score.images, self.score.spent, self.score.saved = state["score"]
-
-
-def _without(mix: Mix, kind: str, edge: int, column: int) -> Mix:
-    """Return `mix` with the weight of one operation set to 0, and given to no other."""
-    weights = mix[kind].weights.clone()
-    weights[edge, column] = 0
-    return {**mix, kind: EdgeMix(weights, mix[kind].active)}
-
-
-def _keeps(space: SearchSpace, genotype: Genotype, decided: Decisions) -> bool:
-    """Return whether an architecture has what is decided on every edge that it has."""
-    return all(
-        row is None or column is None or column in row
-        for kind, columns in space.columns(genotype).items()
-        for row, column in zip(decided.rows[kind], columns, strict=True)
-    )
-
-
-def _strengths(space: SearchSpace, decided: Decisions) -> dict[str, list[list[float]]]:
-    """Return strengths by which the best architecture is one that keeps to the decisions, if there is one."""
-
-    def row(edge: Edge, left: Row) -> list[float]:
-        return [0.0 if left is None or k in left else -1.0 for k in range(len(edge.ops))]
-
-    cells = space.cells.items()
-    return {k: [row(e, left) for e, left in zip(c.edges, decided.rows[k], strict=True)] for k, c in cells}
