@@ -53,7 +53,8 @@ class Equal(Method):
 
 
 FEW_TRIALS = {"samples": 2, "steps": 1, "every": 4, "inner_batch": 3}
-CASES = {name: (name, FEW_TRIALS if name.startswith("zarts") else {}) for name in METHODS} | {
+SHORT = {"zarts": FEW_TRIALS, "perturbation": {"select": {"tune_epochs": 1}}}
+CASES = {name: (name, SHORT.get(name.split("-")[0], SHORT.get(METHODS[name].selector, {}))) for name in METHODS} | {
     "a user's": (Equal, {"share": 0.3}),
     "softmax": ("single-darts", {"activation": "softmax"}),
     "sigmoid zero": ("single-darts", {"sigmoid_init": "zero"}),
@@ -69,8 +70,9 @@ CASES = {name: (name, FEW_TRIALS if name.startswith("zarts") else {}) for name i
     "diagnosed": ("darts", {"diagnose": True, "batch_size": 1}),  # measured every tenth step
 }
 each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
-each_case = pytest.mark.parametrize("case", CASES)
-each_method = pytest.mark.parametrize("case", [*METHODS, "a user's"])
+LEARNING = [name for name in METHODS if name != "darts-pt"]  # which learns as darts does, and then selects
+each_case = pytest.mark.parametrize("case", [name for name in CASES if name != "darts-pt"])
+each_method = pytest.mark.parametrize("case", [*LEARNING, "a user's"])
 
 
 def planned(home, case, seed=0, images=24, **changes):
@@ -108,7 +110,7 @@ def is_of(home, genotype):
 
 
 @each_space
-@each_method
+@pytest.mark.parametrize("case", [*METHODS, "a user's"])
 def test_a_search_names_an_architecture_of_its_space_and_leaves_a_whole_folder(home, case, tmp_path):
     method, settings = CASES[case]
     choices = {"space": home, "method": method, "out": tmp_path / "run", "quiet": True, **TINY, **settings}
