@@ -119,3 +119,9 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+def momentum_of(optimizer: torch.optim.SGD, weight: Tensor) -> Tensor | None:
+    """Return the momentum of a weight so far, None if it has none."""
+    found: Tensor | None = optimizer.state[weight].get("momentum_buffer") if weight in optimizer.state else None
+    return found

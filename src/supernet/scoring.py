@@ -53,32 +53,35 @@ class Scorer:
             found = [self._scores(part) for part in parts]
         return Scores([a for part in found for a in part.accuracy], [x for part in found for x in part.loss])
 
-    @torch.no_grad()
     def _scores(self, mixes: Sequence[Mix]) -> Scores:
-        hits: Tensor | float = 0.0
-        losses: Tensor | float = 0.0
-        images, batches, alone = 0, 0, 0.0
+        first = next(iter(self.judged()))
+        alone = seconds(partial(self.supernet.many, first.x, mixes[:1]), first.x.device)
+        sizes: list[int] = []
         began = perf_counter()
-        for batch in self.judged():
-            if not batches:
-                alone = seconds(partial(self.supernet.many, batch.x, mixes[:1]), batch.x.device)
-            logits = self.supernet.many(batch.x, mixes)
-            hits = hits + (logits.argmax(-1) == batch.y).double().sum(1)
-            losses = losses + _cross_entropies(logits, batch.y).double().sum(1)
-            images, batches = images + len(batch.y), batches + 1
-        assert isinstance(hits, Tensor)
-        assert isinstance(losses, Tensor)
-        scores = Scores((hits / images).tolist(), (losses / images).tolist())
-        spent = perf_counter() - began - alone
-        self.passes, self.images = self.passes + len(mixes), images
+        found = judged(lambda x: self.supernet.many(x, mixes), self._counted(sizes)).tolist()
+        spent = perf_counter() - began
+        self.passes, self.images = self.passes + len(mixes), sum(sizes)
         self.spent += spent
-        self.saved += alone * batches * len(mixes) - spent
-        return scores
+        self.saved += alone * len(sizes) * len(mixes) - spent
+        return Scores([accuracy for _, accuracy in found], [loss for loss, _ in found])
+
+    def _counted(self, sizes: list[int]) -> Iterator[Batch]:
+        for batch in self.judged():
+            sizes.append(len(batch.y))
+            yield batch
 
 
-def _cross_entropies(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the loss (K, B) of logits (K, B, classes)."""
-    return F.cross_entropy(logits.movedim(-1, 1), y.expand(len(logits), -1), reduction="none")
+@torch.no_grad()
+def judged(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tensor:
+    """Return mean loss and accuracy (K, 2) over all images, of the logits (K, B, classes) that `forward` gives."""
+    sums, images = [], 0
+    for batch in batches:
+        logits = forward(batch.x)
+        losses = [F.cross_entropy(own, batch.y, reduction="sum") for own in logits]
+        hits = (logits.argmax(-1) == batch.y).sum(-1)
+        sums.append(torch.stack([torch.stack(losses).double(), hits.double()], -1))
+        images += len(batch.y)
+    return torch.stack(sums).sum(0) / images
 
 
 @contextmanager

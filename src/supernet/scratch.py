@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,8 @@ from supernet.data import Batch
 from supernet.mixing import Mix
 from supernet.model import Supernet
 from supernet.modules import Norm
-from supernet.optim import Weights, set_rate
+from supernet.optim import Weights, momentum_of, set_rate
+from supernet.scoring import judged
 from supernet.spaces.base import SearchSpace
 from supernet.spaces.frame import Frame
 
@@ -88,31 +89,12 @@ class Scratch:
         return optimizer
 
 
-@torch.no_grad()
-def judged(forward: Callable[[Tensor], Tensor], batches: Sequence[Batch]) -> Tensor:
-    """Return mean loss and accuracy (K, 2) over all images, of the logits (K, B, classes) that `forward` gives."""
-    sums, images = [], 0
-    for batch in batches:
-        logits = forward(batch.x)
-        losses = [F.cross_entropy(own, batch.y, reduction="sum") for own in logits]
-        hits = (logits.argmax(-1) == batch.y).sum(-1)
-        sums.append(torch.stack([torch.stack(losses).double(), hits.double()], -1))
-        images += len(batch.y)
-    return torch.stack(sums).sum(0) / images
-
-
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from `seed`; afterwards the random state is what it was."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def momentum_of(optimizer: torch.optim.SGD, weight: Tensor) -> Tensor | None:
-    """Return the momentum of a weight so far, None if it has none."""
-    found: Tensor | None = optimizer.state[weight].get("momentum_buffer") if weight in optimizer.state else None
-    return found
 
 
 def values_of(supernet: Supernet, optimizer: torch.optim.SGD | None = None) -> list[Tensor]:

@@ -29,10 +29,10 @@ from supernet.errors import UserError
 from supernet.mixing import Mix, detached
 from supernet.model import Supernet
 from supernet.modules import Norm
-from supernet.optim import Weights
+from supernet.optim import Weights, momentum_of
 from supernet.precision import products
-from supernet.scoring import Scores
-from supernet.scratch import Job, Scratch, judged, momentum_of, seeded, values_of
+from supernet.scoring import Scores, judged
+from supernet.scratch import Job, Scratch, seeded, values_of
 from supernet.spaces.base import SearchSpace
 from supernet.spaces.frame import Frame
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.mixing import Mix
 from supernet.model import Supernet, traceless
+from supernet.optim import momentum_of
 
 
 def unrolled_gradient(
@@ -59,5 +60,5 @@ def unrolled_gradient(
 
 
 def _momentum(optimizer: torch.optim.SGD, weight: Tensor) -> Tensor | float:
-    buffer: Tensor | None = optimizer.state[weight].get("momentum_buffer") if weight in optimizer.state else None
+    buffer = momentum_of(optimizer, weight)
     return 0.0 if buffer is None else buffer
