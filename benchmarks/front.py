@@ -8,7 +8,6 @@ an update are scored in one pass. Accuracies and latencies are the table's.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import subprocess
@@ -20,7 +19,7 @@ import numpy as np
 
 import supernet as sn
 from small_selection import line
-from study import spread
+from study import arguments, spread
 from supernet import plots
 
 FIELD = "latency_raspi4_ms"
@@ -52,11 +51,8 @@ def run(data: str, out: Path, seeds: int, workers: int) -> None:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="cifar10.npz")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--report", type=Path, help="write the figure here")
     given = parser.parse_args()
     run(given.data, given.out, given.seeds, given.workers)

@@ -9,14 +9,13 @@ on 8 192 images of 16x16.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import supernet as sn
 from small_selection import SGD, Search, Study, line
-from study import spread
+from study import arguments, spread
 
 SHARED = ["--images", "4096", "--image-size", "16", "--width", "4", "--epochs", "20", "--device", "cpu"]
 SELECT = ["--tune-epochs", "1"]
@@ -53,11 +52,8 @@ def _skips(run: sn.Run, kinds: Sequence[str]) -> int:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="cifar10.npz")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     given = parser.parse_args()
     retrain = ["--recipe", "quick", "--image-size", "16", "--width", "8", "--epochs", "5"]
     for seeds in range(1, given.seeds + 1):  # so that both spaces have as many, whenever it is stopped

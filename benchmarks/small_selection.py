@@ -8,7 +8,6 @@ one batch: forward with backward, and forward alone.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import supernet as sn
-from study import spread
+from study import arguments, spread
 
 EPOCHS, STEPS = 40, 64  # steps: batches of 64 in the half of 4 096 images
 SGD = ["--alpha.optimizer", "sgd", "--alpha.lr", "0.025", "--alpha.weight-decay", "0"]
@@ -139,11 +138,8 @@ def _cost(search: Search, run: sn.Run) -> tuple[float, float, float]:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="cifar10.npz")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     given = parser.parse_args()
     shared = ["--images", "8192", "--image-size", "16", "--epochs", str(EPOCHS), "--device", "cpu"]
     study = Study(SEARCHES, shared)

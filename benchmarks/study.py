@@ -112,12 +112,18 @@ def references() -> Mapping[str, float]:
     }
 
 
-def main(study: Study, about: str | None) -> None:
-    """Run a study from the command line."""
+def arguments(about: str | None) -> argparse.ArgumentParser:
+    """Return the arguments that all studies have."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="cifar10.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
+    return parser
+
+
+def main(study: Study, about: str | None) -> None:
+    """Run a study from the command line."""
+    parser = arguments(about)
     parser.add_argument("--report", type=Path, help="write the table here (.md) and the figure beside it")
     given = parser.parse_args()
     study.run(given.data, given.out, given.workers)
