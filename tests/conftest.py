@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the programs that tests start
     _threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
@@ -84,6 +86,24 @@ def macro_space() -> SearchSpace:
     )
 
 
+def branched_space() -> SearchSpace:
+    """A user's space of NAO's kind, small: two branches per node, which may read the same one, in one of them none."""
+    ops = ("sep_conv_3x3", "avg_pool_3x3", "identity")
+    reduce = (
+        *(Edge(2, source, ("identity", "none"), branch) for source in (0, 1) for branch in (0, 1)),
+        *(Edge(3, source, ("max_pool_3x3", "identity"), 0) for source in (0, 2)),
+        *(Edge(3, source, ("nor_conv_1x1", "none"), 1) for source in (1, 2)),
+    )
+    return SearchSpace(
+        name="branched",
+        cells={
+            "normal": Cell.dense(4, ops, inputs=2, output="unused", project="calibrate", branches=2),
+            "reduce": Cell(reduce, inputs=2, output="unused", project="calibrate"),
+        },
+        skeleton=Stack(),
+    )
+
+
 def tiny_images(count: int = 48, side: int = 8) -> Images:
     """Noise with a bright band at the top, in the middle or at the bottom: the class, mirrored or not."""
     g = torch.Generator().manual_seed(count)
@@ -112,6 +132,21 @@ def noise_batch(seed: int, count: int = 6, side: int = 8, channels: int = 1, cla
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(count, channels, side, side, generator=g, dtype=torch.float64)
     return Batch(x, torch.randint(classes, (count,), generator=g), torch.arange(count))
+
+
+def bits(state: Any) -> bytes:
+    """The bits of what a checkpoint holds, whichever of its equal words are one object in memory."""
+
+    def same(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {same(name): same(part) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(same(part) for part in value)
+        return sys.intern(value) if isinstance(value, str) else value
+
+    file = io.BytesIO()
+    torch.save(same(state), file)
+    return file.getvalue()
 
 
 @pytest.fixture

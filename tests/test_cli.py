@@ -542,14 +542,15 @@ def test_query_lists_its_fields(call: Call) -> None:
 
 
 ALPHA = ["single-darts", "darts", "darts-2nd"]
+DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
 
 
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4"]),
-        ("methods", [*ALPHA, "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", "random"]),
-        ("selectors", ["magnitude", "perturbation", "perturbation-magnitude"]),
+        ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
+        ("methods", [*ALPHA, "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"]),
+        ("selectors", ["magnitude", "perturbation", "perturbation-magnitude", "best-of-samples"]),
     ],
 )
 def test_lists_have_a_line_each_with_the_paper(command: str, names: list[str], call: Call) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from conftest import Pairs, macro_space, ragged_space, tiny_images, two_input_space
+from conftest import bits as bits_of
 from supernet.genotype import Genotype
 from supernet.loop import Loop, Watcher, as_planned
 from supernet.methods import METHODS
@@ -22,7 +23,7 @@ from supernet.search_task import SearchTask
 from supernet.searching import search
 from supernet.selecting import SelectionPlan, SelectionTask
 from supernet.selectors import SELECTORS
-from supernet.spaces import space
+from supernet.spaces import Cell, SearchSpace, Stages, space
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
 TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "mirror": False}
@@ -53,7 +54,14 @@ class Equal(Method):
 
 
 FEW_TRIALS = {"samples": 2, "steps": 1, "every": 4, "inner_batch": 3}
-SHORT = {"zarts": FEW_TRIALS, "perturbation": {"select": {"tune_epochs": 1}}}
+ONE_POOL = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "controller": {"epochs": 1}}
+SHORT = {
+    "zarts": FEW_TRIALS,
+    "nao": ONE_POOL | {"alone": {"auxiliary": 0.0}},
+    "enas": {"updates": 1, "samples": 2, "select": {"samples": 3}},
+    "perturbation": {"select": {"tune_epochs": 1}},
+    "best-of-samples": {"select": {"samples": 3}},
+}
 CASES = {name: (name, SHORT.get(name.split("-")[0], SHORT.get(METHODS[name].selector, {}))) for name in METHODS} | {
     "a user's": (Equal, {"share": 0.3}),
     "softmax": ("single-darts", {"activation": "softmax"}),
@@ -70,8 +78,9 @@ CASES = {name: (name, SHORT.get(name.split("-")[0], SHORT.get(METHODS[name].sele
     "diagnosed": ("darts", {"diagnose": True, "batch_size": 1}),  # measured every tenth step
 }
 each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
-LEARNING = [name for name in METHODS if name != "darts-pt"]  # which learns as darts does, and then selects
-each_case = pytest.mark.parametrize("case", [name for name in CASES if name != "darts-pt"])
+SAME = ("darts-pt", "nao-v2-small")  # as another: which learns as darts does, and then selects; of other numbers
+LEARNING = [name for name in METHODS if name not in SAME]
+each_case = pytest.mark.parametrize("case", [name for name in CASES if name not in SAME])
 each_method = pytest.mark.parametrize("case", [*LEARNING, "a user's"])
 
 
@@ -98,9 +107,7 @@ def rows_of(run):
 
 
 def bits(task):
-    file = io.BytesIO()
-    torch.save({"task": task.state_dict(), "streams": {n: s.state_dict() for n, s in task.streams.items()}}, file)
-    return file.getvalue()
+    return bits_of({"task": task.state_dict(), "streams": {n: s.state_dict() for n, s in task.streams.items()}})
 
 
 def is_of(home, genotype):
@@ -144,14 +151,28 @@ LEARNS = {"images": 48, "epochs": 8, "width": 4, "w": {"lr": 0.1}}
 LEARNS_ONE = {"seed": 8, "epochs_each": 8}  # one random candidate for the whole run, and one with a way through it
 
 
+DRAWING = ("nao-v2", "enas", "gdas", "rsps", "setn")  # each step trains another architecture
+
+
 @each_space
-@each_method
+@pytest.mark.parametrize("case", [name for name in [*LEARNING, "a user's"] if name not in DRAWING])
 def test_the_loss_falls_and_images_not_trained_on_are_told_apart(home, case, tmp_path):
     settings = LEARNS | (LEARNS_ONE if case == "random" else {})
     _, run = trained(planned(home, case, **settings), tmp_path)
     first, *_, last = run.metrics
     assert last["loss"] < 0.6 * first["loss"]
     assert last["valid_accuracy"] > 0.6  # 1/3 by chance
+
+
+@pytest.mark.parametrize("case", DRAWING)
+def test_the_loss_of_drawn_architectures_falls_where_all_of_them_can_learn(case, tmp_path):
+    cell = Cell.dense(3, ("nor_conv_1x1", "nor_conv_3x3"))
+    home = SearchSpace("learning", {"cell": cell}, Stages(("cell", "cell")))
+    settings = LEARNS | {"epochs": 20} | ({"final": 0, "drop_path": 0.0} if case == "nao-v2" else {})
+    _, run = trained(planned(home, case, **settings), tmp_path)
+    first, *_, last = run.metrics
+    assert last["loss"] < 0.6 * first["loss"]
+    assert last["valid_accuracy"] > 0.6
 
 
 @each_space
@@ -261,7 +282,12 @@ def plain(value):
     return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
-TUNED = {"magnitude": {}, "perturbation": {"tune_epochs": 1}, "perturbation-magnitude": {"tune_epochs": 0}}
+TUNED = {
+    "magnitude": {},
+    "best-of-samples": {"samples": 3},
+    "perturbation": {"tune_epochs": 1},
+    "perturbation-magnitude": {"tune_epochs": 0},
+}
 
 
 def selected(name, plan, search, folder, watcher=None):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
+from conftest import branched_space, macro_space, noise_batch, ragged_space, two_input_space
 from supernet.many import Many
 from supernet.mixing import EdgeMix, MixedCell, dense
 from supernet.model import Supernet
@@ -17,7 +17,7 @@ from supernet.modules import Noise, Norm
 from supernet.primitives import Primitive
 from supernet.spaces import Cell, Frame, SearchSpace, Stages, space
 
-SPACES = [space("nasbench201"), space("s2"), ragged_space(), two_input_space(), macro_space()]
+SPACES = [space("nasbench201"), space("s2"), ragged_space(), two_input_space(), macro_space(), branched_space()]
 each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
 each_mode = pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 

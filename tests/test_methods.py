@@ -181,7 +181,7 @@ def test_the_supernets_parameters_hold_no_alpha():
     assert len(places) == 2
     assert not places & {w.data_ptr() for w in (*method.supernet.parameters(), *method.supernet.buffers())}
     assert not places & {w.data_ptr() for group in method.optimizer.param_groups for w in group["params"]}
-    steered = {a.data_ptr() for group in method.alpha_optimizer.param_groups for a in group["params"]}
+    steered = {a.data_ptr() for group in method.alphas.optimizer.param_groups for a in group["params"]}
     assert steered == places
 
 
@@ -217,7 +217,7 @@ def test_weights_follow_the_cosine_and_alpha_keeps_its_rate(settings):
     for epoch in range(3):
         method.begin_epoch(epoch)
         assert method.optimizer.param_groups[0]["lr"] == weights.rate(epoch, 3)
-        assert method.alpha_optimizer.param_groups[0]["lr"] == 0.3
+        assert method.alphas.optimizer.param_groups[0]["lr"] == 0.3
 
 
 @pytest.mark.parametrize(

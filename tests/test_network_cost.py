@@ -128,7 +128,7 @@ def closed_form(name, cin, cout, pixels, stride):
         case "dil_conv":
             weights = kernel**2 * cin + cin * cout
             return Cost(weights + 2 * cout, weights * pixels)
-        case "skip" if stride == 2:
+        case "skip" | "identity" if stride == 2:
             return Cost(cin * cout + 2 * cout, cin * cout * pixels)
     return Cost()
 
@@ -139,7 +139,7 @@ def test_a_built_in_operations_price_is_its_closed_form(name, channels, stride):
     first = ("nor_conv_1x1",)
     home = SearchSpace.chain("c", [(first, 1, 1), ((name,), channels, stride)])
     prices = Prices(home, Frame(4, 1, (6, 10), 1, 3))
-    if channels != 1 and ("pool" in name or (name == "skip_connect" and stride == 1)):
+    if channels != 1 and ("pool" in name or (name in ("skip_connect", "identity") and stride == 1)):
         with pytest.raises(UserError, match=f"^operation '{name}' does not fit there: "):
             prices.of("02", 0, name)
         return

@@ -261,7 +261,7 @@ def test_none_may_be_chosen_where_every_edge_is_kept_and_never_where_few_are(mon
             assert "none" not in {choice.op for kind in home.cells for choice in genotype[kind]}
             for kind, cell in home.cells.items():
                 into = [choice.target for choice in genotype[kind]]
-                for node in cell.by_node():
+                for node in cell.groups():
                     assert into.count(cell.edges[node[0]].target) == min(cell.keep, len(node))
 
 
@@ -307,11 +307,11 @@ def test_a_cosine_falls_to_two_fifths_over_all_passes():
 
 def test_momentum_is_fresh_and_the_alphas_optimizer_goes_on():
     method = trained(NB201, "darts")
-    before = copy.deepcopy(method.alpha_optimizer.state_dict())
+    before = copy.deepcopy(method.alphas.optimizer.state_dict())
     assert method.optimizer.state
     selector = perturbation(method, criterion="magnitude", tune_epochs=1)
     assert not method.optimizer.state
-    assert str(method.alpha_optimizer.state_dict()) == str(before)
+    assert str(method.alphas.optimizer.state_dict()) == str(before)
     selector.begin_epoch(0)
     weight = next(w for w in method.weights)
     old = weight.detach().clone()
@@ -331,7 +331,7 @@ class NoAlpha(dict):
 
 def test_frozen_alpha_stays_while_the_weights_learn():
     method = trained(NB201, "darts")
-    alpha, state = method.alphas["cell"].detach().clone(), str(method.alpha_optimizer.state_dict())
+    alpha, state = method.alphas["cell"].detach().clone(), str(method.alphas.optimizer.state_dict())
     selector = perturbation(method, criterion="loss", tune_epochs=1, alpha="freeze")
     selector.begin_epoch(0)
     byhand, batch = copy.deepcopy(method.supernet), batches_of(0, 0)
@@ -339,7 +339,7 @@ def test_frozen_alpha_stays_while_the_weights_learn():
     moved = 0
     selector.step(NoAlpha(batch))
     assert torch.equal(method.alphas["cell"], alpha)
-    assert str(method.alpha_optimizer.state_dict()) == state
+    assert str(method.alphas.optimizer.state_dict()) == state
     mix = dense({"cell": torch.softmax(alpha, -1)})
     gradient = torch.autograd.grad(
         F.cross_entropy(byhand(batch["weights"].x, mix), batch["weights"].y),

@@ -327,7 +327,7 @@ def test_a_dataset_and_a_space_of_ones_own_are_to_be_given_again(tmp_path):
     assert home.check(found.genotype) == found.genotype
     for kind, cell in home.cells.items():
         into = [choice.target for choice in found.genotype[kind]]
-        assert all(into.count(cell.edges[n[0]].target) == min(2, len(n)) for n in cell.by_node())
+        assert all(into.count(cell.edges[n[0]].target) == min(2, len(n)) for n in cell.groups())
     gone = [choice for choice in found.summary["decisions"] if choice["chosen"] is None]
     assert len(gone) == (3 - 2) + (4 - 2)
     named = sn.select(run, "magnitude", data=images, space=f"{__name__}:TWO", device="cpu", quiet=True)

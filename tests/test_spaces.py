@@ -253,7 +253,7 @@ def test_derive_is_darts_own_rule():
                 strongest = sorted(range(2 + node), key=lambda j, into=into: -max(into[j][1:]))[:2]
                 for j in sorted(strongest):
                     op = DARTS.cells[kind].edges[0].ops[1 + into[j][1:].index(max(into[j][1:]))]
-                    wanted.append((2 + node, j, op))
+                    wanted.append((2 + node, j, op, 0))
             assert list(found[kind]) == wanted
 
 
@@ -350,8 +350,8 @@ def searched(cells, stages=("a",), primitives=()):
         (
             searched({"a": Cell((Edge(1, 0, ("nor_conv_3x4",)),))}),
             "unknown operation 'nor_conv_3x4'; did you mean 'nor_conv_3x3'? known: "
-            "none, skip_connect, noise, avg_pool_3x3, max_pool_3x3, nor_conv_1x1, nor_conv_3x3, sep_conv_3x3, "
-            "sep_conv_5x5, dil_conv_3x3, dil_conv_5x5",
+            "none, skip_connect, identity, noise, avg_pool_3x3, max_pool_3x3, nor_conv_1x1, nor_conv_3x3, "
+            "sep_conv_3x3, sep_conv_5x5, sep_conv_7x7, dil_conv_3x3, dil_conv_5x5, dil_conv_7x7",
         ),
         (searched({"a": LINE}, ("a", "b")), "unknown kind of cell 'b'; known: a"),
         (searched({"normal": LINE}, ("norml",)), "unknown kind of cell 'norml'; did you mean 'normal'? known: normal"),
@@ -368,7 +368,7 @@ def searched(cells, stages=("a",), primitives=()):
         (cell((1, 0, ("none",)), inputs=2), "edge 1<-0 runs into an input: the cell's own nodes are 2 and above"),
         (cell((2, 0, ("none",)), inputs=0), "a cell has at least 1 input and keeps at least 1 edge, not 0 and None"),
         (cell((2, 0, ("none",)), keep=0), "a cell has at least 1 input and keeps at least 1 edge, not 1 and 0"),
-        (cell((1, 0, ("none",)), output="first"), "a cell's output is 'last' or 'concat', not 'first'"),
+        (cell((1, 0, ("none",)), output="first"), "a cell's output is 'last', 'concat' or 'unused', not 'first'"),
         (cell(inputs=2), "a cell's node 2 has no edge into it"),
         (cell((3, 0, ("none",)), inputs=2), "a cell's node 2 has no edge into it"),
         (

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from supernet.spaces import Stack as Stack
     from supernet.spaces import Stages as Stages
     from supernet.spaces import space as space
+    from supernet.studies.ranking import rank as rank
     from supernet.tables import load as table  # noqa: F401
+    from supernet.tabulated import tabular as tabular
     from supernet.training import retrain as retrain
 
 # Public names and where they live; a name is imported when it is first used, so that a look-up needs no PyTorch.
@@ -69,11 +71,13 @@ _HOME = {
     "export": "exporting.export",
     "forecast": "forecasting.forecast",
     "load": "predictor.load",
+    "rank": "studies.ranking.rank",
     "retrain": "training.retrain",
     "search": "searching.search",
     "select": "selecting.select",
     "space": "spaces.space",
     "table": "tables.load",
+    "tabular": "tabulated.tabular",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

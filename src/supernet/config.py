@@ -37,6 +37,8 @@ class Protocol:
     """pixels per side; None keeps arrays as they are, and brings pictures to their median, at most 224"""
     split: Literal["stratified", "index"] = "stratified"
     """how the training images are halved: with balanced classes, or first and second half by index"""
+    second: float = 0.5
+    """share of the training images in the second half, so called; other than 0.5 it is held out class by class"""
     pad: int | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None
@@ -51,6 +53,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         at_least(1, epochs=self.epochs, batch_size=self.batch_size, width=self.width, depth=self.depth)
+        if not 0 < self.second < 1:
+            raise UserError(f"setting second must be between 0 and 1, without either, not {self.second}")
+        if self.second != 0.5 and self.split == "index":
+            raise UserError("setting split index cuts the images in halves: with second, leave it stratified")
         at_least(0, pad=self.pad, cutout=self.cutout, stem=self.stem, reductions=self.reductions)
 
 
@@ -60,6 +66,17 @@ PROTOCOLS: dict[str, Protocol] = {
     "small": Protocol(),
     # Single-DARTS on NAS-Bench-201 (arXiv 2108.08128): 25 000 images, 32x32, 15 cells, one learning rate for all.
     "nasbench201": Protocol(epochs=50, width=16, depth=5, w=Weights(lr=0.005)),
+    # GDAS, RSPS, SETN and ENAS on NAS-Bench-201, as that paper searches with them (arXiv 2001.00326).
+    "nasbench201-paths": Protocol(
+        epochs=250,
+        width=16,
+        depth=5,
+        norm_track=False,
+        w=Weights(lr=0.025, lr_min=0.001, nesterov=True, weight_decay=5e-4),
+    ),
+    # NAO-V2 (arXiv 1909.10815, released code): 11 cells, 45 000 images train and 5 000 judge, four times 50 epochs and
+    # five times 10.
+    "nao": Protocol(epochs=250, width=20, depth=3, second=0.1, norm_affine=True, w=Weights(lr=0.025, lr_min=0.001)),
 }
 
 

@@ -6,9 +6,9 @@ bias of the classifier; batch norm, pooling and additions count nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 from supernet.errors import UserError
 from supernet.genotype import Genotype
@@ -38,14 +38,16 @@ def cost(space: SearchSpace, genotype: Genotype, frame: Frame) -> Cost:
 
 
 class Prices:
-    """What every operation of a space costs in a frame: the cost of an architecture is a sum over its edges."""
+    """What every operation of a space costs in a frame.
+
+    The cost of an architecture is a sum over its edges and what is on none of them.
+    """
 
     def __init__(self, space: SearchSpace, frame: Frame) -> None:
-        self.space = space
+        self.space, self._frame = space, frame
         self._layout = space.layout(frame)
-        cells = (space.cells[p.layer.kind] if isinstance(p.layer, CellAt) else None for p in self._layout)
-        self.fixed = sum((_fixed(placed, cell) for placed, cell in zip(self._layout, cells, strict=True)), Cost())
         self._known: dict[tuple[str, int, str], Cost] = {}
+        self._rests: dict[tuple[tuple[int, tuple[int, ...]], ...], Cost] = {}
 
     def of(self, kind: str, edge: int, op: str) -> Cost:
         """Return the cost of operation `op` on edge number `edge` of all cells of a kind together."""
@@ -63,7 +65,31 @@ class Prices:
             for e, column in enumerate(columns)
             if column is not None
         ]
-        return sum(chosen, self.fixed)
+        return sum(chosen, self.fixed if self.space.adds_up else self._rest(genotype))
+
+    @cached_property
+    def fixed(self) -> Cost:
+        """The cost of what is on no edge, where it is the same for all architectures: in a space that `adds_up`."""
+        assert self.space.adds_up
+        return self._off_edges(self._layout, dict.fromkeys(self.space.cells, ()))
+
+    def _rest(self, genotype: Genotype) -> Cost:
+        """Return the cost of what is on no edge: it depends on how many nodes outputs hold, and on which inputs."""
+        ends = {kind: cell.ends({c.source for c in genotype[kind]}) for kind, cell in self.space.cells.items()}
+        inputs = {kind: tuple(n for n in own if n < self.space.cells[kind].inputs) for kind, own in ends.items()}
+        key = tuple((len(own), inputs[kind]) for kind, own in ends.items())
+        if key not in self._rests:
+            self._rests[key] = self._off_edges(self.space.layout(self._frame, genotype), inputs)
+        return self._rests[key]
+
+    def _off_edges(self, layout: tuple[Placed, ...], inputs: Mapping[str, tuple[int, ...]]) -> Cost:
+        """Return the cost of all layers without their edges; `inputs` are those that the output of a cell holds."""
+        kinds = [placed.layer.kind if isinstance(placed.layer, CellAt) else None for placed in layout]
+        costs = (
+            _fixed(placed) if kind is None else _around(placed, self.space.cells[kind], inputs[kind])
+            for placed, kind in zip(layout, kinds, strict=True)
+        )
+        return sum(costs, Cost())
 
 
 def check_shapes(space: SearchSpace, frame: Frame) -> None:
@@ -113,18 +139,30 @@ def _tried(primitive: Primitive, reads: Place, channels: int, stride: int) -> tu
 
 
 @cache
-def _fixed(placed: Placed, cell: Cell | None) -> Cost:
-    """Return the cost of what is not searched in a layer, which is a `cell` or is not."""
-    from supernet.modules import PLAIN
-    from supernet.skeleton import build_layer, projections
+def _fixed(placed: Placed) -> Cost:
+    """Return the cost of a layer that is not searched."""
+    from supernet.skeleton import build_layer
 
-    if cell is None:
-        return _count(lambda: build_layer(placed), placed.inputs[-1])[0]
+    return _count(lambda: build_layer(placed), placed.inputs[-1])[0]
+
+
+@cache
+def _around(placed: Placed, cell: Cell, inputs: tuple[int, ...]) -> Cost:
+    """Return the cost of what is not searched in a cell whose output holds these of its inputs."""
+    from supernet.modules import PLAIN
+    from supernet.skeleton import projections, shortened
+
+    assert isinstance(placed.layer, CellAt)
+    inside = replace(placed.inputs[-1], channels=placed.layer.channels)
 
     def projection(number: int) -> Cost:
         return _count(lambda: projections(cell, placed, PLAIN)[number], placed.inputs[number])[0]
 
-    return sum((projection(number) for number in range(cell.inputs)), Cost())
+    def reduction(number: str) -> Cost:
+        return _count(lambda: shortened(cell, placed, PLAIN, inputs)[number], inside)[0]
+
+    reductions = (reduction(number) for number in shortened(cell, placed, PLAIN, inputs))
+    return sum((projection(number) for number in range(cell.inputs)), sum(reductions, Cost()))
 
 
 def _count(build: Callable[[], object], reads: Place) -> tuple[Cost, tuple[int, ...]]:

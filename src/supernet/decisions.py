@@ -54,7 +54,8 @@ class Decisions:
         every = tuple(range(edges.weights.shape[1]))
         before = edges.active or (every,) * len(rows)
         active = tuple(old if row is None else row for old, row in zip(before, rows, strict=True))
-        return EdgeMix(torch.where(own, weights, edges.weights), active, edges.ones)
+        shift = None if edges.shift is None else edges.shift.masked_fill(own[:, 0], 0)
+        return EdgeMix(torch.where(own, weights, edges.weights), active, edges.ones, shift)
 
     def _constants(self, kind: str, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return which edges are decided, (edges, 1), and the op weights that they have; made once."""

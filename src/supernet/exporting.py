@@ -248,7 +248,7 @@ def _description(predictor: Predictor) -> dict[str, Any]:
         {"layer": type(placed.layer).__name__.removesuffix("At").lower()}
         | asdict(placed.layer)
         | {"inputs": [asdict(place) for place in placed.inputs], "output": asdict(placed.output)}
-        for placed in home.layout(frame)
+        for placed in home.layout(frame, predictor.genotype)
     ]
     return {"about": about, **predictor.genotype.to_json()} | {
         "architecture": str(predictor.genotype),

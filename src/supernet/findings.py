@@ -47,7 +47,7 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
     from supernet import plots
 
     _cell(run, plan, genotype)
-    edges = {kind: [(e.target, e.source, e.ops) for e in cell.edges] for kind, cell in plan.space.cells.items()}
+    edges = plots.edges_of(plan.space.cells)
     plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
     if plan.diagnose:
         plots.save(plots.draw_diagnostics(run.metrics, _learned(plan)), run.path / "diagnostics.svg")

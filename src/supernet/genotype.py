@@ -2,6 +2,7 @@
 
 The text form is NAS-Bench-201's architecture string (Dong & Yang, 2020): one group `|op~source|...|` per node,
 groups joined by `+`. A genotype with several kinds of cell prefixes each with its name: `normal:|...| reduce:|...|`.
+In a cell with branches, as NAO's, a group has the choices of the node's branches in their order.
 An architecture of DARTS' form (Liu, Simonyan & Yang, 2019) is written as in that paper's code:
 `Genotype(normal=[(op, source), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))`.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -20,11 +21,15 @@ from supernet.errors import UserError
 
 
 class Choice(NamedTuple):
-    """Operation `op` on the edge from node `source` to node `target`; a cell's inputs are its first nodes."""
+    """Operation `op` on the edge from node `source` to node `target`; a cell's inputs are its first nodes.
+
+    `branch` is the edge's, 0 in a cell without branches.
+    """
 
     target: int
     source: int
     op: str
+    branch: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,15 @@ class Genotype:
     """
 
     space: str
-    cells: tuple[tuple[str, tuple[Choice, ...]], ...]  # (kind, choices sorted by target, then source), sorted by kind
+    cells: tuple[tuple[str, tuple[Choice, ...]], ...]  # (kind, choices by target, branch, source), sorted by kind
 
     @classmethod
-    def of(cls, space: str, cells: Mapping[str, Iterable[tuple[int, int, str]]]) -> Genotype:
-        """Build the genotype of `space` with `cells[kind]` = (target, source, op) triples in any order."""
-        ordered = ((kind, tuple(sorted(Choice(*choice) for choice in cells[kind]))) for kind in sorted(cells))
-        return cls(space, tuple(ordered))
+    def of(
+        cls, space: str, cells: Mapping[str, Iterable[tuple[int, int, str] | tuple[int, int, str, int]]]
+    ) -> Genotype:
+        """Build the genotype of `space` with `cells[kind]` = (target, source, op), or with a branch, in any order."""
+        choices = {kind: [Choice(*choice) for choice in cells[kind]] for kind in sorted(cells)}
+        return cls(space, tuple((kind, tuple(sorted(own, key=_order))) for kind, own in choices.items()))
 
     def __getitem__(self, kind: str) -> tuple[Choice, ...]:
         return dict(self.cells)[kind]
@@ -59,24 +66,32 @@ class Genotype:
         """Whether it has a normal and a reduction cell of two inputs, and two edges into every other node."""
         if [kind for kind, _ in self.cells] != ["normal", "reduce"]:
             return False
+        if any(choice.branch for _, choices in self.cells for choice in choices):
+            return False
         targets = ([choice.target for choice in choices] for _, choices in self.cells)
         return all(found and found == [2 + n // 2 for n in range(len(found) & ~1)] for found in targets)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and strings: what `from_json` reads back."""
-        return {"space": self.space, "cells": {kind: [list(choice) for choice in cell] for kind, cell in self.cells}}
+        cells = {kind: [list(c) if c.branch else list(c[:3]) for c in cell] for kind, cell in self.cells}
+        return {"space": self.space, "cells": cells}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Genotype:
         """Read what `to_json` wrote; raises UserError if it is something else."""
         try:
-            cells = {
-                kind: [(operator.index(t), operator.index(s), str(op)) for t, s, op in cell]
-                for kind, cell in data["cells"].items()
-            }
+            cells = {kind: [_choice(*choice) for choice in cell] for kind, cell in data["cells"].items()}
             return cls.of(str(data["space"]), cells)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"this is not a genotype: {error!r}; expected {{'space': ..., 'cells': ...}}") from None
+
+
+def _choice(target: Any, source: Any, op: Any, branch: Any = 0) -> Choice:
+    return Choice(operator.index(target), operator.index(source), str(op), operator.index(branch))
+
+
+def _order(choice: Choice) -> tuple[int, int, int, str]:
+    return choice.target, choice.branch, choice.source, choice.op
 
 
 def _cell_text(choices: tuple[Choice, ...]) -> str:
@@ -87,8 +102,10 @@ def _cell_text(choices: tuple[Choice, ...]) -> str:
 _NODE = re.compile(r"\|(?:[^|~+\s]+~[0-9]{1,9}\|)+")
 
 
-def parse_cells(text: str, inputs: Mapping[str, int]) -> dict[str, list[Choice]]:
+def parse_cells(text: str, inputs: Mapping[str, int], branched: Collection[str] = ()) -> dict[str, list[Choice]]:
     """Read the text form into choices per kind of cell; `inputs` has the kinds, and how many inputs each has.
+
+    In the kinds that are `branched` the choices of a node are those of its branches 0, 1, ...
 
     Only the form is checked here; whether a space has such edges and operations is for the space to say.
     Raises UserError.
@@ -98,21 +115,21 @@ def parse_cells(text: str, inputs: Mapping[str, int]) -> dict[str, list[Choice]]
     cells: dict[str, list[Choice]] = {}
     for part in parts:
         kind, _, body = (names[0], "", part) if len(names) == 1 else part.partition(":")
-        cells[kind] = _parse_cell(body, inputs.get(kind, 1), shown)
+        cells[kind] = _parse_cell(body, inputs.get(kind, 1), kind in branched, shown)
     if set(cells) != set(names) or len(parts) != len(names):
         raise UserError(f"cannot read architecture '{shown}': expected one cell for each of {', '.join(names)}")
     return cells
 
 
-def _parse_cell(body: str, inputs: int, whole: str) -> list[Choice]:
+def _parse_cell(body: str, inputs: int, branched: bool, whole: str) -> list[Choice]:
     choices = []
     for number, group in enumerate(body.split("+")):
         if not _NODE.fullmatch(group):
             wanted = "groups like |op~0|op~1|, joined by +"
             raise UserError(f"cannot read architecture '{whole}' at '{' '.join(group.split())}': expected {wanted}")
-        for item in group.strip("|").split("|"):
+        for place, item in enumerate(group.strip("|").split("|")):
             op, _, source = item.partition("~")
-            choices.append(Choice(number + inputs, int(source), op))
+            choices.append(Choice(number + inputs, int(source), op, place if branched else 0))
     return choices
 
 

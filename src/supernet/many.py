@@ -65,14 +65,27 @@ class Many:
             if node >= len(before):
                 nodes.append(self._sums(cell, node, nodes, chosen, parts, before[-1]))
             parts |= self._read(cell, node, nodes[node], chosen)
-        ends = nodes[-cell.cell.parts :]
-        joined = [tuple(column) for column in zip(*ends, strict=True)]
-        self.outputs.append([self._make(("join", *names), lambda n=names: self._join(n, 1)) for names in joined])  # type: ignore[misc]
+        self.outputs.append(self._outputs(cell, nodes, [cell.ends(mix.active) for mix in mixes]))
         self._forget()
 
     def last(self) -> Tensor:
         """Return the last output of all architectures, (K, ...)."""
         return torch.stack([self._values[name] for name in self.outputs[-1]])
+
+    def _outputs(self, cell: MixedCell, nodes: list[list[Name]], ends: Sequence[tuple[int, ...]]) -> list[Name]:
+        """Return the names of a cell's outputs; `ends` has for each architecture the nodes that its own is made of."""
+        for text, reduce in cell.shortened.items():
+            node = int(text)
+            users = [number for number, own in enumerate(ends) if node in own]
+            shorter = self._apply(reduce, [nodes[node][number] for number in users])
+            nodes[node] = [dict(zip(users, shorter, strict=True)).get(n, name) for n, name in enumerate(nodes[node])]
+        joined = [tuple(nodes[end][number] for end in own) for number, own in enumerate(ends)]
+        if cell.join is None:
+            return [self._make(("join", *names), lambda n=names: self._join(n, 1)) for names in joined]  # type: ignore[misc]
+        return [
+            self._make((id(cell), own, names), lambda o=own, n=names: cell.join([self._values[name] for name in n], o))  # type: ignore[misc]
+            for own, names in zip(ends, joined, strict=True)
+        ]
 
     def _name(self, made: Hashable) -> Name:
         return self._names.setdefault(made, len(self._names))

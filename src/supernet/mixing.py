@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from supernet.fusion import Candidate, Stage, candidate, plan_stage
-from supernet.modules import Norm, zeros
-from supernet.skeleton import edge_shape, projections
+from supernet.modules import Norm, Unused, zeros
+from supernet.skeleton import drop_path, edge_shape, projections, shortened
 from supernet.spaces.base import SearchSpace
 from supernet.spaces.frame import CellAt, Placed
 
@@ -25,11 +25,13 @@ class EdgeMix:
     - `weights`: (edges, columns), with or without gradient.
     - `active`: per edge, the columns that run; the others cost nothing. None runs every candidate.
     - `ones`: promises that the weights of all that run are 1, without gradient, so that none is multiplied.
+    - `shift`: (edges,), zeros that are added to all that an edge gives, for the gradient that they get there (GDAS).
     """
 
     weights: Tensor
     active: tuple[tuple[int, ...], ...] | None = None
     ones: bool = False
+    shift: Tensor | None = None
 
 
 Engine = Literal["fused", "reference"]
@@ -69,9 +71,13 @@ class MixedCell(nn.Module):
 
     This is the mixed operation of DARTS (Liu, Simonyan & Yang, 2019), eq. 2, with any weights in place of the softmax.
     `placed` is the cell's layer in the layout of the space.
+
+    While training, `drop_path` is the probability that what an operation makes of an image is dropped, as in a plain
+    network.
     """
 
     engine: Engine = "fused"
+    drop_path: float = 0.0
 
     def __init__(self, space: SearchSpace, placed: Placed, norm: Norm) -> None:
         super().__init__()
@@ -79,6 +85,8 @@ class MixedCell(nn.Module):
         assert isinstance(layer, CellAt)
         self.cell, self.channels, self.stride = space.cells[layer.kind], layer.channels, layer.stride
         self.inputs = projections(self.cell, placed, norm)
+        self.shortened = shortened(self.cell, placed, norm, range(self.cell.inputs))
+        self.join = Unused(self.cell.nodes, self.channels, norm) if self.cell.output == "unused" else None
         primitives = [[space.primitive(op) for op in edge.ops] for edge in self.cell.edges]
         shapes = [edge_shape(self.cell, placed, edge.source) for edge in self.cell.edges]
         self.ops = nn.ModuleList(
@@ -99,18 +107,35 @@ class MixedCell(nn.Module):
         nodes: list[Tensor | None] = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
         nodes += [None] * (self.cell.nodes - len(nodes))  # None: nothing has reached the node
         empty = partial(zeros, inputs[-1], self.channels)
+        if mix.shift is not None:
+            self._begin(nodes, mix.shift, empty)
         fused = self._added if mix.ones else self._together
-        run = self._one_by_one if self.engine == "reference" or self._shares else fused
+        apart = self.engine == "reference" or self._shares or (self._drops and not mix.ones)
+        run = self._one_by_one if apart else fused
         run(nodes, mix, empty)
-        ends = nodes[-self.cell.parts :]
-        return torch.cat([empty(self.stride) if end is None else end for end in ends], dim=1)
+        ends = self.ends(mix.active)
+        for number, reduce in self.shortened.items():
+            if int(number) in ends:
+                nodes[int(number)] = reduce(nodes[int(number)])
+        values = [empty(self.stride) if value is None else value for value in (nodes[end] for end in ends)]
+        return torch.cat(values, dim=1) if self.join is None else self.join(values, ends)
+
+    def ends(self, active: tuple[tuple[int, ...], ...] | None) -> tuple[int, ...]:
+        """Return the nodes that the output is made of; an edge with an active operation reads, also if that is none."""
+        return self.cell.ends({edge.source for e, edge in enumerate(self.cell.edges) if active is None or active[e]})
+
+    def _begin(self, nodes: list[Tensor | None], shift: Tensor, empty: Callable[[int], Tensor]) -> None:
+        for edge, own in zip(self.cell.edges, shift.to(empty(1).dtype).unbind(), strict=True):
+            total = nodes[edge.target]
+            nodes[edge.target] = (empty(self.stride) if total is None else total) + own
 
     def _one_by_one(self, nodes: list[Tensor | None], mix: EdgeMix, empty: Callable[[int], Tensor]) -> None:
         weights = [row.unbind() for row in mix.weights.to(empty(1).dtype).unbind()]
         for e, k in self.candidates(mix.active):  # sorted by target, so that a source is complete before it is read
             edge = self.cell.edges[e]
             source, total = nodes[edge.source], nodes[edge.target]
-            part = self.ops[e][k](empty(self.stride) if source is None else source) * weights[e][k]  # type: ignore[index]
+            part = self.ops[e][k](empty(self.stride) if source is None else source)  # type: ignore[index]
+            part = self._dropped(e, k, part) * weights[e][k]
             nodes[edge.target] = part if total is None else total + part
 
     def _together(self, nodes: list[Tensor | None], mix: EdgeMix, empty: Callable[[int], Tensor]) -> None:
@@ -134,7 +159,17 @@ class MixedCell(nn.Module):
             for end, z in stage.values(empty(self.stride) if source is None else source):
                 for number, one in enumerate(end.candidates):
                     part, total = end.norms[number](z) if end.norms else z, nodes[one.target]
+                    part = self._dropped(*divmod(one.place, self.cell.columns), part)
                     nodes[one.target] = part if total is None else total + part
+
+    @property
+    def _drops(self) -> bool:
+        return self.training and self.drop_path > 0
+
+    def _dropped(self, e: int, k: int, part: Tensor) -> Tensor:
+        """Drop images of what an operation gives; of what it only passes on, none."""
+        passes = not self._drops or isinstance(self.ops[e][k], nn.Identity)  # type: ignore[index]
+        return part if passes else drop_path(part, self.drop_path)
 
     def candidates(self, active: tuple[tuple[int, ...], ...] | None) -> list[tuple[int, int]]:
         """Return edge and column of every candidate that runs."""
@@ -158,7 +193,7 @@ class MixedCell(nn.Module):
         return self._kept((source, places), plan)
 
     def _program(self, active: tuple[tuple[int, ...], ...] | None, most: int) -> _Program:
-        return self._kept((active, most), lambda: _Program(self, self.candidates(active), most))
+        return self._kept((active, most), lambda: _Program(self, active, most))
 
     def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the plan of that key, made if it is not there, or if a norm is run in another way since."""
@@ -191,8 +226,8 @@ class _Program:
     stages, without gradient: a weight whose gradient is 0 is moved by momentum and decay, one without is left alone.
     """
 
-    def __init__(self, cell: MixedCell, chosen: Sequence[tuple[int, int]], most: int) -> None:
-        alive = set(range(cell.cell.nodes - cell.cell.parts, cell.cell.nodes))
+    def __init__(self, cell: MixedCell, active: tuple[tuple[int, ...], ...] | None, most: int) -> None:
+        chosen, alive = cell.candidates(active), set(cell.ends(active))
         for e, _ in reversed(chosen):  # sorted by target
             if cell.cell.edges[e].target in alive:
                 alive.add(cell.cell.edges[e].source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -86,11 +87,12 @@ class FactorizedReduce(nn.Sequential):
     """Halve the resolution without losing pixels: (B, Ci, H, W) -> (B, Co, ceil(H/2), ceil(W/2)).
 
     DARTS: ReLU, two 1x1 convolutions with stride 2, the second one pixel further down and right, side by side, batch
-    norm. An odd side, which DARTS cannot take, gets one more row of zeros for the second.
+    norm. An odd side, which DARTS cannot take, gets one more row of zeros for the second. NAO has it without the ReLU,
+    too.
     """
 
-    def __init__(self, cin: int, cout: int, norm: Norm = PLAIN) -> None:
-        super().__init__(nn.ReLU(), TwoHalvings(cin, cout), batch_norm(cout, norm))
+    def __init__(self, cin: int, cout: int, norm: Norm = PLAIN, *, relu: bool = True) -> None:
+        super().__init__(*[nn.ReLU()] * relu, TwoHalvings(cin, cout), batch_norm(cout, norm))
 
 
 class TwoHalvings(nn.Module):
@@ -107,6 +109,25 @@ class TwoHalvings(nn.Module):
         shifted = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))[:, :, 1:, 1:]
         beyond: Tensor = self.beyond(self.pick(shifted))
         return beyond if self.here is None else torch.cat([self.here(self.pick(x)), beyond], dim=1)
+
+
+class Unused(nn.Module):
+    """The output of a supernet's cell, made of those of its nodes that nothing reads: n times (B, C, H, W) -> the same.
+
+    NAO's: side by side, ReLU, convolution 1x1 whose weight is put together from one block per node, batch norm. So the
+    output has the same channels whichever nodes they are.
+    """
+
+    def __init__(self, nodes: int, channels: int, norm: Norm = PLAIN) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Conv2d(channels, channels, 1, bias=False) for _ in range(nodes))
+        self.norm = batch_norm(channels, norm)
+
+    def forward(self, values: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
+        """Join the values of the nodes with these numbers."""
+        weight = torch.cat([self.blocks[node].weight for node in nodes], dim=1)  # type: ignore[misc]
+        out: Tensor = self.norm(F.conv2d(F.relu(torch.cat(list(values), dim=1)), weight))
+        return out
 
 
 def separable(

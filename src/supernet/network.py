@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernet.genotype import Genotype
 from supernet.modules import PLAIN, zeros
-from supernet.skeleton import AuxiliaryHead, build_layer, drop_path, edge_shape, projections
+from supernet.skeleton import AuxiliaryHead, build_layer, drop_path, edge_shape, projections, shortened
 from supernet.spaces import SearchSpace, space
 from supernet.spaces.frame import CellAt, Frame, HeadAt, Placed, StemAt, last
 
@@ -23,6 +24,8 @@ class FixedCell(nn.Module):
         assert isinstance(layer, CellAt)
         self.cell, self.channels, self.stride = space.cells[layer.kind], layer.channels, layer.stride
         self.inputs = projections(self.cell, placed, PLAIN)
+        self.ends = self.cell.ends({choice.source for choice in genotype[layer.kind]})
+        self.shortened = shortened(self.cell, placed, PLAIN, [n for n in self.ends if n < self.cell.inputs])
         choices = [c for c in genotype[layer.kind] if not space.primitive(c.op).zero]
         self.links = [(choice.target, choice.source) for choice in choices]
         shapes = [edge_shape(self.cell, placed, choice.source) for choice in choices]
@@ -40,7 +43,9 @@ class FixedCell(nn.Module):
             if dropped and not isinstance(op, nn.Identity):
                 part = drop_path(part, dropped)
             states[target] = states[target] + part
-        return torch.cat(states[-self.cell.parts :], dim=1)
+        for number, reduce in self.shortened.items():
+            states[int(number)] = reduce(states[int(number)])
+        return torch.cat([states[end] for end in self.ends], dim=1)
 
 
 class Network(nn.Module):
@@ -48,6 +53,7 @@ class Network(nn.Module):
 
     - `auxiliary`: a second classifier behind layer 2L/3 of the L layers between stem and head, for `both`.
     - `drop_path`: the probability that a path of a cell is dropped for an image; while training only.
+    - `dropout`: the probability that a feature is dropped before the classifier; while training only.
 
     Raises UserError if the genotype is not of the space or the layers do not fit the frame.
     """
@@ -55,8 +61,8 @@ class Network(nn.Module):
     def __init__(self, space: SearchSpace, genotype: Genotype, frame: Frame, *, auxiliary: bool = False) -> None:
         super().__init__()
         self.space, self.genotype, self.frame = space, space.check(genotype), frame
-        self.drop_path = 0.0
-        layout = space.layout(frame)
+        self.drop_path = self.dropout = 0.0
+        layout = space.layout(frame, genotype)
         self.layers = nn.ModuleList(
             FixedCell(space, placed, genotype) if isinstance(placed.layer, CellAt) else build_layer(placed)
             for placed in layout
@@ -82,6 +88,9 @@ class Network(nn.Module):
             if isinstance(layer, FixedCell):
                 dropped = self.drop_path if self.training else 0.0
                 outputs.append(layer(last(outputs, len(layer.inputs)), dropped))
+            elif isinstance(layer, nn.Sequential) and layer is self.layers[-1]:
+                features = layer[:-1](outputs[-1])
+                outputs.append(layer[-1](F.dropout(features, self.dropout, self.training)))
             else:
                 outputs.append(layer(outputs[-1] if outputs else x))
         return outputs

@@ -45,18 +45,19 @@ def _noise(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
     return Noise(cout, stride)
 
 
-def _skip(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
-    from torch import nn
+def _skip(name: str, *, relu: bool) -> Primitive:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from torch import nn
 
-    from supernet.modules import FactorizedReduce
+        from supernet.modules import FactorizedReduce
 
-    if stride == 2:
-        return FactorizedReduce(cin, cout, norm)
-    if (stride, cin) != (1, cout):
-        raise UserError(
-            f"skip_connect passes its input on: it cannot turn {cin} channels into {cout} at stride {stride}"
-        )
-    return nn.Identity()
+        if stride == 2:
+            return FactorizedReduce(cin, cout, norm, relu=relu)
+        if (stride, cin) != (1, cout):
+            raise UserError(f"{name} passes its input on: it cannot turn {cin} channels into {cout} at stride {stride}")
+        return nn.Identity()
+
+    return Primitive(name, build, learned=False)
 
 
 def _pool(kind: str) -> Primitive:
@@ -111,11 +112,12 @@ PRIMITIVES: dict[str, Primitive] = {
     primitive.name: primitive
     for primitive in (
         Primitive("none", _none, learned=False, zero=True),
-        Primitive("skip_connect", _skip, learned=False),
+        _skip("skip_connect", relu=True),  # DARTS'
+        _skip("identity", relu=False),  # NAO's
         Primitive("noise", _noise, learned=False),
         *(_pool(kind) for kind in ("avg", "max")),
         *(_nor_conv(kernel) for kernel in (1, 3)),
-        *(_sep_conv(kernel) for kernel in (3, 5)),
-        *(_dil_conv(kernel) for kernel in (3, 5)),
+        *(_sep_conv(kernel) for kernel in (3, 5, 7)),
+        *(_dil_conv(kernel) for kernel in (3, 5, 7)),
     )
 }

@@ -28,6 +28,7 @@ _DIGEST = 32
 _FILES = (
     *("summary.json", "evaluation.json", "genotype.json"),
     *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion.svg"),
+    *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
     *("model.onnx", "model.pt2", "environment.json"),
 )
 

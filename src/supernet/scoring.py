@@ -22,6 +22,9 @@ from supernet.measure import seconds
 from supernet.mixing import Mix
 from supernet.model import Supernet
 
+Judged = Callable[[], Iterable[Batch]]
+"""Gives the second half of the training images, once, in batches of nearly equal size, always the same ones."""
+
 _TOGETHER = 16  # mixes in one call: more share no more, and take more memory
 
 
@@ -42,7 +45,7 @@ class Scorer:
       call tells; negative if they would have been faster.
     """
 
-    def __init__(self, supernet: Supernet, judged: Callable[[], Iterable[Batch]], *, running: bool = False) -> None:
+    def __init__(self, supernet: Supernet, judged: Judged, *, running: bool = False) -> None:
         self.supernet, self.judged, self.running = supernet, judged, running
         self.passes, self.images, self.spent, self.saved = 0, 0, 0.0, 0.0
 
@@ -69,6 +72,19 @@ class Scorer:
         for batch in self.judged():
             sizes.append(len(batch.y))
             yield batch
+
+
+def first_images(judged: Judged, count: int | None) -> Judged:
+    """Return what gives the first `count` images of `judged` only; None gives all."""
+    return judged if count is None else partial(_cut, judged, count)
+
+
+def _cut(judged: Judged, left: int) -> Iterator[Batch]:
+    for batch in judged():
+        yield Batch(*(part[:left] for part in batch))
+        left -= len(batch.y)
+        if left <= 0:
+            return
 
 
 @torch.no_grad()

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from supernet import tables
-from supernet.data import Augment, Batch, Batches, ordered, split
+from supernet.config import Protocol
+from supernet.data import Augment, Batch, Batches, hold_out, ordered, split
 from supernet.genotype import Genotype
 from supernet.graphs import CudaGraph, RecordedStep
 from supernet.limits import Expected
 from supernet.loop import Watcher, seed_of
 from supernet.methods.base import Budget, Method, Part, Stream, accuracy
-from supernet.mixing import detached
 from supernet.model import Supernet
 from supernet.modules import Norm
 from supernet.monitors import GradientMonitor, judge
 from supernet.plan import Plan
+from supernet.scoring import Judged
 from supernet.selectors.magnitude import strongest
 from supernet.spaces import SearchSpace
 
@@ -34,8 +35,8 @@ class SearchTask:
     def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
         self.plan, protocol = plan, plan.protocol
         self.images = images = plan.images.to(plan.device)
-        self.method = _method(plan)
-        first, second = split(plan.images.y, protocol.split)
+        self.method = _method(plan, self.judged)
+        first, second = _halves(plan.images.y, protocol)
         parts: dict[Part, Tensor] = {"first": first, "second": second, "all": torch.arange(len(plan.images.y))}
         augment = Augment(protocol.pad or 0, bool(protocol.mirror), protocol.cutout)  # a plan has no None left in them
         streams = {name: Stream.of(stream) for name, stream in self.method.streams.items()}
@@ -106,9 +107,9 @@ class SearchTask:
         if self._held_out is None:
             return None
         images, subset = self._held_out
-        supernet, mix = self.method.supernet.eval(), detached(self.method.mix())
+        supernet = self.method.supernet.eval()
         batches = ordered(images, subset[:first], EVALUATED)
-        found = accuracy(lambda x: supernet(x, mix), batches)
+        found = accuracy(self.method.predict, batches)
         supernet.train()
         return found
 
@@ -137,7 +138,11 @@ class SearchTask:
             self.monitor.load_state_dict(state["monitor"])
 
 
-def _method(plan: Plan) -> Method:
+def _halves(y: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    return split(y, protocol.split) if protocol.second == 0.5 else hold_out(y, protocol.second)
+
+
+def _method(plan: Plan, judged: Judged) -> Method:
     """Build the supernet and the method on it, with weights drawn from the current random state."""
     protocol = plan.protocol
     supernet = Supernet(plan.space, plan.frame, Norm(protocol.norm_affine, protocol.norm_track))
@@ -145,7 +150,16 @@ def _method(plan: Plan) -> Method:
     supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     bounds, workers = plan.bounds, plan.execution.workers
     price = partial(Expected, bounds)
-    budget = Budget(protocol.epochs, protocol.w, seed_of(plan.seed, "method"), bounds.sample, price, workers)
+    budget = Budget(
+        protocol.epochs,
+        protocol.w,
+        seed_of(plan.seed, "method"),
+        bounds.sample,
+        bounds.allows if bounds.limits else None,
+        price,
+        workers,
+        judged,
+    )
     return plan.preset.load()(plan.settings, supernet, budget)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import Tensor, nn
 
 from supernet.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm
@@ -52,7 +54,10 @@ def _stem(cin: int, stem: StemAt) -> nn.Sequential:
 
 
 def projections(cell: Cell, placed: Placed, norm: Norm) -> nn.ModuleList:
-    """Build what each input of a cell passes first: DARTS' preprocessing if the cell projects, otherwise nothing."""
+    """Build what each input of a cell passes first: DARTS' preprocessing if the cell projects, otherwise nothing.
+
+    To calibrate is to project only what has not the cell's channels and the nearest input's resolution.
+    """
     assert isinstance(placed.layer, CellAt)
     channels, nearest = placed.layer.channels, placed.inputs[-1]
 
@@ -60,10 +65,23 @@ def projections(cell: Cell, placed: Placed, norm: Norm) -> nn.ModuleList:
         if not cell.project:
             return nn.Identity()
         if (place.height, place.width) == (nearest.height, nearest.width):
+            if cell.project == "calibrate" and place.channels == channels:
+                return nn.Identity()
             return ReLUConvBN(place.channels, channels, 1, norm=norm)
         return FactorizedReduce(place.channels, channels, norm)
 
     return nn.ModuleList(projection(place) for place in placed.inputs)
+
+
+def shortened(cell: Cell, placed: Placed, norm: Norm, inputs: Collection[int]) -> nn.ModuleDict:
+    """Build by number what these inputs of a cell pass on their way to its output, if that can hold unused nodes.
+
+    In a layer with a stride it is a factorised reduction without ReLU, otherwise nothing.
+    """
+    assert isinstance(placed.layer, CellAt)
+    channels = placed.layer.channels
+    some = sorted(inputs) if cell.output == "unused" and placed.layer.stride == 2 else ()
+    return nn.ModuleDict({str(n): FactorizedReduce(channels, channels, norm, relu=False) for n in some})
 
 
 def edge_shape(cell: Cell, placed: Placed, source: int) -> tuple[int, int]:

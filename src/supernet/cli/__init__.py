@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("use:export", "write a retrained network for other programs"),
     "landscape": ("study:landscape", "draw the loss around the alphas of a search"),
     "strength": ("study:strength", "compare op weights with what the operations are worth"),
+    "rank": ("study:rank", "compare one-shot accuracies with a table's"),
+    "tabular": ("tabular:tabular", "compare searches that ask a table, without training"),
     "query": ("lists:query", "look up what is known of an architecture"),
     "spaces": ("lists:spaces", "list the search spaces"),
     "methods": ("lists:methods", "list the search methods"),

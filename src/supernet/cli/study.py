@@ -1,4 +1,4 @@
-"""`supernet landscape | strength`: what else a search can tell."""
+"""`supernet landscape | strength | rank`: what else a search can tell."""
 
 from __future__ import annotations
 
@@ -43,14 +43,42 @@ def strength(given: Arguments) -> None:
     show.line(console, f"picture       {run}/strength.svg (strength.json)")
 
 
-def _asked(command: str, about: str, settings: Any, given: Arguments) -> tuple[str, dict[str, Any]]:
-    """Return the folder of the search, and the arguments of the study."""
-    asked = parse(command, _arguments(about, settings), given)
+def rank(given: Arguments) -> None:
+    """Compare one-shot accuracies in a search with a table's."""
+    from supernet import show, studies
+
+    about = "Compare one-shot accuracies in a search with a table's."
+    run, choices = _asked("rank", about, studies.RankingSettings(), given, spread=False)
+    found = studies.rank(run, **choices)
+    console = show.Screen()
+    whole, best, settings = found.whole, found.best_half, found.settings
+    show.line(console, f"architectures {len(found.indices)} ({settings.sampler}), judged on {found.images} images")
+    show.line(console, f"correlation   {_both(whole.tau, best.tau)} (Kendall's tau of one-shot and {settings.truth})")
+    show.line(console, f"by size       {_both(whole.params_tau, best.params_tau)} (of parameters and {settings.truth})")
+    show.line(console, f"pairs         {_both(whole.pairs, best.pairs, percent=True)} in the right order")
+    top = f"the {settings.top} highest one-shot accuracies"
+    show.line(console, f"regret        {whole.regret:.2f} points from the best of {top} to the best there is")
+    show.line(console, f"picture       {run}/rank.svg (rank.json)")
+
+
+def _both(whole: float | None, best: float | None, *, percent: bool = False) -> str:
+    """Say a measure over all architectures and among the best half, where there is one."""
+    scale, form = (100, "{:.1f} %") if percent else (1, "{:.2f}")
+    told = ["none" if value is None else form.format(scale * value) for value in (whole, best)]
+    return f"{told[0]}, among the truly best half {told[1]}"
+
+
+def _asked(
+    command: str, about: str, settings: Any, given: Arguments, *, spread: bool = True
+) -> tuple[str, dict[str, Any]]:
+    """Return the folder of the search, and the arguments of the study, whose work is `spread` over workers or not."""
+    asked = parse(command, _arguments(about, settings, spread=spread), given)
     allow_own_modules()
-    return asked.run, {name: getattr(asked, name) for name in ("data", "space", "device", "workers", "settings")}
+    names = ("data", "space", "device", *["workers"] * spread, "settings")
+    return asked.run, {name: getattr(asked, name) for name in names}
 
 
-def _arguments(about: str, settings: Any) -> type:
+def _arguments(about: str, settings: Any, *, spread: bool) -> type:
     """Make the typed arguments of a study: what all have, and its settings."""
     fields: list[Any] = [
         ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
@@ -61,7 +89,7 @@ def _arguments(about: str, settings: Any) -> type:
             None,
         ),
         ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
-        ("workers", option(int, "processes that share the work"), 1),
+        *[("workers", option(int, "processes that share the work"), 1)] * spread,
         ("settings", Annotated[type(settings), arg(name="")], settings),
     ]
     return make_dataclass("Study", fields, namespace={"__doc__": about})

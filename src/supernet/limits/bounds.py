@@ -70,7 +70,15 @@ class Bounds:
         return self._is_small(genotype) and self._is_fast(genotype)
 
     def check(self) -> None:
-        """Raise UserError if no architecture is within the limits; it says what the smallest there is."""
+        """Raise UserError if no architecture is within the limits; it says what the smallest there is.
+
+        Also where a cost is no sum over the edges of an architecture: then neither the smallest nor the best is found.
+        """
+        if self.limits and not self.space.adds_up:
+            raise UserError(
+                f"space '{self.space.name}' cannot be searched within limits ({self.limits}): the output of its cells, "
+                "and so the cost, depends on which nodes an architecture reads; search without, or in another space"
+            )
         if self.limits:
             _ = self.smallest
 

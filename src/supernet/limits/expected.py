@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernet.cost import Prices
-from supernet.errors import unknown
+from supernet.errors import UserError, unknown
 from supernet.limits.bounds import Bounds
 from supernet.limits.latency import Tabulated, tabulated
 from supernet.spaces.base import SearchSpace
@@ -39,13 +39,18 @@ class Expected:
     - a latency of the space's table, such as "latency_pixel3_ms": the mean over all architectures, exactly. One that
       was not measured counts as the mean of those that were.
 
-    Raises UserError for another name.
+    Raises UserError for another name, and for the first two in a space where a cost is no sum over the edges.
     """
 
     def __init__(self, bounds: Bounds, name: str) -> None:
         known = [*_COUNTED, _MEASURED, *tabulated(bounds.space)]
         if name not in known:
             raise unknown(f"cost of space '{bounds.space.name}':", name, known)
+        if name in _COUNTED and not bounds.space.adds_up:
+            raise UserError(
+                f"the {name} expected in space '{bounds.space.name}' are not known: the output of its cells depends on "
+                f"which nodes an architecture reads; take '{_MEASURED}'"
+            )
         self._sizes = {kind: [len(edge.ops) for edge in cell.edges] for kind, cell in bounds.space.cells.items()}
         self._bounds, self._name = bounds, name
 

@@ -25,9 +25,9 @@ _BITS = 50  # of the largest strength that count
 class Sums:
     """A space, taken apart into groups of options: an architecture takes one option of each.
 
-    A group is an edge, or, where a node keeps few of its edges, the node: which edges, with which operations. Where an
-    operation could be on no path through its cell, the group is the whole cell without the architectures that waste
-    one, unless the cell has too many.
+    A group is an edge, or, where a node or a branch of it keeps few of its edges, that: which edges, with which
+    operations. Where an operation could be on no path through its cell, the group is the whole cell without the
+    architectures that waste one, unless the cell has too many.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -106,7 +106,7 @@ def _column(table: Table, group: Sequence[Option]) -> Whole:
 
 def _groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
     parts = _parts(space, kind, cell)
-    all_on_paths = cell.output == "concat" and cell.keep is not None
+    all_on_paths = cell.output == "unused" or (cell.output == "concat" and cell.keep is not None)
     if all_on_paths or math.prod(len(part) for part in parts) > _MANY:
         return parts
     whole = [tuple(chain.from_iterable(options)) for options in product(*parts)]
@@ -115,18 +115,14 @@ def _groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
 
 def _choices(cell: Cell, option: Option) -> list[Choice]:
     taken = ((cell.edges[e], k) for _, e, k in sorted(option))
-    return [Choice(edge.target, edge.source, edge.ops[k]) for edge, k in taken]
+    return [Choice(edge.target, edge.source, edge.ops[k], edge.branch) for edge, k in taken]
 
 
 def _parts(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
     taken = [[(kind, e, k) for k in columns] for e, columns in enumerate(space.candidates(cell))]
-    if cell.keep is None:
+    if cell.keep is None and cell.branches == 1:
         return [[(operation,) for operation in edge] for edge in taken]
     return [
-        [
-            option
-            for edges in combinations(node, min(cell.keep, len(node)))
-            for option in product(*(taken[e] for e in edges))
-        ]
-        for node in cell.by_node()
+        [option for edges in combinations(group, cell.kept(group)) for option in product(*(taken[e] for e in edges))]
+        for group in cell.groups()
     ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,10 @@ from torch import Tensor
 from supernet.mixing import Mix, dense
 from supernet.relaxation import Activation, SigmoidInit, candidate_mask, initial_alpha, relax
 from supernet.spaces.base import SearchSpace
+
+if TYPE_CHECKING:
+    from supernet.methods.base import Budget
+    from supernet.optim import Alpha
 
 
 class Alphas(Mapping[str, Tensor]):
@@ -77,3 +81,36 @@ class Alphas(Mapping[str, Tensor]):
         """Take the alphas that `state_dict` returned, in place."""
         for kind, alpha in self._values.items():
             alpha.copy_(state[kind])
+
+
+class LearnedAlphas(Alphas):
+    """Alphas with the optimizer that steps them; the other arguments are those of `Alphas`."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        activation: Activation,
+        sigmoid_init: SigmoidInit,
+        budget: Budget,
+        like: Tensor,
+        how: Alpha,
+    ) -> None:
+        super().__init__(space, activation, sigmoid_init, budget.seed, like)
+        for alpha in self.values():
+            alpha.requires_grad_()
+        self.optimizer = how.make(self.values(), budget.weights)
+
+    def step(self, gradient: Sequence[Tensor]) -> None:
+        """Take a step along a gradient, in the order of the kinds of cell."""
+        for alpha, value in zip(self.values(), gradient, strict=True):
+            alpha.grad = value
+        self.optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the alphas and the state of their optimizer."""
+        return {"alphas": super().state_dict(), "alpha_optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state["alphas"])
+        self.optimizer.load_state_dict(state["alpha_optimizer"])

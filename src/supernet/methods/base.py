@@ -14,9 +14,10 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.genotype import Genotype
-from supernet.mixing import Mix
+from supernet.mixing import Mix, detached
 from supernet.model import Supernet
 from supernet.optim import Weights, set_rate
+from supernet.scoring import Judged
 
 Part = Literal["first", "second", "all"]
 """Which training images a stream draws from: the first half of the split, the second, or both."""
@@ -39,17 +40,21 @@ class Stream:
 class Budget:
     """What a method may spend: `epochs` passes, the weights' optimizer, and the seed of everything it draws.
 
-    `sample` draws one of the architectures that the search may choose; None draws from the whole space. `price` makes,
-    for the name of a cost, the function from op weights to the expected cost (see `supernet.limits.Expected`); None has
-    none. `workers`: processes that the method may spread its trials over.
+    `sample` draws one of the architectures that the search may choose; None draws from the whole space. `allows` says
+    whether an architecture is one of those; None allows all. `price` makes, for the name of a cost, the function from
+    op weights to the expected cost (see `supernet.limits.Expected`); None has none. `workers`: processes that the
+    method may spread its trials over. `judged` gives the images that architectures are judged on: the second half, as
+    it is.
     """
 
     epochs: int
     weights: Weights
     seed: int
     sample: Callable[[random.Random], Genotype] | None = None
+    allows: Callable[[Genotype], bool] | None = None
     price: Callable[[str], Callable[[Mapping[str, Sequence[Sequence[float]]]], float]] | None = None
     workers: int = 1
+    judged: Judged = tuple
 
 
 class Method(ABC):
@@ -107,6 +112,11 @@ class Method(ABC):
         """Return what was learned of each operation, (edges, columns) per kind: larger is better. Selectors read it."""
         return {kind: edges.weights.detach() for kind, edges in self.mix().items()}
 
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the logits (B, classes) that an epoch is measured by; the supernet is in evaluation mode then."""
+        logits: Tensor = self.supernet(x, detached(self.mix()))
+        return logits
+
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch number `epoch`, counted from 0: set the weights' learning rate."""
         set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs))
@@ -122,6 +132,10 @@ class Method(ABC):
         """Draw uniformly one of the architectures that the search may choose; raises UserError if none is found."""
         return (self.budget.sample or self.supernet.space.sample)(rng)
 
+    def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
+        """Return up to `count` architectures that the method would try, limits aside: by default, random ones."""
+        return [self.supernet.space.sample(rng) for _ in range(count)]
+
     def weight_step(self, batch: Batch, mix: Mix) -> Mapping[str, Tensor]:
         """Take one step of the weights on `batch`; the backward pass reaches whatever `mix` depends on, too."""
         self.optimizer.zero_grad()
@@ -136,6 +150,13 @@ class Method(ABC):
         """Clip the gradient of the weights, and of nothing else."""
         if self.budget.weights.clip:
             torch.nn.utils.clip_grad_norm_(self.weights, self.budget.weights.clip)
+
+    def restart(self, seed: int) -> None:
+        """Draw all weights anew from `seed`, in place, and forget their momentum."""
+        self.optimizer.state.clear()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            self.supernet.redraw()  # not reset_parameters(), which a module of the user's need not have
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything a run needs to go on exactly, as tensors, numbers, strings, lists and dicts."""

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.errors import UserError
-from supernet.methods.alphas import Alphas
+from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Method, Part
 from supernet.methods.unrolled import unrolled_gradient
 from supernet.mixing import Mix, detached
@@ -70,10 +70,7 @@ class Differentiable(Method):
         if config.train_on == "full" and config.regime == "different_subset":
             raise UserError("regime different_subset splits the images in halves: train-on full does not go with it")
         like = self.weights[0]
-        self.alphas = Alphas(supernet.space, config.activation, config.sigmoid_init, budget.seed, like)
-        for alpha in self.alphas.values():
-            alpha.requires_grad_()
-        self.alpha_optimizer = config.alpha.make(self.alphas.values(), budget.weights)
+        self.alphas = LearnedAlphas(supernet.space, config.activation, config.sigmoid_init, budget, like, config.alpha)
 
     @property
     def streams(self) -> Mapping[str, Part]:
@@ -93,15 +90,12 @@ class Differentiable(Method):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Single-level: both updates from one backward pass. Otherwise alpha first, then the weights, as DARTS does."""
-        self.alpha_optimizer.zero_grad()
+        self.alphas.optimizer.zero_grad()
         if self.config.regime == "same_batch":
             metrics = self.weight_step(batches["weights"], self.mix())  # its backward pass fills alpha's gradient too
-            self.alpha_optimizer.step()
+            self.alphas.optimizer.step()
             return metrics
-        gradient = self.alpha_gradient(batches["weights"], batches["alpha"])
-        for alpha, value in zip(self.alphas.values(), gradient, strict=True):
-            alpha.grad = value
-        self.alpha_optimizer.step()
+        self.alphas.step(self.alpha_gradient(batches["weights"], batches["alpha"]))
         return self.weight_step(batches["weights"], detached(self.mix()))
 
     def alpha_gradient(self, weight_batch: Batch, alpha_batch: Batch) -> tuple[Tensor, ...]:
@@ -118,11 +112,9 @@ class Differentiable(Method):
 
     def state_dict(self) -> dict[str, Any]:
         """Add the alphas and their optimizer."""
-        own = {"alphas": self.alphas.state_dict(), "alpha_optimizer": self.alpha_optimizer.state_dict()}
-        return super().state_dict() | own
+        return super().state_dict() | self.alphas.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         super().load_state_dict(state)
-        self.alphas.load_state_dict(state["alphas"])
-        self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
+        self.alphas.load_state_dict(state)

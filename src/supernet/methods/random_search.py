@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from supernet.data import Batch
@@ -62,7 +61,7 @@ class RandomSearch(Method):
         number, own = divmod(epoch, self.config.epochs_each)
         if own == 0:
             self.candidate, seed = self._draw(number)
-            self._restart(seed)
+            self.restart(seed)
         set_rate(self.optimizer, self.budget.weights.rate(own, self.config.epochs_each))
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
@@ -91,12 +90,6 @@ class RandomSearch(Method):
         """Return candidate `number` and the seed of its weights: the same ones however often a run is resumed."""
         rng = random.Random(f"{self.budget.seed} {number}")
         return self.sample(rng), rng.getrandbits(32)
-
-    def _restart(self, seed: int) -> None:
-        self.optimizer.state.clear()
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            self.supernet.redraw()  # not reset_parameters(), which a module of the user's need not have
 
     def state_dict(self) -> dict[str, Any]:
         """Add the candidate and the best so far."""

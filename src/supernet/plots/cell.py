@@ -41,7 +41,7 @@ def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str]
 
     Operations in `learned` (those that have weights) are thick, the others thin, `none` dotted. Panels have titles when
     there are several. With one input the last node is marked as the output; with more, the output joins all the inner
-    nodes and is not drawn.
+    nodes, or those that no arrow leaves, and is not drawn. Two branches of a node are two arrows.
 
     Several kinds that are one edge from an input to an output, as in a macro space, are drawn together, a box each; if
     there are no others, arrows join them in the order of `kinds` (the genotype's own, alphabetical, if not given).

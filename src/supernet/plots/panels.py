@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from supernet.plots.style import colour, text_room
+from supernet.spaces.cell import Cell
 
-Edges = Mapping[str, Sequence[tuple[int, int, Sequence[str]]]]  # per kind, per edge: target, source, candidate ops
+Edges = Mapping[str, Sequence[tuple[int | str, int, Sequence[str]]]]  # per kind, per edge: target, source, candidates
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _POINTS = 9.0  # size of titles and of the legend's text, as in STYLE
@@ -28,6 +29,11 @@ class Panel(NamedTuple):
     edge: int
     title: str
     ops: Sequence[str]
+
+
+def edges_of(cells: Mapping[str, Cell]) -> Edges:
+    """Return the edges of the kinds of cell, those into another branch of a node by another name."""
+    return {kind: [(edge.end, edge.source, edge.ops) for edge in cell.edges] for kind, cell in cells.items()}
 
 
 def blocks(edges: Edges) -> list[list[Panel]]:

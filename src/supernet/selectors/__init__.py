@@ -47,6 +47,12 @@ SELECTORS: dict[str, Preset] = {
             "Wang et al., ICLR 2021, arXiv 2108.04392, ablation",
             {"criterion": "magnitude"},
         ),
+        Preset(
+            "best-of-samples",
+            "supernet.selectors.best_of_samples:BestOfSamples",
+            "of some architectures, the one that the supernet runs best",
+            "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
+        ),
     )
 }
 

@@ -1,5 +1,7 @@
 """Agenda: in what order the edges of a space are decided, and then the nodes where few of them are kept.
 
+Where nodes have branches, it is these that keep one edge each, and "node" is said of a branch of one.
+
 As DARTS-PT does it (Wang et al., ICLR 2021, released code): the order is random; kinds of cell are decided side by
 side, one edge of each at a time; the nodes follow when every edge has its operation. Kinds of a single edge, as the
 positions of a macro space, are decided one after the other, as if they were the edges of one cell.
@@ -43,7 +45,7 @@ def agenda(space: SearchSpace, seed: int) -> list[Moment]:
 
     def nodes(kind: str) -> Iterable[Item]:
         cell = space.cells[kind]
-        return (Item(kind, tuple(node)) for node in cell.by_node() if cell.keep and len(node) > cell.keep)
+        return (Item(kind, tuple(group)) for group in cell.groups() if len(group) > cell.kept(group))
 
     return [*_together(tracks, rng, operations), *_together(tracks, rng, nodes)]
 

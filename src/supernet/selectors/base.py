@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
@@ -14,9 +14,7 @@ from supernet.genotype import Genotype
 if TYPE_CHECKING:
     from supernet.limits import Bounds
     from supernet.methods.base import Method
-
-Judged = Callable[[], Iterable[Batch]]
-"""Gives the second half of the training images, once, in batches of nearly equal size, always the same ones."""
+    from supernet.scoring import Judged
 
 
 class Selector(ABC):

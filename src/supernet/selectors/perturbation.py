@@ -37,9 +37,9 @@ from supernet.errors import at_least
 from supernet.genotype import Genotype
 from supernet.mixing import detached
 from supernet.optim import set_rate
-from supernet.scoring import Scorer
+from supernet.scoring import Judged, Scorer
 from supernet.selectors.agenda import Item, agenda
-from supernet.selectors.base import Judged, Selector
+from supernet.selectors.base import Selector
 from supernet.selectors.harm import Criterion, Harm
 from supernet.selectors.within import Within
 
@@ -160,7 +160,7 @@ class Perturbation(Selector):
 
     def _count(self, item: Item) -> int:
         """Return how many decisions there are to take: one of an operation, of a node as many as edges go."""
-        return len(item.edges) - (self.space.cells[item.kind].keep or 0) if item.of_node else 1
+        return len(item.edges) - self.space.cells[item.kind].kept(item.edges) if item.of_node else 1
 
     def _take(self, kind: str, edge: int, columns: Sequence[int]) -> None:
         self.supernet.decided = self._decided.decide(kind, edge, columns)

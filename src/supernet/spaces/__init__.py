@@ -7,6 +7,7 @@ from supernet.spaces.base import SearchSpace
 from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.darts import DARTS, DARTS7, S1, S2, S3, S4
 from supernet.spaces.frame import Frame
+from supernet.spaces.nao import NAO, NAO_MIDDLE
 from supernet.spaces.nasbench201 import NASBENCH201
 from supernet.spaces.skeletons import Chain, Position, Stack, Stages
 
@@ -24,7 +25,9 @@ __all__ = [
     "space_again",
 ]
 
-SPACES: dict[str, SearchSpace] = {value.name: value for value in (NASBENCH201, DARTS, DARTS7, S1, S2, S3, S4)}
+SPACES: dict[str, SearchSpace] = {
+    value.name: value for value in (NASBENCH201, DARTS, DARTS7, S1, S2, S3, S4, NAO, NAO_MIDDLE)
+}
 
 
 def space(which: str | SearchSpace) -> SearchSpace:

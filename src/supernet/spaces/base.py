@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import combinations
 from math import prod
 
-from supernet.errors import UserError, at_least, unknown
+from supernet.errors import UserError, unknown
 from supernet.genotype import Choice, Genotype, is_darts, parse_cells, parse_darts
 from supernet.primitives import PRIMITIVES, Primitive
-from supernet.spaces.cell import Cell
-from supernet.spaces.frame import CellAt, Frame, HeadAt, Layer, Place, Placed, StemAt, last
+from supernet.spaces.cell import Cell, Edge
+from supernet.spaces.frame import CellAt, Frame, Placed
+from supernet.spaces.laying import lay
+from supernet.spaces.numbers import is_numbers, parse_numbers
 from supernet.spaces.skeletons import Chain, Position, Skeleton
 
 _NAME, _KIND = re.compile(r"[^|~+\s]+"), re.compile(r"[^:\s]+")  # what can be told apart in a genotype's text
@@ -96,51 +99,26 @@ class SearchSpace:
             raise unknown("operation", name, self._primitives)
         return self._primitives[name]
 
-    def layout(self, frame: Frame) -> tuple[Placed, ...]:
+    def layout(self, frame: Frame, genotype: Genotype | None = None) -> tuple[Placed, ...]:
         """Lay the skeleton out for `frame`: every layer with the shapes it reads and gives.
 
-        Raises UserError for a frame that cannot be, and for layers that do not fit each other.
+        Where cells put out what their edges leave unused, the plain network of `genotype` has other shapes than the
+        supernet, which is laid out without one. Raises UserError for a frame that cannot be, and for layers that do not
+        fit each other.
         """
-        at_least(1, width=frame.width, depth=frame.depth, channels=frame.channels, classes=frame.classes)
-        at_least(1, image_height=frame.size[0], image_width=frame.size[1])
-        at_least(0, stem=frame.stem, reductions=frame.reductions)
-        if frame.halvings > _halvable(frame.size):
-            raise _too_small(frame)
-        placed: list[Placed] = []
-        outputs: list[Place] = []
-        reduced = 0
-        for layer in self.skeleton.plan(frame.width, frame.depth, frame.halvings):
-            if not outputs and isinstance(layer, CellAt):
-                raise UserError(f"the skeleton of space '{self.name}' begins with a cell; it needs a stem before it")
-            inputs = self._inputs(layer, outputs) if outputs else (Place(frame.channels, *frame.size),)
-            fitted = _fitted(layer, inputs[-1], frame, reduced)
-            reduced += getattr(fitted, "stride", 1) == 2
-            placed.append(Placed(fitted, inputs, self._output(fitted, inputs, frame)))
-            outputs.append(placed[-1].output)
-        if frame.reductions is not None and reduced < frame.reductions:
-            raise UserError(f"space '{self.name}' has {reduced} reductions, not {frame.reductions}")
-        return tuple(placed)
+        parts = {kind: self._parts(kind, cell, genotype) for kind, cell in self.cells.items()}
+        return lay(self.name, self.cells, self.skeleton, frame, parts)
 
-    def _inputs(self, layer: Layer, outputs: Sequence[Place]) -> tuple[Place, ...]:
-        if not isinstance(layer, CellAt):
-            return last(outputs, 1)
-        if layer.kind not in self.cells:
-            raise unknown("kind of cell", layer.kind, self.cells)
-        cell = self.cells[layer.kind]
-        inputs = last(outputs, cell.inputs)
-        for number, place in enumerate(inputs):
-            _check_input(layer.kind, cell, number, place, inputs[-1])
-        return inputs
+    def _parts(self, kind: str, cell: Cell, genotype: Genotype | None) -> int:
+        """Return how many nodes' channels a cell's output has."""
+        if cell.output != "unused":
+            return len(cell.ends(()))
+        return 1 if genotype is None else len(cell.ends({choice.source for choice in genotype[kind]}))
 
-    def _output(self, layer: Layer, inputs: tuple[Place, ...], frame: Frame) -> Place:
-        match layer:
-            case StemAt(channels, halvings):
-                return inputs[-1].at(channels, 1 << halvings)
-            case CellAt(kind, channels, stride):
-                return inputs[-1].at(channels * self.cells[kind].parts, stride)
-            case HeadAt():
-                return Place(frame.classes, 1, 1)
-        return inputs[-1].at(layer.channels, layer.stride)
+    @property
+    def adds_up(self) -> bool:
+        """Whether a cost is a sum over an architecture's edges: not where outputs depend on what these read."""
+        return all(cell.output != "unused" for cell in self.cells.values())
 
     def fingerprint(self, frame: Frame) -> str:
         """Return 16 hex digits that tell this space in this frame from another of the same name."""
@@ -161,18 +139,23 @@ class SearchSpace:
 
     def _cell_size(self, cell: Cell) -> int:
         counts = [len(columns) for columns in self.candidates(cell)]
-        kept = ((node, len(node) if cell.keep is None else min(cell.keep, len(node))) for node in cell.by_node())
-        return prod(sum(prod(counts[e] for e in some) for some in combinations(node, keep)) for node, keep in kept)
+        ways = (combinations(group, cell.kept(group)) for group in cell.groups())
+        return prod(sum(prod(counts[e] for e in some) for some in group) for group in ways)
 
     def parse(self, text: str) -> Genotype:
-        """Read an architecture: `|op~source|+...`, or the `Genotype(normal=[...], ...)` of DARTS for such cells.
+        """Read an architecture: `|op~source|+...`, or DARTS' `Genotype(normal=[...], ...)` for such cells.
+
+        Where cells have branches, it can also be the numbers that NAO writes (see `numbers`).
 
         Raises UserError if it is not one of this space.
         """
         if is_darts(text):
             return self.check(Genotype.of(self.name, parse_darts(text)))
+        branched = [kind for kind, cell in self.cells.items() if cell.branches > 1]
+        if branched and is_numbers(text):
+            return self.check(Genotype.of(self.name, parse_numbers(text, self.cells)))
         inputs = {kind: cell.inputs for kind, cell in sorted(self.cells.items())}
-        return self.check(Genotype.of(self.name, parse_cells(text, inputs)))
+        return self.check(Genotype.of(self.name, parse_cells(text, inputs, branched)))
 
     def check(self, genotype: Genotype) -> Genotype:
         """Return `genotype` if it is an architecture of this space; raises UserError that says what does not fit."""
@@ -185,31 +168,33 @@ class SearchSpace:
         return genotype
 
     def _check_edges(self, cell: Cell, choices: tuple[Choice, ...]) -> None:
-        there = {(edge.target, edge.source) for edge in cell.edges}
-        found = [(choice.target, choice.source) for choice in choices]
-        per_node = {node: sum(target == node for target, _ in found) for node in range(cell.inputs, cell.nodes)}
-        wanted = {cell.edges[node[0]].target: min(cell.keep or len(node), len(node)) for node in cell.by_node()}
-        if not set(found) <= there or len(set(found)) != len(found) or per_node != wanted:
+        groups = cell.groups()
+        there = {_place(edge) for edge in cell.edges}
+        found = [_place(choice) for choice in choices]
+        kept = Counter((target, branch) for target, branch, _ in found)
+        wanted = {_place(cell.edges[group[0]])[:2]: cell.kept(group) for group in groups}
+        if not set(found) <= there or len(set(found)) != len(found) or kept != wanted:
             edges = " ".join(map(str, cell.edges))
-            kept = "" if cell.keep is None else f", of which each node keeps {cell.keep}"
-            got = " ".join(f"{target}<-{source}" for target, source in found) or "none"
-            raise UserError(f"space '{self.name}' has edges {edges}{kept}; this architecture has {got}")
+            few = "" if cell.keep is None else f", of which each node keeps {cell.keep}"
+            few = ", of which each branch of a node keeps 1" if cell.branches > 1 else few
+            got = " ".join(str(Edge(c.target, c.source, (), c.branch)) for c in choices) or "none"
+            raise UserError(f"space '{self.name}' has edges {edges}{few}; this architecture has {got}")
 
     def _check_choices(self, cell: Cell, choices: tuple[Choice, ...]) -> None:
         edges = zip(cell.edges, self.candidates(cell), strict=True)
-        allowed = {(edge.target, edge.source): [edge.ops[k] for k in columns] for edge, columns in edges}
-        for target, source, op in choices:
-            known = allowed[target, source]
-            if op not in known:
-                raise unknown(f"operation on edge {target}<-{source} of space '{self.name}':", op, known)
+        allowed = {_place(edge): (edge, [edge.ops[k] for k in columns]) for edge, columns in edges}
+        for choice in choices:
+            edge, known = allowed[_place(choice)]
+            if choice.op not in known:
+                raise unknown(f"operation on edge {edge} of space '{self.name}':", choice.op, known)
 
     def columns(self, genotype: Genotype) -> dict[str, tuple[int | None, ...]]:
         """Return per kind of cell and per edge, in the cell's order, the column of the operation; None: not kept."""
         self.check(genotype)
         columns = {}
         for kind, cell in self.cells.items():
-            ops = {(choice.target, choice.source): choice.op for choice in genotype[kind]}
-            chosen = [(edge, ops.get((edge.target, edge.source))) for edge in cell.edges]
+            ops = {_place(choice): choice.op for choice in genotype[kind]}
+            chosen = [(edge, ops.get(_place(edge))) for edge in cell.edges]
             columns[kind] = tuple(None if op is None else edge.ops.index(op) for edge, op in chosen)
         return columns
 
@@ -219,7 +204,7 @@ class SearchSpace:
             self.name,
             {
                 kind: [
-                    Choice(edge.target, edge.source, edge.ops[column])
+                    Choice(edge.target, edge.source, edge.ops[column], edge.branch)
                     for edge, column in zip(cell.edges, columns[kind], strict=True)
                     if column is not None
                 ]
@@ -231,16 +216,17 @@ class SearchSpace:
         """Return the architecture of the strongest operations; the first wins a tie.
 
         On every edge the strongest operation stays. In a cell that keeps k edges per node, `none` is passed over, and
-        each node keeps the k edges whose operation is strongest (DARTS, section 2.4). `strength[kind]` has a row per
-        edge and a column per candidate (columns past an edge's candidates are ignored).
+        each node keeps the k edges whose operation is strongest (DARTS, section 2.4); in a cell with branches, each
+        branch of a node the one. `strength[kind]` has a row per edge and a column per candidate (columns past an edge's
+        candidates are ignored).
         """
         return self.choose({kind: self._strongest(cell, strength[kind]) for kind, cell in self.cells.items()})
 
     def _strongest(self, cell: Cell, rows: Sequence[Sequence[float]]) -> list[int | None]:
         best = [max(columns, key=row.__getitem__) for columns, row in zip(self.candidates(cell), rows, strict=True)]
         kept: set[int] = set()
-        for node in cell.by_node():
-            kept.update(sorted(node, key=lambda e: -rows[e][best[e]])[: cell.keep])
+        for group in cell.groups():
+            kept.update(sorted(group, key=lambda e: -rows[e][best[e]])[: cell.kept(group)])
         return [column if e in kept else None for e, column in enumerate(best)]
 
     def sample(self, rng: random.Random) -> Genotype:
@@ -250,47 +236,19 @@ class SearchSpace:
     def _drawn(self, cell: Cell, rng: random.Random) -> list[int | None]:
         columns = self.candidates(cell)
         drawn: list[int | None] = [None] * len(columns)
-        for node in cell.by_node():
-            for e in node if cell.keep is None else _some_edges(node, cell.keep, columns, rng):
+        for group in cell.groups():
+            kept = cell.kept(group)
+            for e in group if kept == len(group) and cell.keep is None else _some_edges(group, kept, columns, rng):
                 drawn[e] = columns[e][rng.randrange(len(columns[e]))]
         return drawn
 
 
-def _some_edges(node: list[int], keep: int, columns: list[list[int]], rng: random.Random) -> tuple[int, ...]:
-    """Draw the edges that a node keeps, each choice as likely as there are architectures with it."""
-    choices = list(combinations(node, min(keep, len(node))))
+def _place(there: Edge | Choice) -> tuple[int, int, int]:
+    """Return what tells an edge of a cell from all others."""
+    return there.target, there.branch, there.source
+
+
+def _some_edges(group: list[int], kept: int, columns: list[list[int]], rng: random.Random) -> tuple[int, ...]:
+    """Draw the edges of a group that are kept, each choice as likely as there are architectures with it."""
+    choices = list(combinations(group, kept))
     return rng.choices(choices, [prod(len(columns[e]) for e in edges) for edges in choices])[0]
-
-
-def _fitted(layer: Layer, reads: Place, frame: Frame, reduced: int) -> Layer:
-    """Return the layer with stride 1 if the frame has no reduction left, or if too few pixels would be."""
-    if isinstance(layer, StemAt | HeadAt) or layer.stride == 1:
-        return layer
-    side = min(reads.height, reads.width)
-    if frame.reductions is None:
-        return layer if side > 2 else replace(layer, stride=1)
-    if reduced == frame.reductions:
-        return replace(layer, stride=1)
-    if side == 1:
-        raise _too_small(frame)
-    return layer
-
-
-def _halvable(size: tuple[int, int]) -> int:
-    """Return how often the sides, rounded up, can be halved until one of them is a single pixel."""
-    return (min(size) - 1).bit_length()
-
-
-def _too_small(frame: Frame) -> UserError:
-    asked = f"{frame.halvings} halvings in the stem and {frame.reductions or 0} reductions"
-    size, times = "{}x{}".format(*frame.size), _halvable(frame.size)
-    return UserError(f"images of {size} pixels are too small for {asked}: at most {times} in all")
-
-
-def _check_input(kind: str, cell: Cell, number: int, place: Place, nearest: Place) -> None:
-    same = (place.height, place.width) == (nearest.height, nearest.width)
-    halved = place.at(0, 2) == replace(nearest, channels=0)
-    if same or (cell.project and halved):
-        return
-    advice = "input can have at most twice the resolution" if cell.project else "inputs need project=True for that"
-    raise UserError(f"input {number} of cell '{kind}' has {place}, its nearest input {nearest}: {advice}")

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import Literal, get_args
 
 from supernet.errors import UserError
+
+Output = Literal["last", "concat", "unused"]
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A connection from node `source` to node `target` and the names of its candidate operations, in alpha's order."""
+    """A connection from node `source` to node `target` and the names of its candidate operations, in alpha's order.
+
+    `branch` tells edges between the same two nodes apart in a cell with branches. There, and only there, the text of an
+    edge has it: 2.1<-0.
+    """
 
     target: int
     source: int
     ops: tuple[str, ...]
+    branch: int = 0
 
     def __str__(self) -> str:
-        return f"{self.target}<-{self.source}"
+        return f"{self.end}<-{self.source}"
+
+    @property
+    def end(self) -> str:
+        """The node it runs into, with its branch if that is not the first."""
+        return f"{self.target}.{self.branch}" if self.branch else str(self.target)
+
+    def __repr__(self) -> str:  # without branches as it always was: the fingerprint of a space is made of it
+        branch = f", branch={self.branch}" if self.branch else ""
+        return f"Edge(target={self.target}, source={self.source}, ops={self.ops!r}{branch})"
 
 
 @dataclass(frozen=True)
@@ -27,28 +43,41 @@ class Cell:
     """A directed acyclic graph whose nodes each sum the edges into them.
 
     - `inputs`: the first nodes are the outputs of that many layers before, the nearest last.
-    - `output`: the last node, or all nodes but the inputs side by side (`concat`), as in DARTS.
+    - `output`: the last node; all nodes but the inputs side by side (`concat`), as in DARTS; or the nodes, inputs
+      included, that no edge of the architecture reads, side by side (`unused`), as in NAO: an edge whose operation is
+      `none` reads, too.
     - `keep`: how many edges into a node an architecture keeps, the operation `none` on none of them, as in DARTS; None
       keeps every edge, and `none` is an operation like any other, as in NAS-Bench-201.
     - `project`: every input first passes ReLU, convolution 1x1, batch norm to the cell's channels, or a factorised
-      reduction if it has twice the resolution, as in DARTS. Without, the edges from an input take it as it is.
+      reduction if it has twice the resolution, as in DARTS. With "calibrate" an input that has the cell's channels and
+      resolution passes nothing, as in NAO. Without, the edges from an input take it as it is.
 
     In a layer with a stride, the edges from the inputs have it.
+
+    In a cell with branches, where some edge has a branch above 0, every node sums one edge of each of its branches, as
+    in NAO: two branches per node, each from any earlier node, with the operation `none` like any other.
     """
 
     edges: tuple[Edge, ...]
     inputs: int = 1
-    output: Literal["last", "concat"] = "last"
+    output: Output = "last"
     keep: int | None = None
-    project: bool = False
+    project: bool | Literal["calibrate"] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "edges", tuple(sorted(self.edges, key=lambda edge: (edge.target, edge.source))))
+        edges = sorted(self.edges, key=lambda edge: (edge.target, edge.branch, edge.source))
+        object.__setattr__(self, "edges", tuple(edges))
         if self.inputs < 1 or (self.keep is not None and self.keep < 1):
             raise UserError(f"a cell has at least 1 input and keeps at least 1 edge, not {self.inputs} and {self.keep}")
-        if self.output not in ("last", "concat"):
-            raise UserError(f"a cell's output is 'last' or 'concat', not '{self.output}'")
-        places = [(edge.target, edge.source) for edge in self.edges]
+        if self.output not in get_args(Output):
+            raise UserError(f"a cell's output is 'last', 'concat' or 'unused', not '{self.output}'")
+        if self.project not in (True, False, "calibrate"):
+            raise UserError(f"a cell's project is True, False or 'calibrate', not '{self.project}'")
+        if self.output == "unused" and not self.project:
+            raise UserError(
+                "a cell whose output is 'unused' needs project='calibrate' or True: its inputs can be in it"
+            )
+        places = [(edge.target, edge.branch, edge.source) for edge in self.edges]
         if len(set(places)) != len(places):
             raise UserError("a cell has two edges between the same two nodes; give one edge both operations instead")
         for edge in self.edges:
@@ -56,12 +85,24 @@ class Cell:
         lonely = set(range(self.inputs, self.nodes)) - {edge.target for edge in self.edges}
         if not self.edges or lonely:
             raise UserError(f"a cell's node {min(lonely, default=self.inputs)} has no edge into it")
+        self._check_branches()
+
+    def _check_branches(self) -> None:
+        if self.branches > 1 and self.keep is not None:
+            raise UserError(f"a cell with branches keeps one edge of each: leave out keep={self.keep}")
+        for node, edges in groupby(self.edges, key=lambda edge: edge.target):
+            found = sorted({edge.branch for edge in edges})
+            if found != list(range(len(found))):
+                numbers = ", ".join(map(str, found))
+                raise UserError(f"a cell's node {node} has branches {numbers}; they are numbered from 0 without a gap")
 
     def _check_edge(self, edge: Edge) -> None:
         if not 0 <= edge.source < edge.target:
             raise UserError(f"edge {edge} must run from a lower node to a higher one: a cell has no cycles")
         if edge.target < self.inputs:
             raise UserError(f"edge {edge} runs into an input: the cell's own nodes are {self.inputs} and above")
+        if edge.branch < 0:
+            raise UserError(f"edge {edge} needs a branch that is 0 or above")
         if not edge.ops:
             raise UserError(f"edge {edge} has no candidate operation")
         if len(set(edge.ops)) != len(edge.ops):
@@ -74,16 +115,18 @@ class Cell:
         ops: Iterable[str],
         *,
         inputs: int = 1,
-        output: Literal["last", "concat"] = "last",
+        output: Output = "last",
         keep: int | None = None,
-        project: bool = False,
+        project: bool | Literal["calibrate"] = False,
+        branches: int = 1,
     ) -> Cell:
         """Build the cell in which every node has an edge from every earlier one, with the same candidates on each.
 
-        `nodes` counts the inputs, too.
+        `nodes` counts the inputs, too; with several `branches` a node has these edges in each of them.
         """
         candidates = tuple(ops)
-        edges = tuple(Edge(t, s, candidates) for t in range(inputs, nodes) for s in range(t))
+        places = [(t, s, b) for t in range(inputs, nodes) for s in range(t) for b in range(branches)]
+        edges = tuple(Edge(t, s, candidates, b) for t, s, b in places)
         return cls(edges, inputs, output, keep, project)
 
     @property
@@ -97,11 +140,25 @@ class Cell:
         return max(len(edge.ops) for edge in self.edges)
 
     @property
-    def parts(self) -> int:
-        """How many nodes' channels the output holds."""
-        return self.nodes - self.inputs if self.output == "concat" else 1
+    def branches(self) -> int:
+        """How many branches a node has at most; 1 in a cell without."""
+        return max((edge.branch for edge in self.edges), default=0) + 1
 
-    def by_node(self) -> list[list[int]]:
-        """Return for every node that is not an input the numbers of the edges into it."""
-        numbered = groupby(range(len(self.edges)), key=lambda e: self.edges[e].target)
+    def ends(self, read: Collection[int]) -> tuple[int, ...]:
+        """Return the nodes whose values are the output, side by side, where the edges that run read these nodes."""
+        if self.output == "last":
+            return (self.nodes - 1,)
+        if self.output == "concat":
+            return tuple(range(self.inputs, self.nodes))
+        return tuple(node for node in range(self.nodes) if node not in read)
+
+    def groups(self) -> list[list[int]]:
+        """Return the numbers of the edges into every node that is not an input, in each of its branches by itself."""
+        numbered = groupby(range(len(self.edges)), key=lambda e: (self.edges[e].target, self.edges[e].branch))
         return [list(numbers) for _, numbers in numbered]
+
+    def kept(self, group: Sequence[int]) -> int:
+        """Return how many of the edges of a group an architecture keeps."""
+        if self.branches > 1:
+            return 1
+        return len(group) if self.keep is None else min(self.keep, len(group))

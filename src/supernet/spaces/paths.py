@@ -16,7 +16,7 @@ def working(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> list[C
     for choice in carrying:  # sorted by target, so that every source is settled before it is used
         if choice.source in reached:
             reached.add(choice.target)
-    needed = set(range(cell.nodes - cell.parts, cell.nodes))
+    needed = set(cell.ends({choice.source for choice in choices}))
     for choice in reversed(carrying):
         if choice.target in needed:
             needed.add(choice.source)
@@ -28,7 +28,8 @@ def wastes(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> bool:
 
     An edge that no architecture of the cell has on a path, since nothing leads on from it, is not counted.
     """
-    ends = {edge.source for edge in cell.edges} | set(range(cell.nodes - cell.parts, cell.nodes))
+    sources = {edge.source for edge in cell.edges}
+    ends = sources | set(cell.ends(sources))
     live = working(space, cell, choices)
     idle = [choice for choice in choices if choice not in live and choice.target in ends]
     return not live or any(space.primitive(choice.op).learned for choice in idle)

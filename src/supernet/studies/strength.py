@@ -82,7 +82,7 @@ def strength(
     from supernet import plots  # Matplotlib is slow to import and needed nowhere else
 
     home.write("strength.json", json.dumps(asdict(found)) + "\n")
-    edges = {kind: [(e.target, e.source, e.ops) for e in cell.edges] for kind, cell in plan.space.cells.items()}
+    edges = plots.edges_of(plan.space.cells)
     percent = {kind: [[100 * value for value in row] for row in rows] for kind, rows in found.accuracies.items()}
     figure = plots.draw_strength(found.weights, percent, edges, 100 * found.supernet, found.tau)
     plots.save(figure, home.path / "strength.svg")

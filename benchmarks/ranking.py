@@ -1,0 +1,193 @@
+"""NAO-V2's three claims of how well one-shot accuracies rank, on real CIFAR-10, small enough for two CPU cores.
+
+    python benchmarks/ranking.py cifar10.npz --out runs/ranking --report ranking.md
+
+The protocol is that of small_cifar.py: 8 192 images of 16x16, 40 epochs for each supernet. Architectures are ranked by
+their accuracy as paths of the supernet on the 4 096 images of the second half, and compared with NAS-Bench-201's
+CIFAR-10 test accuracies. They are the `trained` ones of the supernet's own pool, all that its search has `known`, or
+100 of the `space`. With the same seed the first pools and the 100 of the space are the same for all; the second pools
+are what each search's controller has made of it.
+
+a. A supernet ranks better with more updates per architecture: pools of 16, 64 and 256, as many steps each.
+b. It ranks better if architectures are trained in proportion to their parameters than if all are trained alike.
+c. The second iteration's supernet ranks better if it is independent of the first than if only the learning rate begins
+   anew.
+d. Beside them: the statistics of the batch rank better than the running ones, on the same supernets.
+
+Whether a claim holds is told by the differences of tau, seed by seed: it holds if their mean is above 0 by more than
+Student's t (one-sided, 5 %) times their standard error, the opposite holds if it is below 0 by as much, and otherwise
+it is open. Only differences that are large beside the seeds' spread are told apart by so few seeds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from claims import Claim, Found, judged, numbers, told
+from small_selection import line
+from study import arguments
+from supernet import plots
+
+EPOCHS, STEPS = 40, 64  # per supernet; steps: batches of 64 in the half of 4 096 images
+POOLS = (16, 64, 256)
+SHARED = ["--space", "nasbench201", "--images", "8192", "--image-size", "16", "--device", "cpu"]
+NAO = ["--method", "nao-v2", "--final", "0"]
+
+
+@dataclass(frozen=True)
+class View:
+    """Which architectures of a search are ranked, and how they are judged."""
+
+    label: str
+    flags: Sequence[str]
+
+    @property
+    def file(self) -> str:
+        """What the ranking is called in the folder of the search."""
+        return f"rank-{self.label.replace(' ', '-').replace(',', '')}.json"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A search with its flags, how often it trains an architecture of its last pool, and what is ranked."""
+
+    label: str
+    flags: Sequence[str]
+    views: Sequence[View]
+    updates: float | None = None
+
+
+def view(label: str, *flags: str) -> View:
+    """Return a view with the regret of the three that seem best."""
+    return View(label, [*flags, "--top", "3"])
+
+
+SPACE = (view("space", "--count", "100"), view("space, running", "--count", "100", "--norm", "running"))
+
+
+def single(pool: int, sampling: str) -> Variant:
+    """Return NAO-V2 with one iteration."""
+    own = ["--sampler", "own", "--count", str(pool)]
+    flags = ["--iterations", "1", "--pool", str(pool), "--sampling", sampling, "--epochs", str(EPOCHS)]
+    views = (view("trained", *own), view("trained, running", *own, "--norm", "running"), *SPACE)
+    return Variant(f"pool {pool}, {sampling}", [*NAO, *flags], views, EPOCHS * STEPS / pool)
+
+
+def double(pool: int, reinit: str) -> Variant:
+    """Return NAO-V2 with a second iteration, on as many new architectures."""
+    flags = ["--iterations", "2", "--pool", str(pool), "--new", str(pool), "--reinit", reinit]
+    made = ["--controller.epochs", "100", "--epochs", str(2 * EPOCHS)]
+    own = [view(label, "--sampler", "own", "--count", str(n * pool)) for label, n in (("trained", 1), ("known", 2))]
+    return Variant(f"2 x {pool}, reinit {reinit}", [*NAO, *flags, *made], (*own, SPACE[0]), EPOCHS * STEPS / pool)
+
+
+OTHERS = {"RSPS": "rsps", "Single-DARTS": "single-darts"}
+VARIANTS = (
+    *(single(pool, sampling) for pool in POOLS for sampling in ("params", "uniform")),
+    *(double(pool, reinit) for pool in POOLS for reinit in ("all", "lr")),
+    *(Variant(label, ["--method", name, "--epochs", str(EPOCHS)], SPACE) for label, name in OTHERS.items()),
+)
+
+
+def claims() -> Iterator[Claim]:
+    """Yield all comparisons."""
+    for seen in ("trained", "space"):
+        for few, many in itertools.pairwise(POOLS):
+            yield Claim("a", (f"pool {few}, params", seen), (f"pool {many}, params", seen))
+        for pool in POOLS:
+            yield Claim("b", (f"pool {pool}, params", seen), (f"pool {pool}, uniform", seen))
+    for seen in ("trained", "known", "space"):
+        for pool in POOLS:
+            yield Claim("c", (f"2 x {pool}, reinit all", seen), (f"2 x {pool}, reinit lr", seen))
+    for variant in VARIANTS:
+        labels = [own.label for own in variant.views]
+        for running in (label for label in labels if label.endswith(", running")):
+            yield Claim("d", (variant.label, running.removesuffix(", running")), (variant.label, running))
+
+
+def folder(out: Path, variant: Variant, seed: int) -> Path:
+    """Return where a search goes."""
+    words = "".join(letter if letter.isalnum() else " " for letter in variant.label.lower()).split()
+    return out / f"{'-'.join(words)}-{seed}"
+
+
+def run(data: str, out: Path, seeds: int, workers: int) -> None:
+    """Run all that is missing, seed by seed."""
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+
+    def supernet(*words: str) -> None:
+        command = [sys.executable, "-m", "supernet", *words]
+        subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": threads}, check=True, stdout=subprocess.DEVNULL)
+
+    def go(job: tuple[int, Variant]) -> None:
+        seed, variant = job
+        place = folder(out, variant, seed)
+        supernet("search", data, *SHARED, *variant.flags, "--seed", str(seed), "--out", str(place), "--quiet")
+        for own in variant.views:
+            if not (place / own.file).exists():
+                supernet("rank", str(place), *own.flags, "--device", "cpu")
+                (place / "rank.svg").replace((place / own.file).with_suffix(".svg"))
+                (place / "rank.json").replace(place / own.file)
+        print(f"done: {variant.label}, seed {seed}", flush=True)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(go, [(seed, variant) for seed in range(seeds) for variant in VARIANTS]))
+
+
+def found(out: Path, seeds: int) -> Found:
+    """Return all rankings."""
+    return {
+        (variant.label, own.label): [
+            json.loads((folder(out, variant, seed) / own.file).read_text()) for seed in range(seeds)
+        ]
+        for variant in VARIANTS
+        for own in variant.views
+    }
+
+
+def table(known: Found) -> str:
+    """Return the table of all rankings in Markdown: means and standard deviations over the seeds."""
+    head = ["supernet", "updates per architecture", "ranked", "n", "tau", "tau, best half", "pairs, %"]
+    lines = [line([*head, "regret of 3, points", "tau of the parameters"]), line(["---"] * 9)]
+    for variant in VARIANTS:
+        updates = "" if variant.updates is None else f"{variant.updates:.0f}"
+        for own in variant.views:
+            rankings = known[variant.label, own.label]
+            size = "/".join(sorted({str(len(ranking["indices"])) for ranking in rankings}))
+            taus = [told(numbers(rankings, part, "tau")) for part in ("whole", "best_half")]
+            pairs = told([100 * value for value in numbers(rankings, "whole", "pairs")])
+            rest = [told(numbers(rankings, "whole", name)) for name in ("regret", "params_tau")]
+            lines.append(line([variant.label, updates, own.label, size, *taus, pairs, *rest]))
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = arguments(__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--report", type=Path, help="write the tables here (.md) and the figure beside them")
+    given = parser.parse_args()
+    run(given.data, given.out, given.seeds, given.workers)
+    known = found(given.out, given.seeds)
+    text = f"{table(known)}\n{judged(known, sorted(claims(), key=lambda claim: claim.letter))}"
+    print(text)
+    if given.report is not None:
+        given.report.write_text(text)
+        taus = {
+            f"{label}: {seen}": numbers(rankings, "whole", "tau")
+            for (label, seen), rankings in known.items()
+            if "running" not in seen
+        }
+        plots.save(plots.draw_taus(taus), given.report.with_suffix(".svg"))
+
+
+if __name__ == "__main__":
+    main()

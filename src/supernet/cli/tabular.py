@@ -1,0 +1,87 @@
+"""`supernet tabular`."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterable
+from dataclasses import make_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from supernet.cli.parsing import Arguments, allow_own_modules, option, parse
+
+if TYPE_CHECKING:
+    from supernet.tabulated import Comparison, Trace
+
+ABOUT = "Compare searches that ask a table for accuracies, without training."
+_STOPS = (50, 100, 200, 300)
+
+
+def tabular(given: Arguments) -> None:
+    """Compare searches that ask a table for accuracies."""
+    from supernet import show, tabulated
+
+    allow_own_modules()
+    asked = parse("tabular", _arguments(tabulated.METHODS, tabulated.TabularSettings()), given)
+    names = vars(asked.settings)
+    found = tabulated.tabular(
+        asked.space, asked.chosen, seeds=asked.seeds, out=asked.out, watcher=None if asked.quiet else _told, **names
+    )
+    console = show.Screen()
+    _table(console, found)
+    fields = f"{found.settings.report} (%) of the fittest so far by {found.settings.fitness}"
+    show.line(console, f"{fields}: mean ± standard deviation over n searches of s seconds.")
+    show.line(console, f"best there is {found.best:.2f}")
+    if asked.out is not None:
+        show.line(console, f"picture       {asked.out}/tabular.svg (tabular.json)")
+
+
+def _told(method: str, trace: Trace) -> None:
+    print(f"{method}, seed {trace.seed}: {trace.accuracies[-1]:.2f} ({trace.seconds:.1f} s)", file=sys.stderr)
+
+
+def _table(console: Any, found: Comparison) -> None:
+    from rich import box
+    from rich.table import Table
+
+    last = found.settings.queries
+    stops = sorted({stop for stop in (*_STOPS, last) if stop <= last})
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column("queries", no_wrap=True)
+    for title in (*map(str, stops), "n", "s"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for method, traces in found.methods.items():
+        spreads = [_spread(trace.accuracies[stop - 1] for trace in traces) for stop in stops]
+        seconds = statistics.fmean(trace.seconds for trace in traces)
+        table.add_row(method, *spreads, str(len(traces)), f"{seconds:.1f}")
+    console.print(table)
+
+
+def _spread(values: Iterable[float]) -> str:
+    """Return mean ± sample standard deviation."""
+    found = list(values)
+    mean = statistics.fmean(found)
+    return f"{mean:.2f} ± {statistics.stdev(found):.2f}" if len(found) > 1 else f"{mean:.2f}"
+
+
+def _arguments(methods: tuple[str, ...], settings: Any) -> type:
+    """Make the typed arguments of `tabular`: its own, and the settings of the searches."""
+    fields: list[Any] = [
+        (
+            "space",
+            option(Positional[str], "a space with a table, or your own as module:NAME", metavar="SPACE"),
+            "nasbench201",
+        ),
+        (
+            "chosen",
+            option(tuple[str, ...], f"searches: {', '.join(methods)}", name="with", metavar="NAME ..."),
+            methods,
+        ),
+        ("seeds", option(int, "searches of each, with seeds 0, 1, ..."), 20),
+        ("out", option(str | None, "folder that is written, and gone on from", metavar="FOLDER"), None),
+        ("quiet", option(bool, "no progress"), False),
+        ("settings", Annotated[type(settings), arg(name="")], settings),
+    ]
+    return make_dataclass("Tabular", fields, namespace={"__doc__": ABOUT})
