@@ -50,6 +50,22 @@ PUBLISHED = {
     },
     "darts-imagenet": IMAGENET | {"batch_size": 128, "w.lr": 0.1, "w.schedule": "exponential", "w.gamma": 0.97},
     "pdarts-imagenet": IMAGENET | {"batch_size": 1024, "w.lr": 0.5, "w.schedule": "linear", "w.warmup": 5},
+    "nao-cifar": {
+        "epochs": 600,
+        "batch_size": 128,
+        "width": 36,
+        "depth": 6,
+        "w.lr": 0.025,
+        "w.weight_decay": 5e-4,
+        "w.clip": 5.0,
+        "pad": 4,
+        "cutout": 16,
+        "drop_path": 0.2,
+        "dropout": 0.4,
+        "auxiliary": 0.4,
+    },
+    "nao-imagenet": IMAGENET
+    | {"batch_size": 128, "width": 52, "w.lr": 0.1, "w.schedule": "exponential", "w.gamma": 0.97},
 }
 OFF = {
     "w.lr_min": 0.0,
@@ -65,6 +81,7 @@ OFF = {
     "crop": 0,
     "jitter": False,
     "drop_path": 0.0,
+    "dropout": 0.0,
     "auxiliary": 0.0,
     "label_smoothing": 0.0,
     "hold_out": 0.0,

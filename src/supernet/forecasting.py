@@ -32,7 +32,7 @@ _ON_CPU = 1.25
 class Forecast:
     """What a search will take.
 
-    - `step_seconds`: of one step of the last epoch with the making of its batches, the mean of 5, or of as many as make
+    - `step_seconds`: of one step of the last epoch, NAO's last with a supernet, with the making of its batches, the mean of 5, or of as many as make
       what the method repeats; NaN if a step does not fit.
     - `valid_seconds`: of the measurement after each epoch, on the images held out.
     - `steps` per epoch, and `epochs`.
@@ -84,7 +84,7 @@ def foresee(plan: Plan) -> Forecast:
     with as_planned(plan):
         try:
             task = SearchTask(plan)
-            task.begin_epoch(epochs - 1)  # in the first ones a method may spare itself work
+            task.begin_epoch(task.method.longest)
             steps = _steps(task)
             trial = _Trial(task)
             peak = trial.guess()

@@ -35,6 +35,8 @@ class Recipe:
     """change brightness, contrast and saturation by up to 0.4 and hue by up to 0.2"""
     drop_path: float = 0.0
     """probability of dropping a path towards the end; in epoch e of E, counted from 0, it is e/E of this"""
+    dropout: float = 0.0
+    """probability of dropping a feature before the classifier"""
     auxiliary: float = 0.0
     """weight of the loss of an auxiliary classifier at two thirds of the depth; 0 has none"""
     label_smoothing: float = 0.0
@@ -51,7 +53,7 @@ class Recipe:
         at_least(2 if self.auxiliary else 1, batch_size=self.batch_size)  # that head's batch norm sees one pixel
         at_least(0, pad=self.pad, cutout=self.cutout, crop=self.crop, stem=self.stem, reductions=self.reductions)
         at_least(0, auxiliary=self.auxiliary)
-        for name in ("drop_path", "label_smoothing", "hold_out"):
+        for name in ("drop_path", "dropout", "label_smoothing", "hold_out"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"setting {name} must be at least 0 and less than 1, not {getattr(self, name)}")
 
@@ -109,6 +111,12 @@ RECIPES["pdarts-imagenet"] = replace(
     batch_size=1024,
     w=Weights(lr=0.5, weight_decay=3e-5, clip=5.0, schedule="linear", warmup=5),
 )
+# NAO on CIFAR-10 and ImageNet (Luo et al., arXiv 1909.10815, released code): 20 and 14 cells. Its drop-path is larger in
+# deeper cells; here it is the same in all.
+RECIPES["nao-cifar"] = replace(
+    RECIPES["darts-cifar"], batch_size=128, w=Weights(lr=0.025, weight_decay=5e-4, clip=5.0), dropout=0.4
+)
+RECIPES["nao-imagenet"] = replace(RECIPES["darts-imagenet"], width=52)
 
 
 def recipe(name: str) -> Recipe:

@@ -38,6 +38,7 @@ class TrainingTask:
         self.images = plan.images.to(plan.device)
         self.network = Network(plan.space, plan.genotype, plan.frame, auxiliary=self.recipe.auxiliary > 0)
         self.network.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.dropout = self.recipe.dropout
         self.optimizer = self.recipe.w.optimizer(self.network.parameters())
         pad, mirror = self.recipe.pad or 0, bool(self.recipe.mirror)  # a plan has no None left in them
         self._crop = self.recipe.crop or None
@@ -128,7 +129,8 @@ def retrain(
     - `what`: a finished search or its folder; or an architecture, as a Genotype or as text.
     - `data`: as for `search`; None is the search's. `space`: a name, "module:NAME" or a SearchSpace; None is the
       search's, or the architecture's own.
-    - `recipe`: "quick", "nasbench201", "darts-cifar", "darts-imagenet", "pdarts-imagenet", or a Recipe.
+    - `recipe`: "quick", "nasbench201", "darts-cifar", "darts-imagenet", "pdarts-imagenet",
+      "nao-cifar", "nao-imagenet", or a Recipe.
     - `seed`: of everything drawn. `device`: "auto", "cpu", "cuda", ...
     - `precision`: "float32", "tf32" or "bf16" while it is trained; "auto" is TF32 on a GPU that has it.
     - `out`: the run folder; None makes a name from the choices, in the search's folder if there is one. Called again

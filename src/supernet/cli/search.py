@@ -136,6 +136,7 @@ def _search_arguments(
     protocol: Protocol, settings: Any, select: Any, names: tuple[str, str], network: Network, saved: dict[str, Any]
 ) -> type:
     """Make the typed arguments of `search`: what every search has, and the fields of protocol, method and selector."""
+    from supernet.config import PROTOCOLS
     from supernet.methods import METHODS
     from supernet.selectors import SELECTORS
     from supernet.spaces import SPACES
@@ -152,7 +153,7 @@ def _search_arguments(
         ),
         ("method", option(str, f"method: {', '.join(METHODS)}, or your own as module:Class"), method),
         ("selector", option(str, f"selector: {', '.join(SELECTORS)}, or your own as module:Class"), selector),
-        ("protocol", option(str, "small or nasbench201: what the settings below start from"), "small"),
+        ("protocol", option(str, f"what the settings below start from: {', '.join(PROTOCOLS)}"), "small"),
         ("config", option(str | None, "a run folder whose settings to start from instead", metavar="FOLDER"), None),
         ("seed", option(int, "seed of everything drawn"), saved.get("seed", 0)),
         ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),

@@ -36,7 +36,7 @@ class ControllerSettings:
     weight_decay: float = 0.0
     """weight decay of Adam"""
     clip: float = 5.0
-    """largest norm of a gradient"""
+    """largest norm of a gradient; 0 does not clip"""
     expand: int | None = 10
     """each architecture and its rewritten copies, where a space has such; None rewrites anew in every epoch"""
     held_out: float = 0.1

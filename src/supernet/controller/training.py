@@ -96,7 +96,8 @@ def _step(
     loss = settings.trade_off * mse + (1 - settings.trade_off) * nll
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    if settings.clip:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
     optimizer.step()
     return torch.stack([loss, mse, nll, torch.tensor(float(len(x)))]).detach()
 

@@ -97,6 +97,11 @@ class Method(ABC):
         """After how many steps what a step does begins again: a forecast times as many."""
         return 1
 
+    @property
+    def longest(self) -> int:
+        """The epoch whose steps a forecast takes: the last, as in the first ones a method may spare itself work."""
+        return self.budget.epochs - 1
+
     @abstractmethod
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Learn from one batch of every stream; return scalar tensors to be averaged over the epoch.

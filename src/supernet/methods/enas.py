@@ -52,7 +52,7 @@ class ENASConfig:
     decay: float = 0.99
     """of the moving average that rewards are compared with"""
     clip: float = 5.0
-    """largest norm of the controller's gradient"""
+    """largest norm of the controller's gradient; 0 does not clip"""
     norm: Literal["batch", "running"] = "batch"
     """batch norm takes the statistics of the batch when an architecture is judged, or its running ones"""
 

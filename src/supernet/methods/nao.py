@@ -75,6 +75,11 @@ class NAO(Method):
         """The first half of the images trains; the second judges."""
         return {"weights": "first"}
 
+    @property
+    def longest(self) -> int:
+        """The last epoch of a supernet: which networks are trained alone after it is not known before."""
+        return self._starts[-1] - 1
+
     def _random(self) -> list[Genotype]:
         """Draw the first pool: different architectures, fewer where the space has not so many."""
         rng, found = random.Random(f"{self.budget.seed} pool"), dict[Genotype, None]()
@@ -136,7 +141,8 @@ class NAO(Method):
         self._judge(iteration)
         told: dict[str, Any] = {"iteration": iteration + 1, "known": len(self.pool.known), "trained": trained}
         if iteration + 1 == self.config.iterations:
-            self.alone.architectures = self.pool.ranked[: self.config.final]
+            best = self.pool.ranked  # where they are fewer, they have their turn again, with other weights
+            self.alone.architectures = [best[number % len(best)] for number in range(self.config.final)]
             return {"pool": told}
         return {"pool": told | dict(self._renew())}
 
@@ -154,7 +160,8 @@ class NAO(Method):
         report = self.controller.fit(tokens, [self.pool.known[genotype] or 0.0 for genotype in ranked])
         known = {self.sequences.canonical(own) for own in tokens}
         made = self.controller.generate(tokens, known, self.config.new, self.budget.allows)
-        self.pool.begin(self.sequences.decode(own) for own in made.tokens)
+        new = [self.sequences.decode(own) for own in made.tokens]
+        self.pool.begin(new or ranked[: self.config.new])  # where all that there are are known, the best of them
         return {"controller": asdict(report) | {"drawn_at_random": made.drawn}}
 
     def predict(self, x: Tensor) -> Tensor:
@@ -177,7 +184,8 @@ class NAO(Method):
     def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
         """Return random ones of the architectures that this supernet was trained on, and then of the others."""
         trained = rng.sample(self.pool.trained, len(self.pool.trained))
-        others = [genotype for genotype in self.pool.known if genotype not in set(trained)]
+        own = set(trained)
+        others = [genotype for genotype in self.pool.known if genotype not in own]
         return [*trained, *rng.sample(others, len(others))][:count]
 
     def state_dict(self) -> dict[str, Any]:
