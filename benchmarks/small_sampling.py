@@ -9,8 +9,7 @@ rates of alpha and of ENAS' controller are raised, since there are 38 and 6 time
 
 from __future__ import annotations
 
-from small_selection import EPOCHS, Search, Study, table
-from study import arguments
+from small_selection import Search, main
 
 ALPHA = ["--alpha.lr", "0.01"]
 
@@ -26,16 +25,5 @@ SEARCHES = (
 )
 
 
-def main() -> None:
-    """Run from the command line."""
-    parser = arguments(__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
-    shared = ["--images", "8192", "--image-size", "16", "--epochs", str(EPOCHS), "--device", "cpu"]
-    study = Study(SEARCHES, shared)
-    study.run(given.data, given.out, given.seeds, given.workers)
-    print(table(study, given.out, given.seeds))
-
-
 if __name__ == "__main__":
-    main()
+    main(SEARCHES, __doc__, seeds=3)

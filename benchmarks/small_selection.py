@@ -136,16 +136,16 @@ def _cost(search: Search, run: sn.Run) -> tuple[float, float, float]:
     return backward, forward, seconds
 
 
-def main() -> None:
-    """Run from the command line."""
-    parser = arguments(__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+def main(searches: Sequence[Search], about: str | None, seeds: int) -> None:
+    """Run searches from the command line, by default with so many seeds."""
+    parser = arguments(about)
+    parser.add_argument("--seeds", type=int, default=seeds)
     given = parser.parse_args()
     shared = ["--images", "8192", "--image-size", "16", "--epochs", str(EPOCHS), "--device", "cpu"]
-    study = Study(SEARCHES, shared)
+    study = Study(searches, shared)
     study.run(given.data, given.out, given.seeds, given.workers)
     print(table(study, given.out, given.seeds))
 
 
 if __name__ == "__main__":
-    main()
+    main(SEARCHES, __doc__, seeds=5)

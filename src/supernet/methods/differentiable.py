@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,8 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.errors import UserError
 from supernet.methods.alphas import LearnedAlphas
-from supernet.methods.base import Budget, Method, Part
+from supernet.methods.base import Budget, Part
+from supernet.methods.learned import LearnsAlphas
 from supernet.methods.unrolled import unrolled_gradient
 from supernet.mixing import Mix, detached
 from supernet.model import Supernet
@@ -56,7 +57,7 @@ class DifferentiableConfig:
     alpha: Alpha = Alpha()
 
 
-class Differentiable(Method):
+class Differentiable(LearnsAlphas):
     """Alphas per kind of cell, learned by gradient; `regime`, `activation` and `order` are independent settings."""
 
     Config = DifferentiableConfig
@@ -69,8 +70,11 @@ class Differentiable(Method):
             raise UserError("order 2 needs a second batch for alpha: set the regime to different_subset or same_subset")
         if config.train_on == "full" and config.regime == "different_subset":
             raise UserError("regime different_subset splits the images in halves: train-on full does not go with it")
-        like = self.weights[0]
-        self.alphas = LearnedAlphas(supernet.space, config.activation, config.sigmoid_init, budget, like, config.alpha)
+
+    def begin(self) -> LearnedAlphas:
+        """Return the alphas that the search starts from."""
+        config, space = self.config, self.supernet.space
+        return LearnedAlphas(space, config.activation, config.sigmoid_init, self.budget, self.weights[0], config.alpha)
 
     @property
     def streams(self) -> Mapping[str, Part]:
@@ -105,16 +109,3 @@ class Differentiable(Method):
             return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, weight_batch, alpha_batch)
         loss = F.cross_entropy(self.supernet(alpha_batch.x, self.mix()), alpha_batch.y)
         return torch.autograd.grad(loss, alphas, materialize_grads=True)  # of a cell of nothing but none
-
-    def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Report the alphas."""
-        return {"alphas": self.alphas.lists()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Add the alphas and their optimizer."""
-        return super().state_dict() | self.alphas.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        super().load_state_dict(state)
-        self.alphas.load_state_dict(state)

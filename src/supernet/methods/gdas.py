@@ -24,8 +24,8 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.errors import UserError
-from supernet.methods.alphas import LearnedAlphas
-from supernet.methods.base import Budget, Method, Part, Stream
+from supernet.methods.base import Budget, Part, Stream
+from supernet.methods.learned import LearnsAlphas
 from supernet.mixing import EdgeMix, Mix, sparse
 from supernet.model import Supernet
 from supernet.optim import Alpha
@@ -46,7 +46,7 @@ class GDASConfig:
             raise UserError(f"setting tau-min must be above 0 and at most tau ({self.tau}), not {self.tau_min}")
 
 
-class GDAS(Method):
+class GDAS(LearnsAlphas):
     """Alphas learned through hard Gumbel samples."""
 
     Config = GDASConfig
@@ -54,7 +54,6 @@ class GDAS(Method):
 
     def __init__(self, config: GDASConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
-        self.alphas = LearnedAlphas(supernet.space, "softmax", "zero", budget, self.weights[0], config.alpha)
         self.tau = config.tau
         self.generator = torch.Generator().manual_seed(budget.seed)
 
@@ -72,9 +71,7 @@ class GDAS(Method):
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the weights, then alpha, each on an architecture drawn for it."""
         metrics = self.weight_step(batches["weights"], self._path())
-        batch = batches["alpha"]
-        loss = F.cross_entropy(self.supernet(batch.x, self.drawn()), batch.y)
-        self.alphas.step(torch.autograd.grad(loss, list(self.alphas.values()), materialize_grads=True))
+        self.alpha_step(batches["alpha"], self.drawn())
         return metrics
 
     def drawn(self) -> Mix:
@@ -109,17 +106,16 @@ class GDAS(Method):
         return {kind: edges.weights.detach() for kind, edges in self.alphas.mix().items()}
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Report the alphas."""
-        return {"alphas": self.alphas.lists(), "tau": self.tau}
+        """Report the alphas and the temperature."""
+        return {**super().end_epoch(epoch, valid_accuracy), "tau": self.tau}
 
     def state_dict(self) -> dict[str, Any]:
-        """Add the alphas, their optimizer, and the state of what is drawn."""
-        return super().state_dict() | self.alphas.state_dict() | {"draws": self.generator.get_state(), "tau": self.tau}
+        """Add the state of what is drawn, and the temperature."""
+        return super().state_dict() | {"draws": self.generator.get_state(), "tau": self.tau}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         super().load_state_dict(state)
-        self.alphas.load_state_dict(state)
         self.tau = state["tau"]
         self.generator.set_state(state["draws"])
 

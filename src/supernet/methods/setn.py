@@ -14,19 +14,15 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
 from supernet.genotype import Genotype
-from supernet.methods.alphas import LearnedAlphas
-from supernet.methods.base import Budget, Part, Stream
+from supernet.methods.base import Part, Stream
+from supernet.methods.learned import LearnsAlphas
 from supernet.methods.one_path import OnePath
 from supernet.mixing import Mix
-from supernet.model import Supernet
 from supernet.optim import Alpha
 from supernet.spaces.likely import likeliest
 
@@ -38,15 +34,11 @@ class SETNConfig:
     alpha: Alpha = Alpha("adam", 3e-4, 1e-3)
 
 
-class SETN(OnePath):
+class SETN(OnePath, LearnsAlphas):
     """Weights by uniform paths, alpha by the mixture of all operations."""
 
     Config = SETNConfig
     config: SETNConfig
-
-    def __init__(self, config: SETNConfig, supernet: Supernet, budget: Budget) -> None:
-        super().__init__(config, supernet, budget)
-        self.alphas = LearnedAlphas(supernet.space, "softmax", "zero", budget, self.weights[0], config.alpha)
 
     @property
     def streams(self) -> Mapping[str, Part | Stream]:
@@ -56,9 +48,7 @@ class SETN(OnePath):
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train a path, then alpha."""
         metrics = super().step(batches)
-        batch = batches["alpha"]
-        loss = F.cross_entropy(self.supernet(batch.x, self.mix()), batch.y)
-        self.alphas.step(torch.autograd.grad(loss, list(self.alphas.values()), materialize_grads=True))
+        self.alpha_step(batches["alpha"], self.mix())
         return metrics
 
     def mix(self) -> Mix:
@@ -68,16 +58,3 @@ class SETN(OnePath):
     def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
         """Return the architectures of largest total log-probability."""
         return likeliest(self.supernet.space, {kind: p.tolist() for kind, p in self.strength().items()}, count)
-
-    def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Report the alphas."""
-        return {"alphas": self.alphas.lists()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Add the alphas and their optimizer."""
-        return super().state_dict() | self.alphas.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        super().load_state_dict(state)
-        self.alphas.load_state_dict(state)
