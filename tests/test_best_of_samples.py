@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
+from conftest import Pairs, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import Batch
 from supernet.errors import UserError
 from supernet.limits import Bounds, Limits
@@ -19,6 +19,7 @@ from supernet.model import Supernet
 from supernet.modules import Norm
 from supernet.optim import Weights
 from supernet.scoring import first_images
+from supernet.searching import search
 from supernet.selectors.best_of_samples import BestOfSamples, BestOfSamplesConfig, samples
 from supernet.spaces import Frame, space
 from supernet.spaces.likely import likeliest
@@ -143,3 +144,11 @@ def test_where_no_sample_is_within_the_limits_it_is_told():
 def test_settings_that_cannot_be_are_refused(settings):
     with pytest.raises(UserError, match="must be at least 1"):
         BestOfSamplesConfig(**settings)
+
+
+@pytest.mark.parametrize("method", ["rsps", "enas"])
+def test_running_statistics_that_are_not_kept_are_refused_before_anything_is_trained(method, tmp_path):
+    choices = {"method": method, "select": {"norm": "running"}, "norm_track": False, "device": "cpu"}
+    with pytest.raises(UserError, match="norm running needs a search that keeps running statistics"):
+        search(Pairs(tiny_images(12)), out=tmp_path / "run", quiet=True, epochs=1, batch_size=6, width=2, **choices)
+    assert not (tmp_path / "run").exists()

@@ -265,6 +265,15 @@ def test_the_trade_off_and_the_clip_are_of_the_loss_and_its_gradient():
         assert still not in changed
 
 
+def test_a_clip_of_0_does_not_clip():
+    rows = [(tokens, float(number)) for number, tokens in enumerate(pool_of(NB201, 5))]
+    found = []
+    for clip in (0.0, 1e9):
+        controller = Controller(NB201, replace(QUICK, clip=clip), seed=0)
+        found.append(train(controller.model, NB201, controller.settings, rows, random.Random(0)))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -26,7 +26,7 @@ from supernet.model import Supernet
 from supernet.modules import Norm
 from supernet.network import Network
 from supernet.optim import Weights
-from supernet.spaces import Frame, space
+from supernet.spaces import Frame, SearchSpace, space
 
 NB201, RAGGED, TWO, MACRO, SMALL = space("nasbench201"), ragged_space(), two_input_space(), macro_space(), space("nao")
 FRAME = Frame(2, 1, (8, 8), 1, 3)
@@ -274,3 +274,25 @@ def test_settings_that_cannot_be_are_refused(settings):
 def test_settings_of_networks_alone_that_cannot_be_are_refused(settings):
     with pytest.raises(UserError, match="must be"):
         AloneConfig(**settings)
+
+
+def test_a_space_that_is_all_known_is_searched_to_the_end():
+    """The pool is the whole space, the controller finds nothing new, and the best few are more than there are."""
+    home = SearchSpace.chain("one", [(("nor_conv_1x1", "skip_connect"), 1, 1)])
+    method = make(home, epochs=5, pool=6, new=1, final=3, final_epochs=1)
+    assert len(method.pool.trained) == 2
+    epoch(method, 0)
+    assert method.pool.trained == method.pool.ranked[:1]
+    epoch(method, 1)
+    first, second = method.pool.ranked
+    assert method.alone.architectures == [first, second, first]
+    for number, valid in enumerate((0.1, 0.3, 0.2), 2):
+        epoch(method, number, valid)
+    assert method.best == second
+
+
+def test_what_a_forecast_takes_is_the_last_epoch_of_a_supernet():
+    method = make(epochs=8)
+    method.begin_epoch(method.longest)
+    assert method.longest == 3
+    assert method.alone.network is None

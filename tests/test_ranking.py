@@ -192,7 +192,7 @@ def test_a_mistake_is_one_line(run, settings, said):
 
 def test_a_table_and_tracked_statistics_must_be_there(tmp_path):
     untracked = sn.search("digits", out=tmp_path / "untracked", norm_track=False, **SMALL)
-    with pytest.raises(sn.UserError, match="has no running statistics"):
+    with pytest.raises(sn.UserError, match="norm running needs a search that keeps running statistics"):
         ranked(untracked, norm="running")
     assert ranked(untracked, count=2).images == 30
     images = Pairs(tiny_images(24))

@@ -32,13 +32,14 @@ _ON_CPU = 1.25
 class Forecast:
     """What a search will take.
 
-    - `step_seconds`: of one step of the last epoch, NAO's last with a supernet, with the making of its batches, the mean of 5, or of as many as make
-      what the method repeats; NaN if a step does not fit.
+    - `step_seconds`: of one step of the last epoch (of NAO's, the last with a supernet) with the making of its batches,
+      the mean of 5, or of as many as make what the method repeats; NaN if a step does not fit.
     - `valid_seconds`: of the measurement after each epoch, on the images held out.
     - `steps` per epoch, and `epochs`.
     - `peak_bytes`: of weights, gradients, optimizers and all else alive when a step, or the measurement, needs most; of
       one that does not fit, at least this. `free_bytes`: of the device before the search; None if it cannot be told.
     - `tuning`: epochs that the selector trains for after the search; its judging is not foreseen.
+    - `left_out`: what the method does between epochs, in words, and is not foreseen either.
     - `fits`: whether there is enough. What is needed within an operation is seen on a GPU only, so of a CPU's memory a
       quarter more is asked for.
     """
@@ -51,6 +52,7 @@ class Forecast:
     free_bytes: int | None
     fits: bool
     tuning: int = 0
+    left_out: str = ""
 
     @property
     def epoch_seconds(self) -> float:
@@ -140,7 +142,9 @@ class _Trial:
         peak = max(peak, measuring)
         fits = _fits(peak, free, self.device)
         tuning = selector_on(self.task).epochs
-        return Forecast(each, valid, _steps(self.task), self.task.epochs, peak, free, fits, tuning)
+        return Forecast(
+            each, valid, _steps(self.task), self.task.epochs, peak, free, fits, tuning, self.task.method.between
+        )
 
     def _measurement(self) -> tuple[float, int]:
         """Return the seconds of the measurement after an epoch, and the bytes that it needs."""

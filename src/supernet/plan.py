@@ -159,6 +159,8 @@ def plan(
     called = space if isinstance(space, str) else home.name
     bounds = Bounds(home, target, limits, where)
     bounds.check()
+    chosen = _selection(chooser, select)
+    chooser.load().check(chosen, tracked=resolved.norm_track)
     return Plan(
         source=source_name(data),
         images=images,
@@ -166,7 +168,7 @@ def plan(
         called=called,
         preset=preset,
         selector=chooser,
-        select=_selection(chooser, select),
+        select=chosen,
         protocol=resolved,
         settings=settings,
         seed=seed,

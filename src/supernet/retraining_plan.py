@@ -25,6 +25,7 @@ from supernet.recipes import recipe as recipe_named
 from supernet.run import Run
 from supernet.spaces import Frame, SearchSpace, space_again
 from supernet.spaces import space as space_named
+from supernet.spaces.numbers import is_numbers
 
 What = Run | str | os.PathLike[str] | Genotype  # a finished search or its folder, or an architecture
 
@@ -141,7 +142,7 @@ def plan(
 
 def _search(what: What) -> Run | None:
     """Return the finished search that `what` is or names, None if it is an architecture."""
-    if isinstance(what, Genotype) or (isinstance(what, str) and ("|" in what or is_darts(what))):
+    if isinstance(what, Genotype) or (isinstance(what, str) and _is_architecture(what)):
         return None
     run = what if isinstance(what, Run) else Run(what)
     config = run.config
@@ -150,6 +151,11 @@ def _search(what: What) -> Run | None:
     if config.get("task") == "retrain":
         raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
     return run
+
+
+def _is_architecture(text: str) -> bool:
+    """Return whether a text means to be an architecture; a single number is the name of a folder."""
+    return "|" in text or is_darts(text) or (len(text.split()) > 1 and is_numbers(text))
 
 
 def _architecture(what: What, search: Run | None) -> Genotype | str:

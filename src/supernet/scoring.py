@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.errors import UserError
 from supernet.measure import seconds
 from supernet.mixing import Mix
 from supernet.model import Supernet
@@ -72,6 +73,12 @@ class Scorer:
         for batch in self.judged():
             sizes.append(len(batch.y))
             yield batch
+
+
+def check_norm(norm: str, *, tracked: bool) -> None:
+    """Raise UserError if batch norm should take running statistics and none are kept."""
+    if norm == "running" and not tracked:
+        raise UserError("norm running needs a search that keeps running statistics (--norm-track): take norm batch")
 
 
 def first_images(judged: Judged, count: int | None) -> Judged:

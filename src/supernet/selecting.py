@@ -154,6 +154,7 @@ def selection_plan(
     if home.config.get("task") == "select":
         raise UserError(f"run '{home.path}' is a selection: give the folder of the search")
     search = planned(home, data=data, space=space, device=device)
+    preset.load().check(wanted, tracked=search.protocol.norm_track)
     seed = search.seed if seed is None else seed
     check_seed(seed)
     return SelectionPlan(search, home, epochs_done(home), preset, wanted, seed)

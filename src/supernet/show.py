@@ -146,6 +146,8 @@ def forecast(console: Console, running: str, found: Forecast) -> None:
         line(console, f"step          {duration(found.step_seconds)}")
         line(console, f"epoch         {duration(found.epoch_seconds)} ({steps})")
         line(console, f"search        {duration(found.seconds)} ({found.epochs} epochs)")
+        if found.left_out:
+            line(console, f"not counted   {found.left_out}")
         if found.tuning:
             tuned = f"{duration(found.tuning_seconds)} of training ({found.tuning} epochs), and the judging"
             line(console, f"selection     {tuned}")

@@ -69,12 +69,15 @@ class Method(ABC):
 
     `ranks`: its op weights say which operations are better; if not, an epoch has no architecture to name.
     `spreads`: it has trials to spread over the workers of its budget.
+
+    `between`: what it does between epochs, in words, if that takes long: a forecast leaves it out.
     """
 
     Config: ClassVar[type]
     capturable: ClassVar[bool] = False  # a replay of what is decided anew in each step would be wrong without a word
     ranks: ClassVar[bool] = True
     spreads: ClassVar[bool] = False
+    between: ClassVar[str] = ""
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config

@@ -33,7 +33,7 @@ from supernet.methods.one_path import OnePath
 from supernet.methods.policy import Policy
 from supernet.mixing import Mix
 from supernet.model import Supernet
-from supernet.scoring import Scorer
+from supernet.scoring import Scorer, check_norm
 from supernet.spaces.sequences import Sequences
 
 
@@ -68,6 +68,7 @@ class ENAS(OnePath):
 
     Config = ENASConfig
     ranks = False
+    between = "the controller's updates after each epoch"
     config: ENASConfig
 
     def __init__(self, config: ENASConfig, supernet: Supernet, budget: Budget) -> None:
@@ -79,6 +80,7 @@ class ENAS(OnePath):
         self.controller = torch.optim.Adam(self.policy.parameters(), config.controller_lr, betas=(0.0, 0.999), eps=1e-3)
         self.baseline = 0.0
         super().__init__(config, supernet, budget)
+        check_norm(config.norm, tracked=supernet.norm.track)
 
     def draw(self, rng: random.Random) -> Genotype:
         """Let the controller draw the architecture of a step."""

@@ -14,6 +14,7 @@ Difference from released code: the weights' step leaves out what is worth 0 or 1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,8 +43,9 @@ class GDASConfig:
     alpha: Alpha = Alpha("adam", 3e-4, 1e-3)
 
     def __post_init__(self) -> None:
-        if not 0 < self.tau_min <= self.tau:
-            raise UserError(f"setting tau-min must be above 0 and at most tau ({self.tau}), not {self.tau_min}")
+        if not 0 < self.tau_min <= self.tau < math.inf:
+            known = f"({self.tau}), a finite number; got {self.tau_min}"
+            raise UserError(f"setting tau-min must be above 0 and at most tau {known}")
 
 
 class GDAS(LearnsAlphas):

@@ -49,6 +49,7 @@ class NAO(Method):
     """Pools of architectures, a supernet for each, and a controller that makes the next pool."""
 
     Config = NAOConfig
+    between = "judging, the controller's training, and that the networks trained alone have another size"
     config: NAOConfig
 
     def __init__(self, config: NAOConfig, supernet: Supernet, budget: Budget) -> None:

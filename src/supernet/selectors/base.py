@@ -36,6 +36,10 @@ class Selector(ABC):
     def __init__(self, config: Any, method: Method, bounds: Bounds, judged: Judged, seed: int) -> None:
         self.config, self.method, self.bounds, self.judged, self.seed = config, method, bounds, judged, seed
 
+    @staticmethod  # noqa: B027  most go with any search
+    def check(config: Any, *, tracked: bool) -> None:
+        """Raise UserError for settings that do not go with a search; `tracked` if it keeps running statistics."""
+
     @property
     def epochs(self) -> int:
         """Passes over the images that the selection trains the supernet for."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from supernet.errors import UserError, at_least
 from supernet.genotype import Genotype
-from supernet.scoring import Judged, Scorer, first_images
+from supernet.scoring import Judged, Scorer, check_norm, first_images
 from supernet.selectors.base import Selector
 from supernet.spaces.likely import drawn, likeliest
 
@@ -62,6 +62,11 @@ class BestOfSamples(Selector):
         super().__init__(config, method, bounds, judged, seed)
         self.scorer = Scorer(method.supernet, first_images(judged, config.images), running=config.norm == "running")
         self._told: dict[str, Any] = {}
+
+    @staticmethod
+    def check(config: Any, *, tracked: bool) -> None:
+        """Raise UserError for running statistics that are not kept."""
+        check_norm(config.norm, tracked=tracked)
 
     def genotype(self) -> Genotype:
         """Return the best."""

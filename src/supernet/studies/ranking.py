@@ -27,7 +27,7 @@ from supernet.loop import as_planned, seed_of
 from supernet.ranks import kendall, pairwise, regret, spearman
 from supernet.reopening import planned, restored
 from supernet.run import Run
-from supernet.scoring import Scorer, first_images
+from supernet.scoring import Scorer, check_norm, first_images
 from supernet.search_task import SearchTask
 from supernet.selectors.best_of_samples import Sampler, samples
 from supernet.spaces import SearchSpace
@@ -109,8 +109,7 @@ def rank(
     """
     home = run if isinstance(run, Run) else Run(run)
     plan, wanted = planned(home, data=data, space=space, device=device), settings or RankingSettings()
-    if wanted.norm == "running" and not plan.protocol.norm_track:
-        raise UserError(f"run '{home.path}' has no running statistics (norm_track is off): take norm 'batch'")
+    check_norm(wanted.norm, tracked=plan.protocol.norm_track)
     table, truth = _truth(plan.space, wanted.truth)
     with as_planned(plan):
         found = _ranked(restored(plan, home), wanted, table, truth)

@@ -85,6 +85,8 @@ def tabular(
     home, amended = space_of(space), amend(TabularSettings(), settings)
     table, chosen = _table(home, amended), list(methods)
     at_least(1, seeds=seeds)
+    if not chosen:
+        raise UserError(f"no search is given; known: {', '.join(METHODS)}")
     for method in chosen:
         if method not in METHODS:
             raise unknown("search of a table", method, METHODS)
