@@ -213,7 +213,7 @@ def test_the_network_is_the_papers(depth, width, side, train):
         weights = {name: value.clone() for name, value in network.state_dict().items()}
 
         def cell(own, states, kind, stride, genotype=genotype):
-            pairs = [(op, source) for _, source, op in genotype[kind]]
+            pairs = [(choice.op, choice.source) for choice in genotype[kind]]
             for node in range(4):
                 out = 0
                 for number in (2 * node, 2 * node + 1):
