@@ -160,7 +160,8 @@ def test_the_architecture_is_described_without_python(run: Run) -> None:
     assert told["frame"] == asdict(predictor.frame) | {"size": [8, 8]}
     assert told["preprocessing"]["size"] == [8, 8]
     edges = told["candidates"]["cell"]["edges"]
-    assert edges[2] == {"target": 2, "source": 1, "ops": list(predictor.space.cells["cell"].edges[2].ops)}
+    ops = list(predictor.space.cells["cell"].edges[2].ops)
+    assert edges[2] == {"target": 2, "source": 1, "ops": ops, "branch": 0}
     assert [layer["layer"] for layer in told["layers"]] == ["stem", "cell", "reduce", "cell", "reduce", "cell", "head"]
     before = None
     for layer, module in zip(told["layers"], predictor.network.layers, strict=True):

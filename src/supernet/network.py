@@ -88,12 +88,18 @@ class Network(nn.Module):
             if isinstance(layer, FixedCell):
                 dropped = self.drop_path if self.training else 0.0
                 outputs.append(layer(last(outputs, len(layer.inputs)), dropped))
-            elif isinstance(layer, nn.Sequential) and layer is self.layers[-1]:
-                features = layer[:-1](outputs[-1])
-                outputs.append(layer[-1](F.dropout(features, self.dropout, self.training)))
+            elif self.dropout and self.training and layer is self.layers[-1]:
+                outputs.append(self._classified(outputs[-1]))
             else:
                 outputs.append(layer(outputs[-1] if outputs else x))
         return outputs
+
+    def _classified(self, x: Tensor) -> Tensor:
+        """Return the head's logits, with features dropped before the classifier."""
+        head = self.layers[-1]
+        assert isinstance(head, nn.Sequential)
+        logits: Tensor = head[-1](F.dropout(head[:-1](x), self.dropout))
+        return logits
 
 
 def build(
