@@ -81,7 +81,7 @@ def fake(monkeypatch, accuracy):
     """Let architectures have the accuracies that a function says."""
 
     class Fake:
-        def __init__(self, supernet, judged, *, running):
+        def __init__(self, supernet, judged, *, running, timed):
             self.supernet, self.batches, self.running = supernet, list(judged()), running
 
         def __call__(self, mixes):

@@ -115,6 +115,12 @@ class Alpha:
         return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=self.weight_decay)
 
 
+def clip_gradient(parameters: Iterable[Tensor], largest: float) -> None:
+    """Scale the gradient of all parameters together down to the norm `largest`, if it is larger; 0 does not clip."""
+    if largest:
+        torch.nn.utils.clip_grad_norm_(parameters, largest)
+
+
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of every group."""
     for group in optimizer.param_groups:

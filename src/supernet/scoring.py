@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,9 @@ from supernet.model import Supernet
 
 Judged = Callable[[], Iterable[Batch]]
 """Gives the second half of the training images, once, in batches of nearly equal size, always the same ones."""
+
+Statistics = Literal["batch", "running"]
+"""What batch norm takes where architectures are judged: the statistics of the batch, or its running ones."""
 
 _TOGETHER = 16  # mixes in one call: more share no more, and take more memory
 
@@ -43,11 +47,11 @@ class Scorer:
     - `running`: batch norm takes its running statistics instead, where there are any.
     - `passes`: over all `images` that have been made, one per mix. `spent`: the seconds they took.
     - `saved`: the seconds that as many passes, one after the other, would have taken beyond that, as one batch in each
-      call tells; negative if they would have been faster.
+      call tells; negative if they would have been faster. That batch is left out if it is not to be `timed`.
     """
 
-    def __init__(self, supernet: Supernet, judged: Judged, *, running: bool = False) -> None:
-        self.supernet, self.judged, self.running = supernet, judged, running
+    def __init__(self, supernet: Supernet, judged: Judged, *, running: bool = False, timed: bool = True) -> None:
+        self.supernet, self.judged, self.running, self.timed = supernet, judged, running, timed
         self.passes, self.images, self.spent, self.saved = 0, 0, 0.0, 0.0
 
     def __call__(self, mixes: Sequence[Mix]) -> Scores:
@@ -58,16 +62,21 @@ class Scorer:
         return Scores([a for part in found for a in part.accuracy], [x for part in found for x in part.loss])
 
     def _scores(self, mixes: Sequence[Mix]) -> Scores:
-        first = next(iter(self.judged()))
-        alone = seconds(partial(self.supernet.many, first.x, mixes[:1]), first.x.device)
+        alone = self._alone(mixes[0]) if self.timed else 0.0
         sizes: list[int] = []
         began = perf_counter()
         found = judged(lambda x: self.supernet.many(x, mixes), self._counted(sizes)).tolist()
         spent = perf_counter() - began
         self.passes, self.images = self.passes + len(mixes), sum(sizes)
         self.spent += spent
-        self.saved += alone * len(sizes) * len(mixes) - spent
+        if self.timed:
+            self.saved += alone * len(sizes) * len(mixes) - spent
         return Scores([accuracy for _, accuracy in found], [loss for loss, _ in found])
+
+    def _alone(self, mix: Mix) -> float:
+        """Return the seconds of one mix on one batch."""
+        first = next(iter(self.judged()))
+        return seconds(partial(self.supernet.many, first.x, [mix]), first.x.device)
 
     def _counted(self, sizes: list[int]) -> Iterator[Batch]:
         for batch in self.judged():
@@ -75,7 +84,7 @@ class Scorer:
             yield batch
 
 
-def check_norm(norm: str, *, tracked: bool) -> None:
+def check_norm(norm: Statistics, *, tracked: bool) -> None:
     """Raise UserError if batch norm should take running statistics and none are kept."""
     if norm == "running" and not tracked:
         raise UserError("norm running needs a search that keeps running statistics (--norm-track): take norm batch")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,8 @@ from supernet.data import Batch
 from supernet.mixing import Mix
 from supernet.model import Supernet
 from supernet.modules import Norm
-from supernet.optim import Weights, momentum_of, set_rate
+from supernet.optim import Weights, clip_gradient, momentum_of, set_rate
+from supernet.randomness import seeded
 from supernet.scoring import judged
 from supernet.spaces.base import SearchSpace
 from supernet.spaces.frame import Frame
@@ -72,8 +72,7 @@ class Scratch:
             for batch in job.inner:
                 optimizer.zero_grad()
                 F.cross_entropy(self.supernet(batch.x, mix), batch.y).backward()  # type: ignore[no-untyped-call]
-                if self.settings.clip:
-                    torch.nn.utils.clip_grad_norm_(self.weights, self.settings.clip)
+                clip_gradient(self.weights, self.settings.clip)
                 optimizer.step()
             return judged(lambda x: self.supernet(x, mix)[None], job.judged)[0]
 
@@ -87,14 +86,6 @@ class Scratch:
         for mine, theirs in zip(values_of(self.supernet, optimizer), start, strict=True):
             mine.copy_(theirs)
         return optimizer
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from `seed`; afterwards the random state is what it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def values_of(supernet: Supernet, optimizer: torch.optim.SGD | None = None) -> list[Tensor]:

@@ -23,7 +23,7 @@ from supernet.data import Augment, Batch, Batches, Source, ordered
 from supernet.loop import Watcher, conduct, seed_of
 from supernet.methods.base import accuracy, measures
 from supernet.network import Network
-from supernet.optim import set_rate
+from supernet.optim import clip_gradient, set_rate
 from supernet.precision import autocast
 from supernet.retraining_plan import RetrainingPlan, What, plan
 from supernet.run import Run
@@ -65,8 +65,7 @@ class TrainingTask:
         self.optimizer.zero_grad()
         logits, loss = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.recipe.w.clip:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.w.clip)
+        clip_gradient(self.network.parameters(), self.recipe.w.clip)
         self.optimizer.step()
         return measures(loss, logits, batch)
 

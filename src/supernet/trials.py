@@ -31,8 +31,9 @@ from supernet.model import Supernet
 from supernet.modules import Norm
 from supernet.optim import Weights, momentum_of
 from supernet.precision import products
+from supernet.randomness import seeded
 from supernet.scoring import Scores, judged
-from supernet.scratch import Job, Scratch, seeded, values_of
+from supernet.scratch import Job, Scratch, values_of
 from supernet.spaces.base import SearchSpace
 from supernet.spaces.frame import Frame
 

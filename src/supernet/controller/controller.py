@@ -23,6 +23,7 @@ from supernet.controller.settings import ControllerSettings
 from supernet.controller.training import Report, train
 from supernet.errors import UserError
 from supernet.genotype import Genotype
+from supernet.randomness import seeded
 from supernet.spaces.sequences import Sequences, Tokens
 
 _TRIES = 1000  # random architectures per missing one, before it is given up
@@ -46,8 +47,7 @@ class Controller:
         self.model = self._new_model()
 
     def _new_model(self) -> EncoderPredictorDecoder:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._rng("weights").getrandbits(62))
+        with seeded(self._rng("weights").getrandbits(62)):
             return EncoderPredictorDecoder(self.sequences.vocabulary, self.settings).eval()
 
     def _rng(self, purpose: str) -> random.Random:
@@ -61,8 +61,7 @@ class Controller:
             self.model = self._new_model()
         rng = self._rng("training")
         self.trainings += 1
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(rng.getrandbits(62))
+        with seeded(rng.getrandbits(62)):
             return train(self.model, self.sequences, self.settings, list(zip(tokens, accuracies, strict=True)), rng)
 
     @torch.no_grad()

@@ -66,8 +66,8 @@ class EncoderPredictorDecoder(nn.Module):
         last, state = torch.zeros(len(states), 1, dtype=torch.long), _begin(states)
         for _ in range(sequences.length):
             logits, state = self._next(states, last, state)
-            barred = _barred(map(sequences.allowed, found), masks, sequences.vocabulary)
-            last = logits[:, 0].masked_fill(barred, -torch.inf).argmax(-1, keepdim=True)
+            closed = barred(map(sequences.allowed, found), masks, sequences.vocabulary)
+            last = logits[:, 0].masked_fill(closed, -torch.inf).argmax(-1, keepdim=True)
             for tokens, token in zip(found, last[:, 0].tolist(), strict=True):
                 tokens.append(token)
         return [tuple(tokens) for tokens in found]
@@ -91,7 +91,7 @@ def _predictor(settings: ControllerSettings) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, 1))
 
 
-def _barred(allowed: Iterable[Tokens], masks: dict[Tokens, Tensor], vocabulary: int) -> Tensor:
+def barred(allowed: Iterable[Tokens], masks: dict[Tokens, Tensor], vocabulary: int) -> Tensor:
     """Return where no token may come, shape (n, vocabulary); `masks` keeps the rows that have been made."""
     rows = []
     for tokens in allowed:

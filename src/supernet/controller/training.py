@@ -21,6 +21,7 @@ from torch import Tensor
 
 from supernet.controller.model import EncoderPredictorDecoder
 from supernet.controller.settings import ControllerSettings
+from supernet.optim import clip_gradient
 from supernet.ranks import pairwise
 from supernet.spaces.sequences import Sequences, Tokens
 
@@ -96,8 +97,7 @@ def _step(
     loss = settings.trade_off * mse + (1 - settings.trade_off) * nll
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    if settings.clip:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    clip_gradient(model.parameters(), settings.clip)
     optimizer.step()
     return torch.stack([loss, mse, nll, torch.tensor(float(len(x)))]).detach()
 

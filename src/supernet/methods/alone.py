@@ -14,7 +14,8 @@ from supernet.genotype import Genotype
 from supernet.methods.base import measures
 from supernet.methods.nao_config import AloneConfig
 from supernet.network import Network
-from supernet.optim import Weights, set_rate
+from supernet.optim import Weights, clip_gradient, set_rate
+from supernet.randomness import seeded
 from supernet.spaces.base import SearchSpace
 from supernet.spaces.frame import Frame
 
@@ -31,17 +32,15 @@ class Alone:
         self.space, self.frame, self.config, self.how, self.seed, self.like = space, frame, config, weights, seed, like
         self.architectures: list[Genotype] = []
         self.accuracies: list[float] = []
-        self.number = 0
         self.network: Network | None = None
 
-    def begin(self, number: int) -> None:
-        """Make the network of architecture `number` and its optimizer."""
-        with torch.random.fork_rng(devices=[self.like.device] if self.like.is_cuda else []):
-            torch.manual_seed(self.seed + number)
+    def begin(self) -> None:
+        """Make the network of the architecture whose turn it is, and its optimizer."""
+        number = len(self.accuracies)
+        with seeded(self.seed + number, self.like.device):
             made = Network(self.space, self.architectures[number], self.frame, auxiliary=bool(self.config.auxiliary))
         made.to(self.like.device, self.like.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         made.dropout = self.config.dropout
-        self.number = number
         self.network, self.optimizer = made, self.how.optimizer(made.parameters())
 
     def end(self, accuracy: float) -> None:
@@ -64,8 +63,7 @@ class Alone:
         loss = own if extra is None else own + self.config.auxiliary * F.cross_entropy(extra, batch.y)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.how.clip:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), self.how.clip)
+        clip_gradient(network.parameters(), self.how.clip)
         self.optimizer.step()
         return measures(own, logits, batch)
 
@@ -87,7 +85,6 @@ class Alone:
         state: dict[str, Any] = {"architectures": list(map(str, self.architectures)), "accuracies": self.accuracies}
         if self.network is not None:
             state |= {
-                "number": self.number,
                 "drop_path": self.network.drop_path,
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -100,7 +97,7 @@ class Alone:
         self.accuracies = list(state["accuracies"])
         self.network = None
         if "network" in state:
-            self.begin(state["number"])
+            self.begin()
             assert self.network is not None
             self.network.drop_path = state["drop_path"]
             self.network.load_state_dict(state["network"])

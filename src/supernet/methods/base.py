@@ -16,7 +16,8 @@ from supernet.data import Batch
 from supernet.genotype import Genotype
 from supernet.mixing import Mix, detached
 from supernet.model import Supernet
-from supernet.optim import Weights, set_rate
+from supernet.optim import Weights, clip_gradient, set_rate
+from supernet.randomness import seeded
 from supernet.scoring import Judged
 
 Part = Literal["first", "second", "all"]
@@ -156,14 +157,12 @@ class Method(ABC):
 
     def clip(self) -> None:
         """Clip the gradient of the weights, and of nothing else."""
-        if self.budget.weights.clip:
-            torch.nn.utils.clip_grad_norm_(self.weights, self.budget.weights.clip)
+        clip_gradient(self.weights, self.budget.weights.clip)
 
     def restart(self, seed: int) -> None:
         """Draw all weights anew from `seed`, in place, and forget their momentum."""
         self.optimizer.state.clear()
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(seed, self.device):
             self.supernet.redraw()  # not reset_parameters(), which a module of the user's need not have
 
     def state_dict(self) -> dict[str, Any]:

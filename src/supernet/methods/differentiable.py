@@ -24,8 +24,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
@@ -107,5 +105,4 @@ class Differentiable(LearnsAlphas):
         alphas = list(self.alphas.values())
         if self.config.order == 2:
             return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, weight_batch, alpha_batch)
-        loss = F.cross_entropy(self.supernet(alpha_batch.x, self.mix()), alpha_batch.y)
-        return torch.autograd.grad(loss, alphas, materialize_grads=True)  # of a cell of nothing but none
+        return self.gradient(alpha_batch, self.mix())

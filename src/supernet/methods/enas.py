@@ -20,7 +20,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +33,9 @@ from supernet.methods.one_path import OnePath
 from supernet.methods.policy import Policy
 from supernet.mixing import Mix
 from supernet.model import Supernet
-from supernet.scoring import Scorer, check_norm
+from supernet.optim import clip_gradient
+from supernet.randomness import seeded
+from supernet.scoring import Scorer, Statistics, check_norm
 from supernet.spaces.sequences import Sequences
 
 
@@ -53,7 +55,7 @@ class ENASConfig:
     """of the moving average that rewards are compared with"""
     clip: float = 5.0
     """largest norm of the controller's gradient; 0 does not clip"""
-    norm: Literal["batch", "running"] = "batch"
+    norm: Statistics = "batch"
     """batch norm takes the statistics of the batch when an architecture is judged, or its running ones"""
 
     def __post_init__(self) -> None:
@@ -74,8 +76,7 @@ class ENAS(OnePath):
     def __init__(self, config: ENASConfig, supernet: Supernet, budget: Budget) -> None:
         self.sequences = Sequences(supernet.space)
         self.generator = torch.Generator().manual_seed(budget.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(budget.seed)
+        with seeded(budget.seed):
             self.policy = Policy(self.sequences)
         self.controller = torch.optim.Adam(self.policy.parameters(), config.controller_lr, betas=(0.0, 0.999), eps=1e-3)
         self.baseline = 0.0
@@ -114,15 +115,14 @@ class ENAS(OnePath):
         """Take one step of the controller; return the accuracies of the architectures that it is rewarded for."""
         drawn = self.policy.draw(self.config.samples, self.generator)
         mixes: list[Mix] = [self.supernet.only(self.sequences.decode(tokens)) for tokens in drawn.tokens]
-        scorer = Scorer(self.supernet, lambda: [batch], running=self.config.norm == "running")
+        scorer = Scorer(self.supernet, lambda: [batch], running=self.config.norm == "running", timed=False)
         found = scorer(mixes).accuracy
         entropies = drawn.entropy.detach().tolist()
         rewards = [a + self.config.entropy_weight * h for a, h in zip(found, entropies, strict=True)]
         loss = -(drawn.log_probability * torch.tensor([self._advantage(reward) for reward in rewards])).mean()
         self.controller.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.config.clip:
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.clip)
+        clip_gradient(self.policy.parameters(), self.config.clip)
         self.controller.step()
         return found
 

@@ -82,8 +82,12 @@ class GDAS(LearnsAlphas):
 
     def _path(self) -> Mix:
         """Draw an operation per edge; return the mix that runs it, without a gradient."""
-        columns = {kind: p.argmax(-1).tolist() for kind, p in self._noisy().items()}
-        return sparse(columns, {kind: p.shape[1] for kind, p in self.alphas.items()}, self.device)
+        return self._strongest(self._noisy())
+
+    def _strongest(self, values: Mapping[str, Tensor]) -> Mix:
+        """Return the mix that runs on every edge the operation with the largest value, (edges, columns) per kind."""
+        columns = {kind: value.argmax(-1).tolist() for kind, value in values.items()}
+        return sparse(columns, {kind: value.shape[1] for kind, value in values.items()}, self.device)
 
     def _noisy(self) -> dict[str, Tensor]:
         """Draw noise, and return per kind of cell the probabilities (edges, columns) with their gradient."""
@@ -98,10 +102,7 @@ class GDAS(LearnsAlphas):
 
     def mix(self) -> Mix:
         """Run the likeliest operation of every edge."""
-        columns = {
-            k: a.masked_fill(~self.alphas.masks[k], -torch.inf).argmax(-1).tolist() for k, a in self.alphas.items()
-        }
-        return sparse(columns, {kind: p.shape[1] for kind, p in self.alphas.items()}, self.device)
+        return self._strongest({k: a.masked_fill(~self.alphas.masks[k], -torch.inf) for k, a in self.alphas.items()})
 
     def strength(self) -> dict[str, Tensor]:
         """Return softmax(alpha)."""

@@ -28,12 +28,12 @@ def accuracies(
     """
     mixes = [supernet.only(genotype) for genotype in genotypes]
     if seed is None:
-        return Scorer(supernet, first_images(judged, images))(mixes).accuracy
+        return Scorer(supernet, first_images(judged, images), timed=False)(mixes).accuracy
     everything = Batch(*(torch.cat(parts) for parts in zip(*judged(), strict=True)))
     count, rng = min(images or len(everything.y), len(everything.y)), random.Random(seed)
     found = []
     for mix in mixes:
         drawn = torch.tensor(rng.sample(range(len(everything.y)), count), device=everything.y.device)
         batch = Batch(*(part[drawn] for part in everything))
-        found += Scorer(supernet, lambda batch=batch: repeat(batch, 1))([mix]).accuracy  # type: ignore[misc]
+        found += Scorer(supernet, lambda batch=batch: repeat(batch, 1), timed=False)([mix]).accuracy  # type: ignore[misc]
     return found

@@ -16,7 +16,7 @@ from supernet.data import Batch
 from supernet.methods.alphas import Alphas
 from supernet.methods.penalty import Penalty
 from supernet.model import traceless
-from supernet.scratch import seeded
+from supernet.randomness import seeded
 from supernet.trials import Momentum, Trials
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from supernet.data import Batch
 from supernet.methods.alphas import LearnedAlphas
@@ -26,10 +27,15 @@ class LearnsAlphas(Method):
         """Return the alphas that the search starts from."""
         return LearnedAlphas(self.supernet.space, "softmax", "zero", self.budget, self.weights[0], self.config.alpha)
 
-    def alpha_step(self, batch: Batch, mix: Mix) -> None:
-        """Take a step of the alphas, on which `mix` depends; the weights have no part in it."""
+    def gradient(self, batch: Batch, mix: Mix) -> tuple[Tensor, ...]:
+        """Return the gradient of the loss on a batch to the alphas, on which `mix` depends, in their order."""
         loss = F.cross_entropy(self.supernet(batch.x, mix), batch.y)
-        self.alphas.step(torch.autograd.grad(loss, list(self.alphas.values()), materialize_grads=True))
+        alphas = list(self.alphas.values())
+        return torch.autograd.grad(loss, alphas, materialize_grads=True)  # of a cell of nothing but none
+
+    def alpha_step(self, batch: Batch, mix: Mix) -> None:
+        """Take a step of the alphas along that gradient; the weights have no part in it."""
+        self.alphas.step(self.gradient(batch, mix))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas."""

@@ -33,11 +33,12 @@ from supernet.data import Batch
 from supernet.errors import UserError
 from supernet.genotype import Genotype
 from supernet.methods.alone import Alone
-from supernet.methods.base import Budget, Method, Part, Stream
+from supernet.methods.base import Budget
 from supernet.methods.judging import accuracies
 from supernet.methods.nao_config import NAOConfig
+from supernet.methods.one_path import OnePath
 from supernet.methods.pool import Pool
-from supernet.mixing import Mix, MixedCell
+from supernet.mixing import MixedCell
 from supernet.model import Supernet
 from supernet.optim import set_rate
 from supernet.spaces.sequences import Sequences
@@ -45,7 +46,7 @@ from supernet.spaces.sequences import Sequences
 _DRAWS = 100  # for every architecture of the first pool, until all are different ones
 
 
-class NAO(Method):
+class NAO(OnePath):
     """Pools of architectures, a supernet for each, and a controller that makes the next pool."""
 
     Config = NAOConfig
@@ -68,13 +69,8 @@ class NAO(Method):
         self.pool = Pool(space, frame, config.sampling)
         self.pool.begin(self._random())
         self.alone = Alone(space, frame, config.alone, budget.weights, budget.seed, self.weights[0])
-        self.steps, self.dropped = 0, 0.0
+        self.dropped = 0.0
         self.path = self.pool.trained[0]
-
-    @property
-    def streams(self) -> Mapping[str, Part | Stream]:
-        """The first half of the images trains; the second judges."""
-        return {"weights": "first"}
 
     @property
     def longest(self) -> int:
@@ -101,9 +97,9 @@ class NAO(Method):
     def begin_epoch(self, epoch: int) -> None:
         """Begin an iteration, or the training of one of the best few; set the learning rate and the dropped paths."""
         if self._alone(epoch):
-            number, own = divmod(epoch - self._starts[-1], self.config.final_epochs)
+            own = (epoch - self._starts[-1]) % self.config.final_epochs
             if own == 0:
-                self.alone.begin(number)
+                self.alone.begin()
             self.alone.begin_epoch(own, self.config.final_epochs)
             return
         iteration, own, length = self._place(epoch)
@@ -122,11 +118,11 @@ class NAO(Method):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train one architecture of the pool, or the network that is trained alone."""
-        if self.alone.network is not None:
-            return self.alone.step(batches["weights"])
-        self.path = self.pool.draw(random.Random(f"{self.budget.seed} path {self.steps}"))
-        self.steps += 1
-        return self.weight_step(batches["weights"], self.supernet.only(self.path))
+        return super().step(batches) if self.alone.network is None else self.alone.step(batches["weights"])
+
+    def draw(self, rng: random.Random) -> Genotype:
+        """Draw the architecture of a step from the pool."""
+        return self.pool.draw(rng)
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Judge and make new architectures at the end of an iteration, or note how good the network alone is."""
@@ -169,10 +165,6 @@ class NAO(Method):
         """Return the logits of the architecture that was trained last, or of the network that is trained alone."""
         return super().predict(x) if self.alone.network is None else self.alone.predict(x)
 
-    def mix(self) -> Mix:
-        """Run the path that was drawn last."""
-        return self.supernet.only(self.path)
-
     @property
     def best(self) -> Genotype:
         """The architecture that is best so far: of those trained alone, if there is one, otherwise by the supernet."""
@@ -190,9 +182,9 @@ class NAO(Method):
         return [*trained, *rng.sample(others, len(others))][:count]
 
     def state_dict(self) -> dict[str, Any]:
-        """Add the pool, the controller, the networks trained alone, and the path."""
+        """Add the pool, the controller, the networks trained alone, and how many paths are dropped."""
         own: dict[str, Any] = {"pool": self.pool.state_dict(), "controller": self.controller.state_dict()}
-        own |= {"alone": self.alone.state_dict(), "steps": self.steps, "path": str(self.path), "dropped": self.dropped}
+        own |= {"alone": self.alone.state_dict(), "dropped": self.dropped}
         return super().state_dict() | own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -201,5 +193,4 @@ class NAO(Method):
         self.pool.load_state_dict(state["pool"])
         self.controller.load_state_dict(state["controller"])
         self.alone.load_state_dict(state["alone"])
-        self.steps, self.path = state["steps"], self.supernet.space.parse(state["path"])
         self._drop(state["dropped"])

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from supernet.spaces.sequences import Sequences
+from supernet.controller.model import barred
+from supernet.spaces.sequences import Sequences, Tokens
 
 _HIDDEN, _LAYERS, _TEMPERATURE, _RANGE = 32, 2, 5.0, 2.5
 
@@ -36,6 +37,7 @@ class Policy(nn.Module):
         self.embedding = nn.Embedding(sequences.vocabulary, _HIDDEN)
         self.lstm = nn.LSTM(_HIDDEN, _HIDDEN, _LAYERS)
         self.linear = nn.Linear(_HIDDEN, sequences.vocabulary)
+        self._masks: dict[Tokens, Tensor] = {}
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """Draw `count` architectures."""
@@ -59,8 +61,6 @@ class Policy(nn.Module):
 
     def _log_probabilities(self, hidden: Tensor, allowed: list[tuple[int, ...]]) -> Tensor:
         """Return (count, vocabulary), minus infinity for what is not allowed."""
-        barred = torch.ones(len(allowed), self.sequences.vocabulary, dtype=torch.bool)
-        for row, tokens in zip(barred, allowed, strict=True):
-            row[list(tokens)] = False
         logits = _RANGE * torch.tanh(self.linear(hidden) / _TEMPERATURE)
-        return torch.log_softmax(logits.masked_fill(barred, -torch.inf), 1)
+        closed = barred(allowed, self._masks, self.sequences.vocabulary)
+        return torch.log_softmax(logits.masked_fill(closed, -torch.inf), 1)

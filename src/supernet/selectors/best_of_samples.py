@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from supernet.errors import UserError, at_least
 from supernet.genotype import Genotype
-from supernet.scoring import Judged, Scorer, check_norm, first_images
+from supernet.scoring import Judged, Scorer, Statistics, check_norm, first_images
 from supernet.selectors.base import Selector
 from supernet.spaces.likely import drawn, likeliest
 
@@ -45,7 +45,7 @@ class BestOfSamplesConfig:
     """where they come from: the method's own way, uniform, by op weight (alpha), or the likeliest by op weight"""
     images: int | None = None
     """images that they are judged on, of the second half; None is all of it"""
-    norm: Literal["batch", "running"] = "batch"
+    norm: Statistics = "batch"
     """batch norm takes the statistics of the batch, or its running ones"""
 
     def __post_init__(self) -> None:
@@ -60,7 +60,8 @@ class BestOfSamples(Selector):
 
     def __init__(self, config: BestOfSamplesConfig, method: Method, bounds: Bounds, judged: Judged, seed: int) -> None:
         super().__init__(config, method, bounds, judged, seed)
-        self.scorer = Scorer(method.supernet, first_images(judged, config.images), running=config.norm == "running")
+        running, some = config.norm == "running", first_images(judged, config.images)
+        self.scorer = Scorer(method.supernet, some, running=running, timed=False)
         self._told: dict[str, Any] = {}
 
     @staticmethod

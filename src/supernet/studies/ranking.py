@@ -15,9 +15,7 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
-
-import numpy as np
+from typing import get_args
 
 from supernet import tables
 from supernet.cost import Prices
@@ -27,12 +25,10 @@ from supernet.loop import as_planned, seed_of
 from supernet.ranks import kendall, pairwise, regret, spearman
 from supernet.reopening import planned, restored
 from supernet.run import Run
-from supernet.scoring import Scorer, check_norm, first_images
+from supernet.scoring import Scorer, Statistics, check_norm, first_images
 from supernet.search_task import SearchTask
 from supernet.selectors.best_of_samples import Sampler, samples
 from supernet.spaces import SearchSpace
-
-Statistics = Literal["batch", "running"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ def _truth(space: SearchSpace, name: str) -> tuple[tables.Table, Sequence[float]
         raise UserError(f"space '{space.name}' has no table of accuracies to rank against, as nasbench201 has")
     table = tables.load(space.table)
     column = table.column(name)
-    if column[table.best(name)] < np.nanmax(column):
+    if not table.rises(name):
         raise UserError(f"'{name}' of {table.name} is better where it is lower: take an accuracy, such as c10_test")
     return table, column.tolist()
 
@@ -141,7 +137,8 @@ def _ranked(task: SearchTask, settings: RankingSettings, table: tables.Table, kn
     if missing := sum(map(math.isnan, truth)):
         few = f"'{settings.truth}' was not measured for {missing} of {len(truth)} architectures"
         raise UserError(f"{few}: take another truth, such as c10_test")
-    scorer = Scorer(supernet, first_images(task.judged, settings.images), running=settings.norm == "running")
+    judged, running = first_images(task.judged, settings.images), settings.norm == "running"
+    scorer = Scorer(supernet, judged, running=running, timed=False)
     one_shot = scorer([supernet.only(genotype) for genotype in genotypes]).accuracy
     prices = Prices(plan.space, plan.target)
     params = [prices.total(genotype).params for genotype in genotypes]

@@ -108,11 +108,18 @@ class Table(ABC):
             raise UserError(f"{self.name} has no architecture {index}: expected 0..{len(self) - 1}")
         return index
 
-    def _goodness(self, field: str) -> NDArray[np.float64]:
-        values = self.column(field)
+    def rises(self, field: str) -> bool:
+        """Return whether higher is better, as of an accuracy; raises UserError as `best` does."""
+        return self._better(field) > 0
+
+    def _better(self, field: str) -> int:
+        self._read([field])
         if not (better := self._fields[field].better):
             raise UserError(f"'{field}' has no better and worse: {self.fields[field]}")
-        return better * values
+        return better
+
+    def _goodness(self, field: str) -> NDArray[np.float64]:
+        return self._better(field) * self.column(field)
 
     def _read(self, fields: Iterable[str]) -> None:
         wanted = [field for field in fields if field not in self._columns]

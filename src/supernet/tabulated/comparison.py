@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from supernet import tables
 from supernet.config import amend
 from supernet.errors import UserError, at_least, unknown
@@ -111,8 +113,7 @@ def _table(home: SearchSpace, settings: TabularSettings) -> Table:
         raise UserError(f"setting queries must be at most {home.size}, all of '{home.name}', not {settings.queries}")
     table = tables.load(home.table)
     for name in (settings.fitness, settings.report):
-        values = table.column(name)
-        if values[table.best(name)] != values.max():  # the lowest is best; or some are NaN, and so is their maximum
+        if not table.rises(name) or np.isnan(table.column(name)).any():
             raise UserError(f"'{name}' is not an accuracy of every architecture: {table.fields[name]}")
     return table
 
