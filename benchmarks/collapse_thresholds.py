@@ -2,7 +2,7 @@
 
     python benchmarks/collapse_thresholds.py
 
-The thresholds of `supernet.monitors.collapse` are read off this table. Only edges on a path from input to output count.
+The thresholds of `supernet.searching.collapse` are read off this table. Only edges on a path from input to output count.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 import supernet as sn
-from supernet.monitors import judge
+from supernet.searching.collapse import judge
 from supernet.spaces.paths import working
 
 

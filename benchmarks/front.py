@@ -20,7 +20,7 @@ import numpy as np
 import supernet as sn
 from small_selection import line
 from study import arguments, spread
-from supernet import plots
+from supernet.report import plots
 
 FIELD = "latency_raspi4_ms"
 PENALTIES = (0.0, 0.1, 0.3, 1.0)

@@ -5,7 +5,7 @@
     python benchmarks/gpu.py --device cpu --tiny      # shows without a GPU that it runs; its times mean nothing
 
 - dense: a search step, as in `speed.py`, in each precision that the GPU has: as rivals run it (reference engine,
-  channels-first), and both engines, channels-last, step by step and recorded (CUDA graphs, `supernet.graphs`).
+  channels-first), and both engines, channels-last, step by step and recorded (CUDA graphs, `supernet.engine.cuda_graphs`).
 - sparse, many, memory: as in `speed.py`, in the precision that is the default on this GPU. Memory is what the
   allocator hands out.
 - search: the whole Single-DARTS search of the protocol `nasbench201`, 50 epochs on 25 000 images, from the first two
@@ -37,9 +37,9 @@ from torch import Tensor
 import supernet as sn
 from sides import Make, Times, Work, check_same, milliseconds, plain, row, table, take_turns, where
 from speed import FUSED, REFERENCE, RIVALS, Bench, Case, Dense, How
-from supernet.graphs import EAGER, CudaGraph, RecordedStep
-from supernet.plan import plan
-from supernet.precision import PRECISIONS, Precision, precision_named, products
+from supernet.engine.cuda_graphs import EAGER, CudaGraph, RecordedStep
+from supernet.engine.precision import PRECISIONS, Precision, precision_named, products
+from supernet.searching.plan import plan
 
 T = TypeVar("T")
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from claims import Claim, Found, judged, numbers, told
 from small_selection import line
 from study import arguments
-from supernet import plots
+from supernet.report import plots
 
 EPOCHS, STEPS = 24, 64  # per supernet; steps: batches of 64 in the half of 4 096 images
 POOLS, TWICE = (16, 64, 256), 64  # of one iteration; and of two

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import supernet as sn
 from study import spread
-from supernet.cost import cost
+from supernet.models.cost.count import cost
 
 SPACE = sn.space("nasbench201")
 RESNET = SPACE.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|")

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import supernet as sn
-from supernet.allocator import keep_freed_memory
-from supernet.measure import seconds
+from supernet.engine.measure import seconds
+from supernet.engine.memory import keep_freed_memory
 
 T = TypeVar("T")
 Work = Callable[[], Tensor | None]

@@ -36,13 +36,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import supernet as sn
 from sides import Make, Times, Work, apart, difference, fail, row, sides, table, take_turns, where
 from supernet.data import Batch
-from supernet.measure import peak_of
-from supernet.mixing import Engine, Mix, MixedCell, dense
-from supernet.modules import Norm
-from supernet.network import FixedCell, Network
-from supernet.optim import Alpha, Weights
-from supernet.precision import Precision
-from supernet.relaxation import candidate_mask, initial_alpha
+from supernet.engine.measure import peak_of
+from supernet.engine.optim import Alpha, Weights
+from supernet.engine.precision import Precision
+from supernet.methods.relaxation import candidate_mask, initial_alpha
+from supernet.models.mixed_cell import Engine, Mix, MixedCell, dense
+from supernet.models.network import FixedCell, Network
+from supernet.spaces.modules import Norm
 
 T = TypeVar("T")
 

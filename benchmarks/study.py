@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import supernet as sn
-from supernet import plots
+from supernet.report import plots
 
 LARGEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 

@@ -26,13 +26,13 @@ from torch.func import functional_call, grad, vmap
 
 import supernet as sn
 from sides import check_same, milliseconds, plain, table, take_turns, where
-from supernet.allocator import keep_freed_memory
 from supernet.data import Batch
-from supernet.mixing import Mix, dense
-from supernet.model import traceless
-from supernet.modules import Norm
-from supernet.optim import Weights
-from supernet.trials import Trials
+from supernet.engine.memory import keep_freed_memory
+from supernet.engine.optim import Weights
+from supernet.models.lookahead import Trials
+from supernet.models.mixed_cell import Mix, dense
+from supernet.models.supernet import traceless
+from supernet.spaces.modules import Norm
 
 STEPS, CANDIDATES, SETTINGS = 10, 4, Weights()
 INNER, JUDGED = 48, 64  # images in a batch
@@ -99,7 +99,7 @@ class Update:
 
     def _loss(self, weights: Stacked, buffers: Stacked, mix: Stacked, x: Tensor, y: Tensor) -> Tensor:
         given: Mix = dense(mix)
-        with patch("supernet.mixing.zeros", _zeros):
+        with patch("supernet.models.mixed_cell.zeros", _zeros):
             return F.cross_entropy(functional_call(self.supernet, {**weights, **buffers}, (x, given)), y)
 
 

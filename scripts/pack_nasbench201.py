@@ -20,8 +20,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 
-from supernet.tables.nasbench201 import DATASETS, EDGES, OPS
-from supernet.tables.table import MISSING, Field
+from supernet.spaces.tables.nasbench201 import DATASETS, EDGES, OPS
+from supernet.spaces.tables.table import MISSING, Field
 
 TRAINED = {
     "c10_valid": "CIFAR-10 validation: trained on 25k of the training images, measured on the other 25k",

@@ -21,9 +21,9 @@ from torch.utils.data import Dataset
 
 from supernet import cli
 from supernet.data import Batch, Images
-from supernet.modules import Noise, Norm
-from supernet.primitives import Primitive
 from supernet.spaces import Cell, Edge, SearchSpace, Stack, Stages
+from supernet.spaces.modules import Noise, Norm
+from supernet.spaces.operations import Primitive
 
 Call = Callable[..., tuple[int, str, str]]
 

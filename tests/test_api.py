@@ -13,12 +13,12 @@ from torch.utils.data import Dataset, TensorDataset
 
 import supernet as sn
 from conftest import Pairs, ragged_space, tiny_images
-from supernet import show
-from supernet.cost import cost
-from supernet.loop import Watcher
+from supernet.engine.loop import Watcher
+from supernet.engine.optim import Alpha, Weights
 from supernet.methods.differentiable import DifferentiableConfig
-from supernet.mixing import Mix, dense
-from supernet.optim import Alpha, Weights
+from supernet.models.cost.count import cost
+from supernet.models.mixed_cell import Mix, dense
+from supernet.report import console as show
 from supernet.selectors.perturbation import PerturbationConfig
 
 TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu", "quiet": True}

@@ -12,18 +12,18 @@ import torch
 
 from conftest import Pairs, macro_space, ragged_space, tiny_images, two_input_space
 from conftest import bits as bits_of
-from supernet.genotype import Genotype
-from supernet.loop import Loop, Watcher, as_planned
+from supernet.engine.loop import Loop, Watcher, as_planned
+from supernet.engine.run import Run
 from supernet.methods import METHODS
 from supernet.methods.base import Method
-from supernet.mixing import dense
-from supernet.plan import plan, selector_settings
-from supernet.run import Run
-from supernet.search_task import SearchTask
-from supernet.searching import search
-from supernet.selecting import SelectionPlan, SelectionTask
+from supernet.models.mixed_cell import dense
+from supernet.searching.plan import plan, selector_settings
+from supernet.searching.search import search
+from supernet.searching.select import SelectionPlan, SelectionTask
+from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS
 from supernet.spaces import Cell, SearchSpace, Stages, space
+from supernet.spaces.genotype import Genotype
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
 TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "mirror": False}

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from supernet.config import Protocol as Protocol
+    from supernet.engine.run import Run as Run
     from supernet.errors import UserError as UserError
-    from supernet.evaluation import evaluate as evaluate
-    from supernet.exporting import export as export
-    from supernet.forecasting import forecast as forecast
-    from supernet.genotype import Genotype as Genotype
     from supernet.methods.base import Method as Method
-    from supernet.model import Supernet as Supernet
-    from supernet.modules import batch_norm as batch_norm
-    from supernet.network import build as build
-    from supernet.predictor import Predictor as Predictor
-    from supernet.predictor import load as load
-    from supernet.primitives import Primitive as Primitive
-    from supernet.recipes import Recipe as Recipe
-    from supernet.run import Run as Run
-    from supernet.searching import search as search
-    from supernet.selecting import select as select
+    from supernet.models.network import build as build
+    from supernet.models.supernet import Supernet as Supernet
+    from supernet.retraining.evaluate import evaluate as evaluate
+    from supernet.retraining.export import export as export
+    from supernet.retraining.predictor import Predictor as Predictor
+    from supernet.retraining.predictor import load as load
+    from supernet.retraining.recipes import Recipe as Recipe
+    from supernet.retraining.train import retrain as retrain
+    from supernet.searching.config import Protocol as Protocol
+    from supernet.searching.forecast import forecast as forecast
+    from supernet.searching.search import search as search
+    from supernet.searching.select import select as select
+    from supernet.searching.studies.ranking import rank as rank
+    from supernet.searching.tabular import tabular as tabular
     from supernet.selectors.base import Selector as Selector
     from supernet.spaces import Cell as Cell
     from supernet.spaces import Chain as Chain
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from supernet.spaces import Stack as Stack
     from supernet.spaces import Stages as Stages
     from supernet.spaces import space as space
-    from supernet.studies.ranking import rank as rank
-    from supernet.tables import load as table  # noqa: F401
-    from supernet.tabulated import tabular as tabular
-    from supernet.training import retrain as retrain
+    from supernet.spaces.genotype import Genotype as Genotype
+    from supernet.spaces.modules import batch_norm as batch_norm
+    from supernet.spaces.operations import Primitive as Primitive
+    from supernet.spaces.tables import load as table  # noqa: F401
 
 # Public names and where they live; a name is imported when it is first used, so that a look-up needs no PyTorch.
 _HOME = {
@@ -51,33 +51,33 @@ _HOME = {
     "Chain": "spaces.Chain",
     "Edge": "spaces.Edge",
     "Frame": "spaces.Frame",
-    "Genotype": "genotype.Genotype",
+    "Genotype": "spaces.genotype.Genotype",
     "Method": "methods.base.Method",
     "Position": "spaces.Position",
-    "Predictor": "predictor.Predictor",
-    "Primitive": "primitives.Primitive",
-    "Protocol": "config.Protocol",
-    "Recipe": "recipes.Recipe",
-    "Run": "run.Run",
+    "Predictor": "retraining.predictor.Predictor",
+    "Primitive": "spaces.operations.Primitive",
+    "Protocol": "searching.config.Protocol",
+    "Recipe": "retraining.recipes.Recipe",
+    "Run": "engine.run.Run",
     "SearchSpace": "spaces.SearchSpace",
     "Selector": "selectors.base.Selector",
     "Stack": "spaces.Stack",
     "Stages": "spaces.Stages",
-    "Supernet": "model.Supernet",
+    "Supernet": "models.supernet.Supernet",
     "UserError": "errors.UserError",
-    "batch_norm": "modules.batch_norm",
-    "build": "network.build",
-    "evaluate": "evaluation.evaluate",
-    "export": "exporting.export",
-    "forecast": "forecasting.forecast",
-    "load": "predictor.load",
-    "rank": "studies.ranking.rank",
-    "retrain": "training.retrain",
-    "search": "searching.search",
-    "select": "selecting.select",
+    "batch_norm": "spaces.modules.batch_norm",
+    "build": "models.network.build",
+    "evaluate": "retraining.evaluate.evaluate",
+    "export": "retraining.export.export",
+    "forecast": "searching.forecast.forecast",
+    "load": "retraining.predictor.load",
+    "rank": "searching.studies.ranking.rank",
+    "retrain": "retraining.train.retrain",
+    "search": "searching.search.search",
+    "select": "searching.select.select",
     "space": "spaces.space",
-    "table": "tables.load",
-    "tabular": "tabulated.tabular",
+    "table": "spaces.tables.load",
+    "tabular": "searching.tabular.tabular",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

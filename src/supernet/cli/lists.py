@@ -33,8 +33,8 @@ class Query:
 
 def query(given: Arguments) -> None:
     """Look an architecture up in a table."""
-    from supernet import show, tables
-    from supernet.spaces import space
+    from supernet.report import console as show
+    from supernet.spaces import space, tables
 
     asked = parse("query", Query, given)
     table = tables.load(asked.table)
@@ -80,7 +80,7 @@ def selectors(given: Arguments) -> None:
 
 
 def _list(command: str, given: Arguments, rows: Iterable[tuple[str, str, str]]) -> None:
-    from supernet import show
+    from supernet.report import console as show
 
     parse(command, make_dataclass(command, [], namespace={"__doc__": f"List the {command}."}), given)
     show.listing(show.Screen(), rows)

@@ -10,16 +10,20 @@ from tyro.conf import Positional, arg
 from supernet.cli.parsing import Arguments, allow_own_modules, option, parse, peek
 
 if TYPE_CHECKING:
-    from supernet.recipes import Recipe
-    from supernet.run import Run
-    from supernet.show import Screen
+    from supernet.engine.run import Run
+    from supernet.report.console import Screen
+    from supernet.retraining.recipes import Recipe
 
 ABOUT = "Train the architecture of a search, or any other, from scratch."
 
 
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
-    from supernet import recipes, retraining_plan, screen, show, training
+    from supernet.report import console as show
+    from supernet.report import progress as screen
+    from supernet.retraining import plan as retraining_plan
+    from supernet.retraining import recipes
+    from supernet.retraining import train as training
 
     allow_own_modules()
     recipe = recipes.recipe(peek(given, "recipe", "quick"))
@@ -40,7 +44,7 @@ def retrain(given: Arguments) -> None:
 
 def _arguments(recipe: Recipe) -> type:
     """Make the typed arguments of `retrain`: its own, and the recipe's fields."""
-    from supernet.recipes import RECIPES
+    from supernet.retraining.recipes import RECIPES
 
     what = option(Positional[str], "folder of a finished search, or an architecture in quotes", metavar="WHAT")
     fields: list[Any] = [
@@ -61,7 +65,7 @@ def _arguments(recipe: Recipe) -> type:
 
 def _result(console: Screen, run: Run) -> None:
     """Print what a finished retraining reached."""
-    from supernet.show import line
+    from supernet.report.console import line
 
     summary, frame = run.summary, run.config["frame"]
     size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"

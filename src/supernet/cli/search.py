@@ -11,7 +11,7 @@ from supernet.cli.parsing import Arguments, allow_own_modules, option, parse, pe
 from supernet.errors import UserError
 
 if TYPE_CHECKING:
-    from supernet.config import Protocol
+    from supernet.searching.config import Protocol
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,14 @@ class Execution:
 
 def search(given: Arguments) -> None:
     """Search for an architecture."""
-    from supernet import config, forecasting, methods, screen, searching, selectors, show
-    from supernet import plan as planning
+    from supernet import methods, selectors
+    from supernet.report import console as show
+    from supernet.report import progress as screen
+    from supernet.searching import config
+    from supernet.searching import forecast as forecasting
+    from supernet.searching import plan as planning
+    from supernet.searching import search as searching
+    from supernet.settings import amend
 
     allow_own_modules()
     saved = _saved_config(peek(given, "config", None))
@@ -67,12 +73,12 @@ def search(given: Arguments) -> None:
     protocol = config.protocol(peek(given, "protocol", "small"))
     settings = planning.method_settings(method)
     if saved:
-        protocol = config.amend(protocol, saved["protocol"])
-        settings = config.amend(settings, saved["settings"] if saved["method"] == method.name else {})
+        protocol = amend(protocol, saved["protocol"])
+        settings = amend(settings, saved["settings"] if saved["method"] == method.name else {})
     network = _saved_network(saved, peek(given, "space", saved["space"])) if saved else Network()
     own = saved if saved.get("method") == method.name else {}
     chooser = selectors.selector(peek(given, "selector", own.get("selector", method.selector)))
-    select = config.amend(planning.selector_settings(chooser), _saved_selection(own, chooser.name))
+    select = amend(planning.selector_settings(chooser), _saved_selection(own, chooser.name))
     fields = _search_arguments(protocol, settings, select, (method.name, chooser.name), network, saved)
     chosen = parse("search", fields, given)
     plan = planning.plan(
@@ -101,7 +107,7 @@ def _saved_config(file: str | None) -> dict[str, Any]:
         return {}
     from pathlib import Path
 
-    from supernet.run import Run
+    from supernet.engine.run import Run
 
     path = Path(file)
     saved = Run(path.parent if path.name == "config.yaml" else path).config
@@ -136,8 +142,8 @@ def _search_arguments(
     protocol: Protocol, settings: Any, select: Any, names: tuple[str, str], network: Network, saved: dict[str, Any]
 ) -> type:
     """Make the typed arguments of `search`: what every search has, and the fields of protocol, method and selector."""
-    from supernet.config import PROTOCOLS
     from supernet.methods import METHODS
+    from supernet.searching.config import PROTOCOLS
     from supernet.selectors import SELECTORS
     from supernet.spaces import SPACES
 

@@ -14,7 +14,11 @@ ABOUT = "Read an architecture out of a search by another selector, without searc
 
 def select(given: Arguments) -> None:
     """Read an architecture out of a search by another selector."""
-    from supernet import plan, screen, selecting, selectors, show
+    from supernet import selectors
+    from supernet.report import console as show
+    from supernet.report import progress as screen
+    from supernet.searching import plan
+    from supernet.searching import select as selecting
 
     allow_own_modules()
     preset = selectors.selector(peek(given, "with", "perturbation"))

@@ -12,7 +12,8 @@ from supernet.cli.parsing import Arguments, allow_own_modules, option, parse
 
 def landscape(given: Arguments) -> None:
     """Draw the loss around the alphas of a search."""
-    from supernet import show, studies
+    from supernet.report import console as show
+    from supernet.searching import studies
 
     about = "Draw the loss around the alphas of a search."
     run, choices = _asked("landscape", about, studies.LandscapeSettings(), given)
@@ -26,7 +27,8 @@ def landscape(given: Arguments) -> None:
 
 def strength(given: Arguments) -> None:
     """Compare the op weights of a search with what its operations are worth."""
-    from supernet import show, studies
+    from supernet.report import console as show
+    from supernet.searching import studies
 
     about = "Compare the op weights of a search with what its operations are worth."
     run, choices = _asked("strength", about, studies.StrengthSettings(), given)
@@ -45,7 +47,8 @@ def strength(given: Arguments) -> None:
 
 def rank(given: Arguments) -> None:
     """Compare one-shot accuracies in a search with a table's."""
-    from supernet import show, studies
+    from supernet.report import console as show
+    from supernet.searching import studies
 
     about = "Compare one-shot accuracies in a search with a table's."
     run, choices = _asked("rank", about, studies.RankingSettings(), given, spread=False)

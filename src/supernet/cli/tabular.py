@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 from supernet.cli.parsing import Arguments, allow_own_modules, option, parse
 
 if TYPE_CHECKING:
-    from supernet.tabulated import Comparison, Trace
+    from supernet.searching.tabular import Comparison, Trace
 
 ABOUT = "Compare searches that ask a table for accuracies, without training."
 _STOPS = (50, 100, 200, 300)
@@ -21,7 +21,8 @@ _STOPS = (50, 100, 200, 300)
 
 def tabular(given: Arguments) -> None:
     """Compare searches that ask a table for accuracies."""
-    from supernet import show, tabulated
+    from supernet.report import console as show
+    from supernet.searching import tabular as tabulated
 
     allow_own_modules()
     asked = parse("tabular", _arguments(tabulated.METHODS, tabulated.TabularSettings()), given)

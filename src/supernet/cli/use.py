@@ -14,7 +14,7 @@ from supernet.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from supernet.evaluation import ClassScore, Evaluation, Pass
+    from supernet.retraining.evaluate import ClassScore, Evaluation, Pass
 
 _SHOWN = 20  # classes that the table shows
 
@@ -67,7 +67,9 @@ class Export:
 
 def evaluate(given: Arguments) -> None:
     """Measure a retrained network."""
-    from supernet import evaluation, predictor, show
+    from supernet.report import console as show
+    from supernet.retraining import evaluate as evaluation
+    from supernet.retraining import predictor
 
     asked = parse("evaluate", Evaluate, given)
     allow_own_modules()
@@ -82,7 +84,8 @@ def evaluate(given: Arguments) -> None:
 
 def predict(given: Arguments) -> None:
     """Tell what images show."""
-    from supernet import predictor, show
+    from supernet.report import console as show
+    from supernet.retraining import predictor
 
     asked = parse("predict", Predict, given)
     if not asked.images:
@@ -99,7 +102,8 @@ def predict(given: Arguments) -> None:
 
 def export(given: Arguments) -> None:
     """Write a retrained network for other programs."""
-    from supernet import exporting, show
+    from supernet.report import console as show
+    from supernet.retraining import export as exporting
 
     asked = parse("export", Export, given)
     allow_own_modules()
@@ -110,7 +114,7 @@ def export(given: Arguments) -> None:
 
 def _result(console: Console, found: Evaluation) -> None:
     """Print what was measured."""
-    from supernet.show import line
+    from supernet.report.console import line
 
     top5 = "" if found.top5 is None else f", {100 * found.top5:.2f} % among the five most probable"
     images = {"test": "test images", "held out": "held-out images", "all": "images"}[found.images]
@@ -137,7 +141,7 @@ def _scores(console: Console, classes: tuple[ClassScore, ...]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from supernet.show import line
+    from supernet.report.console import line
 
     shown = classes if len(classes) <= _SHOWN else sorted(classes, key=lambda score: score.f1 or 0)[:_SHOWN]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)

@@ -149,3 +149,10 @@ def _below(bound: int, count: int, draws: torch.Generator) -> Tensor:
 def _between(low: float, high: float, count: int, draws: torch.Generator) -> Tensor:
     """Draw `count` numbers from an interval, uniform, as a column (count, 1)."""
     return torch.empty(count, 1, device=draws.device).uniform_(low, high, generator=draws)
+
+
+def check_pixels(side: int, **lengths: int | None) -> None:
+    """Raise UserError for the first of the lengths that images of `side` pixels do not have; None is none."""
+    for name, pixels in lengths.items():
+        if pixels is not None and pixels >= side:
+            raise UserError(f"setting {name} must be less than the {side} pixels of an image's side, not {pixels}")

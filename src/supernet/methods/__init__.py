@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supernet import presets
+from supernet import registry as presets
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
@@ -32,7 +32,7 @@ _DARTS = {
     "alpha": {"optimizer": "adam", "lr": 3e-4, "weight_decay": 1e-3},
 }
 
-_ZERO_ORDER = "supernet.methods.zero_order:ZeroOrder"
+_ZERO_ORDER = "supernet.methods.zarts.method:ZeroOrder"
 _ZARTS = "Wang et al., NeurIPS 2022, arXiv 2110.04743"
 
 METHODS: dict[str, Preset] = {
@@ -95,13 +95,13 @@ METHODS: dict[str, Preset] = {
         ),
         Preset(
             "nao-v2",
-            "supernet.methods.nao:NAO",
+            "supernet.methods.nao.method:NAO",
             "pools of architectures, a new supernet for each, and a controller that makes the next pool",
             "Luo, Qin & Chen 2019, arXiv 1909.10815",
         ),
         Preset(
             "nao-v2-small",
-            "supernet.methods.nao:NAO",
+            "supernet.methods.nao.method:NAO",
             "the same in numbers for two CPU cores and minutes: 2 iterations, 36 architectures",
             "Luo, Qin & Chen 2019, arXiv 1909.10815",
             {
@@ -129,7 +129,7 @@ METHODS: dict[str, Preset] = {
         ),
         Preset(
             "rsps",
-            "supernet.methods.one_path:RSPS",
+            "supernet.methods.single_path:RSPS",
             "one random architecture per step, weights shared; the best of samples is kept",
             "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
             selector="best-of-samples",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from supernet.mixing import Mix, dense
-from supernet.relaxation import Activation, SigmoidInit, candidate_mask, initial_alpha, relax
-from supernet.spaces.base import SearchSpace
+from supernet.methods.relaxation import Activation, SigmoidInit, candidate_mask, initial_alpha, relax
+from supernet.models.mixed_cell import Mix, dense
+from supernet.spaces.search_space import SearchSpace
 
 if TYPE_CHECKING:
+    from supernet.engine.optim import Alpha
     from supernet.methods.base import Budget
-    from supernet.optim import Alpha
 
 
 class Alphas(Mapping[str, Tensor]):

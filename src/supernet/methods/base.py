@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.genotype import Genotype
-from supernet.mixing import Mix, detached
-from supernet.model import Supernet
-from supernet.optim import Weights, clip_gradient, set_rate
-from supernet.randomness import seeded
-from supernet.scoring import Judged
+from supernet.engine.optim import Weights, clip_gradient, set_rate
+from supernet.engine.seeds import seeded
+from supernet.models.evaluate import Judged
+from supernet.models.mixed_cell import Mix, detached
+from supernet.models.supernet import Supernet
+from supernet.spaces.genotype import Genotype
 
 Part = Literal["first", "second", "all"]
 """Which training images a stream draws from: the first half of the split, the second, or both."""
@@ -43,7 +43,7 @@ class Budget:
 
     `sample` draws one of the architectures that the search may choose; None draws from the whole space. `allows` says
     whether an architecture is one of those; None allows all. `price` makes, for the name of a cost, the function from
-    op weights to the expected cost (see `supernet.limits.Expected`); None has none. `workers`: processes that the
+    op weights to the expected cost (see `supernet.models.cost.Expected`); None has none. `workers`: processes that the
     method may spread its trials over. `judged` gives the images that architectures are judged on: the second half, as
     it is.
     """

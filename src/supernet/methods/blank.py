@@ -17,9 +17,9 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.methods.base import Budget, Method, Part
-from supernet.mixing import Mix, dense
-from supernet.model import Supernet
-from supernet.relaxation import candidate_mask, relax
+from supernet.methods.relaxation import candidate_mask, relax
+from supernet.models.mixed_cell import Mix, dense
+from supernet.models.supernet import Supernet
 
 
 @dataclass(frozen=True)

@@ -27,15 +27,15 @@ from typing import Literal
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.optim import Alpha
 from supernet.errors import UserError
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Part
-from supernet.methods.learned import LearnsAlphas
+from supernet.methods.gradient_method import LearnsAlphas
+from supernet.methods.relaxation import Activation, SigmoidInit
 from supernet.methods.unrolled import unrolled_gradient
-from supernet.mixing import Mix, detached
-from supernet.model import Supernet
-from supernet.optim import Alpha
-from supernet.relaxation import Activation, SigmoidInit
+from supernet.models.mixed_cell import Mix, detached
+from supernet.models.supernet import Supernet
 
 
 @dataclass(frozen=True)

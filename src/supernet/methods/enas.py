@@ -26,17 +26,17 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.optim import clip_gradient
+from supernet.engine.seeds import seeded
 from supernet.errors import UserError, at_least
-from supernet.genotype import Genotype
 from supernet.methods.base import Budget
-from supernet.methods.one_path import OnePath
-from supernet.methods.policy import Policy
-from supernet.mixing import Mix
-from supernet.model import Supernet
-from supernet.optim import clip_gradient
-from supernet.randomness import seeded
-from supernet.scoring import Scorer, Statistics, check_norm
-from supernet.spaces.sequences import Sequences
+from supernet.methods.enas_policy import Policy
+from supernet.methods.single_path import OnePath
+from supernet.models.evaluate import Scorer, Statistics, check_norm
+from supernet.models.mixed_cell import Mix
+from supernet.models.supernet import Supernet
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.tokens import Sequences
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.optim import Alpha
 from supernet.errors import UserError
 from supernet.methods.base import Budget, Part, Stream
-from supernet.methods.learned import LearnsAlphas
-from supernet.mixing import EdgeMix, Mix, sparse
-from supernet.model import Supernet
-from supernet.optim import Alpha
+from supernet.methods.gradient_method import LearnsAlphas
+from supernet.models.mixed_cell import EdgeMix, Mix, sparse
+from supernet.models.supernet import Supernet
 
 
 @dataclass(frozen=True)

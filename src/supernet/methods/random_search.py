@@ -20,12 +20,12 @@ from typing import Any
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.optim import set_rate
 from supernet.errors import UserError
-from supernet.genotype import Genotype
 from supernet.methods.base import Budget, Method, Part
-from supernet.mixing import Mix
-from supernet.model import Supernet
-from supernet.optim import set_rate
+from supernet.models.mixed_cell import Mix
+from supernet.models.supernet import Supernet
+from supernet.spaces.genotype import Genotype
 
 
 @dataclass(frozen=True)

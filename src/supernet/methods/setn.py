@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.genotype import Genotype
+from supernet.engine.optim import Alpha
 from supernet.methods.base import Part, Stream
-from supernet.methods.learned import LearnsAlphas
-from supernet.methods.one_path import OnePath
-from supernet.mixing import Mix
-from supernet.optim import Alpha
-from supernet.spaces.likely import likeliest
+from supernet.methods.gradient_method import LearnsAlphas
+from supernet.methods.single_path import OnePath
+from supernet.models.mixed_cell import Mix
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.sampling import likeliest
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.mixing import Mix
-from supernet.model import Supernet, traceless
-from supernet.optim import momentum_of
+from supernet.engine.optim import momentum_of
+from supernet.models.mixed_cell import Mix
+from supernet.models.supernet import Supernet, traceless
 
 
 def unrolled_gradient(

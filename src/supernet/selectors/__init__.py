@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supernet import presets
+from supernet import registry as presets
 
 if TYPE_CHECKING:
     from supernet.selectors.base import Selector

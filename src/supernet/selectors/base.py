@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.genotype import Genotype
+from supernet.spaces.genotype import Genotype
 
 if TYPE_CHECKING:
-    from supernet.limits import Bounds
     from supernet.methods.base import Method
-    from supernet.scoring import Judged
+    from supernet.models.cost.best import Bounds
+    from supernet.models.evaluate import Judged
 
 
 class Selector(ABC):

@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from supernet.errors import UserError, at_least
-from supernet.genotype import Genotype
-from supernet.scoring import Judged, Scorer, Statistics, check_norm, first_images
+from supernet.models.evaluate import Judged, Scorer, Statistics, check_norm, first_images
 from supernet.selectors.base import Selector
-from supernet.spaces.likely import drawn, likeliest
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.sampling import drawn, likeliest
 
 if TYPE_CHECKING:
-    from supernet.limits import Bounds
     from supernet.methods.base import Method
+    from supernet.models.cost.best import Bounds
 
 Sampler = Literal["own", "uniform", "alpha", "likeliest"]
 

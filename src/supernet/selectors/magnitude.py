@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supernet.genotype import Genotype
 from supernet.selectors.base import Selector
+from supernet.spaces.genotype import Genotype
 
 if TYPE_CHECKING:
-    from supernet.limits import Bounds
     from supernet.methods.base import Method
+    from supernet.models.cost.best import Bounds
 
 
 @dataclass(frozen=True)

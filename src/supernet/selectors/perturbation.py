@@ -32,20 +32,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.decisions import Decisions
+from supernet.engine.optim import set_rate
 from supernet.errors import at_least
-from supernet.genotype import Genotype
-from supernet.mixing import detached
-from supernet.optim import set_rate
-from supernet.scoring import Judged, Scorer
-from supernet.selectors.agenda import Item, agenda
+from supernet.models.evaluate import Judged, Scorer
+from supernet.models.fixed_edges import Decisions
+from supernet.models.mixed_cell import detached
 from supernet.selectors.base import Selector
-from supernet.selectors.harm import Criterion, Harm
-from supernet.selectors.within import Within
+from supernet.selectors.feasible import Within
+from supernet.selectors.perturbation_score import Criterion, Harm
+from supernet.selectors.projection_schedule import Item, agenda
+from supernet.spaces.genotype import Genotype
 
 if TYPE_CHECKING:
-    from supernet.limits import Bounds
     from supernet.methods.base import Method
+    from supernet.models.cost.best import Bounds
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from supernet.errors import UserError, imported, unknown
-from supernet.spaces.base import SearchSpace
 from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.darts import DARTS, DARTS7, S1, S2, S3, S4
-from supernet.spaces.frame import Frame
 from supernet.spaces.nao import NAO, NAO_MIDDLE
 from supernet.spaces.nasbench201 import NASBENCH201
-from supernet.spaces.skeletons import Chain, Position, Stack, Stages
+from supernet.spaces.search_space import SearchSpace
+from supernet.spaces.size import Frame
+from supernet.spaces.skeleton import Chain, Position, Stack, Stages
 
 __all__ = [
     "SPACES",

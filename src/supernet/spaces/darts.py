@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from supernet.spaces.base import SearchSpace
 from supernet.spaces.cell import Cell, Edge
-from supernet.spaces.skeletons import Stack
+from supernet.spaces.search_space import SearchSpace
+from supernet.spaces.skeleton import Stack
 
 OPS = (
     *("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"),

@@ -14,9 +14,9 @@ The order of the operations is that of the numbers which the authors write an ar
 
 from __future__ import annotations
 
-from supernet.spaces.base import SearchSpace
 from supernet.spaces.cell import Cell
-from supernet.spaces.skeletons import Stack
+from supernet.spaces.search_space import SearchSpace
+from supernet.spaces.skeleton import Stack
 
 OPS = ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity")
 MIDDLE = (

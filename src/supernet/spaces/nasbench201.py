@@ -5,9 +5,9 @@ The order of the operations is the benchmark's, and so is the order of the edges
 
 from __future__ import annotations
 
-from supernet.spaces.base import SearchSpace
 from supernet.spaces.cell import Cell
-from supernet.spaces.skeletons import Stages
+from supernet.spaces.search_space import SearchSpace
+from supernet.spaces.skeleton import Stages
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from supernet.genotype import Choice
-from supernet.spaces.base import SearchSpace
 from supernet.spaces.cell import Cell
+from supernet.spaces.genotype import Choice
+from supernet.spaces.search_space import SearchSpace
 
 
 def working(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> list[Choice]:

@@ -1,0 +1,51 @@
+"""What methods that learn alphas by gradient have in common: the alphas, a step of them, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from supernet.data import Batch
+from supernet.methods.alphas import LearnedAlphas
+from supernet.methods.base import Budget, Method
+from supernet.models.mixed_cell import Mix
+from supernet.models.supernet import Supernet
+
+
+class LearnsAlphas(Method):
+    """A method with alphas, softmax over each edge unless `begin` says otherwise, stepped as `config.alpha` says."""
+
+    def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
+        super().__init__(config, supernet, budget)
+        self.alphas = self.begin()
+
+    def begin(self) -> LearnedAlphas:
+        """Return the alphas that the search starts from."""
+        return LearnedAlphas(self.supernet.space, "softmax", "zero", self.budget, self.weights[0], self.config.alpha)
+
+    def gradient(self, batch: Batch, mix: Mix) -> tuple[Tensor, ...]:
+        """Return the gradient of the loss on a batch to the alphas, on which `mix` depends, in their order."""
+        loss = F.cross_entropy(self.supernet(batch.x, mix), batch.y)
+        alphas = list(self.alphas.values())
+        return torch.autograd.grad(loss, alphas, materialize_grads=True)  # of a cell of nothing but none
+
+    def alpha_step(self, batch: Batch, mix: Mix) -> None:
+        """Take a step of the alphas along that gradient; the weights have no part in it."""
+        self.alphas.step(self.gradient(batch, mix))
+
+    def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
+        """Report the alphas."""
+        return {"alphas": self.alphas.lists()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add the alphas and their optimizer."""
+        return super().state_dict() | self.alphas.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.alphas.load_state_dict(state)

@@ -1,0 +1,1 @@
+"""What networks cost, and the best architecture within limits of cost."""

@@ -1,0 +1,125 @@
+"""Network: one architecture as a plain module, for training, evaluation and export; no search code runs in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from supernet.models.layers import AuxiliaryHead, build_layer, drop_path, edge_shape, projections, shortened
+from supernet.spaces import SearchSpace, space
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.modules import PLAIN, zeros
+from supernet.spaces.size import CellAt, Frame, HeadAt, Placed, StemAt, last
+
+
+class FixedCell(nn.Module):
+    """A cell with one operation on each edge that the architecture keeps."""
+
+    def __init__(self, space: SearchSpace, placed: Placed, genotype: Genotype) -> None:
+        super().__init__()
+        layer = placed.layer
+        assert isinstance(layer, CellAt)
+        self.cell, self.channels, self.stride = space.cells[layer.kind], layer.channels, layer.stride
+        self.inputs = projections(self.cell, placed, PLAIN)
+        self.ends = self.cell.ends({choice.source for choice in genotype[layer.kind]})
+        self.shortened = shortened(self.cell, placed, PLAIN, [n for n in self.ends if n < self.cell.inputs])
+        choices = [c for c in genotype[layer.kind] if not space.primitive(c.op).zero]
+        self.links = [(choice.target, choice.source) for choice in choices]
+        shapes = [edge_shape(self.cell, placed, choice.source) for choice in choices]
+        self.ops = nn.ModuleList(
+            space.primitive(choice.op).build(cin, self.channels, stride, PLAIN)
+            for choice, (cin, stride) in zip(choices, shapes, strict=True)
+        )
+
+    def forward(self, inputs: Sequence[Tensor], dropped: float = 0.0) -> Tensor:
+        """Map the outputs of the layers before to (B, C, H, W); a path is dropped with probability `dropped`."""
+        states = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
+        states += [zeros(inputs[-1], self.channels, self.stride)] * (self.cell.nodes - len(states))
+        for (target, source), op in zip(self.links, self.ops, strict=True):
+            part = op(states[source])
+            if dropped and not isinstance(op, nn.Identity):
+                part = drop_path(part, dropped)
+            states[target] = states[target] + part
+        for number, reduce in self.shortened.items():
+            states[int(number)] = reduce(states[int(number)])
+        return torch.cat([states[end] for end in self.ends], dim=1)
+
+
+class Network(nn.Module):
+    """The plain network of one architecture: (B, channels, H, W) -> logits (B, classes).
+
+    - `auxiliary`: a second classifier behind layer 2L/3 of the L layers between stem and head, for `both`.
+    - `drop_path`: the probability that a path of a cell is dropped for an image; while training only.
+    - `dropout`: the probability that a feature is dropped before the classifier; while training only.
+
+    Raises UserError if the genotype is not of the space or the layers do not fit the frame.
+    """
+
+    def __init__(self, space: SearchSpace, genotype: Genotype, frame: Frame, *, auxiliary: bool = False) -> None:
+        super().__init__()
+        self.space, self.genotype, self.frame = space, space.check(genotype), frame
+        self.drop_path = self.dropout = 0.0
+        layout = space.layout(frame, genotype)
+        self.layers = nn.ModuleList(
+            FixedCell(space, placed, genotype) if isinstance(placed.layer, CellAt) else build_layer(placed)
+            for placed in layout
+        )
+        body = [number for number, p in enumerate(layout) if not isinstance(p.layer, StemAt | HeadAt)]
+        self._branch = body[2 * len(body) // 3]
+        self.auxiliary = AuxiliaryHead(layout[self._branch].output, frame.classes) if auxiliary else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        return self._outputs(x)[-1]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits and those of the auxiliary head, which the network must have."""
+        assert self.auxiliary is not None
+        outputs = self._outputs(x)
+        return outputs[-1], self.auxiliary(outputs[self._branch])
+
+    def _outputs(self, x: Tensor) -> list[Tensor]:
+        """Return the output of every layer."""
+        outputs: list[Tensor] = []
+        for layer in self.layers:
+            if isinstance(layer, FixedCell):
+                dropped = self.drop_path if self.training else 0.0
+                outputs.append(layer(last(outputs, len(layer.inputs)), dropped))
+            elif self.dropout and self.training and layer is self.layers[-1]:
+                outputs.append(self._classified(outputs[-1]))
+            else:
+                outputs.append(layer(outputs[-1] if outputs else x))
+        return outputs
+
+    def _classified(self, x: Tensor) -> Tensor:
+        """Return the head's logits, with features dropped before the classifier."""
+        head = self.layers[-1]
+        assert isinstance(head, nn.Sequential)
+        logits: Tensor = head[-1](F.dropout(head[:-1](x), self.dropout))
+        return logits
+
+
+def build(
+    genotype: Genotype,
+    *,
+    width: int = 16,
+    depth: int = 5,
+    classes: int = 10,
+    channels: int = 3,
+    size: tuple[int, int] = (32, 32),
+    stem: int | None = None,
+    reductions: int | None = None,
+    within: str | SearchSpace | None = None,
+    auxiliary: bool = False,
+) -> Network:
+    """Build the network of `genotype`: (B, `channels`, `size`) -> logits (B, `classes`).
+
+    The fields of `Frame` say what they mean; `width` and `depth` default to NAS-Bench-201's. `within` is the space if
+    it is your own; otherwise the genotype names it. Raises UserError if the space has no such architecture.
+    """
+    home = space(genotype.space if within is None else within)
+    frame = Frame(width, depth, size, channels, classes, stem, reductions)
+    return Network(home, genotype, frame, auxiliary=auxiliary)

@@ -1,0 +1,192 @@
+"""Evaluation: what a retrained network gets right and wrong, class by class, and what it costs on this device."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supernet.data import Images, Source, hold_out, is_here
+from supernet.data import load as load_images
+from supernet.engine.measure import Latency, latency, peak_memory
+from supernet.engine.run import Run, environment
+from supernet.errors import UserError
+from supernet.models.cost.count import cost
+from supernet.retraining.predictor import Predictor, Weights, load, retraining
+from supernet.spaces import SearchSpace
+
+_FEW = 10  # classes up to which the five most probable ones say nothing
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is told from the others; None where there is nothing to divide by."""
+
+    name: str
+    precision: float | None  # of the images taken for it, the share that is of it
+    recall: float | None  # of its images, the share that is taken for it
+    f1: float | None  # the harmonic mean of the two
+    support: int  # its images
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a forward pass needs: time, and bytes of memory beside the weights."""
+
+    latency: Latency
+    memory: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of a retrained network; accuracies are from 0 to 1."""
+
+    data: str  # the name of the image set
+    fingerprint: str
+    images: str  # which of its images: "test", "held out" of the training images, or "all" training images
+    count: int
+    weights: str  # "last" or "best"
+    accuracy: float
+    top5: float | None  # of more than 10 classes
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]  # [i][j]: images of class i that were taken for class j
+    params: int
+    flops: int  # multiply-adds for one image
+    device: str
+    passes: tuple[Pass, ...]  # of 1 and of 32 images
+    environment: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers, strings, lists and dicts."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+
+def evaluate(
+    run: Run | str | os.PathLike[str],
+    *,
+    data: Source | None = None,
+    weights: Weights = "last",
+    space: str | SearchSpace | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """Measure a finished retraining; writes `evaluation.json` and `confusion.svg` into its folder.
+
+    - `run`, `weights`, `space`, `device`: as for `supernet.load`.
+    - `data`: other images, as for `supernet.search`, of the same classes; None is the run's own.
+
+    It is measured on the test images. Without any: of the run's own data on the images that the training has held out,
+    and of other data on all images. Raises UserError for data of other classes or of another size.
+    """
+    found = retraining(run)
+    predictor = load(found, weights=weights, space=space, device=device)
+    images = _images(found, data)
+    x, y, which = _chosen(found, images)
+    logits = _logits(predictor, predictor.fitted(x, f"each image of '{images.name}'"))
+    confusion = _confusion(logits.argmax(dim=1), y, len(predictor.classes))
+    price = cost(predictor.space, predictor.genotype, predictor.frame)
+    evaluation = Evaluation(
+        data=images.name,
+        fingerprint=images.fingerprint,
+        images=which,
+        count=len(y),
+        weights=weights,
+        accuracy=_share(logits, y, 1),
+        top5=_share(logits, y, 5) if len(predictor.classes) > _FEW else None,
+        classes=_scores(confusion, predictor.classes),
+        confusion=confusion,
+        params=price.params,
+        flops=price.flops,
+        device=str(predictor.mean.device),
+        passes=tuple(_pass(predictor, batch) for batch in (1, 32)),
+        environment=environment(),
+    )
+    _write(found, evaluation)
+    return evaluation
+
+
+def _images(run: Run, data: Source | None) -> Images:
+    """Return the images that were given, or else those that the run was trained on."""
+    config = run.config
+    size = config["protocol"]["image_size"]
+    if data is not None:
+        images = load_images(data, size)
+        if list(images.classes) != config["classes"]:
+            raise UserError(
+                f"'{images.name}' has classes {', '.join(images.classes)}; "
+                f"the network was trained on {', '.join(config['classes'])}"
+            )
+        return images
+    source, advice = str(config["source"]), "give images with --data, or data= in Python"
+    if not is_here(source):
+        raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
+    images = load_images(source, size)
+    if images.fingerprint != config["fingerprint"]:
+        raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
+    return images
+
+
+def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str]:
+    """Return the images to measure on, their labels, and which they are."""
+    if images.x_test is not None and images.y_test is not None:
+        return images.x_test, images.y_test, "test"
+    if images.fingerprint != run.config["fingerprint"]:
+        return images.x, images.y, "all"
+    _, held = hold_out(images.y, run.config["protocol"]["hold_out"])
+    return images.x[held], images.y[held], "held out"
+
+
+@torch.no_grad()
+def _logits(predictor: Predictor, x: Tensor, batch_size: int = 256) -> Tensor:
+    """Return the logits (N, classes) of images (N, C, H, W) uint8, on the CPU."""
+    device = predictor.mean.device
+    return torch.cat([predictor(part.to(device)).cpu() for part in torch.split(x, batch_size)])
+
+
+def _share(logits: Tensor, y: Tensor, k: int) -> float:
+    """Return the share of images whose class is among the `k` most probable ones."""
+    hits = (logits.topk(k, dim=1).indices == y[:, None]).sum().item()
+    return hits / len(y)
+
+
+def _confusion(found: Tensor, y: Tensor, classes: int) -> tuple[tuple[int, ...], ...]:
+    counts = torch.bincount(classes * y + found, minlength=classes * classes).view(classes, classes)
+    return tuple(tuple(row) for row in counts.tolist())
+
+
+def _scores(confusion: tuple[tuple[int, ...], ...], classes: tuple[str, ...]) -> tuple[ClassScore, ...]:
+    taken = [sum(column) for column in zip(*confusion, strict=True)]
+    scores = []
+    for number, name in enumerate(classes):
+        right, support = confusion[number][number], sum(confusion[number])
+        precision, recall = _ratio(right, taken[number]), _ratio(right, support)
+        scores.append(ClassScore(name, precision, recall, _ratio(2 * right, taken[number] + support), support))
+    return tuple(scores)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _pass(predictor: Predictor, batch: int) -> Pass:
+    shape = (batch, predictor.frame.channels, *predictor.size)
+    x = torch.zeros(shape, dtype=torch.uint8, device=predictor.mean.device)
+    return Pass(latency(predictor, x), peak_memory(predictor, x))
+
+
+def _write(run: Run, evaluation: Evaluation) -> None:
+    from supernet.report import plots  # Matplotlib is slow to import and needed nowhere else
+
+    names = [score.name for score in evaluation.classes]
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder, "confusion.svg")
+        plots.save(plots.draw_confusion(evaluation.confusion, names), picture)
+        run.write(picture.name, picture.read_text())
+    run.write("evaluation.json", json.dumps(evaluation.to_json(), indent=2) + "\n")

@@ -1,0 +1,261 @@
+"""Export: a retrained network as one file that other programs read, checked against the network it was made of."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supernet.engine.run import Run, atomically
+from supernet.errors import UserError, unknown
+from supernet.retraining.predictor import Predictor, Weights, load, retraining
+from supernet.spaces import SearchSpace
+from supernet.spaces.modules import Noise
+
+_FILES = {"torch": "model.pt2", "onnx": "model.onnx", "genotype": "genotype.json"}
+_EXTRA = ("onnx", "onnxscript", "onnxruntime")
+_BATCHES = (1, 2, 5)  # sizes of the batches that are compared
+_TOLERANCE = 1e-4  # of the largest logit: the rounding of float32 over some tens of layers is a tenth of that
+
+Runs = Callable[[Tensor], Tensor]  # what was exported, run by its own runtime
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file that was written, and the largest difference of its logits from the network's; None if it has none."""
+
+    path: Path
+    difference: float | None
+
+
+def export(
+    run: Run | str | os.PathLike[str],
+    format: str,  # noqa: A002 - the best name for it, and the command line's
+    *,
+    out: str | os.PathLike[str] | None = None,
+    weights: Weights = "last",
+    space: str | SearchSpace | None = None,
+) -> Path:
+    """Write a finished retraining as one file and return its path.
+
+    - `run`, `weights`, `space`: as for `supernet.load`.
+    - `format`: "torch" (`torch.export`, read back by `torch.export.load`), "onnx", or "genotype": the architecture
+      and all that is needed to build its network elsewhere, as JSON, without what was learned.
+    - `out`: the file; None is `model.pt2`, `model.onnx` or `genotype.json` in the run's folder.
+
+    A model takes pixels, (batch, C, H, W) uint8, and gives logits, (batch, classes); class names and preprocessing
+    travel in it. Before it gets its name it is read back and its logits are compared on random images. Raises UserError
+    if they differ, and for an architecture with noise in it, which cannot be compared; no file is left then.
+    """
+    return export_checked(run, format, out=out, weights=weights, space=space).path
+
+
+def export_checked(
+    run: Run | str | os.PathLike[str],
+    format: str,  # noqa: A002
+    *,
+    out: str | os.PathLike[str] | None = None,
+    weights: Weights = "last",
+    space: str | SearchSpace | None = None,
+) -> Exported:
+    """Do what `export` does, and also return how much the logits differed."""
+    if format not in _FILES:
+        raise unknown("format", format, _FILES)
+    if format == "onnx":
+        _need_extra()
+    found = retraining(run)
+    path = found.path / _FILES[format] if out is None else Path(out)
+    if path.suffix != Path(_FILES[format]).suffix:
+        raise UserError(
+            f"cannot write format '{format}' to '{path}': its name must end in {Path(_FILES[format]).suffix}"
+        )
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write '{path}': there is no folder '{path.parent}'")
+    predictor = load(found, weights=weights, space=space)
+    try:
+        if format == "genotype":
+            atomically(path, (json.dumps(_description(predictor), indent=2) + "\n").encode())
+            return Exported(path, None)
+        return Exported(path, _write_model(predictor, path, _save_torch if format == "torch" else _save_onnx))
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror}; give another place with --out") from None
+
+
+def _need_extra() -> None:
+    try:
+        for name in _EXTRA:
+            import_module(name)
+    except ImportError:
+        raise UserError("export to onnx needs the extra: pip install 'supernet[onnx]'") from None
+
+
+def _write_model(predictor: Predictor, path: Path, save: Callable[[Predictor, Path], Runs]) -> float:
+    """Write a model, read it back and compare it; it gets its name only then. Return the largest difference."""
+    if any(isinstance(module, Noise) for module in predictor.modules()):
+        raise UserError("this architecture has the random operation 'noise': an exported model could not be compared")
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")  # the suffix stays: writers go by it
+    try:
+        difference = _compared(predictor, _saved(predictor, temporary, save))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return difference
+
+
+def _saved(predictor: Predictor, path: Path, save: Callable[[Predictor, Path], Runs]) -> Runs:
+    try:
+        with _quiet():
+            return save(predictor, path)
+    except OSError:
+        raise
+    except Exception as error:  # the exporters have many; an operation of the user's own may be beyond them
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"this network cannot be exported: {reason}") from error
+
+
+def _compared(predictor: Predictor, runs: Runs) -> float:
+    """Return the largest difference of logits on random images; raises UserError if it is more than rounding."""
+    draws = torch.Generator().manual_seed(0)
+    shape = (predictor.frame.channels, *predictor.size)
+    batches = [torch.randint(256, (batch, *shape), dtype=torch.uint8, generator=draws) for batch in _BATCHES]
+    with torch.no_grad():
+        wanted = torch.cat([predictor(x) for x in batches])
+    found = torch.cat([runs(x) for x in batches])
+    difference, largest = float((found - wanted).abs().max()), float(wanted.abs().max())
+    if not difference <= _TOLERANCE * largest:  # as NaN is not
+        raise UserError(
+            f"the exported model differs from the network: by {difference:.2g} in logits of up to {largest:.2g}; "
+            "no file is left"
+        )
+    return difference
+
+
+def _program(predictor: Predictor) -> torch.export.ExportedProgram:
+    x = torch.zeros(2, predictor.frame.channels, *predictor.size, dtype=torch.uint8)
+    return torch.export.export(predictor, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+def _save_torch(predictor: Predictor, path: Path) -> Runs:
+    content = io.BytesIO()
+    torch.export.save(_program(predictor), content, extra_files=_metadata(predictor))
+    path.write_bytes(content.getvalue())
+    module = torch.export.load(path).module()
+
+    @torch.no_grad()
+    def runs(x: Tensor) -> Tensor:
+        out: Tensor = module(x)
+        return out
+
+    return runs
+
+
+def _save_onnx(predictor: Predictor, path: Path) -> Runs:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    program = torch.onnx.export(
+        _program(predictor),
+        (),
+        dynamo=True,
+        verbose=False,
+        input_names=["pixels"],
+        output_names=["logits"],
+        dynamic_shapes=({0: "batch"},),
+    )
+    assert program is not None  # it is so only if `export` writes the file itself
+    program.model.metadata_props.update(_metadata(predictor))
+    program.save(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def runs(x: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["logits"], {"pixels": x.numpy()})[0])
+
+    return runs
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what PyTorch's exporters say of themselves and not of the network."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")  # tells that torchvision is not there
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _metadata(predictor: Predictor) -> dict[str, str]:
+    """Return what travels in a model beside the graph: names to text, which is JSON but for the first two."""
+    return {
+        "supernet": version("supernet"),
+        "architecture": str(predictor.genotype),
+        "genotype": json.dumps(predictor.genotype.to_json()),
+        "classes": json.dumps(predictor.classes),
+        "preprocessing": json.dumps(_preprocessing(predictor)),
+    }
+
+
+def _preprocessing(predictor: Predictor) -> dict[str, Any]:
+    """Return how an image becomes what a model takes, and what the model does to it, in words and in numbers."""
+    channels, (height, width) = predictor.frame.channels, predictor.size
+    colours = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
+    steps = []
+    if predictor.image_size is not None:
+        steps.append(_resizing(*predictor.image_size))
+    if predictor.image_size != predictor.size:
+        steps.append(f"take the middle {height}x{width} pixels")
+    return {
+        "input": f"values of pixels, 0 to 255 as uint8, of shape (batch, {channels}, {height}, {width}); {colours}",
+        "steps": steps,
+        "inside": "(x / 255 - mean) / std, per channel; a model does this itself",
+        "output": "logits of shape (batch, classes); softmax makes probabilities of them",
+        "image_size": predictor.image_size,
+        "size": predictor.size,
+        "channels": channels,
+        "mean": predictor.mean.flatten().tolist(),
+        "std": predictor.std.flatten().tolist(),
+    }
+
+
+def _resizing(height: int, width: int) -> str:
+    middle = "the middle square of the picture" if height == width else "the picture"
+    return f"bring {middle} to {height}x{width} pixels"
+
+
+def _description(predictor: Predictor) -> dict[str, Any]:
+    """Return the architecture and its network in plain words and numbers; what `Genotype.from_json` reads is in it."""
+    about = (
+        "cells: per kind, the operation that each edge has, as [target node, source node, operation]. candidates: per "
+        "kind, what each edge could have had, and how the cell is built. layers: the network from its first layer to "
+        "its last; a cell's first nodes are the outputs of as many layers before it, the nearest last."
+    )
+    home, frame = predictor.space, predictor.frame
+    layers = [
+        {"layer": type(placed.layer).__name__.removesuffix("At").lower()}
+        | asdict(placed.layer)
+        | {"inputs": [asdict(place) for place in placed.inputs], "output": asdict(placed.output)}
+        for placed in home.layout(frame, predictor.genotype)
+    ]
+    return {"about": about, **predictor.genotype.to_json()} | {
+        "architecture": str(predictor.genotype),
+        "candidates": {kind: asdict(cell) for kind, cell in home.cells.items()},
+        "layers": layers,
+        "frame": asdict(frame),
+        "classes": predictor.classes,
+        "preprocessing": _preprocessing(predictor),
+        "supernet": version("supernet"),
+    }

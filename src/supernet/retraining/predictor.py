@@ -1,0 +1,231 @@
+"""Predictor: a retrained network with its preprocessing inside, from the values of pixels to classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from supernet.data import read_picture
+from supernet.data.arrays import pixels
+from supernet.data.folders import DAMAGED
+from supernet.data.resize import shaped_picture, to_grey
+from supernet.engine.device import device_named
+from supernet.engine.run import Run
+from supernet.errors import UserError, unknown
+from supernet.models.network import Network
+from supernet.spaces import Frame, SearchSpace, space_again
+from supernet.spaces import space as space_named
+from supernet.spaces.genotype import Genotype
+
+Weights = Literal["last", "best"]
+Picture = str | os.PathLike[str] | Image.Image | Tensor | NDArray[Any]
+
+_WEIGHTS = ("last", "best")
+_BATCH = 256  # images that are predicted at once
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an image shows: the class that is most probable, its probability, and those of all classes."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Predictor(nn.Module):
+    """A network that takes pixels as they are: (B, C, H, W) uint8 -> logits (B, classes).
+
+    - `network`: the plain network; `classes`: the names of its classes.
+    - `mean`, `std`: those of x/255 per channel over the training images, (C, 1, 1).
+    - `image_size`: height and width that pictures are brought to. Where the recipe takes crops it is larger than
+      `size`, and the middle of a picture is looked at; None is of no certain size then, only large enough.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        classes: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        image_size: tuple[int, int] | None,
+    ) -> None:
+        super().__init__()
+        self.network, self.classes, self.image_size = network, tuple(classes), image_size
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    @property
+    def genotype(self) -> Genotype:
+        """The architecture of the network."""
+        return self.network.genotype
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that the architecture is of."""
+        return self.network.space
+
+    @property
+    def frame(self) -> Frame:
+        """How large the network is, and for which images."""
+        return self.network.frame
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images that `forward` takes."""
+        return self.frame.size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, classes) of images (B, C, H, W) uint8."""
+        out: Tensor = self.network((x.float() / 255 - self.mean) / self.std)
+        return out
+
+    @torch.no_grad()
+    def predict(self, images: Iterable[Picture]) -> list[Prediction]:
+        """Return what each of the images shows.
+
+        Paths and pillow's images are brought to size as the training images of a folder were. Arrays and tensors,
+        (H, W), (H, W, C) or (C, H, W), have the size already: uint8, or floats in [0, 1]. Raises UserError for the
+        first image that cannot be taken, before any is looked at.
+        """
+        if isinstance(images, str | os.PathLike | Image.Image):
+            raise UserError("predict takes several images: give a single one as a list of one")
+        parts = [self._pixels(image, number) for number, image in enumerate(images)]
+        if not parts:
+            return []
+        batches = torch.split(torch.cat(parts), _BATCH)
+        shares = torch.cat([self(batch.to(self.mean.device)).softmax(dim=1).cpu() for batch in batches])
+        return [self._prediction(row) for row in shares.tolist()]
+
+    def _prediction(self, row: list[float]) -> Prediction:
+        best = max(range(len(row)), key=row.__getitem__)
+        return Prediction(self.classes[best], row[best], dict(zip(self.classes, row, strict=True)))
+
+    def _pixels(self, image: Picture, number: int) -> Tensor:
+        """Return an image as (1, C, H, W) uint8 of the size that `forward` takes."""
+        what = f"image {number}"
+        if isinstance(image, str | os.PathLike):
+            what, x = f"image '{image}'", read_picture(image, self.frame.channels, *(self.image_size or self.size))
+        elif isinstance(image, Image.Image):
+            x = self._from_pillow(image, what)
+        elif isinstance(image, Tensor | np.ndarray):
+            x = pixels(image.detach().cpu().numpy() if isinstance(image, Tensor) else image, what, one=True)
+        else:
+            raise UserError(f"{what} is of type {type(image).__name__}; expected a path, a pillow image or an array")
+        return self.fitted(x, what)
+
+    def _from_pillow(self, picture: Image.Image, what: str) -> Tensor:
+        height, width = self.image_size or self.size
+        try:
+            x = shaped_picture(picture, height, width)
+        except DAMAGED as error:
+            raise UserError(f"cannot read {what}: {' '.join(str(error).split())}") from None
+        return to_grey(x) if self.frame.channels == 1 else x
+
+    def fitted(self, x: Tensor, what: str) -> Tensor:
+        """Return the middle of images (N, C, H, W), as large as `forward` takes them.
+
+        Raises UserError, which calls them `what`, if they have other channels or another size than training images.
+        """
+        _, channels, height, width = x.shape
+        enough = self.size[0] <= height and self.size[1] <= width
+        fits = (height, width) in (self.size, self.image_size) or (self.image_size is None and enough)
+        if channels != self.frame.channels or not fits:
+            known = "x".join(map(str, (self.frame.channels, *(self.image_size or self.size))))
+            raise UserError(
+                f"{what} is {channels}x{height}x{width} (channels, height, width); the network was trained on {known}"
+            )
+        top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
+        return x[:, :, top : top + self.size[0], left : left + self.size[1]]
+
+
+def load(
+    run: Run | str | os.PathLike[str],
+    *,
+    weights: Weights = "last",
+    space: str | SearchSpace | None = None,
+    device: str = "cpu",
+) -> Predictor:
+    """Return the network of a finished retraining, ready to predict.
+
+    - `run`: the retraining or its folder, or a search whose folder holds exactly one.
+    - `weights`: those after the "last" epoch, or after the "best" one.
+    - `space`: the architecture's, if it is one of your own that the run does not name as "module:NAME".
+    - `device`: "auto", "cpu", "cuda", ...
+
+    Raises UserError if there is no such retraining, or if its network does not fit what it has learned.
+    """
+    found = retraining(run)
+    genotype, config = found.genotype, found.config  # the architecture is known once the run has finished
+    frame = Frame.from_json(config["frame"])
+    network = Network(_space(found, space), genotype, frame)
+    _restore(network, found, _state(found, weights))
+    predictor = Predictor(network, config["classes"], config["mean"], config["std"], _image_size(config, frame))
+    return predictor.eval().to(device_named(device))
+
+
+def retraining(run: Run | str | os.PathLike[str]) -> Run:
+    """Return the retraining that a run is or holds; raises UserError if it is no run, or holds none or several."""
+    found = run if isinstance(run, Run) else Run(run)
+    config = found.config
+    if "fingerprint" not in config:
+        raise UserError(f"'{found.path}' is no run folder: give that of a retraining, or of the search it is of")
+    if config.get("task") == "retrain":
+        return found
+    folders = sorted(file.parent for file in found.path.glob("*/config.yaml"))
+    runs = [inner for inner in map(Run, folders) if inner.config.get("task") == "retrain"]
+    if not runs:
+        raise UserError(f"run '{found.path}' has no retrained network: supernet retrain {found.path}")
+    if len(runs) > 1:
+        raise UserError(f"run '{found.path}' holds several: give one of {', '.join(str(inner.path) for inner in runs)}")
+    return runs[0]
+
+
+def _image_size(config: Mapping[str, Any], frame: Frame) -> tuple[int, int] | None:
+    if not config["protocol"]["crop"]:
+        return frame.size
+    side = config["protocol"]["image_size"]  # None where the images are not square
+    return None if side is None else (side, side)
+
+
+def _space(run: Run, given: str | SearchSpace | None) -> SearchSpace:
+    return space_named(given) if given else space_again(str(run.config["space"]))
+
+
+def _state(run: Run, weights: str) -> Mapping[str, Any]:
+    if weights not in _WEIGHTS:
+        raise unknown("weights", weights, _WEIGHTS)
+    if weights == "best":
+        return run.load_best()
+
+    def refuse(said: str) -> None:  # the one before it is of another epoch than the run tells of
+        raise UserError(
+            f"checkpoint '{run.path / 'checkpoints' / 'last.pt'}' is damaged: take the best weights instead"
+        )
+
+    state = run.load_checkpoint(refuse)
+    if state is None:
+        raise UserError(f"run '{run.path}' has no checkpoint: retrain again, with --force")
+    return state
+
+
+def _restore(network: Network, run: Run, state: Mapping[str, Any]) -> None:
+    """Load what was learned into the network; the auxiliary head, which only training needs, is left out."""
+    try:
+        learned = cast(Mapping[str, Tensor], state["task"]["network"])
+        network.load_state_dict({name: value for name, value in learned.items() if not name.startswith("auxiliary.")})
+    except (KeyError, RuntimeError):
+        raise UserError(
+            f"the checkpoint of run '{run.path}' is of another network than its settings: retrain again, with --force"
+        ) from None

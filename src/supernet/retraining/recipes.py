@@ -1,0 +1,126 @@
+"""Recipes: how the network of one architecture is trained, as data; the published ones, and one for a CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from supernet.engine.optim import Weights
+from supernet.errors import UserError, at_least, unknown
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one architecture is trained: size of the network, optimizer, augmentation, regularisation."""
+
+    epochs: int = 600
+    """passes over the training images"""
+    batch_size: int = 96
+    """images per step"""
+    width: int | None = None
+    """channels of the first stage; None is what the space's networks usually have"""
+    depth: int | None = None
+    """cells per stage; None is what the space's networks usually have"""
+    w: Weights = Weights()
+    pad: int | None = None
+    """pixels of zero padding before the random crop; None is an eighth of the side"""
+    mirror: bool | None = None
+    """mirror half of the images; None lets the data say whether a mirrored image keeps its class"""
+    cutout: int = 0
+    """side of the square that is cut out, in pixels"""
+    image_size: int | None = None
+    """pixels per side of images; None keeps arrays as they are, and brings pictures to their median, at most 224"""
+    crop: int = 0
+    """pixels per side of a random resized crop, of the middle one in a test; 0 takes whole images"""
+    jitter: bool = False
+    """change brightness, contrast and saturation by up to 0.4 and hue by up to 0.2"""
+    drop_path: float = 0.0
+    """probability of dropping a path towards the end; in epoch e of E, counted from 0, it is e/E of this"""
+    dropout: float = 0.0
+    """probability of dropping a feature before the classifier"""
+    auxiliary: float = 0.0
+    """weight of the loss of an auxiliary classifier at two thirds of the depth; 0 has none"""
+    label_smoothing: float = 0.0
+    """share of a label that is spread evenly over all classes"""
+    hold_out: float = 0.0
+    """share of the training images kept aside to choose the best epoch; 0 is a fifth where there are no test images"""
+    stem: int | None = None
+    """times the stem halves the image; None halves it until its shorter side is at most 32"""
+    reductions: int | None = None
+    """reductions that halve the resolution; None is all of the space's that leave at least 2 pixels"""
+
+    def __post_init__(self) -> None:
+        at_least(1, epochs=self.epochs, width=self.width, depth=self.depth)
+        at_least(2 if self.auxiliary else 1, batch_size=self.batch_size)  # that head's batch norm sees one pixel
+        at_least(0, pad=self.pad, cutout=self.cutout, crop=self.crop, stem=self.stem, reductions=self.reductions)
+        at_least(0, auxiliary=self.auxiliary)
+        for name in ("drop_path", "dropout", "label_smoothing", "hold_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"setting {name} must be at least 0 and less than 1, not {getattr(self, name)}")
+
+
+RECIPES: dict[str, Recipe] = {
+    # Ours, for two CPU cores: digits in seconds, 60 000 images of 28x28 in up to a quarter of an hour.
+    "quick": Recipe(
+        epochs=10,
+        batch_size=64,
+        width=16,
+        depth=1,
+        w=Weights(lr=0.05, nesterov=True, weight_decay=5e-4, clip=0.0),
+        hold_out=0.1,
+    ),
+    # NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv 2001.00326): how its 15 625 architectures were trained. Padding is an
+    # eighth of the side: 4 on CIFAR, 2 on ImageNet16-120.
+    "nasbench201": Recipe(
+        epochs=200,
+        batch_size=256,
+        width=16,
+        depth=5,
+        w=Weights(lr=0.1, nesterov=True, weight_decay=5e-4, clip=0.0),
+    ),
+    # DARTS on CIFAR-10 (Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055, and released code): 20 cells.
+    "darts-cifar": Recipe(
+        epochs=600,
+        batch_size=96,
+        width=36,
+        depth=6,
+        w=Weights(lr=0.025, weight_decay=3e-4, clip=5.0),
+        pad=4,
+        cutout=16,
+        drop_path=0.2,
+        auxiliary=0.4,
+    ),
+    # DARTS on ImageNet, the same paper and code: 14 cells; images of 256 pixels, crops of 224.
+    "darts-imagenet": Recipe(
+        epochs=250,
+        batch_size=128,
+        width=48,
+        depth=4,
+        w=Weights(lr=0.1, weight_decay=3e-5, clip=5.0, schedule="exponential", gamma=0.97),
+        pad=0,
+        image_size=256,
+        crop=224,
+        jitter=True,
+        auxiliary=0.4,
+        label_smoothing=0.1,
+    ),
+}
+# P-DARTS on ImageNet (Chen, Xie, Wu & Tian, ICCV 2019, arXiv 1904.12760, and released code), and PC-DARTS (Xu et al.,
+# ICLR 2020, arXiv 1907.05737) after it: the batch is larger, and the rate falls in a line.
+RECIPES["pdarts-imagenet"] = replace(
+    RECIPES["darts-imagenet"],
+    batch_size=1024,
+    w=Weights(lr=0.5, weight_decay=3e-5, clip=5.0, schedule="linear", warmup=5),
+)
+# NAO on CIFAR-10 and ImageNet (Luo et al., arXiv 1909.10815, released code): 20 and 14 cells. Its drop-path is larger
+# in deeper cells; here it is the same in all.
+RECIPES["nao-cifar"] = replace(
+    RECIPES["darts-cifar"], batch_size=128, w=Weights(lr=0.025, weight_decay=5e-4, clip=5.0), dropout=0.4
+)
+RECIPES["nao-imagenet"] = replace(RECIPES["darts-imagenet"], width=52)
+
+
+def recipe(name: str) -> Recipe:
+    """Return the recipe of that name; raises UserError if there is none."""
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]

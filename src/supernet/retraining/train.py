@@ -1,0 +1,188 @@
+"""Retraining: one architecture, trained from scratch by a recipe, in a run folder of its own.
+
+It is the loop of a search with another task. Two deliberate differences from the code that came with the recipes'
+papers: images are normalised by the mean and standard deviation of the training images at hand, not by constants that
+belong to one data set; and beside the last epoch the best one is kept, chosen on images that were held out where the
+recipe holds some out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from supernet.data import Augment, Batch, Batches, Source, ordered
+from supernet.engine.loop import Watcher, conduct
+from supernet.engine.optim import clip_gradient, set_rate
+from supernet.engine.precision import autocast
+from supernet.engine.run import Run
+from supernet.engine.seeds import seed_of
+from supernet.methods.base import accuracy, measures
+from supernet.models.network import Network
+from supernet.report import progress as screen
+from supernet.retraining.plan import RetrainingPlan, What, plan
+from supernet.spaces import SearchSpace
+
+
+class TrainingTask:
+    """What the loop drives when it trains one architecture."""
+
+    def __init__(self, plan: RetrainingPlan) -> None:
+        self.plan, self.recipe = plan, plan.recipe
+        self.images = plan.images.to(plan.device)
+        self.network = Network(plan.space, plan.genotype, plan.frame, auxiliary=self.recipe.auxiliary > 0)
+        self.network.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.dropout = self.recipe.dropout
+        self.optimizer = self.recipe.w.optimizer(self.network.parameters())
+        pad, mirror = self.recipe.pad or 0, bool(self.recipe.mirror)  # a plan has no None left in them
+        self._crop = self.recipe.crop or None
+        augment = Augment(pad, mirror, self.recipe.cutout, self._crop, self.recipe.jitter)
+        seed = seed_of(plan.seed, "train")
+        train = Batches(self.images, plan.parts[0], self.recipe.batch_size, augment, seed, device=plan.device)
+        self.streams: Mapping[str, Batches] = {"train": train}
+        self.measured = "valid_accuracy" if plan.measured_on == "held out" else "test_accuracy"
+        self.best = -1.0  # the highest accuracy so far; any is higher
+
+    @property
+    def epochs(self) -> int:
+        """Those of the recipe."""
+        return self.plan.recipe.epochs
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rate and how often paths are dropped."""
+        set_rate(self.optimizer, self.recipe.w.rate(epoch, self.recipe.epochs))
+        self.network.drop_path = self.recipe.drop_path * epoch / self.recipe.epochs
+
+    def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Take one step; return the loss, with the auxiliary head's share in it, and the accuracy."""
+        batch = batches["train"]
+        self.optimizer.zero_grad()
+        logits, loss = self._loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_gradient(self.network.parameters(), self.recipe.w.clip)
+        self.optimizer.step()
+        return measures(loss, logits, batch)
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        smoothing = self.recipe.label_smoothing
+        with autocast(self.plan.device, self.plan.precision):
+            outputs = self.network.both(batch.x) if self.recipe.auxiliary else [self.network(batch.x)]
+        # At least float32, whatever the network computed in: a loss and its softmax are sums of small parts
+        logits = [found.to(torch.promote_types(found.dtype, torch.float32)) for found in outputs]
+        losses = [F.cross_entropy(found, batch.y, label_smoothing=smoothing) for found in logits]
+        return logits[0], losses[0] if len(losses) == 1 else losses[0] + self.recipe.auxiliary * losses[1]
+
+    def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
+        """Measure the network on the images that were held out, or on the test images if none were."""
+        accuracy = self.accuracy(test=self.measured == "test_accuracy")
+        best = accuracy > self.best
+        self.best = max(accuracy, self.best)
+        lr = self.recipe.w.rate(epoch, self.recipe.epochs)
+        return dict(means) | {"lr": lr, self.measured: accuracy, "best": best}
+
+    def accuracy(self, *, test: bool) -> float:
+        """Return the accuracy (0 to 1) on the test images, or on those held out; batch norm uses its averages."""
+        self.network.eval()
+        subset = None if test else self.plan.parts[1]
+        batches = ordered(self.images, subset, self.recipe.batch_size, test=test, crop=self._crop)
+        found = accuracy(self.network, batches)
+        self.network.train()
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the network and the optimizer, and the best accuracy so far."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "drop_path": self.network.drop_path,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.network.drop_path = state["drop_path"]
+        self.best = state["best"]
+
+
+def retrain(
+    what: What,
+    *,
+    data: Source | None = None,
+    space: str | SearchSpace | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    quiet: bool = False,
+    watcher: Watcher | None = None,
+    **choices: Any,
+) -> Run:
+    """Train one architecture from scratch and return the finished run.
+
+    - `what`: a finished search or its folder; or an architecture, as a Genotype or as text.
+    - `data`: as for `search`; None is the search's. `space`: a name, "module:NAME" or a SearchSpace; None is the
+      search's, or the architecture's own.
+    - `recipe`: "quick", "nasbench201", "darts-cifar", "darts-imagenet", "pdarts-imagenet",
+      "nao-cifar", "nao-imagenet", or a Recipe.
+    - `seed`: of everything drawn. `device`: "auto", "cpu", "cuda", ...
+    - `precision`: "float32", "tf32" or "bf16" while it is trained; "auto" is TF32 on a GPU that has it.
+    - `out`: the run folder; None makes a name from the choices, in the search's folder if there is one. Called again
+      with the same arguments, an unfinished run goes on and a finished one is returned; `force` starts it over.
+    - `quiet`: no progress. `watcher`: is told of the progress instead of the screen.
+    - any field of the recipe: `epochs=5, drop_path=0.1, w={"lr": 0.01}`.
+
+    Each epoch is measured on the images that were held out, if any were, and otherwise on the test images; the
+    checkpoints `last.pt` and `best.pt` are the last epoch's and that of the highest accuracy, the first of equals.
+
+    Raises UserError for a choice that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that goes on.
+    """
+    chosen = plan(what, data=data, space=space, **choices)
+    return start(chosen, out=out, force=force, watcher=watcher or screen.watcher(quiet=quiet))
+
+
+def start(
+    plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False
+) -> Run:
+    """Run a planned retraining, or go on with it, and return the finished run."""
+    run = Run(plan.folder if out is None else out)
+    return conduct(run, plan, TrainingTask, partial(_write, run), watcher, force=force)
+
+
+def _write(run: Run, task: TrainingTask) -> None:
+    """Write the picture and the summary; the summary last, since a run that has one is finished."""
+    from supernet.report import plots  # Matplotlib is slow to import and needed nowhere else
+
+    plots.save(plots.draw_training(run.metrics), run.path / "training.svg")
+    run.write("summary.json", json.dumps(_summary(run, task), indent=2) + "\n")
+
+
+def _summary(run: Run, task: TrainingTask) -> dict[str, Any]:
+    plan, rows, best = task.plan, run.metrics, run.load_best()
+    accuracy = {"last": rows[-1][task.measured], "best": best["task"]["best"]}
+    return {
+        "genotype": plan.genotype.to_json(),
+        "architecture": str(plan.genotype),
+        "params": plan.price.params,
+        "flops": plan.price.flops,
+        "measured_on": plan.measured_on,
+        "accuracy": accuracy,
+        "test_accuracy": accuracy if plan.measured_on == "test" else _test_accuracy(task, best["task"]),
+        "best_epoch": best["epoch"],
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+    }
+
+
+def _test_accuracy(task: TrainingTask, best: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return the last and the best epoch's accuracy on the test images, if there are any; leaves the best one's."""
+    if task.images.x_test is None:
+        return None
+    last = task.accuracy(test=True)
+    task.load_state_dict(best)
+    return {"last": last, "best": task.accuracy(test=True)}

@@ -1,0 +1,71 @@
+"""What a finished search or selection leaves in its folder: pictures, the architecture, and the summary, at last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from supernet.engine.run import Run
+from supernet.models.cost.count import cost
+from supernet.searching.collapse import judge
+from supernet.searching.plan import Plan
+from supernet.spaces import tables
+from supernet.spaces.genotype import Genotype
+
+
+def write(run: Run, plan: Plan, genotype: Genotype) -> None:
+    """Write pictures, genotype and summary; the summary last, since a run that has one is finished."""
+    _pictures(run, plan, genotype)
+    _write(run, plan, genotype, {"selector": plan.selector.name})
+
+
+def write_selection(run: Run, plan: Plan, genotype: Genotype, selector: str, told: Mapping[str, Any]) -> None:
+    """Write what a selection of a search's `plan` has found, and what the selector has `told` of it."""
+    _cell(run, plan, genotype)
+    _write(run, plan, genotype, {"selector": selector, **told})
+
+
+def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any]) -> None:
+    run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
+    run.write("summary.json", json.dumps(_summary(run, plan, genotype) | dict(more), indent=2) + "\n")
+
+
+def _cell(run: Run, plan: Plan, genotype: Genotype) -> None:
+    from supernet.report import plots  # Matplotlib is slow to import and needed nowhere else
+
+    plots.save(plots.draw_cell(genotype, _learned(plan), list(plan.space.cells)), run.path / "cell.svg")
+
+
+def _learned(plan: Plan) -> set[str]:
+    ops = {op for cell in plan.space.cells.values() for edge in cell.edges for op in edge.ops}
+    return {op for op in ops if plan.space.primitive(op).learned}
+
+
+def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
+    from supernet.report import plots
+
+    _cell(run, plan, genotype)
+    edges = plots.edges_of(plan.space.cells)
+    plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
+    if plan.diagnose:
+        plots.save(plots.draw_diagnostics(run.metrics, _learned(plan)), run.path / "diagnostics.svg")
+
+
+def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
+    bounds, price = plan.bounds, cost(plan.space, genotype, plan.target)
+    latency = bounds.latency and {"ms": bounds.latency.ms(genotype), "source": bounds.latency.source}
+    table = None if plan.space.table is None else tables.load(plan.space.table)
+    return {
+        "genotype": genotype.to_json(),
+        "architecture": str(genotype),
+        "verdict": str(judge(plan.space, genotype)),
+        "params": price.params,
+        "flops": price.flops,
+        "target": {"width": plan.target.width, "depth": plan.target.depth},
+        "limits": asdict(bounds.limits) if bounds.limits else None,
+        "latency": latency,
+        "known": None if table is None else table.summary(table.index(genotype)).to_json(),
+        "seconds": round(sum(row["seconds"] for row in run.metrics), 1),
+    }

@@ -1,0 +1,123 @@
+"""Primitives: the named candidate operations, and what is known of each without building it.
+
+PyTorch is imported when a primitive is built, so that spaces, genotypes and tables can be used without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from supernet.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from supernet.spaces.modules import Norm
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One candidate operation: (B, `cin`, H, W) -> (B, `cout`, ceil(H/`stride`), ceil(W/`stride`)).
+
+    - `build(cin, cout, stride, norm)` returns the module; it raises UserError for what it cannot be. In the usual cell
+      `cin` and `cout` are equal.
+    - `learned` says whether it has weights; one without is what a collapsed search is made of.
+    - `zero` marks the operation that outputs nothing; no network runs it.
+    """
+
+    name: str
+    build: Callable[[int, int, int, Norm], nn.Module]
+    learned: bool = True
+    zero: bool = False
+
+
+def _none(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+    from supernet.spaces.modules import Zero
+
+    return Zero(cout, stride)
+
+
+def _noise(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+    from supernet.spaces.modules import Noise
+
+    return Noise(cout, stride)
+
+
+def _skip(name: str, *, relu: bool) -> Primitive:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from torch import nn
+
+        from supernet.spaces.modules import FactorizedReduce
+
+        if stride == 2:
+            return FactorizedReduce(cin, cout, norm, relu=relu)
+        if (stride, cin) != (1, cout):
+            raise UserError(f"{name} passes its input on: it cannot turn {cin} channels into {cout} at stride {stride}")
+        return nn.Identity()
+
+    return Primitive(name, build, learned=False)
+
+
+def _pool(kind: str) -> Primitive:
+    name = f"{kind}_pool_3x3"
+
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from torch import nn
+
+        if cin != cout:
+            raise UserError(f"{name} keeps the number of channels: it cannot turn {cin} into {cout}")
+        average = nn.AvgPool2d(3, stride=stride, padding=1, count_include_pad=False)
+        pool = average if kind == "avg" else nn.MaxPool2d(3, stride=stride, padding=1)
+        if not norm.pools:
+            return pool
+        return nn.Sequential(pool, nn.BatchNorm2d(cout, affine=False, track_running_stats=norm.track))
+
+    return Primitive(name, build, learned=False)
+
+
+def _nor_conv(kernel: int) -> Primitive:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from supernet.spaces.modules import ReLUConvBN
+
+        return ReLUConvBN(cin, cout, kernel, stride, norm)
+
+    return Primitive(f"nor_conv_{kernel}x{kernel}", build)
+
+
+def _sep_conv(kernel: int) -> Primitive:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from torch import nn
+
+        from supernet.spaces.modules import separable
+
+        return nn.Sequential(*separable(cin, cin, kernel, stride, norm=norm), *separable(cin, cout, kernel, norm=norm))
+
+    return Primitive(f"sep_conv_{kernel}x{kernel}", build)
+
+
+def _dil_conv(kernel: int) -> Primitive:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from torch import nn
+
+        from supernet.spaces.modules import separable
+
+        return nn.Sequential(*separable(cin, cout, kernel, stride, dilation=2, norm=norm))
+
+    return Primitive(f"dil_conv_{kernel}x{kernel}", build)
+
+
+PRIMITIVES: dict[str, Primitive] = {
+    primitive.name: primitive
+    for primitive in (
+        Primitive("none", _none, learned=False, zero=True),
+        _skip("skip_connect", relu=True),  # DARTS'
+        _skip("identity", relu=False),  # NAO's
+        Primitive("noise", _noise, learned=False),
+        *(_pool(kind) for kind in ("avg", "max")),
+        *(_nor_conv(kernel) for kernel in (1, 3)),
+        *(_sep_conv(kernel) for kernel in (3, 5, 7)),
+        *(_dil_conv(kernel) for kernel in (3, 5, 7)),
+    )
+}

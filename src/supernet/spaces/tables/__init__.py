@@ -1,0 +1,22 @@
+"""Tables: spaces of which every architecture has been trained, so that a search can be judged without training."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from supernet.errors import unknown
+from supernet.spaces.tables.entry import Known, Standing
+from supernet.spaces.tables.nasbench201 import NasBench201
+from supernet.spaces.tables.table import Table
+
+__all__ = ["TABLES", "Known", "Standing", "Table", "load"]
+
+TABLES = {"nasbench201": NasBench201}
+
+
+@cache
+def load(name: str) -> Table:
+    """Return the table called `name`, the same object every time; raises UserError if there is none."""
+    if name not in TABLES:
+        raise unknown("table", name, TABLES)
+    return TABLES[name]()

@@ -1,0 +1,137 @@
+"""Table: what is measured of every architecture of a space, one column per field, each read when first asked for.
+
+The file is a zip with one `.npy` member per column and `fields.json`, which says what each column is. A column holds
+whole numbers: the value is `number * step / per`, which gives back the printed digits exactly; -1 is "not measured".
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from types import MappingProxyType
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supernet.errors import UserError, unknown
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.tables.entry import Known
+
+MISSING = -1
+
+
+@dataclass(frozen=True)
+class Field:
+    """How one column is stored and what it means; `better` is +1 (higher), -1 (lower) or 0 (neither)."""
+
+    about: str
+    step: int
+    per: int
+    better: int
+    hardware: bool
+
+    def decode(self, numbers: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the values of the stored `numbers`, NaN where there is none."""
+        values = numbers.astype(np.int64) * self.step / self.per
+        return np.where(numbers == MISSING, np.nan, values)
+
+
+class Table(ABC):
+    """What is known of a whole space by heart: every architecture has an index and a value in each field."""
+
+    def __init__(self, name: str, file: Traversable):
+        self.name = name
+        self._file = file
+        self._columns: dict[str, NDArray[np.float64]] = {}
+        with file.open("rb") as stream, ZipFile(stream) as archive:
+            header = json.loads(archive.read("fields.json"))
+        self._length: int = header["rows"]
+        self._fields = {field: Field(**how) for field, how in header["fields"].items()}
+        self.fields: Mapping[str, str] = MappingProxyType({field: how.about for field, how in self._fields.items()})
+
+    def __len__(self) -> int:
+        return self._length
+
+    @abstractmethod
+    def index(self, genotype: Genotype) -> int:
+        """Return the index of `genotype`, whatever its space is called; raises UserError if it is not of this table."""
+
+    @abstractmethod
+    def genotype(self, index: int) -> Genotype:
+        """Return architecture `index`; raises UserError if there is none."""
+
+    @abstractmethod
+    def summary(self, index: int) -> Known:
+        """Return what a person wants to know of architecture `index`; raises UserError if there is none."""
+
+    def column(self, field: str) -> NDArray[np.float64]:
+        """Return `field` of every architecture, read-only, shape (len,); raises UserError for an unknown field."""
+        self._read([field])
+        return self._columns[field]
+
+    def row(self, index: int, *, hardware: bool = False) -> dict[str, float]:
+        """Return every field of architecture `index`, those measured on devices only with `hardware`.
+
+        Raises UserError if there is no such architecture.
+        """
+        number = self.check(index)
+        names = [field for field, how in self._fields.items() if hardware or not how.hardware]
+        self._read(names)
+        return {field: float(self._columns[field][number]) for field in names}
+
+    def best(self, field: str) -> int:
+        """Return the index with the best value of `field`, the smallest index among equals.
+
+        The highest accuracy, the lowest cost. Raises UserError if the field is unknown or has no better and worse.
+        """
+        return int(np.nanargmax(self._goodness(field)))
+
+    def rank(self, field: str, index: int) -> int:
+        """Return 1 + how many architectures are strictly better than `index` in `field`: 1 is best, equals share it.
+
+        Raises UserError if the field is unknown, has no better and worse, or was not measured for `index`.
+        """
+        goodness = self._goodness(field)
+        own = goodness[self.check(index)]
+        if np.isnan(own):
+            raise UserError(f"'{field}' was not measured for architecture {index} of {self.name}")
+        return 1 + int(np.count_nonzero(goodness > own))
+
+    def check(self, index: int) -> int:
+        """Return `index` if there is such an architecture; raises UserError otherwise."""
+        if not 0 <= index < len(self):
+            raise UserError(f"{self.name} has no architecture {index}: expected 0..{len(self) - 1}")
+        return index
+
+    def rises(self, field: str) -> bool:
+        """Return whether higher is better, as of an accuracy; raises UserError as `best` does."""
+        return self._better(field) > 0
+
+    def _better(self, field: str) -> int:
+        self._read([field])
+        if not (better := self._fields[field].better):
+            raise UserError(f"'{field}' has no better and worse: {self.fields[field]}")
+        return better
+
+    def _goodness(self, field: str) -> NDArray[np.float64]:
+        return self._better(field) * self.column(field)
+
+    def _read(self, fields: Iterable[str]) -> None:
+        wanted = [field for field in fields if field not in self._columns]
+        for field in wanted:
+            if field not in self._fields:
+                raise unknown(f"{self.name} field", field, self._fields)
+        for field, numbers in self._numbers(wanted).items():
+            self._columns[field] = self._fields[field].decode(numbers)
+            self._columns[field].flags.writeable = False
+
+    def _numbers(self, members: list[str]) -> dict[str, NDArray[np.integer]]:
+        if not members:
+            return {}
+        with self._file.open("rb") as stream, ZipFile(stream) as archive:
+            return {name: np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False) for name in members}

@@ -1,0 +1,722 @@
+"""The command line as a person uses it: what it prints, and one line for every mistake, with nothing written."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import supernet as sn
+from conftest import Call, ragged_space, tiny_images
+from supernet import cli
+from supernet.engine.run import Run
+from supernet.models.cost.count import cost
+from supernet.report import progress as screen
+from supernet.report.console import Screen
+from supernet.searching.collapse import judge
+from supernet.spaces import Frame, space, tables
+
+RAGGED = ragged_space()
+BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+SMALL = ["--images", "60", "--epochs", "2", "--width", "2", "--device", "cpu"]
+
+
+def here(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def program(*arguments: str, environment: dict[str, str] | None = None, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "supernet", *arguments]
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | (environment or {})
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=usual, **options)  # type: ignore[call-overload]
+
+
+# --- mistakes
+
+SEE = "(see supernet search --help)"
+SEARCH_MISTAKES = [
+    ("", f"missing DATA: digits (embedded), an .npz file, a folder of class folders or IDX files {SEE}"),
+    (
+        "digit",
+        "unknown data 'digit'; did you mean 'digits'? known: digits, a folder of class folders, a folder of IDX files, "
+        "a .npz file",
+    ),
+    ("photos/", "no such file or folder: 'photos/'"),
+    ("cifar.npz", "no such file or folder: 'cifar.npz'"),
+    ("digits more", f"unexpected more {SEE}"),
+    ("digits -e 3", f"unexpected -e, 3 {SEE}"),
+    (
+        "digits --space dart",
+        "unknown space 'dart'; did you mean 'darts'? known: nasbench201, darts, darts7, s1, s2, s3, s4",
+    ),
+    ("digits --space no_such_module:SPACE", "cannot import space 'no_such_module:SPACE': No module named"),
+    ("digits --space supernet:search", "space 'supernet:search' is not a supernet.SearchSpace"),
+    ("digits --method dart", "unknown method 'dart'; did you mean 'darts'? known: single-darts, darts, "),
+    ("digits --method nowhere:Method", "cannot import method 'nowhere:Method': No module named 'nowhere'"),
+    ("digits --method supernet.cli:Method", "cannot import method 'supernet.cli:Method': module"),
+    ("digits --method os:getcwd", "method 'os:getcwd' is not a class derived from supernet.Method"),
+    ("digits --method pathlib:Path", "method 'pathlib:Path' is not a class derived from supernet.Method"),
+    ("digits --method", f"missing value of --method {SEE}"),
+    ("digits --selector magnitud", "unknown selector 'magnitud'; did you mean 'magnitude'? known: magnitude"),
+    ("digits --selector os:getcwd", "selector 'os:getcwd' is not a class derived from supernet.Selector"),
+    ("digits --select.criterion loss", f"unknown option --select.criterion; did you mean --selector? {SEE}"),
+    ("digits --method blank --select.tune-epochs -1", "setting tune_epochs must be at least 0, not -1"),
+    ("digits --selector perturbation --select.lr nan", "setting lr must be at least 0, not nan"),
+    (
+        "digits --method darts-pt --select.criterion size",
+        "invalid choice 'size' for argument '--select.criterion'. Expected one of ('accuracy', 'loss', 'magnitude').",
+    ),
+    ("digits --protocol smal", "unknown protocol 'smal'; did you mean 'small'? known: small, nasbench201"),
+    ("digits --config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
+    ("--config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
+    ("--config", f"missing value of --config {SEE}"),
+    ("digits --epoch 3", f"unknown option --epoch; did you mean --epochs? {SEE}"),
+    ("digits --epoch=3", f"unknown option --epoch; did you mean --epochs? {SEE}"),
+    ("digits --w_lr 3", f"unknown option --w_lr; did you mean --w.lr? {SEE}"),
+    ("digits --zebra", f"unknown option --zebra {SEE}"),
+    ("digits --method random --order 2", "unknown option --order"),
+    ("digits --epochs three", f"--epochs takes INT, not 'three' {SEE}"),
+    ("digits --epochs 1.5", f"--epochs takes INT, not '1.5' {SEE}"),
+    ("digits --epochs", f"missing value of --epochs {SEE}"),
+    ("digits --epochs --width 3", f"missing value of --epochs {SEE}"),
+    ("digits --images some", f"--images takes {{None}}|INT, not 'some' {SEE}"),
+    ("digits --w.lr fast", f"--w.lr takes FLOAT, not 'fast' {SEE}"),
+    ("digits --activation relu", "invalid choice 'relu' for argument '--activation'. Expected one of ('sigmoid', "),
+    ("digits --order 3", "invalid choice '3' for argument '--order'. Expected one of ('1', '2')."),
+    ("digits --order 2", "order 2 needs a second batch for alpha: set the regime to different_subset or same_subset"),
+    ("digits --method random --epochs 1", "epochs-each must be between 1 and epochs (1), not 2"),
+    ("digits --device tpu", "device 'tpu' cannot be used here: "),
+    ("digits --device meta", "device 'meta' cannot be used here: "),
+    ("digits --engine fuse", "unknown engine 'fuse'; did you mean 'fused'? known: auto, fused, reference"),
+    ("digits --precision half", "unknown precision 'half'; known: auto, float32, tf32, bf16"),
+    ("digits --precision tf32 --device cpu", "precision tf32 needs a GPU of compute capability 8.0 or more, not 'cpu'"),
+    ("digits --graphs --device cpu", "CUDA graphs need a GPU, not 'cpu'"),
+    ("digits --dry-run --epochs 0", "setting epochs must be at least 1, not 0"),
+    ("digits --seed x", f"--seed takes INT, not 'x' {SEE}"),
+    ("digits --seed -1", "seed must be between 0 and 2**63 - 1, not -1"),
+    ("digits --seed 99999999999999999999", "seed must be between 0 and 2**63 - 1, not 99999999999999999999"),
+    ("digits --epochs 0", "setting epochs must be at least 1, not 0"),
+    ("digits --epochs -3", "setting epochs must be at least 1, not -3"),
+    ("digits --batch-size 0", "setting batch_size must be at least 1, not 0"),
+    ("digits --width 0", "setting width must be at least 1, not 0"),
+    ("digits --depth 0", "setting depth must be at least 1, not 0"),
+    ("digits --pad -1", "setting pad must be at least 0, not -1"),
+    ("digits --pad 8", "setting pad must be less than the 8 pixels of an image's side, not 8"),
+    ("digits --cutout -1", "setting cutout must be at least 0, not -1"),
+    ("digits --cutout 99", "setting cutout must be less than the 8 pixels of an image's side, not 99"),
+    ("digits --images 0", "cannot take 0 training images of 'digits': it has 1500"),
+    ("digits --images 1501", "cannot take 1501 training images of 'digits': it has 1500"),
+    ("digits --image-size 0", "image_size must be at least 1 pixel, not 0"),
+    ("digits --reductions 4", "space 'nasbench201' has 2 reductions, not 4"),
+    (
+        "digits --image-size 2 --reductions 2",
+        "images of 2x2 pixels are too small for 0 halvings in the stem and 2 reductions",
+    ),
+    ("digits --stem -1", "setting stem must be at least 0, not -1"),
+    (
+        "digits --stem 9",
+        "images of 8x8 pixels are too small for 9 halvings in the stem and 0 reductions: at most 3 in all",
+    ),
+    ("digits --stem two", f"--stem takes {{None}}|INT, not 'two' {SEE}"),
+    ("digits --reductions -1", "setting reductions must be at least 0, not -1"),
+    ("digits --space darts --reductions 5", "space 'darts' has 2 reductions, not 5"),
+    ("digits --space :SPACE", "cannot import space ':SPACE': expected module:NAME"),
+    ("digits --space supernet:NAME", "cannot import space 'supernet:NAME': module 'supernet' has no attribute 'NAME'"),
+    ("digits --method :Method", "cannot import method ':Method': expected module:NAME"),
+    ("digits --w.lr -1", "setting w.lr must be at least 0, not -1.0"),
+    ("digits --w.lr nan", "setting w.lr must be at least 0, not nan"),
+    ("digits --w.lr inf", "setting w.lr must be at least 0, not inf"),
+    ("digits --w.lr-min -1", "setting w.lr_min must be at least 0, not -1.0"),
+    ("digits --w.weight-decay -1", "setting w.weight_decay must be at least 0, not -1.0"),
+    ("digits --w.clip -1", "setting w.clip must be at least 0, not -1.0"),
+    ("digits --w.momentum 1", "setting w.momentum must be at least 0 and less than 1, not 1.0"),
+    ("digits --w.nesterov --w.momentum 0", "setting w.nesterov needs a w.momentum above 0"),
+    ("digits --alpha.lr -1", "setting alpha.lr must be at least 0, not -1.0"),
+    ("digits --alpha.weight-decay -1", "setting alpha.weight_decay must be at least 0, not -1.0"),
+]
+MISTAKES = [
+    *((f"search {arguments}", said) for arguments, said in SEARCH_MISTAKES),
+    (
+        "serch",
+        "unknown command 'serch'; did you mean 'search'? known: search, select, retrain, evaluate, predict, export, ",
+    ),
+    ("--epochs 3", "unknown command '--epochs'; known: search"),
+    ("select", "missing RUN: folder of a search, finished or not (see supernet select --help)"),
+    ("select nowhere", "'nowhere' is no run folder of a search"),
+    ("select runs more", "unexpected more (see supernet select --help)"),
+    ("select runs --with magnitud", "unknown selector 'magnitud'; did you mean 'magnitude'? known: magnitude, "),
+    ("select runs --with os:getcwd", "selector 'os:getcwd' is not a class derived from supernet.Selector"),
+    ("select runs --with", "missing value of --with (see supernet select --help)"),
+    ("select runs --with magnitude --tune-epochs 3", "unknown option --tune-epochs"),
+    ("select runs --tune-epoch 3", "unknown option --tune-epoch; did you mean --tune-epochs? (see supernet select"),
+    ("select runs --tune-epochs few", "--tune-epochs takes INT, not 'few' (see supernet select --help)"),
+    ("select runs --tune-epochs -3", "setting tune_epochs must be at least 0, not -3"),
+    ("select runs --criterion size", "invalid choice 'size' for argument '--criterion'. Expected one of ('accuracy', "),
+    ("select runs --seed first", "--seed takes INT, not 'first' (see supernet select --help)"),
+    ("query", "give an architecture (string or index) or --best FIELD: supernet query 9930"),
+    ("query 1 --best c10_test", "give an architecture (string or index) or --best FIELD: supernet query 9930"),
+    ("query 1 2", "unexpected 2 (see supernet query --help)"),
+    ("query 15625", "nasbench201 has no architecture 15625: expected 0..15624"),
+    ("query -1", "nasbench201 has no architecture -1: expected 0..15624"),
+    ("query best", "cannot read architecture 'best' at 'best': expected groups like |op~0|op~1|, joined by +"),
+    ("query |nor_conv_3x3~0|", "space 'nasbench201' has edges 1<-0 2<-0"),
+    (f"query {BEST.replace('skip_connect', 'skip_conect')}", "did you mean 'skip_connect'? known: none, "),
+    ("query --best c10_tst", "unknown nasbench201 field 'c10_tst'; did you mean 'c10_test'? known: "),
+    ("query --best n_seeds", "'n_seeds' has no better and worse"),
+    ("query --best", "missing value of --best (see supernet query --help)"),
+    ("query 1 --table nasbench", "unknown table 'nasbench'; did you mean 'nasbench201'? known: nasbench201"),
+    ("query 1 --tabel x", "unknown option --tabel; did you mean --table? (see supernet query --help)"),
+    ("spaces --all", "unknown option --all (see supernet spaces --help)"),
+    ("methods darts", "unexpected darts (see supernet methods --help)"),
+    ("selectors --al=3", "unknown option --al"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_mistake_gets_one_line_and_nothing_is_written(line: str, said: str, call: Call, tmp_path: Path) -> None:
+    status, out, err = call(*line.split())
+    assert (status, out) == (2, "")
+    assert err.startswith(f"supernet: {said}" if "nor_conv_3x3~0|+" not in line else "supernet: unknown operation")
+    assert said in err
+    assert err.endswith("\n")
+    assert len(err.splitlines()) == 1
+    assert here(tmp_path) == set()
+
+
+def test_a_mistake_is_told_on_a_terminal_without_unicode(tmp_path: Path) -> None:
+    process = program("query", "1", "--tabel", "x", environment={"PYTHONIOENCODING": "ascii"}, cwd=tmp_path)
+    said = "supernet: unknown option --tabel; did you mean --table? (see supernet query --help)\n"
+    assert process.communicate()[1] == said
+    assert process.returncode == 2
+
+
+def test_data_that_is_wrong_gets_one_line(call: Call, tmp_path: Path) -> None:
+    np.savez("y.npz", x_train=np.zeros((4, 8, 8), np.uint8), y_train=np.zeros(4, np.int64))
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "notes.txt").touch()
+    before = here(tmp_path)
+    for data, said in (("y.npz", "only one class"), ("photos", ""), ("notes.txt", "is not an .npz file")):
+        status, out, err = call("search", data)
+        assert (status, out, len(err.splitlines())) == (2, "", 1)
+        assert err.startswith("supernet: ")
+        assert said in err
+    assert here(tmp_path) == before
+
+
+def test_a_failing_disk_gets_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device", "runs/x/metrics.jsonl")
+
+    monkeypatch.setattr(Run, "log", full)
+    status, _, err = call("search", "digits", *SMALL, "--quiet")
+    assert (status, err) == (2, "supernet: No space left on device: 'runs/x/metrics.jsonl'\n")
+
+
+# --- search
+
+
+def test_a_search_from_its_start_to_its_folder(call: Call, tmp_path: Path) -> None:
+    status, out, err = call("search", "digits", *SMALL)
+    assert (status, err) == (0, "")
+    running, *lines = out.splitlines()
+    assert re.fullmatch(r"running fused \((compiled|PyTorch's) kernels\), float32, on cpu with \d+ threads?", running)
+    run = Run(tmp_path / "runs" / "digits-nasbench201-single-darts-0")
+    index = run.summary["known"]["index"]
+    row = tables.load("nasbench201").row(index)
+    for number, line in enumerate(lines[:2], 1):
+        assert re.fullmatch(
+            rf"epoch {number}/2  loss \d\.\d{{3}}  \d+\.\d s  \|\S+\|  known: \d\d\.\d\d % on CIFAR-10", line
+        )
+    assert lines[2] == f"architecture  {run.genotype}"
+    assert lines[3] == f"verdict       {run.verdict}"
+    assert f"nasbench201 #{index}" in out
+    assert re.search(rf"CIFAR-10 +{row['c10_valid']:.2f} +{row['c10_test']:.2f} ", out)
+    assert re.search(rf"ImageNet16-120 +{row['in16_valid']:.2f} +{row['in16_test']:.2f} ", out)
+    assert lines[-2] == f"{row['c10_params_m']:.3f} M parameters, {row['c10_flops_m']:.1f} M FLOPs on CIFAR-10."
+    assert lines[-1].startswith("run folder    runs/digits-nasbench201-single-darts-0 (cell.svg, search.svg")
+    assert max(len(line) for line in lines[4:-3]) <= 80  # the table; an architecture is as long as it is
+
+
+def test_quiet_shows_the_result_and_a_finished_run_is_shown_again(call: Call, tmp_path: Path) -> None:
+    command = ["search", "digits", *SMALL, "--quiet", "--out", "run"]
+    _, first, _ = call(*command)
+    assert first.startswith("architecture  |")
+    assert "running" not in first
+    assert "epoch" not in first.replace("200 epochs", "")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    said = "supernet: run 'run' has finished before: this is what it found; --force starts it over\n"
+    assert call(*command) == (0, first, said)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_other_settings_are_refused_by_name_and_force_takes_them(call: Call, tmp_path: Path) -> None:
+    command = ["search", "digits", *SMALL, "--quiet", "--out", "run"]
+    call(*command)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    other = [*command, "--method", "darts", "--seed", "3", "--w.lr", "0.1"]
+    status, out, err = call(*other)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("supernet: run folder 'run' was made with other settings: method (single-darts there, darts ")
+    for field in ("seed (0 there, 3 now)", "protocol.w.lr (0.025 there, 0.1 now)", "settings.activation (sigmoid "):
+        assert field in err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert call(*other, "--force")[0] == 0
+    assert Run("run").config["seed"] == 3
+
+
+def test_folders_that_are_no_place_for_a_run(call: Call, tmp_path: Path) -> None:
+    Path("file").touch()
+    Path("full").mkdir()
+    Path("full", "thesis.tex").touch()
+    Path("half").mkdir()
+    Path("half", "config.yaml").write_text("a: [b")
+    before = here(tmp_path)
+    for out, said in (
+        ("file", "exists and is not a run folder"),
+        ("full", "exists and is not a run folder"),
+        ("file/run", "cannot write 'file/run': Not a directory"),
+        ("half", "'half/config.yaml' cannot be read as the settings of a run"),
+    ):
+        for force in ([], ["--force"]):
+            status, shown, err = call("search", "digits", *SMALL, "--out", out, *force)
+            assert (status, shown, len(err.splitlines())) == (2, "", 1)
+            assert said in err
+    assert here(tmp_path) == before
+
+
+def test_a_damaged_summary_is_one_line_and_can_be_written_again(call: Call) -> None:
+    command = ["search", "digits", *SMALL, "--quiet", "--out", "run"]
+    whole = call(*command)
+    Path("run", "summary.json").write_text('{"genotype')
+    said = "supernet: 'run/summary.json' is damaged: remove it, and the same command writes it again\n"
+    assert call(*command) == (2, "", said)
+    Path("run", "summary.json").unlink()
+    assert call(*command) == whole
+
+
+def test_config_starts_from_the_settings_of_a_run(call: Call) -> None:
+    settings = ["--seed", "4", "--w.lr", "0.1", "--alpha.optimizer", "adam", "--diagnose", "--batch-size", "2"]
+    call("search", "digits", *SMALL, *settings, "--quiet", "--out", "first")
+    assert call("search", "--config", "first", "--quiet", "--out", "second")[0] == 0
+    assert Path("first", "config.yaml").read_bytes() == Path("second", "config.yaml").read_bytes()
+    assert Run("first").genotype == Run("second").genotype
+    assert call("search", "--config", "first/config.yaml", "--epochs", "1", "--quiet", "--out", "third")[0] == 0
+    third = Run("third").config
+    assert (third["protocol"].pop("epochs"), third["seed"]) == (1, 4)
+    first = Run("first").config
+    assert first["protocol"].pop("epochs") == 2
+    assert third == first
+    Path("other").mkdir()
+    Path("other", "config.yaml").write_text(yaml.dump({"model": "mine"}))
+    status, _, err = call("search", "--config", "other")
+    assert (status, err) == (2, "supernet: --config 'other': no such run folder, or no config.yaml of a run in it\n")
+
+
+def test_the_last_of_two_methods_counts(call: Call) -> None:
+    methods = ["--method", "random", "--method=darts"]
+    assert call("search", "digits", *SMALL, *methods, "--quiet", "--out", "run")[0] == 0
+    assert Run("run").config["method"] == "darts"
+    assert Run("run").config["settings"]["activation"] == "softmax"
+
+
+def test_a_method_in_a_module_of_the_current_folder(call: Call) -> None:
+    Path("mine_for_test_cli.py").write_text(
+        "from supernet.methods.random_search import RandomSearch\nclass Mine(RandomSearch):\n    pass\n"
+    )
+    method = ["--method", "mine_for_test_cli:Mine", "--epochs-each", "1"]
+    assert call("search", "digits", *SMALL, *method, "--quiet", "--out", "run")[0] == 0
+    assert Run("run").config["method"] == "mine_for_test_cli:Mine"
+    assert call("search", "--config", "run", "--quiet", "--out", "again")[0] == 0
+
+
+MINE = """
+import supernet as sn
+from torch import nn
+
+def wide(cin, cout, stride, norm):
+    return nn.Sequential(nn.Conv2d(cin, cout, 5, stride, 2, bias=False), sn.batch_norm(cout, norm))
+
+names = ("wide", "skip_connect", "none")
+SPACE = sn.SearchSpace(
+    "my own",
+    {
+        "normal": sn.Cell.dense(4, names, inputs=2, output="concat", keep=2, project=True),
+        "reduce": sn.Cell.dense(3, names[:2], inputs=2, output="concat", keep=2, project=True),
+    },
+    sn.Stack(),
+    (sn.Primitive("wide", wide),),
+    target=(6, 2),
+)
+"""
+
+
+def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
+    name = "spaces_for_test_cli"
+    Path(f"{name}.py").write_text(MINE)
+    command = ["search", "digits", *SMALL, "--space", f"{name}:SPACE", "--quiet"]
+    status, out, err = call(*command)
+    assert (status, err) == (0, "")
+    run = Run("runs/digits-my own-single-darts-0")
+    assert run.config["space"] == f"{name}:SPACE"
+    assert out.startswith(f"architecture  Genotype(normal=[('{run.genotype['normal'][0].op}', 0), ")
+    assert run.summary["target"] == {"width": 6, "depth": 2}
+    size = f"{run.summary['params'] / 1e6:.3f} M parameters, {run.summary['flops'] / 1e6:.1f} M FLOPs"
+    assert f"size          {size}" in out
+    assert "6 channels, depth 2" in out
+    assert call(*command)[1] == out  # shown again
+    assert call("search", "--config", str(run.path), "--quiet", "--out", "again")[0] == 0
+    assert Run("again").genotype == run.genotype
+    sys.modules[name].SPACE = sn.SearchSpace("my own", RAGGED.cells, RAGGED.skeleton, RAGGED.primitives)
+    status, _, err = call(*command)
+    assert status == 2
+    assert "was made with other settings: space_hash (" in err  # the same name for another space
+    sys.modules[name].SPACE = "no space"
+    assert call(*command)[2] == f"supernet: space '{name}:SPACE' is not a supernet.SearchSpace\n"
+    del sys.modules[name]
+
+
+@pytest.mark.parametrize(("name", "also"), [("s2", []), ("darts", ["--method", "random", "--epochs-each", "1"])])
+def test_a_search_in_a_darts_space(name: str, also: list[str], call: Call) -> None:
+    small = ["--images", "30", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet"]
+    status, out, err = call("search", "digits", *small, "--space", name, *also, "--out", "run")
+    assert (status, err) == (0, "")
+    run, home = Run("run"), space(name)
+    assert home.parse(run.summary["architecture"]) == run.genotype
+    lines = out.splitlines()
+    assert lines[0] == f"architecture  {run.genotype}"
+    assert lines[1] == f"verdict       {judge(home, run.genotype)}"
+    price = cost(home, run.genotype, Frame(36, 6, (8, 8), 1, 10))
+    assert (run.summary["params"], run.summary["flops"], run.summary["known"]) == (price.params, price.flops, None)
+    assert run.summary["target"] == {"width": 36, "depth": 6}
+    assert "known" not in run.metrics[0]
+
+
+@pytest.mark.parametrize("size", [["--image-size", "1"], ["--stem", "3"], ["--stem", "1", "--reductions", "2"]])
+def test_images_of_any_size_are_searched(size: list[str], call: Call) -> None:
+    status, _, err = call("search", "digits", "--epochs", "1", *SMALL[:2], *SMALL[4:], *size, "--quiet", "--out", "run")
+    assert (status, err) == (0, "")
+    assert Run("run").finished
+    protocol = Run("run").config["protocol"]
+    for option, value in zip(size[::2], size[1::2], strict=True):
+        assert protocol[option[2:].replace("-", "_")] == int(value)
+
+
+def test_a_search_on_an_npz_and_on_a_folder_of_class_folders(call: Call, tmp_path: Path) -> None:
+    images = tiny_images(24)
+    np.savez("bands.npz", x_train=images.x[:, 0].numpy(), y_train=images.y.numpy())
+    for number, (image, label) in enumerate(zip(images.x, images.y.tolist(), strict=True)):
+        folder = tmp_path / "photos" / images.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(folder / f"{number}.png")
+    for data, name in (("bands.npz", "bands"), ("photos/", "photos"), (str(tmp_path / "photos"), "photos")):
+        status, out, err = call("search", data, "--epochs", "1", "--width", "2", "--quiet")
+        assert status == 0
+        assert f"run folder    runs/{name}-nasbench201-single-darts-0 (" in out
+        assert ("has finished before" in err) == (data == str(tmp_path / "photos"))  # the same photos by another path
+        assert Run(f"runs/{name}-nasbench201-single-darts-0").config["protocol"]["image_size"] == 8
+
+
+# --- select
+
+
+def test_select_from_its_start_to_a_table_of_all_selections(call: Call) -> None:
+    call("search", "digits", *SMALL, "--quiet", "--out", "run")
+    command = ["select", "run", "--tune-epochs", "1", "--device", "cpu"]
+    status, out, err = call(*command)
+    assert (status, err) == (0, "")
+    running, *lines = out.splitlines()
+    assert running.startswith("selecting by perturbation after epoch 2; running fused (")
+    for number, line in enumerate(lines[:5], 1):
+        assert re.fullmatch(rf"epoch {number}/5  loss \d\.\d{{3}}  \d+\.\d s  decided {number} of 6: \S+ \S+", line)
+    run = Run("run/selections/perturbation")
+    assert lines[5] == f"architecture  {run.genotype}"
+    assert (
+        len(re.findall(r"^\d<-\d  \S+ +accuracy \d+\.\d\d % without it, .* without another$", out, re.MULTILINE)) == 6
+    )
+    assert re.search(r"^judged        30 passes over 30 images in ", out, re.MULTILINE)
+    assert "run folder    run/selections/perturbation (cell.svg, metrics.jsonl; " in out
+    found = [(r.config["selector"], r.summary["known"]) for r in (Run("run"), run)]
+    for name, known in found:
+        assert re.search(rf"^{name} .*{known['standings'][0]['test']:.2f}.* {known['index']}$", out, re.MULTILINE)
+    assert call(*command, "--quiet")[1].endswith(out[out.index("architecture") :])  # shown again
+    status, _, err = call("select", "run", "--device", "cpu", "--criterion", "loss")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "select.criterion (accuracy there, loss now)" in err
+    also = ["--criterion", "loss", "--tune-epochs", "0", "--seed", "3", "--out", "other", "--quiet"]
+    assert call("select", "run", "--device", "cpu", *also)[0] == 0
+    assert Run("other").config["select"]["criterion"] == "loss"
+    assert call("retrain", "run/selections/perturbation", "--epochs", "1", "--width", "2", "--quiet")[0] == 0
+
+
+MY_SELECTOR = """
+from dataclasses import dataclass
+import supernet as sn
+
+@dataclass(frozen=True)
+class Config:
+    column: int = 0
+
+class Same(sn.Selector):
+    Config = Config
+
+    def genotype(self):
+        space = self.method.supernet.space
+        return space.choose({k: [self.config.column] * len(cell.edges) for k, cell in space.cells.items()})
+"""
+
+
+def test_a_selector_in_a_module_of_the_current_folder(call: Call) -> None:
+    Path("selectors_for_test_cli.py").write_text(MY_SELECTOR)
+    name = "selectors_for_test_cli:Same"
+    searched = ["search", "digits", *SMALL, "--selector", name, "--select.column", "1", "--quiet", "--out", "run"]
+    assert call(*searched)[0] == 0
+    assert {choice.op for choice in Run("run").genotype["cell"]} == {"skip_connect"}
+    assert call("search", "--config", "run", "--quiet", "--out", "again")[0] == 0
+    assert Run("again").config["select"] == {"column": 1}
+    assert "--select.column INT" in call("search", "--config", "run", "--help")[1]
+    assert call("search", "--config", "run", "--selector", "magnitude", "--quiet", "--out", "plain")[0] == 0
+    assert Run("plain").config["select"] == {}
+    status, out, err = call("select", "plain", "--with", name, "--column", "3", "--device", "cpu", "--quiet")
+    assert (status, err) == (0, "")
+    assert {choice.op for choice in Run("plain/selections/selectors_for_test_cli.Same").genotype["cell"]} == {
+        "nor_conv_3x3"
+    }
+    assert "selectors_for_test_cli.Same" in out
+    assert "--column INT" in call("select", "--with", name, "--help")[1]
+
+
+def test_a_search_on_a_terminal_that_selects_shows_one_bar_at_a_time(tmp_path: Path) -> None:
+    chosen = ["--selector", "perturbation", "--select.tune-epochs", "1"]
+    status, sent = on_a_terminal(tmp_path, "search", "digits", *SMALL, *chosen, "--out", "run")
+    assert status == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent)
+    _, _, after = shown.partition("selecting by perturbation after epoch 2")
+    assert re.search(r"epoch \d/5 ━+", after)
+    assert not re.search(r"epoch \d/2 ", after)
+    assert "decided 5 of 6" in after
+
+
+# --- query and the lists
+
+
+def test_query_by_index_by_string_and_by_the_best(call: Call) -> None:
+    status, out, err = call("query", "9930")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == BEST
+    assert re.search(r"^CIFAR-100 +73\.49 +73\.51 +1 +73\.51 \(#9930\) +0\.00$", out, re.MULTILINE)
+    assert max(len(line) for line in out.splitlines()[1:]) <= 80
+    assert call("query", BEST) == call("query", "--best", "c100_test") == (status, out, err)
+    assert call("query", "--best", "c10_test")[1].splitlines()[0] != BEST
+
+
+def test_query_as_json_is_json(call: Call) -> None:
+    def no_constant(name: str) -> None:
+        raise AssertionError(name)
+
+    table = tables.load("nasbench201")
+    for index in (0, 9930):
+        status, out, err = call("query", str(index), "--json")
+        assert (status, err) == (0, "")
+        found = json.loads(out, parse_constant=no_constant)
+        assert (found["index"], found["architecture"]) == (index, str(table.genotype(index)))
+        assert found["c10_test"] == table.column("c10_test")[index]
+        assert set(found) == {"index", "architecture", *table.fields}
+        unmeasured = {field for field in table.fields if np.isnan(table.column(field)[index])}
+        assert {field for field, value in found.items() if value is None} == unmeasured
+    assert any(np.isnan(table.column(field)[0]) for field in table.fields)
+
+
+def test_query_lists_its_fields(call: Call) -> None:
+    status, out, _ = call("query", "--fields")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(tables.load("nasbench201").fields)
+
+
+ALPHA = ["single-darts", "darts", "darts-2nd"]
+DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
+        ("methods", [*ALPHA, "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"]),
+        ("selectors", ["magnitude", "perturbation", "perturbation-magnitude", "best-of-samples"]),
+    ],
+)
+def test_lists_have_a_line_each_with_the_paper(command: str, names: list[str], call: Call) -> None:
+    status, out, err = call(command)
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == names
+    assert all(re.search(r"\b20\d\d\b", line) for line in out.splitlines())
+
+
+def test_help_and_version(call: Call) -> None:
+    status, usage, err = call()
+    assert (status, err) == (0, "")
+    assert call("--help") == call("-h") == call("help") == (0, usage, "")
+    assert call("--version") == call("-V") == (0, "supernet 0.1.0\n", "")
+    for command in cli.COMMANDS:
+        assert re.search(rf"^  {command} +\S", usage, re.MULTILINE)
+        status, page, err = call(command, "--help")
+        assert (status, err) == (0, "")
+        assert page.startswith(f"usage: supernet {command} [-h]")
+    for option in ("--epochs INT", "--w.lr FLOAT", "--alpha.optimizer {sgd,adam}", "--out FOLDER", "DATA"):
+        assert option in call("search", "--help")[1]
+    assert "--epochs-each INT" in call("search", "--method", "random", "--help")[1]
+    for option in ("--select.tune-epochs INT", "--select.criterion {accuracy,loss,magnitude}", "--selector STR"):
+        assert option in call("search", "--method", "darts-pt", "--help")[1]
+    for option in ("RUN", "--with NAME", "--tune-epochs INT", "--edges {independent,cumulative}", "--out FOLDER"):
+        assert option in call("select", "--help")[1]
+    assert "--tune-epochs" not in call("select", "--with", "magnitude", "--help")[1]
+    assert "(default: magnitude)" in call("select", "--with=perturbation-magnitude", "--help")[1]
+    assert "(default: 50)" in call("search", "--protocol", "nasbench201", "--help")[1]
+
+
+# --- the program around it
+
+LIGHT = """
+import sys
+from supernet.cli import main
+for line in ("query 9930", "query 9930 --json", "query --fields", "query --best c10_test", "query x", "query --help",
+             "spaces", "methods", "selectors", "spaces --help", "--help", "--version", "", "nothing"):
+    try:
+        main(line.split())
+    except SystemExit:
+        pass
+import supernet
+supernet.table("nasbench201"), supernet.space("nasbench201"), dir(supernet)
+print([name for name in ("torch", "matplotlib", "PIL", "omegaconf") if name in sys.modules], file=sys.stderr)
+"""
+
+
+def test_what_needs_no_pytorch_does_not_import_it() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "line", ["query 9930", "query 9930 --json", "query --fields", "query --help", "--help", "spaces"]
+)
+def test_a_reader_that_has_gone_is_no_error(line: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = program(*line.split(), stdout=write)
+    os.close(write)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 141
+
+
+def test_a_search_whose_reader_has_gone_can_go_on(tmp_path: Path) -> None:
+    with program("search", "digits", *SMALL, cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("running fused (")
+        assert process.stdout.readline().startswith("epoch 1/2")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+    again = program("search", "digits", *SMALL, cwd=tmp_path, stdout=subprocess.PIPE)
+    shown, said = again.communicate()
+    assert (again.returncode, said) == (0, "")
+    assert "architecture  |" in shown
+
+
+def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run the program on a terminal; return its exit status and what it sent to it."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.environ |= {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+        os.execv(sys.executable, [sys.executable, "-m", "supernet", *arguments])
+    sent = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            part = b""
+        if not part:
+            break
+        sent += part
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), sent.decode()
+
+
+def test_a_terminal_shows_a_bar_that_goes_and_a_result_that_stays(tmp_path: Path) -> None:
+    status, sent = on_a_terminal(tmp_path, "search", "digits", *SMALL, "--out", "run")
+    assert status == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent)
+    assert shown.startswith("running fused (")
+    assert re.search(r"epoch \d/2 ━+ ?\d/2 steps, ", shown)
+    assert sent.count("\x1b[?25l") == sent.count("\x1b[?25h") == 1  # the cursor comes back
+    *_, result = sent.split("\x1b[?25h")
+    assert "architecture  |" in result
+    assert "epoch 2/2" not in result
+    assert "Traceback" not in shown
+
+
+# --- what a watcher shows
+
+
+def row(epoch: int) -> dict[str, object]:
+    return {"epoch": epoch, "loss": 1.5, "seconds": 2.25, "architecture": BEST, "known": {"c10_test": 94.36}}
+
+
+def test_the_bar_shows_steps_epoch_architecture_and_its_accuracy() -> None:
+    file = io.StringIO()
+    bar = screen.Bar(Screen(file=file, force_terminal=True, width=80, color_system=None, legacy_windows=False))
+    bar.start(4, 10, 15)
+    bar.step()
+    bar.live.refresh()
+    assert re.search(r"epoch 2/4 ━+[╺╸ ━]*  ?16/40 steps, \S+ left", file.getvalue())
+    bar.epoch(row(2))
+    bar.live.refresh()
+    bar.stop()
+    shown = file.getvalue()
+    assert re.search(r"epoch 3/4 .*20/40 steps", shown)
+    assert "loss 1.500  known: 94.36 % on CIFAR-10" in shown
+    assert BEST in re.sub(r"\s", "", shown)
+    assert all(len(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line)) <= 80 for line in re.split(r"[\r\n]", shown))
+
+
+def test_a_loop_that_has_nothing_left_has_no_epoch_beyond_the_last() -> None:
+    file = io.StringIO()
+    bar = screen.Bar(Screen(file=file, force_terminal=True, width=80, color_system=None))
+    bar.start(4, 10, 40)
+    bar.stop()
+    assert "epoch 4/4" in file.getvalue()
+    assert "epoch 5/4" not in file.getvalue()
+
+
+def test_lines_say_where_they_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = screen.Lines(Screen(width=80))
+    lines.note("running wild")
+    lines.start(4, 10, 15)
+    lines.epoch(row(2))
+    lines.epoch({name: value for name, value in row(3).items() if name != "known"})
+    lines.say("mind the gap")
+    assert capsys.readouterr() == (
+        "running wild\ngoing on after step 15 of 40\n"
+        f"epoch 2/4  loss 1.500  2.2 s  {BEST}  known: 94.36 % on CIFAR-10\n"
+        f"epoch 3/4  loss 1.500  2.2 s  {BEST}\n",
+        "supernet: mind the gap\n",
+    )
+
+
+def test_which_watcher_a_screen_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(screen.watcher(quiet=True)) is screen.Quiet
+    assert type(screen.watcher(quiet=False)) is screen.Lines
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    assert type(screen.watcher(quiet=False)) is screen.Bar
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(screen.watcher(quiet=False)) is screen.Lines

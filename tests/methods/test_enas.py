@@ -1,0 +1,160 @@
+"""ENAS: the controller's probabilities against counting, its update by hand, and that it learns what pays."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections import Counter
+
+import pytest
+import torch
+
+from conftest import macro_space, noise_batch, ragged_space, two_input_space
+from supernet.engine.optim import Weights
+from supernet.errors import UserError
+from supernet.methods import enas as module
+from supernet.methods.base import Budget
+from supernet.methods.enas import ENAS, ENASConfig
+from supernet.methods.enas_policy import Policy
+from supernet.models.evaluate import Scores
+from supernet.models.supernet import Supernet
+from supernet.spaces import Frame, space
+from supernet.spaces.modules import Norm
+from supernet.spaces.tokens import Sequences
+
+NB201, RAGGED, TWO, MACRO, NAO = space("nasbench201"), ragged_space(), two_input_space(), macro_space(), space("nao")
+SPACES = [NB201, RAGGED, TWO, MACRO, NAO]
+each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
+
+
+def make(config=None, home=NB201, seed=0):
+    torch.manual_seed(0)
+    supernet = Supernet(home, Frame(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    budget = Budget(3, Weights(), seed, judged=lambda: [noise_batch(5), noise_batch(6)])
+    return ENAS(config or ENASConfig(updates=2, samples=4), supernet, budget)
+
+
+def policy_of(home, seed=0):
+    torch.manual_seed(seed)
+    return Policy(Sequences(home))
+
+
+@each_space
+def test_what_is_drawn_is_an_architecture_and_as_likely_as_its_tokens_say(home):
+    policy, generator = policy_of(home).double(), torch.Generator().manual_seed(1)
+    drawn = policy.draw(30, generator)
+    for tokens in drawn.tokens:
+        home.check(policy.sequences.decode(tokens))
+    assert (drawn.log_probability <= 0).all()
+    assert (drawn.entropy >= 0).all()
+    again = policy.draw(30, torch.Generator().manual_seed(1))
+    assert again.tokens == drawn.tokens
+
+
+def test_six_decisions_of_nasbench201_are_drawn_as_often_as_they_are_likely():
+    policy = policy_of(NB201, seed=3)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter *= 8  # away from uniform
+        drawn = policy.draw(20_000, torch.Generator().manual_seed(0))
+    seen = Counter(drawn.tokens)
+    p = {tokens: math.exp(value) for tokens, value in zip(drawn.tokens, drawn.log_probability.tolist(), strict=True)}
+    assert len(p) > 100
+    for tokens, count in seen.most_common(10):
+        assert abs(count / 20_000 - p[tokens]) < 4.5 * math.sqrt(p[tokens] / 20_000)
+    entropy = -sum(math.log(p[tokens]) for tokens in drawn.tokens) / 20_000  # of the whole: the chain's sum
+    assert float(drawn.entropy.mean()) == pytest.approx(entropy, rel=0.02)
+
+
+def test_logits_are_bounded_by_the_tanh():
+    policy = policy_of(NB201)
+    with torch.no_grad():
+        policy.linear.bias[:] = torch.tensor([0.0, 0, 0, 0, 1e6, -1e6, 0, 0, 0])
+        drawn = policy.draw(4000, torch.Generator().manual_seed(0))
+    first = Counter(tokens[1] for tokens in drawn.tokens)
+    top, low = math.exp(2.5), math.exp(-2.5)
+    assert first[4] / 4000 == pytest.approx(top / (top + low + 3), abs=0.03)
+
+
+def fake(monkeypatch, accuracy):
+    """Let architectures have the accuracies that a function says."""
+
+    class Fake:
+        def __init__(self, supernet, judged, *, running, timed):
+            self.supernet, self.batches, self.running = supernet, list(judged()), running
+
+        def __call__(self, mixes):
+            assert len(self.batches) == 1
+            values = [accuracy(mix) for mix in mixes]
+            return Scores(values, values)
+
+    monkeypatch.setattr(module, "Scorer", Fake)
+
+
+def test_an_update_is_reinforce_with_a_moving_baseline(monkeypatch):
+    fake(monkeypatch, lambda mix: float(mix["cell"].weights[0, 3]))
+    method = make(ENASConfig(samples=5, clip=0.05, entropy_weight=0.3))
+    other, adam = copy.deepcopy(method.policy), method.controller.defaults
+    draws, baseline = method.generator.get_state(), 0.0
+    found = method.update(noise_batch(5))
+    generator = torch.Generator()
+    generator.set_state(draws)
+    drawn, loss = other.draw(5, generator), 0.0
+    for n, tokens in enumerate(drawn.tokens):
+        reward = float(method.sequences.decode(tokens)["cell"][0].op == "nor_conv_3x3")
+        assert found[n] == reward
+        reward += 0.3 * drawn.entropy[n].item()
+        baseline = 0.99 * baseline + 0.01 * reward
+        loss = loss - drawn.log_probability[n] * (reward - baseline) / 5
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(other.parameters(), 0.05)
+    assert (adam["betas"], adam["eps"], adam["lr"]) == ((0.0, 0.999), 1e-3, 1e-3)
+    torch.optim.Adam(other.parameters(), 1e-3, (0.0, 0.999), 1e-3).step()
+    assert method.baseline == pytest.approx(baseline)
+    for one, two in zip(method.policy.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-7)
+
+
+def test_the_controller_comes_to_draw_what_is_rewarded(monkeypatch):
+    fake(monkeypatch, lambda mix: float(mix["cell"].weights[:, 3].mean()))
+    method = make(ENASConfig(updates=60, samples=10, controller_lr=0.02))
+    before = method.strength()["cell"][:, 3].mean()
+    row = method.end_epoch(0, 0.5)
+    assert before < 0.4
+    assert method.strength()["cell"][:, 3].mean() > 0.8
+    assert row["passes"] == {"forward_backward": 0, "forward": 600}
+
+
+def test_steps_train_what_the_controller_draws_and_the_epochs_end_trains_the_controller_alone():
+    method = make()
+    weights, policy = ([p.detach().clone() for p in part] for part in (method.weights, method.policy.parameters()))
+    method.step({"weights": noise_batch(1)})
+    assert all(torch.equal(a, b) for a, b in zip(policy, method.policy.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights, method.weights, strict=True))
+    weights = [p.detach().clone() for p in method.weights]
+    method.end_epoch(0, 0.5)
+    assert all(torch.equal(a, b) for a, b in zip(weights, method.weights, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(policy, method.policy.parameters(), strict=True))
+
+
+def test_it_proposes_what_the_controller_draws():
+    method = make()
+    with torch.no_grad():
+        method.policy.linear.bias[:] = torch.tensor([0.0, 0, 0, 0, -1e6, -1e6, -1e6, 1e6, -1e6])  # nor_conv_3x3
+    ops = Counter(choice.op for g in method.proposals(50, random.Random(0)) for choice in g["cell"])
+    assert ops["nor_conv_3x3"] > 0.9 * 300
+    assert method.proposals(5, random.Random(0)) == method.proposals(5, random.Random(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"decay": 1.0}, "decay must be at least 0 and less than 1"),
+        ({"updates": 0}, "updates must be at least 1"),
+        ({"clip": -1.0}, "clip must be at least 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        ENASConfig(**settings)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from conftest import two_input_space
+from supernet.data import Augment, Batches, Images
+from supernet.engine.optim import Weights
+from supernet.methods.base import Budget
+from supernet.methods.differentiable import Differentiable, DifferentiableConfig
+from supernet.methods.gradient_monitor import GradientMonitor
+from supernet.models.mixed_cell import EdgeMix, MixedCell
+from supernet.models.supernet import Supernet
+from supernet.spaces import Frame, SearchSpace, space
+from supernet.spaces.modules import Norm
+
+NB201 = space("nasbench201")
+
+
+def make(regime: str, home: SearchSpace = NB201) -> tuple[Differentiable, dict[str, Batches]]:
+    torch.manual_seed(0)
+    supernet = Supernet(home, Frame(4, 2, (8, 8), 1, 3), Norm(affine=False)).double()
+    config = DifferentiableConfig(regime=regime, activation="softmax")  # type: ignore[arg-type]
+    method = Differentiable(config, supernet, Budget(epochs=3, weights=Weights(), seed=0))
+    y = torch.arange(48) % 3
+    x = torch.randint(0, 256, (48, 1, 8, 8), dtype=torch.uint8)
+    images = Images.of("noise", (x, y), ("a", "b", "c"))
+    halves = {"weights": torch.arange(24), "alpha": torch.arange(24, 48)}
+    return method, {n: Batches(images, halves[n], 12, Augment(), seed=3) for n in method.streams}
+
+
+def draw(streams: dict[str, Batches]) -> dict[str, object]:
+    batches = {name: stream.next() for name, stream in streams.items()}
+    return {name: batch._replace(x=batch.x.double()) for name, batch in batches.items()}
+
+
+def cell_weights(method: Differentiable) -> list[torch.Tensor]:
+    return [w for layer in method.supernet.layers if isinstance(layer, MixedCell) for w in layer.parameters()]
+
+
+def gradient(method: Differentiable, batch) -> torch.Tensor:
+    loss = F.cross_entropy(method.supernet(batch.x, method.mix()), batch.y)
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, cell_weights(method))])
+
+
+def test_correlation_is_the_inner_product_of_the_two_batches_gradients() -> None:
+    method, streams = make("different_subset")
+    monitor = GradientMonitor(method, every=1)
+    method.step(draw(streams))
+    monitor.after()
+    previous = torch.cat([w.grad.flatten() for w in cell_weights(method)])
+    batches = draw(streams)
+    monitor.before(batches)
+    found = monitor.means()
+    judging, acting = gradient(method, batches["alpha"]), gradient(method, batches["weights"])
+    assert found["correlation"] == pytest.approx((judging @ acting).item(), rel=1e-9)
+    assert found["correlation_lag1"] == pytest.approx(F.cosine_similarity(judging, previous, dim=0).item(), rel=1e-9)
+
+
+def test_single_level_correlation_is_the_squared_norm() -> None:
+    method, streams = make("same_batch")
+    monitor = GradientMonitor(method, every=1)
+    method.step(draw(streams))
+    monitor.after()
+    batches = draw(streams)
+    monitor.before(batches)
+    assert monitor.means()["correlation"] == pytest.approx(gradient(method, batches["weights"]).square().sum().item())
+
+
+@pytest.mark.parametrize("home", [NB201, two_input_space()], ids=lambda home: home.name)
+@pytest.mark.usefixtures("still_noise")
+def test_operator_gradient_is_that_of_the_last_cell_alone(home: SearchSpace) -> None:
+    method, streams = make("same_batch", home)
+    monitor = GradientMonitor(method, every=1)
+    method.step(draw(streams))
+    monitor.after()
+    batch = draw(streams)["weights"]
+    monitor.before({"weights": batch})
+    found = monitor.means()
+
+    own, outputs, kinds = None, [], method.supernet.kinds  # the cells one after the other, by hand
+    number_of_last = max(i for i, layer in enumerate(method.supernet.layers) if isinstance(layer, MixedCell))
+    for number, (layer, kind) in enumerate(zip(method.supernet.layers, kinds, strict=True)):
+        if kind is None:
+            outputs.append(layer(outputs[-1] if outputs else batch.x))
+            continue
+        weights = method.mix()[kind].weights.detach().clone().requires_grad_()
+        own = weights if number == number_of_last else own
+        before = [outputs[max(0, number - len(layer.inputs) + i)] for i in range(len(layer.inputs))]
+        outputs.append(layer(before, EdgeMix(weights)))
+    (by_hand,) = torch.autograd.grad(F.cross_entropy(outputs[-1], batch.y), own)
+    ops = home.cells[kinds[number_of_last]].edges[0].ops
+    for column, op in enumerate(ops):
+        assert found[f"gradient of {op}"] == pytest.approx(by_hand[:, column].mean().item(), rel=1e-9, abs=1e-15)
+    assert {name for name in found if name.startswith("gradient of ")} == {f"gradient of {op}" for op in ops}
+    assert found["gradient of none"] == 0
+    assert found[f"gradient of {'nor_conv_3x3' if home is NB201 else 'sep_conv_3x3'}"] != 0
+
+
+def test_it_measures_every_so_many_steps_and_changes_nothing() -> None:
+    watched, streams = make("different_subset")
+    alone, others = make("different_subset")
+    monitor = GradientMonitor(watched, every=3)
+    counts = []
+    for _ in range(7):
+        batches = draw(streams)
+        monitor.before(batches)
+        watched.step(batches)
+        monitor.after()
+        counts.append(monitor.count)
+        alone.step(draw(others))
+    assert counts == [0, 0, 0, 1, 1, 1, 2]
+    for name, value in watched.supernet.state_dict().items():
+        assert torch.equal(value, alone.supernet.state_dict()[name]), name
+    assert torch.equal(watched.alphas["cell"], alone.alphas["cell"])
+
+
+def test_it_goes_on_from_its_state() -> None:
+    first, streams = make("different_subset")
+    monitor = GradientMonitor(first, every=1)
+    for _ in range(2):
+        batches = draw(streams)
+        monitor.before(batches)
+        first.step(batches)
+        monitor.after()
+    state = monitor.state_dict()
+    again = GradientMonitor(first, every=1)
+    again.load_state_dict(state)
+    batches = draw(streams)
+    monitor.before(batches)
+    again.before(batches)
+    assert again.means() == monitor.means()

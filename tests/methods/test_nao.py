@@ -1,0 +1,298 @@
+"""NAO-V2: its schedule, its pools, what begins anew, the networks trained alone, and that it goes on from anywhere."""
+
+from __future__ import annotations
+
+import copy
+import io
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from conftest import bits, macro_space, noise_batch, ragged_space, two_input_space
+from supernet.engine.optim import Weights
+from supernet.errors import UserError
+from supernet.methods.base import Budget
+from supernet.methods.nao.accuracy import accuracies
+from supernet.methods.nao.config import AloneConfig, NAOConfig
+from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.method import NAO
+from supernet.methods.nao.pool import Pool
+from supernet.models.cost.count import cost
+from supernet.models.mixed_cell import MixedCell
+from supernet.models.network import Network
+from supernet.models.supernet import Supernet
+from supernet.spaces import Frame, SearchSpace, space
+from supernet.spaces.modules import Norm
+
+NB201, RAGGED, TWO, MACRO, SMALL = space("nasbench201"), ragged_space(), two_input_space(), macro_space(), space("nao")
+FRAME = Frame(2, 1, (8, 8), 1, 3)
+WEIGHTS = Weights(lr=0.1, lr_min=0.01, momentum=0.8, weight_decay=0.01, clip=0.3)
+QUICK = ControllerSettings(embedding=4, hidden=8, epochs=2, batch_size=8, top=3, expand=2)
+PLAIN = AloneConfig(0.0, 0.0, 0.0)
+
+
+def judged():
+    return [noise_batch(seed, 9) for seed in (50, 51)]
+
+
+def make(home=NB201, epochs=8, seed=0, **settings):
+    torch.manual_seed(0)
+    supernet = Supernet(home, FRAME, Norm(affine=False)).double()
+    chosen = {"iterations": 2, "pool": 6, "new": 3, "final": 2, "final_epochs": 2, "controller": QUICK, "alone": PLAIN}
+    return NAO(NAOConfig(**chosen | settings), supernet, Budget(epochs, WEIGHTS, seed, judged=judged))
+
+
+def epoch(method, number, valid=0.5, steps=2):
+    method.begin_epoch(number)
+    for step in range(steps):
+        method.step({"weights": noise_batch(10 * number + step)})
+    return method.end_epoch(number, valid)
+
+
+def test_probabilities_are_the_parameters_of_the_networks_of_their_own():
+    pool, rng = Pool(NB201, FRAME, "params"), random.Random(0)
+    pool.begin(NB201.sample(rng) for _ in range(20))
+    assert pool.weights() == [cost(NB201, g, FRAME).params for g in pool.trained]
+    found, total = Counter(pool.draw(rng) for _ in range(8000)), sum(pool.weights())
+    expected = Counter[object]()
+    for genotype, weight in zip(pool.trained, pool.weights(), strict=True):
+        expected[genotype] += 8000 * weight / total
+    assert max(pool.weights()) > 2 * min(pool.weights())
+    assert sum((found[g] - n) ** 2 / n for g, n in expected.items()) < 43.9  # chi square, 19 degrees, 0.1 %
+
+
+def test_uniform_sampling_trains_all_alike():
+    pool = Pool(NB201, FRAME, "uniform")
+    pool.begin(NB201.sample(random.Random(n)) for n in range(5))
+    found = Counter(pool.draw(random.Random(f"draw {n}")) for n in range(5000))
+    assert sum((n - 1000) ** 2 / 1000 for n in found.values()) < 18.5  # 4 degrees
+
+
+@pytest.mark.parametrize(
+    ("epochs", "settings", "starts"),
+    [
+        (250, {"iterations": 4, "final": 5, "final_epochs": 10}, [0, 50, 100, 150, 200]),
+        (40, {"iterations": 3, "final": 3, "final_epochs": 3}, [0, 10, 20, 31]),
+        (5, {"iterations": 1, "final": 0}, [0, 5]),
+    ],
+)
+def test_the_epochs_are_shared_out(epochs, settings, starts):
+    method = make(epochs=epochs, **settings)
+    assert method._starts == starts
+    places = [method._place(e) for e in range(starts[-1])]
+    assert [number for number, _, _ in places] == sorted(number for number, _, _ in places)
+    assert [own for _, own, _ in places] == [n for a, b in pairwise(starts) for n in range(b - a)]
+
+
+def test_too_few_epochs_are_refused():
+    with pytest.raises(UserError, match=r"epochs \(5\) must be at least 2 for the iterations and 2 x 2 for those"):
+        make(epochs=5)
+
+
+@pytest.mark.parametrize("reinit", ["all", "lr", "none"])
+def test_what_begins_anew_with_an_iteration(reinit):
+    method, rates, weights = make(reinit=reinit, epochs=8), [], []
+    for number in range(4):
+        method.begin_epoch(number)
+        rates.append(method.optimizer.param_groups[0]["lr"])
+        weights.append([w.detach().clone() for w in method.weights])
+        momentum = bool(method.optimizer.state)
+        assert momentum == (number > 0 and not (reinit == "all" and number == 2))
+        for step in range(2):
+            method.step({"weights": noise_batch(step)})
+        last = [w.detach().clone() for w in method.weights]
+        method.end_epoch(number, 0.5)
+        if number == 1:
+            trained = last
+    again = [WEIGHTS.rate(e, 2) for e in (0, 1)]
+    assert rates == pytest.approx([WEIGHTS.rate(e, 4) for e in range(4)] if reinit == "none" else again * 2)
+    same = all(torch.equal(a, b) for a, b in zip(weights[2], trained, strict=True))
+    assert same == (reinit != "all")
+    if reinit == "all":
+        learned = [a for a, b in zip(weights[2], weights[0], strict=True) if a.std() > 0 and torch.equal(a, b)]
+        assert not learned  # weights of its own, not those of the first iteration
+
+
+@pytest.mark.parametrize("home", [NB201, RAGGED, TWO, MACRO, SMALL], ids=lambda home: home.name)
+@pytest.mark.usefixtures("still_noise")
+def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
+    method = make(home)
+    first = list(method.pool.trained)
+    assert len(set(first)) == 6
+    epoch(method, 0)
+    assert method.pool.ranked == []
+    row = epoch(method, 1)
+    assert row["pool"]["known"] == row["pool"]["trained"] == 6
+    by_hand = accuracies(method.supernet, first, judged)
+    assert [a for a in method.pool.known.values() if a is not None] == by_hand
+    new = list(method.pool.trained)
+    assert 0 < len(new) <= 3
+    assert not set(new) & set(first)
+    twins = {method.sequences.canonical(method.sequences.encode(g)) for g in [*first, *new]}
+    assert len(twins) >= len(new) + len({method.sequences.canonical(method.sequences.encode(g)) for g in first})
+    epoch(method, 2)
+    assert method.path in new
+    row = epoch(method, 3)
+    assert (row["pool"]["known"], row["pool"]["trained"]) == (6 + len(new), len(new))
+    known = list(method.pool.known)
+    assert list(method.pool.known.values()) == accuracies(method.supernet, known, judged)
+    best = sorted(known, key=lambda g: -method.pool.known[g])[:2]
+    assert method.alone.architectures == best
+    assert method.best == best[0]
+
+
+@pytest.mark.parametrize("valid", [(0.3, 0.6), (0.6, 0.3), (0.4, 0.4)])
+def test_the_best_of_those_trained_alone_is_taken(valid):
+    method = make()
+    for number in range(4):
+        epoch(method, number)
+    few = method.alone.architectures
+    for number in range(4):
+        row = epoch(method, 4 + number, valid[number // 2])
+    assert method.best == few[1 if valid[1] > valid[0] else 0]
+    assert row["alone"] == dict(zip(map(str, few), valid, strict=True))
+    assert method.supernet.space.derive({k: v.tolist() for k, v in method.strength().items()}) == method.best
+
+
+def test_a_network_alone_is_a_plain_one_with_steps_of_its_own():
+    method = make(alone=AloneConfig(0.0, 0.0, 0.4))
+    for number in range(4):
+        epoch(method, number)
+    shared = [w.detach().clone() for w in method.weights]
+    method.begin_epoch(4)
+    network = copy.deepcopy(method.alone.network)
+    assert isinstance(network, Network)
+    assert network.genotype == method.alone.architectures[0]
+    optimizer, batch = WEIGHTS.optimizer(network.parameters()), noise_batch(3)
+    metrics = method.step({"weights": batch})
+    logits, extra = network.both(batch.x)
+    own = F.cross_entropy(logits, batch.y)
+    (own + 0.4 * F.cross_entropy(extra, batch.y)).backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), WEIGHTS.clip)
+    optimizer.step()
+    assert metrics["loss"] == own.detach()
+    for one, two in zip(method.alone.network.parameters(), network.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-12)
+    assert all(torch.equal(a, b) for a, b in zip(shared, method.weights, strict=True))
+    assert torch.equal(method.predict(batch.x), network.eval()(batch.x))
+    method.end_epoch(4, 0.5)
+    method.begin_epoch(5)
+    assert method.alone.optimizer.param_groups[0]["lr"] == pytest.approx(WEIGHTS.rate(1, 2))
+    method.end_epoch(5, 0.5)
+    method.begin_epoch(6)
+    assert method.alone.network.genotype == method.alone.architectures[1]
+
+
+def test_paths_are_dropped_more_towards_the_end_and_in_deeper_cells():
+    method = make(drop_path=0.3)
+    cells = [layer for layer in method.supernet.layers if isinstance(layer, MixedCell)]
+    method.begin_epoch(0)
+    assert [cell.drop_path for cell in cells] == pytest.approx([0.05, 0.1, 0.15])
+    method.begin_epoch(1)
+    assert [cell.drop_path for cell in cells] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_dropout_of_a_network_alone_is_before_the_classifier_and_while_training_only():
+    torch.manual_seed(0)
+    network, x = Network(NB201, NB201.sample(random.Random(1)), FRAME).double(), noise_batch(1).x
+    network.eval()
+    plain = network(x)
+    network.dropout = 0.5
+    assert torch.equal(network(x), plain)
+    features = network.layers[-1][:-1](network._outputs(x)[-2])
+    for module in network.modules():
+        module.training = module is network  # batch norm as before
+    torch.manual_seed(7)
+    dropped = network(x)
+    torch.manual_seed(7)
+    assert torch.equal(dropped, network.layers[-1][-1](F.dropout(features, 0.5)))
+    assert not torch.equal(dropped, plain)
+
+
+@pytest.mark.parametrize("evaluation", ["fixed", "batch"])
+def test_images_that_architectures_are_judged_on(evaluation):
+    method = make(evaluation=evaluation, eval_images=7)
+    genotypes = list(method.pool.known)
+    epoch(method, 0)
+    epoch(method, 1)
+    found = [method.pool.known[g] for g in genotypes]
+    assert all(round(7 * accuracy, 6).is_integer() for accuracy in found)
+    fixed = accuracies(method.supernet, genotypes, judged, 7)
+    assert (found == fixed) == (evaluation == "fixed")
+
+
+@pytest.mark.parametrize("cut", [(0, 1), (2, 0), (2, 1), (5, 1), (6, 0)])
+def test_it_goes_on_from_anywhere(cut):
+    """Cut in an epoch, between two, while a network is trained alone, and between two of these."""
+    whole, again = make(alone=AloneConfig(0.2, 0.2, 0.4)), make(alone=AloneConfig(0.2, 0.2, 0.4))
+    saved = None
+    for number in range(8):
+        if (number, 0) == cut:
+            saved = bits(whole.state_dict()), torch.get_rng_state()
+        whole.begin_epoch(number)
+        for step in range(2):
+            if step and (number, step) == cut:
+                saved = bits(whole.state_dict()), torch.get_rng_state()
+            whole.step({"weights": noise_batch(10 * number + step)})
+        whole.end_epoch(number, number / 10)
+    state, drawn = saved
+    again.load_state_dict(torch.load(io.BytesIO(state), weights_only=True))
+    assert bits(again.state_dict()) == state
+    torch.set_rng_state(drawn)
+    for number in range(cut[0], 8):
+        done = cut[1] if number == cut[0] else 0
+        if done == 0:
+            again.begin_epoch(number)
+        for step in range(done, 2):
+            again.step({"weights": noise_batch(10 * number + step)})
+        again.end_epoch(number, number / 10)
+    assert bits(again.state_dict()) == bits(whole.state_dict())
+
+
+def test_it_proposes_what_was_trained_first():
+    method = make()
+    for number in range(4):
+        epoch(method, number)
+    found = method.proposals(20, random.Random(0))
+    assert set(found[:3]) == set(method.pool.trained)
+    assert set(found) == set(method.pool.known)
+    assert len(found) == len(set(found))
+    assert method.proposals(2, random.Random(0)) == found[:2]
+
+
+@pytest.mark.parametrize("settings", [{"drop_path": 1.0}, {"iterations": 0}, {"eval_images": 0}, {"final": -1}])
+def test_settings_that_cannot_be_are_refused(settings):
+    with pytest.raises(UserError, match="must be"):
+        NAOConfig(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"dropout": 1.0}, {"auxiliary": -0.1}])
+def test_settings_of_networks_alone_that_cannot_be_are_refused(settings):
+    with pytest.raises(UserError, match="must be"):
+        AloneConfig(**settings)
+
+
+def test_a_space_that_is_all_known_is_searched_to_the_end():
+    """The pool is the whole space, the controller finds nothing new, and the best few are more than there are."""
+    home = SearchSpace.chain("one", [(("nor_conv_1x1", "skip_connect"), 1, 1)])
+    method = make(home, epochs=5, pool=6, new=1, final=3, final_epochs=1)
+    assert len(method.pool.trained) == 2
+    epoch(method, 0)
+    assert method.pool.trained == method.pool.ranked[:1]
+    epoch(method, 1)
+    first, second = method.pool.ranked
+    assert method.alone.architectures == [first, second, first]
+    for number, valid in enumerate((0.1, 0.3, 0.2), 2):
+        epoch(method, number, valid)
+    assert method.best == second
+
+
+def test_what_a_forecast_takes_is_the_last_epoch_of_a_supernet():
+    method = make(epochs=8)
+    method.begin_epoch(method.longest)
+    assert method.longest == 3
+    assert method.alone.network is None

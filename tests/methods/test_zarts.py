@@ -1,0 +1,415 @@
+"""Zero-order search: its updates by hand, when they come, what they see, what they cost, and what they leave alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from conftest import Pairs, noise_batch, ragged_space, tiny_images, two_input_space
+from supernet.data import Augment, Batch, Batches
+from supernet.engine.loop import Drawn, Loop, Watcher
+from supernet.engine.optim import Weights
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.methods import method
+from supernet.methods.base import Budget, Stream
+from supernet.methods.zarts import estimators
+from supernet.methods.zarts.config import ZeroOrderConfig
+from supernet.methods.zarts.landscape import Seen
+from supernet.methods.zarts.method import ZeroOrder
+from supernet.methods.zarts.penalty import Penalty
+from supernet.models.lookahead import Trials
+from supernet.models.mixed_cell import dense, detached
+from supernet.models.supernet import Supernet
+from supernet.searching.plan import plan
+from supernet.searching.task import SearchTask
+from supernet.spaces import Frame, space
+from supernet.spaces.modules import Norm
+
+NB201, RAGGED, TWO = space("nasbench201"), ragged_space(), two_input_space()
+STRONG = Weights(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
+TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "mirror": False}
+each_estimator = pytest.mark.parametrize("estimator", ["rs", "mgs", "gld"])
+
+
+def make(home=RAGGED, epochs=4, price=None, seed=3, **settings):
+    torch.manual_seed(0)
+    supernet = Supernet(home, Frame(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    config = ZeroOrderConfig(**{"samples": 2, "steps": 2, "every": 1, "warmup": 0} | settings)
+    found = ZeroOrder(config, supernet, Budget(epochs, STRONG, seed, price=price))
+    found.begin_epoch(0)
+    return found
+
+
+def batches(seed, inner=4):
+    return {"weights": noise_batch(seed), "alpha": noise_batch(100 + seed), "inner": noise_batch(200 + seed, inner)}
+
+
+def halves(batch):
+    return [Batch(*(part[start : start + 2] for part in batch)) for start in (0, 2)]
+
+
+def flat(found):
+    """The alphas that mean something, as one vector."""
+    return torch.cat([alpha[found.alphas.masks[kind]] for kind, alpha in found.alphas.items()])
+
+
+# An update by hand
+
+
+def shifted(found, step):
+    """The mix where alpha is after a step."""
+    values, start = {}, 0
+    for kind, alpha in found.alphas.items():
+        values[kind] = alpha.clone()
+        for e, row in enumerate(found.alphas.masks[kind].tolist()):
+            for k, there in enumerate(row):
+                if there:
+                    values[kind][e, k] += step[start]
+                    start += 1
+    assert start == len(step)
+    return found.alphas.mix(values)
+
+
+def losses(found, steps, given, seed, *, inner=True):
+    """The losses of trials of their own."""
+    mixes = [shifted(found, step) for step in steps]
+    inner = halves(given["inner"]) if inner else []
+    return Trials(found.supernet, STRONG).losses(found.optimizer, mixes, inner, given["alpha"], seed=seed)
+
+
+def seed_and_draws(found):
+    draws = torch.Generator()
+    draws.set_state(found.generator.get_state())
+    return int(torch.randint(2**62, (), generator=draws)), draws
+
+
+@pytest.mark.usefixtures("still_noise")
+@pytest.mark.parametrize("home", [RAGGED, TWO], ids=lambda home: home.name)
+def test_an_update_of_guided_search(home):
+    found, given = make(home, samples=3, sigma=0.2, tau=0.3, lam=0.3), batches(1)
+    (seed, draws), before = seed_and_draws(found), flat(found)
+    supernet = copy.deepcopy(found.supernet)
+    values = {kind: alpha.clone().requires_grad_() for kind, alpha in found.alphas.items()}
+    loss = F.cross_entropy(supernet(given["alpha"].x, found.alphas.mix(values)), given["alpha"].y)
+    slopes = torch.autograd.grad(loss, list(values.values()))
+    g = torch.cat([part[mask] for part, mask in zip(slopes, found.alphas.masks.values(), strict=True)])
+    assert g.norm() > 1e-3
+    u = estimators.proposed(3, g, 0.2, 0.3, "mixture", draws)
+    c = estimators.importance(losses(found, u, given, seed), u, g, 0.2, 0.3, 0.3)
+    found.step(given)
+    torch.testing.assert_close(flat(found), before + c @ u, rtol=1e-9, atol=1e-12)
+    assert found.end_epoch(0, 0.5)["effective_samples"] == pytest.approx(1 / (c**2).sum().item())
+
+
+@pytest.mark.parametrize("direction", ["sphere", "normal"])
+@pytest.mark.parametrize(
+    ("form", "base"),
+    [("antithetic", "no_inner"), ("two_point", "no_inner"), ("two_point", "with_inner"), ("one_point", "no_inner")],
+)
+def test_an_update_of_random_search(form, base, direction):
+    found = make(estimator="rs", form=form, direction=direction, base_loss=base, delta=0.2, lr=0.7, samples=3)
+    given, before = batches(1), flat(found)
+    (seed, draws), sizes = seed_and_draws(found), [7, 3]  # three edges of 2, 3 and 2 operations, and one of 3
+    u = estimators.spherical(3, sizes, draws) if direction == "sphere" else estimators.normal((3, 10), draws)
+    phi = torch.tensor([7.0] * 7 + [3.0] * 3).double() if direction == "sphere" else 1
+    plus = losses(found, 0.2 * u, given, seed)
+    other, width = {
+        "antithetic": (losses(found, -0.2 * u, given, seed), 0.4),
+        "two_point": (losses(found, torch.zeros(1, 10), given, seed, inner=base == "with_inner"), 0.2),
+        "one_point": (0, 0.2),
+    }[form]
+    found.step(given)
+    wanted = before - 0.7 * (phi / width * (plus - other)[:, None] * u).mean(0)
+    torch.testing.assert_close(flat(found), wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("base", ["no_inner", "with_inner"])
+def test_an_update_of_gradientless_descent(base):
+    found, given = make(estimator="gld", base_loss=base, radius=2.0), batches(1)
+    (seed, draws), before = seed_and_draws(found), flat(found)
+    radii = estimators.radii(2.0, 3, 7)
+    u = torch.tensor(radii).double()[:, None] * estimators.spherical(len(radii), [7, 3], draws)
+    start = losses(found, torch.zeros(1, 10), given, seed, inner=base == "with_inner")
+    best = min(zip(losses(found, u, given, seed).tolist(), u, strict=True), key=lambda pair: pair[0])
+    better = base == "with_inner"
+    assert (best[0] < start.item()) == better  # here a loss before the steps cannot be beaten
+    found.step(given)
+    torch.testing.assert_close(flat(found), before + best[1] * better, rtol=1e-9, atol=1e-12)
+    assert found.end_epoch(0, 0.5)["accepted"] == better
+
+
+def test_gradientless_descent_never_makes_worse_what_it_evaluates():
+    found = make(estimator="gld", base_loss="with_inner")
+    assert method("zarts-gld").settings["base_loss"] == "with_inner"
+    for number in range(4):
+        seen = Seen(noise_batch(number), halves(noise_batch(50 + number, 4)), number)
+        stay = torch.zeros(1, 10, dtype=torch.float64)
+        before = found.landscape.objectives(stay, seen).item()
+        found._update(seen)
+        assert found.landscape.objectives(stay, seen).item() <= before
+    alphas = flat(found)
+    found.landscape.objectives = lambda steps, seen: torch.linalg.vector_norm(steps, dim=1)  # the best is to stay
+    found._update(seen)
+    assert torch.equal(flat(found), alphas)
+    assert found.end_epoch(0, 0.5)["accepted"] == 4 / 5
+
+
+# What an update leaves alone
+
+
+def everything(found):
+    """The supernet, the momentum, the gradients and the random state, as lists of bits."""
+    momenta = [state["momentum_buffer"].tolist() for state in found.optimizer.state.values()]
+    gradients = [None if w.grad is None else w.grad.tolist() for w in found.weights]
+    state = {name: value.tolist() for name, value in found.supernet.state_dict().items()}
+    return state, momenta, gradients, torch.get_rng_state().tolist()
+
+
+@each_estimator
+@pytest.mark.parametrize("home", [RAGGED, space("s4")], ids=lambda home: home.name)
+def test_an_update_touches_nothing_but_alpha(estimator, home):
+    found = make(home, estimator=estimator, inner_opt="copied", base_loss="with_inner")
+    found.weight_step(noise_batch(0), found.mix())  # so that there is momentum, and a gradient
+    before, alphas = everything(found), flat(found)
+    assert before[1]
+    found._update(Seen(noise_batch(1), halves(noise_batch(2, 4)), 5))
+    assert everything(found) == before
+    assert not torch.equal(flat(found), alphas)
+
+
+@each_estimator
+def test_columns_without_a_candidate_stay_as_they_are(estimator):
+    found = make(estimator=estimator, samples=3)
+    before = {kind: alpha.clone() for kind, alpha in found.alphas.items()}
+    for number in range(3):
+        found.step(batches(number))
+    for kind, alpha in found.alphas.items():
+        mask = found.alphas.masks[kind]
+        assert torch.equal(alpha[~mask], before[kind][~mask])
+        assert (alpha[mask] != before[kind][mask]).all()
+    assert (~found.alphas.masks["normal"]).sum() == 2
+
+
+# When alpha moves, and on what
+
+
+def test_alpha_moves_after_the_warm_up_every_few_steps_and_before_the_weights():
+    found = make(epochs=5, warmup=None, every=3)
+    moves, steps = [], []
+    found.landscape.move = lambda step: moves.append((found.epoch, found.number, len(steps)))
+    weight_step = found.weight_step
+    found.weight_step = lambda *given: steps.append(1) or weight_step(*given)
+    for epoch in range(3):
+        found.begin_epoch(epoch)
+        for number in range(7):
+            found.step(batches(number))
+    assert moves == [(1, 0, 7), (1, 3, 10), (1, 6, 13), (2, 0, 14), (2, 3, 17), (2, 6, 20)]  # a fifth of 5 is 1
+
+
+def test_the_weights_step_with_the_alphas_just_moved():
+    found, given = make(lr=5.0, estimator="rs"), batches(1)
+    start, optimizer = copy.deepcopy(found.supernet), copy.deepcopy(found.optimizer.state_dict())
+    found.step(given)
+    by_hand = STRONG.optimizer(start.parameters())
+    by_hand.load_state_dict(optimizer)
+    F.cross_entropy(start(given["weights"].x, detached(found.mix())), given["weights"].y).backward()
+    torch.nn.utils.clip_grad_norm_(list(start.parameters()), STRONG.clip)
+    by_hand.step()
+    for mine, theirs in zip(start.parameters(), found.weights, strict=True):
+        torch.testing.assert_close(theirs, mine, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs", "warmup", "every"),
+    [
+        ({}, 50, 10, 10),
+        ({}, 2, 0, 10),
+        ({"steps": 0}, 9, 1, 1),
+        ({"steps": 3, "warmup": 4, "every": 5}, 5, 4, 5),
+    ],
+)
+def test_when_nothing_is_said(settings, epochs, warmup, every):
+    found = make(epochs=epochs, **{"steps": 10, "every": None, "warmup": None} | settings)
+    assert (found.warmup, found.every) == (warmup, every)
+
+
+def test_sigma_falls_over_the_epochs_after_the_warm_up():
+    found = make(epochs=50, warmup=10, sigma=0.2)
+    for epoch, share in ((0, 1), (10, 1), (11, 0.5 * (1 + math.cos(math.pi / 40))), (30, 0.5), (49, 0.00154)):
+        found.begin_epoch(epoch)
+        assert found.sigma == pytest.approx(0.2 * share, rel=2e-3)
+    assert make(sigma=0.2, sigma_schedule="constant").sigma == 0.2
+
+
+def test_streams_and_what_is_drawn_of_them():
+    found = make(steps=3, inner_batch=5, every=2)
+    assert found.streams == {"weights": Stream("first"), "alpha": Stream("second"), "inner": Stream("second", 15)}
+    assert make(inner_split="first").streams["inner"] == Stream("first", 96)
+    assert Stream.of("all") == Stream("all", None)
+    given = {name: Batches(tiny_images(12), torch.arange(12), 4, Augment(), seed=0) for name in found.streams}
+    drawn, steps = {name: [] for name in given}, []
+    for name, stream in given.items():
+        stream.next = lambda name=name, draw=stream.next: drawn[name].append(len(steps)) or draw()
+    found.supernet.float()
+    for alpha in found.alphas.values():
+        alpha.data = alpha.data.float()
+    for number in range(5):
+        found.step(Drawn(given))
+        steps.append(number)
+    assert drawn == {"weights": [0, 1, 2, 3, 4], "alpha": [0, 1, 2, 3, 4], "inner": [0, 2, 4]}
+    lazy = Drawn(given)
+    assert lazy["alpha"] is lazy["alpha"]
+    assert (list(lazy), len(lazy), len(drawn["alpha"])) == (list(given), 3, 6)
+
+
+@pytest.mark.parametrize(
+    ("images", "wanted"), [(8, [[0, 1], [2, 3], [4, 5]]), (3, [[0], [1], [2]]), (2, [[0], [1], [0]])]
+)
+def test_every_step_of_a_trial_has_images(images, wanted):
+    found = make(steps=3)._inner({"inner": noise_batch(0, images)})
+    assert [batch.index.tolist() for batch in found] == wanted
+    assert [len(batch.x) for batch in found] == [len(index) for index in wanted]
+
+
+def test_without_inner_steps_nothing_is_drawn_for_them_and_released_is_that():
+    released, none = make(inner_opt="released"), make(steps=0)
+    for found in (released, none):
+        assert set(found.streams) == {"weights", "alpha"}
+        for number in range(3):
+            found.step({name: batch for name, batch in batches(number).items() if name != "inner"})
+    assert torch.equal(flat(released), flat(none))
+    assert not torch.equal(flat(make()), flat(none))
+
+
+def test_what_is_spent_is_counted():
+    """A step of the weights is one pass forward and backward, and so is a gradient of alpha."""
+    for settings, updates, learned, judged in (
+        ({}, 2, 4 + 2 * (1 + 2 * 2), 2 * 2),
+        ({"estimator": "rs"}, 2, 4 + 2 * 2 * 2 * 2, 2 * 2 * 2),
+        ({"estimator": "rs", "form": "two_point"}, 2, 4 + 2 * 2 * 2, 2 * 3),
+        ({"estimator": "gld", "base_loss": "with_inner"}, 2, 4 + 2 * (11 + 1) * 2, 2 * (11 + 1)),
+    ):
+        found = make(every=2, **settings)
+        for number in range(4):
+            found.step(batches(number))
+        row = found.end_epoch(0, 0.5)
+        assert row["updates"] == updates
+        assert row["passes"] == {"forward_backward": learned, "forward": judged}
+        assert ("sigma" in row, "accepted" in row) == (not settings, settings.get("estimator") == "gld")
+    assert len(estimators.radii(0.13, 3, 7)) == 11
+    row = found.end_epoch(1, 0.5)
+    assert row["accepted"] is None  # nothing in this epoch
+
+
+# Costs
+
+
+def test_a_penalty_is_the_sum_of_its_terms():
+    prices = {"a": lambda rows: rows["x"][0][1], "b": lambda rows: 10.0}
+    mix = dense({"x": torch.tensor([[0.25, 0.75]])})
+    assert Penalty("a=0.5, b=2", prices.__getitem__)(mix) == 0.375 + 20
+    assert Penalty("", None)(mix) == Penalty("", prices.__getitem__)(mix) == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["flops", "flops=", "=1", "flops=x", "flops=-1", "flops=nan", "flops=inf", "a=1,a=2", "a=1=2"]
+)
+def test_a_penalty_that_cannot_be_read(text):
+    with pytest.raises(UserError, match=rf"^setting penalty takes terms name=weight, .*; got '{text}'$"):
+        Penalty(text, lambda name: lambda rows: 0.0)
+
+
+def test_a_penalty_needs_costs_that_are_known():
+    with pytest.raises(UserError, match="needs costs, which the budget of this method has not"):
+        make(penalty="flops=1")
+    with pytest.raises(UserError, match="unknown cost of space 'nasbench201': 'flop'; did you mean 'flops'"):
+        SearchTask(plan("digits", method="zarts-mgs", penalty="flop=1", **TINY))
+
+
+@each_estimator
+def test_a_penalty_makes_what_costs_weigh_less(estimator):
+    """Where all losses are equal, only the cost is left: the weights of the first operation of each edge."""
+
+    def price(name):
+        assert name == "first"
+        return lambda rows: sum(row[0] for edges in rows.values() for row in edges) / 4
+
+    settings = {"sigma": 0.1, "tau": 0.1, "lr": 5.0, "importance": "released"}
+    found = make(estimator=estimator, price=price, penalty="first=3", samples=6, **settings)
+    found.landscape.trials.losses = lambda optimizer, mixes, *given, **named: torch.zeros(len(mixes))
+    before = price("first")({kind: edges.weights.tolist() for kind, edges in found.mix().items()})
+    seen = Seen(noise_batch(1), [], 0)
+    costs = [found.landscape.penalty(found.mix())]
+    for _ in range(30):
+        found._update(seen)
+        costs.append(found.landscape.penalty(found.mix()))
+    assert costs[0] == pytest.approx(3 * before)
+    assert costs[-1] < 0.8 * costs[0]
+    free = make(estimator=estimator, **settings)
+    for kind, alpha in found.alphas.items():
+        free.alphas[kind].copy_(alpha)
+    torch.testing.assert_close(found.landscape.gradient(seen), free.landscape.gradient(seen))  # of the loss alone
+
+
+# In a search
+
+
+def planned(images=24, **choices):
+    return plan(Pairs(tiny_images(images)), method="zarts-mgs", **TINY | choices)
+
+
+def rows(folder, **choices):
+    folder.mkdir()
+    torch.manual_seed(0)
+    given, run = planned(steps=2, every=1, space=RAGGED, **choices), Run(folder)
+    Loop(SearchTask(given), run, given.protocol.epochs, Watcher())()
+    return [{k: v for k, v in row.items() if k not in ("seconds", "diagnostics")} for row in run.metrics]
+
+
+def test_a_diagnosis_changes_nothing(tmp_path):
+    plain = rows(tmp_path / "plain", batch_size=1)  # 12 steps an epoch, measured every tenth
+    assert rows(tmp_path / "diagnosed", batch_size=1, diagnose=True) == plain
+    assert plain[0]["alphas"] != plain[1]["alphas"]
+
+
+def test_the_weights_are_judged_on_the_half_that_only_trials_see():
+    task = SearchTask(planned())
+    assert task.held_out == 12
+    assert len(task.streams["inner"].next().y) == 12  # as many as there are
+    assert len(task.streams["weights"].next().y) == 6
+
+
+def test_workers_arrive_at_the_trials_and_are_no_setting():
+    given = planned(workers=2)
+    assert ", 2 workers, on cpu" in given.running
+    assert SearchTask(given).method.landscape.trials.workers == 2
+    assert given.config == planned().config
+    with pytest.raises(UserError, match="setting workers must be at least 1, not 0"):
+        planned(workers=0)
+    with pytest.raises(UserError, match="workers share the trials of zero-order methods; this method has none"):
+        plan("digits", method="darts", workers=2, **TINY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"samples": 0}, "setting samples must be at least 1, not 0"),
+        ({"steps": -1}, "setting steps must be at least 0, not -1"),
+        ({"every": 0}, "setting every must be at least 1, not 0"),
+        ({"inner_batch": 0}, "setting inner_batch must be at least 1, not 0"),
+        ({"sigma": 0.0}, "setting sigma must be above 0, not 0.0"),
+        ({"tau": -1.0}, "setting tau must be above 0, not -1.0"),
+        ({"delta": math.inf}, "setting delta must be above 0, not inf"),
+        ({"radius": 0.0}, "setting radius must be above 0, not 0.0"),
+        ({"lam": 1.5}, "setting lam is a share, at most 1, not 1.5"),
+        ({"warmup": 2}, r"setting warmup must be less than epochs \(2\), not 2"),
+    ],
+)
+def test_settings_that_cannot_be(settings, said):
+    with pytest.raises(UserError, match=f"^{said}$"):
+        SearchTask(planned(**settings))

@@ -1,0 +1,154 @@
+"""Many architectures on one batch are what each of them gives alone, and share what is equal."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from conftest import branched_space, macro_space, noise_batch, ragged_space, two_input_space
+from supernet.models.batched import Many
+from supernet.models.mixed_cell import EdgeMix, MixedCell, dense
+from supernet.models.supernet import Supernet
+from supernet.spaces import Cell, Frame, SearchSpace, Stages, space
+from supernet.spaces.modules import Noise, Norm
+from supernet.spaces.operations import Primitive
+
+SPACES = [space("nasbench201"), space("s2"), ragged_space(), two_input_space(), macro_space(), branched_space()]
+each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
+each_mode = pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+
+
+@pytest.fixture(autouse=True)
+def same_noise(monkeypatch):
+    """The noise of the operation `noise` is the same for every image, so that they can lie in one batch."""
+
+    def forward(self, x):
+        shape = (self.cout, -(-x.shape[2] // self.stride), -(-x.shape[3] // self.stride))
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return drawn.to(x.dtype).repeat(len(x), 1, 1, 1)
+
+    monkeypatch.setattr(Noise, "forward", forward)
+
+
+def make(home, norm=Norm(affine=True)):  # noqa: B008
+    torch.manual_seed(0)
+    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), norm).double()
+    with torch.no_grad():
+        for weight in supernet.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+        supernet(noise_batch(0).x, dense(weights(home, 0)))
+    return supernet
+
+
+def weights(home, seed):
+    g = torch.Generator().manual_seed(seed)
+    shapes = {kind: (len(cell.edges), cell.columns) for kind, cell in home.cells.items()}
+    return {kind: torch.rand(shape, generator=g, dtype=torch.float64) for kind, shape in shapes.items()}
+
+
+def masked(home, mix, seed):
+    """The same mix without one operation."""
+    rng, masked = random.Random(seed), {kind: value.clone() for kind, value in mix.items()}
+    value = masked[rng.choice(list(masked))]
+    value[rng.randrange(len(value)), rng.randrange(value.shape[1])] = 0
+    return masked
+
+
+def mixes_of(supernet):
+    home, rng = supernet.space, random.Random(1)
+    full = weights(home, 1)
+    partly = {kind: EdgeMix(full[kind], tuple((0,) for _ in cell.edges)) for kind, cell in home.cells.items()}
+    return [
+        *(supernet.only(home.sample(rng)) for _ in range(4)),
+        *(dense(masked(home, full, seed)) for seed in range(3)),
+        *(dense(full), dense(weights(home, 2)), partly),
+    ]
+
+
+@each_space
+@each_mode
+@pytest.mark.parametrize("track", [True, False], ids=["tracking", "not tracking"])
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
+def test_together_is_one_by_one(home, train, track, last):
+    supernet, x = make(home, Norm(affine=True, track=track)).train(train), noise_batch(1).x
+    if last:
+        supernet, x = supernet.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    mixes = mixes_of(supernet)
+    found = supernet.many(x, mixes)
+    assert not found.requires_grad
+    assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+    supernet.engine = "reference"
+    alone = torch.stack([supernet(x, mix).detach() for mix in mixes])
+    torch.testing.assert_close(found, alone, rtol=1e-10, atol=1e-10)
+    assert len({tuple(logits.flatten().tolist()) for logits in found}) > 5  # they are not all the same
+
+
+def test_an_operation_on_the_image_runs_once_for_all_and_so_does_what_two_architectures_have_alike(monkeypatch):
+    home = SPACES[0]
+    supernet, x = make(home).eval(), noise_batch(1).x
+    a, b = (
+        home.parse(f"|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|{op}~0|none~1|none~2|")
+        for op in ("nor_conv_3x3", "skip_connect")
+    )
+    images = []
+    convolution = F.conv2d
+
+    def count(x, weight, *rest):
+        images.append(len(x) * len(weight) / 4)  # filters of the first cell have 4 outputs
+        return convolution(x, weight, *rest)
+
+    monkeypatch.setattr("supernet.models.fused.convolutions.F.conv2d", count)
+    once = _first_cell(supernet, x, [supernet.only(a)], images)
+    assert _first_cell(supernet, x, [supernet.only(a)] * 5, images) == once
+    assert _first_cell(supernet, x, [supernet.only(a), supernet.only(b)], images) == once
+
+
+def _first_cell(supernet, x, mixes, images):
+    images.clear()
+    tensors = Many(x, len(mixes), 1)
+    with torch.no_grad():
+        tensors.fixed(supernet.layers[0])
+        images.clear()
+        cell = next(layer for layer in supernet.layers if isinstance(layer, MixedCell))
+        tensors.cell(cell, [mix["cell"] for mix in mixes])
+    return sum(images)
+
+
+class Doubled(nn.Module):
+    """A batch norm that only its author knows."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return 2 * self.norm(x)
+
+
+@each_mode
+def test_a_norm_that_only_its_author_knows_sees_each_architecture_for_itself(train):
+    own = (Primitive("doubled", lambda cin, cout, stride, norm: Doubled(cin)),)
+    cell = Cell.dense(4, ("skip_connect", "doubled"))
+    home = SearchSpace("own", {"cell": cell}, Stages(("cell",)), primitives=own)
+    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), Norm(affine=False)).double().train(train)
+    rng, x = random.Random(0), noise_batch(1).x
+    mixes = [supernet.only(home.sample(rng)) for _ in range(6)]
+    found = supernet.many(x, mixes)
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    for logits, mix in zip(found, mixes, strict=True):
+        supernet.load_state_dict(before)
+        torch.testing.assert_close(logits, supernet(x, mix).detach(), rtol=1e-10, atol=1e-10)
+
+
+def test_in_float32():
+    supernet, x = make(SPACES[0]).float().eval(), noise_batch(1).x.float()
+    supernet, x = supernet.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    mixes = mixes_of(supernet)
+    found = supernet.many(x, mixes)
+    for logits, mix in zip(found, mixes, strict=True):
+        torch.testing.assert_close(logits, supernet(x, mix).detach(), rtol=1e-4, atol=1e-4)

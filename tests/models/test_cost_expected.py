@@ -1,0 +1,173 @@
+"""Expected costs against every architecture there is, each with the probability of being drawn."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from conftest import macro_space, ragged_space
+from supernet.errors import UserError
+from supernet.models.cost.best import Bounds
+from supernet.models.cost.count import Prices, cost
+from supernet.models.cost.expected import Expected
+from supernet.models.cost.latency import Measured
+from supernet.models.cost.limits import Limits
+from supernet.spaces import Cell, Frame, SearchSpace, Stack, space, tables
+
+NB201, TABLE = space("nasbench201"), tables.load("nasbench201")
+FRAME = Frame(width=3, depth=1, size=(8, 8), channels=1, classes=3)
+KEEPS = SearchSpace(
+    "keeps",
+    {
+        "normal": Cell.dense(
+            4, ("none", "skip_connect", "sep_conv_3x3"), inputs=2, output="concat", keep=1, project=True
+        ),
+        "reduce": Cell.dense(3, ("max_pool_3x3", "sep_conv_3x3"), inputs=2, output="concat", keep=1, project=True),
+    },
+    Stack(),
+)
+LISTED = {home.name: home for home in (ragged_space(), macro_space())}
+each_space = pytest.mark.parametrize("home", LISTED.values(), ids=LISTED)
+COLUMNS = np.array(list(itertools.product(range(5), repeat=6)))  # of every architecture of NAS-Bench-201
+
+
+def drawn(home, seed):
+    """Positive weights that sum to anything, with rubbish past the candidates of an edge."""
+    rng = np.random.default_rng(seed)
+    return {
+        kind: [[*rng.gamma(1, 2, len(edge.ops)), *[9.0] * (cell.columns - len(edge.ops))] for edge in cell.edges]
+        for kind, cell in home.cells.items()
+    }
+
+
+def filled(home, value):
+    return {kind: [[value] * cell.columns for _ in cell.edges] for kind, cell in home.cells.items()}
+
+
+def one_hot(home, columns):
+    """The weights that only draw the operations in these columns, one per edge of all cells."""
+    left = iter(columns)
+    return {
+        kind: [[float(k == column) for k in range(cell.columns)] for column in itertools.islice(left, len(cell.edges))]
+        for kind, cell in home.cells.items()
+    }
+
+
+def every(home):
+    """The column on each edge of all cells, and the edges as (kind, number, candidates)."""
+    edges = [(kind, e, edge.ops) for kind, cell in home.cells.items() for e, edge in enumerate(cell.edges)]
+    return edges, list(itertools.product(*(range(len(ops)) for _, _, ops in edges)))
+
+
+def mean(home, weights, values):
+    """The mean of a value per architecture, as `every` lists them: by multiplying probabilities."""
+    edges, listed = every(home)
+    rows = [np.array(weights[kind][e][: len(ops)]) for kind, e, ops in edges]
+    chances = [math.prod(row[k] / row.sum() for row, k in zip(rows, columns, strict=True)) for columns in listed]
+    assert math.fsum(chances) == pytest.approx(1)
+    return float(np.dot(chances, values))
+
+
+def genotype(home, columns):
+    left = iter(columns)
+    return home.choose({kind: list(itertools.islice(left, len(cell.edges))) for kind, cell in home.cells.items()})
+
+
+@each_space
+@pytest.mark.parametrize("name", ["flops", "params"])
+def test_a_count_is_the_mean_over_all_architectures(home, name):
+    expected, listed = Expected(Bounds(home, FRAME), name), every(home)[1]
+    costs = [getattr(cost(home, genotype(home, columns), FRAME), name) for columns in listed]
+    assert len(costs) == home.size
+    for seed in range(5):
+        weights = drawn(home, seed)
+        assert expected(weights) == pytest.approx(mean(home, weights, costs) / max(costs), rel=1e-12)
+    for columns, its in zip(listed, costs, strict=True):
+        assert expected(one_hot(home, columns)) == its / max(costs)
+    for value in (0.0, 0.25, 7.0):
+        assert expected(filled(home, value)) == pytest.approx(np.mean(costs) / max(costs), rel=1e-12)
+
+
+def test_every_edge_counts_where_an_architecture_keeps_few():
+    edges, listed = every(KEEPS)
+    prices = Prices(KEEPS, FRAME)
+    costs = [
+        prices.fixed.params
+        + sum(prices.of(kind, e, ops[k]).params for (kind, e, ops), k in zip(edges, columns, strict=True))
+        for columns in listed
+    ]
+    expected = Expected(Bounds(KEEPS, FRAME), "params")
+    weights = drawn(KEEPS, 0)
+    assert expected(weights) == pytest.approx(mean(KEEPS, weights, costs) / max(costs), rel=1e-12)
+    assert expected(one_hot(KEEPS, listed[costs.index(max(costs))])) == 1
+
+
+def test_the_costs_of_nasbench201_are_the_tables():
+    costs = np.array([TABLE.column("c10_flops_m")[TABLE.index(genotype(NB201, columns))] for columns in COLUMNS])
+    expected = Expected(Bounds(NB201, Frame()), "flops")
+    weights = drawn(NB201, 1)
+    assert expected(weights) == pytest.approx(mean(NB201, weights, costs) / costs.max(), rel=1e-6)
+
+
+@pytest.mark.parametrize("field", ["latency_pixel3_ms", "latency_edgegpu_ms"])
+def test_a_tabulated_latency_is_the_mean_over_the_table(field):
+    ms = np.array([TABLE.column(field)[TABLE.index(genotype(NB201, columns))] for columns in COLUMNS])
+    measured = ~np.isnan(ms)
+    assert measured.all() == (field == "latency_pixel3_ms")
+    largest = ms[measured].max()
+    ms[~measured] = ms[measured].mean()
+    expected = Expected(Bounds(NB201, Frame()), field)
+    weights = drawn(NB201, 2)
+    assert expected(weights) == pytest.approx(mean(NB201, weights, ms) / largest, rel=1e-12)
+    for number in (0, 1, 4321, 15624, int(ms.argmax()), int(measured.argmin())):
+        assert expected(one_hot(NB201, COLUMNS[number])) == ms[number] / largest
+    assert expected(filled(NB201, 0.0)) == pytest.approx(ms.mean() / largest, rel=1e-12)
+
+
+def test_a_measured_latency_is_what_the_operations_take_on_their_own(monkeypatch):
+    devices = []
+
+    def timed(measured, build, reads):
+        devices.append(measured._device.type)
+        return float(1 + sum(p.numel() for p in build().parameters()))
+
+    monkeypatch.setattr(Measured, "_timed", timed)
+    bounds = Bounds(NB201, FRAME, Limits(max_latency_ms=10.0), "meta")
+    alone = np.array(bounds.latency.alone["cell"], float)
+    ms = alone[np.arange(6), COLUMNS].sum(1)
+    seen, weights = len(devices), drawn(NB201, 3)
+    expected = Expected(bounds, "latency")
+    assert len(devices) == seen  # what the limits have measured is not measured again
+    assert expected(weights) == pytest.approx(mean(NB201, weights, ms) / ms.max(), rel=1e-12)
+    assert expected(one_hot(NB201, [0] * 6)) == 0  # none
+    for others in (bounds.unmeasured, Bounds(NB201, FRAME, device="meta")):
+        assert others.latency is None
+        assert Expected(others, "latency")(weights) == expected(weights)
+    assert set(devices) == {"meta"}
+    assert len(devices) == 3 * seen
+
+
+def test_rows_of_any_kind_are_read():
+    expected, weights = Expected(Bounds(LISTED["ragged"], FRAME), "params"), drawn(LISTED["ragged"], 4)
+    cells = LISTED["ragged"].cells.items()
+    bare = {kind: [row[: len(e.ops)] for row, e in zip(weights[kind], c.edges, strict=True)] for kind, c in cells}
+    assert expected(bare) == expected({kind: np.array(rows) for kind, rows in weights.items()}) == expected(weights)
+
+
+@pytest.mark.parametrize(
+    ("home", "name", "said"),
+    [
+        (NB201, "flop", "unknown cost of space 'nasbench201': 'flop'; did you mean 'flops'? known: flops, "),
+        (NB201, "latency_pixel_ms", "unknown cost of space 'nasbench201': 'latency_pixel_ms'; did you mean 'latency_"),
+        (NB201, "c10_test", "unknown cost of space 'nasbench201': 'c10_test'; known: "),
+        (KEEPS, "latency_pixel3_ms", "unknown cost of space 'keeps': 'latency_pixel3_ms'; did you mean 'latency'? "),
+        (KEEPS, "", "unknown cost of space 'keeps': ''; known: flops, params, latency"),
+    ],
+)
+def test_an_unknown_cost_is_a_mistake(home, name, said):
+    with pytest.raises(UserError) as error:
+        Expected(Bounds(home, FRAME), name)
+    assert str(error.value).startswith(said)

@@ -1,0 +1,203 @@
+"""The scorer against a plain loop of forward passes, one mix and one batch after the other."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from conftest import macro_space, noise_batch, ragged_space, two_input_space
+from supernet.models import evaluate as scoring
+from supernet.models.evaluate import Scorer
+from supernet.models.fixed_edges import Decisions
+from supernet.models.mixed_cell import dense
+from supernet.models.supernet import Supernet
+from supernet.spaces import Frame, space
+from supernet.spaces.modules import Noise, Norm
+
+SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
+NB201 = SPACES[0]
+BATCHES = [noise_batch(1, 12), noise_batch(2, 11)]
+each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
+
+
+@pytest.fixture
+def same_noise(monkeypatch):
+    """The noise of the operation `noise` is the same for every image, so that they can lie in one batch."""
+
+    def forward(self, x):
+        shape = (self.cout, -(-x.shape[2] // self.stride), -(-x.shape[3] // self.stride))
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return drawn.to(x.dtype).repeat(len(x), 1, 1, 1)
+
+    monkeypatch.setattr(Noise, "forward", forward)
+
+
+def make(home, engine="reference", norm=Norm(affine=True)):  # noqa: B008
+    torch.manual_seed(0)
+    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), norm).double()
+    supernet.engine = engine
+    with torch.no_grad():
+        for weight in supernet.parameters():
+            weight += 0.3 * torch.randn_like(weight)
+        for seed in range(4):  # running statistics that are others than the batches'
+            supernet(2 * noise_batch(10 + seed, 24).x - 1, weights(home, seed))
+    return supernet
+
+
+def weights(home, seed):
+    g = torch.Generator().manual_seed(seed)
+    cells = home.cells.items()
+    return dense(
+        {k: torch.rand((len(cell.edges), cell.columns), generator=g, dtype=torch.float64) for k, cell in cells}
+    )
+
+
+def maskings(home):
+    """One mix without an operation, for six of them; and six other mixes."""
+    full, rng, found = weights(home, 0), random.Random(0), []
+    places = [(kind, e, k) for kind, cell in home.cells.items() for e, one in enumerate(cell.edges) for k in one.ops]
+    for kind, edge, op in rng.sample(places, 6):
+        masked = full[kind].weights.clone()
+        masked[edge, home.cells[kind].edges[edge].ops.index(op)] = 0
+        found.append({**full, **dense({kind: masked})})
+    return [*found, *(weights(home, seed) for seed in range(1, 7))]
+
+
+def in_a_plain_loop(supernet, mixes, *, running):
+    """Accuracy and loss of each mix: hits and losses added up image after image."""
+    accuracies, losses = [], []
+    for mix in mixes:
+        hits = total = images = 0
+        for batch in BATCHES:
+            before = {name: value.clone() for name, value in supernet.state_dict().items()}
+            supernet.train(not running)
+            with torch.no_grad():
+                logits = supernet(batch.x, mix)
+            supernet.load_state_dict(before)
+            for row, label in zip(logits, batch.y.tolist(), strict=True):
+                hits += row.tolist().index(max(row.tolist())) == label
+                total += F.cross_entropy(row[None], torch.tensor([label])).item()
+                images += 1
+        accuracies.append(hits / images)
+        losses.append(total / images)
+    supernet.train()
+    return accuracies, losses
+
+
+@each_space
+@pytest.mark.parametrize("running", [False, True], ids=["the batch's statistics", "running statistics"])
+@pytest.mark.usefixtures("same_noise")
+def test_scores_are_those_of_a_plain_loop(home, running):
+    supernet, mixes = make(home), maskings(home)
+    found = Scorer(supernet, lambda: BATCHES, running=running)(mixes)
+    accuracies, losses = in_a_plain_loop(supernet, mixes, running=running)
+    assert found.accuracy == accuracies  # counts of images, divided: exactly
+    assert found.loss == pytest.approx(losses, rel=1e-10)
+    assert len(set(found.loss)) > len(mixes) / 2
+    assert len(set(found.accuracy)) > 1
+    other = Scorer(supernet, lambda: BATCHES, running=not running)(mixes)
+    assert found.loss != pytest.approx(other.loss, rel=1e-3)
+
+
+@pytest.mark.usefixtures("same_noise")
+def test_norms_that_track_nothing_take_the_batchs_statistics_either_way():
+    supernet = make(NB201, norm=Norm(affine=False, track=False))
+    for layer in supernet.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+    ours, theirs = (Scorer(supernet, lambda: BATCHES, running=on)(maskings(NB201)) for on in (False, True))
+    assert ours == theirs
+
+
+@each_space
+@pytest.mark.parametrize(("running", "train"), [(False, False), (True, True)])
+def test_it_leaves_no_trace(home, running, train):
+    supernet = make(home, "fused").train(train)
+    supernet.decided = decided = Decisions.none(home).decide(next(iter(home.cells)), 0, [0])
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    state, python = torch.get_rng_state(), random.getstate()
+    mixes = maskings(home)
+    Scorer(supernet, lambda: BATCHES, running=running)(mixes)
+    assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+    assert supernet.decided is decided
+    assert all(module.training is train for module in supernet.modules())
+    assert torch.equal(torch.get_rng_state(), state)  # though there are operations that draw
+    assert random.getstate() == python
+    assert all(weight.grad is None for weight in supernet.parameters())
+    assert not any(edges.weights.requires_grad for mix in mixes for edges in mix.values())
+
+
+def test_an_error_leaves_no_trace_either():
+    supernet = make(NB201)
+    supernet.decided = decided = Decisions.none(NB201)
+    with pytest.raises(ZeroDivisionError):
+        Scorer(supernet, lambda: [1 // 0], running=True)([weights(NB201, 0)])
+    assert supernet.decided is decided
+    assert supernet.training
+
+
+def test_mixes_are_run_as_they_are_whatever_is_decided():
+    supernet, mixes = make(NB201), maskings(NB201)
+    found = Scorer(supernet, lambda: BATCHES)(mixes)
+    supernet.decided = Decisions.none(NB201).decide("cell", 0, [1])
+    assert Scorer(supernet, lambda: BATCHES)(mixes) == found
+
+
+@pytest.mark.parametrize("together", [1, 5])
+def test_how_many_are_run_together_changes_nothing(together, monkeypatch):
+    supernet, mixes = make(NB201), maskings(NB201)
+    wanted = Scorer(supernet, lambda: BATCHES)(mixes)
+    sizes, many = [], Supernet.many
+    monkeypatch.setattr(scoring, "_TOGETHER", together)
+    monkeypatch.setattr(Supernet, "many", lambda self, x, own: sizes.append(len(own)) or many(self, x, own))
+    found = Scorer(supernet, lambda: BATCHES)(mixes)
+    assert max(sizes) == together
+    assert found.accuracy == wanted.accuracy
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-10)
+
+
+def test_it_counts_passes_images_and_seconds():
+    score = Scorer(make(NB201), lambda: iter(BATCHES))
+    assert (score.passes, score.images, score.spent, score.saved) == (0, 0, 0.0, 0.0)
+    score(maskings(NB201)[:5])
+    assert (score.passes, score.images) == (5, 23)
+    spent = score.spent
+    assert spent > 0
+    score(maskings(NB201)[:2])
+    assert (score.passes, score.images) == (7, 23)
+    assert score.spent > spent
+
+
+def test_what_sharing_saves_is_what_passes_alone_would_have_taken(monkeypatch):
+    clock = [0.0]
+
+    def seconds(work, device):  # of the pass that tells how long one mix takes
+        work()
+        return 10.0
+
+    def many(x, mixes):
+        clock[0] += 10.0 if len(mixes) == 1 else 4.0 * len(mixes)
+        return torch.zeros(len(mixes), len(x), 3, dtype=torch.float64)
+
+    supernet = make(NB201)
+    monkeypatch.setattr(scoring, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(scoring, "seconds", seconds)
+    monkeypatch.setattr(supernet, "many", many, raising=False)
+    score = Scorer(supernet, lambda: BATCHES)
+    score([weights(NB201, seed) for seed in range(5)])
+    assert score.spent == 2 * 5 * 4  # the pass that was only timed is left out
+    assert score.saved == 2 * 5 * 10 - 2 * 5 * 4
+
+
+def test_equal_logits_are_the_first_class():
+    supernet = make(NB201)
+    with torch.no_grad():
+        for weight in list(supernet.layers[-1].parameters())[-2:]:
+            weight.zero_()
+    found = Scorer(supernet, lambda: BATCHES)([weights(NB201, 0)])
+    labels = torch.cat([batch.y for batch in BATCHES])
+    assert found.accuracy == [(labels == 0).sum().item() / len(labels)]
+    assert found.loss == pytest.approx([torch.tensor(3.0).double().log().item()])

@@ -1,0 +1,247 @@
+"""How a supernet is run: what is chosen, where it arrives, what is said of it, and that it stays in its bounds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import supernet as sn
+from conftest import Call, Pairs, tiny_images
+from supernet.engine.device import described
+from supernet.engine.precision import PRECISIONS, precision_named
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.models.execution import Execution, execution
+from supernet.models.supernet import Supernet
+from supernet.retraining import plan as retraining_plan
+from supernet.retraining import train as training
+from supernet.retraining.train import TrainingTask
+from supernet.searching.plan import plan
+from supernet.searching.task import SearchTask
+from supernet.spaces import Frame, space
+from supernet.spaces.modules import Norm
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
+CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|"
+SMALL = {"epochs": 2, "batch_size": 6, "width": 2, "depth": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[int, int]], None]:
+    """Let there be a GPU of some compute capability, for as long as nothing is put there."""
+
+    def pretend(capability: tuple[int, int]) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+
+    return pretend
+
+
+def test_what_is_left_to_the_cpu() -> None:
+    assert execution(CPU) == Execution("fused", "float32", checkpointing=False, graphs=False)
+    given = execution(CPU, engine="reference", precision="bf16", checkpointing=True, graphs=False)
+    assert given == Execution("reference", "bf16", checkpointing=True, graphs=False)
+
+
+def test_what_is_left_to_a_gpu(gpu: Callable[[tuple[int, int]], None]) -> None:
+    gpu((9, 0))
+    assert execution(GPU) == Execution("fused", "tf32", checkpointing=False, graphs=True)
+    assert not execution(GPU, graphs=False).graphs
+    assert not execution(GPU, capturable=False).graphs
+    assert execution(GPU, precision="float32", graphs=True) == Execution(graphs=True)
+    gpu((7, 5))
+    assert execution(GPU).precision == "float32"
+
+
+def test_what_cannot_be_had_is_told_in_a_line(gpu: Callable[[tuple[int, int]], None]) -> None:
+    gpu((7, 5))
+    for choices, said in (
+        ({"device": CPU, "graphs": True}, "CUDA graphs need a GPU, not 'cpu'"),
+        ({"device": GPU, "graphs": True, "capturable": False}, "CUDA graphs cannot record this method, which decides"),
+        ({"device": GPU, "precision": "tf32"}, "precision tf32 needs a GPU of compute capability 8.0 or more, not "),
+        ({"device": CPU, "engine": "fsed"}, "unknown engine 'fsed'; did you mean 'fused'? known: auto, fused, ref"),
+    ):
+        with pytest.raises(UserError) as caught:
+            execution(**choices)
+        assert str(caught.value).startswith(said)
+
+
+def test_it_is_said_in_a_line(gpu: Callable[[tuple[int, int]], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu((9, 0))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for found, kernels in ((object(), "compiled"), (None, "PyTorch's")):
+        monkeypatch.setattr("supernet.models.execution.library", lambda found=found: found)
+        assert Execution().on(CPU) == f"running fused ({kernels} kernels), float32, on cpu with 2 threads"
+    everything = Execution("reference", "bf16", checkpointing=True, graphs=True).on(GPU)
+    assert everything == "running reference, bf16, checkpointing, CUDA graphs, on cuda (Some GPU)"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert described(CPU) == "cpu with 1 thread"
+    assert described(torch.device("meta")) == "meta"
+
+
+def test_it_arrives_at_the_supernet_and_in_the_config() -> None:
+    given = plan("digits", engine="reference", precision="bf16", checkpointing=True, **TINY)
+    supernet = SearchTask(given).method.supernet
+    assert (supernet.engine, supernet.precision, supernet.checkpointing) == ("reference", "bf16", True)
+    assert given.config["execution"] == {"engine": "reference", "precision": "bf16", "checkpointing": True}
+    assert SearchTask(plan("digits", **TINY)).method.supernet.engine == "fused"
+
+
+def test_it_is_that_of_every_supernet_alone() -> None:
+    one, other = (Supernet(space("nasbench201"), Frame(2, 1, (8, 8), 1, 3), Norm()) for _ in range(2))
+    Execution("reference", "bf16", checkpointing=True).apply(one)
+    assert (other.engine, other.precision, other.checkpointing) == ("fused", "float32", False)
+
+
+def test_a_run_goes_on_as_it_began(tmp_path: Path) -> None:
+    choices = TINY | {"quiet": True, "out": tmp_path / "run"}
+    sn.search("digits", engine="reference", **choices)
+    with pytest.raises(UserError, match=r"other settings: execution.engine \(reference there, fused now\); give"):
+        sn.search("digits", **choices)
+    assert sn.search("digits", engine="reference", graphs=False, **choices).finished  # graphs change no number
+
+
+def test_the_flags_of_a_search(call: Call) -> None:
+    small = ["--images", "60", "--epochs", "1", "--width", "2", "--device", "cpu"]
+    flags = ["--engine", "reference", "--precision", "bf16", "--checkpointing", "--no-graphs"]
+    status, out, err = call("search", "digits", *small, *flags, "--out", "run")
+    assert (status, err) == (0, "")
+    assert out.startswith("running reference, bf16, checkpointing, on cpu with ")
+    wanted = {"engine": "reference", "precision": "bf16", "checkpointing": True}
+    assert Run("run").config["execution"] == wanted
+    assert call("search", "--config", "run", "--quiet", "--device", "cpu", "--out", "again")[0] == 0
+    assert Run("again").config == Run("run").config
+    page = call("search", "--help")[1]
+    for flag in ("--engine NAME", "--precision NAME", "--checkpointing", "--graphs", "--no-graphs", "--dry-run"):
+        assert flag in page
+
+
+def test_tf32_of_a_saved_search_is_taken_where_there_is_one(call: Call) -> None:
+    small = ["--images", "60", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet"]
+    call("search", "digits", *small, "--out", "run")
+    file = Path("run", "config.yaml")
+    file.write_text(file.read_text().replace("precision: float32", "precision: tf32"))  # as if from a GPU
+    assert call("search", "--config", "run", *small, "--out", "again")[0] == 0
+    assert Run("again").config["execution"]["precision"] == "float32"
+
+
+# --- the switches of products
+
+
+def switches() -> list[str]:
+    """As they are known by their newer names, which can always be read."""
+    backends = torch.backends
+    return [owner.fp32_precision for owner in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)]
+
+
+PROGRAM = """
+import torch
+from supernet.engine.precision import PRECISIONS, products
+
+{}
+cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+before = [{}]
+for precision in PRECISIONS:
+    try:
+        with products(precision):
+            assert set([{}]) == {{{}[precision == "tf32"]}}
+            raise KeyError
+    except KeyError:
+        pass
+    assert [{}] == before
+"""
+OLDER = "cuda.allow_tf32, cudnn.allow_tf32"
+NEWER = "cuda.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision"
+
+
+@pytest.mark.parametrize(
+    ("set_before", "names"),
+    [
+        ("", OLDER),
+        ("torch.backends.cuda.matmul.allow_tf32 = True", OLDER),
+        ("torch.backends.cudnn.allow_tf32 = False", OLDER),
+        ("torch.backends.cudnn.conv.fp32_precision = 'ieee'", NEWER),  # no older name can be read now
+        ("torch.backends.cuda.matmul.fp32_precision = 'tf32'", NEWER),
+    ],
+)
+def test_products_are_set_and_afterwards_the_callers_again(set_before: str, names: str) -> None:
+    values = "(False, True)" if names == OLDER else "('ieee', 'tf32')"
+    program = PROGRAM.format(set_before, names, names, values, names)  # of its own: what mixes the names stays mixed
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_search_and_a_retraining_multiply_as_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, before = [], switches()
+    for kind in (SearchTask, TrainingTask):
+        real = kind.begin_epoch
+        monkeypatch.setattr(
+            kind, "begin_epoch", lambda self, epoch, real=real: (seen.append(switches()), real(self, epoch))
+        )
+    run = sn.search("digits", out=tmp_path / "run", quiet=True, **TINY)
+    sn.retrain(run, quiet=True, **SMALL)
+    assert len(seen) == 4
+    assert all("tf32" not in state for state in seen)
+    assert switches() == before
+
+
+def test_names_of_precisions(gpu: Callable[[tuple[int, int]], None]) -> None:
+    assert [precision_named(name, CPU) for name in ("auto", "float32", "bf16")] == ["float32", "float32", "bf16"]
+    gpu((8, 0))
+    assert [precision_named(name, GPU) for name in ("auto", *PRECISIONS)] == ["tf32", *PRECISIONS]
+
+
+# --- retraining
+
+
+def trained_in(precision: str) -> TrainingTask:
+    images = Pairs(tiny_images(24))
+    chosen = retraining_plan.plan(CELL, data=images, precision=precision, auxiliary=0.4, **SMALL)
+    torch.manual_seed(0)
+    return TrainingTask(chosen)
+
+
+def test_a_retraining_in_bfloat16_keeps_its_loss_and_its_weights_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, seen = trained_in("bf16"), []
+
+    def note(module: nn.Module, inputs: object, output: Tensor) -> None:
+        seen.append((module.training, output.dtype))
+
+    for module in task.network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(note)
+    task.begin_epoch(0)
+    metrics = task.step({"train": task.streams["train"].next()})
+    assert {value.dtype for value in metrics.values()} == {torch.float32}
+    assert {p.dtype for p in task.network.parameters()} == {torch.float32}
+    assert set(seen) == {(True, torch.bfloat16)}
+    seen.clear()
+    task.accuracy(test=False)
+    assert set(seen) == {(False, torch.float32)}
+
+
+def test_a_retraining_in_bfloat16_begins_near_that_in_float32() -> None:
+    losses = []
+    for precision in ("float32", "bf16"):
+        task = trained_in(precision)
+        losses.append(task.step({"train": task.streams["train"].next()})["loss"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert losses[0] != losses[1]
+
+
+def test_the_precision_of_a_retraining_is_in_its_config_and_said(tmp_path: Path, call: Call) -> None:
+    assert training.plan(CELL, data="digits", **SMALL).config["precision"] == "float32"
+    sn.search("digits", out=tmp_path / "run", quiet=True, **TINY)
+    small = ["--epochs", "1", "--width", "2", "--depth", "1", "--device", "cpu"]
+    status, out, err = call("retrain", "run", *small, "--precision", "bf16")
+    assert (status, err) == (0, "")
+    assert out.startswith("running bf16, on cpu with ")
+    assert Run("run/quick-0").config["precision"] == "bf16"
+    said = "supernet: unknown precision 'bf61'; did you mean 'bf16'? known: auto, float32, tf32, bf16\n"
+    assert call("retrain", "run", "--precision", "bf61") == (2, "", said)

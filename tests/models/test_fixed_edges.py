@@ -1,0 +1,228 @@
+"""Decisions: a supernet of which some edges are decided, against op weights written by hand and whole architectures."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from conftest import macro_space, noise_batch, ragged_space, two_input_space
+from supernet.methods.relaxation import candidate_mask, relax
+from supernet.models.fixed_edges import Decisions
+from supernet.models.mixed_cell import EdgeMix, dense
+from supernet.models.supernet import Supernet
+from supernet.spaces import Frame, space
+from supernet.spaces.modules import Norm
+
+SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
+NB201 = SPACES[0]
+pytestmark = pytest.mark.usefixtures("still_noise")
+each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
+each_engine = pytest.mark.parametrize("engine", ["fused", "reference"])
+
+
+def make(home, engine="reference"):
+    torch.manual_seed(0)
+    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet.engine = engine
+    return supernet
+
+
+def alphas_of(home, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return {
+        kind: torch.randn(len(cell.edges), cell.columns, generator=g, dtype=torch.float64)
+        for kind, cell in home.cells.items()
+    }
+
+
+def mix_of(home, alphas, activation="softmax"):
+    return dense({kind: relax(alpha, candidate_mask(home.cells[kind]), activation) for kind, alpha in alphas.items()})
+
+
+def some_decided(home, count, seed=0):
+    """Random decisions about `count` edges, the third of them left out."""
+    rng, decided = random.Random(seed), Decisions.none(home)
+    places = [(kind, edge) for kind, cell in home.cells.items() for edge in range(len(cell.edges))]
+    for number, (kind, edge) in enumerate(rng.sample(places, min(count, len(places)))):
+        columns = [] if number == 2 else [rng.randrange(len(home.cells[kind].edges[edge].ops))]
+        decided = decided.decide(kind, edge, columns)
+    return decided
+
+
+def by_hand(decided, mix):
+    """The op weights with decided rows written over, one number after the other."""
+    found = {}
+    for kind, edges in mix.items():
+        weights = edges.weights.detach().clone()
+        for edge, row in enumerate(decided.rows[kind]):
+            if row is not None:
+                for column in range(weights.shape[1]):
+                    weights[edge, column] = float(column in row)
+        found[kind] = weights
+    return found
+
+
+def all_decided(home, genotype):
+    decided = Decisions.none(home)
+    for kind, columns in home.columns(genotype).items():
+        for edge, column in enumerate(columns):
+            decided = decided.decide(kind, edge, [] if column is None else [column])
+    return decided
+
+
+@each_space
+@pytest.mark.parametrize("count", [0, 1, 3, 9])
+def test_op_weights_are_those_written_by_hand(home, count):
+    decided, mix = some_decided(home, count), mix_of(home, alphas_of(home))
+    applied = decided.apply(mix)
+    for kind, weights in by_hand(decided, mix).items():
+        assert torch.equal(applied[kind].weights, weights)
+        for edge, row in enumerate(decided.rows[kind]):
+            if row is not None:
+                assert applied[kind].active[edge] == row
+    if not count:
+        assert all(applied[kind] is mix[kind] for kind in mix)
+
+
+@each_space
+def test_after_k_decisions_exactly_k_rows_are_one_hot_and_the_others_are_the_mixs(home):
+    mix, decided = mix_of(home, alphas_of(home)), Decisions.none(home)
+    places = [(kind, edge) for kind, cell in home.cells.items() for edge, e in enumerate(cell.edges) if len(e.ops) > 1]
+    random.Random(1).shuffle(places)
+    done = []
+    for kind, edge in places:
+        decided = decided.decide(kind, edge, [len(home.cells[kind].edges[edge].ops) - 1])
+        done.append((kind, edge))
+        applied = decided.apply(mix)
+        hot = [p for p in places if sorted(applied[p[0]].weights[p[1]].tolist())[-2:] == [0, 1]]
+        assert hot == [place for place in places if place in done]
+        for kind, edge in set(places) - set(done):
+            assert torch.equal(applied[kind].weights[edge], mix[kind].weights[edge])
+
+
+@pytest.mark.parametrize("home", SPACES[:3], ids=lambda home: home.name)
+@each_engine
+def test_masking_all_but_one_operation_is_a_decision_but_for_the_weight_that_is_left(home, engine):
+    supernet, x, mix = make(home, engine), noise_batch(1).x, mix_of(home, alphas_of(home))
+    kind, cell = next(iter(home.cells.items()))
+    for edge, column in ((0, 1), (len(cell.edges) - 1, 0)):
+        masked = mix[kind].weights.clone()
+        masked[edge, torch.arange(cell.columns) != column] = 0
+        scaled = masked.clone()
+        scaled[edge] /= scaled[edge].sum()
+        decided = Decisions.none(home).decide(kind, edge, [column]).apply(mix)
+        assert torch.equal(scaled, decided[kind].weights)
+        as_decided = supernet(x, decided)
+        torch.testing.assert_close(supernet(x, {**mix, kind: EdgeMix(scaled)}), as_decided, rtol=1e-10, atol=1e-12)
+        if cell.edges[edge].ops[column] != "none":
+            assert not torch.allclose(supernet(x, {**mix, kind: EdgeMix(masked)}), as_decided, atol=1e-4)
+
+
+@each_space
+@each_engine
+@pytest.mark.parametrize(("activation", "checkpointing"), [("softmax", False), ("sigmoid", True)])
+def test_alpha_of_decided_rows_has_no_gradient_and_the_others_have_autograds(home, engine, checkpointing, activation):
+    decided, batch = some_decided(home, 2), noise_batch(2)
+    ours, theirs = ({k: a.clone().requires_grad_() for k, a in alphas_of(home).items()} for _ in range(2))
+    supernet = make(home, engine)
+    supernet.decided, supernet.checkpointing = decided, checkpointing
+    F.cross_entropy(supernet(batch.x, mix_of(home, ours, activation)), batch.y).backward()
+
+    reference, weights = make(home), {}
+    for kind, edges in mix_of(home, theirs, activation).items():  # one row after the other, constants in their places
+        fixed = by_hand(decided, {kind: edges})[kind]
+        rows = [edges.weights[e] if row is None else fixed[e] for e, row in enumerate(decided.rows[kind])]
+        weights[kind] = torch.stack(rows)
+    F.cross_entropy(reference(batch.x, dense(weights)), batch.y).backward()
+
+    moved = 0
+    for kind, alpha in ours.items():
+        wanted = torch.zeros_like(alpha) if theirs[kind].grad is None else theirs[kind].grad
+        found = torch.zeros_like(alpha) if alpha.grad is None else alpha.grad
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-13)
+        for edge, row in enumerate(decided.rows[kind]):
+            assert row is None or not found[edge].any()
+            moved += bool(found[edge].any())
+    assert moved
+    for w, v in zip(supernet.parameters(), reference.parameters(), strict=True):
+        zero = torch.zeros_like(w)
+        torch.testing.assert_close(
+            zero if w.grad is None else w.grad, zero if v.grad is None else v.grad, rtol=1e-9, atol=1e-12
+        )
+
+
+@each_space
+@each_engine
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+def test_a_supernet_that_is_decided_throughout_is_the_architecture(home, engine, train):
+    supernet, x, rng = make(home, engine).train(train), noise_batch(3).x, random.Random(2)
+    mix = mix_of(home, alphas_of(home))
+    undecided = supernet(x, mix).detach()
+    buffers = {name: value.clone() for name, value in supernet.named_buffers()}
+    for _ in range(3):
+        genotype = home.sample(rng)
+        only = supernet.only(genotype)
+        alone = supernet(x, only).detach()
+        supernet.load_state_dict(buffers, strict=False)
+        supernet.decided = all_decided(home, genotype)
+        assert not torch.allclose(alone, undecided, atol=1e-4)
+        supernet.checkpointing = True
+        torch.testing.assert_close(supernet(x, mix).detach(), alone, rtol=1e-10, atol=1e-10)
+        supernet.checkpointing = False
+        torch.testing.assert_close(supernet(x, mix).detach(), alone, rtol=1e-10, atol=1e-10)
+        supernet.load_state_dict(buffers, strict=False)
+        other = supernet.only(home.sample(rng))  # whatever the mix says, one that runs a single path included
+        for logits in supernet.many(x, [mix, other, only]):
+            torch.testing.assert_close(logits, alone, rtol=1e-10, atol=1e-10)
+        supernet.decided = None
+
+
+def test_many_mixes_are_each_run_with_what_is_decided():
+    home, x = NB201, noise_batch(4).x
+    supernet, mixes = make(home), [mix_of(home, alphas_of(home, seed)) for seed in range(3)]
+    supernet.decided = decided = some_decided(home, 3)
+    found = supernet.many(x, mixes)
+    supernet.decided = None
+    for logits, mix in zip(found, mixes, strict=True):
+        torch.testing.assert_close(logits, supernet(x, decided.apply(mix)).detach(), rtol=1e-10, atol=1e-10)
+        assert not torch.allclose(logits, supernet(x, mix).detach(), atol=1e-4)
+
+
+def test_a_mix_that_runs_few_operations_runs_what_is_decided_in_their_place():
+    width = {"cell": NB201.cells["cell"].columns}
+    active = tuple((k % 3,) for k in range(6))
+    weights = F.one_hot(torch.tensor([k % 3 for k in range(6)]), width["cell"]).double()
+    applied = (
+        Decisions.none(NB201)
+        .decide("cell", 1, [4])
+        .decide("cell", 3, [])
+        .apply({"cell": EdgeMix(weights, active, ones=True)})["cell"]
+    )
+    assert applied.active == ((0,), (4,), (2,), (), (1,), (2,))
+    assert applied.ones
+    assert applied.weights.argmax(1)[[0, 1, 2, 4, 5]].tolist() == [0, 4, 2, 1, 2]
+    assert not applied.weights[3].any()
+
+
+def test_decisions_are_plain_data_and_another_one_leaves_them_as_they_were():
+    before = Decisions.none(SPACES[1]).decide("normal", 2, [1])
+    after = before.decide("normal", 0, [1]).decide("last", 0, [])
+    assert before.rows == {"normal": (None, None, (1,)), "last": (None,)}
+    assert after.rows == {"normal": ((1,), None, (1,)), "last": ((),)}
+    assert Decisions.from_json(json.loads(json.dumps(after.to_json()))) == after
+    assert Decisions.none(SPACES[1]).rows == {"normal": (None, None, None), "last": (None,)}
+
+
+def test_what_was_first_applied_where_nothing_is_recorded_is_of_use_to_training():
+    supernet, batch = make(NB201, "fused"), noise_batch(5)
+    supernet.decided = Decisions.none(NB201).decide("cell", 0, [3])
+    with torch.inference_mode():
+        supernet(batch.x, mix_of(NB201, alphas_of(NB201)))
+    alphas = {kind: alpha.requires_grad_() for kind, alpha in alphas_of(NB201).items()}
+    F.cross_entropy(supernet(batch.x, mix_of(NB201, alphas)), batch.y).backward()
+    assert not alphas["cell"].grad[0].any()
+    assert alphas["cell"].grad[1:].any()

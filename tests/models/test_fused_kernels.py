@@ -1,0 +1,551 @@
+"""The kernels against PyTorch's own operations and autograd, in float64; and when the native ones are had."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from supernet.models.fused import Normal, Term, average, convolve, eager, native, weighted_sums
+
+needs_compiler = pytest.mark.skipif(native.library() is None, reason="there is no C compiler with OpenMP here")
+each_backend = pytest.mark.parametrize("backend", [pytest.param("native", marks=needs_compiler), "eager", "contiguous"])
+each_norm = pytest.mark.parametrize("norm", ["plain", "own", "untracked", "running"])
+each_way = pytest.mark.parametrize("how", ["apart", "shared", "repeated"])
+each_affine = pytest.mark.parametrize("affine", [True, False], ids=["affine", "not affine"])
+
+
+@pytest.fixture
+def chosen(backend, monkeypatch):
+    """Run the backend that is named, and no other; return the memory format of its tensors."""
+    ran = []
+    for module, name in ((native, "native"), (eager, "eager")):
+        inner = module.forward
+        monkeypatch.setattr(module, "forward", lambda *a, _in=inner, _n=name, **k: (ran.append(_n), _in(*a, **k))[1])
+    if backend != "native":
+        monkeypatch.setattr(native, "usable", lambda *_, **__: False)
+    yield torch.contiguous_format if backend == "contiguous" else torch.channels_last
+    assert set(ran) <= {"native" if backend == "native" else "eager"}
+
+
+def tensors(count, shape, layout, seed=0, dtype=torch.float64):
+    g = torch.Generator().manual_seed(seed)
+    made = torch.randn(count, *shape, generator=g, dtype=torch.float64).to(dtype)
+    return [one.contiguous(memory_format=layout).requires_grad_() for one in made]
+
+
+def normal(norm, parts, width, affine, seed=0, dtype=torch.float64):
+    g = torch.Generator().manual_seed(seed)
+
+    def rows(low, high, learned=False):
+        made = low + (high - low) * torch.rand(parts, width, generator=g, dtype=torch.float64)
+        return tuple(row.clone().to(dtype).requires_grad_(learned) for row in made)
+
+    if norm == "plain":
+        return None
+    running = None if norm == "untracked" else (rows(-1, 1), rows(0.5, 2))
+    scales, shifts = (rows(-1, 2, True), rows(-1, 1, True)) if affine else (None, None)
+    return Normal(norm != "running", 1e-5, 0.3, running, scales, shifts)
+
+
+def laid(value, targets, how, known=None):
+    """A term whose parts are tensors apart from each other, all the same one, or some of them."""
+    parts = len(targets)
+    slots = {"apart": range(parts), "shared": [0] * parts, "repeated": [j % -(-parts // 2) for j in range(parts)]}[how]
+    return Term(value, max(slots) + 1, targets, tuple(slots), known)
+
+
+def term(norm, targets, how, width, layout, *, affine=True, seed=0, size=(3, 5, 7), dtype=torch.float64):
+    """A term of a random value of an odd number of rows."""
+    channels = width * laid(None, targets, how).count
+    (value,) = tensors(1, (size[0], channels, *size[1:]), layout, seed, dtype)
+    return laid(value, targets, how, normal(norm, len(targets), width, affine, seed + 1, dtype))
+
+
+def plainly(terms, weights, sums, joined=False):
+    """What `weighted_sums` says it computes, in PyTorch's operations: the sums, and the running statistics after it."""
+    totals, weights, running = list(sums), list(weights), []
+    for one in terms:
+        for j, (part, target) in enumerate(zip(one.parts(one.value), one.targets, strict=True)):
+            if one.normal is not None:
+                known = [rows[j].clone() for rows in one.normal.running or ()]
+                running += known
+                scale, shift = (rows and rows[j] for rows in (one.normal.scales, one.normal.shifts))
+                settings = (one.normal.own, one.normal.momentum, one.normal.eps)
+                part = F.batch_norm(part, *(known or (None, None)), scale, shift, *settings)
+            part = part * weights.pop(0)
+            totals[target] = part if totals[target] is None else totals[target] + part
+    return [torch.cat(totals, 1)] if joined else totals, running
+
+
+def learned(terms):
+    return [one.value for one in terms] + [row for one in terms if one.normal for row in one.normal.learned]
+
+
+def tracked(terms):
+    found = [one.normal.running for one in terms if one.normal and one.normal.running]
+    return [row for running in found for rows in zip(*running, strict=True) for row in rows]
+
+
+def differentiated(totals, inputs):
+    g = torch.Generator().manual_seed(9)
+    slopes = [torch.randn(total.shape, generator=g, dtype=torch.float64).to(total.dtype) for total in totals]
+    return torch.autograd.grad(totals, inputs, slopes)
+
+
+def both(terms, sums=None, *, joined=False, seed=3):
+    """Outputs, running statistics and gradients as found, and as wanted, and their names."""
+    width = sum(len(one.targets) for one in terms)
+    weights = torch.randn(width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    weights = weights.to(torch.promote_types(terms[0].value.dtype, torch.float32)).requires_grad_()
+    sums = sums or [None] * (1 + max(target for one in terms for target in one.targets))
+    inputs = [weights, *learned(terms), *(total for total in sums if total is not None)]
+    outs, running = plainly(terms, weights, sums, joined)
+    wanted = [*outs, *running, *differentiated(outs, inputs)]
+    begun = [None if total is None else total.clone() for total in sums]  # they are changed in place
+    outs = weighted_sums(terms, weights, begun, joined=joined)
+    return [*outs, *tracked(terms), *differentiated(outs, inputs)], wanted
+
+
+def assert_close(found, wanted, tolerance=1e-11):
+    assert len(found) == len(wanted)
+    for number, (a, b) in enumerate(zip(found, wanted, strict=True)):
+        assert a.shape == b.shape
+        gap = (a.double() - b.double()).abs().max().item()
+        assert gap <= tolerance * max(1, b.double().abs().max().item()), f"number {number} is off by {gap}"
+
+
+@each_backend
+@each_norm
+@each_affine
+@each_way
+def test_one_term_is_normalised_weighted_and_summed(chosen, norm, affine, how):
+    for targets in ((0,), (0, 1, 2), (1, 0, 1)):
+        assert_close(*both([term(norm, targets, how, 4, chosen, affine=affine)]))
+
+
+@each_backend
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 8, 16, 24, 64])
+def test_terms_of_all_kinds_add_up_at_any_width(chosen, width):
+    ways = ["apart", "shared", "apart", "shared", "repeated", "repeated"]
+    kinds = zip(["own", "plain", "running", "untracked", "plain", "own"], ways, strict=True)
+    targets = [(0, 1), (1,), (1, 0, 1), (0, 2), (2, 2, 0), (1, 2, 0)]
+    terms = [
+        term(norm, own, how, width, chosen, affine=number % 3 != 2, seed=number)
+        for number, ((norm, how), own) in enumerate(zip(kinds, targets, strict=True))
+    ]
+    assert_close(*both(terms))
+
+
+@each_backend
+@pytest.mark.parametrize("begun", [(True, True), (True, False), (False, True)])
+def test_sums_that_have_begun_go_on(chosen, begun):
+    terms = [term("own", (0, 1), "apart", 4, chosen), term("plain", (1, 0), "shared", 4, chosen, seed=5)]
+    own = tensors(2, (3, 4, 5, 7), chosen, seed=7)
+    found, wanted = both(terms, [total if there else None for total, there in zip(own, begun, strict=True)])
+    assert_close(found, wanted)
+    started = own[0].detach().clone()
+    (out, _) = weighted_sums(terms, torch.ones(4, dtype=torch.float64), [started, None])
+    assert out is started
+
+
+@each_backend
+def test_a_sum_that_nothing_goes_into_stays(chosen):
+    terms = [term("own", (0,), "shared", 4, chosen)]
+    assert_close(*both(terms, tensors(2, (3, 4, 5, 7), chosen, seed=7)))
+
+
+@each_backend
+@each_affine
+@each_norm
+def test_joined_sums_lie_side_by_side(chosen, norm, affine):
+    for parts in (1, 3):
+        assert_close(*both([term(norm, tuple(range(parts)), "apart", 4, chosen, affine=affine)], joined=True))
+
+
+@each_backend
+def test_a_scale_without_a_shift(chosen):
+    for how in ("apart", "shared", "repeated"):
+        one = term("own", (0, 1), how, 4, chosen)
+        assert_close(*both([replace(one, normal=replace(one.normal, shifts=None))]))
+
+
+@each_backend
+@pytest.mark.parametrize("size", [(1, 1, 2), (2, 1, 1), (1, 1, 33), (7, 9, 11), (4, 8, 8)])
+def test_few_rows_and_many(chosen, size):
+    terms = [
+        term("own", (0, 1), "apart", 4, chosen, size=size),
+        term("running", (0, 1), "shared", 4, chosen, size=size),
+    ]
+    assert_close(*both(terms), tolerance=1e-10)
+
+
+@each_backend
+@pytest.mark.parametrize("threads", [2, 3])
+def test_several_threads_share_the_rows(chosen, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for size in ((1, 1, 2), (6, 9, 5)):  # fewer rows than threads, too
+            terms = [
+                term("own", (0, 1), "apart", 8, chosen, size=size),
+                term("plain", (1,), "shared", 8, chosen, size=size),
+            ]
+            assert_close(*both(terms), tolerance=1e-10)
+    finally:
+        torch.set_num_threads(before)
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_large_mean_takes_no_accuracy(chosen, dtype):
+    """A variance made of squares loses (mean / std)^2 of its digits: all of float32's, half of float64's."""
+    for how in ("apart", "shared", "repeated"):
+        one = term("own", (0, 1), how, 4, chosen)
+        value = (one.value.detach() + 1e4).to(dtype)
+        weights = torch.tensor([1.0, -2], dtype=dtype)
+        rows = [tuple(row.detach().to(dtype) for row in rows) for rows in (one.normal.scales, one.normal.shifts)]
+        running = tuple(tuple(row.to(dtype) for row in rows) for rows in one.normal.running)
+        settings = replace(one.normal, scales=rows[0], shifts=rows[1], running=running)
+        exact = [replace(settings, scales=None, shifts=None, running=None)]  # exactly the same numbers, in float64
+        exact[0] = Normal(
+            *(True, settings.eps, settings.momentum),
+            tuple(tuple(row.double() for row in rows) for rows in running),
+            *(tuple(row.double() for row in learned) for learned in rows),
+        )
+        wanted, after = plainly([laid(value.double(), (0, 1), how, exact[0])], weights.double(), [None, None])
+        outs = weighted_sums([laid(value, (0, 1), how, settings)], weights, [None, None])
+        assert_close(outs, wanted, 1e-10 if dtype == torch.float64 else 5e-3)  # float32 has 1e4 to 1e-3
+        assert_close(tracked([laid(value, (0, 1), how, settings)]), after, 1e-10 if dtype == torch.float64 else 1e-3)
+
+
+@each_backend
+@each_way
+def test_gradients_are_those_of_small_differences(chosen, how):
+    one = term("untracked", (0, 1), how, 2, chosen, size=(2, 2, 2))
+    started = tensors(1, (2, 2, 2, 2), chosen, seed=4)[0]
+    weights = torch.tensor([0.7, -1.3], dtype=torch.float64, requires_grad=True)
+
+    def run(value, weights, started, *rows):
+        own = replace(one.normal, scales=rows[:2], shifts=rows[2:])
+        value = value.contiguous(memory_format=chosen)
+        begun = started.clone(memory_format=torch.preserve_format)
+        return tuple(weighted_sums([laid(value, (0, 1), how, own)], weights, [begun, None]))
+
+    torch.autograd.gradcheck(run, (one.value, weights, started, *one.normal.learned))
+
+
+@each_backend
+def test_only_what_is_asked_for_has_a_gradient(chosen):
+    fixed, free = term("own", (0,), "shared", 4, chosen, affine=False), term("own", (0,), "shared", 4, chosen, seed=4)
+    fixed.value.requires_grad_(False)
+    weights = torch.tensor([1.0, 2], dtype=torch.float64)
+    (out,) = weighted_sums([fixed, free], weights, [None])
+    out.square().sum().backward()
+    assert fixed.value.grad is None
+    assert weights.grad is None
+    assert free.value.grad is not None
+    assert not weighted_sums([fixed], weights[:1], [None])[0].requires_grad
+    with torch.no_grad():
+        assert not weighted_sums([free], weights[:1], [None])[0].requires_grad
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_same_comes_out_twice(chosen, dtype):
+    def once():
+        terms = [
+            term("own", (0, 1), "apart", 16, chosen, size=(8, 9, 9), dtype=dtype),
+            term("own", (1, 0), "shared", 16, chosen, size=(8, 9, 9), seed=4, dtype=dtype),
+        ]
+        return both(terms)[0]
+
+    assert all(torch.equal(a, b) for a, b in zip(once(), once(), strict=True))
+
+
+@each_backend
+def test_float32_is_close(chosen):
+    terms = [
+        term("own", (0, 1), "apart", 8, chosen, dtype=torch.float32),
+        term("plain", (1,), "shared", 8, chosen, seed=3),
+    ]
+    terms[1] = replace(terms[1], value=terms[1].value.detach().float().requires_grad_())
+    found, wanted = both(terms)
+    assert all(one.dtype == torch.float32 for one in found)
+    assert_close(found, wanted, 1e-4)
+
+
+@pytest.mark.parametrize("backend", ["eager"])
+def test_bfloat16_is_close_to_float32(chosen, monkeypatch):
+    exact = [term("own", (0, 1), "apart", 8, chosen), term("plain", (1,), "shared", 8, chosen, seed=3)]
+    exact.append(term("running", (0, 1), "shared", 8, chosen, seed=6))
+    terms = [
+        replace(
+            one,
+            value=one.value.detach().bfloat16().requires_grad_(),
+            normal=one.normal
+            and replace(
+                one.normal,
+                running=tuple(tuple(row.float() for row in rows) for rows in one.normal.running),
+                scales=tuple(row.detach().float().requires_grad_() for row in one.normal.scales),
+                shifts=tuple(row.detach().float().requires_grad_() for row in one.normal.shifts),
+            ),
+        )
+        for one in exact
+    ]
+    weights = torch.tensor([1.0, -0.7, 0.3, 0.5, -1.2], requires_grad=True)
+    outs, running = plainly(exact, weights.double(), [None, None])
+    wanted = [*outs, *running, *differentiated(outs, [*learned(exact), weights])]
+    outs = weighted_sums(terms, weights, [None, None])
+    assert {out.dtype for out in outs} == {torch.bfloat16}
+    found = [*outs, *tracked(terms), *differentiated(outs, [*learned(terms), weights])]
+    assert_close(found, wanted, 0.03)
+
+
+@each_backend
+def test_what_is_not_a_number_stays_so(chosen):
+    one = term("own", (0,), "shared", 4, chosen)
+    with torch.no_grad():
+        one.value[0, 1, 0, 0] = torch.nan
+    (out,) = weighted_sums([one], torch.ones(1, dtype=torch.float64), [None])
+    for found in (out.isnan().any(3).any(2).any(0), *(row.isnan() for row in tracked([one]))):
+        assert found.tolist() == [False, True, False, False]
+
+
+# Convolutions and average pooling
+
+CONVOLUTIONS = [
+    (kernel, stride, dilation)
+    for kernel in ((3, 3), (5, 5), (3, 5), (5, 3), (1, 1))
+    for stride in ((1, 1), (2, 2), (1, 2))
+    for dilation in ((1, 1), (2, 2), (1, 2), (2, 1), (3, 3))
+    if not (kernel == (1, 1) and stride != (1, 1))
+]
+each_layout = pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=["last", "first"])
+each_size = pytest.mark.parametrize("size", [(9, 7), (8, 8), (5, 6)], ids=lambda size: "x".join(map(str, size)))
+
+
+def compare(found, wanted, inputs):
+    assert_close([found], [wanted])
+    assert_close(differentiated([found], inputs), differentiated([wanted], inputs))
+
+
+@each_layout
+@each_size
+def test_depthwise_convolutions_are_pytorchs(layout, size):
+    for kernel, stride, dilation in CONVOLUTIONS:
+        same = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
+        for padding in {same, (0, 0), (same[0], 1)}:
+            if any(s + 2 * p < d * (k - 1) + 1 for s, p, d, k in zip(size, padding, dilation, kernel, strict=True)):
+                continue
+            (x,) = tensors(1, (2, 4, *size), layout)
+            (weight,) = tensors(1, (4, 1, *kernel), torch.contiguous_format, seed=1)
+            found = convolve(x, weight, None, stride, padding, dilation, 4)
+            compare(found, F.conv2d(x, weight, None, stride, padding, dilation, 4), [x, weight])
+
+
+@each_layout
+@pytest.mark.parametrize(("kernel", "dilation", "padding"), [(2, 2, 1), (4, 2, 3), (2, 1, 1), (6, 2, 5), (4, 2, 2)])
+def test_depthwise_convolutions_with_an_even_kernel_are_pytorchs(layout, kernel, dilation, padding):
+    (x,) = tensors(1, (2, 4, 9, 7), layout)
+    (weight,) = tensors(1, (4, 1, kernel, kernel), torch.contiguous_format, seed=1)
+    for stride in (1, 2):
+        pairs = [(value, value) for value in (stride, padding, dilation)]
+        compare(convolve(x, weight, None, *pairs, 4), F.conv2d(x, weight, None, *pairs, 4), [x, weight])
+
+
+@each_layout
+@pytest.mark.parametrize(("groups", "cout", "biased"), [(1, 6, True), (1, 4, False), (2, 6, True), (4, 8, False)])
+def test_other_convolutions_are_pytorchs(layout, groups, cout, biased):
+    (x,) = tensors(1, (2, 4, 9, 7), layout)
+    (weight,) = tensors(1, (cout, 4 // groups, 3, 3), torch.contiguous_format, seed=1)
+    bias = torch.randn(cout, dtype=torch.float64, requires_grad=True) if biased else None
+    inputs = [x, weight, *([bias] if biased else [])]
+    for stride, dilation in ((1, 1), (2, 1), (1, 2), (2, 2)):
+        pairs = [(value, value) for value in (stride, dilation, dilation)]
+        compare(convolve(x, weight, bias, *pairs, groups), F.conv2d(x, weight, bias, *pairs, groups), inputs)
+
+
+@each_layout
+def test_a_depthwise_convolution_with_a_bias_is_pytorchs(layout):
+    (x,) = tensors(1, (2, 4, 9, 7), layout)
+    weight, bias = tensors(1, (4, 1, 5, 5), torch.contiguous_format, 1)[0], torch.ones(4, dtype=torch.float64)
+    pairs = (1, 1), (2, 2), (1, 1)
+    compare(convolve(x, weight, bias, *pairs, 4), F.conv2d(x, weight, bias, *pairs, 4), [x, weight])
+
+
+@pytest.mark.parametrize("wanted", ["x", "weight"])
+def test_one_gradient_of_a_depthwise_convolution_alone(wanted):
+    (x,) = tensors(1, (2, 4, 9, 7), torch.channels_last)
+    (weight,) = tensors(1, (4, 1, 5, 5), torch.contiguous_format, seed=1)
+    (weight if wanted == "x" else x).requires_grad_(False)
+    pairs = (1, 1), (2, 2), (1, 1)
+    own = [x if wanted == "x" else weight]
+    compare(convolve(x, weight, None, *pairs, 4), F.conv2d(x, weight, None, *pairs, 4), own)
+
+
+@each_layout
+@each_size
+@pytest.mark.parametrize("count_include_pad", [True, False])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_average_pooling_is_pytorchs(layout, size, count_include_pad, channels):
+    (x,) = tensors(1, (2, channels, *size), layout)
+    shapes = [(3, 1, 1), (3, 2, 1), (2, 2, 0), (5, 1, 2), (3, None, 0), ((3, 5), (2, 1), (1, 2)), (4, 3, 2), (1, 2, 0)]
+    for kernel, stride, padding in shapes:
+        for ceil_mode in (False, True):
+            for divisor in (None, 5):
+                pool = nn.AvgPool2d(kernel, stride, padding, ceil_mode, count_include_pad, divisor)
+                compare(average(x, pool), pool(x), [x])
+
+
+def test_average_pooling_keeps_the_type():
+    pool = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    x = torch.randn(2, 4, 6, 5)
+    for dtype in (torch.float64, torch.float32, torch.float64):  # what is kept of one type is not taken for another
+        assert average(x.to(dtype), pool).dtype == dtype
+        assert_close([average(x.to(dtype), pool)], [pool(x.to(dtype))], 1e-6)
+
+
+def test_average_pooling_after_inference_mode_can_be_trained():
+    pool = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    (x,) = tensors(1, (2, 4, 13, 11), torch.channels_last)  # a size of its own: nothing is kept of it
+    with torch.inference_mode():
+        average(x, pool)
+    compare(average(x, pool), pool(x), [x])
+
+
+# When the native kernels are had
+
+
+@pytest.fixture
+def fresh():
+    """Nothing is known of the compiler, before and after."""
+    native.library.cache_clear()
+    yield
+    native.library.cache_clear()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, fresh):
+    """Where compiled kernels are kept; none are."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "supernet"
+
+
+def program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def falls_back():
+    assert native.library() is None
+    one = term("own", (0, 1), "apart", 4, torch.channels_last)
+    assert not fits(one.value)
+    assert_close(*both([one]))
+    return True
+
+
+def fits(*values):
+    """Whether the native kernels take these values, each a term of one part."""
+    return native.usable([Term(value, 1, (0,), (0,)) for value in values], values, [])
+
+
+@pytest.mark.usefixtures("place")
+def test_without_a_compiler_the_eager_kernels_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert falls_back()
+
+
+def compilers():
+    yield "fails", "exit 1"
+    yield "knows no OpenMP", 'case "$*" in *--version*) echo 1.0;; *) echo "unsupported -fopenmp" >&2; exit 1;; esac'
+    yield "makes nothing", "exit 0"
+    yield "makes rubbish", 'while [ "$1" != -o ] && [ $# -gt 0 ]; do shift; done; [ $# = 0 ] || echo no > "$2"'
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in compilers()])
+def test_with_a_compiler_that_cannot_the_eager_kernels_do(text, tmp_path, monkeypatch, place):
+    monkeypatch.setenv("CC", program(tmp_path / "compiler", text))
+    assert falls_back()
+    assert text == dict(compilers())["makes rubbish"] or not list(place.glob("*"))
+
+
+@pytest.mark.usefixtures("place")
+def test_with_a_compiler_that_is_not_there_the_eager_kernels_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", str(tmp_path / "nothing"))
+    assert falls_back()
+
+
+def test_the_native_kernels_can_be_switched_off(monkeypatch, place):
+    monkeypatch.setenv("SUPERNET_NATIVE", "0")
+    assert falls_back()
+    assert not place.exists()
+
+
+@needs_compiler
+def test_without_a_place_to_keep_them_the_eager_kernels_do(tmp_path, monkeypatch, fresh):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert falls_back()
+
+
+@needs_compiler
+def test_without_a_home_the_eager_kernels_do(monkeypatch, fresh):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    assert falls_back()
+
+
+@needs_compiler
+def test_what_is_compiled_is_kept_and_used_again(monkeypatch, place):
+    commands, run = [], subprocess.run
+
+    def noted(command, **settings):
+        commands.append(command)
+        return run(command, **settings)
+
+    monkeypatch.setattr(subprocess, "run", noted)
+    assert native.library() is not None
+    assert any("-shared" in command for command in commands)
+    (file,) = place.iterdir()  # and nothing else is left
+    assert file.suffix == ".so"
+    before = file.stat().st_mtime_ns
+    native.library.cache_clear()
+    commands.clear()
+    assert native.library() is not None
+    assert not any("-shared" in command for command in commands)
+    assert file.stat().st_mtime_ns == before
+    assert_close(*both([term("own", (0, 1), "apart", 4, torch.channels_last)]))
+
+
+@needs_compiler
+def test_another_compiler_compiles_for_itself(tmp_path, monkeypatch, place):
+    assert native.library() is not None
+    native.library.cache_clear()
+    real = os.environ.get("CC", "cc")
+    text = f'case "$1" in --version) echo "another 2.0";; *) exec {real} "$@";; esac'
+    monkeypatch.setenv("CC", program(tmp_path / "compiler", text))
+    assert native.library() is not None
+    assert len(list(place.iterdir())) == 2
+
+
+@needs_compiler
+def test_native_kernels_take_what_they_can():
+    (x,) = tensors(1, (2, 4, 3, 5), torch.channels_last)
+    assert fits(x)
+    assert fits(x.float())
+    assert not fits(x, x.float())
+    assert not fits(x.bfloat16())
+    assert not fits(x.contiguous())
+    assert not fits(x, x[:, :2])

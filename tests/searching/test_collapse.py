@@ -1,0 +1,180 @@
+"""The verdict on collapse: known architectures, and paths against an enumeration of all of them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from conftest import macro_space, ragged_space, two_input_space
+from supernet.searching.collapse import judge
+from supernet.spaces import Cell, Chain, Edge, Position, SearchSpace, Stages, space, tables
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.paths import working
+
+NB201 = space("nasbench201")
+RAGGED = ragged_space()
+TWO, MACRO, DARTS = two_input_space(), macro_space(), space("darts")
+FIVE = SearchSpace("five", {"a": Cell.dense(5, ("none", "skip_connect", "nor_conv_1x1"))}, Stages(("a",)))
+
+
+def of(ops):
+    return NB201.choose({"cell": [int(op) for op in ops]})
+
+
+@pytest.mark.parametrize(
+    ("ops", "state", "told"),
+    [
+        ("111111", "collapsed", "none of the 6 edges of 'cell' compute with learned weights; the others are skip"),
+        ("113111", "collapsed", "only 1 of the 6 edges"),  # Single-DARTS, table 5: 80.57 % on CIFAR-10
+        ("000000", "collapsed", "no path leads from the input to the output of 'cell'"),
+        ("333000", "collapsed", "no path leads from the input to the output of 'cell'"),  # nothing reaches node 3
+        ("000333", "collapsed", "only 1 of the 6 edges"),  # 3<-1 and 3<-2 start from nodes that nothing reaches
+        ("300330", "thin", "3 of the 6 edges"),
+        ("333300", "collapsed", "only 1 of the 6 edges"),  # the others lead nowhere
+        ("333133", "healthy", "5 of the 6 edges"),  # 9930
+        ("333113", "healthy", "4 of the 6 edges"),
+        ("313113", "thin", "3 of the 6 edges"),
+        ("303101", "thin", "2 of the 6 edges"),  # the "ResNet"
+        ("444444", "collapsed", "avg_pool_3x3"),
+    ],
+)
+def test_known_architectures(ops, state, told):
+    verdict = judge(NB201, of(ops))
+    assert verdict.state == state
+    assert told is None or told in verdict.reason
+    assert str(verdict) == f"{state}: {verdict.reason}"
+    assert len(str(verdict).splitlines()) == 1
+
+
+def paths(home, kind, genotype):
+    """Every way from an input to the output over operations that output something, as sets of choices."""
+    choices = [choice for choice in genotype[kind] if not home.primitive(choice.op).zero]
+    cell = home.cells[kind]
+    ends = range(cell.inputs, cell.nodes) if cell.output == "concat" else [cell.nodes - 1]
+
+    def ways(node):
+        if node in ends:
+            yield ()
+        for choice in choices:
+            if choice.source == node:
+                yield from ((choice, *rest) for rest in ways(choice.target))
+
+    return [way for node in range(cell.inputs) for way in ways(node)]
+
+
+LATE = Cell.dense(5, ("none", "skip_connect"), inputs=2, output="last", project=True)  # two inputs, one output
+SPACES = [NB201, FIVE, RAGGED, TWO, MACRO, DARTS, SearchSpace("late", {"a": LATE}, Stages(("a",)))]
+
+
+@pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
+def test_what_works_lies_on_a_path_from_input_to_output(home):
+    rng = random.Random(0)
+    partly = empty = 0
+    for _ in range(300):
+        genotype = home.sample(rng)
+        for kind, cell in home.cells.items():
+            on_a_path = set(itertools.chain.from_iterable(paths(home, kind, genotype)))
+            found = working(home, cell, genotype[kind])
+            assert found == [choice for choice in genotype[kind] if choice in on_a_path]
+            empty += not found
+            partly += len(found) < len(genotype[kind])
+    assert (empty > 0) == (home not in (TWO, DARTS))  # some were cut off altogether, where `none` may be chosen
+    assert (partly > 0) == (home not in (TWO, DARTS))  # the output of a DARTS cell is all of its nodes
+
+
+def test_the_worst_cell_gives_the_verdict():
+    good, bad = RAGGED.choose({"normal": (1, 1, 0), "last": (0,)}), RAGGED.choose({"normal": (1, 1, 0), "last": (1,)})
+    assert judge(RAGGED, good).state == "healthy"
+    assert judge(RAGGED, bad).state == "collapsed"
+    assert "'last'" in judge(RAGGED, bad).reason
+
+
+def test_verdicts_follow_the_measured_accuracies():
+    table = tables.load("nasbench201")
+    accuracy = table.column("c10_test")
+    found = {"healthy": [], "thin": [], "collapsed": []}
+    for index in range(0, len(table), 5):
+        found[judge(NB201, table.genotype(index)).state].append(accuracy[index])
+    means = {state: sum(values) / len(values) for state, values in found.items()}
+    assert means["healthy"] > means["thin"] + 1 > means["collapsed"] + 2
+    assert min(found["healthy"]) > 85
+
+
+def test_a_cell_of_learned_operations_that_mostly_lead_nowhere():
+    edges = [Edge(node, 0, ("nor_conv_1x1",)) for node in range(1, 9)] + [Edge(9, 8, ("nor_conv_1x1",))]
+    home = SearchSpace("x", {"cell": Cell(tuple(edges))}, Stages(("cell",)))
+    verdict = judge(home, home.choose({"cell": [0] * 9}))
+    told = "only 2 of the 9 edges of 'cell' compute with learned weights; the others lead nowhere"
+    assert (verdict.state, verdict.reason) == ("collapsed", told)
+
+
+V1 = (
+    "Genotype(normal=[('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 0), ('sep_conv_3x3', 1), "
+    "('skip_connect', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 2)], normal_concat=[2, 3, 4, 5], "
+    "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 0), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('avg_pool_3x3', 0)], reduce_concat=[2, 3, 4, 5])"
+)
+V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+    "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], "
+    "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+)
+
+
+@pytest.mark.parametrize(("text", "learned"), [(V1, 5), (V2, 6)])
+def test_a_reduction_cell_is_made_to_pool_and_is_not_judged(text, learned):
+    verdict = judge(DARTS, DARTS.parse(text))
+    told = f"{learned} of the 8 edges of 'normal' compute with learned weights on a path from input to output"
+    assert (verdict.state, verdict.reason) == ("healthy", told)
+
+
+@pytest.mark.parametrize(
+    ("skips", "state", "told"),
+    [
+        (8, "collapsed", "none of the 8 edges of 'normal' compute with learned weights; the others are skip_connect"),
+        (6, "collapsed", "only 2 of the 8 edges of 'normal' compute with learned weights; the others are skip_connect"),
+        (5, "thin", "3 of the 8 edges of 'normal'"),
+        (4, "thin", "4 of the 8 edges of 'normal'"),
+        (3, "healthy", "5 of the 8 edges of 'normal'"),
+    ],
+)
+def test_a_normal_cell_of_skips_has_collapsed_whatever_the_reduction_cell(skips, state, told):
+    convolutions = [(2 + n // 2, n % 2, "sep_conv_3x3") for n in range(8)]
+    normal = [
+        (target, source, "skip_connect" if n < skips else op) for n, (target, source, op) in enumerate(convolutions)
+    ]
+    genotype = DARTS.check(Genotype.of("darts", {"normal": normal, "reduce": convolutions}))
+    verdict = judge(DARTS, genotype)
+    assert verdict.state == state
+    assert verdict.reason.startswith(told)
+    noise = Genotype.of("s4", {"normal": [(t, s, op.replace("skip_connect", "noise")) for t, s, op in normal],
+                               "reduce": convolutions})  # fmt: skip
+    assert judge(space("s4"), space("s4").check(noise)).state == state
+
+
+def test_a_chain_is_judged_as_a_whole():
+    home = SearchSpace.chain("c", [(("skip_connect", "nor_conv_3x3", "none"), 1, 1)] * 6)
+
+    def of(ops):
+        return home.choose({kind: (int(op),) for kind, op in zip(home.cells, ops, strict=True)})
+
+    for ops, state, told in [
+        ("111111", "healthy", "6 of the 6 positions compute with learned weights on a path from input to output"),
+        ("001111", "healthy", "4 of the 6 positions"),  # although some positions have no learned operation
+        ("000111", "thin", "3 of the 6 positions"),
+        ("000001", "collapsed", "only 1 of the 6 positions compute with learned weights; the others are skip_connect"),
+        ("000000", "collapsed", "none of the 6 positions compute with learned weights"),
+        ("112111", "collapsed", "no path leads from the input to the output of '03'"),
+    ]:
+        verdict = judge(home, of(ops))
+        assert (verdict.state, verdict.reason[: len(told)]) == (state, told)
+
+
+def test_a_space_of_nothing_but_reductions_is_judged_by_them():
+    skips = {"a": Cell.dense(3, ("skip_connect", "nor_conv_3x3"))}
+    home = SearchSpace("down", skips, Chain((Position("a", 1, 2), Position("a", 2, 2))))
+    assert judge(home, home.choose({"a": (1, 1, 1)})).state == "healthy"
+    assert judge(home, home.choose({"a": (0, 0, 0)})).state == "collapsed"

@@ -1,0 +1,243 @@
+"""What a search will take: steps that are taken in memory, numbers that go together, and too little memory."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import supernet as sn
+from conftest import Call, Pairs, ragged_space, tiny_images
+from supernet.engine import memory
+from supernet.engine.cuda_graphs import EAGER
+from supernet.methods.differentiable import Differentiable
+from supernet.report import console as show
+from supernet.searching import forecast as forecasting
+from supernet.searching.forecast import Forecast, _Trial
+from supernet.searching.plan import plan
+from supernet.searching.task import SearchTask
+
+CPU = torch.device("cpu")
+TINY = {"epochs": 3, "batch_size": 16, "width": 2, "space": ragged_space(), "device": "cpu"}
+SMALL = ["--images", "60", "--epochs", "2", "--width", "2", "--device", "cpu"]
+FOUND = Forecast(2.0, 3.0, steps=10, epochs=4, peak_bytes=1_500_000_000, free_bytes=16_000_000_000, fits=True)
+
+
+def told(**choices: Any) -> Forecast:
+    return sn.forecast(Pairs(tiny_images(96)), **TINY | choices)
+
+
+def test_the_seconds_of_a_search_are_those_of_its_parts() -> None:
+    assert FOUND.epoch_seconds == 23
+    assert FOUND.seconds == 92
+
+
+def test_a_forecast_and_what_it_leaves_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = torch.get_rng_state()
+    found = told()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert list(tmp_path.iterdir()) == []
+    assert (found.steps, found.epochs, found.fits) == (3, 3, True)
+    assert 0 < found.step_seconds < 10
+    assert 0 < found.valid_seconds < 10
+    assert 10_000 < found.peak_bytes < 10_000_000
+    assert found.free_bytes is None or found.free_bytes > found.peak_bytes
+
+
+def test_images_that_are_all_learned_from_are_not_measured_on() -> None:
+    assert told(train_on="full").valid_seconds == 0
+
+
+@pytest.mark.parametrize("method", ["single-darts", "darts", "darts-2nd", "random"])
+def test_every_method_is_forecast_and_peaks_grow_with_the_batch(method: str) -> None:
+    peaks = [told(method=method, batch_size=size).peak_bytes for size in (8, 16, 32)]
+    if method == "random":  # one path alone may need less than the measurement, which is the same for all
+        assert peaks[0] <= peaks[1] <= peaks[2]
+    else:
+        assert peaks[0] < peaks[1] < peaks[2]
+
+
+def test_checkpointing_takes_less_memory() -> None:
+    peaks = [told(depth=3, width=8, checkpointing=wanted).peak_bytes for wanted in (False, True)]
+    assert peaks[1] < peaks[0]
+
+
+def test_the_peak_is_guessed_from_smaller_batches() -> None:
+    for choices in ({}, {"method": "darts"}, {"engine": "reference", "alpha": {"optimizer": "adam"}}):
+        torch.manual_seed(0)
+        task = SearchTask(plan(Pairs(tiny_images(96)), **TINY | {"batch_size": 48} | choices))
+        task.begin_epoch(0)
+        trial = _Trial(task)
+        guess = trial.guess()
+        trial.step()
+        assert guess == pytest.approx(trial.peak(trial.step), rel=0.25)  # more runs together where a batch is small
+
+
+def test_a_batch_too_small_to_be_divided_is_not_guessed_about() -> None:
+    assert told(batch_size=3).fits
+
+
+def test_steps_are_timed_after_one_was_recorded_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    real = forecasting.seconds
+    monkeypatch.setattr(
+        Differentiable,
+        "step",
+        lambda self, batches, step=Differentiable.step: (steps.append("step"), step(self, batches))[1],
+    )
+    monkeypatch.setattr(forecasting, "seconds", lambda *given: (steps.append("timed"), real(*given))[1])
+    told()
+    before = steps.index("timed") - 3  # those on a part of the batch, which a GPU does without
+    assert before == EAGER + 1
+    assert steps[steps.index("timed") :] == ["timed", *["step"] * 5, "timed"]
+
+
+# --- too little memory
+
+
+def test_what_will_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(
+        Differentiable,
+        "step",
+        lambda self, batches, step=Differentiable.step: (seen.append(len(batches["weights"].y)), step(self, batches))[
+            1
+        ],
+    )
+    whole = told().peak_bytes
+    assert max(seen) == 16
+    seen.clear()
+    monkeypatch.setattr(
+        forecasting, "free_memory", lambda device: whole
+    )  # and the quarter more that is asked for is not
+    found = told()
+    assert seen == [2, 2, 4]
+    assert not found.fits
+    assert found.peak_bytes == pytest.approx(whole, rel=0.05)
+    assert math.isnan(found.step_seconds)
+    assert math.isnan(found.seconds)
+    assert (found.steps, found.epochs) == (3, 3)
+
+
+SHORTAGES = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+@pytest.mark.parametrize("error", SHORTAGES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("owner", [Differentiable, SearchTask])
+def test_a_step_or_a_supernet_that_finds_no_memory_does_not_fit(
+    error: Exception, owner: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(owner, "__init__" if owner is SearchTask else "step", fail)
+    found = told()
+    assert not found.fits
+    assert math.isnan(found.seconds)
+    assert found.steps == (0 if owner is SearchTask else 3)
+
+
+def test_what_pytorch_says_without_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert forecasting._is_shortage(caught.value)
+
+
+def test_any_other_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise RuntimeError("shapes do not meet")
+
+    monkeypatch.setattr(Differentiable, "step", fail)
+    with pytest.raises(RuntimeError, match="shapes do not meet"):
+        told()
+
+
+# --- how much is free
+
+
+def test_the_memory_of_the_system_and_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_SYSTEM", "_GROUP"):
+        monkeypatch.setattr(memory, name, tmp_path / name)
+    here = memory.free_memory(CPU)
+    assert here is None or here > 0
+    (tmp_path / "_SYSTEM").write_text("MemTotal:  9000 kB\nMemFree:  1 kB\nMemAvailable:   8000 kB\n")
+    assert memory.free_memory(CPU) == 8000 * 1024
+    group = tmp_path / "_GROUP"
+    group.mkdir()
+    for limit, wanted in (("max", 8000 * 1024), ("5000000", 3_000_500), ("900000000", 8000 * 1024)):
+        for name, text in (("max", limit), ("current", "2000000"), ("stat", "anon 1\ninactive_file 500")):
+            (group / f"memory.{name}").write_text(text + "\n")
+        assert memory.free_memory(CPU) == wanted
+
+
+def test_of_a_device_that_does_not_tell_nothing_is_known() -> None:
+    assert memory.free_memory(torch.device("meta")) is None
+
+
+# --- what is shown
+
+
+def test_a_dry_run_writes_nothing_and_says_what_a_search_will_take(call: Call, tmp_path: Path) -> None:
+    status, out, err = call("search", "digits", *SMALL, "--dry-run", "--out", "run")
+    assert (status, err) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+    lines = (
+        r"running fused \((compiled|PyTorch's) kernels\), float32, on cpu with \d+ threads?",
+        r"memory        [\d.]+ [kM]B( of [\d.]+ [GT]B that are free)?",
+        r"step          [\d.]+ m?s",
+        r"epoch         [\d.]+ m?s \(1 step and the measurement after it\)",
+        r"search        [\d.]+ m?s \(2 epochs\)",
+    )
+    for line, wanted in zip(out.splitlines(), lines, strict=True):
+        assert re.fullmatch(wanted, line)
+
+
+def test_a_dry_run_leaves_a_run_that_is_there_as_it_is(call: Call, tmp_path: Path) -> None:
+    call("search", "digits", *SMALL, "--quiet", "--out", "run")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for also in ([], ["--force"], ["--width", "3"]):
+        status, out, _ = call("search", "digits", *SMALL, *also, "--dry-run", "--out", "run")
+        assert (status, out[:8]) == (0, "running ")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_dry_run_warns_of_what_will_not_fit(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecasting, "free_memory", lambda device: 100_000)
+    status, out, err = call("search", "digits", *SMALL, "--dry-run")
+    assert (status, err) == (0, "")
+    assert re.search(r"^memory        \d+\.\d [kM]B of 100\.0 kB that are free$", out, re.MULTILINE)
+    assert out.splitlines()[-1] == "warning       it will not fit: take a smaller --batch-size, or --checkpointing"
+    assert "step" not in out
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (FOUND, "1.5 GB of 16.0 GB that are free"),
+        (Forecast(1, 1, 1, 1, 2000, None, fits=True), "2.0 kB"),
+        (Forecast(math.nan, math.nan, 0, 1, 0, 5_000_000, fits=False), "more than the 5.0 MB that are free"),
+        (Forecast(math.nan, math.nan, 0, 1, 0, None, fits=False), "more than there is"),
+        (Forecast(math.nan, math.nan, 0, 1, 7_000_000, 5_000_000, fits=False), "7.0 MB of 5.0 MB that are free"),
+    ],
+)
+def test_memory_is_told_against_what_is_free(found: Forecast, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show.forecast(show.Screen(width=80), "running", found)
+    assert f"memory        {wanted}\n" in capsys.readouterr().out
+
+
+def test_numbers_as_a_person_reads_them() -> None:
+    seconds = (0.0123, 0.9996, 4.25, 59.96, 61.4, 3599.7, 3600, 12_345, 400_000)
+    wanted = ["12 ms", "1.0 s", "4.2 s", "1 min 00 s", "1 min 01 s", "1 h 00 min", "1 h 00 min", "3 h 25 min"]
+    assert [show.duration(each) for each in seconds] == [*wanted, "111 h 06 min"]
+    sizes = (0, 999, 1000, 1_550_000, 2 * 10**9, 3 * 10**12)
+    assert [show.size(each) for each in sizes] == ["0 bytes", "999 bytes", "1.0 kB", "1.6 MB", "2.0 GB", "3.0 TB"]

@@ -1,0 +1,546 @@
+"""Selecting from a search's folder: what it leaves, that it goes on, and one line for what cannot be had."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+import supernet as sn
+from conftest import Pairs, ragged_space, tiny_images, two_input_space
+from supernet.engine.loop import Watcher
+from supernet.engine.run import Run
+from supernet.models.cost.latency import Measured
+from supernet.report import console as show
+from supernet.report import progress as screen
+from supernet.report.console import Screen
+from supernet.searching import results as findings
+from supernet.searching import select as selecting
+from supernet.searching.select import SelectionTask, selection_plan
+from supernet.selectors.perturbation import Perturbation
+
+TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "quiet": True}
+FAST = {"device": "cpu", "quiet": True, "tune_epochs": 1}
+OWN_SPACE = ragged_space()  # by a name, for a run that names it
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """They take most of the time."""
+    for name in ("_pictures", "_cell"):
+        monkeypatch.setattr(findings, name, lambda *given: None)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    images = tiny_images(24)
+    file = tmp_path_factory.mktemp("data") / "bands.npz"
+    np.savez(file, x_train=images.x[:, 0].numpy(), y_train=images.y.numpy())
+    return file
+
+
+@pytest.fixture(scope="module")
+def original(archive, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(findings, "_pictures", lambda *given: None)
+        return sn.search(archive, method="darts", out=tmp_path_factory.mktemp("runs") / "search", **TINY)
+
+
+@pytest.fixture
+def searched(original, tmp_path):
+    """A finished search, in a folder of its own."""
+    shutil.copytree(original.path, tmp_path / "search")
+    return Run(tmp_path / "search")
+
+
+def message(function, *given, **named):
+    with pytest.raises(sn.UserError) as caught:
+        function(*given, **named)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def timeless(value):
+    """The same as plain lists, without what is a time."""
+    if isinstance(value, dict):
+        timed = {"seconds", "judging_seconds", "saved_seconds"}
+        return {name: timeless(part) for name, part in value.items() if name not in timed}
+    if isinstance(value, list | tuple):
+        return [timeless(part) for part in value]
+    return value.tolist() if isinstance(value, torch.Tensor) else value
+
+
+def left(run):
+    """All that a selection leaves and that must not depend on how often it was stopped."""
+    state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
+    state["task"]["selector"]["score"] = state["task"]["selector"]["score"][:2]
+    return timeless([run.config, run.metrics, run.summary, state])
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and "selections" not in p.parts}
+
+
+# --- what is left, and where
+
+
+def test_a_selection_is_a_run_of_its_own_within_the_searchs(searched, monkeypatch):
+    monkeypatch.undo()  # with its picture
+    before, state = contents(searched.path), torch.get_rng_state()
+    run = sn.select(searched, **FAST)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert contents(searched.path) == before  # the checkpoints among them
+    assert run.path == searched.path / "selections" / "perturbation"
+    files = {str(file.relative_to(run.path)) for file in run.path.rglob("*") if file.is_file()}
+    assert files >= {"config.yaml", "environment.json", "metrics.jsonl", "genotype.json", "summary.json", "cell.svg"}
+    assert run.finished
+    assert sn.space("nasbench201").parse(str(run.genotype)) == run.genotype
+    assert run.verdict
+    assert (run.config["task"], run.config["epoch"], run.config["method"]) == ("select", 2, "darts")
+    assert run.config["select"]["tune_epochs"] == 1
+    same = [name for name in searched.config if name not in ("task", "selector", "select")]
+    assert {name: run.config[name] for name in same} == {name: searched.config[name] for name in same}
+    assert [row["decided"] for row in run.metrics] == [1, 2, 3, 4, 5]
+    assert all(0 <= row["valid_accuracy"] <= 1 for row in run.metrics)
+    summary = run.summary
+    assert (summary["selector"], summary["passes"], summary["judged"]) == ("perturbation", 30, 12)
+    assert [choice["chosen"] for choice in summary["decisions"]][-1] in sn.space("nasbench201").cells["cell"].edges[
+        0
+    ].ops
+    chosen = {choice["edge"]: choice["chosen"] for choice in summary["decisions"]}
+    assert chosen == {f"{c.target}<-{c.source}": c.op for c in run.genotype["cell"]}
+    assert summary["known"]["index"] == sn.table("nasbench201").index(run.genotype)
+
+
+def test_the_same_call_returns_it_and_other_settings_want_another_place(searched, capsys):
+    first = sn.select(searched, **FAST)
+    before = {path: path.stat().st_mtime_ns for path in searched.path.rglob("*")}
+    again = sn.select(str(searched.path), "perturbation", **FAST)
+    assert (again.path, again.summary) == (first.path, first.summary)
+    assert {path: path.stat().st_mtime_ns for path in searched.path.rglob("*")} == before
+    assert "has finished before" in capsys.readouterr().err
+    other = FAST | {"tune_epochs": 0, "criterion": "loss"}
+    said = message(sn.select, searched, **other)
+    assert said.startswith(f"run folder '{first.path}' was made with other settings: select.criterion (accuracy there,")
+    assert "select.tune_epochs (1 there, 0 now); give another place with --out, or --force" in said
+    elsewhere = sn.select(searched, out=searched.path.parent / "elsewhere", **other)
+    assert (elsewhere.path.name, elsewhere.metrics) == ("elsewhere", [])
+    assert sn.select(searched, force=True, **other).config["select"]["criterion"] == "loss"
+    assert not (first.path / "metrics.jsonl").exists()
+
+
+def test_search_with_a_selector_is_search_and_then_select(searched, archive, tmp_path):
+    choices = {"method": "darts", "select": {"tune_epochs": 1}, **TINY}
+    whole = sn.search(archive, selector="perturbation", out=tmp_path / "whole", **choices)
+    apart = sn.select(searched, **FAST)
+    within = Run(whole.path / "selections" / "perturbation")
+    assert whole.genotype == within.genotype == apart.genotype
+    assert left(within) == left(apart)
+    assert timeless(whole.metrics) == timeless(searched.metrics)
+    assert whole.summary["selector"] == "perturbation"
+    assert searched.summary["selector"] == "magnitude"
+    named = sn.search(archive, out=tmp_path / "named", **choices | {"method": "darts-pt"})
+    assert (named.genotype, named.config["selector"]) == (whole.genotype, "perturbation")
+    assert left(Run(named.path / "selections" / "perturbation"))[1:3] == left(within)[1:3]
+
+
+def test_it_begins_where_the_last_checkpoint_of_the_search_ends(searched):
+    state = torch.load(searched.path / "checkpoints" / "last.pt", weights_only=True)
+    task = SelectionTask(selection_plan(searched, device="cpu"))
+    assert timeless({name: stream.state_dict() for name, stream in task.streams.items()}) == timeless(state["streams"])
+    found, before = timeless(task.search.method.state_dict()), timeless(state["task"]["method"])
+    assert found.pop("optimizer")["state"] == {} != before.pop("optimizer")["state"]  # momentum is fresh
+    assert found == before
+
+
+def test_settings_that_the_search_was_run_with_are_the_selections(archive, tmp_path, capsys):
+    how = {"precision": "bf16", "checkpointing": True, "engine": "reference", "diagnose": True, "target_width": 4}
+    limits = {"max_params": "20k", "max_flops": "5M", "seed": 3, "regime": "same_subset"}
+    settings = {"selector": "perturbation", "select": {"tune_epochs": 0}, **TINY}
+    run = sn.search(archive, out=tmp_path / "run", **how, **limits, **settings)
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+    again = sn.select(run, **FAST | {"tune_epochs": 0})  # the search has made it: entered again
+    assert again.genotype == run.genotype
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+    assert "has finished before" in capsys.readouterr().err
+    assert again.config["execution"] == {"engine": "reference", "precision": "bf16", "checkpointing": True}
+    assert (again.config["limits"]["max_params"], again.summary["params"] <= 20000) == (20000, True)
+
+
+def test_a_seed_decides_the_order_and_stands_in_the_name(searched):
+    first, other = sn.select(searched, **FAST), sn.select(searched, seed=4, **FAST)
+    assert other.path.name == "perturbation-seed4"
+    orders = [[choice["edge"] for choice in run.summary["decisions"]] for run in (first, other)]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1])
+
+
+@pytest.mark.parametrize("name", ["magnitude", "perturbation-magnitude"])
+def test_the_other_selectors(name, searched):
+    run = sn.select(searched, name, **FAST if name != "magnitude" else {"device": "cpu", "quiet": True})
+    assert run.path.name == name
+    if name == "magnitude":
+        assert run.genotype == searched.genotype
+        assert (run.metrics, set(run.summary) - set(searched.summary)) == ([], set())
+    else:
+        assert (run.summary["criterion"], run.summary["passes"], len(run.metrics)) == ("magnitude", 0, 5)
+
+
+def test_a_search_that_starts_over_has_no_selections(searched, archive):
+    sn.select(searched, "magnitude", device="cpu", quiet=True)
+    other = TINY | {"epochs": 1}
+    sn.search(archive, method="darts", out=searched.path, force=True, **other)
+    assert not (searched.path / "selections").exists()
+
+
+def test_what_was_selected_can_be_trained(searched):
+    run = sn.select(searched, "perturbation-magnitude", device="cpu", quiet=True, tune_epochs=0)
+    trained = sn.retrain(run, device="cpu", quiet=True, epochs=1, width=2, depth=1)
+    assert trained.path == run.path / "quick-0"
+    assert trained.config["architecture"] == str(run.genotype)
+    assert trained.finished
+    said = message(sn.select, trained, **FAST)
+    assert said == f"'{trained.path}' is no run folder of a search"
+
+
+# --- cut off, and gone on with
+
+
+class Stopping(Watcher):
+    """Pulls the plug after a step."""
+
+    def __init__(self, at):
+        self.left = at
+
+    def step(self):
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError("power cut")
+
+
+@pytest.fixture(scope="module")
+def whole(original, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(findings, "_cell", lambda *given: None)
+        return left(sn.select(original, out=tmp_path_factory.mktemp("whole") / "run", **FAST))
+
+
+@pytest.mark.parametrize("at", [1, 5, 10])
+def test_a_selection_cut_off_at_a_step_ends_with_the_same_bits(at, whole, searched, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("supernet.engine.loop.Loop.__init__.__defaults__", (0.0,))  # saved after every step
+        with pytest.raises(RuntimeError, match="power cut"):
+            sn.select(searched, watcher=Stopping(at), **FAST)
+    assert not Run(searched.path / "selections" / "perturbation").finished
+    assert left(sn.select(searched, **FAST)) == whole
+
+
+@pytest.mark.parametrize("at", [1, 4, 6])
+def test_a_selection_cut_off_while_it_judges_ends_with_the_same_bits(at, whole, searched, monkeypatch):
+    count, decide = [], Perturbation._operation
+
+    def cut(self, kind, edge):
+        count.append(edge)
+        if len(count) == at:
+            raise RuntimeError("power cut")
+        return decide(self, kind, edge)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Perturbation, "_operation", cut)
+        with pytest.raises(RuntimeError, match="power cut"):
+            sn.select(searched, **FAST)
+    assert left(sn.select(searched, **FAST)) == whole
+
+
+def test_a_search_cut_off_while_it_selects_goes_on_there(whole, archive, tmp_path):
+    choices = {"method": "darts", "selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
+    with pytest.raises(RuntimeError, match="power cut"):
+        sn.search(archive, out=tmp_path / "run", watcher=Stopping(4 + 5), **choices)  # 4 steps are the search's
+    run = Run(tmp_path / "run")
+    assert (len(run.metrics), run.finished) == (2, False)
+    before = (run.path / "checkpoints" / "last.pt").read_bytes()
+    sn.search(archive, out=tmp_path / "run", **choices)
+    assert (run.path / "checkpoints" / "last.pt").read_bytes() == before
+    assert left(Run(run.path / "selections" / "perturbation")) == whole
+
+
+def test_latencies_that_were_measured_are_not_measured_again(archive, tmp_path, monkeypatch):
+    clock = iter(range(1, 1000))  # no two measurements are alike
+    monkeypatch.setattr(Measured, "_timed", lambda *given: float(next(clock)))
+    run = sn.search(archive, out=tmp_path / "run", max_latency_ms=1000.0, **TINY)
+    task, again = (SelectionTask(selection_plan(run, device="cpu", tune_epochs=0)) for _ in range(2))
+    task.selector.genotype()
+    known = dict(task.plan.search.bounds.measured)
+    assert known
+    again.load_state_dict(task.state_dict())
+    assert again.plan.search.bounds.measured == known
+    assert again.selector.genotype() == task.selector.genotype()
+
+
+# --- a search that has not finished
+
+
+def test_an_unfinished_search_is_selected_from_and_goes_on_as_if_it_had_not_been(searched, archive, tmp_path):
+    with pytest.raises(RuntimeError, match="power cut"):
+        sn.search(archive, method="darts", out=tmp_path / "cut", watcher=Stopping(3), **TINY)
+    early = sn.select(tmp_path / "cut", **FAST)
+    assert early.path.name == "perturbation-epoch1"
+    assert early.config["epoch"] == 1
+    assert not Run(tmp_path / "cut").finished
+    done = sn.search(archive, method="darts", out=tmp_path / "cut", **TINY)
+    assert timeless(done.metrics) == timeless(searched.metrics)
+    assert done.genotype == searched.genotype
+    late = sn.select(done, **FAST)
+    assert late.path.name == "perturbation"
+    assert left(late)[1:] == left(sn.select(searched, **FAST))[1:]
+    assert [run.path.name for run in selecting.selections(done)] == ["cut", "perturbation", "perturbation-epoch1"]
+    assert [run.path.name for run in selecting.selections(Run(late.path))] == ["perturbation"]
+
+
+def test_a_search_without_a_checkpoint_and_one_whose_checkpoints_are_damaged(searched, archive, tmp_path):
+    with pytest.raises(RuntimeError, match="power cut"):
+        sn.search(archive, out=tmp_path / "cut", watcher=Stopping(1), **TINY)
+    said = f"run '{tmp_path / 'cut'}' has no checkpoint yet: search for an epoch at least"
+    assert message(sn.select, tmp_path / "cut", **FAST) == said
+    for name in ("last.pt", "previous.pt"):
+        (searched.path / "checkpoints" / name).write_bytes(b"x" * 100)
+    assert message(sn.select, searched, **FAST).startswith("every checkpoint in ")
+    assert not (searched.path / "selections").exists()
+
+
+# --- what the run does not find again by itself
+
+
+def test_a_dataset_and_a_space_of_ones_own_are_to_be_given_again(tmp_path):
+    images, home = Pairs(tiny_images(24)), two_input_space()
+    run = sn.search(images, space=home, out=tmp_path / "run", **TINY)
+    give = f"run '{run.path}' was searched on 'Pairs', which is not here: give the images with --data, or data= in"
+    assert message(sn.select, run, space=home, **FAST).startswith(give)
+    said = message(sn.select, run, data=images, **FAST)
+    assert said == "space 'two inputs' is one of your own: give it, too, as --space module:NAME, or space= in Python"
+    said = message(sn.select, run, data=Pairs(tiny_images(27)), space=home, **FAST)
+    assert said == f"'Pairs' holds other images than when run '{run.path}' was searched on it"
+    said = message(sn.select, run, data=images, space=ragged_space(), **FAST)
+    assert said == f"space 'ragged' is another than when run '{run.path}' was searched in it"
+    found = sn.select(run, data=images, space=home, **FAST | {"tune_epochs": 0})
+    assert home.check(found.genotype) == found.genotype
+    for kind, cell in home.cells.items():
+        into = [choice.target for choice in found.genotype[kind]]
+        assert all(into.count(cell.edges[n[0]].target) == min(2, len(n)) for n in cell.groups())
+    gone = [choice for choice in found.summary["decisions"] if choice["chosen"] is None]
+    assert len(gone) == (3 - 2) + (4 - 2)
+    named = sn.select(run, "magnitude", data=images, space=f"{__name__}:TWO", device="cpu", quiet=True)
+    assert named.genotype == run.genotype
+
+
+TWO = two_input_space()
+
+
+def test_images_that_have_changed_or_gone_are_told(archive, tmp_path):
+    file = tmp_path / "bands.npz"
+    shutil.copy(archive, file)
+    run = sn.search(file, out=tmp_path / "run", **TINY | {"epochs": 1})
+    images = tiny_images(27)
+    np.savez(file, x_train=images.x[:, 0].numpy(), y_train=images.y.numpy())
+    # the protocol has taken all 24 images there were: as many of the 27 are others
+    assert message(sn.select, run, **FAST).endswith(f"holds other images than when run '{run.path}' was searched on it")
+    file.unlink()
+    assert message(sn.select, run, **FAST).startswith(f"run '{run.path}' was searched on '{file}', which is not here: ")
+    moved = sn.select(run, "magnitude", data=archive, device="cpu", quiet=True)
+    assert moved.genotype == run.genotype
+    assert not (run.path / "selections" / "perturbation").exists()
+
+
+# --- mistakes
+
+MISTAKES = [
+    (
+        {"selector": "magnitud"},
+        "unknown selector 'magnitud'; did you mean 'magnitude'? known: magnitude, perturbation, ",
+    ),
+    ({"selector": 3}, "selector cannot be of type int: 3"),
+    ({"selector": dict}, "selector 'builtins:dict' is not a class derived from supernet.Selector"),
+    ({"selector": "nowhere:Mine"}, "cannot import selector 'nowhere:Mine': No module named 'nowhere'"),
+    ({"tune_epoch": 3}, "unknown setting 'tune_epoch'; did you mean 'tune_epochs'? known: criterion, tune_epochs, "),
+    ({"tune_epochs": -1}, "setting tune_epochs must be at least 0, not -1"),
+    ({"tune_epochs": "many"}, "setting tune_epochs: value 'many'"),
+    ({"criterion": "size"}, "setting criterion: invalid value 'size', expected one of "),
+    ({"lr": -1.0}, "setting lr must be at least 0, not -1.0"),
+    ({"selector": "magnitude", "tune_epochs": 1}, "unknown setting 'tune_epochs'"),
+    ({"seed": -1}, "seed must be between 0 and 2**63 - 1, not -1"),
+    ({"seed": "0"}, "seed cannot be of type str: '0'"),
+    ({"device": "tpu"}, "device 'tpu' cannot be used here: "),
+    ({"data": 3}, "data must be 'digits', a path or a torch Dataset, not int"),
+    ({"data": "nowhere.npz"}, "no such file or folder: 'nowhere.npz'"),
+    ({"space": 3}, "space cannot be of type int: 3"),
+    ({"space": "dart"}, "unknown space 'dart'; did you mean 'darts'?"),
+    ({"space": "darts"}, "space 'darts' is another than when run '"),
+    ({"run": "nowhere"}, "'nowhere' is no run folder of a search"),
+    ({"run": 3}, "run cannot be of type int: 3"),
+]
+
+
+@pytest.mark.parametrize(("choices", "said"), MISTAKES, ids=[str(choices) for choices, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_nothing_is_written(choices, said, original):
+    before = {path: path.stat().st_mtime_ns for path in original.path.rglob("*")}
+    assert message(sn.select, **{"run": original, "device": "cpu", "quiet": True} | choices).startswith(said)
+    assert {path: path.stat().st_mtime_ns for path in original.path.rglob("*")} == before
+
+
+def test_a_selection_is_no_search_to_select_from(searched):
+    run = sn.select(searched, "magnitude", device="cpu", quiet=True)
+    assert message(sn.select, run, **FAST) == f"run '{run.path}' is a selection: give the folder of the search"
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"selector": "magnitude", "select": {"tune_epochs": 1}}, "unknown setting 'tune_epochs'"),
+        ({"selector": "perturbation", "select": {"tune": 1}}, "unknown setting 'tune'; did you mean"),
+        ({"selector": "perturbation", "select": 3}, "select cannot be of type int: 3"),
+        ({"selector": list}, "selector 'builtins:list' is not a class derived from supernet.Selector"),
+    ],
+)
+def test_mistakes_in_what_a_search_shall_select_by(choices, said, archive, tmp_path):
+    assert message(sn.search, archive, out=tmp_path / "run", **TINY, **choices).startswith(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- a selector of one's own
+
+
+@dataclass(frozen=True)
+class FirstConfig:
+    passes: int = 2
+
+
+class First(sn.Selector):
+    """A user's selector: trains on, and takes the first candidate everywhere; it says nothing of its epochs."""
+
+    Config = FirstConfig
+
+    @property
+    def epochs(self):
+        return self.config.passes
+
+    def genotype(self):
+        cells = self.method.supernet.space.cells.items()
+        return self.bounds.best({k: [[-k for k in range(c.columns)]] * len(c.edges) for k, c in cells})
+
+
+class Deaf(First):
+    """It learns nothing and is quick."""
+
+    quick = True
+
+
+@pytest.mark.parametrize("which", [First, f"{__name__}:First"])
+def test_a_selector_of_ones_own_by_class_and_by_name(which, searched, capsys):
+    run = sn.select(searched, which, device="cpu", passes=3)
+    assert {choice.op for choice in run.genotype["cell"]} == {"none"}
+    assert run.path.name == f"{__name__}.First"
+    assert run.config["select"] == {"passes": 3}
+    assert (len(run.metrics), run.summary["selector"]) == (3, f"{__name__}:First")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"selecting by {__name__}:First after epoch 2; running fused")
+    assert all(line.startswith("epoch ") and line.endswith(" % on held-out images") for line in lines[1:])
+    assert len(lines) == 4
+    assert message(sn.select, searched, which, device="cpu", pases=3).startswith("unknown setting 'pases'")
+
+
+def test_a_search_by_a_selector_of_ones_own(archive, tmp_path, capsys):
+    for number, (which, folders) in enumerate([(First, 1), (Deaf, 0), (f"{__name__}:Deaf", 0)]):
+        run = sn.search(archive, selector=which, select={"passes": 1}, out=tmp_path / str(number), **TINY)
+        assert {choice.op for choice in run.genotype["cell"]} == {"none"}
+        assert run.config["select"] == {"passes": 1}
+        assert len(list(run.path.glob("selections/*"))) == folders
+    assert sn.select(tmp_path / "0", "magnitude", device="cpu", quiet=True).finished
+
+
+def test_where_no_images_are_held_out_a_line_says_so(archive, tmp_path, capsys):
+    run = sn.search(archive, train_on="full", out=tmp_path / "run", **TINY)
+    found = sn.select(run, First, device="cpu", passes=1)
+    assert found.metrics[0]["valid_accuracy"] is None
+    assert capsys.readouterr().out.splitlines()[-1].endswith("  no images are held out")
+    assert sn.select(run, **FAST).finished
+
+
+def test_only_a_selector_that_says_so_is_recorded(searched, monkeypatch):
+    graph, given, restored = object(), [], selecting.restored
+
+    def on_a_gpu(plan, run):
+        task = restored(plan, run)
+        task.graph = graph
+        return task
+
+    monkeypatch.setattr(selecting, "restored", on_a_gpu)
+    monkeypatch.setattr(selecting, "RecordedStep", lambda step, graph, say: given.append(graph))
+    for which in (First, "perturbation"):
+        SelectionTask(selection_plan(searched, which, device="cpu"))
+    assert given == [None, graph]
+
+
+# --- what is shown
+
+
+def test_progress_is_a_line_for_each_epoch_and_a_bar_that_is_alone(searched, archive, tmp_path, capsys):
+    run = sn.select(searched, **FAST | {"quiet": False})
+    running, *lines = capsys.readouterr().out.splitlines()
+    assert running.startswith("selecting by perturbation after epoch 2; running fused (")
+    wanted = [f"decided {n} of 6: {choice['edge']} {choice['chosen']}" for n, choice in enumerate(_told(run)[:5], 1)]
+    assert [line.split("  ")[-1] for line in lines] == wanted
+    bar = screen.Bar(Screen(force_terminal=True, width=80, color_system=None))
+    choices = {"selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
+    sn.search(archive, out=tmp_path / "bar", watcher=bar, **choices)
+    assert bar.progress.tasks == []  # the search's is gone where the selection's begins
+    assert "decided 5 of 6" in capsys.readouterr().out
+
+
+def _told(run):
+    return run.summary["decisions"]
+
+
+def test_the_result_tells_every_decision_and_what_it_was_for(searched, capsys):
+    run = sn.select(searched, **FAST)
+    show.result(Screen(width=100), run)
+    out = capsys.readouterr().out
+    for choice in _told(run):
+        scores = dict(choice["scores"])
+        own = scores.pop(choice["chosen"])
+        low, high = (f"{100 * bound(scores.values()):.2f} %" for bound in (min, max))
+        span = low if low == high else f"{low} to {high}"
+        assert f"{choice['chosen']:<12}  accuracy {100 * own:.2f} % without it, {span} without another\n" in out
+    assert "judged        30 passes over 12 images in " in out
+    assert "(cell.svg, metrics.jsonl; " in out
+
+
+def test_selections_stand_side_by_side_each_by_its_own_name(searched, capsys):
+    show.selections(Screen(width=100), selecting.selections(searched))
+    assert capsys.readouterr().out == ""  # there is but one
+    for seed in (0, 4):
+        sn.select(searched, "perturbation-magnitude", seed=seed, tune_epochs=0, device="cpu", quiet=True)
+    show.selections(Screen(width=100), selecting.selections(searched))
+    lines = capsys.readouterr().out.splitlines()
+    names = ["magnitude", "perturbation-magnitude", "perturbation-magnitude-seed4"]
+    assert [line.split()[0] for line in lines[3:6]] == names
+    known = searched.summary["known"]
+    assert lines[3].split()[-1] == str(known["index"])
+    assert f"{known['standings'][0]['test']:.2f}" in lines[3]
+    assert lines[-1] == "Test accuracy in %, and number, of nasbench201."
+
+
+def test_a_selection_of_a_space_without_a_table_shows_its_size(archive, tmp_path, capsys):
+    run = sn.search(archive, space=f"{__name__}:OWN_SPACE", out=tmp_path / "run", **TINY | {"epochs": 1})
+    found = sn.select(run, criterion="loss", **FAST)
+    show.result(Screen(width=100), found)
+    show.selections(Screen(width=100), selecting.selections(run))
+    out = capsys.readouterr().out
+    assert "normal 1<-0" in out
+    assert "last 1<-0" in out
+    assert f"  loss {max(_told(found)[0]['scores'].values()):.3f} without it, " in out
+    assert out.splitlines()[-1].split()[-1] == f"{found.summary['params'] / 1e6:.3f}"
+    assert json.loads((found.path / "genotype.json").read_text()) == found.genotype.to_json()

@@ -1,0 +1,531 @@
+"""Selection by perturbation against the same thing written out: one mask, one forward pass, one number at a time."""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+import json
+import math
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from conftest import macro_space, noise_batch, ragged_space, two_input_space
+from supernet.engine.optim import Alpha, Weights
+from supernet.errors import UserError
+from supernet.methods.base import Budget
+from supernet.methods.blank import Blank, BlankConfig
+from supernet.methods.differentiable import Differentiable, DifferentiableConfig
+from supernet.models.cost.best import Bounds
+from supernet.models.cost.count import cost
+from supernet.models.cost.latency import tabulated
+from supernet.models.cost.limits import Limits
+from supernet.models.mixed_cell import dense
+from supernet.models.supernet import Supernet
+from supernet.searching.plan import plan
+from supernet.selectors.perturbation import Perturbation, PerturbationConfig
+from supernet.selectors.projection_schedule import agenda
+from supernet.spaces import Cell, Frame, SearchSpace, Stack, space
+from supernet.spaces.modules import Norm
+
+NB201, DARTS7 = space("nasbench201"), space("darts7")
+OPS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
+KEEPS = SearchSpace(
+    "keeps",
+    {
+        "normal": Cell.dense(4, OPS, inputs=2, output="concat", keep=2, project=True),
+        "reduce": Cell.dense(4, OPS[1:], inputs=2, output="concat", keep=1, project=True),
+    },
+    Stack(),
+)
+WEIGHTS = Weights(lr=0.2, momentum=0.8, weight_decay=0.01, clip=0.5)
+FRAME = Frame(2, 1, (8, 8), 1, 3)
+JUDGED = [noise_batch(21, 13)]
+DARTS = DifferentiableConfig("different_subset", "softmax", alpha=Alpha("adam", lr=0.2, weight_decay=1e-3))
+SINGLE = DifferentiableConfig(alpha=Alpha(lr=0.5))
+METHODS = {"darts": (Differentiable, DARTS), "single": (Differentiable, SINGLE), "blank": (Blank, BlankConfig())}
+
+
+def method_of(home, name="darts", weights=WEIGHTS, frame=FRAME):
+    torch.manual_seed(0)
+    kind, config = METHODS[name]
+    method = kind(config, Supernet(home, frame, Norm(affine=False)).double(), Budget(4, weights, 3))
+    for number, alpha in enumerate(getattr(method, "alphas", {}).values()):  # away from the start, where all are alike
+        with torch.no_grad():
+            alpha += torch.randn(alpha.shape, generator=torch.Generator().manual_seed(number)).double()
+    return method
+
+
+def batches_of(epoch, step):
+    return {"weights": noise_batch(100 + 10 * epoch + step), "alpha": noise_batch(500 + 10 * epoch + step)}
+
+
+def trained(home, name, **changes):
+    method = method_of(home, name, **changes)
+    for step in range(2):
+        method.step(batches_of(9, step))
+    return method
+
+
+def perturbation(method, limits=None, seed=5, judged=JUDGED, frame=FRAME, **settings):
+    bounds = Bounds(method.supernet.space, frame, limits)
+    return Perturbation(PerturbationConfig(**settings), method, bounds, lambda: judged, seed)
+
+
+def driven(selector, steps=2):
+    """Drive a selector as the loop does; return the architecture and the rows of metrics."""
+    rows = []
+    for epoch in range(selector.epochs):
+        selector.begin_epoch(epoch)
+        for step in range(steps):
+            selector.step(batches_of(epoch, step))
+        rows.append(selector.end_epoch(epoch))
+    return selector.genotype(), rows
+
+
+class WrittenOut:
+    """The algorithm of the paper, and of its released code for nodes, on a copy of a method."""
+
+    def __init__(self, method, seed, *, criterion, edges, tune_epochs):
+        self.method, self.home = copy.deepcopy(method), method.supernet.space
+        self.criterion, self.edges, self.tune_epochs = criterion, edges, tune_epochs
+        self.rows, self.decisions = {}, []
+        self.method.supernet.engine, self.method.supernet.decided = "reference", None
+        self.undecided, self.method.mix = self.method.mix, self.mix
+        self.method.optimizer.state.clear()
+        for group in self.method.optimizer.param_groups:
+            group["lr"] = WEIGHTS.lr / 10
+        if isinstance(method, Blank):  # what it steps on is its own
+            self.method.step = lambda batches: self.method.weight_step(batches["weights"], self.mix())
+        moments = agenda(self.home, seed)
+        for number, moment in enumerate(moments):
+            for item in moment:
+                (self.node if len(item.edges) > 1 else self.operation)(item.kind, item.edges)
+            for epoch in range(tune_epochs if number + 1 < len(moments) else 0):
+                for step in range(2):
+                    self.method.step(batches_of(number * tune_epochs + epoch, step))
+
+    def mix(self):
+        """The method's op weights, with the rows that are decided written over."""
+        found = {}
+        for kind, edges in self.undecided().items():
+            rows = list(edges.weights.unbind())
+            for e in range(len(rows)):
+                if (kind, e) in self.rows:
+                    row = torch.zeros_like(rows[e])
+                    if self.rows[kind, e] is not None:
+                        row[self.rows[kind, e]] = 1
+                    rows[e] = row
+            found[kind] = torch.stack(rows)
+        return dense(found)
+
+    def without(self, kind, masked):
+        """Accuracy, or minus the loss, of the supernet with the weights at `masked` set to 0: less is a worse loss."""
+        supernet, weights = self.method.supernet.train(), {k: e.weights.detach().clone() for k, e in self.mix().items()}
+        for edge, column in masked:
+            weights[kind][edge, column] = 0
+        before = {name: value.clone() for name, value in supernet.state_dict().items()}
+        hits = loss = images = 0
+        for batch in JUDGED:
+            with torch.no_grad():
+                logits = supernet(batch.x, dense(weights))
+            hits += (logits.argmax(1) == batch.y).sum().item()
+            loss += F.cross_entropy(logits, batch.y, reduction="sum").item()
+            images += len(batch.y)
+        supernet.load_state_dict(before)
+        return hits / images if self.criterion == "accuracy" else -loss / images
+
+    def magnitude(self, kind, edge, column):
+        return self.undecided()[kind].weights[edge, column].item()
+
+    def operation(self, kind, edges):
+        (e,), cell = edges, self.home.cells[kind]
+        ops, best, scores = cell.edges[e].ops, None, {}
+        for k, op in enumerate(ops):
+            if cell.keep and op == "none":
+                continue
+            if self.criterion == "magnitude":
+                scores[op] = -self.magnitude(kind, e, k)
+            else:
+                scores[op] = self.without(kind, [(e, k)])
+            if best is None or scores[op] < scores[best]:  # strictly: the first of equals
+                best = op
+        self.rows[kind, e] = ops.index(best)
+        self.decisions.append((kind, e, best, self.told(scores)))
+
+    def node(self, kind, edges):
+        cell, left, gone = self.home.cells[kind], list(edges), []
+        every = range(cell.columns)
+        chosen = {e: self.rows[kind, e] for e in edges}
+        while len(left) > cell.keep:
+            highest, scores = -math.inf, {}
+            for e in left:
+                off = [*gone, e] if self.edges == "cumulative" else [e]  # released code: those gone are back again
+                if self.criterion == "magnitude":
+                    scores[e] = -self.magnitude(kind, e, chosen[e])
+                else:
+                    scores[e] = self.without(kind, itertools.product(off, every))
+                if scores[e] >= highest:  # not strictly: the last of equals
+                    highest, worst = scores[e], e
+            self.decisions.append((kind, worst, None, self.told({str(cell.edges[e]): s for e, s in scores.items()})))
+            left.remove(worst)
+            gone.append(worst)
+        self.rows |= {(kind, e): None for e in gone}
+
+    def told(self, scores):
+        sign = 1 if self.criterion == "accuracy" else -1
+        return {name: sign * score for name, score in scores.items()} if len(scores) > 1 else {}
+
+    def genotype(self):
+        cells = self.home.cells.items()
+        return self.home.choose({k: [self.rows[k, e] for e in range(len(cell.edges))] for k, cell in cells})
+
+
+CASES = [
+    (NB201, "darts", {"criterion": "accuracy"}),
+    (NB201, "single", {"criterion": "loss"}),
+    (NB201, "blank", {"criterion": "accuracy"}),
+    (NB201, "darts", {"criterion": "magnitude"}),
+    (KEEPS, "darts", {"criterion": "accuracy", "edges": "independent"}),
+    (KEEPS, "blank", {"criterion": "accuracy", "edges": "cumulative"}),
+    (KEEPS, "single", {"criterion": "loss", "edges": "cumulative"}),
+    (KEEPS, "darts", {"criterion": "magnitude"}),
+    (ragged_space(), "single", {"criterion": "loss"}),
+    (macro_space(), "blank", {"criterion": "loss"}),
+]
+
+
+@pytest.mark.parametrize(("home", "name", "settings"), CASES, ids=[f"{h.name} {n} {s}" for h, n, s in CASES])
+def test_the_whole_sequence_is_the_one_written_out(home, name, settings):
+    method = trained(home, name)
+    wanted = WrittenOut(method, 5, tune_epochs=1, **{"edges": "independent"} | settings)
+    selector = perturbation(method, tune_epochs=1, **settings)
+    genotype, _ = driven(selector)
+    assert genotype == wanted.genotype()
+    for found, (kind, edge, chosen, scores) in zip(selector.decisions, wanted.decisions, strict=True):
+        assert (found.kind, found.edge, found.chosen) == (kind, str(home.cells[kind].edges[edge]), chosen)
+        assert list(found.scores) == list(scores)
+        assert list(found.scores.values()) == pytest.approx(list(scores.values()), rel=1e-7)
+    x = noise_batch(
+        77
+    ).x  # the weights of what was not chosen are left alone, and moved by decay in what is written out
+    logits, before = method.supernet(x, method.mix()), trained(home, name).supernet(x, method.supernet.only(genotype))
+    torch.testing.assert_close(logits, wanted.method.supernet(x, wanted.mix()), rtol=1e-6, atol=1e-8)
+    assert not torch.allclose(logits, before, atol=1e-3)  # it was trained at all
+
+
+def silent(monkeypatch, logits):
+    """Let the supernet say what `logits` makes of a mix, at no cost."""
+
+    def many(self, x, mixes):
+        return torch.stack([logits(mix, len(x)) for mix in mixes])
+
+    monkeypatch.setattr(Supernet, "many", many)
+
+
+def all_alike(mix, count):
+    return torch.zeros(count, 3, dtype=torch.float64)
+
+
+def at_random(mix, count):
+    """Logits of their own for each mix."""
+    text = str({kind: edges.weights.tolist() for kind, edges in sorted(mix.items())})
+    drawn = random.Random(text)
+    return torch.tensor([[drawn.gauss(0, 1) for _ in range(3)] for _ in range(count)], dtype=torch.float64)
+
+
+def test_of_equals_the_first_operation_stays_and_the_last_edges_go(monkeypatch):
+    silent(monkeypatch, all_alike)
+    for criterion in ("accuracy", "loss"):
+        for edges in ("independent", "cumulative"):
+            selector = perturbation(method_of(KEEPS, "blank"), tune_epochs=0, criterion=criterion, edges=edges)
+            genotype, _ = driven(selector)
+            assert [(c.target, c.source) for c in genotype["normal"]] == [(t, s) for t in (2, 3) for s in (0, 1)]
+            assert [(c.target, c.source) for c in genotype["reduce"]] == [(2, 0), (3, 0)]
+            assert {c.op for kind in ("normal", "reduce") for c in genotype[kind]} == {"skip_connect"}
+            gone = [d.edge for d in selector.decisions if d.chosen is None and d.kind == "reduce"]
+            assert [edge for edge in gone if edge[0] == "3"] == ["3<-2", "3<-1"]
+
+
+def test_none_may_be_chosen_where_every_edge_is_kept_and_never_where_few_are(monkeypatch):
+    silent(monkeypatch, all_alike)
+    genotype, _ = driven(perturbation(method_of(NB201, "blank"), tune_epochs=0))
+    assert {choice.op for choice in genotype["cell"]} == {"none"}
+    silent(monkeypatch, at_random)
+    for seed in range(4):
+        for home in (KEEPS, two_input_space()):
+            genotype, _ = driven(perturbation(method_of(home, "blank"), tune_epochs=0, seed=seed))
+            assert home.check(genotype) is genotype
+            assert "none" not in {choice.op for kind in home.cells for choice in genotype[kind]}
+            for kind, cell in home.cells.items():
+                into = [choice.target for choice in genotype[kind]]
+                for node in cell.groups():
+                    assert into.count(cell.edges[node[0]].target) == min(cell.keep, len(node))
+
+
+def test_how_many_passes_it_takes(monkeypatch):
+    silent(monkeypatch, at_random)
+    selector = perturbation(method_of(NB201, "blank"), tune_epochs=0)
+    driven(selector)
+    assert selector.score.passes == selector.told()["passes"] == 6 * 5
+    assert selector.told()["judged"] == 13
+    tiny = Frame(1, 1, (4, 4), 1, 3)
+    for edges, wanted in (("independent", 3 + 4 + 5), ("cumulative", 3 + (4 + 3) + (5 + 4 + 3))):
+        method = method_of(DARTS7, "blank", frame=tiny)
+        selector = perturbation(method, tune_epochs=0, edges=edges, frame=tiny)
+        driven(selector)
+        assert selector.score.passes == 2 * 14 * 7 + 2 * wanted
+    selector = perturbation(method_of(KEEPS, "darts"), tune_epochs=0, criterion="magnitude")
+    driven(selector)
+    assert selector.told()["passes"] == 0
+
+
+def rates(**settings):
+    """The learning rate of each step of the weights while it is tuned."""
+    method = method_of(NB201, weights=Weights(lr=0.025, warmup=2, lr_min=0.001))
+    method.begin_epoch(3)  # where the search has come to
+    selector, seen = perturbation(method, criterion="magnitude", **settings), []
+    step = method.optimizer.step
+    method.optimizer.step = lambda: seen.append(method.optimizer.param_groups[0]["lr"]) or step()
+    driven(selector, steps=1)
+    return seen
+
+
+def test_the_learning_rate_is_a_tenth_of_the_searchs_first_one_throughout():
+    assert rates(tune_epochs=2) == [pytest.approx(0.0025, rel=1e-12)] * 2 * 5
+    assert rates(tune_epochs=1, lr=0.03) == [0.03] * 5
+    assert rates(tune_epochs=1, lr=0.0) == [0.0] * 5
+
+
+def test_a_cosine_falls_to_two_fifths_over_all_passes():
+    wanted = [0.001 + 0.0015 * (1 + math.cos(math.pi * epoch / 10)) / 2 for epoch in range(10)]
+    assert rates(tune_epochs=2, lr_schedule="cosine") == pytest.approx(wanted)
+    assert rates(tune_epochs=1, lr=0.1, lr_schedule="cosine")[0] == pytest.approx(0.1)
+
+
+def test_momentum_is_fresh_and_the_alphas_optimizer_goes_on():
+    method = trained(NB201, "darts")
+    before = copy.deepcopy(method.alphas.optimizer.state_dict())
+    assert method.optimizer.state
+    selector = perturbation(method, criterion="magnitude", tune_epochs=1)
+    assert not method.optimizer.state
+    assert str(method.alphas.optimizer.state_dict()) == str(before)
+    selector.begin_epoch(0)
+    weight = next(w for w in method.weights)
+    old = weight.detach().clone()
+    selector.step(batches_of(0, 0))
+    torch.testing.assert_close(
+        method.optimizer.state[weight]["momentum_buffer"], weight.grad + WEIGHTS.weight_decay * old
+    )
+
+
+class NoAlpha(dict):
+    """Batches of which alpha's must not be drawn."""
+
+    def __getitem__(self, name):
+        assert name != "alpha"
+        return super().__getitem__(name)
+
+
+def test_frozen_alpha_stays_while_the_weights_learn():
+    method = trained(NB201, "darts")
+    alpha, state = method.alphas["cell"].detach().clone(), str(method.alphas.optimizer.state_dict())
+    selector = perturbation(method, criterion="loss", tune_epochs=1, alpha="freeze")
+    selector.begin_epoch(0)
+    byhand, batch = copy.deepcopy(method.supernet), batches_of(0, 0)
+    w = [weight.detach().clone() for weight in method.weights]
+    moved = 0
+    selector.step(NoAlpha(batch))
+    assert torch.equal(method.alphas["cell"], alpha)
+    assert str(method.alphas.optimizer.state_dict()) == state
+    mix = dense({"cell": torch.softmax(alpha, -1)})
+    gradient = torch.autograd.grad(
+        F.cross_entropy(byhand(batch["weights"].x, mix), batch["weights"].y),
+        list(byhand.parameters()),
+        materialize_grads=True,
+    )
+    norm = sum(part.square().sum() for part in gradient).sqrt().item()
+    for old, g, new in zip(w, gradient, method.weights, strict=True):
+        step = g * min(1, WEIGHTS.clip / (norm + 1e-6)) + WEIGHTS.weight_decay * old
+        if new.grad is not None:  # of what is not chosen
+            torch.testing.assert_close(new, old - 0.1 * WEIGHTS.lr * step, rtol=1e-8, atol=1e-12)
+            moved += 1
+    assert moved > 10
+
+
+def test_each_moment_has_its_epochs_and_nothing_is_trained_after_the_last():
+    for home, moments in ((NB201, 6), (KEEPS, 5 + 2), (macro_space(), 4)):
+        for tune in (0, 1, 3):
+            selector = perturbation(method_of(home, "blank"), criterion="magnitude", tune_epochs=tune)
+            assert selector.epochs == tune * (moments - 1)
+            _, rows = driven(selector, steps=1)
+            assert [row["decided"] for row in rows] == [1 + epoch // tune for epoch in range(selector.epochs)]
+            assert {row["decisions"] for row in rows} <= {moments}
+            assert selector.done == moments
+
+
+def test_a_row_tells_all_that_was_decided_last_every_edge_of_a_node_that_went_included():
+    selector = perturbation(method_of(KEEPS, "blank"), criterion="magnitude", tune_epochs=1)
+    _, rows = driven(selector, steps=1)
+    told = [decision for row in rows for decision in row["last"]]
+    everything = selector.told()["decisions"]
+    assert told == everything[: len(told)]
+    last = selector.moments[-1]
+    assert len(everything) - len(told) == sum(len(item.edges) - KEEPS.cells[item.kind].keep for item in last)
+    assert len(everything) == 5 + 5 + 1 + 1 + 2
+    json.dumps(selector.told())
+
+
+def test_a_state_goes_on_from_the_middle_with_the_same_bits():
+    ours, theirs = (perturbation(trained(KEEPS, "darts"), tune_epochs=1, criterion="loss") for _ in range(2))
+    file = io.BytesIO()
+    for epoch in range(ours.epochs):
+        ours.begin_epoch(epoch)
+        for step in range(2):
+            if (epoch, step) == (5, 1):  # a node is decided, and another is not
+                torch.save(ours.state_dict(), file)
+            ours.step(batches_of(epoch, step))
+    theirs.begin_epoch(0)
+    theirs.step(batches_of(3, 0))  # somewhere else altogether
+    file.seek(0)
+    theirs.load_state_dict(torch.load(file, weights_only=True))
+    theirs.step(batches_of(5, 1))
+    assert ours.epochs == 6
+    assert theirs.genotype() == ours.genotype()
+    assert theirs.decisions == ours.decisions
+    assert theirs.score.passes == ours.score.passes
+    pairs = zip(ours.method.weights, theirs.method.weights, strict=True)
+    assert all(torch.equal(mine, other) for mine, other in pairs)
+
+
+def test_running_statistics_are_taken_where_they_are_asked_for():
+    method = trained(NB201, "blank")
+    scores = []
+    for norm in ("batch", "running"):
+        selector = perturbation(method, tune_epochs=0, criterion="loss", norm=norm)
+        driven(selector)
+        scores.append(list(selector.decisions[0].scores.values()))
+    assert scores[0] != pytest.approx(scores[1], rel=1e-4)
+
+
+# Limits
+
+SMALL = SearchSpace("small", {"cell": Cell.dense(3, NB201.cells["cell"].edges[0].ops)}, NB201.skeleton)
+LIMITED = [SMALL, NB201, KEEPS, ragged_space(), two_input_space(), macro_space()]
+
+
+def priced(home):
+    """What random architectures cost."""
+    rng = random.Random(0)
+    return [cost(home, home.sample(rng), FRAME) for _ in range(40)]
+
+
+@pytest.mark.parametrize("home", LIMITED, ids=lambda home: home.name)
+def test_an_architecture_is_within_random_limits_whatever_the_order(home, monkeypatch):
+    silent(monkeypatch, at_random)
+    prices, rng, binding = priced(home), random.Random(1), 0
+    free = {}
+    for seed in range(4):
+        free[seed], _ = driven(perturbation(method_of(home, "blank"), tune_epochs=0, seed=seed))
+        one = rng.choice(prices)  # there is an architecture within, this one
+        given = rng.choice([{"max_params": one.params}, {"max_flops": one.flops}, None])
+        limits = Limits(**({"max_params": one.params, "max_flops": one.flops} if given is None else given))
+        edges = rng.choice(["independent", "cumulative"])
+        selector = perturbation(method_of(home, "blank"), limits, seed=seed, tune_epochs=0, edges=edges)
+        genotype, _ = driven(selector)
+        assert home.check(genotype) is genotype
+        assert selector.bounds.allows(genotype)
+        assert genotype == selector.within.kept
+        binding += not selector.bounds.allows(free[seed])
+    assert binding or home.name == "ragged"  # somewhere the limit has made a difference
+
+
+@pytest.mark.parametrize("home", [NB201, KEEPS], ids=lambda home: home.name)
+def test_limits_that_allow_everything_change_nothing(home, monkeypatch):
+    silent(monkeypatch, at_random)
+    limits = Limits(max_params=10**9, max_flops=10**12)
+    ours, theirs = (perturbation(method_of(home, "blank"), own, tune_epochs=0) for own in (limits, None))
+    assert driven(ours)[0] == driven(theirs)[0]
+    assert ours.decisions == theirs.decisions
+
+
+def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
+    silent(monkeypatch, at_random)
+    cells = {
+        "normal": Cell.dense(3, OPS, inputs=2, output="concat", keep=1, project=True),
+        "reduce": KEEPS.cells["reduce"],
+    }
+    home, rng, every = SearchSpace("listed", cells, Stack()), random.Random(0), set()
+    while len(every) < home.size:
+        every.add(home.sample(rng))
+    columns = [(home.columns(genotype), cost(home, genotype, FRAME).params) for genotype in every]
+    limit, fewer = sorted(params for _, params in columns)[40], 0
+
+    def possible(rows):
+        return any(
+            params <= limit and all(own[k][e] in (None, *row) for (k, e), row in rows.items())
+            for own, params in columns
+        )
+
+    for seed in range(4):
+        selector = perturbation(method_of(home, "blank"), Limits(max_params=limit), seed=seed, tune_epochs=0)
+        driven(selector)
+        rows = {}
+        for decision in selector.decisions:
+            kind, edges = decision.kind, home.cells[decision.kind].edges
+            e = [str(edge) for edge in edges].index(decision.edge)
+            if decision.chosen is None:
+                assert possible(rows | {(kind, e): ()})
+                rows[kind, e] = ()
+                continue
+            ops = [op for k, op in enumerate(edges[e].ops) if op != "none" and possible(rows | {(kind, e): (k,)})]
+            assert list(decision.scores) == (ops if len(ops) > 1 else [])
+            rows[kind, e] = (edges[e].ops.index(decision.chosen),)
+            fewer += len(ops) < 3
+    assert fewer > 4
+
+
+def test_a_latency_of_the_table_is_kept_to(monkeypatch):
+    silent(monkeypatch, at_random)
+    field = tabulated(NB201)[0]
+    rng = random.Random(3)
+    bounds = Bounds(NB201, FRAME, Limits(max_latency_ms=1e9, latency=field))
+    for seed in range(3):
+        limit = bounds.latency.ms(NB201.sample(rng))
+        limits = Limits(max_latency_ms=limit, latency=field)
+        genotype, _ = driven(perturbation(method_of(NB201, "blank"), limits, seed=seed, tune_epochs=0))
+        assert bounds.latency.ms(genotype) <= limit
+
+
+@pytest.mark.parametrize("home", [SMALL, KEEPS, macro_space()], ids=lambda home: home.name)
+def test_a_latency_that_is_measured_is_kept_to_though_what_keeps_to_the_decisions_may_be_missed(home, monkeypatch):
+    silent(monkeypatch, at_random)
+    for seed in range(6):
+        rng = random.Random(seed)
+        fast = [home.sample(rng) for _ in range(3)]  # no others are
+        monkeypatch.setattr(Bounds, "best", lambda self, strength, f=fast: random.Random(str(strength)).choice(f))
+        limits = Limits(max_latency_ms=1.0)
+        selector = perturbation(method_of(home, "blank"), limits, seed=seed, tune_epochs=0)
+        assert driven(selector)[0] in fast
+
+
+def test_limits_that_nothing_is_within_are_told_before_anything_is_made():
+    with pytest.raises(UserError, match="no architecture of space 'nasbench201' "):
+        plan("digits", method="blank", max_params=1, images=40, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"tune_epochs": -1}, "setting tune_epochs must be at least 0, not -1"),
+        ({"lr": -0.1}, "setting lr must be at least 0, not -0.1"),
+        ({"lr": math.nan}, "setting lr must be at least 0, not nan"),
+    ],
+)
+def test_settings_are_checked_where_they_are_made(settings, said):
+    with pytest.raises(UserError) as caught:
+        PerturbationConfig(**settings)
+    assert str(caught.value) == said

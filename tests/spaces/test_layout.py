@@ -1,0 +1,326 @@
+"""Where layers stand and what they read: stems and reductions for any image, and every shape as the layout says."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from conftest import macro_space, ragged_space, two_input_space
+from supernet.errors import UserError
+from supernet.models.cost.count import check_shapes
+from supernet.models.layers import Reduction
+from supernet.models.mixed_cell import MixedCell, dense
+from supernet.models.network import FixedCell, Network
+from supernet.models.supernet import Supernet
+from supernet.spaces import Cell, Chain, Edge, Frame, Position, SearchSpace, Stages, space
+from supernet.spaces.modules import FactorizedReduce, Noise, Norm, ReLUConvBN, Zero
+from supernet.spaces.operations import PRIMITIVES
+from supernet.spaces.size import CellAt, HeadAt, Place, ReduceAt, StemAt, last
+
+NB201, DARTS, TWO, RAGGED, MACRO = (
+    *(space("nasbench201"), space("darts")),
+    *(two_input_space(), ragged_space(), macro_space()),
+)
+each_space = pytest.mark.parametrize("home", [NB201, DARTS, TWO, RAGGED, MACRO], ids=lambda home: home.name)
+
+
+def cells_of(home, frame):
+    return [placed for placed in home.layout(frame) if isinstance(placed.layer, CellAt)]
+
+
+# --- DARTS' stack
+
+
+@pytest.mark.parametrize("depth", range(1, 7))
+def test_reductions_are_at_one_and_two_thirds(depth):
+    length = 3 * depth + 2
+    cells = cells_of(DARTS, Frame(16, depth))
+    assert len(cells) == length
+    at = [number for number, placed in enumerate(cells) if placed.layer.kind == "reduce"]
+    assert at == [length // 3, 2 * length // 3]
+    for number, placed in enumerate(cells):
+        stage = sum(number >= reduction for reduction in at)
+        stride = 2 if number in at else 1
+        assert placed.layer == CellAt("reduce" if number in at else "normal", 16 << stage, stride)
+        assert placed.output == Place(4 * 16 << stage, 32 >> stage, 32 >> stage)
+
+
+def test_the_depths_that_have_names():
+    for depth, length, at in ((2, 8, [2, 5]), (4, 14, [4, 9]), (6, 20, [6, 13])):
+        cells = cells_of(DARTS, Frame(36, depth))
+        assert (len(cells), [n for n, p in enumerate(cells) if p.layer.kind == "reduce"]) == (length, at)
+
+
+def test_a_cell_reads_the_two_layers_before_it_and_the_first_the_stem_twice():
+    stem, *cells, head = DARTS.layout(Frame(16, 1))
+    assert (stem.layer, stem.output) == (StemAt(48), Place(48, 32, 32))  # three times the width
+    outputs = [stem.output, *(placed.output for placed in cells)]
+    assert cells[0].inputs == (stem.output, stem.output)
+    assert [placed.inputs for placed in cells[1:]] == list(itertools.pairwise(outputs[:-1]))
+    assert (head.layer, head.inputs, head.output) == (HeadAt(norm=False), (cells[-1].output,), Place(10, 1, 1))
+
+
+def test_imagenets_stem_is_in_two_parts_that_the_first_cell_reads():
+    layout = DARTS.layout(Frame(48, 4, (224, 224), classes=1000))
+    assert [placed.layer for placed in layout[:2]] == [StemAt(48, 2), StemAt(48, 1, first=False)]
+    first, second = cells_of(DARTS, Frame(48, 4, (224, 224)))[:2]
+    assert first.inputs == (Place(48, 56, 56), Place(48, 28, 28))
+    assert second.inputs == (Place(48, 28, 28), Place(192, 28, 28))
+    assert cells_of(DARTS, Frame(48, 4, (224, 224)))[-1].output == Place(4 * 192, 7, 7)
+    network = Network(DARTS, DARTS.sample(random.Random(0)), Frame(48, 4, (224, 224), classes=1000))
+    shapes = [
+        [tuple(module.weight.shape) for module in layer if isinstance(module, torch.nn.Conv2d)]
+        for layer in network.layers[:2]
+    ]
+    assert shapes == [[(24, 3, 3, 3), (48, 24, 3, 3)], [(48, 48, 3, 3)]]
+    norms = ["Conv2d", "BatchNorm2d", "ReLU", "Conv2d", "BatchNorm2d"]
+    assert [type(module).__name__ for module in network.layers[0]] == norms
+    assert [type(module).__name__ for module in network.layers[1]] == ["ReLU", "Conv2d", "BatchNorm2d"]
+    assert [type(module) for module in network.layers[2].inputs] == [FactorizedReduce, ReLUConvBN]
+    assert [type(module) for module in network.layers[3].inputs] == [ReLUConvBN, ReLUConvBN]
+
+
+def test_the_input_behind_a_reduction_is_a_factorised_one():
+    network = Network(DARTS, DARTS.sample(random.Random(0)), Frame(4, 2))
+    found = [[type(module) for module in layer.inputs] for layer in network.layers if isinstance(layer, FixedCell)]
+    assert [number for number, (far, _) in enumerate(found) if far is FactorizedReduce] == [3, 6]  # reductions: 2, 5
+    assert {near for _, near in found} == {ReLUConvBN}
+
+
+def test_the_last_outputs_are_repeated_from_the_first():
+    assert last("a", 2) == ("a", "a")
+    assert last("ab", 2) == ("a", "b")
+    assert last("abc", 2) == ("b", "c")
+    assert last("ab", 4) == ("a", "a", "a", "b")
+    assert last("abc", 1) == ("c",)
+
+
+# --- the stem, for any image
+
+
+def test_the_stem_halves_until_at_most_32_pixels_are_left():
+    for side in range(1, 513):
+        for size in ((side, side), (side, side + 200), (side + 200, side)):
+            frame = Frame(4, 1, size)
+            found = cells_of(NB201, frame)[0].inputs[-1]
+            shorter = min(found.height, found.width)
+            assert shorter <= 32
+            assert shorter == side if frame.halvings == 0 else shorter > 16
+            exact = tuple(-(-pixels // 2**frame.halvings) for pixels in size)  # halving and rounding up, as often
+            assert (found.height, found.width) == exact
+
+
+@pytest.mark.parametrize(
+    ("side", "halvings", "stages"),
+    [
+        (1, 0, (1, 1, 1)),
+        (2, 0, (2, 2, 2)),
+        (3, 0, (3, 2, 2)),
+        (4, 0, (4, 2, 2)),
+        (5, 0, (5, 3, 2)),
+        (8, 0, (8, 4, 2)),
+        (16, 0, (16, 8, 4)),
+        (28, 0, (28, 14, 7)),
+        (29, 0, (29, 15, 8)),
+        (32, 0, (32, 16, 8)),
+        (33, 1, (17, 9, 5)),
+        (64, 1, (32, 16, 8)),
+        (65, 2, (17, 9, 5)),
+        (96, 2, (24, 12, 6)),
+        (128, 2, (32, 16, 8)),
+        (224, 3, (28, 14, 7)),
+        (256, 3, (32, 16, 8)),
+        (512, 4, (32, 16, 8)),
+    ],
+)
+def test_what_the_stages_work_on(side, halvings, stages):
+    frame = Frame(4, 1, (side, side))
+    assert frame.halvings == halvings
+    for home in (NB201, DARTS):
+        heights = [p.output.height for p in cells_of(home, frame) if p.layer.kind in ("cell", "normal")]
+        assert tuple(heights) == stages
+        channels = [p.layer.channels for p in cells_of(home, frame) if p.layer.kind in ("cell", "normal")]
+        assert channels == [4, 8, 16]  # whether they halve or not
+
+
+def test_the_stem_can_be_chosen():
+    for home, stem, side in itertools.product((NB201, DARTS, MACRO), range(6), (32, 45)):
+        frame = Frame(4, 1, (side, 64), stem=stem)
+        layout = home.layout(frame)
+        stems = [placed.layer for placed in layout if isinstance(placed.layer, StemAt)]
+        assert [layer.halvings for layer in stems] == {0: [0], 1: [1]}.get(stem, [2, *[1] * (stem - 2)])
+        assert [layer.first for layer in stems] == [True, *[False] * (len(stems) - 1)]
+        found = layout[len(stems) - 1].output
+        assert (found.height, found.width) == (-(-side // 2**stem), 64 // 2**stem)
+        assert found.channels == (12 if home is DARTS and stem == 0 else 4)
+
+
+def test_as_many_reductions_as_asked_for():
+    def heights(home, **asked):
+        frame = Frame(4, 1, (32, 40), **asked)
+        return [placed.output.height for placed in home.layout(frame) if isinstance(placed.layer, CellAt | ReduceAt)]
+
+    assert [heights(NB201, reductions=n) for n in (0, 1, 2)] == [[32] * 5, [32, *[16] * 4], [32, 16, 16, 8, 8]]
+    assert [heights(DARTS, reductions=n) for n in (0, 1, 2)] == [[32] * 5, [32, *[16] * 4], [32, 16, 16, 8, 8]]
+    assert [heights(MACRO, reductions=n) for n in (0, 1, 2)] == [[32] * 4, [32, 16, 16, 16], [32, 16, 16, 8]]
+    assert heights(DARTS, reductions=2, stem=3) == [4, 2, 2, 1, 1]  # asked for, down to a single pixel
+    assert heights(DARTS, stem=3) == [4, 2, 2, 2, 2]
+    for home in (NB201, DARTS, MACRO):
+        with pytest.raises(UserError, match=rf"^space '{home.name}' has 2 reductions, not 3$"):
+            home.layout(Frame(reductions=3))
+
+
+def test_at_least_two_pixels_are_left_and_no_reduction_is_left_out_without_need():
+    for home, height, width in itertools.product((NB201, DARTS, MACRO), range(1, 12), range(1, 12)):
+        side, reduced = min(height, width), 0
+        for placed in home.layout(Frame(4, 1, (height, width))):
+            if getattr(placed.layer, "stride", 1) == 2:
+                reduced += 1
+        wanted = 0
+        while side > 2 and wanted < 2:
+            side, wanted = -(-side // 2), wanted + 1
+        assert reduced == wanted
+        if min(height, width) > 1:
+            assert side >= 2
+
+
+# --- what runs is what was laid out
+
+SIZES = [(8, 8), (29, 29), (31, 31), (33, 33), (57, 57), (9, 14), (1, 1), (2, 5), (3, 3), (40, 70)]
+
+
+def shapes_of(module, x, *given):
+    """The output's shape of each layer of a supernet or network, by its number."""
+    found = {}
+
+    def note(number):
+        return lambda _, inputs, output: found.update({number: tuple(output.shape)})
+
+    for number, layer in enumerate(module.layers):
+        layer.register_forward_hook(note(number))
+    module(x, *given)
+    return found
+
+
+@each_space
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_every_layer_gives_what_the_layout_says(home, size):
+    frame = Frame(2, 1, size, 2, 3)
+    check_shapes(home, frame)
+    x, layout = torch.randn(2, 2, *size), home.layout(frame)
+    wanted = {n: (2, p.output.channels, p.output.height, p.output.width) for n, p in enumerate(layout)}
+    wanted[len(layout) - 1] = (2, 3)
+    supernet = Supernet(home, frame, Norm())
+    weights = {kind: torch.ones(len(cell.edges), cell.columns) for kind, cell in home.cells.items()}
+    assert shapes_of(supernet, x, dense(weights)) == wanted
+    network = Network(home, home.sample(random.Random(0)), frame)
+    assert shapes_of(network, x) == wanted
+    for number, (placed, mixed, fixed) in enumerate(zip(layout, supernet.layers, network.layers, strict=True)):
+        assert isinstance(placed.layer, CellAt) == isinstance(mixed, MixedCell) == isinstance(fixed, FixedCell), number
+
+
+@pytest.mark.parametrize(
+    "asked", [{"stem": 1}, {"stem": 2}, {"stem": 3}, {"reductions": 0}, {"reductions": 1}], ids=str
+)
+@pytest.mark.parametrize("home", [NB201, DARTS, RAGGED], ids=lambda home: home.name)
+def test_a_stem_or_reductions_of_ones_own_run(home, asked):
+    frame = Frame(2, 1, (13, 18), 1, 3, **asked)
+    check_shapes(home, frame)
+    layout = home.layout(frame)
+    network = Network(home, home.sample(random.Random(1)), frame)
+    found = shapes_of(network, torch.randn(2, 1, 13, 18))
+    assert [found[n][1:] for n in range(len(layout) - 1)] == [
+        (p.output.channels, p.output.height, p.output.width) for p in layout[:-1]
+    ]
+
+
+# --- operations and the fixed layers
+
+
+@pytest.mark.parametrize("name", PRIMITIVES)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_built_in_operation_keeps_to_its_channels_and_stride(name, stride):
+    for side, cout in itertools.product((1, 2, 5, 8), (3, 6)):
+        try:
+            module = PRIMITIVES[name].build(3, cout, stride, Norm())
+        except UserError:
+            assert cout == 6
+            assert "pool" in name or (name in ("skip_connect", "identity") and stride == 1)
+            continue
+        out = module.eval()(torch.randn(2, 3, side, side + 3))
+        assert out.shape == (2, cout, -(-side // stride), -(-(side + 3) // stride))
+    has = any(p.requires_grad for p in PRIMITIVES[name].build(3, 3, 1, Norm()).parameters())
+    assert PRIMITIVES[name].learned == has  # at stride 1: a skip that halves has weights, and is a skip
+    assert PRIMITIVES[name].zero == (name == "none")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_none_is_zeros_and_noise_has_the_type_of_what_it_replaces(stride):
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    assert torch.equal(Zero(6, stride)(x), torch.zeros(2, 6, -(-5 // stride), 4 // stride, dtype=torch.float64))
+    assert Noise(6, stride)(x).dtype == torch.float64
+
+
+@pytest.mark.parametrize("cout", [1, 2, 5])
+def test_a_factorised_reduction_is_the_papers_and_takes_odd_sides(cout):
+    reduce = FactorizedReduce(3, cout).double().eval()
+    assert sum(p.numel() for p in reduce.parameters()) == 3 * cout + 2 * cout
+    for height, width in itertools.product((1, 2, 4, 5, 7, 8), repeat=2):
+        x = torch.randn(2, 3, height, width, dtype=torch.float64)
+        positive = F.relu(x)
+        padded = F.pad(positive, (0, 1, 0, 1))  # more zeros than are needed change nothing
+        shifted = padded[:, :, 1::2, 1::2][:, :, : -(-height // 2), : -(-width // 2)]
+        parts = [torch.einsum("bihw,oi->bohw", shifted, reduce[1].beyond.weight[:, :, 0, 0])]
+        if cout > 1:
+            parts.insert(0, torch.einsum("bihw,oi->bohw", positive[:, :, ::2, ::2], reduce[1].here.weight[:, :, 0, 0]))
+        assert [part.shape[1] for part in parts] == ([cout // 2, cout - cout // 2] if cout > 1 else [1])
+        wanted = torch.cat(parts, 1) / (1 + 1e-5) ** 0.5  # a batch norm just made
+        torch.testing.assert_close(reduce(x), wanted)
+        if height % 2 == width % 2 == 0:
+            released = F.conv2d(positive[:, :, 1:, 1:], reduce[1].beyond.weight, stride=2) / (1 + 1e-5) ** 0.5
+            torch.testing.assert_close(reduce(x)[:, cout // 2 :], released)
+
+
+def test_a_reduction_without_a_stride_keeps_the_resolution():
+    body = Reduction(2, 4, stride=1)
+    assert body(torch.randn(2, 2, 5, 3)).shape == (2, 4, 5, 3)
+    assert len(body.shortcut) == 1
+
+
+def test_a_chain_counts_its_channels_in_widths_and_rounds_them():
+    home = SearchSpace.chain("c", [(("nor_conv_1x1",), 1.5, 1), (("nor_conv_1x1",), 0.1, 2)], stem=2)
+    for width, channels in ((4, [8, 6, 1]), (5, [10, 8, 1]), (16, [32, 24, 2])):
+        stem, first, second, head = home.layout(Frame(width, 7))  # the depth plays no part
+        assert [stem.output.channels, first.output.channels, second.output.channels] == channels
+        assert (first.inputs, second.inputs) == ((stem.output,), (first.output,))
+        assert head.layer == HeadAt()
+    assert list(home.cells) == ["01", "02"]
+
+
+def test_a_position_may_repeat_a_kind_and_hold_a_whole_cell():
+    cell = Cell((Edge(1, 0, ("nor_conv_1x1",)), Edge(2, 0, ("nor_conv_3x3",)), Edge(2, 1, ("skip_connect",))))
+    home = SearchSpace("c", {"a": cell}, Chain((Position("a", 2, 2), Position("a", 3, 1), Position("a", 3, 2))))
+    frame = Frame(2, 1, (9, 6), 1, 3)
+    check_shapes(home, frame)
+    network = Network(home, home.choose({"a": (0, 0, 0)}), frame)
+    assert shapes_of(network, torch.randn(2, 1, 9, 6)) == {
+        0: (2, 2, 9, 6),
+        1: (2, 4, 5, 3),
+        2: (2, 6, 5, 3),
+        3: (2, 6, 3, 2),
+        4: (2, 3),
+    }
+
+
+def test_a_cell_of_three_inputs_and_one_output():
+    home = SearchSpace("three", {"a": Cell.dense(5, ("nor_conv_1x1", "none"), inputs=3)}, Stages(("a",)))
+    frame = Frame(2, 3, (4, 4), 1, 3)
+    stem, *cells, _ = home.layout(frame)
+    assert [placed.inputs for placed in cells] == [(stem.output,) * 3] * 3
+    assert {placed.output for placed in cells} == {Place(2, 4, 4)}
+    network = Network(home, home.sample(random.Random(0)), frame)
+    assert network(torch.randn(2, 1, 4, 4)).shape == (2, 3)

@@ -1,0 +1,570 @@
+"""Search spaces: the number of architectures, their order, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+
+from conftest import macro_space, ragged_space, two_input_space
+from supernet.errors import UserError
+from supernet.models.cost.count import check_shapes
+from supernet.spaces import SPACES, Cell, Chain, Edge, Frame, Position, SearchSpace, Stack, Stages, space, tables
+from supernet.spaces.operations import PRIMITIVES, Primitive
+from supernet.spaces.size import CellAt, HeadAt, ReduceAt, StemAt
+
+NB201, DARTS = space("nasbench201"), space("darts")
+RAGGED, TWO, MACRO = ragged_space(), two_input_space(), macro_space()
+LINE = Cell((Edge(1, 0, ("skip_connect", "nor_conv_3x3")),))
+NO_OP = PRIMITIVES["skip_connect"].build
+
+
+def every(home):
+    """All architectures as columns per kind, the last edge of the last kind fastest; written without the space's code.
+
+    Where a cell keeps k edges per node, first which stay (in the order of itertools), then their operations.
+    """
+
+    def of(cell):
+        if cell.keep is None:
+            yield from itertools.product(*(range(len(edge.ops)) for edge in cell.edges))
+            return
+        into = {node: [e for e, edge in enumerate(cell.edges) if edge.target == node] for node in range(cell.nodes)}
+        ways = [itertools.combinations(edges, min(cell.keep, len(edges))) for edges in into.values() if edges]
+        for stay in itertools.product(*ways):
+            open_ = [[None]] * len(cell.edges)
+            for e in itertools.chain(*stay):
+                open_[e] = [k for k, op in enumerate(cell.edges[e].ops) if op != "none"]
+            yield from itertools.product(*open_)
+
+    for cells in itertools.product(*(list(of(cell)) for cell in home.cells.values())):
+        yield dict(zip(home.cells, cells, strict=True))
+
+
+def kept_space():
+    """Few enough architectures to count: ragged edges with none and noise, two edges kept of one, two and three."""
+    edges = (
+        Edge(1, 0, ("noise", "skip_connect")),
+        Edge(2, 0, ("none", "skip_connect", "nor_conv_1x1")),
+        Edge(2, 1, ("nor_conv_1x1", "none")),
+        Edge(3, 0, ("skip_connect", "none", "nor_conv_1x1")),
+        Edge(3, 1, ("skip_connect",)),
+        Edge(3, 2, ("none", "noise", "skip_connect", "nor_conv_1x1")),
+    )
+    return SearchSpace("kept", {"a": Cell(edges, keep=2)}, Stages(("a",)))
+
+
+KEPT = kept_space()  # 2 x (2 x 1) x (2 x 1 + 2 x 3 + 1 x 3) = 44
+
+
+def test_nasbench201_has_its_edges_operations_and_size():
+    cell = NB201.cells["cell"]
+    assert [(edge.target, edge.source) for edge in cell.edges] == [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)]
+    assert {edge.ops for edge in cell.edges} == {
+        ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"),
+    }
+    assert (NB201.size, cell.nodes, cell.columns) == (15625, 4, 5)
+
+
+def test_a_ragged_space_multiplies_its_candidates():
+    assert RAGGED.size == 2 * 3 * 2 * 3
+    assert [cell.columns for cell in RAGGED.cells.values()] == [3, 3]
+
+
+def test_the_products_order_shuffled_by_the_benchmark_is_the_tables_order():
+    texts = [str(NB201.choose(columns)) for columns in every(NB201)]
+    random.Random(88).shuffle(texts)
+    assert hashlib.md5("\n".join(texts).encode()).hexdigest() == "1985aacc268bf045d31ddeecaaac0dc0"
+    table = tables.load("nasbench201")
+    assert [table.index(NB201.parse(text)) for text in texts] == list(range(15625))
+
+
+@pytest.mark.parametrize("home", [NB201, RAGGED, KEPT, MACRO], ids=lambda home: home.name)
+def test_columns_and_choose_are_inverses_and_size_is_the_number_of_architectures(home):
+    seen = set()
+    for columns in every(home):
+        genotype = home.choose(columns)
+        assert home.check(genotype) is genotype
+        assert home.columns(genotype) == columns
+        seen.add(genotype)
+    assert len(seen) == home.size
+
+
+def test_the_sizes_of_the_darts_spaces():
+    def kept(ops):
+        return 1 * 3 * 6 * 10 * ops**8  # 2 of 2, of 3, of 4 and of 5 edges, an operation on each
+
+    assert KEPT.size == 44
+    assert DARTS.size == space("darts7").size == kept(7) ** 2  # none is in no architecture
+    assert space("s1").size == space("s2").size == space("s3").size == space("s4").size == kept(2) ** 2
+    rows = 3 * 3  # normal: node 2 has edges 2<-0 and 2<-1, node 3 2 of 3, node 4 2 of 4, each with 3 operations
+    assert TWO.size == rows * (3 * rows) * (6 * rows) * 2 * 1 * 1
+
+
+def test_darts_has_its_edges_operations_and_order():
+    places = [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2), (4, 3), *((5, s) for s in range(5))]
+    ops = (
+        *("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"),
+        *("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"),
+    )
+    same = {
+        "darts": ops,
+        "darts7": ops[1:],
+        "s2": ("skip_connect", "sep_conv_3x3"),
+        "s3": ("none", "skip_connect", "sep_conv_3x3"),
+        "s4": ("noise", "sep_conv_3x3"),
+    }
+    for name in ("darts", "darts7", "s1", "s2", "s3", "s4"):
+        home = space(name)
+        assert list(home.cells) == ["normal", "reduce"]
+        assert (home.norm_pools, home.target, home.table) == (True, (36, 6), None)
+        for cell in home.cells.values():
+            assert [(edge.target, edge.source) for edge in cell.edges] == places
+            assert (cell.nodes, cell.inputs, cell.output, cell.keep, cell.project) == (6, 2, "concat", 2, True)
+            assert (len(cell.edges), cell.columns) == (14, len(same.get(name, "ab")))
+            assert name == "s1" or {edge.ops for edge in cell.edges} == {same[name]}
+
+
+def test_s1_is_the_table_of_its_authors():
+    table = """skip, dil3 | max, avg
+               skip, dil5 | max, dil3
+               skip, dil5 | max, avg
+               skip, sep3 | max, avg
+               skip, dil3 | skip, dil5
+               max, skip | max, avg
+               skip, sep3 | max, sep3
+               skip, sep3 | skip, dil3
+               skip, dil3 | skip, dil5
+               skip, sep3 | max, avg
+               max, skip | max, avg
+               skip, dil3 | skip, dil5
+               dil3, dil5 | skip, dil5
+               dil3, dil5 | skip, dil5"""
+    long = {"max": "max_pool_3x3", "avg": "avg_pool_3x3", "skip": "skip_connect"}
+    long |= {"sep3": "sep_conv_3x3", "dil3": "dil_conv_3x3", "dil5": "dil_conv_5x5"}
+    for number, kind in enumerate(("normal", "reduce")):
+        rows = [row.split("|")[number].split(",") for row in table.splitlines()]
+        wanted = [tuple(long[op.strip()] for op in row) for row in rows]
+        assert [edge.ops for edge in space("s1").cells[kind].edges] == wanted
+
+
+def test_edges_are_ordered_by_target_then_source():
+    edges = [Edge(2, 1, ("none",)), Edge(1, 0, ("none",)), Edge(2, 0, ("none",))]
+    assert [(e.target, e.source) for e in Cell(tuple(edges)).edges] == [(1, 0), (2, 0), (2, 1)]
+    assert Cell(tuple(edges)) == Cell(tuple(reversed(edges)))
+
+
+def drawn_strength(home, rng):
+    """Few values, so that ties are common; beyond an edge's candidates the largest of all."""
+
+    def row(edge, width):
+        own = [rng.randrange(3) for _ in edge.ops]
+        return own + [9] * (width - len(own))
+
+    return {kind: [row(edge, cell.columns) for edge in cell.edges] for kind, cell in home.cells.items()}
+
+
+def test_derive_is_the_best_of_all_architectures_and_the_first_among_equals():
+    def total(columns):
+        return sum(strength[kind][e][c] for kind, row in columns.items() for e, c in enumerate(row))
+
+    rng = random.Random(0)
+    for _ in range(60):
+        strength = drawn_strength(RAGGED, rng)
+        wanted = max(every(RAGGED), key=total)  # the first of the best, and they come in the columns' order
+        assert RAGGED.columns(RAGGED.derive(strength)) == wanted
+
+
+def test_derive_in_nasbench201_is_the_first_largest_of_every_row():
+    rng = random.Random(0)
+    for _ in range(60):
+        strength = drawn_strength(NB201, rng)
+        wanted = tuple(row.index(max(row)) for row in strength["cell"])
+        assert NB201.columns(NB201.derive(strength)) == {"cell": wanted}
+
+
+def test_derive_may_choose_none():
+    assert NB201.derive({"cell": [[1, 0, 0, 0, 0]] * 6}) == NB201.choose({"cell": (0,) * 6})
+
+
+@pytest.mark.parametrize("home", [KEPT, TWO], ids=lambda home: home.name)
+def test_where_few_edges_are_kept_derive_is_the_best_of_all_architectures(home):
+    """With the largest operation weights in all, and of equals the first edges, and on each the first operation."""
+
+    def total(chosen):
+        return sum(row[e][c] for e, c in enumerate(chosen) if c is not None)
+
+    def first(chosen):  # False, which is smaller, is an edge that stays
+        return [c is None for c in chosen], [c or 0 for c in chosen]
+
+    cells = {
+        kind: SearchSpace("one", {kind: cell}, Stages((kind,)), home.primitives) for kind, cell in home.cells.items()
+    }
+    ways = {kind: [columns[kind] for columns in every(one)] for kind, one in cells.items() if one.size < 5000}
+    assert ways
+    rng = random.Random(0)
+    for _ in range(60):
+        strength = drawn_strength(home, rng)
+        found = home.columns(home.derive(strength))
+        for kind, choices in ways.items():
+            row = strength[kind]
+            best = max(map(total, choices))
+            assert found[kind] == min((chosen for chosen in choices if total(chosen) == best), key=first)
+
+
+def test_derive_passes_over_none_and_takes_noise():
+    def derived(row):
+        genotype = KEPT.derive({"a": [row] * 6})
+        return {(c.target, c.source): c.op for c in genotype["a"]}
+
+    assert derived([9, 8, 1, 0]) == {
+        (1, 0): "noise",
+        (2, 0): "skip_connect",  # none is stronger
+        (2, 1): "nor_conv_1x1",
+        (3, 0): "skip_connect",
+        (3, 1): "skip_connect",  # 3<-2 has noise with 8, and these have 9
+    }
+    s4 = space("s4")
+    noise = s4.derive({kind: [[1, 0]] * 14 for kind in s4.cells})
+    assert {choice.op for _, choices in noise.cells for choice in choices} == {"noise"}
+    for name in ("darts", "s3"):
+        home = space(name)
+        found = home.derive({kind: [[9, *range(1, cell.columns)]] * 14 for kind, cell in home.cells.items()})
+        assert {choice.op for _, choices in found.cells for choice in choices} == {
+            home.cells["normal"].edges[0].ops[-1]
+        }
+
+
+def test_derive_is_darts_own_rule():
+    """The loop of DARTS' released code, written again: per node the two edges whose best operation is strongest."""
+    rng = random.Random(0)
+    for _ in range(50):
+        strength = {kind: [[rng.random() for _ in range(8)] for _ in range(14)] for kind in DARTS.cells}
+        found = DARTS.derive(strength)
+        for kind, rows in strength.items():
+            wanted, start = [], 0
+            for node in range(4):
+                into = rows[start : start + 2 + node]
+                start += 2 + node
+                strongest = sorted(range(2 + node), key=lambda j, into=into: -max(into[j][1:]))[:2]
+                for j in sorted(strongest):
+                    op = DARTS.cells[kind].edges[0].ops[1 + into[j][1:].index(max(into[j][1:]))]
+                    wanted.append((2 + node, j, op, 0))
+            assert list(found[kind]) == wanted
+
+
+def test_sample_is_uniform_and_its_edges_are_independent():
+    rng, n = random.Random(0), 5000
+    drawn = [NB201.columns(NB201.sample(rng))["cell"] for _ in range(n)]
+    for edge in range(6):
+        assert chi_square([columns[edge] for columns in drawn], 5) < 18.47  # 4 degrees of freedom, p = 0.001
+    for first, second in itertools.combinations(range(6), 2):
+        pairs = [5 * columns[first] + columns[second] for columns in drawn]
+        assert chi_square(pairs, 25) < 51.18  # 24 degrees of freedom, p = 0.001
+
+
+@pytest.mark.parametrize(("home", "bound"), [(RAGGED, 66.62), (KEPT, 77.42), (MACRO, 61.10)])  # p = 0.001
+def test_sample_is_uniform_over_all_architectures(home, bound):
+    rng = random.Random(1)
+    order = {str(home.choose(columns)): i for i, columns in enumerate(every(home))}
+    assert len(order) == {"ragged": 36, "kept": 44, "macro": 32}[home.name]  # degrees of freedom: one less
+    drawn = [order[str(home.sample(rng))] for _ in range(5000)]
+    assert chi_square(drawn, home.size) < bound
+
+
+def test_sample_of_darts_keeps_every_pair_of_edges_equally_often():
+    rng = random.Random(2)
+    cells = [DARTS.sample(rng)["reduce"] for _ in range(3000)]
+    pairs = list(itertools.combinations(range(5), 2))
+    last = [pairs.index(tuple(choice.source for choice in cell if choice.target == 5)) for cell in cells]
+    assert chi_square(last, 10) < 27.88  # 9 degrees of freedom, p = 0.001
+    ops = DARTS.cells["reduce"].edges[0].ops[1:]
+    assert chi_square([ops.index(choice.op) for cell in cells for choice in cell], 7) < 22.46  # 6, p = 0.001
+
+
+def chi_square(values, kinds):
+    expected = len(values) / kinds
+    return sum((values.count(kind) - expected) ** 2 / expected for kind in range(kinds))
+
+
+def test_sample_follows_its_generator_alone():
+    random.seed(5)
+    first = [NB201.sample(random.Random(3)) for _ in range(3)]
+    assert len(set(first)) == 1
+    assert NB201.sample(random.Random(4)) != first[0]
+
+
+def test_the_plan_of_stages_doubles_channels_between_them():
+    assert RAGGED.skeleton.plan(8, 2, 0) == (
+        StemAt(8),
+        CellAt("normal", 8),
+        CellAt("normal", 8),
+        ReduceAt(16),
+        CellAt("last", 16),
+        CellAt("last", 16),
+        HeadAt(),
+    )
+    kinds = [type(layer).__name__ for layer in NB201.skeleton.plan(16, 5, 0)]
+    assert kinds == ["StemAt", *["CellAt"] * 5, "ReduceAt", *["CellAt"] * 5, "ReduceAt", *["CellAt"] * 5, "HeadAt"]
+    assert NB201.skeleton.plan(16, 5, 0)[-2] == CellAt("cell", 64)
+
+
+UPWARDS = " must run from a lower node to a higher one: a cell has no cycles"
+FREE = Cell.dense(3, ("skip_connect", "nor_conv_3x3"), inputs=2)
+THREE = Cell.dense(4, ("nor_conv_3x3",), inputs=3, project=True)
+
+
+class Bare:
+    """A skeleton of the user's without a stem."""
+
+    def plan(self, width, depth, stem):
+        return (CellAt("a", width), HeadAt())
+
+
+def cell(*edges, **shape):
+    return lambda: Cell(tuple(Edge(*edge) for edge in edges), **shape)
+
+
+def searched(cells, stages=("a",), primitives=()):
+    return lambda: SearchSpace("mine", cells, Stages(stages), primitives)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (cell((0, 1, ("none",))), "edge 0<-1" + UPWARDS),
+        (cell((1, 1, ("none",))), "edge 1<-1" + UPWARDS),
+        (cell((1, -1, ("none",))), "edge 1<--1" + UPWARDS),
+        (
+            cell((1, 0, ("none",)), (1, 0, ("skip_connect",))),
+            "a cell has two edges between the same two nodes; give one edge both operations instead",
+        ),
+        (cell((1, 0, ("none",)), (3, 1, ("none",))), "a cell's node 2 has no edge into it"),
+        (cell(), "a cell's node 1 has no edge into it"),
+        (cell((1, 0, ())), "edge 1<-0 has no candidate operation"),
+        (cell((1, 0, ("none", "none"))), "edge 1<-0 has the same candidate twice: none, none"),
+        (
+            searched({"a": Cell((Edge(1, 0, ("nor_conv_3x4",)),))}),
+            "unknown operation 'nor_conv_3x4'; did you mean 'nor_conv_3x3'? known: "
+            "none, skip_connect, identity, noise, avg_pool_3x3, max_pool_3x3, nor_conv_1x1, nor_conv_3x3, "
+            "sep_conv_3x3, sep_conv_5x5, sep_conv_7x7, dil_conv_3x3, dil_conv_5x5, dil_conv_7x7",
+        ),
+        (searched({"a": LINE}, ("a", "b")), "unknown kind of cell 'b'; known: a"),
+        (searched({"normal": LINE}, ("norml",)), "unknown kind of cell 'norml'; did you mean 'normal'? known: normal"),
+        # A cell in no stage has alphas that nothing depends on: the bi-level gradient would not exist
+        (searched({"a": LINE, "b": LINE}), "cell 'b' is nowhere in the skeleton, which has a"),
+        # Names that a genotype's text could not be read back with
+        (
+            searched({"a": Cell((Edge(1, 0, ("my op",)),))}, primitives=(Primitive("my op", NO_OP),)),
+            "operation 'my op' needs a name without spaces, |, ~ and +",
+        ),
+        (searched({"a:b": LINE}, ("a:b",)), "cell 'a:b' needs a name without spaces and :"),
+        (searched({"a b": LINE}, ("a b",)), "cell 'a b' needs a name without spaces and :"),
+        # Two inputs, few edges kept
+        (cell((1, 0, ("none",)), inputs=2), "edge 1<-0 runs into an input: the cell's own nodes are 2 and above"),
+        (cell((2, 0, ("none",)), inputs=0), "a cell has at least 1 input and keeps at least 1 edge, not 0 and None"),
+        (cell((2, 0, ("none",)), keep=0), "a cell has at least 1 input and keeps at least 1 edge, not 1 and 0"),
+        (cell((1, 0, ("none",)), output="first"), "a cell's output is 'last', 'concat' or 'unused', not 'first'"),
+        (cell(inputs=2), "a cell's node 2 has no edge into it"),
+        (cell((3, 0, ("none",)), inputs=2), "a cell's node 2 has no edge into it"),
+        (
+            searched({"a": Cell((Edge(1, 0, ("none",)),), keep=1)}),
+            "edge 1<-0 has only 'none' to choose, which a cell with keep=1 leaves out",
+        ),
+        # Skeletons
+        (lambda: Stages(()), "a skeleton needs at least one stage"),
+        (lambda: Chain(()), "a chain needs at least one position"),
+        (lambda: SearchSpace.chain("c", []), "a chain needs at least one position"),
+        (lambda: Chain((Position("a", 1),), stem=-1), "setting chain.stem must be at least 0, not -1"),
+        (lambda: SearchSpace.chain("c", [(("none",), 1, 3)]), "position '01' has stride 3; it can be 1 or 2"),
+        (
+            lambda: SearchSpace.chain("c", [(("none",), 0, 1)]),
+            "position '01' has 0 times the width in channels; give more than 0",
+        ),
+        (
+            lambda: SearchSpace("x", {"normal": LINE, "down": LINE}, Stack()),
+            "unknown kind of cell 'reduce'; known: normal, down",
+        ),
+        (
+            lambda: SearchSpace("x", {"a": LINE, "b": LINE}, Chain((Position("a", 1),))),
+            "cell 'b' is nowhere in the skeleton, which has a",
+        ),
+        (
+            lambda: SearchSpace("x", {"a": LINE}, Bare()),
+            "the skeleton of space 'x' begins with a cell; it needs a stem before it",
+        ),
+        # Inputs that do not meet
+        (
+            lambda: SearchSpace("x", {"normal": FREE, "reduce": FREE}, Stack()),
+            "input 0 of cell 'normal' has 16 channels of 32x32, its nearest input 32 channels of 16x16: "
+            "inputs need project=True for that",
+        ),
+        (
+            lambda: SearchSpace("x", {"a": THREE}, Chain((Position("a", 1, 2),) * 3)),
+            "input 0 of cell 'a' has 16 channels of 32x32, its nearest input 16 channels of 8x8: "
+            "input can have at most twice the resolution",
+        ),
+    ],
+)
+def test_what_is_no_space_is_refused_in_one_line(make, message):
+    with pytest.raises(UserError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_spaces_are_found_by_name_or_are_themselves():
+    assert all(space(name) is value and value.name == name for name, value in SPACES.items())
+    assert space(RAGGED) is RAGGED
+    with pytest.raises(UserError, match=r"^unknown space 'nasbench-201'; did you mean 'nasbench201'\? known: "):
+        space("nasbench-201")
+
+
+def test_a_users_primitive_is_known_in_its_space_alone():
+    assert RAGGED.primitive("depthwise") is RAGGED.primitives[0]
+    assert RAGGED.primitive("none") is PRIMITIVES["none"]
+    with pytest.raises(UserError, match=r"^unknown operation 'depthwise'"):
+        NB201.primitive("depthwise")
+
+
+def refused(make, *given):
+    with pytest.raises(UserError) as caught:
+        make(*given)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_an_operation_is_tried_wherever_it_stands():
+    from torch import nn  # the rest of this file works without
+
+    def trial(build, cells=("a",), **shape):
+        own = Primitive("own", build)
+        home = SearchSpace("x", {"a": Cell((Edge(1, 0, ("own",)),), **shape)}, Stages(cells), (own,))
+        return lambda: check_shapes(home, Frame(4, 1, (8, 8), 1, 3))
+
+    def conv(cin, cout, stride):
+        return nn.Conv2d(cin, cout, 1, stride)
+
+    trial(lambda cin, cout, stride, norm: conv(cin, cout, stride))()
+    assert refused(trial(lambda cin, cout, stride, norm: conv(cin, 7, stride))) == (
+        "operation 'own' on edge 1<-0 of cell 'a' gives (1, 7, 8, 8) where (1, 4, 8, 8) is needed: "
+        "build(4, 4, 1, norm) must keep to its channels and stride"
+    )
+    assert refused(trial(lambda cin, cout, stride, norm: conv(cin, cout, 2), ("a", "a"))) == (
+        "operation 'own' on edge 1<-0 of cell 'a' gives (1, 4, 4, 4) where (1, 4, 8, 8) is needed: "
+        "build(4, 4, 1, norm) must keep to its channels and stride"
+    )
+    assert refused(trial(lambda cin, cout, stride, norm: conv(3, cout, stride))).startswith(
+        "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: Invalid channel dim"
+    )
+    assert refused(trial(lambda cin, cout, stride, norm: conv(cin, cout))) == (
+        "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
+        "test_an_operation_is_tried_wherever_it_stands.<locals>.conv() missing 1 required positional argument: 'stride'"
+    )
+    assert refused(trial(lambda cin, cout, stride: conv(cin, cout, stride))).startswith(
+        "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
+    )
+    assert refused(trial(lambda cin, cout, stride, norm: 1 / 0)).endswith("stride 1: division by zero")
+    assert refused(trial(lambda cin, cout, stride, norm: {}[""])).endswith("stride 1: ''")
+    assert refused(trial(lambda cin, cout, stride, norm: None)).endswith(
+        "stride 1: build returned a NoneType, no module"
+    )
+    assert refused(trial(lambda cin, cout, stride, norm: nn.LSTM(8, 8))).startswith("operation 'own' cannot run on 4 ")
+
+
+def test_a_built_in_operation_that_cannot_stand_there_says_why():
+    def chain(op, channels, stride):
+        home = SearchSpace.chain("c", [(("nor_conv_1x1",), 1, 1), ((op,), channels, stride)])
+        return lambda: check_shapes(home, Frame(4, 1, (8, 8), 1, 3))
+
+    for op in ("none", "nor_conv_1x1", "nor_conv_3x3", "noise", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3"):
+        for channels, stride in itertools.product((1, 2), (1, 2)):
+            chain(op, channels, stride)()
+    for op in ("skip_connect", "avg_pool_3x3", "max_pool_3x3"):
+        chain(op, 1, 1)()
+        chain(op, 1, 2)()
+    chain("skip_connect", 2, 2)()  # a factorised reduction turns any channels into any others
+    assert refused(chain("skip_connect", 2, 1)) == (
+        "operation 'skip_connect' does not fit there: "
+        "skip_connect passes its input on: it cannot turn 4 channels into 8 at stride 1"
+    )
+    for name, stride in itertools.product(("avg_pool_3x3", "max_pool_3x3"), (1, 2)):
+        assert refused(chain(name, 3, stride)) == (
+            f"operation '{name}' does not fit there: {name} keeps the number of channels: it cannot turn 4 into 12"
+        )
+
+
+def test_images_must_survive_what_is_asked_for():
+    def of(*size, **asked):
+        return Frame(4, 1, size, 1, 3, **asked)
+
+    for home in (NB201, RAGGED, TWO, DARTS, MACRO):
+        check_shapes(home, of(1, 1))
+        check_shapes(home, of(2, 3))
+    check_shapes(NB201, of(9, 3, reductions=2))  # 9x3, 5x2, 3x1
+    told = "images of 9x2 pixels are too small for 0 halvings in the stem and 2 reductions: at most 1 in all"
+    assert refused(NB201.layout, of(9, 2, reductions=2)) == told
+    told = "images of 9x5 pixels are too small for 2 halvings in the stem and 2 reductions: at most 3 in all"
+    assert refused(NB201.layout, of(9, 5, stem=2, reductions=2)) == told
+    NB201.layout(of(9, 5, stem=2, reductions=1))
+    NB201.layout(of(9, 5, stem=3))
+    told = "images of 9x5 pixels are too small for 4 halvings in the stem and 0 reductions: at most 3 in all"
+    assert refused(NB201.layout, of(9, 5, stem=4)) == told
+    assert "for 1000000000 halvings in the stem" in refused(NB201.layout, of(8, 8, stem=10**9))
+    assert "and 1000000000 reductions: at most 3" in refused(DARTS.layout, of(8, 8, stem=3, reductions=10**9))
+    assert refused(NB201.layout, of(32, 32, reductions=3)) == "space 'nasbench201' has 2 reductions, not 3"
+    assert refused(RAGGED.layout, of(32, 32, reductions=2)) == "space 'ragged' has 1 reductions, not 2"
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (Frame(width=0), "setting width must be at least 1, not 0"),
+        (Frame(depth=0), "setting depth must be at least 1, not 0"),
+        (Frame(channels=0), "setting channels must be at least 1, not 0"),
+        (Frame(classes=-1), "setting classes must be at least 1, not -1"),
+        (Frame(size=(0, 8)), "setting image_height must be at least 1, not 0"),
+        (Frame(size=(8, -3)), "setting image_width must be at least 1, not -3"),
+        (Frame(stem=-1), "setting stem must be at least 0, not -1"),
+        (Frame(reductions=-1), "setting reductions must be at least 0, not -1"),
+    ],
+)
+def test_a_frame_that_cannot_be_is_refused(frame, message):
+    for home in (NB201, DARTS, MACRO):
+        assert refused(home.layout, frame) == message
+
+
+def test_a_fingerprint_tells_spaces_and_frames_apart():
+    frame = Frame(4, 1, (8, 8), 1, 3)
+    marks = {home.fingerprint(frame) for home in (NB201, RAGGED, TWO, MACRO, KEPT, *SPACES.values())}
+    assert len(marks) == len(SPACES) + 4
+    assert two_input_space().fingerprint(frame) == TWO.fingerprint(frame)
+    for changed in (Frame(5, 1, (8, 8), 1, 3), Frame(4, 2, (8, 8), 1, 3), Frame(4, 1, (8, 8), 1, 3, reductions=1)):
+        assert TWO.fingerprint(changed) != TWO.fingerprint(frame)
+    assert replace(TWO, norm_pools=False).fingerprint(frame) != TWO.fingerprint(frame)
+
+
+def test_a_space_of_ones_own_is_found_by_its_module(tmp_path, monkeypatch):
+    source = "from supernet import SearchSpace\nMINE = SearchSpace.chain('c', [(('nor_conv_1x1',), 1, 1)])\nOTHER = 3\n"
+    (tmp_path / "mine_for_test_spaces.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert space("mine_for_test_spaces:MINE").name == "c"
+    assert refused(space, "mine_for_test_spaces:OTHER") == (
+        "space 'mine_for_test_spaces:OTHER' is not a supernet.SearchSpace"
+    )
+    assert refused(space, "mine_for_test_spaces:MINES").startswith(
+        "cannot import space 'mine_for_test_spaces:MINES': module 'mine_for_test_spaces' has no attribute 'MINES'"
+    )
+    assert refused(space, "mine_for_test_spces:MINE") == (
+        "cannot import space 'mine_for_test_spces:MINE': No module named 'mine_for_test_spces'"
+    )
+    for target in (":", ":MINE", "mine_for_test_spaces:", "..a:MINE", "a..b:MINE", "a b:MINE", "a:B:C", "a:\nB"):
+        assert refused(space, target) == f"cannot import space '{target}': expected module:NAME".replace("\n", " ")
+
+
+def test_a_built_in_operation_cannot_be_replaced_unawares() -> None:
+    own = Primitive("nor_conv_3x3", NO_OP)
+    with pytest.raises(UserError, match="operation 'nor_conv_3x3' is built in"):
+        SearchSpace("x", {"cell": Cell.dense(2, ["nor_conv_3x3"])}, Stages(("cell",)), primitives=(own,))
