@@ -60,7 +60,8 @@ def main() -> None:
     known = np.stack([table.column(FIELD), table.column("c10_test")], axis=1)
     found = {
         penalty: [
-            known[sn.Run(folder(given.out, penalty, seed)).summary["known"]["index"]] for seed in range(given.seeds)
+            known[sn.Run(folder(given.out, penalty, seed)).summary["table_entry"]["index"]]
+            for seed in range(given.seeds)
         ]
         for penalty in PENALTIES
     }

@@ -27,9 +27,11 @@ RESNET = SPACE.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|n
 
 def equal_width(found: sn.Run) -> int:
     """Return the width at which the ResNet is as large as the network that was found."""
-    frame = sn.Frame.from_json(found.config["frame"])
+    network_size = sn.NetworkSize.from_json(found.config["network_size"])
     wanted = found.summary["params"]
-    return min(range(2, 129), key=lambda width: abs(cost(SPACE, RESNET, replace(frame, width=width)).params - wanted))
+    return min(
+        range(2, 129), key=lambda width: abs(cost(SPACE, RESNET, replace(network_size, width=width)).params - wanted)
+    )
 
 
 def one_seed(given: argparse.Namespace, seed: int) -> dict[str, sn.Run]:

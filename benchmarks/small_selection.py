@@ -112,8 +112,8 @@ def table(study: Study, out: Path, seeds: int) -> str:
 
 
 def _row(search: Search, name: str, runs: Sequence[sn.Run]) -> str:
-    known = [run.summary["known"] for run in runs]
-    tests = [spread([found["standings"][number]["test"] for found in known]) for number in range(3)]
+    known = [run.summary["table_entry"] for run in runs]
+    tests = [spread([found["results"][number]["test"] for found in known]) for number in range(3)]
     collapsed = f"{sum(run.verdict.startswith('collapsed') for run in runs)} of {len(runs)}"
     numbers = ", ".join(f"#{found['index']}" for found in known)
     costs = [statistics.fmean(parts) for parts in zip(*(_cost(search, run) for run in runs), strict=True)]
@@ -132,7 +132,7 @@ def _cost(search: Search, run: sn.Run) -> tuple[float, float, float]:
     if selection is not None:
         backward += backward / EPOCHS * len(selection.metrics)
         forward += selection.summary["passes"] * STEPS
-        seconds += selection.summary["seconds"] + selection.summary["judging_seconds"]
+        seconds += selection.summary["seconds"] + selection.summary["evaluation_seconds"]
     return backward, forward, seconds
 
 

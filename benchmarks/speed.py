@@ -37,7 +37,7 @@ import supernet as sn
 from sides import Make, Times, Work, apart, difference, fail, row, sides, table, take_turns, where
 from supernet.data import Batch
 from supernet.engine.measure import peak_of
-from supernet.engine.optim import Alpha, Weights
+from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.engine.precision import Precision
 from supernet.methods.relaxation import candidate_mask, initial_alpha
 from supernet.models.mixed_cell import Engine, Mix, MixedCell, dense
@@ -76,9 +76,9 @@ class Case:
         return home if self.norm_pools is None else replace(home, norm_pools=self.norm_pools)
 
     @property
-    def frame(self) -> sn.Frame:
+    def network_size(self) -> sn.NetworkSize:
         """The size of the supernet."""
-        return sn.Frame(self.width, self.depth, (self.size, self.size))
+        return sn.NetworkSize(self.width, self.depth, (self.size, self.size))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class How:
     def supernet(self, case: Case, norm: Norm = SEARCHED) -> sn.Supernet:
         """Return the supernet, the same weights every time."""
         torch.manual_seed(0)
-        supernet = sn.Supernet(case.home, case.frame, norm)
+        supernet = sn.Supernet(case.home, case.network_size, norm)
         supernet.engine, supernet.precision, supernet.checkpointing = self.engine, self.precision, self.checkpointing
         return self.lay(supernet)
 
@@ -139,9 +139,9 @@ class Dense:
         masks = {kind: candidate_mask(cell) for kind, cell in case.home.cells.items()}
         start = {k: initial_alpha(m, "sigmoid", "inv_n", torch.Generator()) for k, m in masks.items()}
         self.alphas = {kind: alpha.to(how.device).requires_grad_() for kind, alpha in start.items()}
-        settings = Weights()
+        settings = SGDConfig()
         of_weights = settings.optimizer(self.supernet.parameters())
-        self._optimizers = [of_weights, Alpha().make(self.alphas.values(), settings)]
+        self._optimizers = [of_weights, AlphaOptimizerConfig().make(self.alphas.values(), settings)]
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take the step and return the loss before it."""
@@ -264,7 +264,7 @@ def twins(supernet: sn.Supernet, network: Network) -> list[tuple[nn.Module, nn.M
 
 def network_of(supernet: sn.Supernet, genotype: sn.Genotype) -> Network:
     """Return the plain network of an architecture with the supernet's weights."""
-    network = Network(supernet.space, genotype, supernet.frame)
+    network = Network(supernet.space, genotype, supernet.network_size)
     for mixed, fixed in twins(supernet, network):
         fixed.load_state_dict(mixed.state_dict())
     return network
@@ -329,7 +329,7 @@ def many_works(case: Case, how: How, *, together: bool) -> Mapping[str, Work]:
     """Return passes of the first 10, 100 architectures without gradient: `together`, or one after the other."""
     supernet, x, rng = how.supernet(case).eval(), how.images(case).x, random.Random(0)
     mixes = [supernet.only(case.home.sample(rng)) for _ in range(max(MANY))]
-    run = supernet.many if together else partial(_one_by_one, supernet)
+    run = supernet.batched if together else partial(_one_by_one, supernet)
     return {many_title(case, count): torch.no_grad()(partial(run, x, mixes[:count])) for count in MANY}
 
 
@@ -347,7 +347,7 @@ def many_agrees(case: Case, how: How) -> float:
     supernet, x, rng = how.supernet(case).double().eval(), how.images(case).x.double(), random.Random(0)
     mixes = [supernet.only(case.home.sample(rng)) for _ in range(max(MANY))]
     with torch.no_grad():
-        found = [supernet.many(x, mixes), _one_by_one(supernet, x, mixes)]
+        found = [supernet.batched(x, mixes), _one_by_one(supernet, x, mixes)]
         supernet.engine = "reference"
         return largest(found, 2 * [_one_by_one(supernet, x, mixes)])
 
@@ -445,9 +445,9 @@ class Bench:
             ]
         return rows
 
-    def many(self) -> list[list[str]]:
+    def batched(self) -> list[list[str]]:
         """Time many architectures on the same images; skipped where a supernet cannot do it."""
-        if not hasattr(sn.Supernet, "many"):
+        if not hasattr(sn.Supernet, "batched"):
             print("many: skipped, Supernet has no attribute 'many'\n")
             return []
         case, ways = (

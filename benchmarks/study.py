@@ -92,7 +92,7 @@ class Study:
 
 def curve(run: sn.Run, field: str = "c10_test") -> list[float]:
     """Return the known accuracy of the derived architecture after every epoch."""
-    return [row["known"][field] for row in run.metrics]
+    return [row["table"][field] for row in run.metrics]
 
 
 def spread(values: Sequence[float]) -> str:

@@ -28,13 +28,13 @@ import supernet as sn
 from sides import check_same, milliseconds, plain, table, take_turns, where
 from supernet.data import Batch
 from supernet.engine.memory import keep_freed_memory
-from supernet.engine.optim import Weights
-from supernet.models.lookahead import Trials
+from supernet.engine.optim import SGDConfig
+from supernet.models.lookahead import Lookahead
 from supernet.models.mixed_cell import Mix, dense
 from supernet.models.supernet import traceless
 from supernet.spaces.modules import Norm
 
-STEPS, CANDIDATES, SETTINGS = 10, 4, Weights()
+STEPS, CANDIDATES, SETTINGS = 10, 4, SGDConfig()
 INNER, JUDGED = 48, 64  # images in a batch
 HEAD = ("trials", "median", "10 to 90 %", "times the loop", "n")
 Stacked = Mapping[str, Tensor]
@@ -46,20 +46,20 @@ class Update:
     def __init__(self, given: argparse.Namespace) -> None:
         torch.manual_seed(0)
         self.device = torch.device(given.device)
-        space, frame = sn.space(given.space), sn.Frame(given.width, given.depth, (given.size, given.size))
-        supernet = sn.Supernet(space, frame, Norm(affine=False)).to(self.device)
+        space, network_size = sn.space(given.space), sn.NetworkSize(given.width, given.depth, (given.size, given.size))
+        supernet = sn.Supernet(space, network_size, Norm(affine=False)).to(self.device)
         self.supernet = supernet.to(memory_format=torch.channels_last)
         self.optimizer = SETTINGS.optimizer(self.supernet.parameters())
-        self.valid, *self.inner = (self._batch(count, frame) for count in (JUDGED, *[INNER] * STEPS))
+        self.valid, *self.inner = (self._batch(count, network_size) for count in (JUDGED, *[INNER] * STEPS))
         cells = space.cells.items()
         self.mixes = [
             dense({k: torch.rand(len(c.edges), c.columns, device=self.device).softmax(1) for k, c in cells})
             for _ in range(CANDIDATES)
         ]
 
-    def _batch(self, count: int, frame: sn.Frame) -> Batch:
-        x = torch.randn(count, frame.channels, *frame.size).to(memory_format=torch.channels_last)
-        y = torch.randint(frame.classes, (count,))
+    def _batch(self, count: int, network_size: sn.NetworkSize) -> Batch:
+        x = torch.randn(count, network_size.channels, *network_size.image_size).to(memory_format=torch.channels_last)
+        y = torch.randint(network_size.classes, (count,))
         return Batch(x.to(self.device), y.to(self.device), torch.arange(count))
 
     def gradient(self) -> None:
@@ -73,7 +73,7 @@ class Update:
         self.gradient()
         return losses()
 
-    def tried(self, trials: Trials) -> Tensor:
+    def tried(self, trials: Lookahead) -> Tensor:
         """Return the losses of the candidates as the package has them."""
         return trials.losses(self.optimizer, self.mixes, self.inner, self.valid, seed=0)
 
@@ -143,8 +143,8 @@ def main() -> None:
     update = Update(given)
     print(where(update.device))
     ways: dict[str, Callable[[], Tensor]] = {
-        "loop": partial(update.tried, Trials(update.supernet, SETTINGS)),
-        "2 workers": partial(update.tried, Trials(update.supernet, SETTINGS, workers=2)),
+        "loop": partial(update.tried, Lookahead(update.supernet, SETTINGS)),
+        "2 workers": partial(update.tried, Lookahead(update.supernet, SETTINGS, workers=2)),
         "stacked": update.stacked,
     }
     check_same({name: {"losses": plain(losses())} for name, losses in ways.items()}, tolerance=1e-2)

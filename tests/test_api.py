@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, TensorDataset
 import supernet as sn
 from conftest import Pairs, ragged_space, tiny_images
 from supernet.engine.loop import Watcher
-from supernet.engine.optim import Alpha, Weights
+from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.methods.differentiable import DifferentiableConfig
 from supernet.models.cost.count import cost
 from supernet.models.mixed_cell import Mix, dense
@@ -47,7 +47,7 @@ def test_a_search_and_what_its_run_tells(tmp_path, capsys):
     assert run.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
     assert [row["epoch"] for row in run.metrics] == [1, 2]
     assert run.metrics[-1]["architecture"] == str(run.genotype)
-    assert run.summary["known"]["index"] == sn.table("nasbench201").index(run.genotype)
+    assert run.summary["table_entry"]["index"] == sn.table("nasbench201").index(run.genotype)
     net = sn.build(run.genotype, width=4, depth=1, classes=10)
     assert net(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
     again = sn.Run(str(tmp_path / "run"))
@@ -89,12 +89,12 @@ def test_settings_by_keyword_nested_or_as_instances(tmp_path):
     config = run.config
     assert (config["protocol"]["w"]["lr"], config["protocol"]["w"]["momentum"]) == (0.1, 0.9)
     assert (config["settings"]["alpha"]["optimizer"], config["settings"]["activation"]) == ("adam", "softmax")
-    settings = DifferentiableConfig(activation="softmax", alpha=Alpha(optimizer="adam"))
-    protocol = sn.Protocol(images=60, epochs=2, width=2, w=Weights(lr=0.1))
+    settings = DifferentiableConfig(activation="softmax", alpha=AlphaOptimizerConfig(optimizer="adam"))
+    protocol = sn.Protocol(images=60, epochs=2, width=2, w=SGDConfig(lr=0.1))
     same = sn.search("digits", out=tmp_path / "b", device="cpu", quiet=True, protocol=protocol, settings=settings)
     assert same.config == config
     assert rows(same) == rows(run)
-    third = sn.search("digits", out=tmp_path / "c", **TINY | {"w": Weights(lr=0.1), "activation": "softmax"})
+    third = sn.search("digits", out=tmp_path / "c", **TINY | {"w": SGDConfig(lr=0.1), "activation": "softmax"})
     assert third.config["protocol"] == config["protocol"]
 
 
@@ -113,7 +113,7 @@ class Equal(sn.Method):
 
     @property
     def streams(self):
-        return {"weights": "first"}
+        return {"weights": "train"}
 
     def mix(self) -> Mix:
         cells = self.supernet.space.cells.items()
@@ -139,9 +139,9 @@ def test_ones_own_method_space_and_data(tmp_path):
     )
     assert run.config["method"].endswith(":Equal")
     assert run.config["settings"] == {"share": 0.3}
-    assert (run.config["space"], run.summary["known"]) == ("ragged", None)
+    assert (run.config["space"], run.summary["table_entry"]) == ("ragged", None)
     assert ragged_space().parse(str(run.genotype)) == run.genotype
-    assert "known" not in run.metrics[0]
+    assert "table" not in run.metrics[0]
     assert "share" in message(data=Pairs(tiny_images(24)), method=Equal, shares=0.3, out=tmp_path / "no")
 
 
@@ -180,7 +180,7 @@ MISTAKES = [
     ({"epochs": 0}, "setting epochs must be at least 1, not 0"),
     ({"w": {"lr": "x"}}, "setting w.lr: value 'x'"),
     ({"w": {"lr": -1.0}}, "setting w.lr must be at least 0, not -1.0"),
-    ({"w": 3}, "setting w takes a Weights or a dict of its fields: 3"),
+    ({"w": 3}, "setting w takes a SGDConfig or a dict of its fields: 3"),
     ({"alpha": {"optimizer": "adamw"}}, "setting alpha.optimizer: invalid value 'adamw', expected one of "),
     ({"alpha": {"lr": -1.0}}, "setting alpha.lr must be at least 0, not -1.0"),
     ({"activation": "relu"}, "setting activation: invalid value 'relu', expected one of "),
@@ -232,7 +232,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(choices, said, tmp_path):
 @pytest.mark.parametrize("settings", [{"lr": -0.1}, {"momentum": 1.0}, {"weight_decay": float("nan")}])
 def test_settings_are_checked_where_they_are_made(settings):
     with pytest.raises(sn.UserError, match="setting w"):
-        Weights(**settings)
+        SGDConfig(**settings)
 
 
 # --- what belongs to the caller
@@ -304,8 +304,8 @@ def test_every_public_name_is_there_and_listed():
 def test_a_space_without_a_table_is_shown_with_its_size(tmp_path, capsys):
     home = ragged_space()
     run = sn.search("digits", space=home, out=tmp_path / "run", **TINY)
-    show.result(show.Screen(), run)
-    price = cost(home, run.genotype, sn.Frame(16, 5, (8, 8), channels=1, classes=10))
+    show.result(show.Console(), run)
+    price = cost(home, run.genotype, sn.NetworkSize(16, 5, (8, 8), channels=1, classes=10))
     size = f"{price.params / 1e6:.3f} M parameters, {price.flops / 1e6:.1f} M FLOPs"
     assert size in capsys.readouterr().out
-    assert (run.summary["known"], run.summary["params"]) == (None, price.params)
+    assert (run.summary["table_entry"], run.summary["params"]) == (None, price.params)

@@ -41,7 +41,7 @@ class Equal(Method):
 
     @property
     def streams(self):
-        return {"weights": "first"}
+        return {"weights": "train"}
 
     def mix(self):
         cells = self.supernet.space.cells.items()
@@ -140,7 +140,7 @@ def test_a_search_names_an_architecture_of_its_space_and_leaves_a_whole_folder(h
         assert not ranks or is_of(home, home.parse(row["architecture"]))
         assert math.isfinite(row["loss"])
         assert 0 <= row["valid_accuracy"] <= 1
-        assert ("known" in row) == (ranks and home.table is not None)
+        assert ("table" in row) == (ranks and home.table is not None)
         assert {kind: [len(e) for e in edges] for kind, edges in row["weights"].items()} == {
             kind: [cell.columns] * len(cell.edges) for kind, cell in home.cells.items()
         }
@@ -313,7 +313,7 @@ def test_every_selector_reads_an_architecture_out_of_every_search(home, case, tm
         genotype, whole = selected(name, plan, search, tmp_path / name)
         assert is_of(home, genotype)
         if name == "magnitude":
-            strongest_as_written(home, plain(task.method.strength()), genotype)
+            strongest_as_written(home, plain(task.method.op_scores()), genotype)
             assert whole[2][0] == plain(task.method.state_dict())
         elif name == "perturbation":
             with pytest.raises(RuntimeError, match="power cut"):
@@ -331,8 +331,8 @@ def test_a_methods_parameters_are_the_supernets_and_its_mix_fits_the_space(home,
     for kind, cell in home.cells.items():
         shape = (len(cell.edges), cell.columns)
         assert method.mix()[kind].weights.shape == shape
-        assert method.strength()[kind].shape == shape
-        assert not method.strength()[kind].requires_grad
+        assert method.op_scores()[kind].shape == shape
+        assert not method.op_scores()[kind].requires_grad
 
 
 def test_the_weights_are_never_judged_on_images_they_have_seen(tmp_path):

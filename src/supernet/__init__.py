@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from supernet.spaces import Cell as Cell
     from supernet.spaces import Chain as Chain
     from supernet.spaces import Edge as Edge
-    from supernet.spaces import Frame as Frame
+    from supernet.spaces import NetworkSize as NetworkSize
     from supernet.spaces import Position as Position
     from supernet.spaces import SearchSpace as SearchSpace
     from supernet.spaces import Stack as Stack
@@ -50,7 +50,7 @@ _HOME = {
     "Cell": "spaces.Cell",
     "Chain": "spaces.Chain",
     "Edge": "spaces.Edge",
-    "Frame": "spaces.Frame",
+    "NetworkSize": "spaces.NetworkSize",
     "Genotype": "spaces.genotype.Genotype",
     "Method": "methods.base.Method",
     "Position": "spaces.Position",

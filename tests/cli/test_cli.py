@@ -22,9 +22,9 @@ from supernet import cli
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
 from supernet.report import progress as screen
-from supernet.report.console import Screen
+from supernet.report.console import Console
 from supernet.searching.collapse import judge
-from supernet.spaces import Frame, space, tables
+from supernet.spaces import NetworkSize, space, tables
 
 RAGGED = ragged_space()
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
@@ -231,7 +231,7 @@ def test_a_search_from_its_start_to_its_folder(call: Call, tmp_path: Path) -> No
     running, *lines = out.splitlines()
     assert re.fullmatch(r"running fused \((compiled|PyTorch's) kernels\), float32, on cpu with \d+ threads?", running)
     run = Run(tmp_path / "runs" / "digits-nasbench201-single-darts-0")
-    index = run.summary["known"]["index"]
+    index = run.summary["table_entry"]["index"]
     row = tables.load("nasbench201").row(index)
     for number, line in enumerate(lines[:2], 1):
         assert re.fullmatch(
@@ -395,10 +395,14 @@ def test_a_search_in_a_darts_space(name: str, also: list[str], call: Call) -> No
     lines = out.splitlines()
     assert lines[0] == f"architecture  {run.genotype}"
     assert lines[1] == f"verdict       {judge(home, run.genotype)}"
-    price = cost(home, run.genotype, Frame(36, 6, (8, 8), 1, 10))
-    assert (run.summary["params"], run.summary["flops"], run.summary["known"]) == (price.params, price.flops, None)
+    price = cost(home, run.genotype, NetworkSize(36, 6, (8, 8), 1, 10))
+    assert (run.summary["params"], run.summary["flops"], run.summary["table_entry"]) == (
+        price.params,
+        price.flops,
+        None,
+    )
     assert run.summary["target"] == {"width": 36, "depth": 6}
-    assert "known" not in run.metrics[0]
+    assert "table" not in run.metrics[0]
 
 
 @pytest.mark.parametrize("size", [["--image-size", "1"], ["--stem", "3"], ["--stem", "1", "--reductions", "2"]])
@@ -445,9 +449,9 @@ def test_select_from_its_start_to_a_table_of_all_selections(call: Call) -> None:
     )
     assert re.search(r"^judged        30 passes over 30 images in ", out, re.MULTILINE)
     assert "run folder    run/selections/perturbation (cell.svg, metrics.jsonl; " in out
-    found = [(r.config["selector"], r.summary["known"]) for r in (Run("run"), run)]
+    found = [(r.config["selector"], r.summary["table_entry"]) for r in (Run("run"), run)]
     for name, known in found:
-        assert re.search(rf"^{name} .*{known['standings'][0]['test']:.2f}.* {known['index']}$", out, re.MULTILINE)
+        assert re.search(rf"^{name} .*{known['results'][0]['test']:.2f}.* {known['index']}$", out, re.MULTILINE)
     assert call(*command, "--quiet")[1].endswith(out[out.index("architecture") :])  # shown again
     status, _, err = call("select", "run", "--device", "cpu", "--criterion", "loss")
     assert (status, len(err.splitlines())) == (2, 1)
@@ -669,12 +673,12 @@ def test_a_terminal_shows_a_bar_that_goes_and_a_result_that_stays(tmp_path: Path
 
 
 def row(epoch: int) -> dict[str, object]:
-    return {"epoch": epoch, "loss": 1.5, "seconds": 2.25, "architecture": BEST, "known": {"c10_test": 94.36}}
+    return {"epoch": epoch, "loss": 1.5, "seconds": 2.25, "architecture": BEST, "table": {"c10_test": 94.36}}
 
 
 def test_the_bar_shows_steps_epoch_architecture_and_its_accuracy() -> None:
     file = io.StringIO()
-    bar = screen.Bar(Screen(file=file, force_terminal=True, width=80, color_system=None, legacy_windows=False))
+    bar = screen.Bar(Console(file=file, force_terminal=True, width=80, color_system=None, legacy_windows=False))
     bar.start(4, 10, 15)
     bar.step()
     bar.live.refresh()
@@ -691,7 +695,7 @@ def test_the_bar_shows_steps_epoch_architecture_and_its_accuracy() -> None:
 
 def test_a_loop_that_has_nothing_left_has_no_epoch_beyond_the_last() -> None:
     file = io.StringIO()
-    bar = screen.Bar(Screen(file=file, force_terminal=True, width=80, color_system=None))
+    bar = screen.Bar(Console(file=file, force_terminal=True, width=80, color_system=None))
     bar.start(4, 10, 40)
     bar.stop()
     assert "epoch 4/4" in file.getvalue()
@@ -699,11 +703,11 @@ def test_a_loop_that_has_nothing_left_has_no_epoch_beyond_the_last() -> None:
 
 
 def test_lines_say_where_they_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = screen.Lines(Screen(width=80))
+    lines = screen.Lines(Console(width=80))
     lines.note("running wild")
     lines.start(4, 10, 15)
     lines.epoch(row(2))
-    lines.epoch({name: value for name, value in row(3).items() if name != "known"})
+    lines.epoch({name: value for name, value in row(3).items() if name != "table"})
     lines.say("mind the gap")
     assert capsys.readouterr() == (
         "running wild\ngoing on after step 15 of 40\n"

@@ -280,7 +280,7 @@ class Drawing(Method):
     """Trains a path that Python draws in every step."""
 
     Config = DrawingConfig
-    streams = {"weights": "first"}  # noqa: RUF012
+    streams = {"weights": "train"}  # noqa: RUF012
 
     def mix(self) -> Mix:
         return self.supernet.only(self.sample(random.Random(0)))

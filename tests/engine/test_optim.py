@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from supernet.engine.optim import Alpha, Weights, set_rate
+from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig, set_rate
 from supernet.errors import UserError
 from supernet.settings import amend
 
@@ -17,7 +17,7 @@ def parameter():
 
 
 def test_the_cosine_runs_from_lr_down_to_lr_min_and_is_halfway_in_the_middle():
-    w = Weights(lr=0.025, lr_min=0.001)
+    w = SGDConfig(lr=0.025, lr_min=0.001)
     assert w.rate(0, 50) == 0.025
     assert w.rate(25, 50) == pytest.approx(0.013)
     assert w.rate(50, 50) == pytest.approx(0.001)
@@ -25,7 +25,7 @@ def test_the_cosine_runs_from_lr_down_to_lr_min_and_is_halfway_in_the_middle():
 
 
 def test_the_cosine_is_torchs():
-    w = Weights(lr=0.3, lr_min=0.01)
+    w = SGDConfig(lr=0.3, lr_min=0.01)
     optimizer = w.optimizer([parameter()])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 7, eta_min=0.01)
     for epoch in range(7):
@@ -35,18 +35,18 @@ def test_the_cosine_is_torchs():
 
 
 def test_the_default_cosine_ends_at_zero():
-    assert Weights().rate(40, 40) == pytest.approx(0, abs=1e-12)
+    assert SGDConfig().rate(40, 40) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_exponential_is_torchs_and_runs_towards_lr_min():
-    w = Weights(lr=0.1, schedule="exponential", gamma=0.97)
+    w = SGDConfig(lr=0.1, schedule="exponential", gamma=0.97)
     optimizer = w.optimizer([parameter()])
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.97)
     for epoch in range(250):
         assert w.rate(epoch, 250) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
         optimizer.step()
         schedule.step()
-    w = Weights(lr=0.5, lr_min=0.1, schedule="exponential", gamma=0.5)
+    w = SGDConfig(lr=0.5, lr_min=0.1, schedule="exponential", gamma=0.5)
     assert [w.rate(epoch, 9) for epoch in (0, 1, 3)] == pytest.approx([0.5, 0.3, 0.15])
 
 
@@ -58,20 +58,20 @@ def test_the_exponential_is_torchs_and_runs_towards_lr_min():
     ],
 )
 def test_the_line_is_pdarts_with_a_flatter_end(epoch, rate):
-    assert Weights(lr=0.5, schedule="linear").rate(epoch, 250) == pytest.approx(rate, rel=1e-12)
+    assert SGDConfig(lr=0.5, schedule="linear").rate(epoch, 250) == pytest.approx(rate, rel=1e-12)
 
 
 def test_a_line_of_few_epochs_is_plain_and_one_with_lr_min_ends_above_it():
-    w = Weights(lr=0.5, lr_min=0.1, schedule="linear")
+    w = SGDConfig(lr=0.5, lr_min=0.1, schedule="linear")
     assert [w.rate(epoch, 4) for epoch in range(4)] == pytest.approx([0.5, 0.4, 0.3, 0.2])
     assert [w.rate(epoch, 6) for epoch in range(6)] == pytest.approx([0.5, 0.5, 0.42, 0.34, 0.26, 0.18])
 
 
 def test_a_warm_up_multiplies_the_first_rates():
-    w = Weights(lr=0.5, schedule="linear", warmup=5)
+    w = SGDConfig(lr=0.5, schedule="linear", warmup=5)
     wanted = [0.1, 0.2 * 244 / 245, 0.3 * 243 / 245, 0.4 * 242 / 245, 0.5 * 241 / 245, 0.5 * 240 / 245]
     assert [w.rate(epoch, 250) for epoch in range(6)] == pytest.approx(wanted, rel=1e-12)
-    w = Weights(lr=0.2, warmup=2)
+    w = SGDConfig(lr=0.2, warmup=2)
     assert [w.rate(epoch, 4) for epoch in (0, 1, 2)] == pytest.approx([0.1, 0.1 + 0.05 * math.sqrt(2), 0.1])
 
 
@@ -87,7 +87,7 @@ def test_a_warm_up_multiplies_the_first_rates():
 )
 def test_mistakes_in_a_schedule(changes, said):
     with pytest.raises(UserError) as caught:
-        amend(Weights(), changes)
+        amend(SGDConfig(), changes)
     assert str(caught.value).startswith(said)
 
 
@@ -98,7 +98,7 @@ def test_set_rate_sets_every_group():
 
 
 def test_the_weights_optimizer_has_its_settings():
-    weights = Weights(lr=0.3, momentum=0.7, nesterov=True, weight_decay=0.01)
+    weights = SGDConfig(lr=0.3, momentum=0.7, nesterov=True, weight_decay=0.01)
     (group,) = weights.optimizer([parameter()]).param_groups
     wanted = {"lr": 0.3, "momentum": 0.7, "nesterov": True, "weight_decay": 0.01, "dampening": 0}
     assert {name: group[name] for name in wanted} == wanted
@@ -108,23 +108,35 @@ def test_the_weights_optimizer_has_its_settings():
 @pytest.mark.parametrize(
     ("alpha", "kind", "wanted"),
     [
-        (Alpha("adam"), torch.optim.Adam, {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 0.0, "eps": 1e-8}),
-        (Alpha("adam", lr=0.1, weight_decay=1e-3), torch.optim.Adam, {"lr": 0.1, "weight_decay": 1e-3}),
-        (Alpha("sgd"), torch.optim.SGD, {"lr": 0.07, "momentum": 0.9, "weight_decay": 0.0, "nesterov": False}),
-        (Alpha("sgd", lr=0.0, weight_decay=0.5), torch.optim.SGD, {"lr": 0.0, "momentum": 0.9, "weight_decay": 0.5}),
-        (Alpha(), torch.optim.SGD, {"lr": 0.07}),
+        (
+            AlphaOptimizerConfig("adam"),
+            torch.optim.Adam,
+            {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 0.0, "eps": 1e-8},
+        ),
+        (AlphaOptimizerConfig("adam", lr=0.1, weight_decay=1e-3), torch.optim.Adam, {"lr": 0.1, "weight_decay": 1e-3}),
+        (
+            AlphaOptimizerConfig("sgd"),
+            torch.optim.SGD,
+            {"lr": 0.07, "momentum": 0.9, "weight_decay": 0.0, "nesterov": False},
+        ),
+        (
+            AlphaOptimizerConfig("sgd", lr=0.0, weight_decay=0.5),
+            torch.optim.SGD,
+            {"lr": 0.0, "momentum": 0.9, "weight_decay": 0.5},
+        ),
+        (AlphaOptimizerConfig(), torch.optim.SGD, {"lr": 0.07}),
     ],
 )
 def test_alphas_optimizer_has_its_settings_and_its_papers_defaults(alpha, kind, wanted):
     # sgd follows the weights' first learning rate, and nothing else of theirs
-    optimizer = alpha.make([parameter()], Weights(lr=0.07, momentum=0.1, nesterov=True, weight_decay=0.3))
+    optimizer = alpha.make([parameter()], SGDConfig(lr=0.07, momentum=0.1, nesterov=True, weight_decay=0.3))
     assert type(optimizer) is kind
     assert {name: optimizer.param_groups[0][name] for name in wanted} == wanted
 
 
 def test_adams_decay_is_added_to_the_gradient():  # L2, as in DARTS' code: with no gradient of its own it still moves
     value = torch.ones(1, requires_grad=True)
-    optimizer = Alpha("adam", lr=0.1, weight_decay=1e-3).make([value], Weights())
+    optimizer = AlphaOptimizerConfig("adam", lr=0.1, weight_decay=1e-3).make([value], SGDConfig())
     value.grad = torch.zeros(1)
     optimizer.step()
     assert value.item() == pytest.approx(0.9, abs=1e-5)

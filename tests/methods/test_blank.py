@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from conftest import Pairs, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import split
 from supernet.engine.loop import Loop, Watcher
-from supernet.engine.optim import Weights
+from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.methods import METHODS
 from supernet.methods.base import Budget
@@ -20,17 +20,17 @@ from supernet.models.mixed_cell import dense
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import plan
 from supernet.searching.task import SearchTask
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
-STRONG = Weights(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
+STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
 each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
 
 
 def make(home):
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     return Blank(BlankConfig(), supernet, Budget(4, STRONG, 0))
 
 
@@ -39,7 +39,7 @@ def test_every_candidate_has_one_nth_and_what_is_no_candidate_nothing(home):
     method = make(home)
     for kind, cell in home.cells.items():
         wanted = [[1 / len(e.ops) if k < len(e.ops) else 0 for k in range(cell.columns)] for e in cell.edges]
-        for weights in (method.mix()[kind].weights, method.strength()[kind]):
+        for weights in (method.mix()[kind].weights, method.op_scores()[kind]):
             torch.testing.assert_close(weights, torch.tensor(wanted, dtype=torch.float64), rtol=1e-15, atol=0)
             assert not weights.requires_grad
         assert method.mix()[kind].active is None
@@ -76,7 +76,7 @@ def test_only_the_first_half_of_the_images_trains_and_the_second_judges(tmp_path
     first, second = (set(half.tolist()) for half in split(images.y))
     assert {i for batch in seen for i in batch} == first
     assert task.held_out == len(second)
-    assert sorted(i for batch in task.judged() for i in batch.index.tolist()) == sorted(second)
+    assert sorted(i for batch in task.validation_batches() for i in batch.index.tolist()) == sorted(second)
 
 
 def test_a_search_has_no_settings_and_chooses_by_perturbation():

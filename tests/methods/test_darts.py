@@ -17,9 +17,9 @@ from supernet.models.layers import AuxiliaryHead, drop_path
 from supernet.models.mixed_cell import dense
 from supernet.models.network import Network, build
 from supernet.models.supernet import Supernet
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import PLAIN, EverySecond, Noise, Norm
-from supernet.spaces.size import Place
+from supernet.spaces.size import Shape
 
 DARTS = space("darts")
 ROBUST = ("s1", "s2", "s3", "s4")
@@ -60,7 +60,7 @@ def learnable(module):
 )
 def test_the_supernets_parameters_are_the_literatures(name, classes, millions):
     with torch.device("meta"):
-        supernet = Supernet(space(name), Frame(16, 2, (32, 32), 3, classes), Norm(affine=False))
+        supernet = Supernet(space(name), NetworkSize(16, 2, (32, 32), 3, classes), Norm(affine=False))
     assert learnable(supernet) == round(millions * 1e6)
 
 
@@ -74,7 +74,7 @@ def test_the_cifar_networks_parameters_are_the_literatures(genotype, plain, auxi
         found = [learnable(build(genotype, width=36, depth=6, auxiliary=with_it)) for with_it in (False, True)]
     assert found == [plain, auxiliary]
     assert [f"{count / 1e6:.3f}" for count in found] == list(printed)
-    assert cost(DARTS, genotype, Frame(36, 6)).params == plain
+    assert cost(DARTS, genotype, NetworkSize(36, 6)).params == plain
 
 
 @pytest.mark.parametrize(("genotype", "printed"), [(V1, "4.510"), (V2, "4.719")], ids=["V1", "V2"])
@@ -82,7 +82,7 @@ def test_the_imagenet_networks_parameters_are_the_literatures(genotype, printed)
     with torch.device("meta"):
         network = build(genotype, **IMAGENET)
     assert f"{learnable(network) / 1e6:.3f}" == printed
-    assert cost(DARTS, genotype, Frame(**IMAGENET)).params == learnable(network)
+    assert cost(DARTS, genotype, NetworkSize(**IMAGENET)).params == learnable(network)
 
 
 def test_the_multiply_adds_of_darts_v2_on_imagenet():
@@ -119,10 +119,10 @@ def test_the_multiply_adds_of_darts_v2_on_imagenet():
         for module in network.modules():
             module.register_forward_hook(count)
         network(torch.empty(1, 3, 224, 224))
-    assert counts["products"] + counts["bias"] == cost(DARTS, V2, Frame(**IMAGENET)).flops
+    assert counts["products"] + counts["bias"] == cost(DARTS, V2, NetworkSize(**IMAGENET)).flops
     assert f"{counts['products'] / 1e6:.1f}" == "529.9"
     assert f"{sum(counts.values()) / 1e6:.2f}" == "544.59"
-    assert cost(DARTS, V1, Frame(**IMAGENET)).flops < 600e6  # the mobile setting
+    assert cost(DARTS, V1, NetworkSize(**IMAGENET)).flops < 600e6  # the mobile setting
 
 
 # --- the network, written again
@@ -209,7 +209,7 @@ def test_the_network_is_the_papers(depth, width, side, train):
     rng, x = random.Random(depth), torch.randn(3, 2, side, side, dtype=torch.float64)
     ops = set()
     for genotype in (V1, V2, *(DARTS.sample(rng) for _ in range(6))):
-        network = stirred(Network(DARTS, genotype, Frame(width, depth, (side, side), 2, 3))).train(train)
+        network = stirred(Network(DARTS, genotype, NetworkSize(width, depth, (side, side), 2, 3))).train(train)
         weights = {name: value.clone() for name, value in network.state_dict().items()}
 
         def cell(own, states, kind, stride, genotype=genotype):
@@ -232,7 +232,7 @@ def test_the_network_is_the_papers(depth, width, side, train):
 @pytest.mark.parametrize("name", ["darts", "s1", "s3"])
 def test_the_supernet_is_the_papers_and_so_is_the_gradient_of_its_mix(name, train):
     home, g = space(name), torch.Generator().manual_seed(1)
-    supernet = stirred(Supernet(home, Frame(4, 1, (8, 8), 2, 3), Norm(affine=False))).train(train)
+    supernet = stirred(Supernet(home, NetworkSize(4, 1, (8, 8), 2, 3), Norm(affine=False))).train(train)
     weights = {key: value.clone() for key, value in supernet.state_dict().items()}
     x = torch.randn(3, 2, 8, 8, generator=g, dtype=torch.float64)
     shapes = {kind: (14, cell.columns) for kind, cell in home.cells.items()}
@@ -267,14 +267,14 @@ def test_the_supernet_is_the_papers_and_so_is_the_gradient_of_its_mix(name, trai
 @pytest.mark.parametrize("name", ["darts", "darts7", *ROBUST])
 def test_one_operation_per_edge_of_the_supernet_is_the_network(name, train):
     home, rng = replace(space(name), norm_pools=False), random.Random(0)  # a network has no norm behind a pool
-    frame = Frame(4, 1, (8, 8), 1, 3)
-    supernet = stirred(Supernet(home, frame, PLAIN)).train(train)
+    network_size = NetworkSize(4, 1, (8, 8), 1, 3)
+    supernet = stirred(Supernet(home, network_size, PLAIN)).train(train)
     supernet.engine = "reference"  # noise is drawn edge by edge, as in the network
     weights, x = supernet.state_dict(), torch.randn(3, 1, 8, 8, dtype=torch.float64)
     drawn = 0
     for _ in range(4):
         genotype = home.sample(rng)
-        network = Network(home, genotype, frame).double().train(train)
+        network = Network(home, genotype, network_size).double().train(train)
         columns, own = home.columns(genotype), {}
         for number, kind in enumerate(supernet.kinds):
             part = below(weights, f"layers.{number}")
@@ -313,11 +313,11 @@ def test_noise_is_drawn_anew_in_training_and_in_evaluation(stride):
 def test_the_auxiliary_head_is_behind_the_second_reduction():
     for depth, side in ((2, 32), (6, 32), (4, 224)):
         with torch.device("meta"):
-            network = build(V2, width=4, depth=depth, size=(side, side), auxiliary=True)
-        layout = DARTS.layout(network.frame)
+            network = build(V2, width=4, depth=depth, image_size=(side, side), auxiliary=True)
+        layout = DARTS.layout(network.network_size)
         cells = [p for p in layout if hasattr(p.layer, "kind")]
         wanted = cells[2 * (3 * depth + 2) // 3]
-        assert (wanted.layer.kind, wanted.output) == ("reduce", Place(64, 7 if side == 224 else 8, wanted.output.width))
+        assert (wanted.layer.kind, wanted.output) == ("reduce", Shape(64, 7 if side == 224 else 8, wanted.output.width))
         assert network.auxiliary.features[2].in_channels == 64
         x = torch.empty(2, 3, side, side, device="meta")
         logits, second = network.both(x)
@@ -327,17 +327,17 @@ def test_the_auxiliary_head_is_behind_the_second_reduction():
 
 def test_the_auxiliary_head_is_the_papers_and_takes_any_size():
     c, weights = 5, 5 * 128 + 2 * 128 + 128 * 768 * 4 + 768 * 10 + 10
-    assert learnable(AuxiliaryHead(Place(c, 8, 8), 10)) == weights + 2 * 768
-    assert learnable(AuxiliaryHead(Place(c, 7, 7), 10)) == weights  # its second batch norm is left out in that code
+    assert learnable(AuxiliaryHead(Shape(c, 8, 8), 10)) == weights + 2 * 768
+    assert learnable(AuxiliaryHead(Shape(c, 7, 7), 10)) == weights  # its second batch norm is left out in that code
     for side, stride in ((8, 3), (7, 2)):
-        head, x = stirred(AuxiliaryHead(Place(c, side, side), 10)).eval(), torch.randn(2, c, side, side).double()
+        head, x = stirred(AuxiliaryHead(Shape(c, side, side), 10)).eval(), torch.randn(2, c, side, side).double()
         f = head.features
         out = F.conv2d(F.avg_pool2d(F.relu(x), 5, stride), f[2].weight)
         out = F.conv2d(F.relu(norm(f[3].state_dict(), out, False)), f[5].weight)
         out = F.relu(norm(f[6].state_dict(), out, False) if side == 8 else out).flatten(1)
         torch.testing.assert_close(head(x), out @ head.classifier.weight.T + head.classifier.bias)
     for height, width in itertools.product((1, 2, 4, 5, 9), (1, 3, 16)):
-        head = AuxiliaryHead(Place(c, height, width), 10)
+        head = AuxiliaryHead(Shape(c, height, width), 10)
         assert learnable(head) == weights + 2 * 768
         assert head(torch.randn(2, c, height, width)).shape == (2, 10)
 
@@ -357,9 +357,9 @@ def test_a_network_drops_paths_while_it_trains_and_never_a_plain_skip():
     skips = DARTS.derive(
         {kind: [[float(op == "skip_connect") for op in e.ops] for e in c.edges] for kind, c in DARTS.cells.items()}
     )
-    frame, x = Frame(4, 1, (8, 8), 1, 3), torch.randn(4, 1, 8, 8)
+    network_size, x = NetworkSize(4, 1, (8, 8), 1, 3), torch.randn(4, 1, 8, 8)
     for genotype, of_skips in ((skips, True), (V1, False)):
-        network = Network(DARTS, genotype, frame)
+        network = Network(DARTS, genotype, network_size)
         plain = network(x)
         network.drop_path = 0.9
         torch.manual_seed(0)

@@ -14,7 +14,7 @@ from torch import nn
 from conftest import Pairs, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import Batch, split
 from supernet.engine.loop import Loop, Watcher
-from supernet.engine.optim import Alpha, Weights
+from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods.base import Budget
@@ -26,14 +26,16 @@ from supernet.models.mixed_cell import EdgeMix, dense
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import plan
 from supernet.searching.task import SearchTask
-from supernet.spaces import Cell, Edge, Frame, SearchSpace, Stages, space
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 
 NB201, RAGGED, TWO, MACRO = space("nasbench201"), ragged_space(), two_input_space(), macro_space()
-STRONG = Weights(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)  # clips in every step
+STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)  # clips in every step
 each_space = pytest.mark.parametrize("home", [NB201, RAGGED, TWO, MACRO], ids=lambda home: home.name)
 each_optimizer = pytest.mark.parametrize(
-    "alpha", [Alpha("sgd", lr=0.5, weight_decay=0.02), Alpha("adam", lr=0.01, weight_decay=0.02)], ids=["sgd", "adam"]
+    "alpha",
+    [AlphaOptimizerConfig("sgd", lr=0.5, weight_decay=0.02), AlphaOptimizerConfig("adam", lr=0.01, weight_decay=0.02)],
+    ids=["sgd", "adam"],
 )
 pytestmark = pytest.mark.usefixtures("still_noise")
 each_activation = pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
@@ -41,7 +43,7 @@ each_activation = pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 
 def supernet_of(home, norm, width):
     torch.manual_seed(0)
-    return Supernet(home, Frame(width, 1, (8, 8), 1, 3), norm).double()
+    return Supernet(home, NetworkSize(width, 1, (8, 8), 1, 3), norm).double()
 
 
 def make(home, config, weights=STRONG, seed=3, epochs=4, norm=Norm(affine=False), width=2):  # noqa: B008
@@ -127,7 +129,7 @@ def test_a_single_level_step_is_both_updates_from_two_backward_passes_at_the_sam
 
 
 @each_optimizer
-@pytest.mark.parametrize("first", ["weights", "alpha"])
+@pytest.mark.parametrize("train", ["weights", "alpha"])
 def test_a_single_level_step_is_not_one_update_after_the_other(alpha, first):
     method = make(NB201, DifferentiableConfig(alpha=alpha))
     hand, batch = ByHand(method), noise_batch(0)
@@ -151,7 +153,7 @@ def test_a_single_level_step_runs_the_supernet_once():
 
 
 def test_weights_are_clipped_and_alphas_are_not():
-    method = make(NB201, DifferentiableConfig(), weights=Weights(clip=1e-4))
+    method = make(NB201, DifferentiableConfig(), weights=SGDConfig(clip=1e-4))
     method.step({"weights": noise_batch(0)})
     norm = torch.linalg.vector_norm(torch.cat([w.grad.flatten() for w in method.weights]))
     assert norm.item() == pytest.approx(1e-4, rel=0.02)
@@ -159,7 +161,7 @@ def test_weights_are_clipped_and_alphas_are_not():
 
 
 def test_clip_zero_does_not_clip():
-    method, batch = make(NB201, DifferentiableConfig(), weights=Weights(clip=0)), noise_batch(0)
+    method, batch = make(NB201, DifferentiableConfig(), weights=SGDConfig(clip=0)), noise_batch(0)
     loss = F.cross_entropy(copy.deepcopy(method.supernet)(batch.x, method.mix()), batch.y).item()
     found = method.step({"weights": batch})
     assert found["loss"].item() == pytest.approx(loss)
@@ -212,7 +214,7 @@ def test_the_weights_step_leaves_alphas_gradient_that_of_its_own_batch():
 
 @pytest.mark.parametrize("settings", [{"lr": 0.3, "lr_min": 0.1}, {"lr": 0.3}])
 def test_weights_follow_the_cosine_and_alpha_keeps_its_rate(settings):
-    weights = Weights(**settings)
+    weights = SGDConfig(**settings)
     method = make(NB201, DifferentiableConfig(), weights=weights, epochs=3)
     for epoch in range(3):
         method.begin_epoch(epoch)
@@ -354,7 +356,7 @@ def through_the_step(method, batch, other):
 @pytest.mark.parametrize("warm", [0, 3], ids=["no momentum yet", "with momentum"])
 def test_the_second_order_gradient_is_the_derivative_through_the_step(home, warm):
     config = DifferentiableConfig(regime="different_subset", activation="softmax", order=2)
-    weights = Weights(lr=0.1, momentum=0.8, weight_decay=0.5)
+    weights = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.5)
     method = make(home, config, weights, norm=Norm(affine=False, track=False), width=4)
     smooth(method.supernet).engine = "reference"  # which alone can be differentiated twice
     for number in range(warm):
@@ -444,12 +446,18 @@ def saved(method):
 
 def test_a_second_order_step_is_alpha_by_that_gradient_and_then_weights():
     method = make(
-        RAGGED, DifferentiableConfig(regime="different_subset", activation="softmax", order=2, alpha=Alpha(lr=2.0))
+        RAGGED,
+        DifferentiableConfig(
+            regime="different_subset", activation="softmax", order=2, alpha=AlphaOptimizerConfig(lr=2.0)
+        ),
     )
     hand, batch, other = ByHand(method), noise_batch(0), noise_batch(1)
     hand.a_update(dict(zip(method.alphas, method.alpha_gradient(batch, other), strict=True)))
     hand.w_update(hand.w_gradient(batch))
-    first = make(RAGGED, DifferentiableConfig(regime="different_subset", activation="softmax", alpha=Alpha(lr=2.0)))
+    first = make(
+        RAGGED,
+        DifferentiableConfig(regime="different_subset", activation="softmax", alpha=AlphaOptimizerConfig(lr=2.0)),
+    )
     for each in (method, first):
         each.step({"weights": batch, "alpha": other})
     assert hand.agrees()
@@ -481,8 +489,8 @@ def test_a_weight_that_is_not_learned_does_not_stop_a_search(order):
 
 def random_search(home=RAGGED, seed=0, epochs=6, each=2, **settings):
     torch.manual_seed(99)
-    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), Norm(affine=False))
-    return RandomSearch(RandomSearchConfig(each), supernet, Budget(epochs, Weights(lr=0.05, **settings), seed))
+    supernet = Supernet(home, NetworkSize(4, 1, (8, 8), 1, 3), Norm(affine=False))
+    return RandomSearch(RandomSearchConfig(each), supernet, Budget(epochs, SGDConfig(lr=0.05, **settings), seed))
 
 
 def single(batch):
@@ -568,7 +576,7 @@ def test_the_best_candidate_at_the_end_of_its_training_is_kept(home):
     assert len({candidates[1], candidates[3], candidates[5], candidates[7]}) == 4
     assert method.best == candidates[3]
     assert method.best_accuracy == 0.6
-    assert home.derive({k: v.tolist() for k, v in method.strength().items()}) == candidates[3]
+    assert home.derive({k: v.tolist() for k, v in method.op_scores().items()}) == candidates[3]
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from conftest import macro_space, noise_batch, ragged_space, two_input_space
-from supernet.engine.optim import Weights
+from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods import enas as module
 from supernet.methods.base import Budget
@@ -19,7 +19,7 @@ from supernet.methods.enas import ENAS, ENASConfig
 from supernet.methods.enas_policy import Policy
 from supernet.models.evaluate import Scores
 from supernet.models.supernet import Supernet
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.tokens import Sequences
 
@@ -30,8 +30,8 @@ each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
 
 def make(config=None, home=NB201, seed=0):
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
-    budget = Budget(3, Weights(), seed, judged=lambda: [noise_batch(5), noise_batch(6)])
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    budget = Budget(3, SGDConfig(), seed, validation_batches=lambda: [noise_batch(5), noise_batch(6)])
     return ENAS(config or ENASConfig(updates=2, samples=4), supernet, budget)
 
 
@@ -81,8 +81,8 @@ def fake(monkeypatch, accuracy):
     """Let architectures have the accuracies that a function says."""
 
     class Fake:
-        def __init__(self, supernet, judged, *, running, timed):
-            self.supernet, self.batches, self.running = supernet, list(judged()), running
+        def __init__(self, supernet, validation_batches, *, running, timed):
+            self.supernet, self.batches, self.running = supernet, list(validation_batches()), running
 
         def __call__(self, mixes):
             assert len(self.batches) == 1
@@ -119,10 +119,10 @@ def test_an_update_is_reinforce_with_a_moving_baseline(monkeypatch):
 def test_the_controller_comes_to_draw_what_is_rewarded(monkeypatch):
     fake(monkeypatch, lambda mix: float(mix["cell"].weights[:, 3].mean()))
     method = make(ENASConfig(updates=60, samples=10, controller_lr=0.02))
-    before = method.strength()["cell"][:, 3].mean()
+    before = method.op_scores()["cell"][:, 3].mean()
     row = method.end_epoch(0, 0.5)
     assert before < 0.4
-    assert method.strength()["cell"][:, 3].mean() > 0.8
+    assert method.op_scores()["cell"][:, 3].mean() > 0.8
     assert row["passes"] == {"forward_backward": 0, "forward": 600}
 
 

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 
 from conftest import two_input_space
 from supernet.data import Augment, Batches, Images
-from supernet.engine.optim import Weights
+from supernet.engine.optim import SGDConfig
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.methods.gradient_monitor import GradientMonitor
 from supernet.models.mixed_cell import EdgeMix, MixedCell
 from supernet.models.supernet import Supernet
-from supernet.spaces import Frame, SearchSpace, space
+from supernet.spaces import NetworkSize, SearchSpace, space
 from supernet.spaces.modules import Norm
 
 NB201 = space("nasbench201")
@@ -20,9 +20,9 @@ NB201 = space("nasbench201")
 
 def make(regime: str, home: SearchSpace = NB201) -> tuple[Differentiable, dict[str, Batches]]:
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(4, 2, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(4, 2, (8, 8), 1, 3), Norm(affine=False)).double()
     config = DifferentiableConfig(regime=regime, activation="softmax")  # type: ignore[arg-type]
-    method = Differentiable(config, supernet, Budget(epochs=3, weights=Weights(), seed=0))
+    method = Differentiable(config, supernet, Budget(epochs=3, weights=SGDConfig(), seed=0))
     y = torch.arange(48) % 3
     x = torch.randint(0, 256, (48, 1, 8, 8), dtype=torch.uint8)
     images = Images.of("noise", (x, y), ("a", "b", "c"))

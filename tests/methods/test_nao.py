@@ -13,29 +13,29 @@ import torch
 import torch.nn.functional as F
 
 from conftest import bits, macro_space, noise_batch, ragged_space, two_input_space
-from supernet.engine.optim import Weights
+from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.nao.accuracy import accuracies
-from supernet.methods.nao.config import AloneConfig, NAOConfig
-from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.config import NAOConfig, StandaloneConfig
+from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.methods.nao.method import NAO
 from supernet.methods.nao.pool import Pool
 from supernet.models.cost.count import cost
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.network import Network
 from supernet.models.supernet import Supernet
-from supernet.spaces import Frame, SearchSpace, space
+from supernet.spaces import NetworkSize, SearchSpace, space
 from supernet.spaces.modules import Norm
 
 NB201, RAGGED, TWO, MACRO, SMALL = space("nasbench201"), ragged_space(), two_input_space(), macro_space(), space("nao")
-FRAME = Frame(2, 1, (8, 8), 1, 3)
-WEIGHTS = Weights(lr=0.1, lr_min=0.01, momentum=0.8, weight_decay=0.01, clip=0.3)
-QUICK = ControllerSettings(embedding=4, hidden=8, epochs=2, batch_size=8, top=3, expand=2)
-PLAIN = AloneConfig(0.0, 0.0, 0.0)
+FRAME = NetworkSize(2, 1, (8, 8), 1, 3)
+WEIGHTS = SGDConfig(lr=0.1, lr_min=0.01, momentum=0.8, weight_decay=0.01, clip=0.3)
+QUICK = ControllerConfig(embedding=4, hidden=8, epochs=2, batch_size=8, top=3, expand=2)
+PLAIN = StandaloneConfig(0.0, 0.0, 0.0)
 
 
-def judged():
+def validation_batches():
     return [noise_batch(seed, 9) for seed in (50, 51)]
 
 
@@ -43,7 +43,9 @@ def make(home=NB201, epochs=8, seed=0, **settings):
     torch.manual_seed(0)
     supernet = Supernet(home, FRAME, Norm(affine=False)).double()
     chosen = {"iterations": 2, "pool": 6, "new": 3, "final": 2, "final_epochs": 2, "controller": QUICK, "alone": PLAIN}
-    return NAO(NAOConfig(**chosen | settings), supernet, Budget(epochs, WEIGHTS, seed, judged=judged))
+    return NAO(
+        NAOConfig(**chosen | settings), supernet, Budget(epochs, WEIGHTS, seed, validation_batches=validation_batches)
+    )
 
 
 def epoch(method, number, valid=0.5, steps=2):
@@ -127,7 +129,7 @@ def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
     assert method.pool.ranked == []
     row = epoch(method, 1)
     assert row["pool"]["known"] == row["pool"]["trained"] == 6
-    by_hand = accuracies(method.supernet, first, judged)
+    by_hand = accuracies(method.supernet, first, validation_batches)
     assert [a for a in method.pool.known.values() if a is not None] == by_hand
     new = list(method.pool.trained)
     assert 0 < len(new) <= 3
@@ -139,7 +141,7 @@ def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
     row = epoch(method, 3)
     assert (row["pool"]["known"], row["pool"]["trained"]) == (6 + len(new), len(new))
     known = list(method.pool.known)
-    assert list(method.pool.known.values()) == accuracies(method.supernet, known, judged)
+    assert list(method.pool.known.values()) == accuracies(method.supernet, known, validation_batches)
     best = sorted(known, key=lambda g: -method.pool.known[g])[:2]
     assert method.alone.architectures == best
     assert method.best == best[0]
@@ -155,11 +157,11 @@ def test_the_best_of_those_trained_alone_is_taken(valid):
         row = epoch(method, 4 + number, valid[number // 2])
     assert method.best == few[1 if valid[1] > valid[0] else 0]
     assert row["alone"] == dict(zip(map(str, few), valid, strict=True))
-    assert method.supernet.space.derive({k: v.tolist() for k, v in method.strength().items()}) == method.best
+    assert method.supernet.space.derive({k: v.tolist() for k, v in method.op_scores().items()}) == method.best
 
 
 def test_a_network_alone_is_a_plain_one_with_steps_of_its_own():
-    method = make(alone=AloneConfig(0.0, 0.0, 0.4))
+    method = make(alone=StandaloneConfig(0.0, 0.0, 0.4))
     for number in range(4):
         epoch(method, number)
     shared = [w.detach().clone() for w in method.weights]
@@ -221,14 +223,14 @@ def test_images_that_architectures_are_judged_on(evaluation):
     epoch(method, 1)
     found = [method.pool.known[g] for g in genotypes]
     assert all(round(7 * accuracy, 6).is_integer() for accuracy in found)
-    fixed = accuracies(method.supernet, genotypes, judged, 7)
+    fixed = accuracies(method.supernet, genotypes, validation_batches, 7)
     assert (found == fixed) == (evaluation == "fixed")
 
 
 @pytest.mark.parametrize("cut", [(0, 1), (2, 0), (2, 1), (5, 1), (6, 0)])
 def test_it_goes_on_from_anywhere(cut):
     """Cut in an epoch, between two, while a network is trained alone, and between two of these."""
-    whole, again = make(alone=AloneConfig(0.2, 0.2, 0.4)), make(alone=AloneConfig(0.2, 0.2, 0.4))
+    whole, again = make(alone=StandaloneConfig(0.2, 0.2, 0.4)), make(alone=StandaloneConfig(0.2, 0.2, 0.4))
     saved = None
     for number in range(8):
         if (number, 0) == cut:
@@ -273,7 +275,7 @@ def test_settings_that_cannot_be_are_refused(settings):
 @pytest.mark.parametrize("settings", [{"dropout": 1.0}, {"auxiliary": -0.1}])
 def test_settings_of_networks_alone_that_cannot_be_are_refused(settings):
     with pytest.raises(UserError, match="must be"):
-        AloneConfig(**settings)
+        StandaloneConfig(**settings)
 
 
 def test_a_space_that_is_all_known_is_searched_to_the_end():

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from supernet.errors import UserError
 from supernet.methods.nao.controller import Controller
-from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.methods.nao.controller_training import _epochs, normalised, train
 from supernet.methods.nao.model import EncoderPredictorDecoder, whole
 from supernet.settings import amend
@@ -20,8 +20,8 @@ from supernet.spaces import Cell, SearchSpace, Stages, space
 from supernet.spaces.tokens import Sequences
 
 NAO, NB201, DARTS = (Sequences(space(name)) for name in ("nao", "nasbench201", "darts"))
-V1 = ControllerSettings(embedding=48, hidden=96, predictor_layers=3, weight_decay=1e-4, expand=None)
-TOY = ControllerSettings(embedding=8, hidden=16, epochs=250, lr=1e-2, held_out=0, expand=1)
+V1 = ControllerConfig(embedding=48, hidden=96, predictor_layers=3, weight_decay=1e-4, expand=None)
+TOY = ControllerConfig(embedding=8, hidden=16, epochs=250, lr=1e-2, held_out=0, expand=1)
 QUICK = replace(TOY, epochs=3, max_step=5)
 
 
@@ -43,7 +43,7 @@ def learned():
     return controller, pool, controller.fit(pool, [worth(tokens) for tokens in pool])
 
 
-@pytest.mark.parametrize(("settings", "count"), [(ControllerSettings(), 80_845), (V1, 279_533)], ids=["V2", "V1"])
+@pytest.mark.parametrize(("settings", "count"), [(ControllerConfig(), 80_845), (V1, 279_533)], ids=["V2", "V1"])
 def test_the_sizes_are_those_of_the_released_controllers(settings, count):
     model = EncoderPredictorDecoder(NAO.vocabulary, settings)
     assert sum(parameter.numel() for parameter in model.parameters()) == count
@@ -52,7 +52,7 @@ def test_the_sizes_are_those_of_the_released_controllers(settings, count):
 def test_the_formulas_one_step_after_the_other():
     """The whole forward pass against the equations, written with single LSTM steps in float64."""
     torch.manual_seed(0)
-    model = EncoderPredictorDecoder(NAO.vocabulary, ControllerSettings(embedding=5, hidden=7)).double()
+    model = EncoderPredictorDecoder(NAO.vocabulary, ControllerConfig(embedding=5, hidden=7)).double()
     x = torch.tensor(pool_of(NAO, 3))
     states = model.encode(x)
     cells = [torch.nn.LSTMCell(lstm.input_size, 7).double() for lstm in (model.encoder, model.decoder)]
@@ -77,7 +77,7 @@ def test_the_formulas_one_step_after_the_other():
 
 @pytest.mark.parametrize("sequences", [NAO, NB201, DARTS], ids=lambda s: s.space.name)
 def test_an_untrained_decoder_writes_valid_architectures(sequences):
-    controller = Controller(sequences, ControllerSettings(), seed=1)
+    controller = Controller(sequences, ControllerConfig(), seed=1)
     for tokens in controller.reconstruct(pool_of(sequences, 30)):
         sequences.check(tokens)
     states = F.normalize(torch.randn(50, 3, 64, generator=torch.Generator().manual_seed(0)), dim=-1)
@@ -87,7 +87,7 @@ def test_an_untrained_decoder_writes_valid_architectures(sequences):
 
 def test_decoding_takes_the_likeliest_token_that_is_allowed():
     """Greedy, one architecture at a time, by teacher-forcing what has been written so far."""
-    model = Controller(DARTS, ControllerSettings(), seed=2).model
+    model = Controller(DARTS, ControllerConfig(), seed=2).model
     with torch.no_grad():
         states = model.encode(torch.tensor(pool_of(DARTS, 4)))
         for row, found in enumerate(model.decode(states, DARTS)):
@@ -287,7 +287,7 @@ def test_a_clip_of_0_does_not_clip():
 )
 def test_settings_that_cannot_be(changes, message):
     with pytest.raises(UserError, match=message):
-        amend(ControllerSettings(), changes)
+        amend(ControllerConfig(), changes)
 
 
 def test_nothing_to_learn_from():

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from conftest import macro_space, noise_batch, ragged_space, two_input_space
-from supernet.engine.optim import Alpha, Weights
+from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.gdas import GDAS, GDASConfig, straight_through
@@ -21,7 +21,7 @@ from supernet.methods.setn import SETN, SETNConfig
 from supernet.methods.single_path import RSPS, RSPSConfig, reaches_every_node
 from supernet.models.mixed_cell import EdgeMix, detached
 from supernet.models.supernet import Supernet
-from supernet.spaces import Cell, Frame, SearchSpace, Stages, space
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.sampling import drawn, likeliest
 
@@ -36,12 +36,12 @@ BRANCHED = SearchSpace(
 SPACES = [NB201, RAGGED, TWO, MACRO, NAO]
 pytestmark = pytest.mark.usefixtures("still_noise")
 each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
-WEIGHTS = Weights(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
+WEIGHTS = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
 
 
 def make(kind, config, home=NB201, seed=3, epochs=5):
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     return kind(config, supernet, Budget(epochs, WEIGHTS, seed))
 
 
@@ -85,7 +85,7 @@ def test_rsps_goes_on_where_it_stood():
 
 @each_space
 def test_setn_trains_a_path_and_then_alpha_on_everything(home):
-    method = make(SETN, SETNConfig(Alpha("sgd", lr=0.5)), home)
+    method = make(SETN, SETNConfig(AlphaOptimizerConfig("sgd", lr=0.5)), home)
     other = copy.deepcopy(method)
     given = batches(weights=1, alpha=2)
     method.step(given)
@@ -170,7 +170,7 @@ def test_a_straight_through_sample_is_one_hot_with_the_softmaxes_gradient():
 def test_the_gradient_of_what_is_not_drawn_is_that_of_a_number_added_everywhere(home, engine):
     """Against the written-out sum: h_i o_i(x), and the other h_k added as numbers to the edge's output."""
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     supernet.engine = engine
     batch = batches(a=1)["a"]
     leaves, mix = {}, {}
@@ -203,7 +203,7 @@ def test_the_gradient_of_what_is_not_drawn_is_that_of_a_number_added_everywhere(
 def test_a_shift_is_added_to_all_that_an_edge_gives(engine):
     """In a cell of one edge into the output, the shift is a number added to the cell's output."""
     torch.manual_seed(0)
-    supernet = Supernet(MACRO, Frame(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(MACRO, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     supernet.engine = engine
     kinds, x = list(MACRO.cells), batches(a=1)["a"].x
     mix = dict(supernet.only(MACRO.sample(random.Random(0))))
@@ -220,7 +220,7 @@ def test_a_shift_is_added_to_all_that_an_edge_gives(engine):
 
 @each_space
 def test_a_step_of_gdas_is_the_weights_on_one_draw_and_alpha_on_the_next(home):
-    method = make(GDAS, GDASConfig(alpha=Alpha("sgd", lr=0.5)), home)
+    method = make(GDAS, GDASConfig(alpha=AlphaOptimizerConfig("sgd", lr=0.5)), home)
     method.begin_epoch(0)
     other, given = copy.deepcopy(method), batches(weights=1, alpha=2)
     method.step(given)

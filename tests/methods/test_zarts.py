@@ -11,34 +11,34 @@ import torch.nn.functional as F
 
 from conftest import Pairs, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import Augment, Batch, Batches
-from supernet.engine.loop import Drawn, Loop, Watcher
-from supernet.engine.optim import Weights
+from supernet.engine.loop import LazyBatches, Loop, Watcher
+from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods import method
 from supernet.methods.base import Budget, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
-from supernet.methods.zarts.landscape import Seen
 from supernet.methods.zarts.method import ZeroOrder
+from supernet.methods.zarts.objective import CandidateBatches
 from supernet.methods.zarts.penalty import Penalty
-from supernet.models.lookahead import Trials
+from supernet.models.lookahead import Lookahead
 from supernet.models.mixed_cell import dense, detached
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import plan
 from supernet.searching.task import SearchTask
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 
 NB201, RAGGED, TWO = space("nasbench201"), ragged_space(), two_input_space()
-STRONG = Weights(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
+STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
 TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "mirror": False}
 each_estimator = pytest.mark.parametrize("estimator", ["rs", "mgs", "gld"])
 
 
 def make(home=RAGGED, epochs=4, price=None, seed=3, **settings):
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     config = ZeroOrderConfig(**{"samples": 2, "steps": 2, "every": 1, "warmup": 0} | settings)
     found = ZeroOrder(config, supernet, Budget(epochs, STRONG, seed, price=price))
     found.begin_epoch(0)
@@ -79,7 +79,7 @@ def losses(found, steps, given, seed, *, inner=True):
     """The losses of trials of their own."""
     mixes = [shifted(found, step) for step in steps]
     inner = halves(given["inner"]) if inner else []
-    return Trials(found.supernet, STRONG).losses(found.optimizer, mixes, inner, given["alpha"], seed=seed)
+    return Lookahead(found.supernet, STRONG).losses(found.optimizer, mixes, inner, given["alpha"], seed=seed)
 
 
 def seed_and_draws(found):
@@ -147,13 +147,13 @@ def test_gradientless_descent_never_makes_worse_what_it_evaluates():
     found = make(estimator="gld", base_loss="with_inner")
     assert method("zarts-gld").settings["base_loss"] == "with_inner"
     for number in range(4):
-        seen = Seen(noise_batch(number), halves(noise_batch(50 + number, 4)), number)
+        seen = CandidateBatches(noise_batch(number), halves(noise_batch(50 + number, 4)), number)
         stay = torch.zeros(1, 10, dtype=torch.float64)
-        before = found.landscape.objectives(stay, seen).item()
+        before = found.objective.objectives(stay, seen).item()
         found._update(seen)
-        assert found.landscape.objectives(stay, seen).item() <= before
+        assert found.objective.objectives(stay, seen).item() <= before
     alphas = flat(found)
-    found.landscape.objectives = lambda steps, seen: torch.linalg.vector_norm(steps, dim=1)  # the best is to stay
+    found.objective.objectives = lambda steps, seen: torch.linalg.vector_norm(steps, dim=1)  # the best is to stay
     found._update(seen)
     assert torch.equal(flat(found), alphas)
     assert found.end_epoch(0, 0.5)["accepted"] == 4 / 5
@@ -177,7 +177,7 @@ def test_an_update_touches_nothing_but_alpha(estimator, home):
     found.weight_step(noise_batch(0), found.mix())  # so that there is momentum, and a gradient
     before, alphas = everything(found), flat(found)
     assert before[1]
-    found._update(Seen(noise_batch(1), halves(noise_batch(2, 4)), 5))
+    found._update(CandidateBatches(noise_batch(1), halves(noise_batch(2, 4)), 5))
     assert everything(found) == before
     assert not torch.equal(flat(found), alphas)
 
@@ -201,7 +201,7 @@ def test_columns_without_a_candidate_stay_as_they_are(estimator):
 def test_alpha_moves_after_the_warm_up_every_few_steps_and_before_the_weights():
     found = make(epochs=5, warmup=None, every=3)
     moves, steps = [], []
-    found.landscape.move = lambda step: moves.append((found.epoch, found.number, len(steps)))
+    found.objective.move = lambda step: moves.append((found.epoch, found.number, len(steps)))
     weight_step = found.weight_step
     found.weight_step = lambda *given: steps.append(1) or weight_step(*given)
     for epoch in range(3):
@@ -248,8 +248,12 @@ def test_sigma_falls_over_the_epochs_after_the_warm_up():
 
 def test_streams_and_what_is_drawn_of_them():
     found = make(steps=3, inner_batch=5, every=2)
-    assert found.streams == {"weights": Stream("first"), "alpha": Stream("second"), "inner": Stream("second", 15)}
-    assert make(inner_split="first").streams["inner"] == Stream("first", 96)
+    assert found.streams == {
+        "weights": Stream("train"),
+        "alpha": Stream("validation"),
+        "inner": Stream("validation", 15),
+    }
+    assert make(inner_split="train").streams["inner"] == Stream("train", 96)
     assert Stream.of("all") == Stream("all", None)
     given = {name: Batches(tiny_images(12), torch.arange(12), 4, Augment(), seed=0) for name in found.streams}
     drawn, steps = {name: [] for name in given}, []
@@ -259,10 +263,10 @@ def test_streams_and_what_is_drawn_of_them():
     for alpha in found.alphas.values():
         alpha.data = alpha.data.float()
     for number in range(5):
-        found.step(Drawn(given))
+        found.step(LazyBatches(given))
         steps.append(number)
     assert drawn == {"weights": [0, 1, 2, 3, 4], "alpha": [0, 1, 2, 3, 4], "inner": [0, 2, 4]}
-    lazy = Drawn(given)
+    lazy = LazyBatches(given)
     assert lazy["alpha"] is lazy["alpha"]
     assert (list(lazy), len(lazy), len(drawn["alpha"])) == (list(given), 3, 6)
 
@@ -336,24 +340,24 @@ def test_a_penalty_makes_what_costs_weigh_less(estimator):
     """Where all losses are equal, only the cost is left: the weights of the first operation of each edge."""
 
     def price(name):
-        assert name == "first"
+        assert name == "train"
         return lambda rows: sum(row[0] for edges in rows.values() for row in edges) / 4
 
     settings = {"sigma": 0.1, "tau": 0.1, "lr": 5.0, "importance": "released"}
     found = make(estimator=estimator, price=price, penalty="first=3", samples=6, **settings)
-    found.landscape.trials.losses = lambda optimizer, mixes, *given, **named: torch.zeros(len(mixes))
-    before = price("first")({kind: edges.weights.tolist() for kind, edges in found.mix().items()})
-    seen = Seen(noise_batch(1), [], 0)
-    costs = [found.landscape.penalty(found.mix())]
+    found.objective.trials.losses = lambda optimizer, mixes, *given, **named: torch.zeros(len(mixes))
+    before = price("train")({kind: edges.weights.tolist() for kind, edges in found.mix().items()})
+    seen = CandidateBatches(noise_batch(1), [], 0)
+    costs = [found.objective.penalty(found.mix())]
     for _ in range(30):
         found._update(seen)
-        costs.append(found.landscape.penalty(found.mix()))
+        costs.append(found.objective.penalty(found.mix()))
     assert costs[0] == pytest.approx(3 * before)
     assert costs[-1] < 0.8 * costs[0]
     free = make(estimator=estimator, **settings)
     for kind, alpha in found.alphas.items():
         free.alphas[kind].copy_(alpha)
-    torch.testing.assert_close(found.landscape.gradient(seen), free.landscape.gradient(seen))  # of the loss alone
+    torch.testing.assert_close(found.objective.gradient(seen), free.objective.gradient(seen))  # of the loss alone
 
 
 # In a search
@@ -387,7 +391,7 @@ def test_the_weights_are_judged_on_the_half_that_only_trials_see():
 def test_workers_arrive_at_the_trials_and_are_no_setting():
     given = planned(workers=2)
     assert ", 2 workers, on cpu" in given.running
-    assert SearchTask(given).method.landscape.trials.workers == 2
+    assert SearchTask(given).method.objective.trials.workers == 2
     assert given.config == planned().config
     with pytest.raises(UserError, match="setting workers must be at least 1, not 0"):
         planned(workers=0)

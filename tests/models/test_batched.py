@@ -1,4 +1,4 @@
-"""Many architectures on one batch are what each of them gives alone, and share what is equal."""
+"""BatchedEvaluation architectures on one batch are what each of them gives alone, and share what is equal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from conftest import branched_space, macro_space, noise_batch, ragged_space, two_input_space
-from supernet.models.batched import Many
+from supernet.models.batched import BatchedEvaluation
 from supernet.models.mixed_cell import EdgeMix, MixedCell, dense
 from supernet.models.supernet import Supernet
-from supernet.spaces import Cell, Frame, SearchSpace, Stages, space
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Noise, Norm
 from supernet.spaces.operations import Primitive
 
@@ -36,7 +36,7 @@ def same_noise(monkeypatch):
 
 def make(home, norm=Norm(affine=True)):  # noqa: B008
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), norm).double()
+    supernet = Supernet(home, NetworkSize(4, 1, (8, 8), 1, 3), norm).double()
     with torch.no_grad():
         for weight in supernet.parameters():
             weight += 0.1 * torch.randn_like(weight)
@@ -79,7 +79,7 @@ def test_together_is_one_by_one(home, train, track, last):
         supernet, x = supernet.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     mixes = mixes_of(supernet)
-    found = supernet.many(x, mixes)
+    found = supernet.batched(x, mixes)
     assert not found.requires_grad
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
     supernet.engine = "reference"
@@ -110,7 +110,7 @@ def test_an_operation_on_the_image_runs_once_for_all_and_so_does_what_two_archit
 
 def _first_cell(supernet, x, mixes, images):
     images.clear()
-    tensors = Many(x, len(mixes), 1)
+    tensors = BatchedEvaluation(x, len(mixes), 1)
     with torch.no_grad():
         tensors.fixed(supernet.layers[0])
         images.clear()
@@ -135,10 +135,10 @@ def test_a_norm_that_only_its_author_knows_sees_each_architecture_for_itself(tra
     own = (Primitive("doubled", lambda cin, cout, stride, norm: Doubled(cin)),)
     cell = Cell.dense(4, ("skip_connect", "doubled"))
     home = SearchSpace("own", {"cell": cell}, Stages(("cell",)), primitives=own)
-    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), Norm(affine=False)).double().train(train)
+    supernet = Supernet(home, NetworkSize(4, 1, (8, 8), 1, 3), Norm(affine=False)).double().train(train)
     rng, x = random.Random(0), noise_batch(1).x
     mixes = [supernet.only(home.sample(rng)) for _ in range(6)]
-    found = supernet.many(x, mixes)
+    found = supernet.batched(x, mixes)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     for logits, mix in zip(found, mixes, strict=True):
         supernet.load_state_dict(before)
@@ -149,6 +149,6 @@ def test_in_float32():
     supernet, x = make(SPACES[0]).float().eval(), noise_batch(1).x.float()
     supernet, x = supernet.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
     mixes = mixes_of(supernet)
-    found = supernet.many(x, mixes)
+    found = supernet.batched(x, mixes)
     for logits, mix in zip(found, mixes, strict=True):
         torch.testing.assert_close(logits, supernet(x, mix).detach(), rtol=1e-4, atol=1e-4)

@@ -10,15 +10,15 @@ import pytest
 
 from conftest import macro_space, ragged_space
 from supernet.errors import UserError
-from supernet.models.cost.best import Bounds
+from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import Prices, cost
 from supernet.models.cost.expected import Expected
 from supernet.models.cost.latency import Measured
 from supernet.models.cost.limits import Limits
-from supernet.spaces import Cell, Frame, SearchSpace, Stack, space, tables
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space, tables
 
 NB201, TABLE = space("nasbench201"), tables.load("nasbench201")
-FRAME = Frame(width=3, depth=1, size=(8, 8), channels=1, classes=3)
+FRAME = NetworkSize(width=3, depth=1, image_size=(8, 8), channels=1, classes=3)
 KEEPS = SearchSpace(
     "keeps",
     {
@@ -79,7 +79,7 @@ def genotype(home, columns):
 @each_space
 @pytest.mark.parametrize("name", ["flops", "params"])
 def test_a_count_is_the_mean_over_all_architectures(home, name):
-    expected, listed = Expected(Bounds(home, FRAME), name), every(home)[1]
+    expected, listed = Expected(FeasibleSet(home, FRAME), name), every(home)[1]
     costs = [getattr(cost(home, genotype(home, columns), FRAME), name) for columns in listed]
     assert len(costs) == home.size
     for seed in range(5):
@@ -99,7 +99,7 @@ def test_every_edge_counts_where_an_architecture_keeps_few():
         + sum(prices.of(kind, e, ops[k]).params for (kind, e, ops), k in zip(edges, columns, strict=True))
         for columns in listed
     ]
-    expected = Expected(Bounds(KEEPS, FRAME), "params")
+    expected = Expected(FeasibleSet(KEEPS, FRAME), "params")
     weights = drawn(KEEPS, 0)
     assert expected(weights) == pytest.approx(mean(KEEPS, weights, costs) / max(costs), rel=1e-12)
     assert expected(one_hot(KEEPS, listed[costs.index(max(costs))])) == 1
@@ -107,7 +107,7 @@ def test_every_edge_counts_where_an_architecture_keeps_few():
 
 def test_the_costs_of_nasbench201_are_the_tables():
     costs = np.array([TABLE.column("c10_flops_m")[TABLE.index(genotype(NB201, columns))] for columns in COLUMNS])
-    expected = Expected(Bounds(NB201, Frame()), "flops")
+    expected = Expected(FeasibleSet(NB201, NetworkSize()), "flops")
     weights = drawn(NB201, 1)
     assert expected(weights) == pytest.approx(mean(NB201, weights, costs) / costs.max(), rel=1e-6)
 
@@ -119,7 +119,7 @@ def test_a_tabulated_latency_is_the_mean_over_the_table(field):
     assert measured.all() == (field == "latency_pixel3_ms")
     largest = ms[measured].max()
     ms[~measured] = ms[measured].mean()
-    expected = Expected(Bounds(NB201, Frame()), field)
+    expected = Expected(FeasibleSet(NB201, NetworkSize()), field)
     weights = drawn(NB201, 2)
     assert expected(weights) == pytest.approx(mean(NB201, weights, ms) / largest, rel=1e-12)
     for number in (0, 1, 4321, 15624, int(ms.argmax()), int(measured.argmin())):
@@ -135,15 +135,15 @@ def test_a_measured_latency_is_what_the_operations_take_on_their_own(monkeypatch
         return float(1 + sum(p.numel() for p in build().parameters()))
 
     monkeypatch.setattr(Measured, "_timed", timed)
-    bounds = Bounds(NB201, FRAME, Limits(max_latency_ms=10.0), "meta")
-    alone = np.array(bounds.latency.alone["cell"], float)
+    feasible = FeasibleSet(NB201, FRAME, Limits(max_latency_ms=10.0), "meta")
+    alone = np.array(feasible.latency.alone["cell"], float)
     ms = alone[np.arange(6), COLUMNS].sum(1)
     seen, weights = len(devices), drawn(NB201, 3)
-    expected = Expected(bounds, "latency")
+    expected = Expected(feasible, "latency")
     assert len(devices) == seen  # what the limits have measured is not measured again
     assert expected(weights) == pytest.approx(mean(NB201, weights, ms) / ms.max(), rel=1e-12)
     assert expected(one_hot(NB201, [0] * 6)) == 0  # none
-    for others in (bounds.unmeasured, Bounds(NB201, FRAME, device="meta")):
+    for others in (feasible.unmeasured, FeasibleSet(NB201, FRAME, device="meta")):
         assert others.latency is None
         assert Expected(others, "latency")(weights) == expected(weights)
     assert set(devices) == {"meta"}
@@ -151,7 +151,7 @@ def test_a_measured_latency_is_what_the_operations_take_on_their_own(monkeypatch
 
 
 def test_rows_of_any_kind_are_read():
-    expected, weights = Expected(Bounds(LISTED["ragged"], FRAME), "params"), drawn(LISTED["ragged"], 4)
+    expected, weights = Expected(FeasibleSet(LISTED["ragged"], FRAME), "params"), drawn(LISTED["ragged"], 4)
     cells = LISTED["ragged"].cells.items()
     bare = {kind: [row[: len(e.ops)] for row, e in zip(weights[kind], c.edges, strict=True)] for kind, c in cells}
     assert expected(bare) == expected({kind: np.array(rows) for kind, rows in weights.items()}) == expected(weights)
@@ -169,5 +169,5 @@ def test_rows_of_any_kind_are_read():
 )
 def test_an_unknown_cost_is_a_mistake(home, name, said):
     with pytest.raises(UserError) as error:
-        Expected(Bounds(home, FRAME), name)
+        Expected(FeasibleSet(home, FRAME), name)
     assert str(error.value).startswith(said)

@@ -16,14 +16,14 @@ from conftest import Pairs, macro_space, ragged_space, tiny_images
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost import knapsack
-from supernet.models.cost.best import Bounds
+from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import cost
 from supernet.models.cost.latency import Measured
 from supernet.models.cost.limits import Limits, count
 from supernet.searching.plan import plan
 from supernet.searching.search import search
 from supernet.searching.task import SearchTask
-from supernet.spaces import Cell, Frame, SearchSpace, Stack, space, tables
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space, tables
 from supernet.spaces.paths import wastes
 
 NB201, TABLE = space("nasbench201"), tables.load("nasbench201")
@@ -37,7 +37,7 @@ KEEPS = SearchSpace(  # small enough to list
     Stack(),
 )
 LISTED = {home.name: home for home in (ragged_space(), KEEPS, macro_space())}
-FRAME = Frame(width=3, depth=1, size=(8, 8), channels=1, classes=3)
+FRAME = NetworkSize(width=3, depth=1, image_size=(8, 8), channels=1, classes=3)
 each_space = pytest.mark.parametrize("home", LISTED.values(), ids=LISTED)
 
 
@@ -138,7 +138,7 @@ def test_what_wastes_an_operation_is_what_no_path_leads_over(home):
 def test_without_limits_the_best_is_what_the_space_derives_and_no_sum_is_larger(home):
     for seed in range(6):
         strength = strengths(home, seed, levels=None if seed % 2 else 3)
-        best = Bounds(home, FRAME).best(strength)
+        best = FeasibleSet(home, FRAME).best(strength)
         assert best == home.derive(strength)
         assert total(home, best, strength) == max(total(home, g, strength) for g in everything(home.name))
 
@@ -151,15 +151,15 @@ def test_the_best_within_limits_is_the_best_of_all_that_are(home, names):
         strength = strengths(home, seed, levels=3 if seed % 3 == 0 else None)
         given = {name: between([getattr(c, name) for c in costs.values()], rng) for name in names}
         within = [g for g, c in costs.items() if all(getattr(c, name) <= given[name] for name in names)]
-        bounds = Bounds(home, FRAME, Limits(**{f"max_{name}": limit for name, limit in given.items()}))
-        assert [g for g in costs if bounds.allows(g)] == within
+        feasible = FeasibleSet(home, FRAME, Limits(**{f"max_{name}": limit for name, limit in given.items()}))
+        assert [g for g in costs if feasible.allows(g)] == within
         of_use = [g for g in within if sound(home, g)]
         if not of_use:
             with pytest.raises(UserError, match=r"^no architecture of space '\w+' \(3 channels, depth 1\) is within "):
-                bounds.check()
+                feasible.check()
             continue
-        bounds.check()
-        best, derived = bounds.best(strength), home.derive(strength)
+        feasible.check()
+        best, derived = feasible.best(strength), home.derive(strength)
         if derived in within:
             assert best == derived
             continue
@@ -193,10 +193,10 @@ def test_on_nasbench201_it_is_the_best_of_the_15625(names):
         strength, rng = strengths(NB201, seed), np.random.default_rng(seed)
         limits = {n: int(1e6 * np.quantile(TABLE.column(f"c10_{n}_m"), rng.uniform(0.02, 0.5))) for n in names}
         within = np.logical_and.reduce([np.rint(TABLE.column(f"c10_{n}_m") * 1e6) <= limits[n] for n in names])
-        bounds = Bounds(NB201, Frame(), Limits(**{f"max_{n}": limit for n, limit in limits.items()}))
+        feasible = FeasibleSet(NB201, NetworkSize(), Limits(**{f"max_{n}": limit for n, limit in limits.items()}))
         if TABLE.index(NB201.derive(strength)) not in np.flatnonzero(within):
             within &= of_use_in_the_table()
-        best = TABLE.index(bounds.best(strength))
+        best = TABLE.index(feasible.best(strength))
         assert within[best]
         assert summed(strength)[best] == pytest.approx(summed(strength)[within].max(), abs=1e-12)
 
@@ -209,27 +209,27 @@ def test_a_tabulated_latency_with_and_without_other_limits():
             within = (ms <= limit) & (np.rint(params) <= (most or math.inf))
             if TABLE.index(NB201.derive(strength)) not in np.flatnonzero(within):
                 within &= of_use_in_the_table()
-            bounds = Bounds(NB201, Frame(), Limits(max_params=most, max_latency_ms=limit, latency=field))
-            best = TABLE.index(bounds.best(strength))
+            feasible = FeasibleSet(NB201, NetworkSize(), Limits(max_params=most, max_latency_ms=limit, latency=field))
+            best = TABLE.index(feasible.best(strength))
             assert within[best]
-            assert bounds.latency.ms(bounds.best(strength)) == ms[best]
+            assert feasible.latency.ms(feasible.best(strength)) == ms[best]
             assert summed(strength)[best] == pytest.approx(summed(strength)[within].max(), abs=1e-12)
-        fastest = Bounds(NB201, Frame(), Limits(max_latency_ms=limit, latency=field)).smallest
+        fastest = FeasibleSet(NB201, NetworkSize(), Limits(max_latency_ms=limit, latency=field)).smallest
         assert ms[TABLE.index(fastest)] == np.nanmin(ms[of_use_in_the_table()])
 
 
 def test_an_architecture_whose_latency_the_table_lacks_is_not_allowed():
     field = next(f for f in TABLE.fields if f.startswith("latency_") and np.isnan(TABLE.column(f)).any())
     lacking = TABLE.genotype(int(np.isnan(TABLE.column(field)).argmax()))
-    assert not Bounds(NB201, Frame(), Limits(max_latency_ms=1e9, latency=field)).allows(lacking)
+    assert not FeasibleSet(NB201, NetworkSize(), Limits(max_latency_ms=1e9, latency=field)).allows(lacking)
 
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
 def test_a_strength_that_is_no_number_is_the_weakest(bad):
     strength = strengths(NB201, 0)
-    smallest = cost(NB201, NB201.choose({"cell": [0] * 6}), Frame()).params
+    smallest = cost(NB201, NB201.choose({"cell": [0] * 6}), NetworkSize()).params
     strength["cell"][0][1] = bad
-    found = Bounds(NB201, Frame(), Limits(max_params=smallest)).best(strength)  # without any convolution
+    found = FeasibleSet(NB201, NetworkSize(), Limits(max_params=smallest)).best(strength)  # without any convolution
     strength["cell"][0][1] = -9
     free = (NB201.choose({"cell": columns}) for columns in itertools.product((0, 1, 4), repeat=6))
     assert found == max((g for g in free if sound(NB201, g)), key=lambda g: total(NB201, g, strength))
@@ -258,7 +258,7 @@ def weighed(module):
     return float(sum(p.numel() for p in module.parameters()))
 
 
-SMALL_FRAME = Frame(4, 1, (8, 8), 1, 3)
+SMALL_FRAME = NetworkSize(4, 1, (8, 8), 1, 3)
 
 
 def params_between(share, strength):
@@ -274,13 +274,13 @@ def test_a_measured_latency_finds_the_best_where_latencies_add_up(share, monkeyp
     for seed in range(4):
         strength = strengths(NB201, seed)
         limit = params_between(share, strength)
-        expected = Bounds(NB201, SMALL_FRAME, Limits(max_params=limit)).best(strength)
-        bounds = Bounds(NB201, SMALL_FRAME, Limits(max_latency_ms=limit))
+        expected = FeasibleSet(NB201, SMALL_FRAME, Limits(max_params=limit)).best(strength)
+        feasible = FeasibleSet(NB201, SMALL_FRAME, Limits(max_latency_ms=limit))
         clock.networks.clear()
-        best = bounds.best(strength)
+        best = feasible.best(strength)
         assert total(NB201, best, strength) == total(NB201, expected, strength)
         assert best in clock.networks
-        assert bounds.measured[str(best)] <= limit
+        assert feasible.measured[str(best)] <= limit
         assert len(clock.networks) == len(set(clock.networks)) <= 17
 
 
@@ -289,42 +289,42 @@ def test_several_limits_with_a_measured_one_are_all_kept(monkeypatch):
     strength = strengths(NB201, 5)
     derived = cost(NB201, NB201.derive(strength), SMALL_FRAME)
     limits = Limits(int(derived.params * 0.9), int(derived.flops * 0.9), params_between(0.5, strength))
-    bounds = Bounds(NB201, SMALL_FRAME, limits)
-    best = bounds.best(strength)
+    feasible = FeasibleSet(NB201, SMALL_FRAME, limits)
+    best = feasible.best(strength)
     found = cost(NB201, best, SMALL_FRAME)
     assert found.params <= limits.max_params
     assert found.flops <= limits.max_flops
-    assert bounds.latency.ms(best) <= limits.max_latency_ms
-    assert bounds.unmeasured.limits == Limits(limits.max_params, limits.max_flops)
-    assert bounds.unmeasured.unmeasured is bounds.unmeasured
+    assert feasible.latency.ms(best) <= limits.max_latency_ms
+    assert feasible.unmeasured.limits == Limits(limits.max_params, limits.max_flops)
+    assert feasible.unmeasured.unmeasured is feasible.unmeasured
 
 
 def test_a_machine_on_which_nothing_adds_up_still_gives_what_was_measured_within(monkeypatch):
     clock = Clock(monkeypatch, lambda module: 5 + hash(str(getattr(module, "genotype", 0))) % 7)
     for limit in (5.5, 7.5, 9.5):
-        bounds = Bounds(NB201, SMALL_FRAME, Limits(max_latency_ms=limit))
+        feasible = FeasibleSet(NB201, SMALL_FRAME, Limits(max_latency_ms=limit))
         try:
-            best = bounds.best(strengths(NB201, 2))
+            best = feasible.best(strengths(NB201, 2))
         except UserError as error:
             assert "the fastest takes" in str(error)  # noqa: PT017
         else:
-            assert bounds.measured[str(best)] <= limit
+            assert feasible.measured[str(best)] <= limit
             assert best in clock.networks
 
 
 def test_a_real_measurement_is_made_once_and_leaves_the_random_numbers_alone():
     import torch
 
-    bounds = Bounds(NB201, Frame(2, 1, (8, 8), 1, 3), Limits(max_latency_ms=1e6))
+    feasible = FeasibleSet(NB201, NetworkSize(2, 1, (8, 8), 1, 3), Limits(max_latency_ms=1e6))
     state = torch.get_rng_state()
     genotype = TABLE.genotype(9930)
-    assert 0 < bounds.latency.ms(genotype) < 1e6
-    assert bounds.latency.ms(genotype) == bounds.latency.ms(genotype)
-    alone = bounds.latency.alone["cell"]
+    assert 0 < feasible.latency.ms(genotype) < 1e6
+    assert feasible.latency.ms(genotype) == feasible.latency.ms(genotype)
+    alone = feasible.latency.alone["cell"]
     assert all(row[0] == 0 < row[3] for row in alone)
     assert torch.equal(torch.get_rng_state(), state)
-    assert "measured on" in bounds.latency.source
-    assert "one image" in bounds.latency.source
+    assert "measured on" in feasible.latency.source
+    assert "one image" in feasible.latency.source
 
 
 # --- drawing
@@ -333,15 +333,15 @@ def test_a_real_measurement_is_made_once_and_leaves_the_random_numbers_alone():
 def test_draws_without_limits_are_the_spaces_own():
     for home in LISTED.values():
         ours, theirs = random.Random(3), random.Random(3)
-        assert [Bounds(home, FRAME).sample(ours) for _ in range(5)] == [home.sample(theirs) for _ in range(5)]
+        assert [FeasibleSet(home, FRAME).sample(ours) for _ in range(5)] == [home.sample(theirs) for _ in range(5)]
 
 
 def test_draws_within_limits_are_uniform():
     home, costs = LISTED["ragged"], everything("ragged")
     limit = sorted(c.params for c in costs.values())[len(costs) // 2]
     within = [g for g, c in costs.items() if c.params <= limit]
-    bounds, rng = Bounds(home, FRAME, Limits(max_params=limit)), random.Random(0)
-    drawn = [bounds.sample(rng) for _ in range(200 * len(within))]
+    feasible, rng = FeasibleSet(home, FRAME, Limits(max_params=limit)), random.Random(0)
+    drawn = [feasible.sample(rng) for _ in range(200 * len(within))]
     assert set(drawn) == set(within)
     chi = sum((drawn.count(g) - 200) ** 2 / 200 for g in within)
     assert chi < len(within) + 5 * math.sqrt(2 * len(within))
@@ -349,32 +349,32 @@ def test_draws_within_limits_are_uniform():
 
 def test_draws_that_find_nothing_say_what_the_smallest_is(monkeypatch):
     home = space("darts")
-    frame = Frame(4, 1, (8, 8), 1, 3)
-    least = Bounds(home, frame, Limits(max_params=10**9)).smallest
-    bounds = Bounds(home, frame, Limits(max_params=cost(home, least, frame).params + 1))
-    bounds.check()
+    network_size = NetworkSize(4, 1, (8, 8), 1, 3)
+    least = FeasibleSet(home, network_size, Limits(max_params=10**9)).smallest
+    feasible = FeasibleSet(home, network_size, Limits(max_params=cost(home, least, network_size).params + 1))
+    feasible.check()
     monkeypatch.setattr("supernet.models.cost.best._DRAWS", 50)
     with pytest.raises(UserError, match=r"^50 random draws from space 'darts' have found no architecture") as e:
-        bounds.sample(random.Random(0))
-    assert str(e.value).endswith(str(bounds.smallest))
+        feasible.sample(random.Random(0))
+    assert str(e.value).endswith(str(feasible.smallest))
 
 
 def test_draws_measure_only_what_may_be_fast(monkeypatch):
-    clock, rng, frame = Clock(monkeypatch, weighed), random.Random(0), SMALL_FRAME
+    clock, rng, network_size = Clock(monkeypatch, weighed), random.Random(0), SMALL_FRAME
     monkeypatch.setattr("supernet.models.cost.best._MEASUREMENTS", 3)
-    fixed = cost(NB201, NB201.choose({"cell": [0] * 6}), frame).params
-    limit = cost(NB201, NB201.choose({"cell": [3, 3, 0, 0, 0, 0]}), frame).params
-    bounds = Bounds(NB201, frame, Limits(max_latency_ms=limit))
+    fixed = cost(NB201, NB201.choose({"cell": [0] * 6}), network_size).params
+    limit = cost(NB201, NB201.choose({"cell": [3, 3, 0, 0, 0, 0]}), network_size).params
+    feasible = FeasibleSet(NB201, network_size, Limits(max_latency_ms=limit))
     found = 0
     for _ in range(30):
         clock.networks.clear()
         try:
-            assert bounds.measured[str(bounds.sample(rng))] <= limit
+            assert feasible.measured[str(feasible.sample(rng))] <= limit
             found += 1
         except UserError:
-            assert all(bounds.latency.ms(genotype) > limit for genotype in clock.networks)
+            assert all(feasible.latency.ms(genotype) > limit for genotype in clock.networks)
         assert len(clock.networks) <= 3
-        assert all(cost(NB201, genotype, frame).params - fixed <= limit for genotype in clock.networks)
+        assert all(cost(NB201, genotype, network_size).params - fixed <= limit for genotype in clock.networks)
     assert found
 
 
@@ -431,7 +431,7 @@ def planned(**changes):
 
 def test_the_target_is_the_spaces_unless_given_and_limits_stand_in_the_config():
     usual = planned()
-    assert usual.target == Frame(16, 5, (8, 8), 1, 3)
+    assert usual.target == NetworkSize(16, 5, (8, 8), 1, 3)
     assert usual.config["target"] == {"width": 16, "depth": 5}
     assert usual.config["limits"] == {
         "max_params": None,
@@ -440,8 +440,8 @@ def test_the_target_is_the_spaces_unless_given_and_limits_stand_in_the_config():
         "latency": "measured",
     }
     given = planned(target_width=4, target_depth=1, max_params="100k", max_flops=10**7)
-    assert given.target == Frame(4, 1, (8, 8), 1, 3)
-    assert given.frame == usual.frame
+    assert given.target == NetworkSize(4, 1, (8, 8), 1, 3)
+    assert given.network_size == usual.network_size
     assert given.config["limits"] | {"latency": ""} == {
         "max_params": 100_000,
         "max_flops": 10**7,
@@ -470,7 +470,7 @@ def test_mistakes(given, said):
 
 
 def test_what_cannot_be_had_together_says_so():
-    smallest = planned(max_params=10**6).bounds.smallest
+    smallest = planned(max_params=10**6).feasible.smallest
     params = cost(NB201, smallest, planned().target).params
     with pytest.raises(UserError, match=rf"the smallest with at most {params:,} parameters has [\d,]+ FLOPs: \|none~0"):
         planned(max_params=params, max_flops=5)
@@ -516,11 +516,11 @@ def test_a_measured_latency_is_asked_at_the_end_and_survives_a_resumption(monkey
     row = task.end_epoch(1, {})
     assert len(clock.networks) == 1  # the smallest one, by the plan
     assert NB201.parse(row["architecture"])
-    best = task.plan.bounds.best(strengths(NB201, 0))
+    best = task.plan.feasible.best(strengths(NB201, 0))
     again = SearchTask(planned(**given))
     again.load_state_dict(task.state_dict())
     clock.networks.clear()
-    assert again.plan.bounds.best(strengths(NB201, 0)) == best
+    assert again.plan.feasible.best(strengths(NB201, 0)) == best
     assert not clock.networks
     run = search(Pairs(tiny_images(24)), **TINY | given, out=tmp_path / "run", quiet=True)
     assert run.summary["latency"]["ms"] <= given["max_latency_ms"]

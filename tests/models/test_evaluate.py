@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.models import evaluate as scoring
 from supernet.models.evaluate import Scorer
-from supernet.models.fixed_edges import Decisions
+from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mixed_cell import dense
 from supernet.models.supernet import Supernet
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Noise, Norm
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
@@ -37,7 +37,7 @@ def same_noise(monkeypatch):
 
 def make(home, engine="reference", norm=Norm(affine=True)):  # noqa: B008
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), norm).double()
+    supernet = Supernet(home, NetworkSize(4, 1, (8, 8), 1, 3), norm).double()
     supernet.engine = engine
     with torch.no_grad():
         for weight in supernet.parameters():
@@ -116,13 +116,13 @@ def test_norms_that_track_nothing_take_the_batchs_statistics_either_way():
 @pytest.mark.parametrize(("running", "train"), [(False, False), (True, True)])
 def test_it_leaves_no_trace(home, running, train):
     supernet = make(home, "fused").train(train)
-    supernet.decided = decided = Decisions.none(home).decide(next(iter(home.cells)), 0, [0])
+    supernet.fixed_edges = decided = FixedEdges.none(home).fix(next(iter(home.cells)), 0, [0])
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     state, python = torch.get_rng_state(), random.getstate()
     mixes = maskings(home)
     Scorer(supernet, lambda: BATCHES, running=running)(mixes)
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
-    assert supernet.decided is decided
+    assert supernet.fixed_edges is decided
     assert all(module.training is train for module in supernet.modules())
     assert torch.equal(torch.get_rng_state(), state)  # though there are operations that draw
     assert random.getstate() == python
@@ -132,17 +132,17 @@ def test_it_leaves_no_trace(home, running, train):
 
 def test_an_error_leaves_no_trace_either():
     supernet = make(NB201)
-    supernet.decided = decided = Decisions.none(NB201)
+    supernet.fixed_edges = decided = FixedEdges.none(NB201)
     with pytest.raises(ZeroDivisionError):
         Scorer(supernet, lambda: [1 // 0], running=True)([weights(NB201, 0)])
-    assert supernet.decided is decided
+    assert supernet.fixed_edges is decided
     assert supernet.training
 
 
 def test_mixes_are_run_as_they_are_whatever_is_decided():
     supernet, mixes = make(NB201), maskings(NB201)
     found = Scorer(supernet, lambda: BATCHES)(mixes)
-    supernet.decided = Decisions.none(NB201).decide("cell", 0, [1])
+    supernet.fixed_edges = FixedEdges.none(NB201).fix("cell", 0, [1])
     assert Scorer(supernet, lambda: BATCHES)(mixes) == found
 
 
@@ -150,9 +150,9 @@ def test_mixes_are_run_as_they_are_whatever_is_decided():
 def test_how_many_are_run_together_changes_nothing(together, monkeypatch):
     supernet, mixes = make(NB201), maskings(NB201)
     wanted = Scorer(supernet, lambda: BATCHES)(mixes)
-    sizes, many = [], Supernet.many
+    sizes, many = [], Supernet.batched
     monkeypatch.setattr(scoring, "_TOGETHER", together)
-    monkeypatch.setattr(Supernet, "many", lambda self, x, own: sizes.append(len(own)) or many(self, x, own))
+    monkeypatch.setattr(Supernet, "batched", lambda self, x, own: sizes.append(len(own)) or many(self, x, own))
     found = Scorer(supernet, lambda: BATCHES)(mixes)
     assert max(sizes) == together
     assert found.accuracy == wanted.accuracy
@@ -178,14 +178,14 @@ def test_what_sharing_saves_is_what_passes_alone_would_have_taken(monkeypatch):
         work()
         return 10.0
 
-    def many(x, mixes):
+    def batched(x, mixes):
         clock[0] += 10.0 if len(mixes) == 1 else 4.0 * len(mixes)
         return torch.zeros(len(mixes), len(x), 3, dtype=torch.float64)
 
     supernet = make(NB201)
     monkeypatch.setattr(scoring, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(scoring, "seconds", seconds)
-    monkeypatch.setattr(supernet, "many", many, raising=False)
+    monkeypatch.setattr(supernet, "batched", batched, raising=False)
     score = Scorer(supernet, lambda: BATCHES)
     score([weights(NB201, seed) for seed in range(5)])
     assert score.spent == 2 * 5 * 4  # the pass that was only timed is left out

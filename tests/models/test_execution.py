@@ -1,4 +1,4 @@
-"""How a supernet is run: what is chosen, where it arrives, what is said of it, and that it stays in its bounds."""
+"""How a supernet is run: what is chosen, where it arrives, what is said of it, and that it stays in its feasible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from supernet.retraining import train as training
 from supernet.retraining.train import TrainingTask
 from supernet.searching.plan import plan
 from supernet.searching.task import SearchTask
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -95,7 +95,7 @@ def test_it_arrives_at_the_supernet_and_in_the_config() -> None:
 
 
 def test_it_is_that_of_every_supernet_alone() -> None:
-    one, other = (Supernet(space("nasbench201"), Frame(2, 1, (8, 8), 1, 3), Norm()) for _ in range(2))
+    one, other = (Supernet(space("nasbench201"), NetworkSize(2, 1, (8, 8), 1, 3), Norm()) for _ in range(2))
     Execution("reference", "bf16", checkpointing=True).apply(one)
     assert (other.engine, other.precision, other.checkpointing) == ("fused", "float32", False)
 

@@ -1,4 +1,4 @@
-"""Decisions: a supernet of which some edges are decided, against op weights written by hand and whole architectures."""
+"""FixedEdges: a supernet of which some edges are decided, against op weights written by hand and whole architectures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.methods.relaxation import candidate_mask, relax
-from supernet.models.fixed_edges import Decisions
+from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mixed_cell import EdgeMix, dense
 from supernet.models.supernet import Supernet
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
@@ -26,7 +26,7 @@ each_engine = pytest.mark.parametrize("engine", ["fused", "reference"])
 
 def make(home, engine="reference"):
     torch.manual_seed(0)
-    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(4, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     supernet.engine = engine
     return supernet
 
@@ -45,11 +45,11 @@ def mix_of(home, alphas, activation="softmax"):
 
 def some_decided(home, count, seed=0):
     """Random decisions about `count` edges, the third of them left out."""
-    rng, decided = random.Random(seed), Decisions.none(home)
+    rng, decided = random.Random(seed), FixedEdges.none(home)
     places = [(kind, edge) for kind, cell in home.cells.items() for edge in range(len(cell.edges))]
     for number, (kind, edge) in enumerate(rng.sample(places, min(count, len(places)))):
         columns = [] if number == 2 else [rng.randrange(len(home.cells[kind].edges[edge].ops))]
-        decided = decided.decide(kind, edge, columns)
+        decided = decided.fix(kind, edge, columns)
     return decided
 
 
@@ -67,10 +67,10 @@ def by_hand(decided, mix):
 
 
 def all_decided(home, genotype):
-    decided = Decisions.none(home)
+    decided = FixedEdges.none(home)
     for kind, columns in home.columns(genotype).items():
         for edge, column in enumerate(columns):
-            decided = decided.decide(kind, edge, [] if column is None else [column])
+            decided = decided.fix(kind, edge, [] if column is None else [column])
     return decided
 
 
@@ -90,12 +90,12 @@ def test_op_weights_are_those_written_by_hand(home, count):
 
 @each_space
 def test_after_k_decisions_exactly_k_rows_are_one_hot_and_the_others_are_the_mixs(home):
-    mix, decided = mix_of(home, alphas_of(home)), Decisions.none(home)
+    mix, decided = mix_of(home, alphas_of(home)), FixedEdges.none(home)
     places = [(kind, edge) for kind, cell in home.cells.items() for edge, e in enumerate(cell.edges) if len(e.ops) > 1]
     random.Random(1).shuffle(places)
     done = []
     for kind, edge in places:
-        decided = decided.decide(kind, edge, [len(home.cells[kind].edges[edge].ops) - 1])
+        decided = decided.fix(kind, edge, [len(home.cells[kind].edges[edge].ops) - 1])
         done.append((kind, edge))
         applied = decided.apply(mix)
         hot = [p for p in places if sorted(applied[p[0]].weights[p[1]].tolist())[-2:] == [0, 1]]
@@ -114,7 +114,7 @@ def test_masking_all_but_one_operation_is_a_decision_but_for_the_weight_that_is_
         masked[edge, torch.arange(cell.columns) != column] = 0
         scaled = masked.clone()
         scaled[edge] /= scaled[edge].sum()
-        decided = Decisions.none(home).decide(kind, edge, [column]).apply(mix)
+        decided = FixedEdges.none(home).fix(kind, edge, [column]).apply(mix)
         assert torch.equal(scaled, decided[kind].weights)
         as_decided = supernet(x, decided)
         torch.testing.assert_close(supernet(x, {**mix, kind: EdgeMix(scaled)}), as_decided, rtol=1e-10, atol=1e-12)
@@ -129,7 +129,7 @@ def test_alpha_of_decided_rows_has_no_gradient_and_the_others_have_autograds(hom
     decided, batch = some_decided(home, 2), noise_batch(2)
     ours, theirs = ({k: a.clone().requires_grad_() for k, a in alphas_of(home).items()} for _ in range(2))
     supernet = make(home, engine)
-    supernet.decided, supernet.checkpointing = decided, checkpointing
+    supernet.fixed_edges, supernet.checkpointing = decided, checkpointing
     F.cross_entropy(supernet(batch.x, mix_of(home, ours, activation)), batch.y).backward()
 
     reference, weights = make(home), {}
@@ -168,7 +168,7 @@ def test_a_supernet_that_is_decided_throughout_is_the_architecture(home, engine,
         only = supernet.only(genotype)
         alone = supernet(x, only).detach()
         supernet.load_state_dict(buffers, strict=False)
-        supernet.decided = all_decided(home, genotype)
+        supernet.fixed_edges = all_decided(home, genotype)
         assert not torch.allclose(alone, undecided, atol=1e-4)
         supernet.checkpointing = True
         torch.testing.assert_close(supernet(x, mix).detach(), alone, rtol=1e-10, atol=1e-10)
@@ -176,17 +176,17 @@ def test_a_supernet_that_is_decided_throughout_is_the_architecture(home, engine,
         torch.testing.assert_close(supernet(x, mix).detach(), alone, rtol=1e-10, atol=1e-10)
         supernet.load_state_dict(buffers, strict=False)
         other = supernet.only(home.sample(rng))  # whatever the mix says, one that runs a single path included
-        for logits in supernet.many(x, [mix, other, only]):
+        for logits in supernet.batched(x, [mix, other, only]):
             torch.testing.assert_close(logits, alone, rtol=1e-10, atol=1e-10)
-        supernet.decided = None
+        supernet.fixed_edges = None
 
 
 def test_many_mixes_are_each_run_with_what_is_decided():
     home, x = NB201, noise_batch(4).x
     supernet, mixes = make(home), [mix_of(home, alphas_of(home, seed)) for seed in range(3)]
-    supernet.decided = decided = some_decided(home, 3)
-    found = supernet.many(x, mixes)
-    supernet.decided = None
+    supernet.fixed_edges = decided = some_decided(home, 3)
+    found = supernet.batched(x, mixes)
+    supernet.fixed_edges = None
     for logits, mix in zip(found, mixes, strict=True):
         torch.testing.assert_close(logits, supernet(x, decided.apply(mix)).detach(), rtol=1e-10, atol=1e-10)
         assert not torch.allclose(logits, supernet(x, mix).detach(), atol=1e-4)
@@ -197,9 +197,9 @@ def test_a_mix_that_runs_few_operations_runs_what_is_decided_in_their_place():
     active = tuple((k % 3,) for k in range(6))
     weights = F.one_hot(torch.tensor([k % 3 for k in range(6)]), width["cell"]).double()
     applied = (
-        Decisions.none(NB201)
-        .decide("cell", 1, [4])
-        .decide("cell", 3, [])
+        FixedEdges.none(NB201)
+        .fix("cell", 1, [4])
+        .fix("cell", 3, [])
         .apply({"cell": EdgeMix(weights, active, ones=True)})["cell"]
     )
     assert applied.active == ((0,), (4,), (2,), (), (1,), (2,))
@@ -209,17 +209,17 @@ def test_a_mix_that_runs_few_operations_runs_what_is_decided_in_their_place():
 
 
 def test_decisions_are_plain_data_and_another_one_leaves_them_as_they_were():
-    before = Decisions.none(SPACES[1]).decide("normal", 2, [1])
-    after = before.decide("normal", 0, [1]).decide("last", 0, [])
+    before = FixedEdges.none(SPACES[1]).fix("normal", 2, [1])
+    after = before.fix("normal", 0, [1]).fix("last", 0, [])
     assert before.rows == {"normal": (None, None, (1,)), "last": (None,)}
     assert after.rows == {"normal": ((1,), None, (1,)), "last": ((),)}
-    assert Decisions.from_json(json.loads(json.dumps(after.to_json()))) == after
-    assert Decisions.none(SPACES[1]).rows == {"normal": (None, None, None), "last": (None,)}
+    assert FixedEdges.from_json(json.loads(json.dumps(after.to_json()))) == after
+    assert FixedEdges.none(SPACES[1]).rows == {"normal": (None, None, None), "last": (None,)}
 
 
 def test_what_was_first_applied_where_nothing_is_recorded_is_of_use_to_training():
     supernet, batch = make(NB201, "fused"), noise_batch(5)
-    supernet.decided = Decisions.none(NB201).decide("cell", 0, [3])
+    supernet.fixed_edges = FixedEdges.none(NB201).fix("cell", 0, [3])
     with torch.inference_mode():
         supernet(batch.x, mix_of(NB201, alphas_of(NB201)))
     alphas = {kind: alpha.requires_grad_() for kind, alpha in alphas_of(NB201).items()}

@@ -22,7 +22,7 @@ from supernet.models import mixed_cell as mixing
 from supernet.models.fused import eager, native
 from supernet.models.mixed_cell import EdgeMix, MixedCell, dense, detached
 from supernet.models.supernet import Supernet, traceless
-from supernet.spaces import Cell, Edge, Frame, SearchSpace, Stages, space
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.operations import PRIMITIVES, Primitive
 from supernet.spaces.size import CellAt, HeadAt, StemAt
@@ -68,7 +68,7 @@ def _readable(terms, values, sums):
 def make(home, norm=NORMS[0], kernel="native", size=(8, 8), width=4, seed=0):
     """A supernet in float64 with scales, shifts and statistics that are not the initial ones, and a batch for it."""
     torch.manual_seed(seed)
-    supernet = Supernet(home, Frame(width, 1, size, 3, 3), norm).double()
+    supernet = Supernet(home, NetworkSize(width, 1, size, 3, 3), norm).double()
     shake(supernet)
     layout = torch.channels_last if kernel == "native" else torch.contiguous_format
     x = torch.randn(5, 3, *size, dtype=torch.float64).contiguous(memory_format=layout)
@@ -228,7 +228,7 @@ def test_what_does_not_run_or_leads_nowhere_has_no_gradient(engine):
 def test_the_fused_engine_is_the_default_and_its_weights_are_the_references():
     for home in SMALL:
         torch.manual_seed(0)
-        supernet = Supernet(home, Frame(4, 1, (8, 8), 3, 3), Norm())
+        supernet = Supernet(home, NetworkSize(4, 1, (8, 8), 3, 3), Norm())
         assert supernet.engine == "fused"
         fused = dict(supernet.state_dict())
         supernet.engine = "reference"

@@ -1,4 +1,4 @@
-"""Trials against SGD written out on a copy, in one process and in several; and what they must leave alone."""
+"""Lookahead against SGD written out on a copy, in one process and in several; and what they must leave alone."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import torch
 import torch.nn.functional as F
 
 from conftest import macro_space, noise_batch, ragged_space, two_input_space
-from supernet.engine.optim import Weights, set_rate
-from supernet.engine.workers import Crew, Shelf, devices_of
+from supernet.engine.optim import SGDConfig, set_rate
+from supernet.engine.workers import SharedTensors, WorkerPool, devices_of
 from supernet.errors import UserError
-from supernet.models.fixed_edges import Decisions
-from supernet.models.lookahead import Trials
+from supernet.models.fixed_edges import FixedEdges
+from supernet.models.lookahead import Lookahead
 from supernet.models.mixed_cell import dense
 from supernet.models.supernet import Supernet, traceless
-from supernet.spaces import Cell, Edge, Frame, SearchSpace, Stages, space
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.operations import Primitive
 
 NB201, RAGGED, TWO, MACRO = space("nasbench201"), ragged_space(), two_input_space(), macro_space()
-STRONG = Weights(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)  # clips in every step
+STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)  # clips in every step
 RATE = 0.07  # what the schedule has come to
 CPU = torch.device("cpu")
 each_space = pytest.mark.parametrize("home", [NB201, RAGGED, TWO, MACRO], ids=lambda home: home.name)
@@ -32,7 +32,7 @@ each_space = pytest.mark.parametrize("home", [NB201, RAGGED, TWO, MACRO], ids=la
 
 def supernet_of(home, width=2):
     torch.manual_seed(0)
-    return Supernet(home, Frame(width, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    return Supernet(home, NetworkSize(width, 1, (8, 8), 1, 3), Norm(affine=False)).double()
 
 
 def mix_of(home, seed):
@@ -78,7 +78,7 @@ def test_a_trial_is_steps_of_sgd_on_a_copy(home, momentum):
     supernet = supernet_of(home)
     optimizer = trained(supernet)
     mixes, inner, valid = [mix_of(home, n) for n in (1, 2)], [noise_batch(n) for n in (10, 11, 12)], noise_batch(20)
-    found = Trials(supernet, STRONG).losses(optimizer, mixes, inner, valid, seed=0, momentum=momentum)
+    found = Lookahead(supernet, STRONG).losses(optimizer, mixes, inner, valid, seed=0, momentum=momentum)
     for loss, mix in zip(found.tolist(), mixes, strict=True):
         copied = momentum == "copied"
         hand, other = (by_hand(supernet, optimizer, mix, inner, valid, copied=way) for way in (copied, not copied))
@@ -89,7 +89,7 @@ def test_a_trial_is_steps_of_sgd_on_a_copy(home, momentum):
 def test_the_loss_falls_on_what_is_stepped_on():
     supernet = supernet_of(NB201, width=4)
     optimizer, batch = STRONG.optimizer(supernet.parameters()), noise_batch(1)
-    trials = Trials(supernet, STRONG)
+    trials = Lookahead(supernet, STRONG)
     before, *after = (
         trials.losses(optimizer, [mix_of(NB201, 1)], [batch] * m, batch, seed=0).item() for m in (0, 3, 12)
     )
@@ -100,9 +100,9 @@ def test_the_loss_falls_on_what_is_stepped_on():
 @pytest.mark.parametrize("home", [NB201, RAGGED, MACRO], ids=lambda home: home.name)
 def test_without_steps_all_mixes_are_run_together_once(home, monkeypatch):
     supernet, valid = supernet_of(home), noise_batch(20)
-    mixes, calls, many = [mix_of(home, n) for n in range(5)], [], Supernet.many
-    monkeypatch.setattr(Supernet, "many", lambda self, *given: calls.append(1) or many(self, *given))
-    found = Trials(supernet, STRONG, workers=3).losses(
+    mixes, calls, many = [mix_of(home, n) for n in range(5)], [], Supernet.batched
+    monkeypatch.setattr(Supernet, "batched", lambda self, *given: calls.append(1) or many(self, *given))
+    found = Lookahead(supernet, STRONG, workers=3).losses(
         STRONG.optimizer(supernet.parameters()), mixes, [], valid, seed=0
     )
     alone = [F.cross_entropy(traceless(supernet, valid.x, mix), valid.y).item() for mix in mixes]
@@ -114,7 +114,7 @@ def test_without_steps_all_mixes_are_run_together_once(home, monkeypatch):
 def test_scores_are_of_all_images_that_are_judged(inner):
     supernet = supernet_of(RAGGED)
     mixes, batches = [mix_of(RAGGED, n) for n in (1, 2, 3)], [noise_batch(20, 5), noise_batch(21, 3)]
-    optimizer, trials = STRONG.optimizer(supernet.parameters()), Trials(supernet, STRONG)
+    optimizer, trials = STRONG.optimizer(supernet.parameters()), Lookahead(supernet, STRONG)
     found = trials.scores(optimizer, mixes, inner, batches, seed=0)
     first, second = (trials.losses(optimizer, mixes, inner, batch, seed=0) for batch in batches)
     assert found.loss == pytest.approx(((5 * first + 3 * second) / 8).tolist(), rel=1e-9)
@@ -143,7 +143,7 @@ def everything(supernet, optimizer):
 def test_trials_leave_no_trace(home):
     supernet = supernet_of(home)
     optimizer = trained(supernet)
-    trials, mixes = Trials(supernet, STRONG), [mix_of(home, n) for n in (1, 2)]
+    trials, mixes = Lookahead(supernet, STRONG), [mix_of(home, n) for n in (1, 2)]
     before, places = everything(supernet, optimizer), [w.data_ptr() for w in supernet.parameters()]
     assert len(before) > 1.9 * len(list(supernet.parameters()))
     for inner, momentum in (([], "fresh"), ([noise_batch(1), noise_batch(2)], "copied")):
@@ -157,7 +157,7 @@ def test_trials_leave_no_trace(home):
 def test_every_mix_begins_from_the_same_random_numbers():
     home, valid = space("s4"), noise_batch(3)
     supernet = supernet_of(home, width=1)
-    trials, optimizer, mix = Trials(supernet, STRONG), STRONG.optimizer(supernet.parameters()), mix_of(home, 1)
+    trials, optimizer, mix = Lookahead(supernet, STRONG), STRONG.optimizer(supernet.parameters()), mix_of(home, 1)
 
     def losses(seed):
         return trials.losses(optimizer, [mix, mix_of(home, 2), mix], [noise_batch(1)], valid, seed=seed).tolist()
@@ -173,16 +173,16 @@ def test_every_mix_begins_from_the_same_random_numbers():
 
 def test_a_trial_is_run_as_the_supernet_is():
     supernet = supernet_of(RAGGED)
-    trials, optimizer = Trials(supernet, STRONG), STRONG.optimizer(supernet.parameters())
+    trials, optimizer = Lookahead(supernet, STRONG), STRONG.optimizer(supernet.parameters())
     given = optimizer, [mix_of(RAGGED, 1)], [noise_batch(1)], noise_batch(2)
     plain = trials.losses(*given, seed=0).item()
     supernet.engine, supernet.checkpointing = "reference", True
     assert trials.losses(*given, seed=0).item() == pytest.approx(plain, rel=1e-9)
     assert (trials._scratch.supernet.engine, trials._scratch.supernet.checkpointing) == ("reference", True)
     supernet.engine, supernet.checkpointing = "fused", False
-    supernet.decided = Decisions.none(RAGGED).decide("normal", 0, [1])
+    supernet.fixed_edges = FixedEdges.none(RAGGED).fix("normal", 0, [1])
     decided = trials.losses(*given, seed=0).item()
-    supernet.decided, by_mix = None, supernet.decided.apply(given[1][0])
+    supernet.fixed_edges, by_mix = None, supernet.fixed_edges.apply(given[1][0])
     assert decided == pytest.approx(trials.losses(optimizer, [by_mix], *given[2:], seed=0).item(), rel=1e-9)
     assert decided != pytest.approx(plain, rel=1e-6)
     assert trials.losses(*given, seed=0).item() == plain
@@ -200,7 +200,7 @@ def test_workers_find_what_one_process_finds():
     torch.set_num_threads(1)
     try:
         optimizer = trained(supernet)
-        one, two = Trials(supernet, STRONG), Trials(supernet, STRONG, workers=2)
+        one, two = Lookahead(supernet, STRONG), Lookahead(supernet, STRONG, workers=2)
         mixes, whole, valid = [mix_of(home, n) for n in (1, 2, 3)], noise_batch(1, 12), noise_batch(2)
         inner = [type(whole)(*(part[start : start + 4] for part in whole)) for start in (0, 4, 8)]
         before = everything(supernet, optimizer)
@@ -227,8 +227,8 @@ def test_a_space_that_cannot_be_sent_is_told():
     with pytest.raises(
         UserError, match=r"^space 'own' cannot be sent to worker processes: .*lambda.* top level of a mod"
     ):
-        Trials(supernet, STRONG, workers=2).losses(*given, seed=0)
-    assert Trials(supernet, STRONG).losses(*given, seed=0).isfinite()
+        Lookahead(supernet, STRONG, workers=2).losses(*given, seed=0)
+    assert Lookahead(supernet, STRONG).losses(*given, seed=0).isfinite()
 
 
 class Odd:
@@ -250,7 +250,7 @@ class Odd:
 
 def test_what_happens_to_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
-    crew = Crew(Odd, devices_of(CPU, 2))
+    crew = WorkerPool(Odd, devices_of(CPU, 2))
     (one, first, threads), (also, second, _) = crew(["a", "b"])
     assert (one, also, threads) == (1, 1, 2)
     assert len({first, second, os.getpid()}) == 3
@@ -280,7 +280,7 @@ def test_workers_on_gpus_take_them_in_turn(monkeypatch):
 
 def test_a_shelf_is_one_piece_of_memory_that_holds_tensors_of_all_types():
     like = [torch.randn(3, 5), torch.tensor(7), torch.randn(2, 1, 3, dtype=torch.float64), torch.zeros(0)]
-    shelf = Shelf(like)
+    shelf = SharedTensors(like)
     for place, value in zip(shelf.tensors, like, strict=True):
         place.copy_(value)
     assert all(

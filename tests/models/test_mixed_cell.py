@@ -15,7 +15,7 @@ from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.models.mixed_cell import EdgeMix, MixedCell, dense, detached
 from supernet.models.network import build
 from supernet.models.supernet import Supernet, traceless
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm, Zero
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
@@ -26,13 +26,13 @@ each_mode = pytest.mark.parametrize("train", [True, False], ids=["train", "eval"
 pytestmark = pytest.mark.usefixtures("still_noise")
 
 
-def frame(depth=2):
-    return Frame(4, depth, (8, 8), 1, 3)
+def network_size(depth=2):
+    return NetworkSize(4, depth, (8, 8), 1, 3)
 
 
 def make(home, seed=0, depth=2, norm=Norm(affine=False)):  # noqa: B008
     torch.manual_seed(seed)
-    supernet = Supernet(home, frame(depth), norm).double()
+    supernet = Supernet(home, network_size(depth), norm).double()
     with torch.no_grad():  # statistics that are no longer the initial ones, different for every operation
         for _ in range(2):
             supernet(noise_batch(seed).x + 0.3, dense(weights(home, seed)))
@@ -151,7 +151,7 @@ def test_running_one_architecture_is_the_plain_network_with_the_same_weights(hom
         assert not gaps.missing_keys or not affine
 
     for genotype in architectures(home):
-        network = build(genotype, width=4, depth=2, classes=3, channels=1, size=(8, 8), within=home).double()
+        network = build(genotype, width=4, depth=2, classes=3, channels=1, image_size=(8, 8), within=home).double()
         columns = home.columns(genotype)
         for layer, kind, plain in zip(supernet.layers, supernet.kinds, network.layers, strict=True):
             if kind is None:
@@ -232,7 +232,7 @@ def test_a_cell_of_nothing_but_none_gives_zeros_and_still_trains(train):
     assert torch.equal(cell([x], supernet.only(nothing)["cell"]), torch.zeros_like(x))
     F.cross_entropy(supernet(batch.x, supernet.only(nothing)), batch.y).backward()
     assert supernet.layers[-1][-1].weight.grad is not None  # the head learns the classes' frequencies
-    network = build(nothing, width=4, depth=1, classes=3, channels=1, size=(8, 8)).double().train(train)
+    network = build(nothing, width=4, depth=1, classes=3, channels=1, image_size=(8, 8)).double().train(train)
     assert torch.isfinite(network(batch.x)).all()
 
 
@@ -240,7 +240,7 @@ def test_a_cell_of_nothing_but_none_gives_zeros_and_still_trains(train):
 @pytest.mark.parametrize("track", [True, False])
 @each_space
 def test_the_norm_in_a_cell_is_as_asked_and_the_rest_learns(home, affine, track):
-    supernet = Supernet(home, frame(1), Norm(affine, track))
+    supernet = Supernet(home, network_size(1), Norm(affine, track))
     cells = [layer for layer in supernet.layers if isinstance(layer, MixedCell)]
     inside = {id(m) for cell in cells for m in cell.modules()}
     behind = {id(m[1]) for *_, p, m in own_modules(supernet) if p.name == "max_pool_3x3" and home.norm_pools}
@@ -256,13 +256,13 @@ def test_the_norm_in_a_cell_is_as_asked_and_the_rest_learns(home, affine, track)
 def test_a_plain_network_has_no_norm_behind_a_pool():
     home = SPACES[2]
     for switch in (True, False):
-        supernet = Supernet(replace(home, norm_pools=switch), frame(1), Norm())
+        supernet = Supernet(replace(home, norm_pools=switch), network_size(1), Norm())
         kinds = {type(m) for *_, p, m in own_modules(supernet) if p.name == "max_pool_3x3"}
         assert kinds == {nn.Sequential if switch else nn.MaxPool2d}
     ops = [[float(op == "max_pool_3x3") for op in edge.ops] for edge in home.cells["normal"].edges]
     genotype = home.derive({"normal": ops, "reduce": [[1, 0]] * 3})
     assert {choice.op for choice in genotype["normal"]} == {"max_pool_3x3"}
-    network = build(genotype, width=4, depth=1, channels=1, size=(8, 8), within=home)
+    network = build(genotype, width=4, depth=1, channels=1, image_size=(8, 8), within=home)
     found = [type(op) for layer in network.layers if hasattr(layer, "ops") for op in layer.ops]
     assert found.count(nn.MaxPool2d) == 3 * 6
 
@@ -302,8 +302,8 @@ def test_a_traceless_run_gives_the_same_and_leaves_the_statistics(home):
 @each_space
 def test_redrawn_weights_are_those_of_a_supernet_just_made(home):
     torch.manual_seed(3)
-    fresh = Supernet(home, frame(), Norm(affine=False)).state_dict()
-    used = Supernet(home, frame(), Norm(affine=False))
+    fresh = Supernet(home, network_size(), Norm(affine=False)).state_dict()
+    used = Supernet(home, network_size(), Norm(affine=False))
     places = [weight.data_ptr() for weight in used.parameters()]
     used(noise_batch(0).x.float(), dense(weights(home, 0)))
     torch.manual_seed(3)

@@ -15,7 +15,7 @@ from supernet.models.cost.count import Cost, Prices, cost
 from supernet.models.layers import Reduction
 from supernet.models.network import Network, build
 from supernet.models.supernet import Supernet
-from supernet.spaces import Frame, SearchSpace, space, tables
+from supernet.spaces import NetworkSize, SearchSpace, space, tables
 from supernet.spaces.modules import Norm
 from supernet.spaces.operations import PRIMITIVES, Primitive
 
@@ -34,7 +34,7 @@ def learnable(module):
 
 @pytest.mark.parametrize(("classes", "millions"), [(10, 1.686106), (100, 1.691956), (120, 1.693256)])
 def test_the_supernets_parameters_are_the_benchmarks(classes, millions):
-    supernet = Supernet(NB201, Frame(16, 5, (32, 32), 3, classes), Norm(affine=False))
+    supernet = Supernet(NB201, NetworkSize(16, 5, (32, 32), 3, classes), Norm(affine=False))
     assert learnable(supernet) == round(millions * 1e6)
 
 
@@ -52,60 +52,60 @@ def test_the_supernets_parameters_are_the_benchmarks(classes, millions):
 def test_the_evaluation_networks_parameters_are_the_benchmarks(index, ops, classes, millions):
     assert TABLE.genotype(index) == of(ops)
     assert learnable(build(of(ops), classes=classes)) == round(millions * 1e6)
-    assert cost(NB201, of(ops), Frame(classes=classes)).params == round(millions * 1e6)
+    assert cost(NB201, of(ops), NetworkSize(classes=classes)).params == round(millions * 1e6)
 
 
 @pytest.mark.parametrize(("index", "millions"), [(0, 15.647), (6111, 153.273), (10676, 121.816)])
 def test_flops_are_the_benchmarks(index, millions):
-    assert cost(NB201, TABLE.genotype(index), Frame()).flops == pytest.approx(millions * 1e6, abs=500)
+    assert cost(NB201, TABLE.genotype(index), NetworkSize()).flops == pytest.approx(millions * 1e6, abs=500)
 
 
 @pytest.mark.parametrize(("dataset", "side", "classes"), [("c10", 32, 10), ("c100", 32, 100), ("in16", 16, 120)])
 def test_the_sum_of_prices_is_the_table_for_every_architecture(dataset, side, classes):
-    prices = Prices(NB201, Frame(size=(side, side), classes=classes))
+    prices = Prices(NB201, NetworkSize(image_size=(side, side), classes=classes))
     costs = [prices.total(TABLE.genotype(i)) for i in range(len(TABLE))]
     for name in ("params", "flops"):  # the table prints six digits after the point of millions: whole numbers
         found, wanted = [getattr(c, name) for c in costs], TABLE.column(f"{dataset}_{name}_m") * 1e6
         np.testing.assert_allclose(found, wanted, rtol=0, atol=0.01, err_msg=name)
 
 
-def counted(home, genotype, frame):
+def counted(home, genotype, network_size):
     """Count on the network itself; one multiply-add is two of the counter's, which leaves out the classifier's bias."""
     with torch.device("meta"):
-        network = Network(home, genotype, frame).eval()
+        network = Network(home, genotype, network_size).eval()
         with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, frame.channels, *frame.size))
-    return Cost(learnable(network), counter.get_total_flops() // 2 + frame.classes)
+            network(torch.empty(1, network_size.channels, *network_size.image_size))
+    return Cost(learnable(network), counter.get_total_flops() // 2 + network_size.classes)
 
 
 FRAMES = [
-    Frame(16, 5),
-    Frame(16, 1, (16, 16), 3, 120),
-    Frame(4, 1, (9, 7), 1, 2),
-    Frame(3, 2, (5, 13), 3, 7),
-    Frame(8, 1, (4, 4), 1, 3),
-    Frame(5, 1, (41, 70), 2, 3, reductions=1),
-    Frame(4, 1, (12, 12), 1, 3, stem=3),
-    Frame(4, 1, (11, 6), 1, 3, reductions=0),
+    NetworkSize(16, 5),
+    NetworkSize(16, 1, (16, 16), 3, 120),
+    NetworkSize(4, 1, (9, 7), 1, 2),
+    NetworkSize(3, 2, (5, 13), 3, 7),
+    NetworkSize(8, 1, (4, 4), 1, 3),
+    NetworkSize(5, 1, (41, 70), 2, 3, reductions=1),
+    NetworkSize(4, 1, (12, 12), 1, 3, stem=3),
+    NetworkSize(4, 1, (11, 6), 1, 3, reductions=0),
 ]
 HOMES = [*(space(name) for name in ("nasbench201", "darts", "s1", "s4")), RAGGED, TWO, MACRO]
 
 
-PAIRS = [(home, frame) for home in HOMES for frame in FRAMES]
+PAIRS = [(home, network_size) for home in HOMES for network_size in FRAMES]
 PAIRS += [(space(name), FRAMES[4]) for name in ("darts7", "s2", "s3")]
 
 
 def named(value):
-    return "-".join(map(str, (*value.size, value.width, value.depth))) if isinstance(value, Frame) else value.name
+    return "-".join(map(str, (*value.size, value.width, value.depth))) if isinstance(value, NetworkSize) else value.name
 
 
-@pytest.mark.parametrize(("home", "frame"), PAIRS, ids=named)
-def test_a_cost_is_a_count_of_the_built_network(home, frame):
-    rng, prices = random.Random(0), Prices(home, frame)
+@pytest.mark.parametrize(("home", "network_size"), PAIRS, ids=named)
+def test_a_cost_is_a_count_of_the_built_network(home, network_size):
+    rng, prices = random.Random(0), Prices(home, network_size)
     for _ in range(1 if sum(len(cell.edges) for cell in home.cells.values()) > 12 else 4):
         genotype = home.sample(rng)
-        found = cost(home, genotype, frame)
-        assert found == counted(home, genotype, frame)
+        found = cost(home, genotype, network_size)
+        assert found == counted(home, genotype, network_size)
         assert found == prices.total(genotype)
         sums = [prices.fixed]
         for kind, columns in home.columns(genotype).items():
@@ -137,7 +137,7 @@ def closed_form(name, cin, cout, pixels, stride):
 def test_a_built_in_operations_price_is_its_closed_form(name, channels, stride):
     first = ("nor_conv_1x1",)
     home = SearchSpace.chain("c", [(first, 1, 1), ((name,), channels, stride)])
-    prices = Prices(home, Frame(4, 1, (6, 10), 1, 3))
+    prices = Prices(home, NetworkSize(4, 1, (6, 10), 1, 3))
     if channels != 1 and ("pool" in name or (name in ("skip_connect", "identity") and stride == 1)):
         with pytest.raises(UserError, match=f"^operation '{name}' does not fit there: "):
             prices.of("02", 0, name)
@@ -152,7 +152,7 @@ def test_a_built_in_operations_price_is_its_closed_form(name, channels, stride):
 
 def test_a_users_operation_is_counted():
     chosen, without = (RAGGED.choose({"normal": (k, 0, 1), "last": (1,)}) for k in (1, 0))
-    more, less = (cost(RAGGED, g, Frame(5, 3, (6, 7))) for g in (chosen, without))
+    more, less = (cost(RAGGED, g, NetworkSize(5, 3, (6, 7))) for g in (chosen, without))
     each = 9 * 5 + 5 + 2 * 5  # a depthwise 3x3, a gain and a norm of 5 channels, in 3 cells
     assert more.params - less.params == 3 * each
     assert more.flops - less.flops == 3 * 9 * 5 * 6 * 7
@@ -160,7 +160,7 @@ def test_a_users_operation_is_counted():
 
 def test_a_users_operation_is_counted_down_to_a_single_pixel():  # batch norm cannot train on it
     genotype = RAGGED.choose({"normal": (1, 0, 0), "last": (0,)})
-    assert cost(RAGGED, genotype, Frame(2, 1, (1, 1))).flops > 0
+    assert cost(RAGGED, genotype, NetworkSize(2, 1, (1, 1))).flops > 0
 
 
 def test_a_fixed_weight_is_no_parameter():
@@ -168,20 +168,20 @@ def test_a_fixed_weight_is_no_parameter():
         return torch.nn.Conv2d(cin, cout, 1, stride).requires_grad_(False)
 
     home = SearchSpace.chain("c", [(("still",), 1, 1)], (Primitive("still", still, learned=False),))
-    prices = Prices(home, Frame(4, 1, (3, 3), 1, 2))
+    prices = Prices(home, NetworkSize(4, 1, (3, 3), 1, 2))
     assert prices.of("01", 0, "still") == Cost(0, 16 * 9)
 
 
 def test_counting_neither_draws_random_numbers_nor_keeps_anything():
     state = torch.get_rng_state()
     for home in HOMES:
-        cost(home, home.sample(random.Random(0)), Frame(6, 1, (10, 10), 1, 3))
+        cost(home, home.sample(random.Random(0)), NetworkSize(6, 1, (10, 10), 1, 3))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_cost_is_refused_for_an_architecture_of_another_space():
     with pytest.raises(UserError, match=r"^space 'ragged' has cells normal, last; got cell$"):
-        cost(RAGGED, of("111111"), Frame())
+        cost(RAGGED, of("111111"), NetworkSize())
     with pytest.raises(UserError, match=r"^space 'ragged' has cells normal, last; got cell$"):
         build(of("111111"), within=RAGGED)
 
@@ -208,7 +208,7 @@ EXPORTED = [
 
 @pytest.mark.parametrize(("home", "genotype"), EXPORTED, ids=[home.name for home, _ in EXPORTED])
 def test_a_network_trains_and_can_be_exported_without_the_search(home, genotype):
-    network = build(genotype, width=4, depth=1, classes=3, channels=1, size=(8, 8), within=home)
+    network = build(genotype, width=4, depth=1, classes=3, channels=1, image_size=(8, 8), within=home)
     logits = network(torch.randn(4, 1, 8, 8))
     assert logits.shape == (4, 3)
     logits.sum().backward()
@@ -224,4 +224,4 @@ def test_a_network_is_for_the_channels_and_classes_that_it_was_built_for():
             home.sample(random.Random(0)), width=2, depth=1, classes=7, channels=5, size=(8, 8), within=home
         )
         assert network(torch.randn(2, 5, 8, 8)).shape == (2, 7)
-        assert (network.space, network.frame) == (home, Frame(2, 1, (8, 8), 5, 7))
+        assert (network.space, network.network_size) == (home, NetworkSize(2, 1, (8, 8), 5, 7))

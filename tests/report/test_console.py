@@ -6,7 +6,7 @@ import random
 import pytest
 
 from conftest import macro_space, ragged_space
-from supernet.report.console import Screen, brief, listing
+from supernet.report.console import Console, brief, listing
 from supernet.spaces import SPACES, SearchSpace
 from supernet.spaces.genotype import Genotype
 
@@ -66,7 +66,7 @@ ROWS = [("a", "the first of two, with a longer line about it", "Somebody, 2019")
 
 
 def listed(width: int, *, terminal: bool, rows: list[tuple[str, str, str]] = ROWS) -> list[str]:
-    console = Screen(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
     listing(console, rows)
     return console.file.getvalue().splitlines()
 

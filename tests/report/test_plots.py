@@ -299,7 +299,7 @@ def test_nothing_in_a_chain_overlaps_or_is_cut_off(genotype: Genotype) -> None:
     axes = figure.axes[-1]
     frames = [box.get_window_extent(renderer).padded(1.8) for box in boxes(axes)]  # half a line
     found = [text.get_window_extent(renderer) for text in axes.texts]
-    held = [text for text in found if any(inside(text, frame.padded(-3.6)) for frame in frames)]
+    held = [text for text in found if any(inside(text, network_size.padded(-3.6)) for network_size in frames)]
     legend = figure.legends[0].get_window_extent(renderer)
     free = [*(text for text in found if text not in held), *(a.get_window_extent(renderer) for a in arrows(axes))]
     assert len(held) == len(frames)
@@ -361,7 +361,7 @@ def test_larger_weights_share_a_wider_axis() -> None:
 def test_the_known_accuracy_has_a_panel_on_top() -> None:
     rows = weight_rows(NASBENCH_EDGES, 5)
     for row, value in zip(rows, (90.0, None, math.nan, 54.0), strict=False):
-        row["known"] = {"c10_test": value}
+        row["table"] = {"c10_test": value}
     figure = draw_search(rows, NASBENCH_EDGES, "c10_test")
     assert len(figure.axes) == 7
     top = figure.axes[0]

@@ -102,7 +102,7 @@ def test_the_network_is_asked_image_by_image(run: Run, weights: Any, monkeypatch
 
 def test_what_it_costs(run: Run) -> None:
     found, made = evaluate(run, device="cpu"), predictor.load(run)
-    price = cost(made.space, made.genotype, made.frame)
+    price = cost(made.space, made.genotype, made.network_size)
     assert (found.params, found.flops) == (price.params, price.flops)
     assert found.params == sum(p.numel() for p in made.parameters())
     assert [each.latency.batch for each in found.passes] == [1, 32]
@@ -216,12 +216,12 @@ def test_the_command_prints_what_was_measured(run: Run, called: Called, monkeypa
 
 def test_of_many_classes_the_command_prints_the_worst(capsys: pytest.CaptureFixture[str]) -> None:
     from supernet.cli import use
-    from supernet.report.console import Screen
+    from supernet.report.console import Console
 
     scores = tuple(ClassScore(f"[{number}]", 0.5, 0.5, None if number == 3 else number / 30, 7) for number in range(30))
     needed = (Pass(Latency(1, 1.0, 1.0, 1.0, 50, 2), 10**6),)
     found = Evaluation("set", "0", "held out", 9, "last", 0.25, 0.5, scores, (), 10**6, 10**6, "cuda:0", needed, {})
-    use._result(Screen(width=80), found)
+    use._result(Console(width=80), found)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "accuracy      25.00 %, 50.00 % among the five most probable; on 9 held-out images of set"
     assert "on cuda:0     1 image: 1.00 ms (half of 50 passes: 1.00 to 1.00; 2 threads)" in lines[3]

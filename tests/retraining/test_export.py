@@ -25,7 +25,7 @@ from supernet.models.network import Network
 from supernet.retraining import export as exporting
 from supernet.retraining.export import export, export_checked
 from supernet.retraining.predictor import Predictor, load
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.genotype import Genotype
 
 __all__ = ["called"]
@@ -108,16 +108,16 @@ def test_names_and_preprocessing_travel_along(
 
 
 def made(
-    frame: Frame,
+    network_size: NetworkSize,
     genotype: Genotype | None = None,
     image_size: tuple[int, int] | None = None,
     within: str = "nasbench201",
 ) -> Predictor:
     home = space(within)
     torch.manual_seed(0)
-    network = Network(home, genotype or home.sample(random.Random(0)), frame)
-    moments = [0.5] * frame.channels
-    return Predictor(network, [str(i) for i in range(frame.classes)], moments, moments, image_size).eval()
+    network = Network(home, genotype or home.sample(random.Random(0)), network_size)
+    moments = [0.5] * network_size.channels
+    return Predictor(network, [str(i) for i in range(network_size.classes)], moments, moments, image_size).eval()
 
 
 @pytest.mark.parametrize(
@@ -128,20 +128,20 @@ def made(
     ],
 )
 def test_preprocessing_with_crops_in_words(image_size: tuple[int, int] | None, steps: list[str]) -> None:
-    told = exporting._preprocessing(made(Frame(2, 1, (8, 8), 1), image_size=image_size))
+    told = exporting._preprocessing(made(NetworkSize(2, 1, (8, 8), 1), image_size=image_size))
     assert told["steps"] == steps
     assert told["input"].endswith("grey")
 
 
 def test_preprocessing_of_images_that_are_no_squares_in_words() -> None:
-    told = exporting._preprocessing(made(Frame(2, 1, (6, 9), 2), image_size=(6, 9)))
+    told = exporting._preprocessing(made(NetworkSize(2, 1, (6, 9), 2), image_size=(6, 9)))
     assert told["steps"] == ["bring the picture to 6x9 pixels"]
     assert told["input"].endswith("2 channels")
 
 
 @pytest.mark.parametrize(("within", "size"), [("nasbench201", (9, 7)), ("darts", (9, 7)), ("darts", (64, 64))])
 def test_odd_sides_stems_and_reduction_cells_come_back(within: str, size: tuple[int, int], tmp_path: Path) -> None:
-    predictor = made(Frame(2, 1, size, 3, 4), within=within, image_size=size)
+    predictor = made(NetworkSize(2, 1, size, 3, 4), within=within, image_size=size)
     assert exporting._write_model(predictor, tmp_path / "model.onnx", exporting._save_onnx) < 1e-5
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
@@ -157,7 +157,7 @@ def test_the_architecture_is_described_without_python(run: Run) -> None:
     assert told["architecture"] == str(run.genotype)
     assert told["supernet"] == "0.1.0"
     assert told["classes"] == ["0", "1", "2"]
-    assert told["frame"] == asdict(predictor.frame) | {"size": [8, 8]}
+    assert told["network_size"] == asdict(predictor.network_size) | {"size": [8, 8]}
     assert told["preprocessing"]["size"] == [8, 8]
     edges = told["candidates"]["cell"]["edges"]
     ops = list(predictor.space.cells["cell"].edges[2].ops)
@@ -175,7 +175,7 @@ def test_the_architecture_is_described_without_python(run: Run) -> None:
 
 
 def test_the_layers_of_a_cell_with_two_inputs_have_both() -> None:
-    told = exporting._description(made(Frame(2, 1, (8, 8), 3, 4), within="darts"))
+    told = exporting._description(made(NetworkSize(2, 1, (8, 8), 3, 4), within="darts"))
     (first, *_) = (layer for layer in told["layers"] if layer["layer"] == "cell")
     assert len(first["inputs"]) == 2
     assert set(told["cells"]) == {"normal", "reduce"}
@@ -263,7 +263,7 @@ def test_noise_cannot_be_compared_but_described(format: str, tmp_path: Path) -> 
 
 
 def test_an_operation_that_no_exporter_knows_is_one_line(tmp_path: Path) -> None:
-    predictor = made(Frame(2, 1, (8, 8), 3, 4), image_size=(8, 8))
+    predictor = made(NetworkSize(2, 1, (8, 8), 3, 4), image_size=(8, 8))
     predictor.network.layers[0] = Unexportable(predictor.network.layers[0])
     with pytest.raises(UserError, match=r"^this network cannot be exported: \w+: ") as caught:
         exporting._write_model(predictor, tmp_path / "model.pt2", exporting._save_torch)

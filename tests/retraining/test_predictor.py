@@ -42,8 +42,10 @@ def saved_images(folder: Path, *, test: int = 0, size: tuple[int, int] = (8, 8),
 def learned(plan: RetrainingPlan, seed: int) -> dict[str, Any]:
     """What a checkpoint has of a network that has seen some noise and does not take all of it for one class."""
     torch.manual_seed(seed)
-    network = Network(plan.space, plan.genotype, plan.frame, auxiliary=plan.recipe.auxiliary > 0)
-    x = torch.randn(16, plan.frame.channels, *plan.frame.size) * torch.linspace(0.1, 2, 16).view(-1, 1, 1, 1)
+    network = Network(plan.space, plan.genotype, plan.network_size, auxiliary=plan.recipe.auxiliary > 0)
+    x = torch.randn(16, plan.network_size.channels, *plan.network_size.image_size) * torch.linspace(0.1, 2, 16).view(
+        -1, 1, 1, 1
+    )
     classifier = network.layers[-1][-1]
     with torch.no_grad():
         network(x)  # gives every batch norm its averages
@@ -117,7 +119,7 @@ def test_a_predictor_has_what_the_run_has(run: Run) -> None:
     assert found.classes == ("0", "1", "2")
     assert found.genotype == run.genotype
     assert found.space.name == "nasbench201"
-    assert (found.frame.width, found.frame.depth, found.size, found.image_size) == (2, 1, (8, 8), (8, 8))
+    assert (found.network_size.width, found.network_size.depth, found.size, found.image_size) == (2, 1, (8, 8), (8, 8))
     assert found.mean.flatten().tolist() == pytest.approx(config["mean"])
     assert found.std.flatten().tolist() == pytest.approx(config["std"])
     assert {name for name, _ in found.named_buffers() if "." not in name} == {"mean", "std"}
@@ -127,7 +129,7 @@ def test_the_weights_are_the_last_or_the_best_epochs(run: Run) -> None:
     made, x = plan(CELL, data=run.config["source"], device="cpu", width=2, depth=1), noise(4, 1, 8, 8)
     outputs = []
     for weights, seed in (("last", 2), ("best", 1)):
-        network = Network(made.space, made.genotype, made.frame).eval()
+        network = Network(made.space, made.genotype, made.network_size).eval()
         network.load_state_dict(learned(made, seed)["task"]["network"])
         found = load(run, weights=weights)
         torch.testing.assert_close(found(x), network((x / 255 - found.mean) / found.std))

@@ -19,19 +19,19 @@ from torch import Tensor
 
 from conftest import Pairs, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.engine.loop import Loop, Watcher
-from supernet.engine.optim import Weights
+from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.network import Network
 from supernet.report import plots
 from supernet.report import progress as screen
-from supernet.report.console import Screen
+from supernet.report.console import Console
 from supernet.retraining.plan import RetrainingPlan, plan
 from supernet.retraining.recipes import Recipe, recipe
 from supernet.retraining.train import TrainingTask, retrain
 from supernet.searching.search import search
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|"
 PAIRS = "('sep_conv_3x3', 0), ('skip_connect', 1)" + ", ('max_pool_3x3', 0), ('dil_conv_3x3', 2)" * 3
@@ -159,7 +159,7 @@ def test_accuracy_is_of_images_as_they_are_with_batch_norms_averages(archive):
 
 def test_with_a_crop_the_middle_is_measured(archive):
     task = task_of(planned(data=archive, crop=6))
-    assert task.plan.frame.size == (6, 6)
+    assert task.plan.network_size.image_size == (6, 6)
     assert task.streams["train"].next().x.shape == (6, 1, 6, 6)
     images = task.plan.images
     x = (images.x_test[:, :, 1:7, 1:7] / 255 - images.mean[0]) / images.std[0]
@@ -205,8 +205,8 @@ def test_the_settings_are_those_of_the_recipe_with_nothing_left_open(archive):
     assert chosen.recipe == Recipe(
         **{**vars(expected), **TINY_FIELDS, "width": 3, "pad": 1, "image_size": 8, "stem": 0, "reductions": 2}
     )
-    assert chosen.frame == Frame(3, 1, (8, 8), 1, 3, 0, 2)
-    assert chosen.price == cost(space("nasbench201"), chosen.genotype, Frame(3, 1, (8, 8), 1, 3))
+    assert chosen.network_size == NetworkSize(3, 1, (8, 8), 1, 3, 0, 2)
+    assert chosen.price == cost(space("nasbench201"), chosen.genotype, NetworkSize(3, 1, (8, 8), 1, 3))
 
 
 TINY_FIELDS = {name: value for name, value in TINY.items() if name != "device"}
@@ -217,23 +217,23 @@ def test_the_config_is_plain_and_whole(archive):
     assert json.loads(json.dumps(config)) == config
     assert list(config) == [
         *("task", "data", "source", "fingerprint", "space", "space_hash", "architecture", "genotype", "recipe"),
-        *("protocol", "frame", "classes", "mean", "std", "mirror", "measured_on", "seed", "device", "precision"),
+        *("protocol", "network_size", "classes", "mean", "std", "mirror", "measured_on", "seed", "device", "precision"),
     ]
     assert (config["task"], config["source"], config["space"]) == ("retrain", str(archive), "nasbench201")
     assert (config["recipe"], config["seed"], config["classes"]) == ("quick", 3, ["0", "1", "2"])
     assert config["architecture"] == CELL
-    assert config["frame"] == {"width": 2, "depth": 1, "size": [8, 8], "channels": 1, "classes": 3} | {
+    assert config["network_size"] == {"width": 2, "depth": 1, "size": [8, 8], "channels": 1, "classes": 3} | {
         "stem": 0,
         "reductions": 2,
     }
     assert None not in config["protocol"].values()
-    assert config["protocol"]["w"] == asdict(Weights(lr=0.2, nesterov=True, weight_decay=5e-4, clip=0.0))
+    assert config["protocol"]["w"] == asdict(SGDConfig(lr=0.2, nesterov=True, weight_decay=5e-4, clip=0.0))
 
 
 def test_width_and_depth_are_the_spaces_own_unless_given():
     chosen = planned(DARTS, recipe=Recipe(), width=None, depth=None)
-    assert (chosen.frame.width, chosen.frame.depth, chosen.recipe_name) == (36, 6, "own")
-    assert planned(DARTS, recipe=Recipe(), width=None, depth=2).frame.depth == 2
+    assert (chosen.network_size.width, chosen.network_size.depth, chosen.recipe_name) == (36, 6, "own")
+    assert planned(DARTS, recipe=Recipe(), width=None, depth=2).network_size.depth == 2
 
 
 def test_an_architecture_may_be_text_of_either_form_or_a_genotype():
@@ -269,7 +269,7 @@ def test_a_search_brings_its_images_its_space_and_its_architecture(found, archiv
     assert plan(str(found.path), device="cpu").config == chosen.config
     other = plan(found, data=archive, device="cpu")
     assert (other.images.name, other.genotype) == ("bands", found.genotype)
-    assert plan(found, image_size=16, device="cpu").frame.size == (16, 16)
+    assert plan(found, image_size=16, device="cpu").network_size.image_size == (16, 16)
 
 
 @pytest.mark.parametrize(
@@ -416,9 +416,9 @@ def test_the_summary_tells_the_last_and_the_best_epoch_of_what_was_measured(shar
         tested[kind] = task.accuracy(test=True)
         assert task.accuracy(test=not share) == summary["accuracy"][kind]
     assert summary["test_accuracy"] == tested
-    price = cost(space("nasbench201"), run.genotype, Frame(4, 1, (8, 8), 1, 3))
+    price = cost(space("nasbench201"), run.genotype, NetworkSize(4, 1, (8, 8), 1, 3))
     assert (summary["params"], summary["flops"]) == (price.params, price.flops)
-    network = Network(space("nasbench201"), run.genotype, Frame(4, 1, (8, 8), 1, 3))
+    network = Network(space("nasbench201"), run.genotype, NetworkSize(4, 1, (8, 8), 1, 3))
     network.load_state_dict(run.load_best()["task"]["network"])
 
 
@@ -550,7 +550,7 @@ def test_few_rows_make_a_picture(rows, tmp_path):
 
 
 def test_a_line_per_epoch_shows_the_accuracy(capsys):
-    lines = screen.Lines(Screen(width=80))
+    lines = screen.Lines(Console(width=80))
     lines.start(3, 10, 0)
     for row in (*ROWS[1:], {"test_accuracy": 0.5} | {k: v for k, v in ROWS[2].items() if k != "valid_accuracy"}):
         lines.epoch(row)
@@ -563,7 +563,7 @@ def test_a_line_per_epoch_shows_the_accuracy(capsys):
 
 def test_the_bar_shows_the_accuracy():
     file = io.StringIO()
-    bar = screen.Bar(Screen(file=file, force_terminal=True, width=80, color_system=None, legacy_windows=False))
+    bar = screen.Bar(Console(file=file, force_terminal=True, width=80, color_system=None, legacy_windows=False))
     bar.start(3, 10, 0)
     bar.epoch(ROWS[1])
     bar.stop()

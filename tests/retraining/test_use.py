@@ -70,10 +70,10 @@ def searched(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> sn.
 
 
 def test_a_search_fits_its_skeleton_to_the_photographs(searched: sn.Run) -> None:
-    frame = sn.Run(searched.path / "quick-0").config["frame"]
-    assert frame["size"] == [120, 120]  # the median shorter side
-    assert frame["channels"] == 3
-    assert sn.Frame(size=tuple(frame["size"])).halvings == 2  # 120 -> 60 -> 30
+    network_size = sn.Run(searched.path / "quick-0").config["network_size"]
+    assert network_size["size"] == [120, 120]  # the median shorter side
+    assert network_size["channels"] == 3
+    assert sn.NetworkSize(image_size=tuple(network_size["size"])).halvings == 2  # 120 -> 60 -> 30
     assert searched.config["protocol"]["image_size"] == 120
 
 
@@ -132,8 +132,8 @@ def test_any_image_runs_without_a_thought(
     settings = {"epochs": 1, "width": 2, "batch_size": 3, "device": "cpu", "quiet": True}
     run = sn.search(tmp_path / "mine.npz", space=space, out=tmp_path / "run", **settings)
     trained = sn.retrain(run, **settings)
-    frame = sn.Frame.from_json(trained.config["frame"])
-    assert (*frame.size, frame.channels) == shape
-    heights = [placed.output.height for placed in sn.space(space).layout(frame)][:-1]
+    network_size = sn.NetworkSize.from_json(trained.config["network_size"])
+    assert (*network_size.image_size, network_size.channels) == shape
+    heights = [placed.output.height for placed in sn.space(space).layout(network_size)][:-1]
     assert list(dict.fromkeys(heights))[-len(set(maps)) :] == list(dict.fromkeys(maps))
     assert sn.load(trained)(torch.zeros(2, shape[2], *shape[:2], dtype=torch.uint8)).shape == (2, 2)

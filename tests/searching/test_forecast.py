@@ -231,7 +231,7 @@ def test_a_dry_run_warns_of_what_will_not_fit(call: Call, monkeypatch: pytest.Mo
     ],
 )
 def test_memory_is_told_against_what_is_free(found: Forecast, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
-    show.forecast(show.Screen(width=80), "running", found)
+    show.forecast(show.Console(width=80), "running", found)
     assert f"memory        {wanted}\n" in capsys.readouterr().out
 
 

@@ -17,7 +17,7 @@ from supernet import cli
 from supernet.models.evaluate import Scorer, Scores
 from supernet.models.mixed_cell import Mix
 from supernet.searching.resume import planned, restored
-from supernet.searching.studies import RankingSettings, ranking
+from supernet.searching.studies import RankingConfig, ranking
 
 SMALL = {"images": 60, "epochs": 1, "width": 2, "device": "cpu", "quiet": True, "batch_size": 12}
 
@@ -34,7 +34,7 @@ class Knowing(sn.Method):
 
     @property
     def streams(self):
-        return {"weights": "first"}
+        return {"weights": "train"}
 
     def mix(self) -> Mix:
         return self.supernet.only(self.known[0])
@@ -68,7 +68,7 @@ class Undecided(Scorer):
 
 
 def ranked(run: sn.Run, **settings: Any) -> Any:
-    return sn.rank(run, device="cpu", settings=RankingSettings(**settings))
+    return sn.rank(run, device="cpu", settings=RankingConfig(**settings))
 
 
 def pairs_right(estimate: list[float], truth: list[float]) -> tuple[float, int]:
@@ -82,7 +82,7 @@ def test_one_shot_accuracies_are_those_of_plain_passes_with_one_path(run, norm, 
     found = ranked(run, count=20, norm=norm, images=images)
     task = restored(planned(run, device="cpu"), run)
     supernet, table = task.method.supernet.train(norm == "batch"), sn.table("nasbench201")
-    batches = list(task.judged())
+    batches = list(task.validation_batches())
     assert [len(batch.y) for batch in batches] == [10, 10, 10]
     if images:
         batches = [batches[0], type(batches[1])(*(part[:7] for part in batches[1]))]
@@ -107,7 +107,7 @@ def test_truth_and_parameters_are_the_tables_and_the_plain_networks(run):
     assert len(set(found.indices)) == 5
     assert found.truth == [float(table.column("c100_valid_12")[index]) for index in found.indices]
     for index, params in zip(found.indices, found.params, strict=True):
-        network = sn.build(table.genotype(index), channels=1, size=(8, 8))
+        network = sn.build(table.genotype(index), channels=1, image_size=(8, 8))
         assert params == sum(p.numel() for p in network.parameters())
 
 

@@ -17,7 +17,7 @@ from supernet.engine.run import Run
 from supernet.models.cost.latency import Measured
 from supernet.report import console as show
 from supernet.report import progress as screen
-from supernet.report.console import Screen
+from supernet.report.console import Console
 from supernet.searching import results as findings
 from supernet.searching import select as selecting
 from supernet.searching.select import SelectionTask, selection_plan
@@ -67,7 +67,7 @@ def message(function, *given, **named):
 def timeless(value):
     """The same as plain lists, without what is a time."""
     if isinstance(value, dict):
-        timed = {"seconds", "judging_seconds", "saved_seconds"}
+        timed = {"seconds", "evaluation_seconds", "saved_seconds"}
         return {name: timeless(part) for name, part in value.items() if name not in timed}
     if isinstance(value, list | tuple):
         return [timeless(part) for part in value]
@@ -113,7 +113,7 @@ def test_a_selection_is_a_run_of_its_own_within_the_searchs(searched, monkeypatc
     ].ops
     chosen = {choice["edge"]: choice["chosen"] for choice in summary["decisions"]}
     assert chosen == {f"{c.target}<-{c.source}": c.op for c in run.genotype["cell"]}
-    assert summary["known"]["index"] == sn.table("nasbench201").index(run.genotype)
+    assert summary["table_entry"]["index"] == sn.table("nasbench201").index(run.genotype)
 
 
 def test_the_same_call_returns_it_and_other_settings_want_another_place(searched, capsys):
@@ -274,10 +274,10 @@ def test_latencies_that_were_measured_are_not_measured_again(archive, tmp_path, 
     run = sn.search(archive, out=tmp_path / "run", max_latency_ms=1000.0, **TINY)
     task, again = (SelectionTask(selection_plan(run, device="cpu", tune_epochs=0)) for _ in range(2))
     task.selector.genotype()
-    known = dict(task.plan.search.bounds.measured)
+    known = dict(task.plan.search.feasible.measured)
     assert known
     again.load_state_dict(task.state_dict())
-    assert again.plan.search.bounds.measured == known
+    assert again.plan.search.feasible.measured == known
     assert again.selector.genotype() == task.selector.genotype()
 
 
@@ -429,7 +429,7 @@ class First(sn.Selector):
 
     def genotype(self):
         cells = self.method.supernet.space.cells.items()
-        return self.bounds.best({k: [[-k for k in range(c.columns)]] * len(c.edges) for k, c in cells})
+        return self.feasible.best({k: [[-k for k in range(c.columns)]] * len(c.edges) for k, c in cells})
 
 
 class Deaf(First):
@@ -493,7 +493,7 @@ def test_progress_is_a_line_for_each_epoch_and_a_bar_that_is_alone(searched, arc
     assert running.startswith("selecting by perturbation after epoch 2; running fused (")
     wanted = [f"decided {n} of 6: {choice['edge']} {choice['chosen']}" for n, choice in enumerate(_told(run)[:5], 1)]
     assert [line.split("  ")[-1] for line in lines] == wanted
-    bar = screen.Bar(Screen(force_terminal=True, width=80, color_system=None))
+    bar = screen.Bar(Console(force_terminal=True, width=80, color_system=None))
     choices = {"selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
     sn.search(archive, out=tmp_path / "bar", watcher=bar, **choices)
     assert bar.progress.tasks == []  # the search's is gone where the selection's begins
@@ -506,7 +506,7 @@ def _told(run):
 
 def test_the_result_tells_every_decision_and_what_it_was_for(searched, capsys):
     run = sn.select(searched, **FAST)
-    show.result(Screen(width=100), run)
+    show.result(Console(width=100), run)
     out = capsys.readouterr().out
     for choice in _told(run):
         scores = dict(choice["scores"])
@@ -519,25 +519,25 @@ def test_the_result_tells_every_decision_and_what_it_was_for(searched, capsys):
 
 
 def test_selections_stand_side_by_side_each_by_its_own_name(searched, capsys):
-    show.selections(Screen(width=100), selecting.selections(searched))
+    show.selections(Console(width=100), selecting.selections(searched))
     assert capsys.readouterr().out == ""  # there is but one
     for seed in (0, 4):
         sn.select(searched, "perturbation-magnitude", seed=seed, tune_epochs=0, device="cpu", quiet=True)
-    show.selections(Screen(width=100), selecting.selections(searched))
+    show.selections(Console(width=100), selecting.selections(searched))
     lines = capsys.readouterr().out.splitlines()
     names = ["magnitude", "perturbation-magnitude", "perturbation-magnitude-seed4"]
     assert [line.split()[0] for line in lines[3:6]] == names
-    known = searched.summary["known"]
+    known = searched.summary["table_entry"]
     assert lines[3].split()[-1] == str(known["index"])
-    assert f"{known['standings'][0]['test']:.2f}" in lines[3]
+    assert f"{known['results'][0]['test']:.2f}" in lines[3]
     assert lines[-1] == "Test accuracy in %, and number, of nasbench201."
 
 
 def test_a_selection_of_a_space_without_a_table_shows_its_size(archive, tmp_path, capsys):
     run = sn.search(archive, space=f"{__name__}:OWN_SPACE", out=tmp_path / "run", **TINY | {"epochs": 1})
     found = sn.select(run, criterion="loss", **FAST)
-    show.result(Screen(width=100), found)
-    show.selections(Screen(width=100), selecting.selections(run))
+    show.result(Console(width=100), found)
+    show.selections(Console(width=100), selecting.selections(run))
     out = capsys.readouterr().out
     assert "normal 1<-0" in out
     assert "last 1<-0" in out

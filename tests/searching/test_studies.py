@@ -16,7 +16,7 @@ from supernet.models.mixed_cell import dense, detached
 from supernet.models.rank_metrics import kendall
 from supernet.models.supernet import traceless
 from supernet.searching.resume import planned, restored
-from supernet.searching.studies import LandscapeSettings, StrengthSettings, landscape, strength
+from supernet.searching.studies import LandscapeConfig, StrengthConfig, landscape, strength
 from supernet.searching.studies.landscape import _batch
 
 TINY = {"batch_size": 6, "width": 2, "device": "cpu", "mirror": False, "quiet": True}
@@ -36,7 +36,7 @@ def searched(folder: Any, home: Any = SPACES[0], **choices: Any) -> tuple[sn.Run
 @each_space
 def test_the_landscape_is_the_loss_at_alphas_moved_along_two_directions(home, tmp_path):
     run, given = searched(tmp_path, home)
-    found = landscape(run, **given, settings=LandscapeSettings(points=3, steps=0, images=10))
+    found = landscape(run, **given, settings=LandscapeConfig(points=3, steps=0, images=10))
     task = restored(planned(run, **given), run)
     batch = _batch(task, 10)
     assert len(batch.y) == 10
@@ -56,7 +56,7 @@ def test_the_landscape_is_the_loss_at_alphas_moved_along_two_directions(home, tm
     assert xs[0] <= here[:, 0].min() <= here[:, 0].max() <= xs[-1]
     assert ys[0] <= here[:, 1].min() <= here[:, 1].max() <= ys[-1]
     assert torch.tensor(found.losses).shape == (3, 3)
-    radius = LandscapeSettings(points=3, steps=0, images=10, radius=0.5)
+    radius = LandscapeConfig(points=3, steps=0, images=10, radius=0.5)
     around = landscape(run, **given, settings=radius)
     assert around.xs == around.ys == [-0.5, 0, 0.5]
     own = F.cross_entropy(traceless(task.method.supernet, batch.x, task.method.alphas.mix(alphas)), batch.y)
@@ -70,7 +70,7 @@ def test_steps_of_the_weights_lower_the_landscape_and_leave_the_search_alone(tmp
     before = (run.path / "checkpoints" / "last.pt").read_bytes()
     state = torch.get_rng_state()
     low, high = (
-        landscape(run, **given, settings=LandscapeSettings(points=2, steps=steps, lr=0.1, images=12, radius=0.1))
+        landscape(run, **given, settings=LandscapeConfig(points=2, steps=steps, lr=0.1, images=12, radius=0.1))
         for steps in (30, 0)
     )
     assert max(max(row) for row in low.losses) < min(min(row) for row in high.losses)
@@ -85,7 +85,7 @@ def test_steps_of_the_weights_lower_the_landscape_and_leave_the_search_alone(tmp
 @pytest.mark.parametrize("directions", ["path", "random"])
 def test_a_path_that_stands_still_has_a_plane_all_the_same(directions, tmp_path):
     run, given = searched(tmp_path, epochs=1, alpha={"lr": 0.0, "weight_decay": 0.0})
-    settings = LandscapeSettings(points=2, steps=0, images=6, directions=directions)
+    settings = LandscapeConfig(points=2, steps=0, images=6, directions=directions)
     found = landscape(run, **given, settings=settings)
     assert found.xs == found.ys == [-1.0, 1.0]
     assert len({loss for row in found.losses for loss in row}) == 4
@@ -95,13 +95,15 @@ def test_a_path_that_stands_still_has_a_plane_all_the_same(directions, tmp_path)
 @pytest.mark.parametrize("home", [SPACES[0], SPACES[2]], ids=lambda home: home.name)  # without noise
 def test_strength_is_the_accuracy_with_an_edges_one_operation(home, tmp_path):
     run, given = searched(tmp_path, home)
-    found = strength(run, **given, settings=StrengthSettings(steps=0))
+    found = strength(run, **given, settings=StrengthConfig(steps=0))
     task = restored(planned(run, **given), run)
     mix = detached(task.method.mix())
     supernet = task.method.supernet.train()
 
     def accuracy(weights):
-        hits = [int((traceless(supernet, b.x, dense(weights)).argmax(1) == b.y).sum()) for b in task.judged()]
+        hits = [
+            int((traceless(supernet, b.x, dense(weights)).argmax(1) == b.y).sum()) for b in task.validation_batches()
+        ]
         return sum(hits) / 12
 
     weights = {kind: edges.weights for kind, edges in mix.items()}
@@ -130,16 +132,14 @@ def test_strength_is_the_accuracy_with_an_edges_one_operation(home, tmp_path):
 
 def test_training_on_is_the_same_for_every_operation_and_repeats(tmp_path):
     run, given = searched(tmp_path)
-    first, again, other = (
-        strength(run, **given, settings=StrengthSettings(steps=steps, lr=0.1)) for steps in (8, 8, 0)
-    )
+    first, again, other = (strength(run, **given, settings=StrengthConfig(steps=steps, lr=0.1)) for steps in (8, 8, 0))
     assert first == again
     assert first.accuracies != other.accuracies
 
 
 def test_equal_weights_have_no_order(tmp_path):
     run, given = searched(tmp_path, method="blank", selector="magnitude")
-    assert strength(run, **given, settings=StrengthSettings(steps=0)).tau is None
+    assert strength(run, **given, settings=StrengthConfig(steps=0)).tau is None
 
 
 def test_the_commands_say_what_they_found(tmp_path, capsys, monkeypatch):

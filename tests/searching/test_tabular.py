@@ -14,9 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import supernet as sn
 from conftest import Call, ragged_space, two_input_space
 from supernet.errors import UserError
-from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.report.plots import draw_tabular
-from supernet.searching.tabular import EvolutionSettings, NAOSettings
+from supernet.searching.tabular import EvolutionConfig, TabularNAOConfig
 from supernet.searching.tabular.evolution import evolution, mutated
 from supernet.searching.tabular.nao import nao
 from supernet.searching.tabular.queries import Queries, at_random
@@ -28,7 +28,7 @@ from supernet.spaces.tokens import Sequences
 OPS = ("none", "skip_connect", "nor_conv_1x1")
 TOY = SearchSpace("toy", {"cell": Cell.dense(3, OPS)}, Stages(("cell",)), table="toy")  # 27 architectures
 BETTER = {"valid": 1, "test": 1, "size": -1, "seeds": 0, "gaps": 1}
-FAST = ControllerSettings(embedding=4, hidden=8, epochs=3, lr=1e-2, max_step=3)
+FAST = ControllerConfig(embedding=4, hidden=8, epochs=3, lr=1e-2, max_step=3)
 
 
 class ToyTable(Table):
@@ -117,7 +117,7 @@ def edges(asked, number):
 @pytest.mark.parametrize("population", [1, 4, 10])
 def test_a_child_is_a_neighbour_of_one_that_is_alive(population):
     asked = queries(budget=200)
-    evolution(asked, EvolutionSettings(population, tournament=2), random.Random(0))
+    evolution(asked, EvolutionConfig(population, tournament=2), random.Random(0))
     for number in range(population, 200):
         alive = [edges(asked, n) for n in range(number - population, number)]
         child = edges(asked, number)
@@ -127,7 +127,7 @@ def test_a_child_is_a_neighbour_of_one_that_is_alive(population):
 def test_the_fittest_of_a_large_tournament_is_the_fittest_alive_and_the_oldest_dies_however_fit():
     fitness = TABLE.column("valid")
     asked = queries(budget=300)
-    evolution(asked, EvolutionSettings(population=5, tournament=200), random.Random(1))
+    evolution(asked, EvolutionConfig(population=5, tournament=200), random.Random(1))
     lost = False
     for number in range(5, 300):
         alive = asked.indices[number - 5 : number]
@@ -150,7 +150,7 @@ def test_selection_is_as_likely_as_a_tournament_with_replacement_makes_it(monkey
     monkeypatch.setattr("supernet.searching.tabular.evolution.mutated", child)
     for seed in range(1500):
         asked = queries(budget=11)
-        evolution(asked, EvolutionSettings(), random.Random(seed))
+        evolution(asked, EvolutionConfig(), random.Random(seed))
         first = sorted(set(asked.indices[:10]), key=lambda index: -fitness[index])
         parents["first"] += asked.indices[10] == first[0] and Counter(asked.indices[:10])[first[0]] == 1
         parents["rounds"] += Counter(asked.indices[:10])[first[0]] == 1
@@ -214,7 +214,7 @@ def test_the_only_architecture_stays():
 def test_evolution_beats_random_search_on_nasbench201():
     means = {}
     for name, search in (
-        ("evolution", lambda asked, rng: evolution(asked, EvolutionSettings(), rng)),
+        ("evolution", lambda asked, rng: evolution(asked, EvolutionConfig(), rng)),
         ("random", at_random),
     ):
         fitness, found = tables.load("nasbench201").column("c10_valid_12"), []
@@ -231,24 +231,24 @@ def test_evolution_beats_random_search_on_nasbench201():
 
 def test_nao_asks_for_random_architectures_and_then_for_new_ones():
     asked = nb201(30)
-    nao(asked, NAOSettings(pool=12, new=7, controller=FAST), random.Random(0))
+    nao(asked, TabularNAOConfig(pool=12, new=7, controller=FAST), random.Random(0))
     assert len(asked.indices) == 30 == len(set(asked.indices))
     alone = nb201(12)
-    nao(alone, NAOSettings(pool=50, new=7, controller=FAST), random.Random(0))
+    nao(alone, TabularNAOConfig(pool=50, new=7, controller=FAST), random.Random(0))
     assert alone.indices == asked.indices[:12]
 
 
 def test_nao_ends_where_there_is_nothing_new():
     asked = queries(budget=40)
-    nao(asked, NAOSettings(pool=5, new=10, controller=FAST), random.Random(0))
+    nao(asked, TabularNAOConfig(pool=5, new=10, controller=FAST), random.Random(0))
     assert sorted(asked.indices) == list(range(27))
     assert len(asked.incumbents()) == 40
 
 
 def test_nao_finds_better_ones_than_it_began_with():
     asked = nb201(150)
-    controller = ControllerSettings(epochs=60, lr=1e-2, start="continue", top=20)
-    nao(asked, NAOSettings(pool=50, new=50, controller=controller), random.Random(0))
+    controller = ControllerConfig(epochs=60, lr=1e-2, start="continue", top=20)
+    nao(asked, TabularNAOConfig(pool=50, new=50, controller=controller), random.Random(0))
     fitness = tables.load("nasbench201").column("c10_valid_12")
     assert fitness[asked.indices[50:]].mean() > fitness[asked.indices[:50]].mean() + 3
 

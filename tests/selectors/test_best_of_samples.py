@@ -10,36 +10,36 @@ import torch
 
 from conftest import Pairs, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import Batch
-from supernet.engine.optim import Weights
+from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.single_path import RSPS, RSPSConfig
-from supernet.models.cost.best import Bounds
+from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.evaluate import first_images
 from supernet.models.mixed_cell import detached
 from supernet.models.supernet import Supernet
 from supernet.searching.search import search
 from supernet.selectors.best_of_samples import BestOfSamples, BestOfSamplesConfig, samples
-from supernet.spaces import Frame, space
+from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.sampling import likeliest
 
 NB201, RAGGED, TWO, MACRO = space("nasbench201"), ragged_space(), two_input_space(), macro_space()
-FRAME = Frame(2, 1, (8, 8), 1, 3)
+FRAME = NetworkSize(2, 1, (8, 8), 1, 3)
 
 
 def method_of(home, track=True):
     torch.manual_seed(0)
-    return RSPS(RSPSConfig(), Supernet(home, FRAME, Norm(False, track)).double(), Budget(2, Weights(), 0))
+    return RSPS(RSPSConfig(), Supernet(home, FRAME, Norm(False, track)).double(), Budget(2, SGDConfig(), 0))
 
 
 def judged(count=3, size=8):
     return lambda: (noise_batch(seed, size) for seed in range(count))
 
 
-def choose(method, given, config, bounds=None, seed=1):
-    return BestOfSamples(config, method, bounds or Bounds(method.supernet.space, FRAME), given, seed)
+def choose(method, given, config, feasible=None, seed=1):
+    return BestOfSamples(config, method, feasible or FeasibleSet(method.supernet.space, FRAME), given, seed)
 
 
 def by_hand(method, genotype, batches):
@@ -60,16 +60,16 @@ def test_the_most_accurate_in_the_supernet_is_taken(home):
     method, given = method_of(home, track=False), judged()
     selector = choose(method, given, BestOfSamplesConfig(samples=12))
     found = selector.genotype()
-    drawn = samples(method, selector.bounds, "own", 12, random.Random(1))
+    drawn = samples(method, selector.feasible, "own", 12, random.Random(1))
     scores = {genotype: by_hand(method, genotype, given()) for genotype in drawn}
-    assert selector.told()["judged"] == pytest.approx({str(g): a for g, (a, _) in scores.items()})
+    assert selector.report()["judged"] == pytest.approx({str(g): a for g, (a, _) in scores.items()})
     best = max(accuracy for accuracy, _ in scores.values())
     assert scores[found][0] == best
     assert scores[found][1] == pytest.approx(
         min(loss for accuracy, loss in scores.values() if accuracy == best), rel=1e-5
     )
-    assert selector.told()["supernet_accuracy"] == best
-    assert selector.told()["passes"] == 12
+    assert selector.report()["supernet_accuracy"] == best
+    assert selector.report()["passes"] == 12
 
 
 def test_judging_leaves_the_supernet_as_it_was_and_a_seed_decides():
@@ -78,7 +78,7 @@ def test_judging_leaves_the_supernet_as_it_was_and_a_seed_decides():
     one, two, other = (choose(method, given, BestOfSamplesConfig(samples=9), seed=s) for s in (1, 1, 2))
     assert one.genotype() == two.genotype()
     other.genotype()
-    assert one.told()["judged"] != other.told()["judged"]
+    assert one.report()["judged"] != other.report()["judged"]
     for name, value in method.supernet.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -104,41 +104,41 @@ def test_running_statistics_are_used_where_they_are_asked_for():
     running = choose(method, given, BestOfSamplesConfig(samples=6, norm="running"))
     batch.genotype()
     running.genotype()
-    assert batch.told()["judged"] != running.told()["judged"]
+    assert batch.report()["judged"] != running.report()["judged"]
 
 
 @pytest.mark.parametrize("sampler", ["own", "uniform", "alpha", "likeliest"])
 @pytest.mark.parametrize("home", [RAGGED, MACRO, TWO], ids=lambda home: home.name)
 def test_architectures_are_different_ones_of_the_space_and_no_more_than_there_are(home, sampler):
-    method, bounds = method_of(home), Bounds(home, FRAME)
-    few = samples(method, bounds, sampler, 5, random.Random(0))
+    method, feasible = method_of(home), FeasibleSet(home, FRAME)
+    few = samples(method, feasible, sampler, 5, random.Random(0))
     assert len(set(few)) == len(few) == 5
     assert all(home.check(genotype) is genotype for genotype in few)
     if home is MACRO:
-        assert len(samples(method, bounds, sampler, 500, random.Random(0))) == home.size
+        assert len(samples(method, feasible, sampler, 500, random.Random(0))) == home.size
 
 
 def test_the_likeliest_are_those_of_the_methods_strength():
     weights = {"cell": torch.rand(6, 5, generator=torch.Generator().manual_seed(0))}
-    method = SimpleNamespace(strength=lambda: weights, supernet=None)
-    found = samples(method, Bounds(NB201, FRAME), "likeliest", 4, random.Random(0))
+    method = SimpleNamespace(op_scores=lambda: weights, supernet=None)
+    found = samples(method, FeasibleSet(NB201, FRAME), "likeliest", 4, random.Random(0))
     assert found == likeliest(NB201, {"cell": weights["cell"].tolist()}, 4)
 
 
 @pytest.mark.parametrize("sampler", ["own", "uniform", "alpha", "likeliest"])
 def test_only_what_is_within_the_limits_is_judged(sampler):
-    bounds = Bounds(NB201, FRAME, Limits(max_params=2500))
-    assert not all(bounds.allows(NB201.sample(random.Random(n))) for n in range(20))
-    found = samples(method_of(NB201), bounds, sampler, 6, random.Random(0))
+    feasible = FeasibleSet(NB201, FRAME, Limits(max_params=2500))
+    assert not all(feasible.allows(NB201.sample(random.Random(n))) for n in range(20))
+    found = samples(method_of(NB201), feasible, sampler, 6, random.Random(0))
     assert len(found) == 6
-    assert all(bounds.allows(genotype) for genotype in found)
+    assert all(feasible.allows(genotype) for genotype in found)
 
 
 def test_where_no_sample_is_within_the_limits_it_is_told():
     method = SimpleNamespace(proposals=lambda count, rng: [NB201.choose({"cell": (3,) * 6})] * count)
-    bounds = Bounds(NB201, FRAME, Limits(max_params=1300))
+    feasible = FeasibleSet(NB201, FRAME, Limits(max_params=1300))
     with pytest.raises(UserError, match=r"no architecture of sampler 'own' is within the limits.*try uniform"):
-        samples(method, bounds, "own", 3, random.Random(0))
+        samples(method, feasible, "own", 3, random.Random(0))
 
 
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"images": 0}])

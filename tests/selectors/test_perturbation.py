@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 
 from conftest import macro_space, noise_batch, ragged_space, two_input_space
-from supernet.engine.optim import Alpha, Weights
+from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.blank import Blank, BlankConfig
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
-from supernet.models.cost.best import Bounds
+from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import cost
 from supernet.models.cost.latency import tabulated
 from supernet.models.cost.limits import Limits
@@ -27,8 +27,8 @@ from supernet.models.mixed_cell import dense
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import plan
 from supernet.selectors.perturbation import Perturbation, PerturbationConfig
-from supernet.selectors.projection_schedule import agenda
-from supernet.spaces import Cell, Frame, SearchSpace, Stack, space
+from supernet.selectors.projection_schedule import projection_schedule
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space
 from supernet.spaces.modules import Norm
 
 NB201, DARTS7 = space("nasbench201"), space("darts7")
@@ -41,18 +41,20 @@ KEEPS = SearchSpace(
     },
     Stack(),
 )
-WEIGHTS = Weights(lr=0.2, momentum=0.8, weight_decay=0.01, clip=0.5)
-FRAME = Frame(2, 1, (8, 8), 1, 3)
+WEIGHTS = SGDConfig(lr=0.2, momentum=0.8, weight_decay=0.01, clip=0.5)
+FRAME = NetworkSize(2, 1, (8, 8), 1, 3)
 JUDGED = [noise_batch(21, 13)]
-DARTS = DifferentiableConfig("different_subset", "softmax", alpha=Alpha("adam", lr=0.2, weight_decay=1e-3))
-SINGLE = DifferentiableConfig(alpha=Alpha(lr=0.5))
+DARTS = DifferentiableConfig(
+    "different_subset", "softmax", alpha=AlphaOptimizerConfig("adam", lr=0.2, weight_decay=1e-3)
+)
+SINGLE = DifferentiableConfig(alpha=AlphaOptimizerConfig(lr=0.5))
 METHODS = {"darts": (Differentiable, DARTS), "single": (Differentiable, SINGLE), "blank": (Blank, BlankConfig())}
 
 
-def method_of(home, name="darts", weights=WEIGHTS, frame=FRAME):
+def method_of(home, name="darts", weights=WEIGHTS, network_size=FRAME):
     torch.manual_seed(0)
     kind, config = METHODS[name]
-    method = kind(config, Supernet(home, frame, Norm(affine=False)).double(), Budget(4, weights, 3))
+    method = kind(config, Supernet(home, network_size, Norm(affine=False)).double(), Budget(4, weights, 3))
     for number, alpha in enumerate(getattr(method, "alphas", {}).values()):  # away from the start, where all are alike
         with torch.no_grad():
             alpha += torch.randn(alpha.shape, generator=torch.Generator().manual_seed(number)).double()
@@ -70,9 +72,9 @@ def trained(home, name, **changes):
     return method
 
 
-def perturbation(method, limits=None, seed=5, judged=JUDGED, frame=FRAME, **settings):
-    bounds = Bounds(method.supernet.space, frame, limits)
-    return Perturbation(PerturbationConfig(**settings), method, bounds, lambda: judged, seed)
+def perturbation(method, limits=None, seed=5, images=JUDGED, network_size=FRAME, **settings):
+    feasible = FeasibleSet(method.supernet.space, network_size, limits)
+    return Perturbation(PerturbationConfig(**settings), method, feasible, lambda: images, seed)
 
 
 def driven(selector, steps=2):
@@ -93,14 +95,14 @@ class WrittenOut:
         self.method, self.home = copy.deepcopy(method), method.supernet.space
         self.criterion, self.edges, self.tune_epochs = criterion, edges, tune_epochs
         self.rows, self.decisions = {}, []
-        self.method.supernet.engine, self.method.supernet.decided = "reference", None
+        self.method.supernet.engine, self.method.supernet.fixed_edges = "reference", None
         self.undecided, self.method.mix = self.method.mix, self.mix
         self.method.optimizer.state.clear()
         for group in self.method.optimizer.param_groups:
             group["lr"] = WEIGHTS.lr / 10
         if isinstance(method, Blank):  # what it steps on is its own
             self.method.step = lambda batches: self.method.weight_step(batches["weights"], self.mix())
-        moments = agenda(self.home, seed)
+        moments = projection_schedule(self.home, seed)
         for number, moment in enumerate(moments):
             for item in moment:
                 (self.node if len(item.edges) > 1 else self.operation)(item.kind, item.edges)
@@ -220,10 +222,10 @@ def test_the_whole_sequence_is_the_one_written_out(home, name, settings):
 def silent(monkeypatch, logits):
     """Let the supernet say what `logits` makes of a mix, at no cost."""
 
-    def many(self, x, mixes):
+    def batched(self, x, mixes):
         return torch.stack([logits(mix, len(x)) for mix in mixes])
 
-    monkeypatch.setattr(Supernet, "many", many)
+    monkeypatch.setattr(Supernet, "batched", batched)
 
 
 def all_alike(mix, count):
@@ -270,22 +272,22 @@ def test_how_many_passes_it_takes(monkeypatch):
     silent(monkeypatch, at_random)
     selector = perturbation(method_of(NB201, "blank"), tune_epochs=0)
     driven(selector)
-    assert selector.score.passes == selector.told()["passes"] == 6 * 5
-    assert selector.told()["judged"] == 13
-    tiny = Frame(1, 1, (4, 4), 1, 3)
+    assert selector.score.passes == selector.report()["passes"] == 6 * 5
+    assert selector.report()["judged"] == 13
+    tiny = NetworkSize(1, 1, (4, 4), 1, 3)
     for edges, wanted in (("independent", 3 + 4 + 5), ("cumulative", 3 + (4 + 3) + (5 + 4 + 3))):
-        method = method_of(DARTS7, "blank", frame=tiny)
-        selector = perturbation(method, tune_epochs=0, edges=edges, frame=tiny)
+        method = method_of(DARTS7, "blank", network_size=tiny)
+        selector = perturbation(method, tune_epochs=0, edges=edges, network_size=tiny)
         driven(selector)
         assert selector.score.passes == 2 * 14 * 7 + 2 * wanted
     selector = perturbation(method_of(KEEPS, "darts"), tune_epochs=0, criterion="magnitude")
     driven(selector)
-    assert selector.told()["passes"] == 0
+    assert selector.report()["passes"] == 0
 
 
 def rates(**settings):
     """The learning rate of each step of the weights while it is tuned."""
-    method = method_of(NB201, weights=Weights(lr=0.025, warmup=2, lr_min=0.001))
+    method = method_of(NB201, weights=SGDConfig(lr=0.025, warmup=2, lr_min=0.001))
     method.begin_epoch(3)  # where the search has come to
     selector, seen = perturbation(method, criterion="magnitude", **settings), []
     step = method.optimizer.step
@@ -371,12 +373,12 @@ def test_a_row_tells_all_that_was_decided_last_every_edge_of_a_node_that_went_in
     selector = perturbation(method_of(KEEPS, "blank"), criterion="magnitude", tune_epochs=1)
     _, rows = driven(selector, steps=1)
     told = [decision for row in rows for decision in row["last"]]
-    everything = selector.told()["decisions"]
+    everything = selector.report()["decisions"]
     assert told == everything[: len(told)]
     last = selector.moments[-1]
     assert len(everything) - len(told) == sum(len(item.edges) - KEEPS.cells[item.kind].keep for item in last)
     assert len(everything) == 5 + 5 + 1 + 1 + 2
-    json.dumps(selector.told())
+    json.dumps(selector.report())
 
 
 def test_a_state_goes_on_from_the_middle_with_the_same_bits():
@@ -437,9 +439,9 @@ def test_an_architecture_is_within_random_limits_whatever_the_order(home, monkey
         selector = perturbation(method_of(home, "blank"), limits, seed=seed, tune_epochs=0, edges=edges)
         genotype, _ = driven(selector)
         assert home.check(genotype) is genotype
-        assert selector.bounds.allows(genotype)
+        assert selector.feasible.allows(genotype)
         assert genotype == selector.within.kept
-        binding += not selector.bounds.allows(free[seed])
+        binding += not selector.feasible.allows(free[seed])
     assert binding or home.name == "ragged"  # somewhere the limit has made a difference
 
 
@@ -492,12 +494,12 @@ def test_a_latency_of_the_table_is_kept_to(monkeypatch):
     silent(monkeypatch, at_random)
     field = tabulated(NB201)[0]
     rng = random.Random(3)
-    bounds = Bounds(NB201, FRAME, Limits(max_latency_ms=1e9, latency=field))
+    feasible = FeasibleSet(NB201, FRAME, Limits(max_latency_ms=1e9, latency=field))
     for seed in range(3):
-        limit = bounds.latency.ms(NB201.sample(rng))
+        limit = feasible.latency.ms(NB201.sample(rng))
         limits = Limits(max_latency_ms=limit, latency=field)
         genotype, _ = driven(perturbation(method_of(NB201, "blank"), limits, seed=seed, tune_epochs=0))
-        assert bounds.latency.ms(genotype) <= limit
+        assert feasible.latency.ms(genotype) <= limit
 
 
 @pytest.mark.parametrize("home", [SMALL, KEEPS, macro_space()], ids=lambda home: home.name)
@@ -506,7 +508,7 @@ def test_a_latency_that_is_measured_is_kept_to_though_what_keeps_to_the_decision
     for seed in range(6):
         rng = random.Random(seed)
         fast = [home.sample(rng) for _ in range(3)]  # no others are
-        monkeypatch.setattr(Bounds, "best", lambda self, strength, f=fast: random.Random(str(strength)).choice(f))
+        monkeypatch.setattr(FeasibleSet, "best", lambda self, strength, f=fast: random.Random(str(strength)).choice(f))
         limits = Limits(max_latency_ms=1.0)
         selector = perturbation(method_of(home, "blank"), limits, seed=seed, tune_epochs=0)
         assert driven(selector)[0] in fast

@@ -1,4 +1,4 @@
-"""The agenda: which decisions there are, in what order, and which are taken together."""
+"""The projection_schedule: which decisions there are, in what order, and which are taken together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from conftest import macro_space, ragged_space, two_input_space
-from supernet.selectors.projection_schedule import Item, agenda
+from supernet.selectors.projection_schedule import Decision, projection_schedule
 from supernet.spaces import Cell, Edge, SearchSpace, Stack, space
 
 SPACES = [space("nasbench201"), space("darts7"), space("s3"), ragged_space(), two_input_space(), macro_space()]
@@ -26,26 +26,26 @@ def nodes(moments):
 @each_space
 def test_every_edge_and_every_node_that_keeps_few_is_decided_once_and_nodes_come_last(home):
     for seed in range(5):
-        moments = agenda(home, seed)
+        moments = projection_schedule(home, seed)
         items = Counter(itertools.chain(*moments))
-        wanted = [Item(kind, (edge,)) for kind, cell in home.cells.items() for edge in range(len(cell.edges))]
+        wanted = [Decision(kind, (edge,)) for kind, cell in home.cells.items() for edge in range(len(cell.edges))]
         for kind, cell in home.cells.items():
             into = [[e for e, edge in enumerate(cell.edges) if edge.target == n] for n in range(cell.nodes)]
-            wanted += [Item(kind, tuple(node)) for node in into if cell.keep and len(node) > cell.keep]
+            wanted += [Decision(kind, tuple(node)) for node in into if cell.keep and len(node) > cell.keep]
         assert items == Counter(wanted)
         assert all(item.of_node for moment in nodes(moments) for item in moment)
         assert all(moments)
 
 
 def test_nasbench201_is_six_edges_one_after_the_other():
-    moments = agenda(SPACES[0], 0)
+    moments = projection_schedule(SPACES[0], 0)
     assert [len(moment) for moment in moments] == [1] * 6
     assert {moment[0].kind for moment in moments} == {"cell"}
 
 
 @pytest.mark.parametrize("home", SPACES[1:3], ids=lambda home: home.name)
 def test_the_cells_of_darts_are_decided_side_by_side_and_then_the_three_nodes_of_more_than_two_edges(home):
-    moments = agenda(home, 0)
+    moments = projection_schedule(home, 0)
     assert len(moments) == 14 + 3
     assert all([item.kind for item in moment] == ["normal", "reduce"] for moment in moments)
     for kind in (0, 1):
@@ -54,23 +54,23 @@ def test_the_cells_of_darts_are_decided_side_by_side_and_then_the_three_nodes_of
 
 
 def test_a_macro_space_is_decided_position_after_position():
-    moments = agenda(SPACES[-1], 3)
+    moments = projection_schedule(SPACES[-1], 3)
     assert [len(moment) for moment in moments] == [1] * 4
     assert {moment[0].kind for moment in moments} == {"01", "02", "03", "04"}
 
 
 def test_cells_of_different_size_go_side_by_side_as_long_as_there_are_edges_of_both():
-    moments = agenda(two_input_space(), 0)
+    moments = projection_schedule(two_input_space(), 0)
     kinds = [[item.kind for item in moment] for moment in moments]
     assert kinds == [["normal", "reduce"]] * 3 + [["normal"]] * 6 + [["normal"]] * 2
-    chosen = [agenda(ragged_space(), seed) for seed in range(3)]
+    chosen = [projection_schedule(ragged_space(), seed) for seed in range(3)]
     assert all([len(moment) for moment in moments] == [2, 1, 1] for moments in chosen)  # "last" has a single edge
 
 
 @each_space
 def test_a_seed_decides_the_order_and_another_one_another(home):
-    assert agenda(home, 7) == agenda(home, 7)
-    orders = {tuple(agenda(home, seed)) for seed in range(12)}
+    assert projection_schedule(home, 7) == projection_schedule(home, 7)
+    orders = {tuple(projection_schedule(home, seed)) for seed in range(12)}
     assert len(orders) > 5 or home.name == "ragged"
     assert len(orders) > 2
     cell = next(iter(home.cells.values()))
@@ -78,7 +78,7 @@ def test_a_seed_decides_the_order_and_another_one_another(home):
 
 
 def test_cells_are_not_shuffled_alike():
-    moments = operations(agenda(SPACES[1], 0))
+    moments = operations(projection_schedule(SPACES[1], 0))
     assert [moment[0].edges for moment in moments] != [moment[1].edges for moment in moments]
 
 
@@ -88,7 +88,7 @@ def test_every_order_of_three_edges_is_as_likely():
         {"cell": Cell(tuple(Edge(2 + n, n, ("skip_connect", "none")) for n in range(3)), inputs=2, output="concat")},
         SPACES[0].skeleton.__class__(("cell",)),
     )
-    counts = Counter(tuple(moment[0].edges[0] for moment in agenda(home, seed)) for seed in range(1200))
+    counts = Counter(tuple(moment[0].edges[0] for moment in projection_schedule(home, seed)) for seed in range(1200))
     assert len(counts) == 6
     assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 20.5  # chi-square, 5 degrees: p < 0.001
 
@@ -96,4 +96,4 @@ def test_every_order_of_three_edges_is_as_likely():
 def test_nodes_that_keep_all_their_edges_are_no_decision():
     keep = Cell.dense(5, ("skip_connect", "sep_conv_3x3"), inputs=2, output="concat", keep=3, project=True)
     home = SearchSpace("keeps", {"normal": keep, "reduce": keep}, Stack())
-    assert [item.edges for moment in nodes(agenda(home, 0)) for item in moment] == [(5, 6, 7, 8)] * 2
+    assert [item.edges for moment in nodes(projection_schedule(home, 0)) for item in moment] == [(5, 6, 7, 8)] * 2

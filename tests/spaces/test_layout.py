@@ -16,10 +16,10 @@ from supernet.models.layers import Reduction
 from supernet.models.mixed_cell import MixedCell, dense
 from supernet.models.network import FixedCell, Network
 from supernet.models.supernet import Supernet
-from supernet.spaces import Cell, Chain, Edge, Frame, Position, SearchSpace, Stages, space
+from supernet.spaces import Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stages, space
 from supernet.spaces.modules import FactorizedReduce, Noise, Norm, ReLUConvBN, Zero
 from supernet.spaces.operations import PRIMITIVES
-from supernet.spaces.size import CellAt, HeadAt, Place, ReduceAt, StemAt, last
+from supernet.spaces.size import CellAt, HeadAt, ReduceAt, Shape, StemAt, last
 
 NB201, DARTS, TWO, RAGGED, MACRO = (
     *(space("nasbench201"), space("darts")),
@@ -28,8 +28,8 @@ NB201, DARTS, TWO, RAGGED, MACRO = (
 each_space = pytest.mark.parametrize("home", [NB201, DARTS, TWO, RAGGED, MACRO], ids=lambda home: home.name)
 
 
-def cells_of(home, frame):
-    return [placed for placed in home.layout(frame) if isinstance(placed.layer, CellAt)]
+def cells_of(home, network_size):
+    return [placed for placed in home.layout(network_size) if isinstance(placed.layer, CellAt)]
 
 
 # --- DARTS' stack
@@ -38,7 +38,7 @@ def cells_of(home, frame):
 @pytest.mark.parametrize("depth", range(1, 7))
 def test_reductions_are_at_one_and_two_thirds(depth):
     length = 3 * depth + 2
-    cells = cells_of(DARTS, Frame(16, depth))
+    cells = cells_of(DARTS, NetworkSize(16, depth))
     assert len(cells) == length
     at = [number for number, placed in enumerate(cells) if placed.layer.kind == "reduce"]
     assert at == [length // 3, 2 * length // 3]
@@ -46,32 +46,32 @@ def test_reductions_are_at_one_and_two_thirds(depth):
         stage = sum(number >= reduction for reduction in at)
         stride = 2 if number in at else 1
         assert placed.layer == CellAt("reduce" if number in at else "normal", 16 << stage, stride)
-        assert placed.output == Place(4 * 16 << stage, 32 >> stage, 32 >> stage)
+        assert placed.output == Shape(4 * 16 << stage, 32 >> stage, 32 >> stage)
 
 
 def test_the_depths_that_have_names():
     for depth, length, at in ((2, 8, [2, 5]), (4, 14, [4, 9]), (6, 20, [6, 13])):
-        cells = cells_of(DARTS, Frame(36, depth))
+        cells = cells_of(DARTS, NetworkSize(36, depth))
         assert (len(cells), [n for n, p in enumerate(cells) if p.layer.kind == "reduce"]) == (length, at)
 
 
 def test_a_cell_reads_the_two_layers_before_it_and_the_first_the_stem_twice():
-    stem, *cells, head = DARTS.layout(Frame(16, 1))
-    assert (stem.layer, stem.output) == (StemAt(48), Place(48, 32, 32))  # three times the width
+    stem, *cells, head = DARTS.layout(NetworkSize(16, 1))
+    assert (stem.layer, stem.output) == (StemAt(48), Shape(48, 32, 32))  # three times the width
     outputs = [stem.output, *(placed.output for placed in cells)]
     assert cells[0].inputs == (stem.output, stem.output)
     assert [placed.inputs for placed in cells[1:]] == list(itertools.pairwise(outputs[:-1]))
-    assert (head.layer, head.inputs, head.output) == (HeadAt(norm=False), (cells[-1].output,), Place(10, 1, 1))
+    assert (head.layer, head.inputs, head.output) == (HeadAt(norm=False), (cells[-1].output,), Shape(10, 1, 1))
 
 
 def test_imagenets_stem_is_in_two_parts_that_the_first_cell_reads():
-    layout = DARTS.layout(Frame(48, 4, (224, 224), classes=1000))
+    layout = DARTS.layout(NetworkSize(48, 4, (224, 224), classes=1000))
     assert [placed.layer for placed in layout[:2]] == [StemAt(48, 2), StemAt(48, 1, first=False)]
-    first, second = cells_of(DARTS, Frame(48, 4, (224, 224)))[:2]
-    assert first.inputs == (Place(48, 56, 56), Place(48, 28, 28))
-    assert second.inputs == (Place(48, 28, 28), Place(192, 28, 28))
-    assert cells_of(DARTS, Frame(48, 4, (224, 224)))[-1].output == Place(4 * 192, 7, 7)
-    network = Network(DARTS, DARTS.sample(random.Random(0)), Frame(48, 4, (224, 224), classes=1000))
+    first, second = cells_of(DARTS, NetworkSize(48, 4, (224, 224)))[:2]
+    assert first.inputs == (Shape(48, 56, 56), Shape(48, 28, 28))
+    assert second.inputs == (Shape(48, 28, 28), Shape(192, 28, 28))
+    assert cells_of(DARTS, NetworkSize(48, 4, (224, 224)))[-1].output == Shape(4 * 192, 7, 7)
+    network = Network(DARTS, DARTS.sample(random.Random(0)), NetworkSize(48, 4, (224, 224), classes=1000))
     shapes = [
         [tuple(module.weight.shape) for module in layer if isinstance(module, torch.nn.Conv2d)]
         for layer in network.layers[:2]
@@ -85,7 +85,7 @@ def test_imagenets_stem_is_in_two_parts_that_the_first_cell_reads():
 
 
 def test_the_input_behind_a_reduction_is_a_factorised_one():
-    network = Network(DARTS, DARTS.sample(random.Random(0)), Frame(4, 2))
+    network = Network(DARTS, DARTS.sample(random.Random(0)), NetworkSize(4, 2))
     found = [[type(module) for module in layer.inputs] for layer in network.layers if isinstance(layer, FixedCell)]
     assert [number for number, (far, _) in enumerate(found) if far is FactorizedReduce] == [3, 6]  # reductions: 2, 5
     assert {near for _, near in found} == {ReLUConvBN}
@@ -105,12 +105,14 @@ def test_the_last_outputs_are_repeated_from_the_first():
 def test_the_stem_halves_until_at_most_32_pixels_are_left():
     for side in range(1, 513):
         for size in ((side, side), (side, side + 200), (side + 200, side)):
-            frame = Frame(4, 1, size)
-            found = cells_of(NB201, frame)[0].inputs[-1]
+            network_size = NetworkSize(4, 1, size)
+            found = cells_of(NB201, network_size)[0].inputs[-1]
             shorter = min(found.height, found.width)
             assert shorter <= 32
-            assert shorter == side if frame.halvings == 0 else shorter > 16
-            exact = tuple(-(-pixels // 2**frame.halvings) for pixels in size)  # halving and rounding up, as often
+            assert shorter == side if network_size.halvings == 0 else shorter > 16
+            exact = tuple(
+                -(-pixels // 2**network_size.halvings) for pixels in size
+            )  # halving and rounding up, as often
             assert (found.height, found.width) == exact
 
 
@@ -138,19 +140,19 @@ def test_the_stem_halves_until_at_most_32_pixels_are_left():
     ],
 )
 def test_what_the_stages_work_on(side, halvings, stages):
-    frame = Frame(4, 1, (side, side))
-    assert frame.halvings == halvings
+    network_size = NetworkSize(4, 1, (side, side))
+    assert network_size.halvings == halvings
     for home in (NB201, DARTS):
-        heights = [p.output.height for p in cells_of(home, frame) if p.layer.kind in ("cell", "normal")]
+        heights = [p.output.height for p in cells_of(home, network_size) if p.layer.kind in ("cell", "normal")]
         assert tuple(heights) == stages
-        channels = [p.layer.channels for p in cells_of(home, frame) if p.layer.kind in ("cell", "normal")]
+        channels = [p.layer.channels for p in cells_of(home, network_size) if p.layer.kind in ("cell", "normal")]
         assert channels == [4, 8, 16]  # whether they halve or not
 
 
 def test_the_stem_can_be_chosen():
     for home, stem, side in itertools.product((NB201, DARTS, MACRO), range(6), (32, 45)):
-        frame = Frame(4, 1, (side, 64), stem=stem)
-        layout = home.layout(frame)
+        network_size = NetworkSize(4, 1, (side, 64), stem=stem)
+        layout = home.layout(network_size)
         stems = [placed.layer for placed in layout if isinstance(placed.layer, StemAt)]
         assert [layer.halvings for layer in stems] == {0: [0], 1: [1]}.get(stem, [2, *[1] * (stem - 2)])
         assert [layer.first for layer in stems] == [True, *[False] * (len(stems) - 1)]
@@ -161,8 +163,10 @@ def test_the_stem_can_be_chosen():
 
 def test_as_many_reductions_as_asked_for():
     def heights(home, **asked):
-        frame = Frame(4, 1, (32, 40), **asked)
-        return [placed.output.height for placed in home.layout(frame) if isinstance(placed.layer, CellAt | ReduceAt)]
+        network_size = NetworkSize(4, 1, (32, 40), **asked)
+        return [
+            placed.output.height for placed in home.layout(network_size) if isinstance(placed.layer, CellAt | ReduceAt)
+        ]
 
     assert [heights(NB201, reductions=n) for n in (0, 1, 2)] == [[32] * 5, [32, *[16] * 4], [32, 16, 16, 8, 8]]
     assert [heights(DARTS, reductions=n) for n in (0, 1, 2)] == [[32] * 5, [32, *[16] * 4], [32, 16, 16, 8, 8]]
@@ -171,13 +175,13 @@ def test_as_many_reductions_as_asked_for():
     assert heights(DARTS, stem=3) == [4, 2, 2, 2, 2]
     for home in (NB201, DARTS, MACRO):
         with pytest.raises(UserError, match=rf"^space '{home.name}' has 2 reductions, not 3$"):
-            home.layout(Frame(reductions=3))
+            home.layout(NetworkSize(reductions=3))
 
 
 def test_at_least_two_pixels_are_left_and_no_reduction_is_left_out_without_need():
     for home, height, width in itertools.product((NB201, DARTS, MACRO), range(1, 12), range(1, 12)):
         side, reduced = min(height, width), 0
-        for placed in home.layout(Frame(4, 1, (height, width))):
+        for placed in home.layout(NetworkSize(4, 1, (height, width))):
             if getattr(placed.layer, "stride", 1) == 2:
                 reduced += 1
         wanted = 0
@@ -209,15 +213,15 @@ def shapes_of(module, x, *given):
 @each_space
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 def test_every_layer_gives_what_the_layout_says(home, size):
-    frame = Frame(2, 1, size, 2, 3)
-    check_shapes(home, frame)
-    x, layout = torch.randn(2, 2, *size), home.layout(frame)
+    network_size = NetworkSize(2, 1, size, 2, 3)
+    check_shapes(home, network_size)
+    x, layout = torch.randn(2, 2, *size), home.layout(network_size)
     wanted = {n: (2, p.output.channels, p.output.height, p.output.width) for n, p in enumerate(layout)}
     wanted[len(layout) - 1] = (2, 3)
-    supernet = Supernet(home, frame, Norm())
+    supernet = Supernet(home, network_size, Norm())
     weights = {kind: torch.ones(len(cell.edges), cell.columns) for kind, cell in home.cells.items()}
     assert shapes_of(supernet, x, dense(weights)) == wanted
-    network = Network(home, home.sample(random.Random(0)), frame)
+    network = Network(home, home.sample(random.Random(0)), network_size)
     assert shapes_of(network, x) == wanted
     for number, (placed, mixed, fixed) in enumerate(zip(layout, supernet.layers, network.layers, strict=True)):
         assert isinstance(placed.layer, CellAt) == isinstance(mixed, MixedCell) == isinstance(fixed, FixedCell), number
@@ -228,10 +232,10 @@ def test_every_layer_gives_what_the_layout_says(home, size):
 )
 @pytest.mark.parametrize("home", [NB201, DARTS, RAGGED], ids=lambda home: home.name)
 def test_a_stem_or_reductions_of_ones_own_run(home, asked):
-    frame = Frame(2, 1, (13, 18), 1, 3, **asked)
-    check_shapes(home, frame)
-    layout = home.layout(frame)
-    network = Network(home, home.sample(random.Random(1)), frame)
+    network_size = NetworkSize(2, 1, (13, 18), 1, 3, **asked)
+    check_shapes(home, network_size)
+    layout = home.layout(network_size)
+    network = Network(home, home.sample(random.Random(1)), network_size)
     found = shapes_of(network, torch.randn(2, 1, 13, 18))
     assert [found[n][1:] for n in range(len(layout) - 1)] == [
         (p.output.channels, p.output.height, p.output.width) for p in layout[:-1]
@@ -294,7 +298,7 @@ def test_a_reduction_without_a_stride_keeps_the_resolution():
 def test_a_chain_counts_its_channels_in_widths_and_rounds_them():
     home = SearchSpace.chain("c", [(("nor_conv_1x1",), 1.5, 1), (("nor_conv_1x1",), 0.1, 2)], stem=2)
     for width, channels in ((4, [8, 6, 1]), (5, [10, 8, 1]), (16, [32, 24, 2])):
-        stem, first, second, head = home.layout(Frame(width, 7))  # the depth plays no part
+        stem, first, second, head = home.layout(NetworkSize(width, 7))  # the depth plays no part
         assert [stem.output.channels, first.output.channels, second.output.channels] == channels
         assert (first.inputs, second.inputs) == ((stem.output,), (first.output,))
         assert head.layer == HeadAt()
@@ -304,9 +308,9 @@ def test_a_chain_counts_its_channels_in_widths_and_rounds_them():
 def test_a_position_may_repeat_a_kind_and_hold_a_whole_cell():
     cell = Cell((Edge(1, 0, ("nor_conv_1x1",)), Edge(2, 0, ("nor_conv_3x3",)), Edge(2, 1, ("skip_connect",))))
     home = SearchSpace("c", {"a": cell}, Chain((Position("a", 2, 2), Position("a", 3, 1), Position("a", 3, 2))))
-    frame = Frame(2, 1, (9, 6), 1, 3)
-    check_shapes(home, frame)
-    network = Network(home, home.choose({"a": (0, 0, 0)}), frame)
+    network_size = NetworkSize(2, 1, (9, 6), 1, 3)
+    check_shapes(home, network_size)
+    network = Network(home, home.choose({"a": (0, 0, 0)}), network_size)
     assert shapes_of(network, torch.randn(2, 1, 9, 6)) == {
         0: (2, 2, 9, 6),
         1: (2, 4, 5, 3),
@@ -318,9 +322,9 @@ def test_a_position_may_repeat_a_kind_and_hold_a_whole_cell():
 
 def test_a_cell_of_three_inputs_and_one_output():
     home = SearchSpace("three", {"a": Cell.dense(5, ("nor_conv_1x1", "none"), inputs=3)}, Stages(("a",)))
-    frame = Frame(2, 3, (4, 4), 1, 3)
-    stem, *cells, _ = home.layout(frame)
+    network_size = NetworkSize(2, 3, (4, 4), 1, 3)
+    stem, *cells, _ = home.layout(network_size)
     assert [placed.inputs for placed in cells] == [(stem.output,) * 3] * 3
-    assert {placed.output for placed in cells} == {Place(2, 4, 4)}
-    network = Network(home, home.sample(random.Random(0)), frame)
+    assert {placed.output for placed in cells} == {Shape(2, 4, 4)}
+    network = Network(home, home.sample(random.Random(0)), network_size)
     assert network(torch.randn(2, 1, 4, 4)).shape == (2, 3)

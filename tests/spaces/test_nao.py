@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import branched_space, noise_batch
 from supernet.errors import UserError
-from supernet.models.cost.best import Bounds
+from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import Cost, Prices, cost
 from supernet.models.cost.expected import Expected
 from supernet.models.cost.limits import Limits
@@ -24,11 +24,11 @@ from supernet.models.mixed_cell import EdgeMix, MixedCell, dense
 from supernet.models.network import FixedCell, Network, build
 from supernet.models.supernet import Supernet
 from supernet.selectors.projection_schedule import agenda
-from supernet.spaces import SPACES, Cell, Edge, Frame, SearchSpace, Stack, space
+from supernet.spaces import SPACES, Cell, Edge, NetworkSize, SearchSpace, Stack, space
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 from supernet.spaces.paths import wastes, working
-from supernet.spaces.size import CellAt, Place
+from supernet.spaces.size import CellAt, Shape
 
 NAO, MIDDLE, SMALL = space("nao"), space("nao-middle"), branched_space()
 V2 = "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0   0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1"
@@ -248,13 +248,16 @@ def test_the_fingerprints_of_spaces_without_branches_are_what_they_were():
         "s1": "51682cb5be2f86b4",
         "s4": "bd9faea1a9089875",
     }
-    assert {name: SPACES[name].fingerprint(Frame(16, 2)) for name in known} == known
+    assert {name: SPACES[name].fingerprint(NetworkSize(16, 2)) for name in known} == known
     one, two = (
         Cell((Edge(1, 0, ("identity",)), Edge(1, 0, ("identity",), 1)) if n else (Edge(1, 0, ("identity",)),))
         for n in (0, 1)
     )
     assert (
-        len({SearchSpace("x", {"normal": c}, Stack(reduce="normal")).fingerprint(Frame(4, 1)) for c in (one, two)}) == 2
+        len(
+            {SearchSpace("x", {"normal": c}, Stack(reduce="normal")).fingerprint(NetworkSize(4, 1)) for c in (one, two)}
+        )
+        == 2
     )
 
 
@@ -299,41 +302,43 @@ def test_the_published_networks_have_their_parameters(width, depth, millions):
     network = build(genotype, width=width, depth=depth)
     assert sum(isinstance(layer, FixedCell) for layer in network.layers) == 3 * depth + 2
     assert round(learnable(network) / 1e6, 3) == millions
-    assert cost(NAO, genotype, Frame(width, depth)).params == learnable(network)
+    assert cost(NAO, genotype, NetworkSize(width, depth)).params == learnable(network)
 
 
 def test_the_supernet_has_the_papers_parameters():
-    supernet = Supernet(NAO, Frame(20, 3), Norm(affine=True))
+    supernet = Supernet(NAO, NetworkSize(20, 3), Norm(affine=True))
     assert round(learnable(supernet) / 1e6, 3) == 7.387
 
 
-def counted(home, genotype, frame):
+def counted(home, genotype, network_size):
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = Network(home, genotype, frame).eval()
-        network(torch.empty(1, frame.channels, *frame.size))
-    return Cost(learnable(network), counter.get_total_flops() // 2 + frame.classes)
+        network = Network(home, genotype, network_size).eval()
+        network(torch.empty(1, network_size.channels, *network_size.image_size))
+    return Cost(learnable(network), counter.get_total_flops() // 2 + network_size.classes)
 
 
 @each_space
-@pytest.mark.parametrize("frame", [Frame(6, 1, (9, 7), 1, 3), Frame(4, 1, (2, 2))], ids=["9x7", "2x2"])
-def test_a_cost_is_a_count_of_the_built_network(home, frame):
-    prices = Prices(home, frame)
+@pytest.mark.parametrize(
+    "network_size", [NetworkSize(6, 1, (9, 7), 1, 3), NetworkSize(4, 1, (2, 2))], ids=["9x7", "2x2"]
+)
+def test_a_cost_is_a_count_of_the_built_network(home, network_size):
+    prices = Prices(home, network_size)
     found = set()
     for genotype in [*samples(home, 4), *samples(home, 1)]:
-        assert prices.total(genotype) == counted(home, genotype, frame)
+        assert prices.total(genotype) == counted(home, genotype, network_size)
         found.add(prices.total(genotype))
     assert len(found) > 3
 
 
 def test_a_networks_layout_is_as_wide_as_its_unused_nodes():
-    frame = Frame(6, 2)
+    network_size = NetworkSize(6, 2)
     for genotype in samples(NAO, 20):
         counts = {kind: len(unused(NAO.cells[kind], genotype[kind])) for kind in NAO.cells}
-        for plain, shared in zip(NAO.layout(frame, genotype), NAO.layout(frame), strict=True):
+        for plain, shared in zip(NAO.layout(network_size, genotype), NAO.layout(network_size), strict=True):
             if isinstance(shared.layer, CellAt):
                 assert plain.layer == shared.layer
                 assert shared.output.channels == shared.layer.channels
-                assert plain.output == Place(
+                assert plain.output == Shape(
                     counts[shared.layer.kind] * shared.layer.channels, shared.output.height, shared.output.width
                 )
 
@@ -364,7 +369,7 @@ def test_a_network_sums_two_branches_and_joins_what_nothing_reads():
     left = [{node for node in unused(NAO.cells["reduce"], g["reduce"]) if node < 2} for g in samples(NAO, 300)]
     some = [samples(NAO, 300)[left.index({node})] for node in (0, 1)]  # an input is reduced on its way to the output
     for genotype in [NAO.parse(V2), *some, *samples(NAO, 3)]:
-        network = build(genotype, width=4, depth=1, size=(8, 8), classes=3).double()
+        network = build(genotype, width=4, depth=1, image_size=(8, 8), classes=3).double()
         network(x)  # statistics that are no longer the initial ones
         torch.testing.assert_close(network.eval()(x), plain(network, x), rtol=1e-12, atol=1e-12)
 
@@ -372,7 +377,7 @@ def test_a_network_sums_two_branches_and_joins_what_nothing_reads():
 def test_an_input_is_calibrated_only_where_it_differs():
     genotype = NAO.parse(V2)
     assert [len(unused(NAO.cells[kind], genotype[kind])) for kind in NAO.cells] == [4, 4]
-    for layers in (build(genotype, width=4, depth=2).layers, Supernet(NAO, Frame(4, 2), Norm()).layers):
+    for layers in (build(genotype, width=4, depth=2).layers, Supernet(NAO, NetworkSize(4, 2), Norm()).layers):
         cells = [layer for layer in layers if isinstance(layer, FixedCell | MixedCell)]
         found = [[type(project).__name__ for project in cell.inputs] for cell in cells]
         near = "Identity" if isinstance(cells[0], MixedCell) else "ReLUConvBN"
@@ -407,7 +412,7 @@ def test_exchanging_the_branches_of_a_node_changes_no_function():
         node = 2 + number
         other = swapped(genotype, node)
         assert other != genotype
-        one, two = (build(g, width=4, depth=1, size=(8, 8), classes=3).double() for g in (genotype, other))
+        one, two = (build(g, width=4, depth=1, image_size=(8, 8), classes=3).double() for g in (genotype, other))
         assert learnable(one) == learnable(two)
         at = 2 * (node - 2)
         names = {str(at): str(at + 1), str(at + 1): str(at)}
@@ -427,7 +432,7 @@ def test_exchanging_the_branches_of_a_node_changes_no_function():
 
 def supernet_of(home, norm=Norm(), seed=0):  # noqa: B008
     torch.manual_seed(seed)
-    supernet = Supernet(home, Frame(4, 1, (8, 8), 1, 3), norm).double()
+    supernet = Supernet(home, NetworkSize(4, 1, (8, 8), 1, 3), norm).double()
     with torch.no_grad():
         for weight in supernet.parameters():
             weight += 0.1 * torch.randn_like(weight)
@@ -525,7 +530,7 @@ def test_gradients_are_those_of_the_equations(engine):
 def test_many_at_once_are_one_by_one(home, train):
     supernet, x = supernet_of(home).train(train), noise_batch(1).x
     mixes = mixes_of(supernet)
-    found = supernet.many(x, mixes if home is SMALL else mixes[:4])
+    found = supernet.batched(x, mixes if home is SMALL else mixes[:4])
     wanted = torch.stack([by_hand(supernet, x, mix) for mix in mixes[: len(found)]])
     torch.testing.assert_close(found, wanted.detach(), rtol=1e-10, atol=1e-10)
     assert len({tuple(logits.flatten().tolist()) for logits in found}) == len(found)
@@ -582,13 +587,13 @@ def test_paths_are_dropped_for_every_operation_but_the_identity(engine, monkeypa
     assert set(seen) == {1 / 8, 2 / 8, 3 / 8, 4 / 8}
     seen.clear()
     supernet.eval()(x, mix)
-    supernet.train().many(x, [mix])
+    supernet.train().batched(x, [mix])
     assert not seen
 
 
 def test_an_image_is_dropped_as_often_as_asked():
     home = SearchSpace("one", {"normal": Cell.dense(2, ("avg_pool_3x3",), project=True)}, Stack(reduce="normal"))
-    supernet = Supernet(home, Frame(2, 1, (8, 8), 1, 3), Norm())
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm())
     cell = next(layer for layer in supernet.layers if isinstance(layer, MixedCell))
     cell.inputs, cell.drop_path, x = nn.ModuleList([nn.Identity()]), 0.3, torch.ones(4000, 2, 2, 2)
     torch.manual_seed(0)
@@ -604,10 +609,10 @@ def test_an_image_is_dropped_as_often_as_asked():
 def test_limits_are_refused_where_a_cost_is_no_sum():
     assert not NAO.adds_up
     assert space("darts").adds_up
-    Bounds(NAO, Frame(4, 1)).check()
+    FeasibleSet(NAO, NetworkSize(4, 1)).check()
     for limits in (Limits(max_params=10**6), Limits(max_flops=10**9), Limits(max_latency_ms=5)):
         with pytest.raises(UserError, match=r"^space 'nao' cannot be searched within limits \(at most "):
-            Bounds(NAO, Frame(4, 1), limits).check()
+            FeasibleSet(NAO, NetworkSize(4, 1), limits).check()
     for name in ("params", "flops"):
         with pytest.raises(UserError, match=f"^the {name} expected in space 'nao' are not known"):
-            Expected(Bounds(NAO, Frame(4, 1)), name)
+            Expected(FeasibleSet(NAO, NetworkSize(4, 1)), name)

@@ -12,7 +12,7 @@ import pytest
 from conftest import macro_space, ragged_space, two_input_space
 from supernet.errors import UserError
 from supernet.models.cost.count import check_shapes
-from supernet.spaces import SPACES, Cell, Chain, Edge, Frame, Position, SearchSpace, Stack, Stages, space, tables
+from supernet.spaces import SPACES, Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stack, Stages, space, tables
 from supernet.spaces.operations import PRIMITIVES, Primitive
 from supernet.spaces.size import CellAt, HeadAt, ReduceAt, StemAt
 
@@ -442,7 +442,7 @@ def test_an_operation_is_tried_wherever_it_stands():
     def trial(build, cells=("a",), **shape):
         own = Primitive("own", build)
         home = SearchSpace("x", {"a": Cell((Edge(1, 0, ("own",)),), **shape)}, Stages(cells), (own,))
-        return lambda: check_shapes(home, Frame(4, 1, (8, 8), 1, 3))
+        return lambda: check_shapes(home, NetworkSize(4, 1, (8, 8), 1, 3))
 
     def conv(cin, cout, stride):
         return nn.Conv2d(cin, cout, 1, stride)
@@ -477,7 +477,7 @@ def test_an_operation_is_tried_wherever_it_stands():
 def test_a_built_in_operation_that_cannot_stand_there_says_why():
     def chain(op, channels, stride):
         home = SearchSpace.chain("c", [(("nor_conv_1x1",), 1, 1), ((op,), channels, stride)])
-        return lambda: check_shapes(home, Frame(4, 1, (8, 8), 1, 3))
+        return lambda: check_shapes(home, NetworkSize(4, 1, (8, 8), 1, 3))
 
     for op in ("none", "nor_conv_1x1", "nor_conv_3x3", "noise", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3"):
         for channels, stride in itertools.product((1, 2), (1, 2)):
@@ -498,7 +498,7 @@ def test_a_built_in_operation_that_cannot_stand_there_says_why():
 
 def test_images_must_survive_what_is_asked_for():
     def of(*size, **asked):
-        return Frame(4, 1, size, 1, 3, **asked)
+        return NetworkSize(4, 1, size, 1, 3, **asked)
 
     for home in (NB201, RAGGED, TWO, DARTS, MACRO):
         check_shapes(home, of(1, 1))
@@ -519,31 +519,35 @@ def test_images_must_survive_what_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("frame", "message"),
+    ("network_size", "message"),
     [
-        (Frame(width=0), "setting width must be at least 1, not 0"),
-        (Frame(depth=0), "setting depth must be at least 1, not 0"),
-        (Frame(channels=0), "setting channels must be at least 1, not 0"),
-        (Frame(classes=-1), "setting classes must be at least 1, not -1"),
-        (Frame(size=(0, 8)), "setting image_height must be at least 1, not 0"),
-        (Frame(size=(8, -3)), "setting image_width must be at least 1, not -3"),
-        (Frame(stem=-1), "setting stem must be at least 0, not -1"),
-        (Frame(reductions=-1), "setting reductions must be at least 0, not -1"),
+        (NetworkSize(width=0), "setting width must be at least 1, not 0"),
+        (NetworkSize(depth=0), "setting depth must be at least 1, not 0"),
+        (NetworkSize(channels=0), "setting channels must be at least 1, not 0"),
+        (NetworkSize(classes=-1), "setting classes must be at least 1, not -1"),
+        (NetworkSize(image_size=(0, 8)), "setting image_height must be at least 1, not 0"),
+        (NetworkSize(image_size=(8, -3)), "setting image_width must be at least 1, not -3"),
+        (NetworkSize(stem=-1), "setting stem must be at least 0, not -1"),
+        (NetworkSize(reductions=-1), "setting reductions must be at least 0, not -1"),
     ],
 )
-def test_a_frame_that_cannot_be_is_refused(frame, message):
+def test_a_frame_that_cannot_be_is_refused(network_size, message):
     for home in (NB201, DARTS, MACRO):
-        assert refused(home.layout, frame) == message
+        assert refused(home.layout, network_size) == message
 
 
 def test_a_fingerprint_tells_spaces_and_frames_apart():
-    frame = Frame(4, 1, (8, 8), 1, 3)
-    marks = {home.fingerprint(frame) for home in (NB201, RAGGED, TWO, MACRO, KEPT, *SPACES.values())}
+    network_size = NetworkSize(4, 1, (8, 8), 1, 3)
+    marks = {home.fingerprint(network_size) for home in (NB201, RAGGED, TWO, MACRO, KEPT, *SPACES.values())}
     assert len(marks) == len(SPACES) + 4
-    assert two_input_space().fingerprint(frame) == TWO.fingerprint(frame)
-    for changed in (Frame(5, 1, (8, 8), 1, 3), Frame(4, 2, (8, 8), 1, 3), Frame(4, 1, (8, 8), 1, 3, reductions=1)):
-        assert TWO.fingerprint(changed) != TWO.fingerprint(frame)
-    assert replace(TWO, norm_pools=False).fingerprint(frame) != TWO.fingerprint(frame)
+    assert two_input_space().fingerprint(network_size) == TWO.fingerprint(network_size)
+    for changed in (
+        NetworkSize(5, 1, (8, 8), 1, 3),
+        NetworkSize(4, 2, (8, 8), 1, 3),
+        NetworkSize(4, 1, (8, 8), 1, 3, reductions=1),
+    ):
+        assert TWO.fingerprint(changed) != TWO.fingerprint(network_size)
+    assert replace(TWO, norm_pools=False).fingerprint(network_size) != TWO.fingerprint(network_size)
 
 
 def test_a_space_of_ones_own_is_found_by_its_module(tmp_path, monkeypatch):

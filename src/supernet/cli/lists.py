@@ -39,7 +39,7 @@ def query(given: Arguments) -> None:
     asked = parse("query", Query, given)
     table = tables.load(asked.table)
     if asked.fields:
-        show.listing(show.Screen(), ((name, about, "") for name, about in table.fields.items()))
+        show.listing(show.Console(), ((name, about, "") for name, about in table.fields.items()))
         return
     if (asked.architecture is None) == (asked.best is None):
         raise UserError("give an architecture (string or index) or --best FIELD: supernet query 9930")
@@ -53,7 +53,7 @@ def query(given: Arguments) -> None:
         values = {name: None if math.isnan(value) else value for name, value in table.row(index, hardware=True).items()}
         print(json.dumps({"index": index, "architecture": str(table.genotype(index))} | values))
         return
-    console = show.Screen()
+    console = show.Console()
     show.line(console, str(table.genotype(index)))
     show.known(console, table.summary(index).to_json())
 
@@ -83,4 +83,4 @@ def _list(command: str, given: Arguments, rows: Iterable[tuple[str, str, str]]) 
     from supernet.report import console as show
 
     parse(command, make_dataclass(command, [], namespace={"__doc__": f"List the {command}."}), given)
-    show.listing(show.Screen(), rows)
+    show.listing(show.Console(), rows)

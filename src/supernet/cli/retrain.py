@@ -11,7 +11,7 @@ from supernet.cli.parsing import Arguments, allow_own_modules, option, parse, pe
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
-    from supernet.report.console import Screen
+    from supernet.report.console import Console
     from supernet.retraining.recipes import Recipe
 
 ABOUT = "Train the architecture of a search, or any other, from scratch."
@@ -39,7 +39,7 @@ def retrain(given: Arguments) -> None:
         **asdict(chosen.settings),
     )
     run = training.start(plan, out=chosen.out, force=chosen.force, watcher=screen.watcher(quiet=chosen.quiet))
-    _result(show.Screen(), run)
+    _result(show.Console(), run)
 
 
 def _arguments(recipe: Recipe) -> type:
@@ -63,14 +63,14 @@ def _arguments(recipe: Recipe) -> type:
     return make_dataclass("Retrain", fields, namespace={"__doc__": ABOUT})
 
 
-def _result(console: Screen, run: Run) -> None:
+def _result(console: Console, run: Run) -> None:
     """Print what a finished retraining reached."""
     from supernet.report.console import line
 
-    summary, frame = run.summary, run.config["frame"]
+    summary, network_size = run.summary, run.config["network_size"]
     size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
     line(console, f"architecture  {summary['architecture']}")
-    line(console, f"size          {size} ({frame['width']} channels, depth {frame['depth']})")
+    line(console, f"size          {size} ({network_size['width']} channels, depth {network_size['depth']})")
     best = f"in the best epoch, {summary['best_epoch']}"
     if summary["measured_on"] == "held out":
         line(console, f"held out      {_accuracies(summary['accuracy'], best)}")

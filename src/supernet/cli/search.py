@@ -96,10 +96,10 @@ def search(given: Arguments) -> None:
         **asdict(chosen.network),
     )
     if chosen.dry_run:
-        show.forecast(show.Screen(), plan.running, forecasting.foresee(plan))
+        show.forecast(show.Console(), plan.running, forecasting.foresee(plan))
         return
     run = searching.start(plan, out=chosen.out, force=chosen.force, watcher=screen.watcher(quiet=chosen.quiet))
-    show.result(show.Screen(), run)
+    show.result(show.Console(), run)
 
 
 def _saved_config(file: str | None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def select(given: Arguments) -> None:
         **asdict(chosen.settings),
     )
     run = selecting.start(planned, out=chosen.out, force=chosen.force, watcher=screen.watcher(quiet=chosen.quiet))
-    console = show.Screen()
+    console = show.Console()
     show.result(console, run)
     show.selections(console, selecting.selections(planned.home))
 

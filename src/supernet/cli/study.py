@@ -16,9 +16,9 @@ def landscape(given: Arguments) -> None:
     from supernet.searching import studies
 
     about = "Draw the loss around the alphas of a search."
-    run, choices = _asked("landscape", about, studies.LandscapeSettings(), given)
+    run, choices = _asked("landscape", about, studies.LandscapeConfig(), given)
     found = studies.landscape(run, **choices)
-    console = show.Screen()
+    console = show.Console()
     losses = [loss for row in found.losses for loss in row]
     show.line(console, f"loss          {min(losses):.4f} to {max(losses):.4f} on the grid")
     show.line(console, f"path          {100 * found.explained:.1f} % of its variance lies in the plane")
@@ -31,9 +31,9 @@ def strength(given: Arguments) -> None:
     from supernet.searching import studies
 
     about = "Compare the op weights of a search with what its operations are worth."
-    run, choices = _asked("strength", about, studies.StrengthSettings(), given)
+    run, choices = _asked("strength", about, studies.StrengthConfig(), given)
     found = studies.strength(run, **choices)
-    console = show.Screen()
+    console = show.Console()
     tau = (
         "none: all weights are equal" if found.tau is None else f"{found.tau:.2f} (Kendall's tau, mean over the edges)"
     )
@@ -51,9 +51,9 @@ def rank(given: Arguments) -> None:
     from supernet.searching import studies
 
     about = "Compare one-shot accuracies in a search with a table's."
-    run, choices = _asked("rank", about, studies.RankingSettings(), given, spread=False)
+    run, choices = _asked("rank", about, studies.RankingConfig(), given, spread=False)
     found = studies.rank(run, **choices)
-    console = show.Screen()
+    console = show.Console()
     whole, best, settings = found.whole, found.best_half, found.settings
     show.line(console, f"architectures {len(found.indices)} ({settings.sampler}), judged on {found.images} images")
     show.line(console, f"correlation   {_both(whole.tau, best.tau)} (Kendall's tau of one-shot and {settings.truth})")

@@ -25,12 +25,12 @@ def tabular(given: Arguments) -> None:
     from supernet.searching import tabular as tabulated
 
     allow_own_modules()
-    asked = parse("tabular", _arguments(tabulated.METHODS, tabulated.TabularSettings()), given)
+    asked = parse("tabular", _arguments(tabulated.SEARCHES, tabulated.TabularConfig()), given)
     names = vars(asked.settings)
     found = tabulated.tabular(
         asked.space, asked.chosen, seeds=asked.seeds, out=asked.out, watcher=None if asked.quiet else _told, **names
     )
-    console = show.Screen()
+    console = show.Console()
     _table(console, found)
     fields = f"{found.settings.report} (%) of the fittest so far by {found.settings.fitness}"
     show.line(console, f"{fields}: mean ± standard deviation over n searches of s seconds.")

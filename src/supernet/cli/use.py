@@ -12,8 +12,7 @@ from supernet.cli.parsing import Arguments, allow_own_modules, parse
 from supernet.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from supernet.report.console import Console
     from supernet.retraining.evaluate import ClassScore, Evaluation, Pass
 
 _SHOWN = 20  # classes that the table shows
@@ -76,7 +75,7 @@ def evaluate(given: Arguments) -> None:
     found = evaluation.evaluate(
         asked.run, data=asked.data, weights=asked.weights, space=asked.space, device=asked.device
     )
-    console = show.Screen()
+    console = show.Console()
     _result(console, found)
     folder = predictor.retraining(asked.run).path
     show.line(console, f"run folder    {folder} (evaluation.json, confusion.svg)")
@@ -97,7 +96,7 @@ def predict(given: Arguments) -> None:
     if asked.json:
         print(json.dumps(rows, indent=2))
         return
-    show.listing(show.Screen(), ((row["image"], row["label"], f"{100 * row['probability']:.1f} %") for row in rows))
+    show.listing(show.Console(), ((row["image"], row["label"], f"{100 * row['probability']:.1f} %") for row in rows))
 
 
 def export(given: Arguments) -> None:
@@ -109,7 +108,7 @@ def export(given: Arguments) -> None:
     allow_own_modules()
     done = exporting.export_checked(asked.run, asked.format, out=asked.out, weights=asked.weights, space=asked.space)
     checked = "" if done.difference is None else f"; logits differ by {done.difference:.1g} at most from the network's"
-    show.line(show.Screen(), f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
+    show.line(show.Console(), f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
 
 
 def _result(console: Console, found: Evaluation) -> None:

@@ -69,7 +69,7 @@ class Watcher:
         """Note that the loop has ended, finished or not."""
 
 
-class Drawn(Mapping[str, Batch]):
+class LazyBatches(Mapping[str, Batch]):
     """The batches of one step, each drawn from its stream when it is first asked for: what is not, stays there."""
 
     def __init__(self, streams: Mapping[str, Batches]) -> None:
@@ -134,7 +134,7 @@ class Loop:
         self._end_epoch()
 
     def _step(self) -> None:
-        metrics = self.task.step(Drawn(self.task.streams))
+        metrics = self.task.step(LazyBatches(self.task.streams))
         for name, value in metrics.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
         self.done += 1

@@ -16,7 +16,7 @@ _TAIL = 5  # epochs at the end of P-DARTS' linear schedule in which the rate fal
 
 
 @dataclass(frozen=True)
-class Weights:
+class SGDConfig:
     """SGD on a network's weights, with a learning rate that is set once per epoch."""
 
     lr: float = 0.025
@@ -86,7 +86,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Alpha:
+class AlphaOptimizerConfig:
     """The optimizer of the architecture parameters; its learning rate is constant."""
 
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -99,7 +99,7 @@ class Alpha:
     def __post_init__(self) -> None:
         at_least(0, "alpha.", lr=self.lr, weight_decay=self.weight_decay)
 
-    def make(self, parameters: Iterable[Tensor], weights: Weights) -> torch.optim.Optimizer:
+    def make(self, parameters: Iterable[Tensor], weights: SGDConfig) -> torch.optim.Optimizer:
         """Make the optimizer, beside that of the `weights`."""
         if self.optimizer == "adam":
             parameters = list(parameters)

@@ -1,4 +1,4 @@
-"""Crew: processes that share a job, each with a device of its own; what is large goes to them through shared memory.
+"""WorkerPool: processes that share a job, each with a device of its own; what is large goes to them through shared memory.
 
 They are started by "spawn", so what they are made of must be picklable. They hold on to nothing of the caller's but
 their end of a pipe: when that is closed, also by the caller's death, they end. Ctrl-C does not reach them.
@@ -27,7 +27,7 @@ _ALIGNED = 16  # bytes
 Work = Callable[[Any], Any]
 
 
-class Crew:
+class WorkerPool:
     """A process for each of the `devices`, which makes `make(device)` once and calls it with one job after the other.
 
     The threads of this process are shared out among processes that compute on the CPU. Raises UserError if `make`
@@ -58,7 +58,7 @@ def devices_of(device: torch.device, count: int) -> list[torch.device]:
     return [torch.device("cuda", number % torch.cuda.device_count()) for number in range(count)]
 
 
-class Shelf:
+class SharedTensors:
     """Shared memory that holds tensors of the shapes and types of `like`: one piece, whatever their number."""
 
     def __init__(self, like: Sequence[Tensor]) -> None:

@@ -13,7 +13,7 @@ from supernet.models.mixed_cell import Mix, dense
 from supernet.spaces.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    from supernet.engine.optim import Alpha
+    from supernet.engine.optim import AlphaOptimizerConfig
     from supernet.methods.base import Budget
 
 
@@ -93,7 +93,7 @@ class LearnedAlphas(Alphas):
         sigmoid_init: SigmoidInit,
         budget: Budget,
         like: Tensor,
-        how: Alpha,
+        how: AlphaOptimizerConfig,
     ) -> None:
         super().__init__(space, activation, sigmoid_init, budget.seed, like)
         for alpha in self.values():

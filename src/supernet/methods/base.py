@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import Weights, clip_gradient, set_rate
+from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
 from supernet.engine.seeds import seeded
-from supernet.models.evaluate import Judged
+from supernet.models.evaluate import ValidationBatches
 from supernet.models.mixed_cell import Mix, detached
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 
-Part = Literal["first", "second", "all"]
+Part = Literal["train", "validation", "all"]
 """Which training images a stream draws from: the first half of the split, the second, or both."""
 
 
@@ -49,13 +49,13 @@ class Budget:
     """
 
     epochs: int
-    weights: Weights
+    weights: SGDConfig
     seed: int
     sample: Callable[[random.Random], Genotype] | None = None
     allows: Callable[[Genotype], bool] | None = None
     price: Callable[[str], Callable[[Mapping[str, Sequence[Sequence[float]]]], float]] | None = None
     workers: int = 1
-    judged: Judged = tuple
+    validation_batches: ValidationBatches = tuple
 
 
 class Method(ABC):
@@ -78,7 +78,7 @@ class Method(ABC):
     capturable: ClassVar[bool] = False  # a replay of what is decided anew in each step would be wrong without a word
     ranks: ClassVar[bool] = True
     spreads: ClassVar[bool] = False
-    between: ClassVar[str] = ""
+    between_epochs: ClassVar[str] = ""
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config
@@ -117,7 +117,7 @@ class Method(ABC):
     def mix(self) -> Mix:
         """Return what the supernet runs now."""
 
-    def strength(self) -> dict[str, Tensor]:
+    def op_scores(self) -> dict[str, Tensor]:
         """Return what was learned of each operation, (edges, columns) per kind: larger is better. Selectors read it."""
         return {kind: edges.weights.detach() for kind, edges in self.mix().items()}
 

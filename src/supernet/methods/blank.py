@@ -44,7 +44,7 @@ class Blank(Method):
     @property
     def streams(self) -> Mapping[str, Part]:
         """The first half of the images trains; the second is left to selection."""
-        return {"weights": "first"}
+        return {"weights": "train"}
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the weights."""

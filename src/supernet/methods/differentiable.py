@@ -15,7 +15,7 @@ simultaneous update: both gradients are of the same forward pass.
 Differences from released code, each deliberate. DARTS draws its second batch by starting a new shuffled pass for every
 step; here each stream is one endless shuffled pass. Second order: its extra forward passes leave the running
 statistics of batch norm as they were, and the weights are never perturbed in place. For Single-DARTS no code could be
-had; the alphas are not clipped and not decayed, and the learning rates are `Alpha`'s defaults, to be set by protocol.
+had; the alphas are not clipped and not decayed, and the learning rates are `AlphaOptimizerConfig`'s defaults, to be set by protocol.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Literal
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import Alpha
+from supernet.engine.optim import AlphaOptimizerConfig
 from supernet.errors import UserError
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Part
-from supernet.methods.gradient_method import LearnsAlphas
+from supernet.methods.gradient_method import GradientMethod
 from supernet.methods.relaxation import Activation, SigmoidInit
 from supernet.methods.unrolled import unrolled_gradient
 from supernet.models.mixed_cell import Mix, detached
@@ -52,10 +52,10 @@ class DifferentiableConfig:
     """2 takes the alpha gradient through one step of the weights"""
     train_on: Literal["half", "full"] = "half"
     """training images the weights see; the alpha of different_subset always has the other half"""
-    alpha: Alpha = Alpha()
+    alpha: AlphaOptimizerConfig = AlphaOptimizerConfig()
 
 
-class Differentiable(LearnsAlphas):
+class Differentiable(GradientMethod):
     """Alphas per kind of cell, learned by gradient; `regime`, `activation` and `order` are independent settings."""
 
     Config = DifferentiableConfig
@@ -77,14 +77,14 @@ class Differentiable(LearnsAlphas):
     @property
     def streams(self) -> Mapping[str, Part]:
         """One stream if single-level; otherwise one for the weights and one for alpha."""
-        first: Part = "all" if self.config.train_on == "full" else "first"
+        first: Part = "all" if self.config.train_on == "full" else "train"
         match self.config.regime:
             case "same_batch":
                 return {"weights": first}
             case "same_subset":
                 return {"weights": first, "alpha": first}
             case "different_subset":
-                return {"weights": first, "alpha": "second"}
+                return {"weights": first, "alpha": "validation"}
 
     def mix(self) -> Mix:
         """Return the op weights of the current alphas, with their gradient."""

@@ -31,7 +31,7 @@ from supernet.engine.seeds import seeded
 from supernet.errors import UserError, at_least
 from supernet.methods.base import Budget
 from supernet.methods.enas_policy import Policy
-from supernet.methods.single_path import OnePath
+from supernet.methods.single_path import SinglePath
 from supernet.models.evaluate import Scorer, Statistics, check_norm
 from supernet.models.mixed_cell import Mix
 from supernet.models.supernet import Supernet
@@ -65,7 +65,7 @@ class ENASConfig:
             raise UserError(f"setting decay must be at least 0 and less than 1, not {self.decay}")
 
 
-class ENAS(OnePath):
+class ENAS(SinglePath):
     """Paths drawn by a controller that is rewarded for their accuracy."""
 
     Config = ENASConfig
@@ -96,14 +96,14 @@ class ENAS(OnePath):
         """Return architectures that the controller draws."""
         return self._drawn(count, rng)
 
-    def strength(self) -> dict[str, Tensor]:
+    def op_scores(self) -> dict[str, Tensor]:
         """Return how often the controller draws each operation, of 100 architectures."""
         mixes = [self.supernet.only(g) for g in self._drawn(100, random.Random(f"{self.budget.seed} strength"))]
         return {kind: torch.stack([mix[kind].weights for mix in mixes]).mean(0) for kind in mixes[0]}
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Update the controller; return the mean accuracy that it was rewarded for, and the baseline."""
-        batches, rewards = list(self.budget.judged()), list[float]()
+        batches, rewards = list(self.budget.validation_batches()), list[float]()
         for update in range(self.config.updates):
             chosen = random.Random(f"{self.budget.seed} update {epoch} {update}").choice(batches)
             rewards += self.update(chosen)

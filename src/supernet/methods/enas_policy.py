@@ -19,7 +19,7 @@ _HIDDEN, _LAYERS, _TEMPERATURE, _RANGE = 32, 2, 5.0, 2.5
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnArchitectures:
     """Architectures as tokens, with the log-probability and the entropy (count,) of all decisions of each."""
 
     tokens: list[tuple[int, ...]]
@@ -39,7 +39,7 @@ class Policy(nn.Module):
         self.linear = nn.Linear(_HIDDEN, sequences.vocabulary)
         self._masks: dict[Tokens, Tensor] = {}
 
-    def draw(self, count: int, generator: torch.Generator) -> Drawn:
+    def draw(self, count: int, generator: torch.Generator) -> DrawnArchitectures:
         """Draw `count` architectures."""
         prefixes: list[list[int]] = [[] for _ in range(count)]
         inputs, state = self.first.expand(count, -1), None
@@ -57,7 +57,7 @@ class Policy(nn.Module):
                 inputs, next_tokens = self.embedding(chosen[:, 0]), chosen[:, 0].tolist()
             for prefix, token in zip(prefixes, next_tokens, strict=True):
                 prefix.append(token)
-        return Drawn([tuple(prefix) for prefix in prefixes], total, entropy)
+        return DrawnArchitectures([tuple(prefix) for prefix in prefixes], total, entropy)
 
     def _log_probabilities(self, hidden: Tensor, allowed: list[tuple[int, ...]]) -> Tensor:
         """Return (count, vocabulary), minus infinity for what is not allowed."""

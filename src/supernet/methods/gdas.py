@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import Alpha
+from supernet.engine.optim import AlphaOptimizerConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget, Part, Stream
-from supernet.methods.gradient_method import LearnsAlphas
+from supernet.methods.gradient_method import GradientMethod
 from supernet.models.mixed_cell import EdgeMix, Mix, sparse
 from supernet.models.supernet import Supernet
 
@@ -40,7 +40,7 @@ class GDASConfig:
     """temperature of the first epoch"""
     tau_min: float = 0.1
     """temperature of the last epoch"""
-    alpha: Alpha = Alpha("adam", 3e-4, 1e-3)
+    alpha: AlphaOptimizerConfig = AlphaOptimizerConfig("adam", 3e-4, 1e-3)
 
     def __post_init__(self) -> None:
         if not 0 < self.tau_min <= self.tau < math.inf:
@@ -48,7 +48,7 @@ class GDASConfig:
             raise UserError(f"setting tau-min must be above 0 and at most tau {known}")
 
 
-class GDAS(LearnsAlphas):
+class GDAS(GradientMethod):
     """Alphas learned through hard Gumbel samples."""
 
     Config = GDASConfig
@@ -62,7 +62,7 @@ class GDAS(LearnsAlphas):
     @property
     def streams(self) -> Mapping[str, Part | Stream]:
         """One stream for the weights and one for alpha."""
-        return {"weights": "first", "alpha": "second"}
+        return {"weights": "train", "alpha": "validation"}
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate and the temperature."""
@@ -104,7 +104,7 @@ class GDAS(LearnsAlphas):
         """Run the likeliest operation of every edge."""
         return self._strongest({k: a.masked_fill(~self.alphas.masks[k], -torch.inf) for k, a in self.alphas.items()})
 
-    def strength(self) -> dict[str, Tensor]:
+    def op_scores(self) -> dict[str, Tensor]:
         """Return softmax(alpha)."""
         return {kind: edges.weights.detach() for kind, edges in self.alphas.mix().items()}
 

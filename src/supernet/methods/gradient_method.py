@@ -16,7 +16,7 @@ from supernet.models.mixed_cell import Mix
 from supernet.models.supernet import Supernet
 
 
-class LearnsAlphas(Method):
+class GradientMethod(Method):
     """A method with alphas, softmax over each edge unless `begin` says otherwise, stepped as `config.alpha` says."""
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:

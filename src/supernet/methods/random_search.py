@@ -54,7 +54,7 @@ class RandomSearch(Method):
     @property
     def streams(self) -> Mapping[str, Part]:
         """The first half of the images trains; the second judges."""
-        return {"weights": "first"}
+        return {"weights": "train"}
 
     def begin_epoch(self, epoch: int) -> None:
         """Draw a new architecture and new weights when the last one's share is spent."""
@@ -82,7 +82,7 @@ class RandomSearch(Method):
             self._made = self.candidate, self.supernet.only(self.candidate)
         return self._made[1]
 
-    def strength(self) -> dict[str, Tensor]:
+    def op_scores(self) -> dict[str, Tensor]:
         """Return the best architecture so far, one-hot."""
         return {kind: edges.weights for kind, edges in self.supernet.only(self.best).items()}
 

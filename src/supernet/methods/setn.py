@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import Alpha
+from supernet.engine.optim import AlphaOptimizerConfig
 from supernet.methods.base import Part, Stream
-from supernet.methods.gradient_method import LearnsAlphas
-from supernet.methods.single_path import OnePath
+from supernet.methods.gradient_method import GradientMethod
+from supernet.methods.single_path import SinglePath
 from supernet.models.mixed_cell import Mix
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.sampling import likeliest
@@ -31,10 +31,10 @@ from supernet.spaces.sampling import likeliest
 class SETNConfig:
     """Settings of SETN."""
 
-    alpha: Alpha = Alpha("adam", 3e-4, 1e-3)
+    alpha: AlphaOptimizerConfig = AlphaOptimizerConfig("adam", 3e-4, 1e-3)
 
 
-class SETN(OnePath, LearnsAlphas):
+class SETN(SinglePath, GradientMethod):
     """Weights by uniform paths, alpha by the mixture of all operations."""
 
     Config = SETNConfig
@@ -43,7 +43,7 @@ class SETN(OnePath, LearnsAlphas):
     @property
     def streams(self) -> Mapping[str, Part | Stream]:
         """One stream for the weights and one for alpha."""
-        return {"weights": "first", "alpha": "second"}
+        return {"weights": "train", "alpha": "validation"}
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train a path, then alpha."""
@@ -57,4 +57,4 @@ class SETN(OnePath, LearnsAlphas):
 
     def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
         """Return the architectures of largest total log-probability."""
-        return likeliest(self.supernet.space, {kind: p.tolist() for kind, p in self.strength().items()}, count)
+        return likeliest(self.supernet.space, {kind: p.tolist() for kind, p in self.op_scores().items()}, count)

@@ -29,7 +29,7 @@ from supernet.spaces.genotype import Genotype
 _DRAWS = 1000  # until every node gets something
 
 
-class OnePath(Method):
+class SinglePath(Method):
     """Trains one architecture in each step; a subclass says in `draw` which.
 
     What an epoch is measured by is the architecture that was trained last.
@@ -43,7 +43,7 @@ class OnePath(Method):
     @property
     def streams(self) -> Mapping[str, Part | Stream]:
         """The first half of the images trains; the second judges."""
-        return {"weights": "first"}
+        return {"weights": "train"}
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Draw an architecture, the same one however often a run is resumed, and train it."""
@@ -92,13 +92,13 @@ class RSPSConfig:
     """Settings of random search with parameter sharing: none."""
 
 
-class RSPS(OnePath):
+class RSPS(SinglePath):
     """Uniformly drawn paths, and no architecture parameters."""
 
     Config = RSPSConfig
     ranks = False
 
-    def strength(self) -> dict[str, Tensor]:
+    def op_scores(self) -> dict[str, Tensor]:
         """Return the same for every candidate of an edge: nothing is learned of them."""
         masks = {kind: candidate_mask(cell).to(self.device) for kind, cell in self.supernet.space.cells.items()}
         return {kind: mask / mask.sum(-1, keepdim=True, dtype=torch.float32) for kind, mask in masks.items()}

@@ -1,4 +1,4 @@
-"""Many: several architectures on one batch, computing once what is equal among them.
+"""BatchedEvaluation: several architectures on one batch, computing once what is equal among them.
 
 Sampling, perturbation and zero-order methods score tens of architectures, or of maskings of one mix, on the same batch.
 What is equal is found by name: a tensor is called by how it was made, from the images on, and is made once for each
@@ -39,7 +39,7 @@ class _Part:
     norm: nn.BatchNorm2d | None
 
 
-class Many:
+class BatchedEvaluation:
     """The tensors of several architectures, while their layers run one after the other; without gradients."""
 
     def __init__(self, x: Tensor, count: int, reach: int) -> None:

@@ -25,7 +25,7 @@ from supernet.errors import UserError
 from supernet.models.mixed_cell import Mix
 from supernet.models.supernet import Supernet
 
-Judged = Callable[[], Iterable[Batch]]
+ValidationBatches = Callable[[], Iterable[Batch]]
 """Gives the second half of the training images, once, in batches of nearly equal size, always the same ones."""
 
 Statistics = Literal["batch", "running"]
@@ -43,7 +43,7 @@ class Scores:
 
 
 class Scorer:
-    """Scores mixes on all images of `judged`, and counts what it takes.
+    """Scores mixes on all images of `batches`, and counts what it takes.
 
     - `running`: batch norm takes its running statistics instead, where there are any.
     - `passes`: over all `images` that have been made, one per mix. `spent`: the seconds they took.
@@ -51,8 +51,10 @@ class Scorer:
       call tells; negative if they would have been faster. That batch is left out if it is not to be `timed`.
     """
 
-    def __init__(self, supernet: Supernet, judged: Judged, *, running: bool = False, timed: bool = True) -> None:
-        self.supernet, self.judged, self.running, self.timed = supernet, judged, running, timed
+    def __init__(
+        self, supernet: Supernet, batches: ValidationBatches, *, running: bool = False, timed: bool = True
+    ) -> None:
+        self.supernet, self.batches, self.running, self.timed = supernet, batches, running, timed
         self.passes, self.images, self.spent, self.saved = 0, 0, 0.0, 0.0
 
     def __call__(self, mixes: Sequence[Mix]) -> Scores:
@@ -66,7 +68,7 @@ class Scorer:
         alone = self._alone(mixes[0]) if self.timed else 0.0
         sizes: list[int] = []
         began = perf_counter()
-        found = judged(lambda x: self.supernet.many(x, mixes), self._counted(sizes)).tolist()
+        found = loss_and_accuracy(lambda x: self.supernet.batched(x, mixes), self._counted(sizes)).tolist()
         spent = perf_counter() - began
         self.passes, self.images = self.passes + len(mixes), sum(sizes)
         self.spent += spent
@@ -76,11 +78,11 @@ class Scorer:
 
     def _alone(self, mix: Mix) -> float:
         """Return the seconds of one mix on one batch."""
-        first = next(iter(self.judged()))
-        return seconds(partial(self.supernet.many, first.x, [mix]), first.x.device)
+        first = next(iter(self.batches()))
+        return seconds(partial(self.supernet.batched, first.x, [mix]), first.x.device)
 
     def _counted(self, sizes: list[int]) -> Iterator[Batch]:
-        for batch in self.judged():
+        for batch in self.batches():
             sizes.append(len(batch.y))
             yield batch
 
@@ -91,13 +93,13 @@ def check_norm(norm: Statistics, *, tracked: bool) -> None:
         raise UserError("norm running needs a search that keeps running statistics (--norm-track): take norm batch")
 
 
-def first_images(judged: Judged, count: int | None) -> Judged:
-    """Return what gives the first `count` images of `judged` only; None gives all."""
-    return judged if count is None else partial(_cut, judged, count)
+def first_images(batches: ValidationBatches, count: int | None) -> ValidationBatches:
+    """Return what gives the first `count` images of `batches` only; None gives all."""
+    return batches if count is None else partial(_cut, batches, count)
 
 
-def _cut(judged: Judged, left: int) -> Iterator[Batch]:
-    for batch in judged():
+def _cut(batches: ValidationBatches, left: int) -> Iterator[Batch]:
+    for batch in batches():
         yield Batch(*(part[:left] for part in batch))
         left -= len(batch.y)
         if left <= 0:
@@ -105,7 +107,7 @@ def _cut(judged: Judged, left: int) -> Iterator[Batch]:
 
 
 @torch.no_grad()
-def judged(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tensor:
+def loss_and_accuracy(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tensor:
     """Return mean loss and accuracy (K, 2) over all images, of the logits (K, B, classes) that `forward` gives."""
     sums, images = [], 0
     for batch in batches:
@@ -120,12 +122,12 @@ def judged(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Ten
 @contextmanager
 def _as_given(supernet: Supernet, *, running: bool) -> Iterator[None]:
     """Let the mixes alone say what runs, with the batch's statistics or the running ones; random numbers stay."""
-    decided, training, device = supernet.decided, supernet.training, next(supernet.parameters()).device
-    supernet.decided = None
+    decided, training, device = supernet.fixed_edges, supernet.training, next(supernet.parameters()).device
+    supernet.fixed_edges = None
     supernet.train(not running)
     try:
         with random_state_kept(device):
             yield
     finally:
-        supernet.decided = decided
+        supernet.fixed_edges = decided
         supernet.train(training)

@@ -1,4 +1,4 @@
-"""Decisions: which edges of a supernet are decided already, and for what, while others are still mixed.
+"""FixedEdges: which edges of a supernet are decided already, and for what, while others are still mixed.
 
 Selection by perturbation (Wang et al., ICLR 2021, arXiv 2108.04392) makes a trained supernet into one architecture edge
 by edge and trains it in between. A decided edge runs what was decided with weight 1, whatever the method's op weights
@@ -24,7 +24,7 @@ Row = tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
-class Decisions:
+class FixedEdges:
     """Per kind of cell and per edge what is decided, in the order of the cell's edges."""
 
     rows: Mapping[str, tuple[Row, ...]]
@@ -33,14 +33,14 @@ class Decisions:
     )
 
     @classmethod
-    def none(cls, space: SearchSpace) -> Decisions:
+    def none(cls, space: SearchSpace) -> FixedEdges:
         """Return what a search begins with: nothing is decided."""
         return cls({kind: (None,) * len(cell.edges) for kind, cell in space.cells.items()})
 
-    def decide(self, kind: str, edge: int, columns: Sequence[int]) -> Decisions:
+    def fix(self, kind: str, edge: int, columns: Sequence[int]) -> FixedEdges:
         """Return these decisions and one more: edge number `edge` runs one column, or is left out if there is none."""
         row = (*self.rows[kind][:edge], tuple(columns), *self.rows[kind][edge + 1 :])
-        return Decisions({**self.rows, kind: row})
+        return FixedEdges({**self.rows, kind: row})
 
     def apply(self, mix: Mix) -> Mix:
         """Return `mix` with the rows of the decided edges one-hot, or 0, and without gradient."""
@@ -74,6 +74,6 @@ class Decisions:
         return {kind: [None if row is None else list(row) for row in rows] for kind, rows in self.rows.items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Sequence[Sequence[int] | None]]) -> Decisions:
+    def from_json(cls, data: Mapping[str, Sequence[Sequence[int] | None]]) -> FixedEdges:
         """Return the decisions that `to_json` wrote."""
         return cls({kind: tuple(None if row is None else tuple(row) for row in rows) for kind, rows in data.items()})

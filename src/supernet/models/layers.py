@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from supernet.spaces.cell import Cell
 from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm
-from supernet.spaces.size import CellAt, HeadAt, Place, Placed, ReduceAt, StemAt
+from supernet.spaces.size import CellAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
 
 
 class Reduction(nn.Module):
@@ -28,7 +28,7 @@ class Reduction(nn.Module):
         return out
 
 
-def build_layer(placed: Placed) -> nn.Module:
+def build_layer(placed: PlacedLayer) -> nn.Module:
     """Build a layer that is not searched."""
     cin, layer = placed.inputs[-1].channels, placed.layer
     match layer:
@@ -53,7 +53,7 @@ def _stem(cin: int, stem: StemAt) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
-def projections(cell: Cell, placed: Placed, norm: Norm) -> nn.ModuleList:
+def projections(cell: Cell, placed: PlacedLayer, norm: Norm) -> nn.ModuleList:
     """Build what each input of a cell passes first: DARTS' preprocessing if the cell projects, otherwise nothing.
 
     To calibrate is to project only what has not the cell's channels and the nearest input's resolution.
@@ -61,7 +61,7 @@ def projections(cell: Cell, placed: Placed, norm: Norm) -> nn.ModuleList:
     assert isinstance(placed.layer, CellAt)
     channels, nearest = placed.layer.channels, placed.inputs[-1]
 
-    def projection(place: Place) -> nn.Module:
+    def projection(place: Shape) -> nn.Module:
         if not cell.project:
             return nn.Identity()
         if (place.height, place.width) == (nearest.height, nearest.width):
@@ -73,7 +73,7 @@ def projections(cell: Cell, placed: Placed, norm: Norm) -> nn.ModuleList:
     return nn.ModuleList(projection(place) for place in placed.inputs)
 
 
-def shortened(cell: Cell, placed: Placed, norm: Norm, inputs: Collection[int]) -> nn.ModuleDict:
+def shortened(cell: Cell, placed: PlacedLayer, norm: Norm, inputs: Collection[int]) -> nn.ModuleDict:
     """Build by number what these inputs of a cell pass on their way to its output, if that can hold unused nodes.
 
     In a layer with a stride it is a factorised reduction without ReLU, otherwise nothing.
@@ -84,7 +84,7 @@ def shortened(cell: Cell, placed: Placed, norm: Norm, inputs: Collection[int]) -
     return nn.ModuleDict({str(n): FactorizedReduce(channels, channels, norm, relu=False) for n in some})
 
 
-def edge_shape(cell: Cell, placed: Placed, source: int) -> tuple[int, int]:
+def edge_shape(cell: Cell, placed: PlacedLayer, source: int) -> tuple[int, int]:
     """Return what an edge from node `source` has to do besides its operation: channels it reads, and its stride."""
     assert isinstance(placed.layer, CellAt)
     if source >= cell.inputs:
@@ -99,7 +99,7 @@ class AuxiliaryHead(nn.Module):
     At 7x7 that code leaves the second batch norm out, and so does this.
     """
 
-    def __init__(self, place: Place, classes: int) -> None:
+    def __init__(self, place: Shape, classes: int) -> None:
         super().__init__()
         side = (place.height, place.width)
         pool = {(8, 8): nn.AvgPool2d(5, stride=3), (7, 7): nn.AvgPool2d(5, stride=2)}.get(side)

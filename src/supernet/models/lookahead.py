@@ -1,4 +1,4 @@
-"""Trials: what the loss would be after a few real steps of the weights from where they are; the weights stay there.
+"""Lookahead: what the loss would be after a few real steps of the weights from where they are; the weights stay there.
 
 ZARTS (Wang et al., NeurIPS 2022, arXiv 2110.04743) tells by them how good an architecture is, in place of the one-step
 approximation of DARTS:
@@ -24,28 +24,34 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import Weights, momentum_of
+from supernet.engine.optim import SGDConfig, momentum_of
 from supernet.engine.precision import products
 from supernet.engine.seeds import seeded
-from supernet.engine.workers import Crew, Shelf, devices_of
+from supernet.engine.workers import SharedTensors, WorkerPool, devices_of
 from supernet.errors import UserError
-from supernet.models.evaluate import Scores, judged
-from supernet.models.lookahead_supernet import Job, Scratch, values_of
+from supernet.models.evaluate import Scores, loss_and_accuracy
+from supernet.models.lookahead_supernet import LookaheadSupernet, LookaheadTask, values_of
 from supernet.models.mixed_cell import Mix, detached
 from supernet.models.supernet import Supernet
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import Frame
+from supernet.spaces.size import NetworkSize
 
 Momentum = Literal["fresh", "copied"]
-_Rest = tuple[Frame, Norm, Weights, torch.dtype]
-_MADE_OF = {"space", "frame", "norm", "kinds", "training"}  # attributes of a supernet that say nothing of how it is run
+_Rest = tuple[NetworkSize, Norm, SGDConfig, torch.dtype]
+_MADE_OF = {
+    "space",
+    "network_size",
+    "norm",
+    "kinds",
+    "training",
+}  # attributes of a supernet that say nothing of how it is run
 
 
-class Trials:
-    """Trials of a supernet, whose weights are stepped as `weights` says, spread over `workers` processes."""
+class Lookahead:
+    """Lookahead of a supernet, whose weights are stepped as `weights` says, spread over `workers` processes."""
 
-    def __init__(self, supernet: Supernet, weights: Weights, workers: int = 1) -> None:
+    def __init__(self, supernet: Supernet, weights: SGDConfig, workers: int = 1) -> None:
         self.supernet, self.weights, self.workers = supernet, weights, workers
         self._like = next(supernet.parameters())
 
@@ -62,7 +68,7 @@ class Trials:
         """Return for each of K mixes the loss (K,) on `valid` after a step on each of the `inner` batches.
 
         The steps have the learning rate of `optimizer`, and its momentum so far ("copied") or none ("fresh"). `seed`
-        is what operations draw from. Without inner batches all mixes are run together, once (`Supernet.many`):
+        is what operations draw from. Without inner batches all mixes are run together, once (`Supernet.batched`):
         operations that draw at random then draw for each of them.
 
         Raises UserError if there are several workers and the space cannot be sent to another process.
@@ -74,13 +80,13 @@ class Trials:
         optimizer: torch.optim.SGD,
         mixes: Sequence[Mix],
         inner: Sequence[Batch],
-        judged: Sequence[Batch],
+        validation: Sequence[Batch],
         *,
         seed: int,
         momentum: Momentum = "fresh",
     ) -> Scores:
-        """Return accuracy and loss of each mix over all images of `judged`, otherwise as `losses`."""
-        loss, accuracy = self._tried(optimizer, mixes, inner, judged, seed, momentum).unbind(1)
+        """Return accuracy and loss of each mix over all images of `validation`, otherwise as `losses`."""
+        loss, accuracy = self._tried(optimizer, mixes, inner, validation, seed, momentum).unbind(1)
         return Scores(accuracy.tolist(), loss.tolist())
 
     def _tried(
@@ -95,50 +101,50 @@ class Trials:
         mixes, weights = [detached(mix) for mix in mixes], self.supernet.parameters()
         if not inner:
             with seeded(seed, self._like.device):
-                return judged(lambda x: self.supernet.many(x, mixes), batches)
+                return loss_and_accuracy(lambda x: self.supernet.batched(x, mixes), batches)
         begun = [momentum == "copied" and momentum_of(optimizer, weight) is not None for weight in weights]
-        job = Job(mixes, inner, batches, optimizer.param_groups[0]["lr"], begun, seed, _how(self.supernet))
+        task = LookaheadTask(mixes, inner, batches, optimizer.param_groups[0]["lr"], begun, seed, _how(self.supernet))
         start = values_of(self.supernet, optimizer if any(begun) else None)
-        return self._scratch.scores(start, job) if self.workers == 1 else self._spread(start, job)
+        return self._scratch.scores(start, task) if self.workers == 1 else self._spread(start, task)
 
-    def _spread(self, start: Sequence[Tensor], job: Job) -> Tensor:
-        for place, value in zip(_start_on(self._shelf, job), start, strict=True):
+    def _spread(self, start: Sequence[Tensor], task: LookaheadTask) -> Tensor:
+        for place, value in zip(_start_on(self._shelf, task), start, strict=True):
             place.copy_(value)
-        job = job.to(torch.device("cpu"), copy=True)  # a part of a batch would take all of it along
-        count = min(self.workers, len(job.mixes))
-        parts = self._crew([replace(job, mixes=job.mixes[number::count]) for number in range(count)])
-        found = torch.empty(len(job.mixes), 2, dtype=torch.float64)
+        task = task.to(torch.device("cpu"), copy=True)  # a part of a batch would take all of it along
+        count = min(self.workers, len(task.mixes))
+        parts = self._crew([replace(task, mixes=task.mixes[number::count]) for number in range(count)])
+        found = torch.empty(len(task.mixes), 2, dtype=torch.float64)
         for number, own in enumerate(parts):
             found[number::count] = own
         return found.to(self._like.device)
 
     @cached_property
-    def _scratch(self) -> Scratch:
-        return Scratch(self.supernet.space, *self._rest, self._like.device)
+    def _scratch(self) -> LookaheadSupernet:
+        return LookaheadSupernet(self.supernet.space, *self._rest, self._like.device)
 
     @cached_property
-    def _crew(self) -> Crew:
+    def _crew(self) -> WorkerPool:
         parts = _sendable(self.supernet.space)
-        return Crew(partial(_Worker, self._shelf, parts, self._rest), devices_of(self._like.device, self.workers))
+        return WorkerPool(partial(_Worker, self._shelf, parts, self._rest), devices_of(self._like.device, self.workers))
 
     @cached_property
-    def _shelf(self) -> Shelf:
-        return Shelf([*values_of(self.supernet), *self.supernet.parameters()])
+    def _shelf(self) -> SharedTensors:
+        return SharedTensors([*values_of(self.supernet), *self.supernet.parameters()])
 
     @property
     def _rest(self) -> _Rest:
-        return self.supernet.frame, self.supernet.norm, self.weights, self._like.dtype
+        return self.supernet.network_size, self.supernet.norm, self.weights, self._like.dtype
 
 
 class _Worker:
     """What a process of the crew has: a scratch supernet, and the shelf that says where trials begin."""
 
-    def __init__(self, shelf: Shelf, parts: Mapping[str, Any], rest: _Rest, device: torch.device) -> None:
-        self.shelf, self.scratch = shelf, Scratch(SearchSpace(**parts), *rest, device)
+    def __init__(self, shelf: SharedTensors, parts: Mapping[str, Any], rest: _Rest, device: torch.device) -> None:
+        self.shelf, self.scratch = shelf, LookaheadSupernet(SearchSpace(**parts), *rest, device)
 
-    def __call__(self, job: Job) -> Tensor:
-        with products(job.how["precision"]):
-            return self.scratch.scores(_start_on(self.shelf, job), job.to(self.scratch.device)).cpu()
+    def __call__(self, task: LookaheadTask) -> Tensor:
+        with products(task.how["precision"]):
+            return self.scratch.scores(_start_on(self.shelf, task), task.to(self.scratch.device)).cpu()
 
 
 def _how(supernet: Supernet) -> dict[str, Any]:
@@ -147,10 +153,10 @@ def _how(supernet: Supernet) -> dict[str, Any]:
     return {"engine": supernet.engine, "precision": supernet.precision} | plain
 
 
-def _start_on(shelf: Shelf, job: Job) -> list[Tensor]:
+def _start_on(shelf: SharedTensors, task: LookaheadTask) -> list[Tensor]:
     """Return where on the shelf weights, buffers and the momentum that has begun lie."""
-    always = len(shelf.tensors) - len(job.begun)
-    momenta = zip(shelf.tensors[always:], job.begun, strict=True)
+    always = len(shelf.tensors) - len(task.begun)
+    momenta = zip(shelf.tensors[always:], task.begun, strict=True)
     return [*shelf.tensors[:always], *(momentum for momentum, begun in momenta if begun)]
 
 

@@ -15,7 +15,7 @@ from supernet.models.fused.plan import Candidate, Stage, candidate, plan_stage
 from supernet.models.layers import drop_path, edge_shape, projections, shortened
 from supernet.spaces.modules import Norm, Unused, zeros
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import CellAt, Placed
+from supernet.spaces.size import CellAt, PlacedLayer
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class MixedCell(nn.Module):
     engine: Engine = "fused"
     drop_path: float = 0.0
 
-    def __init__(self, space: SearchSpace, placed: Placed, norm: Norm) -> None:
+    def __init__(self, space: SearchSpace, placed: PlacedLayer, norm: Norm) -> None:
         super().__init__()
         layer = placed.layer
         assert isinstance(layer, CellAt)

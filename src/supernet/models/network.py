@@ -12,13 +12,13 @@ from supernet.models.layers import AuxiliaryHead, build_layer, drop_path, edge_s
 from supernet.spaces import SearchSpace, space
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import PLAIN, zeros
-from supernet.spaces.size import CellAt, Frame, HeadAt, Placed, StemAt, last
+from supernet.spaces.size import CellAt, HeadAt, NetworkSize, PlacedLayer, StemAt, last
 
 
 class FixedCell(nn.Module):
     """A cell with one operation on each edge that the architecture keeps."""
 
-    def __init__(self, space: SearchSpace, placed: Placed, genotype: Genotype) -> None:
+    def __init__(self, space: SearchSpace, placed: PlacedLayer, genotype: Genotype) -> None:
         super().__init__()
         layer = placed.layer
         assert isinstance(layer, CellAt)
@@ -55,21 +55,23 @@ class Network(nn.Module):
     - `drop_path`: the probability that a path of a cell is dropped for an image; while training only.
     - `dropout`: the probability that a feature is dropped before the classifier; while training only.
 
-    Raises UserError if the genotype is not of the space or the layers do not fit the frame.
+    Raises UserError if the genotype is not of the space or the layers do not fit the network_size.
     """
 
-    def __init__(self, space: SearchSpace, genotype: Genotype, frame: Frame, *, auxiliary: bool = False) -> None:
+    def __init__(
+        self, space: SearchSpace, genotype: Genotype, network_size: NetworkSize, *, auxiliary: bool = False
+    ) -> None:
         super().__init__()
-        self.space, self.genotype, self.frame = space, space.check(genotype), frame
+        self.space, self.genotype, self.network_size = space, space.check(genotype), network_size
         self.drop_path = self.dropout = 0.0
-        layout = space.layout(frame, genotype)
+        layout = space.layout(network_size, genotype)
         self.layers = nn.ModuleList(
             FixedCell(space, placed, genotype) if isinstance(placed.layer, CellAt) else build_layer(placed)
             for placed in layout
         )
         body = [number for number, p in enumerate(layout) if not isinstance(p.layer, StemAt | HeadAt)]
         self._branch = body[2 * len(body) // 3]
-        self.auxiliary = AuxiliaryHead(layout[self._branch].output, frame.classes) if auxiliary else None
+        self.auxiliary = AuxiliaryHead(layout[self._branch].output, network_size.classes) if auxiliary else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -109,17 +111,17 @@ def build(
     depth: int = 5,
     classes: int = 10,
     channels: int = 3,
-    size: tuple[int, int] = (32, 32),
+    image_size: tuple[int, int] = (32, 32),
     stem: int | None = None,
     reductions: int | None = None,
     within: str | SearchSpace | None = None,
     auxiliary: bool = False,
 ) -> Network:
-    """Build the network of `genotype`: (B, `channels`, `size`) -> logits (B, `classes`).
+    """Build the network of `genotype`: (B, `channels`, `image_size`) -> logits (B, `classes`).
 
-    The fields of `Frame` say what they mean; `width` and `depth` default to NAS-Bench-201's. `within` is the space if
+    The fields of `NetworkSize` say what they mean; `width` and `depth` default to NAS-Bench-201's. `within` is the space if
     it is your own; otherwise the genotype names it. Raises UserError if the space has no such architecture.
     """
     home = space(genotype.space if within is None else within)
-    frame = Frame(width, depth, size, channels, classes, stem, reductions)
-    return Network(home, genotype, frame, auxiliary=auxiliary)
+    network_size = NetworkSize(width, depth, image_size, channels, classes, stem, reductions)
+    return Network(home, genotype, network_size, auxiliary=auxiliary)

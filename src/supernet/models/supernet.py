@@ -13,14 +13,14 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from supernet.engine.precision import Precision, autocast
-from supernet.models.batched import Many
-from supernet.models.fixed_edges import Decisions
+from supernet.models.batched import BatchedEvaluation
+from supernet.models.fixed_edges import FixedEdges
 from supernet.models.layers import build_layer
 from supernet.models.mixed_cell import EdgeMix, Engine, Mix, MixedCell, sparse
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import CellAt, Frame, last
+from supernet.spaces.size import CellAt, NetworkSize, last
 
 
 class Supernet(nn.Module):
@@ -35,18 +35,18 @@ class Supernet(nn.Module):
     - `precision`: see `supernet.engine.precision`.
     - `checkpointing`: while training, a cell keeps its inputs only, and is run again in the backward pass.
 
-    `decided` says what some edges run whatever the mix says; None leaves everything to the mix.
+    `fixed_edges` says what some edges run whatever the mix says; None leaves everything to the mix.
     """
 
     precision: Precision = "float32"
     checkpointing: bool = False
-    decided: Decisions | None = None
+    fixed_edges: FixedEdges | None = None
 
-    def __init__(self, space: SearchSpace, frame: Frame, norm: Norm) -> None:
+    def __init__(self, space: SearchSpace, network_size: NetworkSize, norm: Norm) -> None:
         super().__init__()
-        self.space, self.frame, self.norm = space, frame, norm
+        self.space, self.network_size, self.norm = space, network_size, norm
         inside = replace(norm, pools=space.norm_pools)
-        layout = space.layout(frame)
+        layout = space.layout(network_size)
         self.kinds = [placed.layer.kind if isinstance(placed.layer, CellAt) else None for placed in layout]
         self.layers = nn.ModuleList(
             MixedCell(space, placed, inside) if isinstance(placed.layer, CellAt) else build_layer(placed)
@@ -71,7 +71,7 @@ class Supernet(nn.Module):
         return run(inputs, mix)
 
     def _left(self, mix: Mix) -> Mix:
-        return mix if self.decided is None else self.decided.apply(mix)
+        return mix if self.fixed_edges is None else self.fixed_edges.apply(mix)
 
     @property
     def engine(self) -> Engine:
@@ -85,14 +85,14 @@ class Supernet(nn.Module):
                 layer.engine = engine
 
     @torch.no_grad()
-    def many(self, x: Tensor, mixes: Sequence[Mix]) -> Tensor:
+    def batched(self, x: Tensor, mixes: Sequence[Mix]) -> Tensor:
         """Map images (B, C, H, W) to the logits (K, B, classes) of K mixes, faster than one after the other.
 
         What is equal among them is computed once (see `many.py`). Nothing is recorded for a gradient, and running
         statistics stay as they are. Operations that draw at random draw for each other.
         """
         mixes = [self._left(mix) for mix in mixes]
-        tensors = Many(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))
+        tensors = BatchedEvaluation(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))
         with autocast(x.device, self.precision), _unnoticed(self):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
                 if isinstance(layer, MixedCell):
@@ -103,7 +103,7 @@ class Supernet(nn.Module):
 
     def redraw(self) -> None:
         """Draw all weights anew from the current random state, in place, as if the supernet had just been made."""
-        self.load_state_dict(Supernet(self.space, self.frame, self.norm).state_dict())
+        self.load_state_dict(Supernet(self.space, self.network_size, self.norm).state_dict())
 
     def only(self, genotype: Genotype) -> Mix:
         """Return the mix that runs one architecture of the space and nothing else."""

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import rich.console
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from supernet.searching.forecast import Forecast
 
 
-class Screen(Console):
+class Console(rich.console.Console):
     """A console that lets its owner hear that the reader of its output has gone."""
 
     def on_broken_pipe(self) -> None:
@@ -27,12 +27,12 @@ class Screen(Console):
 
 
 def known(console: Console, found: Mapping[str, Any]) -> None:
-    """Print what a table knows of one architecture; `found` is `Known.to_json()`."""
+    """Print what a table knows of one architecture; `found` is `TableEntry.to_json()`."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column(f"{found['table']} #{found['index']}")
     for name in ("validation", "test", f"rank of {found['total']}", "best there is", "below it"):
         table.add_column(name, justify="right")
-    for row in found["standings"]:
+    for row in found["results"]:
         best = f"{row['best_test']:.2f} (#{row['best_index']})"
         table.add_row(
             row["title"], f"{row['valid']:.2f}", f"{row['test']:.2f}", str(row["rank"]), best, f"{row['gap']:.2f}"
@@ -40,7 +40,7 @@ def known(console: Console, found: Mapping[str, Any]) -> None:
     line(console, "")
     console.print(table)
     line(console, f"Measured by the benchmark, in %, mean of {found['seeds']} trainings; rank by test accuracy.")
-    first = found["standings"][0]
+    first = found["results"][0]
     line(console, f"{first['params_m']:.3f} M parameters, {first['flops_m']:.1f} M FLOPs on {first['title']}.")
 
 
@@ -54,7 +54,7 @@ def result(console: Console, run: Run) -> None:
     summary = run.summary
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"verdict       {summary['verdict']}")
-    if summary["known"] is None or summary["limits"]:
+    if summary["table_entry"] is None or summary["limits"]:
         size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
         target = "{width} channels, depth {depth}".format(**summary["target"])
         line(console, f"size          {size} on these images ({target})")
@@ -62,8 +62,8 @@ def result(console: Console, run: Run) -> None:
         line(console, "latency       {ms:.3g} ms, {source}".format(**summary["latency"]))
     if summary["limits"]:
         line(console, f"limits        {_limits(summary['limits'])}")
-    if summary["known"] is not None:
-        known(console, summary["known"])
+    if summary["table_entry"] is not None:
+        known(console, summary["table_entry"])
     if summary.get("decisions"):
         _decisions(console, summary)
     if run.config["task"] == "search" and summary.get("selector", "magnitude") != "magnitude":
@@ -89,7 +89,9 @@ def _decisions(console: Console, summary: Mapping[str, Any]) -> None:
     if summary["passes"]:
         saved = summary["saved_seconds"]
         shared = f"; sharing saved about {duration(saved)}" if saved > 0 else ""
-        passes = f"{summary['passes']} passes over {summary['judged']} images in {duration(summary['judging_seconds'])}"
+        passes = (
+            f"{summary['passes']} passes over {summary['judged']} images in {duration(summary['evaluation_seconds'])}"
+        )
         line(console, f"judged        {passes}{shared}")
 
 
@@ -116,15 +118,15 @@ def selections(console: Console, runs: Iterable[Run]) -> None:
     if len(found) < 2:
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    known = found[0][1]["known"]
-    titles = [] if known is None else [standing["title"] for standing in known["standings"]]
+    known = found[0][1]["table_entry"]
+    titles = [] if known is None else [result["title"] for result in known["results"]]
     for name in ("selected by", "verdict", *(titles or ["M params"]), *(["#"] if known else [])):
         table.add_column(name, justify="left" if name in ("selected by", "verdict") else "right")
     for name, summary in found:
         numbers = [f"{summary['params'] / 1e6:.3f}"]
         if known:
-            tests = [f"{standing['test']:.2f}" for standing in summary["known"]["standings"]]
-            numbers = [*tests, str(summary["known"]["index"])]
+            tests = [f"{result['test']:.2f}" for result in summary["table_entry"]["results"]]
+            numbers = [*tests, str(summary["table_entry"]["index"])]
         table.add_row(name, summary["verdict"].partition(":")[0], *numbers)
     line(console, "")
     console.print(table)

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from supernet.engine.loop import Watcher
-from supernet.report.console import Screen, brief, line
+from supernet.report.console import Console, brief, line
 
 
 def watcher(*, quiet: bool) -> Watcher:
     """Return what shows progress on the screen: no progress when `quiet`."""
-    console = Screen()
+    console = Console()
     if quiet:
         return Quiet()
     return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
@@ -33,7 +33,7 @@ class Quiet(Watcher):
 class Lines(Quiet):
     """One plain line per epoch."""
 
-    def __init__(self, console: Screen) -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
 
     def note(self, text: str) -> None:  # noqa: D102
@@ -46,13 +46,13 @@ class Lines(Quiet):
 
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
         numbers = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.3f}  {row['seconds']:.1f} s"
-        line(self.console, f"{numbers}  {standing(row)}{known(row)}")
+        line(self.console, f"{numbers}  {state_of(row)}{table_accuracy(row)}")
 
 
 class Bar(Quiet):
     """A progress bar with time left, and below it what the last epoch has brought."""
 
-    def __init__(self, console: Screen) -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -82,14 +82,16 @@ class Bar(Quiet):
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
         number = min(row["epoch"] + 1, self.epochs)
         self.progress.update(self.task, completed=row["epoch"] * self.steps, epoch=f"{number}/{self.epochs}")
-        self.live.update(Group(self.progress, Text(standing(row)), Text(f"loss {row['loss']:.3f}{known(row)}")))
+        self.live.update(
+            Group(self.progress, Text(state_of(row)), Text(f"loss {row['loss']:.3f}{table_accuracy(row)}"))
+        )
 
     def stop(self) -> None:  # noqa: D102
         self.live.stop()
         self.progress.remove_task(self.task)  # a selection may follow
 
 
-def standing(row: Mapping[str, Any]) -> str:
+def state_of(row: Mapping[str, Any]) -> str:
     """Say where an epoch has come to: a search's architecture, a selection's decisions, or an accuracy."""
     if "decided" in row:
         last = ", ".join(f"{choice['edge']} {choice['chosen'] or 'goes'}" for choice in row["last"])
@@ -103,6 +105,6 @@ def standing(row: Mapping[str, Any]) -> str:
     return f"{100 * row[f'{kind}_accuracy']:.2f} % on {images} images{best}"
 
 
-def known(row: Mapping[str, Any]) -> str:
+def table_accuracy(row: Mapping[str, Any]) -> str:
     """Say what the table knows of the architecture that a search would name now."""
-    return f"  known: {row['known']['c10_test']:.2f} % on CIFAR-10" if "known" in row else ""
+    return f"  known: {row['table']['c10_test']:.2f} % on CIFAR-10" if "table" in row else ""

@@ -19,7 +19,7 @@ from supernet.engine.measure import Latency, latency, peak_memory
 from supernet.engine.run import Run, environment
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
-from supernet.retraining.predictor import Predictor, Weights, load, retraining
+from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 
 _FEW = 10  # classes up to which the five most probable ones say nothing
@@ -73,7 +73,7 @@ def evaluate(
     run: Run | str | os.PathLike[str],
     *,
     data: Source | None = None,
-    weights: Weights = "last",
+    weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
     device: str = "auto",
 ) -> Evaluation:
@@ -91,7 +91,7 @@ def evaluate(
     x, y, which = _chosen(found, images)
     logits = _logits(predictor, predictor.fitted(x, f"each image of '{images.name}'"))
     confusion = _confusion(logits.argmax(dim=1), y, len(predictor.classes))
-    price = cost(predictor.space, predictor.genotype, predictor.frame)
+    price = cost(predictor.space, predictor.genotype, predictor.network_size)
     evaluation = Evaluation(
         data=images.name,
         fingerprint=images.fingerprint,
@@ -176,7 +176,7 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def _pass(predictor: Predictor, batch: int) -> Pass:
-    shape = (batch, predictor.frame.channels, *predictor.size)
+    shape = (batch, predictor.network_size.channels, *predictor.size)
     x = torch.zeros(shape, dtype=torch.uint8, device=predictor.mean.device)
     return Pass(latency(predictor, x), peak_memory(predictor, x))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from supernet.engine.run import Run, atomically
 from supernet.errors import UserError, unknown
-from supernet.retraining.predictor import Predictor, Weights, load, retraining
+from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 from supernet.spaces.modules import Noise
 
@@ -45,7 +45,7 @@ def export(
     format: str,  # noqa: A002 - the best name for it, and the command line's
     *,
     out: str | os.PathLike[str] | None = None,
-    weights: Weights = "last",
+    weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
 ) -> Path:
     """Write a finished retraining as one file and return its path.
@@ -67,7 +67,7 @@ def export_checked(
     format: str,  # noqa: A002
     *,
     out: str | os.PathLike[str] | None = None,
-    weights: Weights = "last",
+    weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
 ) -> Exported:
     """Do what `export` does, and also return how much the logits differed."""
@@ -128,7 +128,7 @@ def _saved(predictor: Predictor, path: Path, save: Callable[[Predictor, Path], R
 def _compared(predictor: Predictor, runs: Runs) -> float:
     """Return the largest difference of logits on random images; raises UserError if it is more than rounding."""
     draws = torch.Generator().manual_seed(0)
-    shape = (predictor.frame.channels, *predictor.size)
+    shape = (predictor.network_size.channels, *predictor.size)
     batches = [torch.randint(256, (batch, *shape), dtype=torch.uint8, generator=draws) for batch in _BATCHES]
     with torch.no_grad():
         wanted = torch.cat([predictor(x) for x in batches])
@@ -143,7 +143,7 @@ def _compared(predictor: Predictor, runs: Runs) -> float:
 
 
 def _program(predictor: Predictor) -> torch.export.ExportedProgram:
-    x = torch.zeros(2, predictor.frame.channels, *predictor.size, dtype=torch.uint8)
+    x = torch.zeros(2, predictor.network_size.channels, *predictor.size, dtype=torch.uint8)
     return torch.export.export(predictor, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
 
@@ -211,7 +211,7 @@ def _metadata(predictor: Predictor) -> dict[str, str]:
 
 def _preprocessing(predictor: Predictor) -> dict[str, Any]:
     """Return how an image becomes what a model takes, and what the model does to it, in words and in numbers."""
-    channels, (height, width) = predictor.frame.channels, predictor.size
+    channels, (height, width) = predictor.network_size.channels, predictor.size
     colours = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     steps = []
     if predictor.image_size is not None:
@@ -243,18 +243,18 @@ def _description(predictor: Predictor) -> dict[str, Any]:
         "kind, what each edge could have had, and how the cell is built. layers: the network from its first layer to "
         "its last; a cell's first nodes are the outputs of as many layers before it, the nearest last."
     )
-    home, frame = predictor.space, predictor.frame
+    home, network_size = predictor.space, predictor.network_size
     layers = [
         {"layer": type(placed.layer).__name__.removesuffix("At").lower()}
         | asdict(placed.layer)
         | {"inputs": [asdict(place) for place in placed.inputs], "output": asdict(placed.output)}
-        for placed in home.layout(frame, predictor.genotype)
+        for placed in home.layout(network_size, predictor.genotype)
     ]
     return {"about": about, **predictor.genotype.to_json()} | {
         "architecture": str(predictor.genotype),
         "candidates": {kind: asdict(cell) for kind, cell in home.cells.items()},
         "layers": layers,
-        "frame": asdict(frame),
+        "network_size": asdict(network_size),
         "classes": predictor.classes,
         "preprocessing": _preprocessing(predictor),
         "supernet": version("supernet"),

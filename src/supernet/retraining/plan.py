@@ -22,7 +22,7 @@ from supernet.models.cost.count import Cost, cost
 from supernet.retraining.recipes import Recipe
 from supernet.retraining.recipes import recipe as recipe_named
 from supernet.settings import amend, check_kinds, check_seed
-from supernet.spaces import Frame, SearchSpace, space_again
+from supernet.spaces import NetworkSize, SearchSpace, space_again
 from supernet.spaces import space as space_named
 from supernet.spaces.genotype import Genotype, is_darts
 from supernet.spaces.genotype_text import is_numbers
@@ -46,7 +46,7 @@ class RetrainingPlan:
     price: Cost
     recipe_name: str
     recipe: Recipe  # no None left but the image size of images that are not square
-    frame: Frame
+    network_size: NetworkSize
     seed: int
     device: torch.device
     precision: Precision
@@ -66,12 +66,12 @@ class RetrainingPlan:
             "source": self.source,
             "fingerprint": self.images.fingerprint,
             "space": self.called,
-            "space_hash": self.space.fingerprint(self.frame),
+            "space_hash": self.space.fingerprint(self.network_size),
             "architecture": str(self.genotype),
             "genotype": self.genotype.to_json(),
             "recipe": self.recipe_name,
             "protocol": asdict(self.recipe),
-            "frame": self.frame.to_json(),
+            "network_size": self.network_size.to_json(),
             "classes": list(self.images.classes),
             "mean": list(self.images.mean),
             "std": list(self.images.std),
@@ -121,7 +121,7 @@ def plan(
     genotype = home.parse(architecture) if isinstance(architecture, str) else home.check(architecture)
     where = device_named(device)
     images, source = _images(search, data, wanted.image_size)
-    resolved, frame = _resolved(wanted, images, home)
+    resolved, network_size = _resolved(wanted, images, home)
     return RetrainingPlan(
         source=source,
         images=images,
@@ -129,10 +129,10 @@ def plan(
         space=home,
         called=called,
         genotype=genotype,
-        price=cost(home, genotype, frame),
+        price=cost(home, genotype, network_size),
         recipe_name=name,
         recipe=resolved,
-        frame=frame,
+        network_size=network_size,
         seed=seed,
         device=where,
         precision=precision_named(precision, where),
@@ -219,15 +219,17 @@ def _parts(y: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return hold_out(y, share) if share else (every, every[:0])
 
 
-def _resolved(recipe: Recipe, images: Images, home: SearchSpace) -> tuple[Recipe, Frame]:
-    """Return the recipe with its None fields filled in as these images and this space have it, and its frame."""
+def _resolved(recipe: Recipe, images: Images, home: SearchSpace) -> tuple[Recipe, NetworkSize]:
+    """Return the recipe with its None fields filled in as these images and this space have it, and its network_size."""
     height, across = images.x.shape[2:]
     size = (recipe.crop, recipe.crop) if recipe.crop else (height, across)
     check_pixels(min(size), pad=recipe.pad, cutout=recipe.cutout)
     width, depth = recipe.width or home.target[0], recipe.depth or home.target[1]
-    frame = Frame(width, depth, size, images.x.shape[1], len(images.classes), recipe.stem, recipe.reductions)
-    halving = [placed for placed in home.layout(frame) if getattr(placed.layer, "stride", 1) == 2]
-    frame = replace(frame, stem=frame.halvings, reductions=len(halving))
+    network_size = NetworkSize(
+        width, depth, size, images.x.shape[1], len(images.classes), recipe.stem, recipe.reductions
+    )
+    halving = [placed for placed in home.layout(network_size) if getattr(placed.layer, "stride", 1) == 2]
+    network_size = replace(network_size, stem=network_size.halvings, reductions=len(halving))
     resolved = replace(
         recipe,
         width=width,
@@ -236,10 +238,10 @@ def _resolved(recipe: Recipe, images: Images, home: SearchSpace) -> tuple[Recipe
         pad=_pad(recipe, min(size)),
         mirror=images.mirror if recipe.mirror is None else recipe.mirror,
         hold_out=recipe.hold_out or (_NO_TEST_IMAGES if images.x_test is None else 0.0),
-        stem=frame.stem,
-        reductions=frame.reductions,
+        stem=network_size.stem,
+        reductions=network_size.reductions,
     )
-    return resolved, frame
+    return resolved, network_size
 
 
 def _pad(recipe: Recipe, side: int) -> int:

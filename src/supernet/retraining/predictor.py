@@ -21,14 +21,14 @@ from supernet.engine.device import device_named
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.models.network import Network
-from supernet.spaces import Frame, SearchSpace, space_again
+from supernet.spaces import NetworkSize, SearchSpace, space_again
 from supernet.spaces import space as space_named
 from supernet.spaces.genotype import Genotype
 
-Weights = Literal["last", "best"]
+Checkpoint = Literal["last", "best"]
 Picture = str | os.PathLike[str] | Image.Image | Tensor | NDArray[Any]
 
-_WEIGHTS = ("last", "best")
+_CHECKPOINTS = ("last", "best")
 _BATCH = 256  # images that are predicted at once
 
 
@@ -77,14 +77,14 @@ class Predictor(nn.Module):
         return self.network.space
 
     @property
-    def frame(self) -> Frame:
+    def network_size(self) -> NetworkSize:
         """How large the network is, and for which images."""
-        return self.network.frame
+        return self.network.network_size
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images that `forward` takes."""
-        return self.frame.size
+        return self.network_size.image_size
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, classes) of images (B, C, H, W) uint8."""
@@ -116,7 +116,10 @@ class Predictor(nn.Module):
         """Return an image as (1, C, H, W) uint8 of the size that `forward` takes."""
         what = f"image {number}"
         if isinstance(image, str | os.PathLike):
-            what, x = f"image '{image}'", read_picture(image, self.frame.channels, *(self.image_size or self.size))
+            what, x = (
+                f"image '{image}'",
+                read_picture(image, self.network_size.channels, *(self.image_size or self.size)),
+            )
         elif isinstance(image, Image.Image):
             x = self._from_pillow(image, what)
         elif isinstance(image, Tensor | np.ndarray):
@@ -131,7 +134,7 @@ class Predictor(nn.Module):
             x = shaped_picture(picture, height, width)
         except DAMAGED as error:
             raise UserError(f"cannot read {what}: {' '.join(str(error).split())}") from None
-        return to_grey(x) if self.frame.channels == 1 else x
+        return to_grey(x) if self.network_size.channels == 1 else x
 
     def fitted(self, x: Tensor, what: str) -> Tensor:
         """Return the middle of images (N, C, H, W), as large as `forward` takes them.
@@ -141,8 +144,8 @@ class Predictor(nn.Module):
         _, channels, height, width = x.shape
         enough = self.size[0] <= height and self.size[1] <= width
         fits = (height, width) in (self.size, self.image_size) or (self.image_size is None and enough)
-        if channels != self.frame.channels or not fits:
-            known = "x".join(map(str, (self.frame.channels, *(self.image_size or self.size))))
+        if channels != self.network_size.channels or not fits:
+            known = "x".join(map(str, (self.network_size.channels, *(self.image_size or self.size))))
             raise UserError(
                 f"{what} is {channels}x{height}x{width} (channels, height, width); the network was trained on {known}"
             )
@@ -153,7 +156,7 @@ class Predictor(nn.Module):
 def load(
     run: Run | str | os.PathLike[str],
     *,
-    weights: Weights = "last",
+    weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
     device: str = "cpu",
 ) -> Predictor:
@@ -168,10 +171,10 @@ def load(
     """
     found = retraining(run)
     genotype, config = found.genotype, found.config  # the architecture is known once the run has finished
-    frame = Frame.from_json(config["frame"])
-    network = Network(_space(found, space), genotype, frame)
+    network_size = NetworkSize.from_json(config["network_size"])
+    network = Network(_space(found, space), genotype, network_size)
     _restore(network, found, _state(found, weights))
-    predictor = Predictor(network, config["classes"], config["mean"], config["std"], _image_size(config, frame))
+    predictor = Predictor(network, config["classes"], config["mean"], config["std"], _image_size(config, network_size))
     return predictor.eval().to(device_named(device))
 
 
@@ -192,9 +195,9 @@ def retraining(run: Run | str | os.PathLike[str]) -> Run:
     return runs[0]
 
 
-def _image_size(config: Mapping[str, Any], frame: Frame) -> tuple[int, int] | None:
+def _image_size(config: Mapping[str, Any], network_size: NetworkSize) -> tuple[int, int] | None:
     if not config["protocol"]["crop"]:
-        return frame.size
+        return network_size.image_size
     side = config["protocol"]["image_size"]  # None where the images are not square
     return None if side is None else (side, side)
 
@@ -204,8 +207,8 @@ def _space(run: Run, given: str | SearchSpace | None) -> SearchSpace:
 
 
 def _state(run: Run, weights: str) -> Mapping[str, Any]:
-    if weights not in _WEIGHTS:
-        raise unknown("weights", weights, _WEIGHTS)
+    if weights not in _CHECKPOINTS:
+        raise unknown("weights", weights, _CHECKPOINTS)
     if weights == "best":
         return run.load_best()
 

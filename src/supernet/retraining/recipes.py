@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from supernet.engine.optim import Weights
+from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError, at_least, unknown
 
 
@@ -20,7 +20,7 @@ class Recipe:
     """channels of the first stage; None is what the space's networks usually have"""
     depth: int | None = None
     """cells per stage; None is what the space's networks usually have"""
-    w: Weights = Weights()
+    w: SGDConfig = SGDConfig()
     pad: int | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None
@@ -65,7 +65,7 @@ RECIPES: dict[str, Recipe] = {
         batch_size=64,
         width=16,
         depth=1,
-        w=Weights(lr=0.05, nesterov=True, weight_decay=5e-4, clip=0.0),
+        w=SGDConfig(lr=0.05, nesterov=True, weight_decay=5e-4, clip=0.0),
         hold_out=0.1,
     ),
     # NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv 2001.00326): how its 15 625 architectures were trained. Padding is an
@@ -75,7 +75,7 @@ RECIPES: dict[str, Recipe] = {
         batch_size=256,
         width=16,
         depth=5,
-        w=Weights(lr=0.1, nesterov=True, weight_decay=5e-4, clip=0.0),
+        w=SGDConfig(lr=0.1, nesterov=True, weight_decay=5e-4, clip=0.0),
     ),
     # DARTS on CIFAR-10 (Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055, and released code): 20 cells.
     "darts-cifar": Recipe(
@@ -83,7 +83,7 @@ RECIPES: dict[str, Recipe] = {
         batch_size=96,
         width=36,
         depth=6,
-        w=Weights(lr=0.025, weight_decay=3e-4, clip=5.0),
+        w=SGDConfig(lr=0.025, weight_decay=3e-4, clip=5.0),
         pad=4,
         cutout=16,
         drop_path=0.2,
@@ -95,7 +95,7 @@ RECIPES: dict[str, Recipe] = {
         batch_size=128,
         width=48,
         depth=4,
-        w=Weights(lr=0.1, weight_decay=3e-5, clip=5.0, schedule="exponential", gamma=0.97),
+        w=SGDConfig(lr=0.1, weight_decay=3e-5, clip=5.0, schedule="exponential", gamma=0.97),
         pad=0,
         image_size=256,
         crop=224,
@@ -109,12 +109,12 @@ RECIPES: dict[str, Recipe] = {
 RECIPES["pdarts-imagenet"] = replace(
     RECIPES["darts-imagenet"],
     batch_size=1024,
-    w=Weights(lr=0.5, weight_decay=3e-5, clip=5.0, schedule="linear", warmup=5),
+    w=SGDConfig(lr=0.5, weight_decay=3e-5, clip=5.0, schedule="linear", warmup=5),
 )
 # NAO on CIFAR-10 and ImageNet (Luo et al., arXiv 1909.10815, released code): 20 and 14 cells. Its drop-path is larger
 # in deeper cells; here it is the same in all.
 RECIPES["nao-cifar"] = replace(
-    RECIPES["darts-cifar"], batch_size=128, w=Weights(lr=0.025, weight_decay=5e-4, clip=5.0), dropout=0.4
+    RECIPES["darts-cifar"], batch_size=128, w=SGDConfig(lr=0.025, weight_decay=5e-4, clip=5.0), dropout=0.4
 )
 RECIPES["nao-imagenet"] = replace(RECIPES["darts-imagenet"], width=52)
 

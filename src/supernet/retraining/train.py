@@ -37,7 +37,7 @@ class TrainingTask:
     def __init__(self, plan: RetrainingPlan) -> None:
         self.plan, self.recipe = plan, plan.recipe
         self.images = plan.images.to(plan.device)
-        self.network = Network(plan.space, plan.genotype, plan.frame, auxiliary=self.recipe.auxiliary > 0)
+        self.network = Network(plan.space, plan.genotype, plan.network_size, auxiliary=self.recipe.auxiliary > 0)
         self.network.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.dropout = self.recipe.dropout
         self.optimizer = self.recipe.w.optimizer(self.network.parameters())

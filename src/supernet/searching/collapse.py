@@ -14,7 +14,7 @@ from typing import Literal
 from supernet.spaces.genotype import Choice, Genotype
 from supernet.spaces.paths import working
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import CellAt, Frame
+from supernet.spaces.size import CellAt, NetworkSize
 
 COLLAPSED, THIN = 1 / 4, 1 / 2  # largest share of edges at work with learned weights
 
@@ -44,7 +44,7 @@ def judge(space: SearchSpace, genotype: Genotype) -> Verdict:
 
 def _groups(space: SearchSpace) -> dict[str, list[str]]:
     """Return what is judged together: kinds of cell, by a name for all of their edges."""
-    layers = [placed.layer for placed in space.layout(Frame(*space.target))]
+    layers = [placed.layer for placed in space.layout(NetworkSize(*space.target))]
     flat = {layer.kind for layer in layers if isinstance(layer, CellAt) and layer.stride == 1}
     single = [kind for kind, cell in space.cells.items() if len(cell.edges) == 1]
     groups = {

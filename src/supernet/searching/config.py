@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from supernet.engine.optim import Weights
+from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError, at_least, unknown
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Protocol:
     """candidates' batch norm learns scale and shift"""
     norm_track: bool = True
     """candidates' batch norm is evaluated with running statistics; otherwise with the batch's own"""
-    w: Weights = Weights()
+    w: SGDConfig = SGDConfig()
 
     def __post_init__(self) -> None:
         at_least(1, epochs=self.epochs, batch_size=self.batch_size, width=self.width, depth=self.depth)
@@ -61,18 +61,18 @@ PROTOCOLS: dict[str, Protocol] = {
     # times larger: what moves alpha is the learning rate times the number of steps.
     "small": Protocol(),
     # Single-DARTS on NAS-Bench-201 (arXiv 2108.08128): 25 000 images, 32x32, 15 cells, one learning rate for all.
-    "nasbench201": Protocol(epochs=50, width=16, depth=5, w=Weights(lr=0.005)),
+    "nasbench201": Protocol(epochs=50, width=16, depth=5, w=SGDConfig(lr=0.005)),
     # GDAS, RSPS, SETN and ENAS on NAS-Bench-201, as that paper searches with them (arXiv 2001.00326).
     "nasbench201-paths": Protocol(
         epochs=250,
         width=16,
         depth=5,
         norm_track=False,
-        w=Weights(lr=0.025, lr_min=0.001, nesterov=True, weight_decay=5e-4),
+        w=SGDConfig(lr=0.025, lr_min=0.001, nesterov=True, weight_decay=5e-4),
     ),
     # NAO-V2 (arXiv 1909.10815, released code): 11 cells, 45 000 images train and 5 000 judge, four times 50 epochs and
     # five times 10.
-    "nao": Protocol(epochs=250, width=20, depth=3, second=0.1, norm_affine=True, w=Weights(lr=0.025, lr_min=0.001)),
+    "nao": Protocol(epochs=250, width=20, depth=3, second=0.1, norm_affine=True, w=SGDConfig(lr=0.025, lr_min=0.001)),
 }
 
 

@@ -143,7 +143,7 @@ class _Trial:
         fits = _fits(peak, free, self.device)
         tuning = selector_on(self.task).epochs
         return Forecast(
-            each, valid, _steps(self.task), self.task.epochs, peak, free, fits, tuning, self.task.method.between
+            each, valid, _steps(self.task), self.task.epochs, peak, free, fits, tuning, self.task.method.between_epochs
         )
 
     def _measurement(self) -> tuple[float, int]:

@@ -19,7 +19,7 @@ from supernet.errors import UserError, at_least, unknown
 from supernet.methods import Preset
 from supernet.methods import method as method_named
 from supernet.methods.base import Method
-from supernet.models.cost.best import Bounds
+from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import check_shapes
 from supernet.models.cost.limits import Limits, count
 from supernet.models.execution import Execution, execution
@@ -29,7 +29,7 @@ from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors import selector as selector_named
 from supernet.selectors.base import Selector
 from supernet.settings import amend, check_kinds, check_seed
-from supernet.spaces import Frame, SearchSpace
+from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces import space as space_named
 
 
@@ -50,7 +50,7 @@ class Plan:
     device: torch.device
     execution: Execution
     diagnose: bool
-    bounds: Bounds
+    feasible: FeasibleSet
 
     @property
     def config(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Plan:
             "fingerprint": self.images.fingerprint,
             "classes": list(self.images.classes),
             "space": self.called,
-            "space_hash": self.space.fingerprint(self.frame),
+            "space_hash": self.space.fingerprint(self.network_size),
             "method": self.preset.name,
             "selector": self.selector.name,
             "select": asdict(self.select),
@@ -71,7 +71,7 @@ class Plan:
             "execution": self.execution.config,
             "diagnose": self.diagnose,
             "target": {"width": self.target.width, "depth": self.target.depth},
-            "limits": asdict(self.bounds.limits),
+            "limits": asdict(self.feasible.limits),
             "protocol": asdict(self.protocol),
             "settings": asdict(self.settings),
         }
@@ -87,14 +87,14 @@ class Plan:
         return self.execution.precision
 
     @property
-    def frame(self) -> Frame:
+    def network_size(self) -> NetworkSize:
         """The size of the supernet."""
-        return _frame(self.protocol, self.images)
+        return _network_size(self.protocol, self.images)
 
     @property
-    def target(self) -> Frame:
+    def target(self) -> NetworkSize:
         """The size of the network that the search is for: limits refer to it, and so does what is reported."""
-        return self.bounds.frame
+        return self.feasible.network_size
 
     @property
     def folder(self) -> Path:
@@ -155,14 +155,14 @@ def plan(
         spreads=preset.load().spreads,
     )
     images = take(load(data, base.image_size), base.images)
-    frame = _frame(base, images)
-    target = replace(frame, width=target_width or home.target[0], depth=target_depth or home.target[1])
-    check_shapes(home, frame)
+    network_size = _network_size(base, images)
+    target = replace(network_size, width=target_width or home.target[0], depth=target_depth or home.target[1])
+    check_shapes(home, network_size)
     check_shapes(home, target)
     resolved = _resolved(base, images)
     called = space if isinstance(space, str) else home.name
-    bounds = Bounds(home, target, limits, where)
-    bounds.check()
+    feasible = FeasibleSet(home, target, limits, where)
+    feasible.check()
     chosen = _selection(chooser, select)
     chooser.load().check(chosen, tracked=resolved.norm_track)
     return Plan(
@@ -179,7 +179,7 @@ def plan(
         device=where,
         execution=how,
         diagnose=diagnose,
-        bounds=bounds,
+        feasible=feasible,
     )
 
 
@@ -209,9 +209,9 @@ def _selection(preset: SelectorPreset, given: Any) -> Any:
     return given
 
 
-def _frame(protocol: Protocol, images: Images) -> Frame:
+def _network_size(protocol: Protocol, images: Images) -> NetworkSize:
     _, channels, height, width = images.x.shape
-    return Frame(
+    return NetworkSize(
         protocol.width,
         protocol.depth,
         (height, width),

@@ -54,8 +54,8 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
 
 
 def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
-    bounds, price = plan.bounds, cost(plan.space, genotype, plan.target)
-    latency = bounds.latency and {"ms": bounds.latency.ms(genotype), "source": bounds.latency.source}
+    feasible, price = plan.feasible, cost(plan.space, genotype, plan.target)
+    latency = feasible.latency and {"ms": feasible.latency.ms(genotype), "source": feasible.latency.source}
     table = None if plan.space.table is None else tables.load(plan.space.table)
     return {
         "genotype": genotype.to_json(),
@@ -64,8 +64,8 @@ def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
         "params": price.params,
         "flops": price.flops,
         "target": {"width": plan.target.width, "depth": plan.target.depth},
-        "limits": asdict(bounds.limits) if bounds.limits else None,
+        "limits": asdict(feasible.limits) if feasible.limits else None,
         "latency": latency,
-        "known": None if table is None else table.summary(table.index(genotype)).to_json(),
+        "table_entry": None if table is None else table.summary(table.index(genotype)).to_json(),
         "seconds": round(sum(row["seconds"] for row in run.metrics), 1),
     }

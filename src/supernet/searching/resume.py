@@ -41,7 +41,7 @@ def planned(
     )
     if found.images.fingerprint != saved["fingerprint"]:
         raise UserError(f"'{found.source}' holds other images than when run '{run.path}' was searched on it")
-    if found.space.fingerprint(found.frame) != saved["space_hash"]:
+    if found.space.fingerprint(found.network_size) != saved["space_hash"]:
         raise UserError(f"space '{found.space.name}' is another than when run '{run.path}' was searched in it")
     return found
 

@@ -105,11 +105,11 @@ class SelectionTask:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the selector's state, and the latencies that have been measured."""
-        return {"selector": self.selector.state_dict(), "latencies": self.plan.search.bounds.measured}
+        return {"selector": self.selector.state_dict(), "latencies": self.plan.search.feasible.measured}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.plan.search.bounds.measured.update(state["latencies"])
+        self.plan.search.feasible.measured.update(state["latencies"])
         self.selector.load_state_dict(state["selector"])
 
 
@@ -173,7 +173,7 @@ def start(
 
 def _finish(run: Run, task: SelectionTask) -> None:
     genotype = task.selector.genotype()
-    findings.write_selection(run, task.plan.search, genotype, task.plan.config["selector"], task.selector.told())
+    findings.write_selection(run, task.plan.search, genotype, task.plan.config["selector"], task.selector.report())
 
 
 def choose(run: Run, task: SearchTask, watcher: Watcher) -> Genotype:
@@ -191,7 +191,7 @@ def selector_on(task: SearchTask) -> Selector:
 
 
 def _selector(task: SearchTask, preset: Preset, settings: Any, seed: int) -> Selector:
-    return preset.load()(settings, task.method, task.plan.bounds, task.judged, seed_of(seed, "selector"))
+    return preset.load()(settings, task.method, task.plan.feasible, task.validation_batches, seed_of(seed, "selector"))
 
 
 def selections(search: Run) -> list[Run]:

@@ -17,7 +17,7 @@ from supernet.engine.seeds import seed_of
 from supernet.methods.base import Budget, Method, Part, Stream, accuracy
 from supernet.methods.gradient_monitor import GradientMonitor
 from supernet.models.cost.expected import Expected
-from supernet.models.evaluate import Judged
+from supernet.models.evaluate import ValidationBatches
 from supernet.models.supernet import Supernet
 from supernet.searching.collapse import judge
 from supernet.searching.config import Protocol
@@ -36,9 +36,9 @@ class SearchTask:
     def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
         self.plan, protocol = plan, plan.protocol
         self.images = images = plan.images.to(plan.device)
-        self.method = _method(plan, self.judged)
+        self.method = _method(plan, self.validation_batches)
         first, second = _halves(plan.images.y, protocol)
-        parts: dict[Part, Tensor] = {"first": first, "second": second, "all": torch.arange(len(plan.images.y))}
+        parts: dict[Part, Tensor] = {"train": first, "validation": second, "all": torch.arange(len(plan.images.y))}
         augment = Augment(protocol.pad or 0, bool(protocol.mirror), protocol.cutout)  # a plan has no None left in them
         streams = {name: Stream.of(stream) for name, stream in self.method.streams.items()}
         self.streams: Mapping[str, Batches] = {
@@ -57,7 +57,7 @@ class SearchTask:
         self.monitor = GradientMonitor(self.method) if plan.diagnose else None
         # Streams called alpha and inner do not train the weights; any other one does.
         trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
-        self._held_out = (images, second) if trained_on == {"first"} else None
+        self._held_out = (images, second) if trained_on == {"train"} else None
         self._second = second
 
     @property
@@ -86,17 +86,17 @@ class SearchTask:
         """
         valid = self.valid_accuracy()
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
-        strength = {kind: value.tolist() for kind, value in self.method.strength().items()}
-        row = dict(means) | {"valid_accuracy": valid, "weights": strength, **learned}
+        op_scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
+        row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.means()
         return row | (self._named() if self.method.ranks else {})
 
     def _named(self) -> dict[str, Any]:
         """Return what a row says of the architecture that would be named now."""
-        space, genotype = self.plan.space, strongest(self.method, self.plan.bounds.unmeasured)
+        space, genotype = self.plan.space, strongest(self.method, self.plan.feasible.unmeasured)
         named = {"architecture": str(genotype), "verdict": judge(space, genotype).state}
-        return named | _known_accuracies(space, genotype)
+        return named | _table_accuracies(space, genotype)
 
     @property
     def held_out(self) -> int:
@@ -114,7 +114,7 @@ class SearchTask:
         supernet.train()
         return found
 
-    def judged(self) -> Iterator[Batch]:
+    def validation_batches(self) -> Iterator[Batch]:
         """Yield the second half of the images once, as they are, in batches of nearly equal size.
 
         They come in a random order that is always the same one, so that each batch has images of many classes: whoever
@@ -129,11 +129,11 @@ class SearchTask:
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the method and the monitor, and the latencies that have been measured."""
         monitor = self.monitor and self.monitor.state_dict()
-        return {"method": self.method.state_dict(), "monitor": monitor, "latencies": self.plan.bounds.measured}
+        return {"method": self.method.state_dict(), "monitor": monitor, "latencies": self.plan.feasible.measured}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.plan.bounds.measured.update(state["latencies"])
+        self.plan.feasible.measured.update(state["latencies"])
         self.method.load_state_dict(state["method"])
         if self.monitor is not None:
             self.monitor.load_state_dict(state["monitor"])
@@ -143,34 +143,34 @@ def _halves(y: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     return split(y, protocol.split) if protocol.second == 0.5 else hold_out(y, protocol.second)
 
 
-def _method(plan: Plan, judged: Judged) -> Method:
+def _method(plan: Plan, validation_batches: ValidationBatches) -> Method:
     """Build the supernet and the method on it, with weights drawn from the current random state."""
     protocol = plan.protocol
-    supernet = Supernet(plan.space, plan.frame, Norm(protocol.norm_affine, protocol.norm_track))
+    supernet = Supernet(plan.space, plan.network_size, Norm(protocol.norm_affine, protocol.norm_track))
     plan.execution.apply(supernet)
     supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    bounds, workers = plan.bounds, plan.execution.workers
-    price = partial(Expected, bounds)
+    feasible, workers = plan.feasible, plan.execution.workers
+    price = partial(Expected, feasible)
     budget = Budget(
         protocol.epochs,
         protocol.w,
         seed_of(plan.seed, "method"),
-        bounds.sample,
-        bounds.allows if bounds.limits else None,
+        feasible.sample,
+        feasible.allows if feasible.limits else None,
         price,
         workers,
-        judged,
+        validation_batches,
     )
     return plan.preset.load()(plan.settings, supernet, budget)
 
 
-def _known_accuracies(space: SearchSpace, genotype: Genotype) -> dict[str, Any]:
+def _table_accuracies(space: SearchSpace, genotype: Genotype) -> dict[str, Any]:
     """Return what the table says of an architecture, as part of a row of metrics: index and accuracies (%)."""
     if space.table is None:
         return {}
     table = tables.load(space.table)
     found = table.summary(table.index(genotype))
-    known: dict[str, float] = {}
-    for standing in found.standings:
-        known |= {f"{standing.dataset}_valid": standing.valid, f"{standing.dataset}_test": standing.test}
-    return {"index": found.index, "known": known}
+    accuracies: dict[str, float] = {}
+    for result in found.results:
+        accuracies |= {f"{result.dataset}_valid": result.valid, f"{result.dataset}_test": result.test}
+    return {"index": found.index, "table": accuracies}

@@ -13,8 +13,8 @@ from supernet.spaces.genotype import Genotype
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
-    from supernet.models.cost.best import Bounds
-    from supernet.models.evaluate import Judged
+    from supernet.models.cost.best import FeasibleSet
+    from supernet.models.evaluate import ValidationBatches
 
 
 class Selector(ABC):
@@ -33,8 +33,16 @@ class Selector(ABC):
     quick: ClassVar[bool] = False
     capturable: ClassVar[bool] = False
 
-    def __init__(self, config: Any, method: Method, bounds: Bounds, judged: Judged, seed: int) -> None:
-        self.config, self.method, self.bounds, self.judged, self.seed = config, method, bounds, judged, seed
+    def __init__(
+        self, config: Any, method: Method, feasible: FeasibleSet, validation_batches: ValidationBatches, seed: int
+    ) -> None:
+        self.config, self.method, self.feasible, self.validation_batches, self.seed = (
+            config,
+            method,
+            feasible,
+            validation_batches,
+            seed,
+        )
 
     @staticmethod  # noqa: B027  most go with any search
     def check(config: Any, *, tracked: bool) -> None:
@@ -60,7 +68,7 @@ class Selector(ABC):
         """Return what the epoch's row of metrics should have beside the averages, as plain data."""
         return {}
 
-    def told(self) -> Mapping[str, Any]:
+    def report(self) -> Mapping[str, Any]:
         """Return what the summary of the selection should have beside the architecture, as plain data."""
         return {}
 

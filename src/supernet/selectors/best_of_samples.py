@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from supernet.errors import UserError, at_least
-from supernet.models.evaluate import Judged, Scorer, Statistics, check_norm, first_images
+from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm, first_images
 from supernet.selectors.base import Selector
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.sampling import drawn, likeliest
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
-    from supernet.models.cost.best import Bounds
+    from supernet.models.cost.best import FeasibleSet
 
 Sampler = Literal["own", "uniform", "alpha", "likeliest"]
 
@@ -58,9 +58,16 @@ class BestOfSamples(Selector):
     Config = BestOfSamplesConfig
     config: BestOfSamplesConfig
 
-    def __init__(self, config: BestOfSamplesConfig, method: Method, bounds: Bounds, judged: Judged, seed: int) -> None:
-        super().__init__(config, method, bounds, judged, seed)
-        running, some = config.norm == "running", first_images(judged, config.images)
+    def __init__(
+        self,
+        config: BestOfSamplesConfig,
+        method: Method,
+        feasible: FeasibleSet,
+        validation_batches: ValidationBatches,
+        seed: int,
+    ) -> None:
+        super().__init__(config, method, feasible, validation_batches, seed)
+        running, some = config.norm == "running", first_images(validation_batches, config.images)
         self.scorer = Scorer(method.supernet, some, running=running, timed=False)
         self._told: dict[str, Any] = {}
 
@@ -71,52 +78,52 @@ class BestOfSamples(Selector):
 
     def genotype(self) -> Genotype:
         """Return the best."""
-        found = samples(self.method, self.bounds, self.config.sampler, self.config.samples, random.Random(self.seed))
+        found = samples(self.method, self.feasible, self.config.sampler, self.config.samples, random.Random(self.seed))
         scores = self.scorer([self.method.supernet.only(genotype) for genotype in found])
         best = max(range(len(found)), key=lambda n: (scores.accuracy[n], -scores.loss[n]))
         self._told = {
             "judged": {str(g): accuracy for g, accuracy in zip(found, scores.accuracy, strict=True)},
             "supernet_accuracy": scores.accuracy[best],
             "passes": self.scorer.passes,
-            "judging_seconds": round(self.scorer.spent, 1),
+            "evaluation_seconds": round(self.scorer.spent, 1),
         }
         return found[best]
 
-    def told(self) -> Mapping[str, Any]:
+    def report(self) -> Mapping[str, Any]:
         """Return the accuracy of every architecture that was judged, and what it took."""
         return self._told
 
 
-def samples(method: Method, bounds: Bounds, sampler: Sampler, count: int, rng: random.Random) -> list[Genotype]:
+def samples(method: Method, feasible: FeasibleSet, sampler: Sampler, count: int, rng: random.Random) -> list[Genotype]:
     """Return `count` different architectures within the limits, fewer where there are not so many.
 
     Raises UserError where there is none.
     """
-    draw = _sampler(method, bounds, sampler)
+    draw = _sampler(method, feasible, sampler)
     found: dict[Genotype, None] = {}
     for number in range(_ROUNDS):
         new = (genotype for genotype in draw(count << number, rng) if genotype not in found)
         for genotype in new:
-            if bounds.allows(genotype):
+            if feasible.allows(genotype):
                 found[genotype] = None
             if len(found) == count:
                 return list(found)
     if not found:
-        raise UserError(f"no architecture of sampler '{sampler}' is within the limits: {bounds.limits}; try uniform")
+        raise UserError(f"no architecture of sampler '{sampler}' is within the limits: {feasible.limits}; try uniform")
     return list(found)
 
 
 def _sampler(
-    method: Method, bounds: Bounds, sampler: Sampler
+    method: Method, feasible: FeasibleSet, sampler: Sampler
 ) -> Callable[[int, random.Random], Sequence[Genotype] | Iterator[Genotype]]:
     """Return what gives so many architectures, some perhaps more than once."""
-    space = bounds.space
+    space = feasible.space
     match sampler:
         case "own":
             return method.proposals
         case "uniform":
-            return lambda count, rng: (bounds.sample(rng) for _ in range(count))
-    weights = {kind: value.tolist() for kind, value in method.strength().items()}
+            return lambda count, rng: (feasible.sample(rng) for _ in range(count))
+    weights = {kind: value.tolist() for kind, value in method.op_scores().items()}
     if sampler == "alpha":
         return lambda count, rng: (drawn(space, weights, rng) for _ in range(count))
     return lambda count, rng: likeliest(space, weights, count)

@@ -15,7 +15,7 @@ from supernet.spaces.genotype import Genotype
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
-    from supernet.models.cost.best import Bounds
+    from supernet.models.cost.best import FeasibleSet
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Magnitude(Selector):
 
     def genotype(self) -> Genotype:
         """Return it."""
-        return strongest(self.method, self.bounds)
+        return strongest(self.method, self.feasible)
 
 
-def strongest(method: Method, bounds: Bounds) -> Genotype:
-    """Return the architecture of the strongest operations, as the space derives it, or the strongest within bounds."""
-    return bounds.best({kind: value.tolist() for kind, value in method.strength().items()})
+def strongest(method: Method, feasible: FeasibleSet) -> Genotype:
+    """Return the architecture of the strongest operations, as the space derives it, or the strongest within feasible."""
+    return feasible.best({kind: value.tolist() for kind, value in method.op_scores().items()})

@@ -19,7 +19,7 @@ batches that are the same for every masking; released code draws random crops an
 batch norm are left alone. Edges are judged once for a node, and go in that order (`edges` "independent"): released code
 judges again before each removal, from the full set of edges, which on the same images gives the same accuracies. On
 spaces that keep few edges `none` is no candidate, as everywhere in the space's architectures; in released code it can
-be chosen and is then replaced by the first other operation. Within the limits of a search, what would leave no
+be chosen and is then replaced by the first other operation. Completion the limits of a search, what would leave no
 architecture within is no candidate, either.
 """
 
@@ -34,18 +34,18 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.engine.optim import set_rate
 from supernet.errors import at_least
-from supernet.models.evaluate import Judged, Scorer
-from supernet.models.fixed_edges import Decisions
+from supernet.models.evaluate import Scorer, ValidationBatches
+from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mixed_cell import detached
 from supernet.selectors.base import Selector
-from supernet.selectors.feasible import Within
-from supernet.selectors.perturbation_score import Criterion, Harm
-from supernet.selectors.projection_schedule import Item, agenda
+from supernet.selectors.feasible import Completion
+from supernet.selectors.perturbation_score import Criterion, PerturbationScore
+from supernet.selectors.projection_schedule import Decision, projection_schedule
 from supernet.spaces.genotype import Genotype
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
-    from supernet.models.cost.best import Bounds
+    from supernet.models.cost.best import FeasibleSet
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PerturbationConfig:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Outcome:
     """What was decided of an edge, or that it goes; `scores` by candidate, or by edge, where there was a choice."""
 
     kind: str
@@ -88,15 +88,22 @@ class Perturbation(Selector):
     capturable = True  # what is decided stays for whole epochs
     config: PerturbationConfig
 
-    def __init__(self, config: PerturbationConfig, method: Method, bounds: Bounds, judged: Judged, seed: int) -> None:
-        super().__init__(config, method, bounds, judged, seed)
+    def __init__(
+        self,
+        config: PerturbationConfig,
+        method: Method,
+        feasible: FeasibleSet,
+        validation_batches: ValidationBatches,
+        seed: int,
+    ) -> None:
+        super().__init__(config, method, feasible, validation_batches, seed)
         self.supernet, self.space = method.supernet, method.supernet.space
-        self.moments = agenda(self.space, seed)
+        self.moments = projection_schedule(self.space, seed)
         self.done = 0  # of the moments
-        self.decisions: list[Decision] = []
-        self.score = Scorer(self.supernet, judged, running=config.norm == "running")
-        self.supernet.decided = Decisions.none(self.space)
-        self.harm, self.within = Harm(config.criterion, method, self.score), Within(bounds)
+        self.decisions: list[Outcome] = []
+        self.score = Scorer(self.supernet, validation_batches, running=config.norm == "running")
+        self.supernet.fixed_edges = FixedEdges.none(self.space)
+        self.harm, self.within = PerturbationScore(config.criterion, method, self.score), Completion(feasible)
         method.optimizer.state.clear()
 
     @property
@@ -135,21 +142,21 @@ class Perturbation(Selector):
         """Take the decisions that are left, and return the architecture that they make."""
         while self.done < len(self.moments):
             self._decide()
-        rows = self._decided.rows.items()
+        rows = self._fixed.rows.items()
         return self.space.choose({kind: [row[0] if row else None for row in edges] for kind, edges in rows})
 
-    def told(self) -> Mapping[str, Any]:
+    def report(self) -> Mapping[str, Any]:
         """Tell all decisions, the passes over the images that were judged on, and the time that sharing has saved."""
         return {
             "criterion": self.config.criterion,
             "decisions": [asdict(decision) for decision in self.decisions],
             "passes": self.score.passes,
             "judged": self.score.images,
-            "judging_seconds": round(self.score.spent, 1),
+            "evaluation_seconds": round(self.score.spent, 1),
             "saved_seconds": round(self.score.saved, 1),
         }
 
-    # Decisions
+    # FixedEdges
 
     def _decide(self) -> None:
         """Take the decisions of the next moment."""
@@ -158,48 +165,48 @@ class Perturbation(Selector):
                 self.decisions.append(decision)
         self.done += 1
 
-    def _count(self, item: Item) -> int:
+    def _count(self, item: Decision) -> int:
         """Return how many decisions there are to take: one of an operation, of a node as many as edges go."""
         return len(item.edges) - self.space.cells[item.kind].kept(item.edges) if item.of_node else 1
 
     def _take(self, kind: str, edge: int, columns: Sequence[int]) -> None:
-        self.supernet.decided = self._decided.decide(kind, edge, columns)
-        self.within.take(self._decided)
+        self.supernet.fixed_edges = self._fixed.fix(kind, edge, columns)
+        self.within.take(self._fixed)
 
-    def _operation(self, kind: str, edge: int) -> Iterator[Decision]:
+    def _operation(self, kind: str, edge: int) -> Iterator[Outcome]:
         cell = self.space.cells[kind]
         columns = self.space.candidates(cell)[edge]
-        columns = [k for k in columns if self.within.allows(self._decided.decide(kind, edge, [k]))]
-        harm = self.harm.of_operations(kind, edge, columns, self._decided) if len(columns) > 1 else {}
+        columns = [k for k in columns if self.within.allows(self._fixed.fix(kind, edge, [k]))]
+        harm = self.harm.of_operations(kind, edge, columns, self._fixed) if len(columns) > 1 else {}
         best = max(columns, key=lambda k: harm.get(k, 0.0))  # the first of equals
         self._take(kind, edge, [best])
         ops = cell.edges[edge].ops
         scores = {ops[k]: self.harm.told(value) for k, value in harm.items()}
-        yield Decision(kind, str(cell.edges[edge]), ops[best], scores)
+        yield Outcome(kind, str(cell.edges[edge]), ops[best], scores)
 
-    def _node(self, item: Item) -> Iterator[Decision]:
+    def _node(self, item: Decision) -> Iterator[Outcome]:
         """Let edges of a node go until it has as many as an architecture keeps."""
         cell, left = self.space.cells[item.kind], list(item.edges)
-        harm = self.harm.of_edges(item.kind, left, self._decided)
+        harm = self.harm.of_edges(item.kind, left, self._fixed)
         for _ in range(self._count(item)):
             if self.config.edges == "cumulative" and len(left) < len(item.edges):
-                harm |= self.harm.of_edges(item.kind, left, self._decided)
-            going = [e for e in left if self.within.allows(self._decided.decide(item.kind, e, []))]
+                harm |= self.harm.of_edges(item.kind, left, self._fixed)
+            going = [e for e in left if self.within.allows(self._fixed.fix(item.kind, e, []))]
             worst = min(reversed(going), key=harm.__getitem__)  # the last of equals
             scores = {str(cell.edges[e]): self.harm.told(harm[e]) for e in left}
             left.remove(worst)
             self._take(item.kind, worst, [])
-            yield Decision(item.kind, str(cell.edges[worst]), None, scores)
+            yield Outcome(item.kind, str(cell.edges[worst]), None, scores)
 
     @property
-    def _decided(self) -> Decisions:
-        assert self.supernet.decided is not None  # from the start on
-        return self.supernet.decided
+    def _fixed(self) -> FixedEdges:
+        assert self.supernet.fixed_edges is not None  # from the start on
+        return self.supernet.fixed_edges
 
     def state_dict(self) -> dict[str, Any]:
         """Add what is decided, and what it took."""
         own = {
-            "decided": self._decided.to_json(),
+            "decided": self._fixed.to_json(),
             "within": self.within.kept.to_json(),
             "done": self.done,
             "decisions": [asdict(decision) for decision in self.decisions],
@@ -210,8 +217,8 @@ class Perturbation(Selector):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         super().load_state_dict(state)
-        self.supernet.decided = Decisions.from_json(state["decided"])
+        self.supernet.fixed_edges = FixedEdges.from_json(state["decided"])
         self.within.kept = Genotype.from_json(state["within"])
         self.done = state["done"]
-        self.decisions = [Decision(**decision) for decision in state["decisions"]]
+        self.decisions = [Outcome(**decision) for decision in state["decisions"]]
         self.score.passes, self.score.images, self.score.spent, self.score.saved = state["score"]

@@ -18,7 +18,7 @@ from supernet.spaces.search_space import SearchSpace
 
 
 @dataclass(frozen=True)
-class Item:
+class Decision:
     """One decision: which operation an edge has, or which of several edges a node keeps."""
 
     kind: str
@@ -30,29 +30,29 @@ class Item:
         return len(self.edges) > 1
 
 
-Moment = tuple[Item, ...]
-"""Decisions that are taken one after the other, with no training in between."""
+Step = tuple[Decision, ...]
+"""FixedEdges that are taken one after the other, with no training in between."""
 
 
-def agenda(space: SearchSpace, seed: int) -> list[Moment]:
+def projection_schedule(space: SearchSpace, seed: int) -> list[Step]:
     """Return all decisions that make an architecture, in the order of that seed."""
     rng = random.Random(seed)
     single = [kind for kind, cell in space.cells.items() if len(cell.edges) == 1]
     tracks = [[kind] for kind in space.cells if kind not in single] + ([single] if single else [])
 
-    def operations(kind: str) -> Iterable[Item]:
-        return (Item(kind, (edge,)) for edge in range(len(space.cells[kind].edges)))
+    def operations(kind: str) -> Iterable[Decision]:
+        return (Decision(kind, (edge,)) for edge in range(len(space.cells[kind].edges)))
 
-    def nodes(kind: str) -> Iterable[Item]:
+    def nodes(kind: str) -> Iterable[Decision]:
         cell = space.cells[kind]
-        return (Item(kind, tuple(group)) for group in cell.groups() if len(group) > cell.kept(group))
+        return (Decision(kind, tuple(group)) for group in cell.groups() if len(group) > cell.kept(group))
 
     return [*_together(tracks, rng, operations), *_together(tracks, rng, nodes)]
 
 
 def _together(
-    tracks: Sequence[Sequence[str]], rng: random.Random, items: Callable[[str], Iterable[Item]]
-) -> list[Moment]:
+    tracks: Sequence[Sequence[str]], rng: random.Random, items: Callable[[str], Iterable[Decision]]
+) -> list[Step]:
     """Return the items of all kinds in random order, those of each track one after the other."""
     shuffled = []
     for kinds in tracks:

@@ -8,7 +8,7 @@ from supernet.spaces.darts import DARTS, DARTS7, S1, S2, S3, S4
 from supernet.spaces.nao import NAO, NAO_MIDDLE
 from supernet.spaces.nasbench201 import NASBENCH201
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import Frame
+from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Chain, Position, Stack, Stages
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Cell",
     "Chain",
     "Edge",
-    "Frame",
+    "NetworkSize",
     "Position",
     "SearchSpace",
     "Stack",

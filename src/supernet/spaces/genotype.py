@@ -184,8 +184,8 @@ def _darts_fields(text: str) -> dict[str, Any]:
 def _literal(node: ast.expr) -> Any:
     try:
         match node:
-            case ast.Call(ast.Name("range"), [_] | [_, _] as bounds, []):
-                return list(range(*(_node(ast.literal_eval(bound)) for bound in bounds)))
+            case ast.Call(ast.Name("range"), [_] | [_, _] as feasible, []):
+                return list(range(*(_node(ast.literal_eval(bound)) for bound in feasible)))
         return ast.literal_eval(node)
     except ValueError:
         raise ValueError("something in it is neither a list of (op, source) nor of nodes") from None

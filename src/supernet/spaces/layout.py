@@ -1,4 +1,4 @@
-"""Laying out: the layers of a skeleton for a frame, each with the shapes that it reads and gives."""
+"""Laying out: the layers of a skeleton for a network_size, each with the shapes that it reads and gives."""
 
 from __future__ import annotations
 
@@ -7,39 +7,47 @@ from dataclasses import replace
 
 from supernet.errors import UserError, at_least, unknown
 from supernet.spaces.cell import Cell
-from supernet.spaces.size import CellAt, Frame, HeadAt, Layer, Place, Placed, StemAt, last
+from supernet.spaces.size import CellAt, HeadAt, Layer, NetworkSize, PlacedLayer, Shape, StemAt, last
 from supernet.spaces.skeleton import Skeleton
 
 
 def lay(
-    name: str, cells: Mapping[str, Cell], skeleton: Skeleton, frame: Frame, parts: Mapping[str, int]
-) -> tuple[Placed, ...]:
+    name: str, cells: Mapping[str, Cell], skeleton: Skeleton, network_size: NetworkSize, parts: Mapping[str, int]
+) -> tuple[PlacedLayer, ...]:
     """Return the layers of a space in order; `parts` says per kind of cell how many nodes' channels its output has.
 
-    Raises UserError for a frame that cannot be, and for layers that do not fit each other.
+    Raises UserError for a network_size that cannot be, and for layers that do not fit each other.
     """
-    at_least(1, width=frame.width, depth=frame.depth, channels=frame.channels, classes=frame.classes)
-    at_least(1, image_height=frame.size[0], image_width=frame.size[1])
-    at_least(0, stem=frame.stem, reductions=frame.reductions)
-    if frame.halvings > _halvable(frame.size):
-        raise _too_small(frame)
-    placed: list[Placed] = []
-    outputs: list[Place] = []
+    at_least(
+        1,
+        width=network_size.width,
+        depth=network_size.depth,
+        channels=network_size.channels,
+        classes=network_size.classes,
+    )
+    at_least(1, image_height=network_size.image_size[0], image_width=network_size.image_size[1])
+    at_least(0, stem=network_size.stem, reductions=network_size.reductions)
+    if network_size.halvings > _halvable(network_size.image_size):
+        raise _too_small(network_size)
+    placed: list[PlacedLayer] = []
+    outputs: list[Shape] = []
     reduced = 0
-    for layer in skeleton.plan(frame.width, frame.depth, frame.halvings):
+    for layer in skeleton.plan(network_size.width, network_size.depth, network_size.halvings):
         if not outputs and isinstance(layer, CellAt):
             raise UserError(f"the skeleton of space '{name}' begins with a cell; it needs a stem before it")
-        inputs = _inputs(cells, layer, outputs) if outputs else (Place(frame.channels, *frame.size),)
-        fitted = _fitted(layer, inputs[-1], frame, reduced)
+        inputs = (
+            _inputs(cells, layer, outputs) if outputs else (Shape(network_size.channels, *network_size.image_size),)
+        )
+        fitted = _fitted(layer, inputs[-1], network_size, reduced)
         reduced += getattr(fitted, "stride", 1) == 2
-        placed.append(Placed(fitted, inputs, _output(fitted, inputs, frame, parts)))
+        placed.append(PlacedLayer(fitted, inputs, _output(fitted, inputs, network_size, parts)))
         outputs.append(placed[-1].output)
-    if frame.reductions is not None and reduced < frame.reductions:
-        raise UserError(f"space '{name}' has {reduced} reductions, not {frame.reductions}")
+    if network_size.reductions is not None and reduced < network_size.reductions:
+        raise UserError(f"space '{name}' has {reduced} reductions, not {network_size.reductions}")
     return tuple(placed)
 
 
-def _inputs(cells: Mapping[str, Cell], layer: Layer, outputs: Sequence[Place]) -> tuple[Place, ...]:
+def _inputs(cells: Mapping[str, Cell], layer: Layer, outputs: Sequence[Shape]) -> tuple[Shape, ...]:
     if not isinstance(layer, CellAt):
         return last(outputs, 1)
     if layer.kind not in cells:
@@ -51,28 +59,28 @@ def _inputs(cells: Mapping[str, Cell], layer: Layer, outputs: Sequence[Place]) -
     return inputs
 
 
-def _output(layer: Layer, inputs: tuple[Place, ...], frame: Frame, parts: Mapping[str, int]) -> Place:
+def _output(layer: Layer, inputs: tuple[Shape, ...], network_size: NetworkSize, parts: Mapping[str, int]) -> Shape:
     match layer:
         case StemAt(channels, halvings):
             return inputs[-1].at(channels, 1 << halvings)
         case CellAt(kind, channels, stride):
             return inputs[-1].at(channels * parts[kind], stride)
         case HeadAt():
-            return Place(frame.classes, 1, 1)
+            return Shape(network_size.classes, 1, 1)
     return inputs[-1].at(layer.channels, layer.stride)
 
 
-def _fitted(layer: Layer, reads: Place, frame: Frame, reduced: int) -> Layer:
-    """Return the layer with stride 1 if the frame has no reduction left, or if too few pixels would be."""
+def _fitted(layer: Layer, reads: Shape, network_size: NetworkSize, reduced: int) -> Layer:
+    """Return the layer with stride 1 if the network_size has no reduction left, or if too few pixels would be."""
     if isinstance(layer, StemAt | HeadAt) or layer.stride == 1:
         return layer
     side = min(reads.height, reads.width)
-    if frame.reductions is None:
+    if network_size.reductions is None:
         return layer if side > 2 else replace(layer, stride=1)
-    if reduced == frame.reductions:
+    if reduced == network_size.reductions:
         return replace(layer, stride=1)
     if side == 1:
-        raise _too_small(frame)
+        raise _too_small(network_size)
     return layer
 
 
@@ -81,13 +89,13 @@ def _halvable(size: tuple[int, int]) -> int:
     return (min(size) - 1).bit_length()
 
 
-def _too_small(frame: Frame) -> UserError:
-    asked = f"{frame.halvings} halvings in the stem and {frame.reductions or 0} reductions"
-    size, times = "{}x{}".format(*frame.size), _halvable(frame.size)
+def _too_small(network_size: NetworkSize) -> UserError:
+    asked = f"{network_size.halvings} halvings in the stem and {network_size.reductions or 0} reductions"
+    size, times = "{}x{}".format(*network_size.image_size), _halvable(network_size.image_size)
     return UserError(f"images of {size} pixels are too small for {asked}: at most {times} in all")
 
 
-def _check_input(kind: str, cell: Cell, number: int, place: Place, nearest: Place) -> None:
+def _check_input(kind: str, cell: Cell, number: int, place: Shape, nearest: Shape) -> None:
     same = (place.height, place.width) == (nearest.height, nearest.width)
     halved = place.at(0, 2) == replace(nearest, channels=0)
     if same or (cell.project and halved):

@@ -15,13 +15,13 @@ from itertools import combinations, product
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
 
-Weights = Mapping[str, Sequence[Sequence[float]]]
+OpWeights = Mapping[str, Sequence[Sequence[float]]]
 """Per kind of cell a row for each edge and a column for each candidate; columns beyond these are ignored."""
 
 Columns = dict[tuple[str, int], int]  # the column of each edge that is kept
 
 
-def drawn(space: SearchSpace, weights: Weights, rng: random.Random) -> Genotype:
+def drawn(space: SearchSpace, weights: OpWeights, rng: random.Random) -> Genotype:
     """Draw an architecture by the op weights, which are not negative; a choice of zeros is drawn uniformly."""
     found: Columns = {}
     for options in _choices(space):
@@ -30,7 +30,7 @@ def drawn(space: SearchSpace, weights: Weights, rng: random.Random) -> Genotype:
     return _genotype(space, found)
 
 
-def likeliest(space: SearchSpace, weights: Weights, count: int) -> list[Genotype]:
+def likeliest(space: SearchSpace, weights: OpWeights, count: int) -> list[Genotype]:
     """Return the `count` architectures of largest probability, the largest first; of equals the first in order."""
     best: list[tuple[float, Columns]] = [(0.0, {})]
     for options in _choices(space):

@@ -18,7 +18,7 @@ from supernet.spaces.genotype import Choice, Genotype, is_darts, parse_cells, pa
 from supernet.spaces.genotype_text import is_numbers, parse_numbers
 from supernet.spaces.layout import lay
 from supernet.spaces.operations import PRIMITIVES, Primitive
-from supernet.spaces.size import CellAt, Frame, Placed
+from supernet.spaces.size import CellAt, NetworkSize, PlacedLayer
 from supernet.spaces.skeleton import Chain, Position, Skeleton
 
 _NAME, _KIND = re.compile(r"[^|~+\s]+"), re.compile(r"[^:\s]+")  # what can be told apart in a genotype's text
@@ -57,7 +57,7 @@ class SearchSpace:
                 raise UserError(f"cell '{kind}' needs a name without spaces and :")
             self._check_ops(cell)
         width, depth = self.target
-        used = {p.layer.kind for p in self.layout(Frame(width, depth)) if isinstance(p.layer, CellAt)}
+        used = {p.layer.kind for p in self.layout(NetworkSize(width, depth)) if isinstance(p.layer, CellAt)}
         for kind in self.cells:
             if kind not in used:
                 raise UserError(f"cell '{kind}' is nowhere in the skeleton, which has {', '.join(sorted(used))}")
@@ -99,15 +99,15 @@ class SearchSpace:
             raise unknown("operation", name, self._primitives)
         return self._primitives[name]
 
-    def layout(self, frame: Frame, genotype: Genotype | None = None) -> tuple[Placed, ...]:
-        """Lay the skeleton out for `frame`: every layer with the shapes it reads and gives.
+    def layout(self, network_size: NetworkSize, genotype: Genotype | None = None) -> tuple[PlacedLayer, ...]:
+        """Lay the skeleton out for `network_size`: every layer with the shapes it reads and gives.
 
         Where cells put out what their edges leave unused, the plain network of `genotype` has other shapes than the
-        supernet, which is laid out without one. Raises UserError for a frame that cannot be, and for layers that do not
+        supernet, which is laid out without one. Raises UserError for a network_size that cannot be, and for layers that do not
         fit each other.
         """
         parts = {kind: self._parts(kind, cell, genotype) for kind, cell in self.cells.items()}
-        return lay(self.name, self.cells, self.skeleton, frame, parts)
+        return lay(self.name, self.cells, self.skeleton, network_size, parts)
 
     def _parts(self, kind: str, cell: Cell, genotype: Genotype | None) -> int:
         """Return how many nodes' channels a cell's output has."""
@@ -120,9 +120,9 @@ class SearchSpace:
         """Whether a cost is a sum over an architecture's edges: not where outputs depend on what these read."""
         return all(cell.output != "unused" for cell in self.cells.values())
 
-    def fingerprint(self, frame: Frame) -> str:
-        """Return 16 hex digits that tell this space in this frame from another of the same name."""
-        shape = repr((sorted(self.cells.items()), self.norm_pools, self.layout(frame)))
+    def fingerprint(self, network_size: NetworkSize) -> str:
+        """Return 16 hex digits that tell this space in this network_size from another of the same name."""
+        shape = repr((sorted(self.cells.items()), self.norm_pools, self.layout(network_size)))
         return sha256(shape.encode()).hexdigest()[:16]
 
     def candidates(self, cell: Cell) -> list[list[int]]:

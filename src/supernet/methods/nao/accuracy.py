@@ -9,7 +9,7 @@ from itertools import repeat
 import torch
 
 from supernet.data import Batch
-from supernet.models.evaluate import Judged, Scorer, first_images
+from supernet.models.evaluate import Scorer, ValidationBatches, first_images
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 
@@ -17,7 +17,7 @@ from supernet.spaces.genotype import Genotype
 def accuracies(
     supernet: Supernet,
     genotypes: Sequence[Genotype],
-    judged: Judged,
+    validation_batches: ValidationBatches,
     images: int | None = None,
     seed: str | None = None,
 ) -> list[float]:
@@ -28,8 +28,8 @@ def accuracies(
     """
     mixes = [supernet.only(genotype) for genotype in genotypes]
     if seed is None:
-        return Scorer(supernet, first_images(judged, images), timed=False)(mixes).accuracy
-    everything = Batch(*(torch.cat(parts) for parts in zip(*judged(), strict=True)))
+        return Scorer(supernet, first_images(validation_batches, images), timed=False)(mixes).accuracy
+    everything = Batch(*(torch.cat(parts) for parts in zip(*validation_batches(), strict=True)))
     count, rng = min(images or len(everything.y), len(everything.y)), random.Random(seed)
     found = []
     for mix in mixes:

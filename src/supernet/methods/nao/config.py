@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from supernet.errors import UserError, at_least
-from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.controller_config import ControllerConfig
 
 
 @dataclass(frozen=True)
-class AloneConfig:
+class StandaloneConfig:
     """How the best few are trained in the end, each as a network of its own."""
 
     dropout: float = 0.4
@@ -46,12 +46,12 @@ class NAOConfig:
     """how many images; None is all of the second half, or 500 for evaluation batch"""
     drop_path: float = 0.1
     """probability that a path of the supernet's last cell is dropped for an image, by the end of an iteration"""
-    controller: ControllerSettings = ControllerSettings()
+    controller: ControllerConfig = ControllerConfig()
     final: int = 5
     """architectures that are trained alone in the end; 0 takes the supernet's word"""
     final_epochs: int = 10
     """epochs that each of them is trained for"""
-    alone: AloneConfig = AloneConfig()
+    alone: StandaloneConfig = StandaloneConfig()
 
     def __post_init__(self) -> None:
         at_least(1, iterations=self.iterations, pool=self.pool, new=self.new, eval_images=self.eval_images)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from supernet.engine.seeds import seeded
 from supernet.errors import UserError
-from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.methods.nao.controller_training import Report, train
 from supernet.methods.nao.model import EncoderPredictorDecoder
 from supernet.spaces.genotype import Genotype
@@ -41,7 +41,7 @@ class Generated:
 class Controller:
     """Encodes, predicts and decodes the architectures of `sequences`; the same `seed` gives the same numbers."""
 
-    def __init__(self, sequences: Sequences, settings: ControllerSettings, seed: int) -> None:
+    def __init__(self, sequences: Sequences, settings: ControllerConfig, seed: int) -> None:
         self.sequences, self.settings, self.seed = sequences, settings, seed
         self.trainings = 0
         self.model = self._new_model()

@@ -9,7 +9,7 @@ from supernet.errors import UserError, at_least
 
 
 @dataclass(frozen=True)
-class ControllerSettings:
+class ControllerConfig:
     """Settings of the controller; the defaults are NAO-V2's.
 
     NAO-V1 with weight sharing has embedding 48, hidden 96, predictor_layers 3, weight_decay 1e-4 and expand None.

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.engine.optim import clip_gradient
-from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.methods.nao.model import EncoderPredictorDecoder
 from supernet.models.rank_metrics import pairwise
 from supernet.spaces.tokens import Sequences, Tokens
@@ -42,7 +42,7 @@ class Report:
 def train(
     model: EncoderPredictorDecoder,
     sequences: Sequences,
-    settings: ControllerSettings,
+    settings: ControllerConfig,
     pool: Sequence[tuple[Tokens, float]],
     rng: random.Random,
 ) -> Report:
@@ -73,7 +73,7 @@ _Batches = list[tuple[Tensor, Tensor]]
 
 
 def _epochs(
-    tokens: Sequence[Tokens], targets: Tensor, sequences: Sequences, settings: ControllerSettings, rng: random.Random
+    tokens: Sequence[Tokens], targets: Tensor, sequences: Sequences, settings: ControllerConfig, rng: random.Random
 ) -> Iterator[_Batches]:
     """Yield the batches of every epoch, shuffled."""
     copies = (settings.expand or 1) - 1 if sequences.symmetric else 0
@@ -88,7 +88,7 @@ def _epochs(
 
 
 def _step(
-    model: EncoderPredictorDecoder, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, settings: ControllerSettings
+    model: EncoderPredictorDecoder, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, settings: ControllerConfig
 ) -> Tensor:
     """Take a step; return the loss and its two parts, and how many architectures they are the means of."""
     states = model.encode(x)

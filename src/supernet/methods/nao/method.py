@@ -36,8 +36,8 @@ from supernet.methods.nao.accuracy import accuracies
 from supernet.methods.nao.config import NAOConfig
 from supernet.methods.nao.controller import Controller
 from supernet.methods.nao.pool import Pool
-from supernet.methods.nao.standalone import Alone
-from supernet.methods.single_path import OnePath
+from supernet.methods.nao.standalone import StandaloneTraining
+from supernet.methods.single_path import SinglePath
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
@@ -46,7 +46,7 @@ from supernet.spaces.tokens import Sequences
 _DRAWS = 100  # for every architecture of the first pool, until all are different ones
 
 
-class NAO(OnePath):
+class NAO(SinglePath):
     """Pools of architectures, a supernet for each, and a controller that makes the next pool."""
 
     Config = NAOConfig
@@ -63,12 +63,12 @@ class NAO(OnePath):
                 "set epochs, iterations, final or final-epochs"
             )
         self._starts = [shared * number // config.iterations for number in range(config.iterations + 1)]
-        space, frame = supernet.space, supernet.frame
+        space, network_size = supernet.space, supernet.network_size
         self.sequences = Sequences(space)
         self.controller = Controller(self.sequences, config.controller, budget.seed)
-        self.pool = Pool(space, frame, config.sampling)
+        self.pool = Pool(space, network_size, config.sampling)
         self.pool.begin(self._random())
-        self.alone = Alone(space, frame, config.alone, budget.weights, budget.seed, self.weights[0])
+        self.alone = StandaloneTraining(space, network_size, config.alone, budget.weights, budget.seed, self.weights[0])
         self.dropped = 0.0
         self.path = self.pool.trained[0]
 
@@ -148,7 +148,7 @@ class NAO(OnePath):
         config = self.config
         images = (500 if config.evaluation == "batch" else None) if config.eval_images is None else config.eval_images
         seed = f"{self.budget.seed} judging {iteration}" if config.evaluation == "batch" else None
-        self.pool.judge(accuracies(self.supernet, list(self.pool.known), self.budget.judged, images, seed))
+        self.pool.judge(accuracies(self.supernet, list(self.pool.known), self.budget.validation_batches, images, seed))
 
     def _renew(self) -> Mapping[str, Any]:
         """Fit the controller to what is known, and let it make the next pool."""
@@ -170,7 +170,7 @@ class NAO(OnePath):
         """The architecture that is best so far: of those trained alone, if there is one, otherwise by the supernet."""
         return self.alone.best or self.pool.best
 
-    def strength(self) -> dict[str, Tensor]:
+    def op_scores(self) -> dict[str, Tensor]:
         """Return the best architecture so far, one-hot."""
         return {kind: edges.weights for kind, edges in self.supernet.only(self.best).items()}
 

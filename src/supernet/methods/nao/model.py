@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.spaces.tokens import Sequences, Tokens
 
 _State = tuple[Tensor, Tensor]
@@ -24,7 +24,7 @@ _State = tuple[Tensor, Tensor]
 class EncoderPredictorDecoder(nn.Module):
     """Maps tokens of shape (n, length) to states of shape (n, length / 2, hidden), and these to accuracies and back."""
 
-    def __init__(self, vocabulary: int, settings: ControllerSettings) -> None:
+    def __init__(self, vocabulary: int, settings: ControllerConfig) -> None:
         super().__init__()
         embedding, hidden = settings.embedding, settings.hidden
         self.embedding = nn.Embedding(vocabulary, embedding)
@@ -83,7 +83,7 @@ def _begin(states: Tensor) -> _State:
     return embedding, embedding
 
 
-def _predictor(settings: ControllerSettings) -> nn.Sequential:
+def _predictor(settings: ControllerConfig) -> nn.Sequential:
     layers, width = list[nn.Module](), settings.hidden
     for _ in range(settings.predictor_layers):
         layers += [nn.Linear(width, settings.predictor_width), nn.ReLU(), nn.Dropout(settings.predictor_dropout)]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from supernet.models.cost.count import Prices
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import Frame
+from supernet.spaces.size import NetworkSize
 
 
 class Pool:
@@ -19,9 +19,9 @@ class Pool:
     The order is that in which they came.
     """
 
-    def __init__(self, space: SearchSpace, frame: Frame, sampling: Literal["params", "uniform"]) -> None:
+    def __init__(self, space: SearchSpace, network_size: NetworkSize, sampling: Literal["params", "uniform"]) -> None:
         self.space, self.sampling = space, sampling
-        self._prices = Prices(space, frame)
+        self._prices = Prices(space, network_size)
         self.known: dict[Genotype, float | None] = {}
         self.trained: list[Genotype] = []
         self._shares: list[float] = []

@@ -10,26 +10,39 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import Weights, clip_gradient, set_rate
+from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
 from supernet.engine.seeds import seeded
 from supernet.methods.base import measures
-from supernet.methods.nao.config import AloneConfig
+from supernet.methods.nao.config import StandaloneConfig
 from supernet.models.network import Network
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import Frame
+from supernet.spaces.size import NetworkSize
 
 
-class Alone:
+class StandaloneTraining:
     """A network of one of the `architectures` at a time, and the accuracies of those that are done.
 
     The network of number n has the weights of `seed` and n, whenever it is made.
     """
 
     def __init__(
-        self, space: SearchSpace, frame: Frame, config: AloneConfig, weights: Weights, seed: int, like: Tensor
+        self,
+        space: SearchSpace,
+        network_size: NetworkSize,
+        config: StandaloneConfig,
+        weights: SGDConfig,
+        seed: int,
+        like: Tensor,
     ) -> None:
-        self.space, self.frame, self.config, self.how, self.seed, self.like = space, frame, config, weights, seed, like
+        self.space, self.network_size, self.config, self.how, self.seed, self.like = (
+            space,
+            network_size,
+            config,
+            weights,
+            seed,
+            like,
+        )
         self.architectures: list[Genotype] = []
         self.accuracies: list[float] = []
         self.network: Network | None = None
@@ -38,7 +51,9 @@ class Alone:
         """Make the network of the architecture whose turn it is, and its optimizer."""
         number = len(self.accuracies)
         with seeded(self.seed + number, self.like.device):
-            made = Network(self.space, self.architectures[number], self.frame, auxiliary=bool(self.config.auxiliary))
+            made = Network(
+                self.space, self.architectures[number], self.network_size, auxiliary=bool(self.config.auxiliary)
+            )
         made.to(self.like.device, self.like.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         made.dropout = self.config.dropout
         self.network, self.optimizer = made, self.how.optimizer(made.parameters())

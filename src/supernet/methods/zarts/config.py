@@ -31,7 +31,7 @@ class ZeroOrderConfig:
     """epochs of the weights alone at the beginning; None is a fifth of all"""
     inner_batch: int = 48
     """images in each step of a trial"""
-    inner_split: Literal["second", "first"] = "second"
+    inner_split: Literal["validation", "train"] = "validation"
     """half of the images that trials step on: alpha's own, as released, or that of the weights"""
     inner_opt: Literal["fresh", "copied", "released"] = "fresh"
     """momentum of a trial's steps: none so far, or that of the weights; released takes no steps, as that code does"""

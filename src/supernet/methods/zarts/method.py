@@ -46,9 +46,9 @@ from supernet.methods.alphas import Alphas
 from supernet.methods.base import Budget, Method, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
-from supernet.methods.zarts.landscape import Landscape, Seen
+from supernet.methods.zarts.objective import CandidateBatches, Objective
 from supernet.methods.zarts.penalty import Penalty
-from supernet.models.lookahead import Momentum, Trials
+from supernet.models.lookahead import Lookahead, Momentum
 from supernet.models.mixed_cell import Mix
 from supernet.models.supernet import Supernet
 
@@ -69,9 +69,9 @@ class ZeroOrder(Method):
             raise UserError(f"setting warmup must be less than epochs ({budget.epochs}), not {self.warmup}")
         self.every = config.every or max(1, config.steps)
         self.alphas = Alphas(supernet.space, config.activation, config.sigmoid_init, budget.seed, self.weights[0])
-        trials, penalty = Trials(supernet, budget.weights, budget.workers), Penalty(config.penalty, budget.price)
+        trials, penalty = Lookahead(supernet, budget.weights, budget.workers), Penalty(config.penalty, budget.price)
         momentum: Momentum = "copied" if config.inner_opt == "copied" else "fresh"
-        self.landscape = Landscape(self.alphas, trials, penalty, self.optimizer, momentum)
+        self.objective = Objective(self.alphas, trials, penalty, self.optimizer, momentum)
         self.generator = torch.Generator().manual_seed(budget.seed)  # the CPU's: the same draws on every device
         self.epoch = self.number = self.updates = 0  # the number is that of the step in the epoch
         self.told: list[float] = []  # of each update of the epoch, what the estimator says of it
@@ -79,7 +79,7 @@ class ZeroOrder(Method):
     @property
     def streams(self) -> Mapping[str, Stream]:
         """The weights', alpha's to judge candidates on, and, in one batch, all that a trial steps on."""
-        streams = {"weights": Stream("first"), "alpha": Stream("second")}
+        streams = {"weights": Stream("train"), "alpha": Stream("validation")}
         if not self.config.inner_steps:
             return streams
         return streams | {"inner": Stream(self.config.inner_split, self.config.inner_steps * self.config.inner_batch)}
@@ -110,9 +110,9 @@ class ZeroOrder(Method):
         """Alpha first, if it is time, and then the weights."""
         valid = batches["alpha"]  # drawn in every step, so that a monitor that looks at it changes nothing
         if self.epoch >= self.warmup and self.number % self.every == 0:
-            self._update(Seen(valid, self._inner(batches), self._seed()))
+            self._update(CandidateBatches(valid, self._inner(batches), self._seed()))
         self.number += 1
-        self.landscape.passes["forward_backward"] += 1
+        self.objective.passes["forward_backward"] += 1
         return self.weight_step(batches["weights"], self.mix())
 
     def _inner(self, batches: Mapping[str, Batch]) -> list[Batch]:
@@ -129,13 +129,13 @@ class ZeroOrder(Method):
     def _seed(self) -> int:
         return int(torch.randint(2**62, (), generator=self.generator))
 
-    def _update(self, seen: Seen) -> None:
+    def _update(self, seen: CandidateBatches) -> None:
         """Move alpha."""
         move = {"rs": self._rs, "mgs": self._mgs, "gld": self._gld}[self.config.estimator]
-        self.landscape.move(move(seen))
+        self.objective.move(move(seen))
         self.updates += 1
 
-    def _rs(self, seen: Seen) -> Tensor:
+    def _rs(self, seen: CandidateBatches) -> Tensor:
         config, count = self.config, self.config.samples
         if config.direction == "sphere":
             directions = estimators.spherical(count, self.alphas.sizes, self.generator)
@@ -144,20 +144,20 @@ class ZeroOrder(Method):
         steps = config.delta * directions
         match config.form:
             case "antithetic":
-                plus, minus = self.landscape.objectives(torch.cat([steps, -steps]), seen).chunk(2)
+                plus, minus = self.objective.objectives(torch.cat([steps, -steps]), seen).chunk(2)
                 slopes = (plus - minus) / (2 * config.delta)
             case "two_point":
                 base, plus = self._compared(steps, seen)
                 slopes = (plus - base) / config.delta
             case "one_point":
-                slopes = self.landscape.objectives(steps, seen) / config.delta
+                slopes = self.objective.objectives(steps, seen) / config.delta
         return -config.lr * estimators.gradient(slopes, directions, self.alphas.sizes, config.direction)
 
-    def _mgs(self, seen: Seen) -> Tensor:
-        config, sigma, gradient = self.config, self.sigma, self.landscape.gradient(seen)
+    def _mgs(self, seen: CandidateBatches) -> Tensor:
+        config, sigma, gradient = self.config, self.sigma, self.objective.gradient(seen)
         steps = estimators.proposed(config.samples, gradient, sigma, config.lam, config.proposal, self.generator)
         shares = estimators.importance(
-            self.landscape.objectives(steps, seen),
+            self.objective.objectives(steps, seen),
             steps,
             gradient,
             sigma,
@@ -169,10 +169,10 @@ class ZeroOrder(Method):
         self.told.append(estimators.effective_samples(shares))
         return shares @ steps
 
-    def _compared(self, steps: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
-        return self.landscape.compared(steps, seen, base_steps=self.config.base_loss == "with_inner")
+    def _compared(self, steps: Tensor, seen: CandidateBatches) -> tuple[Tensor, Tensor]:
+        return self.objective.compared(steps, seen, base_steps=self.config.base_loss == "with_inner")
 
-    def _gld(self, seen: Seen) -> Tensor:
+    def _gld(self, seen: CandidateBatches) -> Tensor:
         cells = self.supernet.space.cells.values()
         radii = estimators.radii(self.config.radius, max(len(cell.edges) for cell in cells), max(self.alphas.sizes))
         directions = estimators.spherical(len(radii), self.alphas.sizes, self.generator)
@@ -188,7 +188,7 @@ class ZeroOrder(Method):
         found: dict[str, Any] = {
             "alphas": self.alphas.lists(),
             "updates": self.updates,
-            "passes": dict(self.landscape.passes),
+            "passes": dict(self.objective.passes),
         }
         mean = sum(self.told) / len(self.told) if self.told else None
         self.told = []
@@ -200,7 +200,7 @@ class ZeroOrder(Method):
 
     def state_dict(self) -> dict[str, Any]:
         """Add the alphas, the random state, the place in the schedule, and what is to be reported."""
-        own = {name: getattr(self, name) for name in _COUNTED} | {"passes": self.landscape.passes}
+        own = {name: getattr(self, name) for name in _COUNTED} | {"passes": self.objective.passes}
         return super().state_dict() | own | {"alphas": self.alphas.state_dict(), "draws": self.generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -210,4 +210,4 @@ class ZeroOrder(Method):
         self.generator.set_state(state["draws"].cpu())
         for name in _COUNTED:
             setattr(self, name, copy(state[name]))
-        self.landscape.passes = dict(state["passes"])
+        self.objective.passes = dict(state["passes"])

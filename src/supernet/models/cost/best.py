@@ -1,4 +1,4 @@
-"""Bounds: which architectures of a space are within the limits, which of them is the best, and drawing one of them."""
+"""FeasibleSet: which architectures of a space are within the limits, which of them is the best, and drawing one of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from supernet.models.cost.limits import MEASURED, Limits
 from supernet.models.cost.sums import Sums, Table, negative
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import Frame
+from supernet.spaces.size import NetworkSize
 
 if TYPE_CHECKING:
     import torch
@@ -30,16 +30,20 @@ _MEASUREMENTS = 200  # of them that are measured
 _HALVINGS = 14  # of the range of latencies in which the best architecture is looked for, each with a measurement
 
 
-class Bounds:
-    """The limits of a search, on the networks of a space in the frame that it is for.
+class FeasibleSet:
+    """The limits of a search, on the networks of a space in the network_size that it is for.
 
     A latency is measured on `device`. Raises UserError for a latency that is not known of the space.
     """
 
     def __init__(
-        self, space: SearchSpace, frame: Frame, limits: Limits | None = None, device: str | torch.device = "cpu"
+        self,
+        space: SearchSpace,
+        network_size: NetworkSize,
+        limits: Limits | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self.space, self.frame, self.limits, self.device = space, frame, limits or Limits(), device
+        self.space, self.network_size, self.limits, self.device = space, network_size, limits or Limits(), device
         self.latency: Tabulated | Measured | None = None
         if self.limits.max_latency_ms is not None:
             measured = self.limits.latency == MEASURED
@@ -48,17 +52,17 @@ class Bounds:
         self._given = [(name, limit) for name, limit in given.items() if limit is not None]
 
     @cached_property
-    def unmeasured(self) -> Bounds:
+    def unmeasured(self) -> FeasibleSet:
         """The same but for a latency that must be measured: what is quick enough to be asked every epoch."""
         if isinstance(self.latency, Measured):
             limits = Limits(self.limits.max_params, self.limits.max_flops)
-            return Bounds(self.space, self.frame, limits, self.device)
+            return FeasibleSet(self.space, self.network_size, limits, self.device)
         return self
 
     @cached_property
     def measuring(self) -> Measured:
         """What measures latencies on the device, limited or not."""
-        return Measured(self.space, self.frame, self.device)
+        return Measured(self.space, self.network_size, self.device)
 
     @property
     def measured(self) -> dict[str, float]:
@@ -169,7 +173,7 @@ class Bounds:
         return best
 
     def _none(self, smallest: str) -> UserError:
-        size = f"{self.frame.width} channels, depth {self.frame.depth}"
+        size = f"{self.network_size.width} channels, depth {self.network_size.depth}"
         space = f"no architecture of space '{self.space.name}' ({size}) is within the limits"
         return UserError(f"{space}: {self.limits}; {smallest}")
 
@@ -200,7 +204,7 @@ class Bounds:
 
     @cached_property
     def _prices(self) -> Prices:
-        return Prices(self.space, self.frame)
+        return Prices(self.space, self.network_size)
 
     @cached_property
     def _costs(self) -> list[tuple[Table, int]]:

@@ -15,7 +15,7 @@ from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.operations import Primitive
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import CellAt, Frame, Place, Placed
+from supernet.spaces.size import CellAt, NetworkSize, PlacedLayer, Shape
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,23 @@ class Cost:
         return Cost(self.params + other.params, self.flops + other.flops)
 
 
-def cost(space: SearchSpace, genotype: Genotype, frame: Frame) -> Cost:
+def cost(space: SearchSpace, genotype: Genotype, network_size: NetworkSize) -> Cost:
     """Return the cost of the network of `genotype`, for one image, without an auxiliary head.
 
     Raises UserError if the genotype is not of `space`.
     """
-    return Prices(space, frame).total(genotype)
+    return Prices(space, network_size).total(genotype)
 
 
 class Prices:
-    """What every operation of a space costs in a frame.
+    """What every operation of a space costs in a network_size.
 
     The cost of an architecture is a sum over its edges and what is on none of them.
     """
 
-    def __init__(self, space: SearchSpace, frame: Frame) -> None:
-        self.space, self._frame = space, frame
-        self._layout = space.layout(frame)
+    def __init__(self, space: SearchSpace, network_size: NetworkSize) -> None:
+        self.space, self._network_size = space, network_size
+        self._layout = space.layout(network_size)
         self._known: dict[tuple[str, int, str], Cost] = {}
         self._rests: dict[tuple[tuple[int, tuple[int, ...]], ...], Cost] = {}
 
@@ -79,10 +79,10 @@ class Prices:
         inputs = {kind: tuple(n for n in own if n < self.space.cells[kind].inputs) for kind, own in ends.items()}
         key = tuple((len(own), inputs[kind]) for kind, own in ends.items())
         if key not in self._rests:
-            self._rests[key] = self._off_edges(self.space.layout(self._frame, genotype), inputs)
+            self._rests[key] = self._off_edges(self.space.layout(self._network_size, genotype), inputs)
         return self._rests[key]
 
-    def _off_edges(self, layout: tuple[Placed, ...], inputs: Mapping[str, tuple[int, ...]]) -> Cost:
+    def _off_edges(self, layout: tuple[PlacedLayer, ...], inputs: Mapping[str, tuple[int, ...]]) -> Cost:
         """Return the cost of all layers without their edges; `inputs` are those that the output of a cell holds."""
         kinds = [placed.layer.kind if isinstance(placed.layer, CellAt) else None for placed in layout]
         costs = (
@@ -92,9 +92,9 @@ class Prices:
         return sum(costs, Cost())
 
 
-def check_shapes(space: SearchSpace, frame: Frame) -> None:
+def check_shapes(space: SearchSpace, network_size: NetworkSize) -> None:
     """Try every operation wherever it stands; raises UserError for one that cannot be built, run, or fits no edge."""
-    layout = space.layout(frame)
+    layout = space.layout(network_size)
     for kind, cell in space.cells.items():
         for edge in cell.edges:
             for reads, channels, stride in trials(space, layout, kind, edge):
@@ -108,7 +108,9 @@ def check_shapes(space: SearchSpace, frame: Frame) -> None:
                         )
 
 
-def trials(space: SearchSpace, layout: tuple[Placed, ...], kind: str, edge: Edge) -> Iterator[tuple[Place, int, int]]:
+def trials(
+    space: SearchSpace, layout: tuple[PlacedLayer, ...], kind: str, edge: Edge
+) -> Iterator[tuple[Shape, int, int]]:
     """Yield for each cell of a kind what an edge reads, the channels it gives and its stride."""
     from supernet.models.layers import edge_shape
 
@@ -116,11 +118,11 @@ def trials(space: SearchSpace, layout: tuple[Placed, ...], kind: str, edge: Edge
         if isinstance(placed.layer, CellAt) and placed.layer.kind == kind:
             cin, stride = edge_shape(space.cells[kind], placed, edge.source)
             reads = placed.inputs[-1] if edge.source < space.cells[kind].inputs else placed.output
-            yield Place(cin, reads.height, reads.width), placed.layer.channels, stride
+            yield Shape(cin, reads.height, reads.width), placed.layer.channels, stride
 
 
 @cache
-def _tried(primitive: Primitive, reads: Place, channels: int, stride: int) -> tuple[Cost, tuple[int, ...]]:
+def _tried(primitive: Primitive, reads: Shape, channels: int, stride: int) -> tuple[Cost, tuple[int, ...]]:
     """Return the cost of an operation, and the shape it gives for one image."""
     from supernet.spaces.modules import PLAIN
 
@@ -139,7 +141,7 @@ def _tried(primitive: Primitive, reads: Place, channels: int, stride: int) -> tu
 
 
 @cache
-def _fixed(placed: Placed) -> Cost:
+def _fixed(placed: PlacedLayer) -> Cost:
     """Return the cost of a layer that is not searched."""
     from supernet.models.layers import build_layer
 
@@ -147,7 +149,7 @@ def _fixed(placed: Placed) -> Cost:
 
 
 @cache
-def _around(placed: Placed, cell: Cell, inputs: tuple[int, ...]) -> Cost:
+def _around(placed: PlacedLayer, cell: Cell, inputs: tuple[int, ...]) -> Cost:
     """Return the cost of what is not searched in a cell whose output holds these of its inputs."""
     from supernet.models.layers import projections, shortened
     from supernet.spaces.modules import PLAIN
@@ -165,7 +167,7 @@ def _around(placed: Placed, cell: Cell, inputs: tuple[int, ...]) -> Cost:
     return sum((projection(number) for number in range(cell.inputs)), sum(reductions, Cost()))
 
 
-def _count(build: Callable[[], object], reads: Place) -> tuple[Cost, tuple[int, ...]]:
+def _count(build: Callable[[], object], reads: Shape) -> tuple[Cost, tuple[int, ...]]:
     """Build a module without memory and run it on one image."""
     import torch
     from torch import nn
@@ -182,5 +184,5 @@ def _count(build: Callable[[], object], reads: Place) -> tuple[Cost, tuple[int, 
     return Cost(params, counter.get_total_flops() // 2 + biases), tuple(found.shape)
 
 
-def _tuple(place: Place) -> tuple[int, int, int]:
+def _tuple(place: Shape) -> tuple[int, int, int]:
     return place.channels, place.height, place.width

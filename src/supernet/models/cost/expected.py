@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernet.errors import UserError, unknown
-from supernet.models.cost.best import Bounds
+from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import Prices
 from supernet.models.cost.latency import Tabulated, tabulated
 from supernet.spaces.search_space import SearchSpace
@@ -31,10 +31,10 @@ Real = NDArray[np.float64]
 class Expected:
     """The expected cost of an architecture that is drawn by op weights, as a share of the largest cost there is.
 
-    `name` says which cost, of the networks that `bounds` is for:
+    `name` says which cost, of the networks that `feasible` is for:
 
     - "flops" or "params": the whole network's. Every edge of a cell counts, also where an architecture keeps few.
-    - "latency": the sum of what the operations take on their own, measured on the device of `bounds`. What is not
+    - "latency": the sum of what the operations take on their own, measured on the device of `feasible`. What is not
       searched, and what operations do to one another, is not in it.
     - a latency of the space's table, such as "latency_pixel3_ms": the mean over all architectures, exactly. One that
       was not measured counts as the mean of those that were.
@@ -42,17 +42,17 @@ class Expected:
     Raises UserError for another name, and for the first two in a space where a cost is no sum over the edges.
     """
 
-    def __init__(self, bounds: Bounds, name: str) -> None:
-        known = [*_COUNTED, _MEASURED, *tabulated(bounds.space)]
+    def __init__(self, feasible: FeasibleSet, name: str) -> None:
+        known = [*_COUNTED, _MEASURED, *tabulated(feasible.space)]
         if name not in known:
-            raise unknown(f"cost of space '{bounds.space.name}':", name, known)
-        if name in _COUNTED and not bounds.space.adds_up:
+            raise unknown(f"cost of space '{feasible.space.name}':", name, known)
+        if name in _COUNTED and not feasible.space.adds_up:
             raise UserError(
-                f"the {name} expected in space '{bounds.space.name}' are not known: the output of its cells depends on "
+                f"the {name} expected in space '{feasible.space.name}' are not known: the output of its cells depends on "
                 f"which nodes an architecture reads; take '{_MEASURED}'"
             )
-        self._sizes = {kind: [len(edge.ops) for edge in cell.edges] for kind, cell in bounds.space.cells.items()}
-        self._bounds, self._name = bounds, name
+        self._sizes = {kind: [len(edge.ops) for edge in cell.edges] for kind, cell in feasible.space.cells.items()}
+        self._feasible, self._name = feasible, name
 
     def __call__(self, weights: Mapping[str, Sequence[Sequence[float]]]) -> float:
         """Return the expected cost divided by the largest, 0 to 1.
@@ -71,8 +71,8 @@ class Expected:
     def _mean(self) -> _Sum | _Every:
         """Made when it is first asked for: by then a resumed run has got back what it has measured."""
         if self._name in _COUNTED:
-            return _counted(self._bounds, self._name)
-        return _measured(self._bounds) if self._name == _MEASURED else _Every(self._bounds.space, self._name)
+            return _counted(self._feasible, self._name)
+        return _measured(self._feasible) if self._name == _MEASURED else _Every(self._feasible.space, self._name)
 
 
 def _shares(row: Sequence[float]) -> list[float]:
@@ -110,15 +110,15 @@ class _Every:
         return float(left[0])
 
 
-def _counted(bounds: Bounds, name: str) -> _Sum:
-    prices = Prices(bounds.space, bounds.frame)
+def _counted(feasible: FeasibleSet, name: str) -> _Sum:
+    prices = Prices(feasible.space, feasible.network_size)
     costs = [
         [getattr(prices.of(kind, e, op), name) for op in edge.ops]
-        for kind, cell in bounds.space.cells.items()
+        for kind, cell in feasible.space.cells.items()
         for e, edge in enumerate(cell.edges)
     ]
     return _Sum(costs, getattr(prices.fixed, name))
 
 
-def _measured(bounds: Bounds) -> _Sum:
-    return _Sum(list(chain.from_iterable(bounds.measuring.alone[kind] for kind in bounds.space.cells)))
+def _measured(feasible: FeasibleSet) -> _Sum:
+    return _Sum(list(chain.from_iterable(feasible.measuring.alone[kind] for kind in feasible.space.cells)))

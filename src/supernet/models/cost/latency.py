@@ -14,7 +14,7 @@ from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.operations import Primitive
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import Frame, Place
+from supernet.spaces.size import NetworkSize, Shape
 
 if TYPE_CHECKING:
     import torch
@@ -49,12 +49,12 @@ class Tabulated:
 
 
 class Measured:
-    """The latency on a device of this machine of the network in a frame, for one image; measured once for each."""
+    """The latency on a device of this machine of the network in a network_size, for one image; measured once for each."""
 
-    def __init__(self, space: SearchSpace, frame: Frame, device: str | torch.device) -> None:
+    def __init__(self, space: SearchSpace, network_size: NetworkSize, device: str | torch.device) -> None:
         import torch
 
-        self._space, self._frame, self._device = space, frame, torch.device(device)
+        self._space, self._network_size, self._device = space, network_size, torch.device(device)
         # By the text of an architecture or an operation in its place: what a resumed run must not measure again.
         self.known: dict[str, float] = {}
 
@@ -73,8 +73,8 @@ class Measured:
         if text not in self.known:
             from supernet.models.network import Network
 
-            image = Place(self._frame.channels, *self._frame.size)
-            self.known[text] = self._timed(partial(Network, self._space, genotype, self._frame), image)
+            image = Shape(self._network_size.channels, *self._network_size.image_size)
+            self.known[text] = self._timed(partial(Network, self._space, genotype, self._network_size), image)
         return self.known[text]
 
     @cached_property
@@ -84,7 +84,7 @@ class Measured:
         The sum over an architecture leaves out what is not searched and what operations do to one another: it only
         tells which architecture is worth measuring.
         """
-        layout, cells = self._space.layout(self._frame), self._space.cells.items()
+        layout, cells = self._space.layout(self._network_size), self._space.cells.items()
         places = {kind: [list(trials(self._space, layout, kind, edge)) for edge in cell.edges] for kind, cell in cells}
         return {
             kind: [
@@ -94,7 +94,7 @@ class Measured:
             for kind, cell in cells
         }
 
-    def _alone(self, primitive: Primitive, reads: Place, channels: int, stride: int) -> int:
+    def _alone(self, primitive: Primitive, reads: Shape, channels: int, stride: int) -> int:
         """Return the nanoseconds of one operation in one place, measured once."""
         from supernet.spaces.modules import PLAIN
 
@@ -104,7 +104,7 @@ class Measured:
             self.known[text] = 0.0 if primitive.zero else self._timed(build, reads)
         return round(NANOSECONDS * self.known[text])
 
-    def _timed(self, build: Callable[[], nn.Module], reads: Place) -> float:
+    def _timed(self, build: Callable[[], nn.Module], reads: Shape) -> float:
         """Return the median milliseconds of one pass; the random numbers that weights are drawn from are given back."""
         import torch
 

@@ -93,9 +93,9 @@ def _processor() -> str:
 
 def forward(
     terms: Sequence[Term], values: Sequence[Tensor], weights: Tensor, sums: Sequence[Tensor | None], *, joined: bool
-) -> tuple[list[Tensor], _Job]:
+) -> tuple[list[Tensor], _KernelCall]:
     """Return the sums, changed in place, and what `backward` wants to know."""
-    job = _Job(terms, values[0], weights, len(sums), joined)
+    job = _KernelCall(terms, values[0], weights, len(sums), joined)
     batch, _, height, width = values[0].shape
     shape = (batch, job.width * (len(sums) if joined else 1), height, width)
     made = [None] if joined else sums
@@ -114,7 +114,7 @@ def backward(
     weights: Tensor,
     gradients: Sequence[Tensor],
     needed: Sequence[bool],
-    job: _Job,
+    job: _KernelCall,
     *,
     joined: bool,
 ) -> Back:
@@ -213,7 +213,7 @@ class _Struct(ctypes.Structure):
     )
 
 
-class _Job:
+class _KernelCall:
     """Terms as kernels.c takes them, with an entry per part; it must live as long as its address is used."""
 
     def __init__(self, terms: Sequence[Term], like: Tensor, weights: Tensor, sums: int, joined: bool) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path
 
-from supernet.report.plots.chain import Chain
+from supernet.report.plots.chain import ChainDrawing
 from supernet.report.plots.style import LINES, STYLE, colour, line_keys, line_kind, text_width
 from supernet.spaces.genotype import Choice, Genotype
 
@@ -47,7 +47,7 @@ def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str]
     there are no others, arrows join them in the order of `kinds` (the genotype's own, alphabetical, if not given).
     """
     found = {kind: genotype[kind] for kind in kinds or dict(genotype.cells)}
-    chain = Chain.of(_positions(found))
+    chain = ChainDrawing.of(_positions(found))
     cells = {kind: _routes(choices) for kind, choices in found.items() if kind not in chain.ops}
     every = [route for routes in cells.values() for route in routes]
     pitch = 2 * _RAMP + max((text_width(route.choice.op, _POINTS) for route in every), default=0.5)

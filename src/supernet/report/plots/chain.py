@@ -20,7 +20,7 @@ _PAGE = 8.0  # a row is not wider, unless one box is
 _POINTS = 8.0  # size of a name and of an operation
 
 
-class Chain(NamedTuple):
+class ChainDrawing(NamedTuple):
     """Where the positions stand: `columns` in a row, in boxes that are all `box` wide."""
 
     ops: Mapping[str, str]  # the operation of each position, in order
@@ -28,7 +28,7 @@ class Chain(NamedTuple):
     box: float
 
     @classmethod
-    def of(cls, ops: Mapping[str, str]) -> Chain:
+    def of(cls, ops: Mapping[str, str]) -> ChainDrawing:
         """Spread the positions evenly over as few rows as a page's width allows."""
         names = max((text_room(kind, _POINTS, "bold") for kind in ops), default=0.0)
         box = 2 * _PAD + max(names, max((text_room(op, _POINTS) for op in ops.values()), default=0.0))

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
-from supernet.report.plots.style import METHODS, STYLE
+from supernet.report.plots.style import METHOD_COLOURS, STYLE
 
 _COUNTED = 25  # classes up to which every cell has its count
 _NAMED = 60  # classes up to which every one has its name
 _LETTERS = 20  # of a class name that are shown
 _DIGIT = 0.64  # width of a digit in sizes of its typeface
 _PAGE = 8.5  # inches that the matrix takes at most
-_SHADES = LinearSegmentedColormap.from_list("share", ["#ffffff", METHODS[0]])
+_SHADES = LinearSegmentedColormap.from_list("share", ["#ffffff", METHOD_COLOURS[0]])
 
 
 @mpl.rc_context(STYLE)

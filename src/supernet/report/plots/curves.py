@@ -25,7 +25,7 @@ from supernet.report.plots.panels import (
     page,
     told_apart,
 )
-from supernet.report.plots.style import METHODS, STYLE, colour
+from supernet.report.plots.style import METHOD_COLOURS, STYLE, colour
 
 Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
 Curve = Sequence[float | None]  # one number per epoch; None and NaN are gaps
@@ -47,7 +47,7 @@ def draw_search(rows: Rows, edges: Edges, known: str | None = None) -> Figure:
     is given ("c10_test") and some row has that accuracy (%) of its derived architecture, a wide panel on top shows it.
     Kinds of cell with a single edge, as in a macro space, share one grid.
     """
-    accuracy = floats((row.get("known") or {}).get(known) for row in rows)
+    accuracy = floats((row.get("table") or {}).get(known) for row in rows)
     on_top = int(np.isfinite(accuracy).any())
     grids, ops = blocks(edges), operations(edges)
     styles = told_apart(ops, _STYLES)
@@ -99,7 +99,7 @@ def draw_trajectory(
     figure = Figure(figsize=(6.8, 4.9), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel=ylabel)
     axes.grid(axis="y", color="#e6e6e6", lw=0.6)
-    for (method, curves), shade in zip(runs.items(), cycle(METHODS), strict=False):
+    for (method, curves), shade in zip(runs.items(), cycle(METHOD_COLOURS), strict=False):
         _draw_method(axes, method, curves, shade)
     for (name, value), style in zip((references or {}).items(), cycle(("--", ":", "-.")), strict=False):
         axes.axhline(value, color="#777777", ls=style, lw=1, zorder=1, label=name)
@@ -145,12 +145,14 @@ def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
 
 def _draw_correlations(axes: Axes, epochs: Sequence[int], found: Sequence[Mapping[str, float]]) -> None:
     axes.set_title("gradient on alpha's batch · gradient on the weights' batch")
-    axes.plot(epochs, floats(row.get("correlation") for row in found), color=METHODS[0], label="inner product (left)")
+    axes.plot(
+        epochs, floats(row.get("correlation") for row in found), color=METHOD_COLOURS[0], label="inner product (left)"
+    )
     axes.set_ylabel("inner product")
     cosine = axes.twinx()
     cosine.spines["right"].set_visible(True)
     lag = floats(row.get("correlation_lag1") for row in found)
-    cosine.plot(epochs, lag, color=METHODS[1], label="cosine with the previous step (right)")
+    cosine.plot(epochs, lag, color=METHOD_COLOURS[1], label="cosine with the previous step (right)")
     cosine.set(ylabel="cosine", ylim=(-1, 1))
     handles = [*axes.get_lines(), *cosine.get_lines()]
     axes.legend(handles=[line for line in handles if not str(line.get_label()).startswith("_")], **_BELOW)

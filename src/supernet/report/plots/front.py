@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import ArrayLike, NDArray
 
 from supernet.report.plots.panels import add_legend
-from supernet.report.plots.style import METHODS, STYLE
+from supernet.report.plots.style import METHOD_COLOURS, STYLE
 
 _MARKERS = ("o", "s", "^", "D")  # of labels that have the same colour
 _GREY = "#b5b5b5"
@@ -43,7 +43,10 @@ def draw_front(
     axes.plot([], [], "o", color=_GREY, ms=3, label="all architectures")
     axes.plot(*_front(shown).T, color="#222222", lw=1.2, drawstyle="steps-post", label="best for the cost")
     for number, (label, some) in enumerate(found.items()):
-        shade, marker = METHODS[number % len(METHODS)], _MARKERS[number // len(METHODS) % len(_MARKERS)]
+        shade, marker = (
+            METHOD_COLOURS[number % len(METHOD_COLOURS)],
+            _MARKERS[number // len(METHOD_COLOURS) % len(_MARKERS)],
+        )
         axes.plot(*some.T, marker, ms=6, mfc=shade, mec="white", mew=0.6, zorder=3, label=label)
     if log:
         axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")

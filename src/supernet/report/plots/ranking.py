@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from supernet.report.plots.style import METHODS, STYLE, text_room
+from supernet.report.plots.style import METHOD_COLOURS, STYLE, text_room
 
 _SIZES = LinearSegmentedColormap.from_list("size", ["#56b4e9", "#0072b2", "#222222"])
 _LINE = "#777777"
@@ -57,7 +57,7 @@ def draw_taus(taus: Mapping[str, Sequence[float]], xlabel: str = "Kendall's tau"
     axes = figure.add_subplot(xlabel=xlabel)
     for place, values in enumerate(taus.values()):
         known = [value for value in values if not math.isnan(value)]
-        axes.plot(known, [place] * len(known), "o", ms=4.5, mfc=METHODS[0], mec="white", mew=0.5, zorder=2)
+        axes.plot(known, [place] * len(known), "o", ms=4.5, mfc=METHOD_COLOURS[0], mec="white", mew=0.5, zorder=2)
         if known:
             axes.plot([np.mean(known)], [place], "|", ms=13, mew=1.6, color="#222222", zorder=3)
     axes.axvline(0, color=_LINE, lw=0.8, zorder=1)

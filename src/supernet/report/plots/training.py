@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from supernet.report.plots.style import METHODS, STYLE
+from supernet.report.plots.style import METHOD_COLOURS, STYLE
 
 Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
 _MEASURED = {"valid_accuracy": "held-out images", "test_accuracy": "test images"}  # a row has one of them
@@ -25,11 +25,11 @@ def draw_training(rows: Rows) -> Figure:
     """
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _draw(left, rows, "loss", 1, METHODS[0])
-    _draw(right, rows, "accuracy", 100, METHODS[0], "training images, augmented")
+    _draw(left, rows, "loss", 1, METHOD_COLOURS[0])
+    _draw(right, rows, "accuracy", 100, METHOD_COLOURS[0], "training images, augmented")
     for name, label in _MEASURED.items():
         if rows and name in rows[0]:
-            _draw(right, rows, name, 100, METHODS[1], label)
+            _draw(right, rows, name, 100, METHOD_COLOURS[1], label)
             _ring_best(right, [row for row in rows if row["best"]][-1], name)
     left.set(title="training loss", ylabel="loss")
     right.set(title="accuracy", ylabel="accuracy (%)")
@@ -49,4 +49,4 @@ def _draw(axes: Axes, rows: Rows, name: str, factor: int, shade: str, label: str
 def _ring_best(axes: Axes, row: Mapping[str, Any], name: str) -> None:
     place = (row["epoch"], 100 * row[name])
     label = f"best: {place[1]:.2f} %, epoch {place[0]}"
-    axes.plot(*place, color=METHODS[1], marker="o", ms=7, mfc="none", ls="", label=label)
+    axes.plot(*place, color=METHOD_COLOURS[1], marker="o", ms=7, mfc="none", ls="", label=label)

@@ -26,10 +26,10 @@ from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError, at_least
 from supernet.methods.alphas import Alphas
-from supernet.models.lookahead import Trials
+from supernet.models.lookahead import Lookahead
 from supernet.searching.plan import Plan
 from supernet.searching.resume import planned, restored
-from supernet.searching.studies.lookahead_batches import steps_ahead
+from supernet.searching.studies.lookahead_batches import lookahead_batches
 from supernet.searching.task import SearchTask
 from supernet.spaces import SearchSpace
 
@@ -38,7 +38,7 @@ _LEAST = 0.5  # of the longer side that the shorter one has at least
 
 
 @dataclass(frozen=True)
-class LandscapeSettings:
+class LandscapeConfig:
     """How the loss around alpha is measured."""
 
     points: int = 11
@@ -73,7 +73,7 @@ class Landscape:
     losses: list[list[float]]
     path: list[tuple[float, float]]
     explained: float
-    settings: LandscapeSettings = field(default_factory=LandscapeSettings)
+    settings: LandscapeConfig = field(default_factory=LandscapeConfig)
 
 
 def landscape(
@@ -83,7 +83,7 @@ def landscape(
     space: str | SearchSpace | None = None,
     device: str = "auto",
     workers: int = 1,
-    settings: LandscapeSettings | None = None,
+    settings: LandscapeConfig | None = None,
 ) -> Landscape:
     """Measure the loss around the alphas of a search; write landscape.json and landscape.svg into its folder.
 
@@ -91,7 +91,7 @@ def landscape(
     processes that share the work. Raises UserError for a method without alphas, and for what cannot be had.
     """
     home = run if isinstance(run, Run) else Run(run)
-    plan, wanted = planned(home, data=data, space=space, device=device), settings or LandscapeSettings()
+    plan, wanted = planned(home, data=data, space=space, device=device), settings or LandscapeConfig()
     with as_planned(plan):
         found = _Plane(plan, home, wanted, workers).landscape()
     from supernet.report import plots  # Matplotlib is slow to import and needed nowhere else
@@ -106,13 +106,13 @@ def landscape(
 class _Plane:
     """The plane through a search's alphas."""
 
-    def __init__(self, plan: Plan, run: Run, settings: LandscapeSettings, workers: int) -> None:
+    def __init__(self, plan: Plan, run: Run, settings: LandscapeConfig, workers: int) -> None:
         self.settings, self.task = settings, restored(plan, run)
         method = self.task.method
         alphas = getattr(method, "alphas", None)
         if not isinstance(alphas, Alphas):
             raise UserError(f"method '{plan.preset.name}' has no alpha to look around")
-        self.alphas, self.trials = alphas, Trials(method.supernet, plan.protocol.w, workers)
+        self.alphas, self.trials = alphas, Lookahead(method.supernet, plan.protocol.w, workers)
         rows = [{kind: torch.tensor(rows) for kind, rows in row["alphas"].items()} for row in run.metrics]
         self.path = torch.stack([alphas.flat(row) for row in rows] + [alphas.flat()]) - alphas.flat()
         self.directions = self._directions(seed_of(plan.seed, "landscape"))
@@ -153,7 +153,7 @@ class _Plane:
 
     def _losses(self, steps: Sequence[Tensor]) -> list[float]:
         task, optimizer = self.task, self.task.method.optimizer
-        inner = steps_ahead(task, self.settings.steps, self.settings.lr)
+        inner = lookahead_batches(task, self.settings.steps, self.settings.lr)
         mixes = [self.alphas.mix(self.alphas.after(step)) for step in steps]
         seed = seed_of(task.plan.seed, "landscape trials")
         return self.trials.losses(optimizer, mixes, inner, _batch(task, self.settings.images), seed=seed).tolist()
@@ -161,5 +161,5 @@ class _Plane:
 
 def _batch(task: SearchTask, count: int) -> Batch:
     """Return the first images of those that selections judge on, as one batch."""
-    index = torch.cat([batch.index for batch in task.judged()])[:count]
+    index = torch.cat([batch.index for batch in task.validation_batches()])[:count]
     return next(iter(ordered(task.images, index.cpu(), len(index))))

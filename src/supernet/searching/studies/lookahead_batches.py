@@ -7,7 +7,7 @@ from supernet.engine.optim import set_rate
 from supernet.searching.task import SearchTask
 
 
-def steps_ahead(task: SearchTask, count: int, lr: float | None) -> list[Batch]:
+def lookahead_batches(task: SearchTask, count: int, lr: float | None) -> list[Batch]:
     """Return the batches of so many steps of a search's weights, and set their learning rate.
 
     None is a tenth of the search's first one: by its last one the weights would hardly move.

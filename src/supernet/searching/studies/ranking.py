@@ -32,7 +32,7 @@ from supernet.spaces import SearchSpace, tables
 
 
 @dataclass(frozen=True)
-class RankingSettings:
+class RankingConfig:
     """Which architectures are ranked, how they are judged, and what they are compared with."""
 
     count: int = 100
@@ -87,7 +87,7 @@ class Ranking:
     whole: Agreement
     best_half: Agreement
     images: int
-    settings: RankingSettings = field(default_factory=RankingSettings)
+    settings: RankingConfig = field(default_factory=RankingConfig)
 
 
 def rank(
@@ -96,7 +96,7 @@ def rank(
     data: Source | None = None,
     space: str | SearchSpace | None = None,
     device: str = "auto",
-    settings: RankingSettings | None = None,
+    settings: RankingConfig | None = None,
 ) -> Ranking:
     """Compare one-shot accuracies in a search with a table's; write rank.json and rank.svg into its folder.
 
@@ -104,7 +104,7 @@ def rank(
     space without a table, for running statistics that the search did not track, and for what cannot be had.
     """
     home = run if isinstance(run, Run) else Run(run)
-    plan, wanted = planned(home, data=data, space=space, device=device), settings or RankingSettings()
+    plan, wanted = planned(home, data=data, space=space, device=device), settings or RankingConfig()
     check_norm(wanted.norm, tracked=plan.protocol.norm_track)
     table, truth = _truth(plan.space, wanted.truth)
     with as_planned(plan):
@@ -129,16 +129,16 @@ def _truth(space: SearchSpace, name: str) -> tuple[tables.Table, Sequence[float]
     return table, column.tolist()
 
 
-def _ranked(task: SearchTask, settings: RankingSettings, table: tables.Table, known: Sequence[float]) -> Ranking:
+def _ranked(task: SearchTask, settings: RankingConfig, table: tables.Table, known: Sequence[float]) -> Ranking:
     supernet, plan, rng = task.method.supernet, task.plan, random.Random(seed_of(task.plan.seed, "ranking"))
-    genotypes = samples(task.method, plan.bounds, settings.sampler, settings.count, rng)
+    genotypes = samples(task.method, plan.feasible, settings.sampler, settings.count, rng)
     indices = [table.index(genotype) for genotype in genotypes]
     truth = [float(known[index]) for index in indices]
     if missing := sum(map(math.isnan, truth)):
         few = f"'{settings.truth}' was not measured for {missing} of {len(truth)} architectures"
         raise UserError(f"{few}: take another truth, such as c10_test")
-    judged, running = first_images(task.judged, settings.images), settings.norm == "running"
-    scorer = Scorer(supernet, judged, running=running, timed=False)
+    images, running = first_images(task.validation_batches, settings.images), settings.norm == "running"
+    scorer = Scorer(supernet, images, running=running, timed=False)
     one_shot = scorer([supernet.only(genotype) for genotype in genotypes]).accuracy
     prices = Prices(plan.space, plan.target)
     params = [prices.total(genotype).params for genotype in genotypes]

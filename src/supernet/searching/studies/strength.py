@@ -19,12 +19,12 @@ from supernet.engine.loop import as_planned
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import at_least
-from supernet.models.fixed_edges import Decisions
-from supernet.models.lookahead import Trials
+from supernet.models.fixed_edges import FixedEdges
+from supernet.models.lookahead import Lookahead
 from supernet.models.mixed_cell import detached
 from supernet.models.rank_metrics import kendall
 from supernet.searching.resume import planned, restored
-from supernet.searching.studies.lookahead_batches import steps_ahead
+from supernet.searching.studies.lookahead_batches import lookahead_batches
 from supernet.searching.task import SearchTask
 from supernet.spaces import SearchSpace
 
@@ -32,7 +32,7 @@ Numbers = dict[str, list[list[float]]]
 
 
 @dataclass(frozen=True)
-class StrengthSettings:
+class StrengthConfig:
     """How the strength of operations is measured."""
 
     steps: int = 20
@@ -59,7 +59,7 @@ class Strength:
     tau: float | None
     agreeing: int
     edges: int
-    settings: StrengthSettings = field(default_factory=StrengthSettings)
+    settings: StrengthConfig = field(default_factory=StrengthConfig)
 
 
 def strength(
@@ -69,7 +69,7 @@ def strength(
     space: str | SearchSpace | None = None,
     device: str = "auto",
     workers: int = 1,
-    settings: StrengthSettings | None = None,
+    settings: StrengthConfig | None = None,
 ) -> Strength:
     """Measure every operation's strength in a search; write strength.json and strength.svg into its folder.
 
@@ -77,7 +77,7 @@ def strength(
     processes that share the work. Raises UserError for what cannot be had.
     """
     home = run if isinstance(run, Run) else Run(run)
-    plan, wanted = planned(home, data=data, space=space, device=device), settings or StrengthSettings()
+    plan, wanted = planned(home, data=data, space=space, device=device), settings or StrengthConfig()
     with as_planned(plan):
         found = _measured(restored(plan, home), wanted, workers)
     from supernet.report import plots  # Matplotlib is slow to import and needed nowhere else
@@ -90,17 +90,21 @@ def strength(
     return found
 
 
-def _measured(task: SearchTask, settings: StrengthSettings, workers: int) -> Strength:
+def _measured(task: SearchTask, settings: StrengthConfig, workers: int) -> Strength:
     method, cells = task.method, task.plan.space.cells
-    nothing, mix = Decisions.none(task.plan.space), detached(method.mix())
+    nothing, mix = FixedEdges.none(task.plan.space), detached(method.mix())
     places = [
         (kind, e, k) for kind, cell in cells.items() for e, edge in enumerate(cell.edges) for k in range(len(edge.ops))
     ]
-    inner = steps_ahead(task, settings.steps, settings.lr)
-    mixes = [nothing.decide(kind, e, [k]).apply(mix) for kind, e, k in places]
-    trials = Trials(method.supernet, task.plan.protocol.w, workers)
+    inner = lookahead_batches(task, settings.steps, settings.lr)
+    mixes = [nothing.fix(kind, e, [k]).apply(mix) for kind, e, k in places]
+    trials = Lookahead(method.supernet, task.plan.protocol.w, workers)
     scores = trials.scores(
-        method.optimizer, [mix, *mixes], inner, list(task.judged()), seed=seed_of(task.plan.seed, "strength trials")
+        method.optimizer,
+        [mix, *mixes],
+        inner,
+        list(task.validation_batches()),
+        seed=seed_of(task.plan.seed, "strength trials"),
     )
     known = dict(zip(places, scores.accuracy[1:], strict=True))
     accuracies: Numbers = {

@@ -3,8 +3,8 @@
 The room is not called after its function, `supernet.tabular`, so that this stays the function.
 """
 
-from supernet.searching.tabular.comparison import METHODS, Comparison, TabularSettings, Trace, tabular
-from supernet.searching.tabular.evolution import EvolutionSettings
-from supernet.searching.tabular.nao import NAOSettings
+from supernet.searching.tabular.comparison import SEARCHES, Comparison, TabularConfig, Trace, tabular
+from supernet.searching.tabular.evolution import EvolutionConfig
+from supernet.searching.tabular.nao import TabularNAOConfig
 
-__all__ = ["METHODS", "Comparison", "EvolutionSettings", "NAOSettings", "TabularSettings", "Trace", "tabular"]
+__all__ = ["SEARCHES", "Comparison", "EvolutionConfig", "TabularConfig", "TabularNAOConfig", "Trace", "tabular"]

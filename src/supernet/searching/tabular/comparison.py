@@ -15,8 +15,8 @@ import numpy as np
 
 from supernet.engine.run import atomically
 from supernet.errors import UserError, at_least, unknown
-from supernet.searching.tabular.evolution import EvolutionSettings, evolution
-from supernet.searching.tabular.nao import NAOSettings, nao
+from supernet.searching.tabular.evolution import EvolutionConfig, evolution
+from supernet.searching.tabular.nao import TabularNAOConfig, nao
 from supernet.searching.tabular.queries import Queries, at_random
 from supernet.settings import amend
 from supernet.spaces import SearchSpace, tables
@@ -24,12 +24,12 @@ from supernet.spaces import space as space_of
 from supernet.spaces.tables import Table
 from supernet.spaces.tokens import Sequences
 
-METHODS = ("nao", "evolution", "random")
+SEARCHES = ("nao", "evolution", "random")
 _FILE = "tabular.json"
 
 
 @dataclass(frozen=True)
-class TabularSettings:
+class TabularConfig:
     """What is asked of a table, and the settings of the searches that have some."""
 
     queries: int = 300
@@ -38,8 +38,8 @@ class TabularSettings:
     """field of the table that a search sees"""
     report: str = "c10_test"
     """field of the table that is reported, of the fittest architecture so far"""
-    nao: NAOSettings = NAOSettings()
-    evolution: EvolutionSettings = EvolutionSettings()
+    nao: TabularNAOConfig = TabularNAOConfig()
+    evolution: EvolutionConfig = EvolutionConfig()
 
     def __post_init__(self) -> None:
         at_least(1, queries=self.queries)
@@ -61,13 +61,13 @@ class Comparison:
 
     space: str
     best: float
-    settings: TabularSettings
+    settings: TabularConfig
     methods: dict[str, list[Trace]] = field(default_factory=dict)
 
 
 def tabular(
     space: str | SearchSpace = "nasbench201",
-    methods: Iterable[str] = METHODS,
+    methods: Iterable[str] = SEARCHES,
     *,
     seeds: int = 20,
     out: str | os.PathLike[str] | None = None,
@@ -76,21 +76,21 @@ def tabular(
 ) -> Comparison:
     """Let `methods` search a space that has a table, with seeds 0, 1, ..., and return what they find.
 
-    The settings are those of TabularSettings; nested ones are dictionaries: nao={"pool": 50}. With `out`, a folder,
+    The settings are those of TabularConfig; nested ones are dictionaries: nao={"pool": 50}. With `out`, a folder,
     `tabular.json` is written after every search, to go on from, and `tabular.svg` in the end; `watcher` hears of every
     search that was not there already.
 
     Raises UserError for a space without a table, an unknown name, a field that is no accuracy, more queries than
     there are architectures, and a folder that has another comparison.
     """
-    home, amended = space_of(space), amend(TabularSettings(), settings)
+    home, amended = space_of(space), amend(TabularConfig(), settings)
     table, chosen = _table(home, amended), list(methods)
     at_least(1, seeds=seeds)
     if not chosen:
-        raise UserError(f"no search is given; known: {', '.join(METHODS)}")
+        raise UserError(f"no search is given; known: {', '.join(SEARCHES)}")
     for method in chosen:
-        if method not in METHODS:
-            raise unknown("search of a table", method, METHODS)
+        if method not in SEARCHES:
+            raise unknown("search of a table", method, SEARCHES)
     found = _begun(Comparison(home.name, float(table.column(amended.report).max()), amended), out)
     for seed, method in ((seed, method) for seed in range(seeds) for method in chosen):
         traces = found.methods.setdefault(method, [])
@@ -104,7 +104,7 @@ def tabular(
     return found
 
 
-def _table(home: SearchSpace, settings: TabularSettings) -> Table:
+def _table(home: SearchSpace, settings: TabularConfig) -> Table:
     """Return the table of a space, if what is asked of it can be."""
     if home.table is None:
         raise UserError(f"space '{home.name}' has no table of accuracies, as nasbench201 has")
@@ -117,7 +117,7 @@ def _table(home: SearchSpace, settings: TabularSettings) -> Table:
     return table
 
 
-def _searched(home: SearchSpace, table: Table, method: str, settings: TabularSettings, seed: int) -> Trace:
+def _searched(home: SearchSpace, table: Table, method: str, settings: TabularConfig, seed: int) -> Trace:
     queries = Queries(Sequences(home), table, settings.fitness, settings.queries)
     rng, before = random.Random(f"{seed} {method}"), time.perf_counter()
     match method:

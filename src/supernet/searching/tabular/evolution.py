@@ -17,7 +17,7 @@ from supernet.spaces.tokens import Sequences, Tokens
 
 
 @dataclass(frozen=True)
-class EvolutionSettings:
+class EvolutionConfig:
     """Settings of regularised evolution; the defaults are NAS-Bench-201's."""
 
     population: int = 10
@@ -29,7 +29,7 @@ class EvolutionSettings:
         at_least(1, population=self.population, tournament=self.tournament)
 
 
-def evolution(queries: Queries, settings: EvolutionSettings, rng: random.Random) -> None:
+def evolution(queries: Queries, settings: EvolutionConfig, rng: random.Random) -> None:
     """Ask for random architectures, and then for children of the fittest of some of those that are alive."""
     alive: deque[tuple[float, Tokens]] = deque(maxlen=settings.population)
     while queries.left:

@@ -15,26 +15,26 @@ from dataclasses import dataclass
 
 from supernet.errors import at_least
 from supernet.methods.nao.controller import Controller
-from supernet.methods.nao.controller_config import ControllerSettings
+from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.searching.tabular.queries import Queries
 from supernet.spaces.tokens import Tokens
 
 
 @dataclass(frozen=True)
-class NAOSettings:
+class TabularNAOConfig:
     """Settings of NAO on a table."""
 
     pool: int = 50
     """random architectures in the beginning"""
     new: int = 25
     """architectures generated in a round"""
-    controller: ControllerSettings = ControllerSettings(epochs=75, lr=3e-3, start="continue", top=40)
+    controller: ControllerConfig = ControllerConfig(epochs=75, lr=3e-3, start="continue", top=40)
 
     def __post_init__(self) -> None:
         at_least(1, pool=self.pool, new=self.new)
 
 
-def nao(queries: Queries, settings: NAOSettings, rng: random.Random) -> None:
+def nao(queries: Queries, settings: TabularNAOConfig, rng: random.Random) -> None:
     """Ask for random architectures, and then for those that the controller generates; end where nothing is new."""
     sequences = queries.sequences
     controller = Controller(sequences, settings.controller, rng.getrandbits(62))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 from supernet.errors import unknown
-from supernet.spaces.tables.entry import Known, Standing
+from supernet.spaces.tables.entry import DatasetResult, TableEntry
 from supernet.spaces.tables.nasbench201 import NasBench201
 from supernet.spaces.tables.table import Table
 
-__all__ = ["TABLES", "Known", "Standing", "Table", "load"]
+__all__ = ["TABLES", "DatasetResult", "Table", "TableEntry", "load"]
 
 TABLES = {"nasbench201": NasBench201}
 

@@ -1,4 +1,4 @@
-"""Known: what a table says of one architecture, ready to print."""
+"""TableEntry: what a table says of one architecture, ready to print."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Standing:
+class DatasetResult:
     """One architecture on one data set; accuracies in %, means over the training seeds."""
 
     dataset: str  # the prefix of the table's fields: c10, c100, in16
@@ -23,7 +23,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Known:
+class TableEntry:
     """One architecture of a table and how it stands among all of them."""
 
     table: str
@@ -31,12 +31,12 @@ class Known:
     total: int  # how many architectures the ranks are among
     architecture: str  # the text form
     seeds: int  # how many trainings the accuracies are means of
-    standings: tuple[Standing, ...]
+    results: tuple[DatasetResult, ...]
 
-    def __getitem__(self, dataset: str) -> Standing:
-        """Return the standing on `dataset` (c10, c100, in16); raises KeyError for another."""
-        return {standing.dataset: standing for standing in self.standings}[dataset]
+    def __getitem__(self, dataset: str) -> DatasetResult:
+        """Return the result on `dataset` (c10, c100, in16); raises KeyError for another."""
+        return {result.dataset: result for result in self.results}[dataset]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, numbers and strings."""
-        return asdict(self) | {"standings": list(map(asdict, self.standings))}
+        return asdict(self) | {"results": list(map(asdict, self.results))}

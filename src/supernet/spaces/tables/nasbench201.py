@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from supernet.errors import UserError, unknown
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.tables.entry import Known, Standing
+from supernet.spaces.tables.entry import DatasetResult, TableEntry
 from supernet.spaces.tables.table import Table
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -48,17 +48,17 @@ class NasBench201(Table):
         ops = [OPS[code // place % len(OPS)] for place in _PLACES]
         return Genotype.of(self.name, {"cell": [(*edge, op) for edge, op in zip(EDGES, ops, strict=True)]})
 
-    def summary(self, index: int) -> Known:
+    def summary(self, index: int) -> TableEntry:
         """Return how architecture `index` does on the three data sets; raises UserError if there is none."""
         architecture = str(self.genotype(index))
-        standings = tuple(self._standing(dataset, title, index) for dataset, title in DATASETS.items())
+        results = tuple(self._result(dataset, title, index) for dataset, title in DATASETS.items())
         seeds = int(self.column("n_seeds")[index])
-        return Known(self.name, int(index), len(self), architecture, seeds, standings)
+        return TableEntry(self.name, int(index), len(self), architecture, seeds, results)
 
-    def _standing(self, dataset: str, title: str, index: int) -> Standing:
+    def _result(self, dataset: str, title: str, index: int) -> DatasetResult:
         test = self.column(f"{dataset}_test")
         best = self.best(f"{dataset}_test")
-        return Standing(
+        return DatasetResult(
             dataset=dataset,
             title=title,
             valid=float(self.column(f"{dataset}_valid")[index]),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from supernet.errors import UserError, unknown
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.tables.entry import Known
+from supernet.spaces.tables.entry import TableEntry
 
 MISSING = -1
 
@@ -66,7 +66,7 @@ class Table(ABC):
         """Return architecture `index`; raises UserError if there is none."""
 
     @abstractmethod
-    def summary(self, index: int) -> Known:
+    def summary(self, index: int) -> TableEntry:
         """Return what a person wants to know of architecture `index`; raises UserError if there is none."""
 
     def column(self, field: str) -> NDArray[np.float64]:

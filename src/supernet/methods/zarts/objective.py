@@ -16,11 +16,11 @@ from supernet.data import Batch
 from supernet.engine.seeds import seeded
 from supernet.methods.alphas import Alphas
 from supernet.methods.zarts.penalty import Penalty
-from supernet.models.lookahead import Momentum, Trials
+from supernet.models.lookahead import Lookahead, Momentum
 from supernet.models.supernet import traceless
 
 
-class Seen(NamedTuple):
+class CandidateBatches(NamedTuple):
     """What all candidates of an update see: the batch they are judged on, those of the M steps, and random numbers."""
 
     valid: Batch
@@ -28,20 +28,20 @@ class Seen(NamedTuple):
     seed: int
 
 
-class Landscape:
+class Objective:
     """The loss after M steps of the weights, and a penalty, about the point `alphas`.
 
     `passes`: batches that have gone through the supernet, forward and backward or forward alone.
     """
 
     def __init__(
-        self, alphas: Alphas, trials: Trials, penalty: Penalty, optimizer: torch.optim.SGD, momentum: Momentum
+        self, alphas: Alphas, trials: Lookahead, penalty: Penalty, optimizer: torch.optim.SGD, momentum: Momentum
     ) -> None:
         self.alphas, self.trials, self.penalty = alphas, trials, penalty
         self.optimizer, self.momentum = optimizer, momentum
         self.passes = {"forward_backward": 0, "forward": 0}
 
-    def objectives(self, steps: Tensor, seen: Seen) -> Tensor:
+    def objectives(self, steps: Tensor, seen: CandidateBatches) -> Tensor:
         """Return what is to be made small (K,) after each of the steps (K, D) from where alpha is."""
         mixes = [self.alphas.mix(self.alphas.after(step)) for step in steps]
         losses = self.trials.losses(
@@ -51,7 +51,7 @@ class Landscape:
         self.passes["forward"] += len(mixes)
         return losses.double().cpu() + torch.tensor([self.penalty(mix) for mix in mixes], dtype=torch.float64)
 
-    def compared(self, steps: Tensor, seen: Seen, *, base_steps: bool) -> tuple[Tensor, Tensor]:
+    def compared(self, steps: Tensor, seen: CandidateBatches, *, base_steps: bool) -> tuple[Tensor, Tensor]:
         """Return the objective where alpha is, after the M steps or after none, and those after `steps`."""
         stay = torch.zeros_like(steps[:1])
         if base_steps:
@@ -59,7 +59,7 @@ class Landscape:
             return found[0], found[1:]
         return self.objectives(stay, seen._replace(inner=[]))[0], self.objectives(steps, seen)
 
-    def gradient(self, seen: Seen) -> Tensor:
+    def gradient(self, seen: CandidateBatches) -> Tensor:
         """Return the first-order gradient (D,) of the loss alone, with the weights as they are."""
         values = {kind: alpha.detach().requires_grad_() for kind, alpha in self.alphas.items()}
         supernet = self.trials.supernet
