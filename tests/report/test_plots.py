@@ -83,7 +83,7 @@ def weight_rows(
             kind: [[*rng.dirichlet(np.ones(len(ops))), *[9.0] * (width - len(ops))] for _, _, ops in cell]
             for kind, cell in edges.items()
         }
-        rows.append({"epoch": epoch, "loss": 1.9, "accuracy": 0.3, "weights": weights, **more})
+        rows.append({"epoch": epoch, "loss": 1.9, "accuracy": 0.3, "op_scores": weights, **more})
     return rows
 
 
@@ -316,7 +316,7 @@ def test_known_operations_have_colours_of_their_own() -> None:
 
 
 def test_an_unknown_name_keeps_its_colour_in_another_process() -> None:
-    code = "from supernet.plots import colour; print(colour('my_op'))"
+    code = "from supernet.report.plots import colour; print(colour('my_op'))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == colour("my_op")
 
@@ -333,10 +333,10 @@ def test_lines_are_the_rows_weights() -> None:
         for column, line in enumerate(axes.lines):
             assert line.get_color() == colour(OPS[column])
             assert list(line.get_xdata()) == list(range(1, 8))
-            assert list(line.get_ydata()) == [row["weights"]["cell"][edge][column] for row in rows]
+            assert list(line.get_ydata()) == [row["op_scores"]["cell"][edge][column] for row in rows]
         assert axes.get_ylim() == (
             0,
-            pytest.approx(1.05 * max(map(max, itertools.chain(*(r["weights"]["cell"] for r in rows))))),
+            pytest.approx(1.05 * max(map(max, itertools.chain(*(r["op_scores"]["cell"] for r in rows))))),
         )
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(OPS)
 
@@ -351,7 +351,7 @@ def test_padding_is_not_drawn() -> None:
 
 def test_larger_weights_share_a_wider_axis() -> None:
     rows = weight_rows(NASBENCH_EDGES, 3)
-    rows[2]["weights"]["cell"][5][0] = 4.0
+    rows[2]["op_scores"]["cell"][5][0] = 4.0
     limits = {axes.get_ylim() for axes in draw_search(rows, NASBENCH_EDGES).axes}
     ((low, high),) = limits
     assert low == 0
@@ -374,19 +374,19 @@ def test_the_known_accuracy_has_a_panel_on_top() -> None:
 
 @pytest.mark.parametrize("known", [None, {}, {"c10_test": None}, {"c10_test": math.nan}])
 def test_without_a_known_accuracy_there_is_no_panel_for_it(known: Any) -> None:
-    figure = draw_search(weight_rows(NASBENCH_EDGES, 2, known=known), NASBENCH_EDGES, "c10_test")
+    figure = draw_search(weight_rows(NASBENCH_EDGES, 2, table=known), NASBENCH_EDGES, "c10_test")
     assert len(figure.axes) == 6
 
 
 def test_other_known_values_are_named_too() -> None:
-    rows = weight_rows(NASBENCH_EDGES, 2, known={"in16_valid": 40.0, "score": 1.0})
+    rows = weight_rows(NASBENCH_EDGES, 2, table={"in16_valid": 40.0, "score": 1.0})
     titles = [draw_search(rows, NASBENCH_EDGES, key).axes[0].get_title() for key in ("in16_valid", "score")]
     assert titles[0] == "validation accuracy of the derived architecture on ImageNet16-120 (table)"
     assert titles[1] == "score of the derived architecture (table)"
 
 
 def test_a_single_row_is_visible() -> None:
-    rows = weight_rows(NASBENCH_EDGES, 1, known={"c10_test": 90.0})
+    rows = weight_rows(NASBENCH_EDGES, 1, table={"c10_test": 90.0})
     figure = draw_search(rows, NASBENCH_EDGES, "c10_test")
     render(figure)
     assert all(line.get_marker() == "." for axes in figure.axes for line in axes.lines)
@@ -405,8 +405,8 @@ def test_the_points_of_a_single_row_stand_side_by_side() -> None:
 
 def test_many_edges_and_kinds_and_missing_numbers() -> None:
     rows = weight_rows(DARTS_EDGES, 3)
-    rows[1]["weights"]["reduce"][0][0] = None
-    rows[2]["weights"]["normal"][13][1] = math.nan
+    rows[1]["op_scores"]["reduce"][0][0] = None
+    rows[2]["op_scores"]["normal"][13][1] = math.nan
     figure = draw_search(rows, DARTS_EDGES)
     assert_laid_out(figure)
     assert max(figure.get_size_inches()) < 10
@@ -549,7 +549,7 @@ def test_another_suffix_is_a_clear_mistake(tmp_path: Path) -> None:
 
 
 def test_pyplot_and_torch_stay_out() -> None:
-    code = "import sys, supernet.plots; print([m for m in ('matplotlib.pyplot', 'torch') if m in sys.modules])"
+    code = "import sys, supernet.report.plots; print([m for m in ('matplotlib.pyplot', 'torch') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

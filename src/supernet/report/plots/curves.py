@@ -43,7 +43,7 @@ _TITLES = {
 def draw_search(rows: Rows, edges: Edges, known: str | None = None) -> Figure:
     """Draw the weights of the operations over the epochs, one panel per edge and one line per candidate.
 
-    `rows[i]["weights"][kind][edge]` has one weight per op of `edges[kind][edge]`; what follows is padding. When `known`
+    `rows[i]["op_scores"][kind][edge]` has one weight per op of `edges[kind][edge]`; what follows is padding. When `known`
     is given ("c10_test") and some row has that accuracy (%) of its derived architecture, a wide panel on top shows it.
     Kinds of cell with a single edge, as in a macro space, share one grid.
     """
@@ -68,7 +68,7 @@ def _draw_weights(panels: Sequence[tuple[Panel, Axes]], rows: Rows, styles: Mapp
     drawn = [np.zeros(0)]
     for (kind, edge, _, ops), axes in panels:
         for column, op in enumerate(ops):
-            weights = floats(row["weights"][kind][edge][column] for row in rows)
+            weights = floats(row["op_scores"][kind][edge][column] for row in rows)
             line = axes.plot(epochs, weights, color=colour(op), lw=1.6, ls=styles[op], label=op)[0]
             if len(rows) == 1:  # points, side by side: after one epoch all weights are still much the same
                 line.set(marker=".", xdata=[epochs[0] + 0.6 * ((column + 0.5) / len(ops) - 0.5)])
