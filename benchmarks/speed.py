@@ -40,7 +40,8 @@ from supernet.engine.measure import peak_of
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.engine.precision import Precision
 from supernet.methods.relaxation import candidate_mask, initial_alpha
-from supernet.models.mixed_cell import Engine, Mix, MixedCell, dense
+from supernet.models.mix import Mix, dense
+from supernet.models.mixed_cell import Engine, MixedCell
 from supernet.models.network import FixedCell, Network
 from supernet.spaces.modules import Norm
 

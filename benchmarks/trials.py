@@ -30,7 +30,7 @@ from supernet.data import Batch
 from supernet.engine.memory import keep_freed_memory
 from supernet.engine.optim import SGDConfig
 from supernet.models.lookahead import Lookahead
-from supernet.models.mixed_cell import Mix, dense
+from supernet.models.mix import Mix, dense
 from supernet.models.supernet import traceless
 from supernet.spaces.modules import Norm
 

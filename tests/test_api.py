@@ -17,7 +17,7 @@ from supernet.engine.loop import Watcher
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.methods.differentiable import DifferentiableConfig
 from supernet.models.cost.count import cost
-from supernet.models.mixed_cell import Mix, dense
+from supernet.models.mix import Mix, dense
 from supernet.report import console as show
 from supernet.selectors.perturbation import PerturbationConfig
 

@@ -16,7 +16,7 @@ from supernet.engine.loop import Loop, Watcher, as_planned
 from supernet.engine.run import Run
 from supernet.methods import METHODS
 from supernet.methods.base import Method
-from supernet.models.mixed_cell import dense
+from supernet.models.mix import dense
 from supernet.searching.plan import plan, selector_settings
 from supernet.searching.search import search
 from supernet.searching.select import SelectionPlan, SelectionTask

@@ -24,7 +24,7 @@ from supernet.methods.base import Method
 from supernet.methods.differentiable import Differentiable
 from supernet.methods.random_search import RandomSearch
 from supernet.models.execution import Execution
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.searching import task as search_task
 from supernet.searching.plan import Plan, plan
 from supernet.searching.task import SearchTask

@@ -16,7 +16,7 @@ from supernet.engine.run import Run
 from supernet.methods import METHODS
 from supernet.methods.base import Budget
 from supernet.methods.blank import Blank, BlankConfig
-from supernet.models.mixed_cell import dense
+from supernet.models.mix import dense
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import plan
 from supernet.searching.task import SearchTask

@@ -14,7 +14,7 @@ from torch import nn
 
 from supernet.models.cost.count import cost
 from supernet.models.layers import AuxiliaryHead, drop_path
-from supernet.models.mixed_cell import dense
+from supernet.models.mix import dense
 from supernet.models.network import Network, build
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space

@@ -10,7 +10,8 @@ from supernet.engine.optim import SGDConfig
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.methods.gradient_monitor import GradientMonitor
-from supernet.models.mixed_cell import EdgeMix, MixedCell
+from supernet.models.mix import EdgeMix
+from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, SearchSpace, space
 from supernet.spaces.modules import Norm

@@ -19,7 +19,7 @@ from supernet.methods.base import Budget
 from supernet.methods.gdas import GDAS, GDASConfig, straight_through
 from supernet.methods.setn import SETN, SETNConfig
 from supernet.methods.single_path import RSPS, RSPSConfig, reaches_every_node
-from supernet.models.mixed_cell import EdgeMix, detached
+from supernet.models.mix import EdgeMix, detached
 from supernet.models.supernet import Supernet
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm

@@ -11,7 +11,8 @@ from torch import nn
 
 from conftest import branched_space, macro_space, noise_batch, ragged_space, two_input_space
 from supernet.models.batched import BatchedEvaluation
-from supernet.models.mixed_cell import EdgeMix, MixedCell, dense
+from supernet.models.mix import EdgeMix, dense
+from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Noise, Norm

@@ -12,7 +12,7 @@ from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.models import evaluate as scoring
 from supernet.models.evaluate import Scorer
 from supernet.models.fixed_edges import FixedEdges
-from supernet.models.mixed_cell import dense
+from supernet.models.mix import dense
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Noise, Norm

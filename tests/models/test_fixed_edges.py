@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.methods.relaxation import candidate_mask, relax
 from supernet.models.fixed_edges import FixedEdges
-from supernet.models.mixed_cell import EdgeMix, dense
+from supernet.models.mix import EdgeMix, dense
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm

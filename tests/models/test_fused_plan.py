@@ -20,7 +20,8 @@ from conftest import macro_space, ragged_space, two_input_space
 from supernet.errors import UserError
 from supernet.models import mixed_cell as mixing
 from supernet.models.fused import eager, native
-from supernet.models.mixed_cell import EdgeMix, MixedCell, dense, detached
+from supernet.models.mix import EdgeMix, dense, detached
+from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet, traceless
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm

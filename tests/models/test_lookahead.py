@@ -17,7 +17,7 @@ from supernet.engine.workers import SharedTensors, WorkerPool, devices_of
 from supernet.errors import UserError
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.lookahead import Lookahead
-from supernet.models.mixed_cell import dense
+from supernet.models.mix import dense
 from supernet.models.supernet import Supernet, traceless
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm

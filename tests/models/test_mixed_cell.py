@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from conftest import macro_space, noise_batch, ragged_space, two_input_space
-from supernet.models.mixed_cell import EdgeMix, MixedCell, dense, detached
+from supernet.models.mix import EdgeMix, dense, detached
+from supernet.models.mixed_cell import MixedCell
 from supernet.models.network import build
 from supernet.models.supernet import Supernet, traceless
 from supernet.spaces import NetworkSize, space

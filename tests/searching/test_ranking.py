@@ -15,7 +15,7 @@ import supernet as sn
 from conftest import Pairs, ragged_space, tiny_images
 from supernet import cli
 from supernet.models.evaluate import Scorer, Scores
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.searching.resume import planned, restored
 from supernet.searching.studies import RankingConfig, ranking
 

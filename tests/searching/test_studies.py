@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import supernet as sn
 from conftest import Pairs, macro_space, ragged_space, tiny_images, two_input_space
 from supernet import cli
-from supernet.models.mixed_cell import dense, detached
+from supernet.models.mix import dense, detached
 from supernet.models.rank_metrics import kendall
 from supernet.models.supernet import traceless
 from supernet.searching.resume import planned, restored

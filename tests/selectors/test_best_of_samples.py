@@ -17,7 +17,7 @@ from supernet.methods.single_path import RSPS, RSPSConfig
 from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.evaluate import first_images
-from supernet.models.mixed_cell import detached
+from supernet.models.mix import detached
 from supernet.models.supernet import Supernet
 from supernet.searching.search import search
 from supernet.selectors.best_of_samples import BestOfSamples, BestOfSamplesConfig, samples

@@ -23,7 +23,7 @@ from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import cost
 from supernet.models.cost.latency import tabulated
 from supernet.models.cost.limits import Limits
-from supernet.models.mixed_cell import dense
+from supernet.models.mix import dense
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import plan
 from supernet.selectors.perturbation import Perturbation, PerturbationConfig

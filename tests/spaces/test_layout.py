@@ -13,7 +13,8 @@ from conftest import macro_space, ragged_space, two_input_space
 from supernet.errors import UserError
 from supernet.models.cost.count import check_shapes
 from supernet.models.layers import Reduction
-from supernet.models.mixed_cell import MixedCell, dense
+from supernet.models.mix import dense
+from supernet.models.mixed_cell import MixedCell
 from supernet.models.network import FixedCell, Network
 from supernet.models.supernet import Supernet
 from supernet.spaces import Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stages, space

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from supernet.methods.relaxation import Activation, SigmoidInit, candidate_mask, initial_alpha, relax
-from supernet.models.mixed_cell import Mix, dense
+from supernet.models.mix import Mix, dense
 from supernet.spaces.search_space import SearchSpace
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
 from supernet.engine.seeds import seeded
 from supernet.models.evaluate import ValidationBatches
-from supernet.models.mixed_cell import Mix, detached
+from supernet.models.mix import Mix, detached
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.methods.base import Budget, Method, Part
 from supernet.methods.relaxation import candidate_mask, relax
-from supernet.models.mixed_cell import Mix, dense
+from supernet.models.mix import Mix, dense
 from supernet.models.supernet import Supernet
 
 

@@ -34,7 +34,7 @@ from supernet.methods.base import Budget, Part
 from supernet.methods.gradient_method import GradientMethod
 from supernet.methods.relaxation import Activation, SigmoidInit
 from supernet.methods.unrolled import unrolled_gradient
-from supernet.models.mixed_cell import Mix, detached
+from supernet.models.mix import Mix, detached
 from supernet.models.supernet import Supernet
 
 

@@ -28,7 +28,7 @@ from supernet.engine.optim import AlphaOptimizerConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget, Part, Stream
 from supernet.methods.gradient_method import GradientMethod
-from supernet.models.mixed_cell import EdgeMix, Mix, sparse
+from supernet.models.mix import EdgeMix, Mix, sparse
 from supernet.models.supernet import Supernet
 
 

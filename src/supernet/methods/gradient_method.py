@@ -12,7 +12,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Method
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 
 

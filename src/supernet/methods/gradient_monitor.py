@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from supernet.data import Batch
 from supernet.methods.base import Method
-from supernet.models.mixed_cell import EdgeMix, MixedCell
+from supernet.models.mix import EdgeMix
+from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import traceless
 
 

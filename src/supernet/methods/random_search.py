@@ -23,7 +23,7 @@ from supernet.data import Batch
 from supernet.engine.optim import set_rate
 from supernet.errors import UserError
 from supernet.methods.base import Budget, Method, Part
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 

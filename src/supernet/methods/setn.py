@@ -22,7 +22,7 @@ from supernet.engine.optim import AlphaOptimizerConfig
 from supernet.methods.base import Part, Stream
 from supernet.methods.gradient_method import GradientMethod
 from supernet.methods.single_path import SinglePath
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.sampling import likeliest
 

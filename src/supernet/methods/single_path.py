@@ -22,7 +22,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.methods.base import Budget, Method, Part, Stream
 from supernet.methods.relaxation import candidate_mask
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import momentum_of
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet, traceless
 
 

@@ -19,7 +19,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from supernet.models.fused import Term, weighted_sums
 from supernet.models.fused.plan import Stage, knows, normal
-from supernet.models.mixed_cell import EdgeMix, MixedCell
+from supernet.models.mix import EdgeMix
+from supernet.models.mixed_cell import MixedCell
 from supernet.spaces.modules import zeros
 from supernet.spaces.size import last
 

@@ -22,7 +22,7 @@ from supernet.data import Batch
 from supernet.engine.measure import seconds
 from supernet.engine.seeds import random_state_kept
 from supernet.errors import UserError
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 
 ValidationBatches = Callable[[], Iterable[Batch]]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from supernet.models.mixed_cell import EdgeMix, Mix
+from supernet.models.mix import EdgeMix, Mix
 
 if TYPE_CHECKING:
     from supernet.spaces.search_space import SearchSpace

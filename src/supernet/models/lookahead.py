@@ -31,7 +31,7 @@ from supernet.engine.workers import SharedTensors, WorkerPool, devices_of
 from supernet.errors import UserError
 from supernet.models.evaluate import Scores, loss_and_accuracy
 from supernet.models.lookahead_supernet import LookaheadSupernet, LookaheadTask, values_of
-from supernet.models.mixed_cell import Mix, detached
+from supernet.models.mix import Mix, detached
 from supernet.models.supernet import Supernet
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace

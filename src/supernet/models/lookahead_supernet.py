@@ -14,7 +14,7 @@ from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, momentum_of, set_rate
 from supernet.engine.seeds import random_state_kept, seeded
 from supernet.models.evaluate import loss_and_accuracy
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace

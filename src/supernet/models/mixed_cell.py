@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -13,57 +12,14 @@ from torch import Tensor, nn
 
 from supernet.models.fused.plan import Candidate, Stage, candidate, plan_stage
 from supernet.models.layers import drop_path, edge_shape, projections, shortened
+from supernet.models.mix import EdgeMix
 from supernet.spaces.modules import Norm, Unused, zeros
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import CellAt, PlacedLayer
 
 
-@dataclass(frozen=True)
-class EdgeMix:
-    """The op weights of one kind of cell.
-
-    - `weights`: (edges, columns), with or without gradient.
-    - `active`: per edge, the columns that run; the others cost nothing. None runs every candidate.
-    - `ones`: promises that the weights of all that run are 1, without gradient, so that none is multiplied.
-    - `shift`: (edges,), zeros that are added to all that an edge gives, for the gradient that they get there (GDAS).
-    """
-
-    weights: Tensor
-    active: tuple[tuple[int, ...], ...] | None = None
-    ones: bool = False
-    shift: Tensor | None = None
-
-
 Engine = Literal["fused", "reference"]
 T = TypeVar("T")
-
-Mix = Mapping[str, EdgeMix]
-"""What a forward pass needs to know of the architecture: per kind of cell, its op weights."""
-
-
-def dense(weights: Mapping[str, Tensor]) -> Mix:
-    """Return the mix that runs every candidate with the given weights, (edges, columns) per kind."""
-    return {kind: EdgeMix(value) for kind, value in weights.items()}
-
-
-def detached(mix: Mix) -> Mix:
-    """Return the same mix without gradient."""
-    return {kind: EdgeMix(edges.weights.detach(), edges.active, edges.ones) for kind, edges in mix.items()}
-
-
-def sparse(
-    columns: Mapping[str, Sequence[int | None]], width: Mapping[str, int], device: torch.device | None = None
-) -> Mix:
-    """Return the mix that runs one candidate per edge with weight 1, and none on an edge whose column is None.
-
-    `width` is the number of columns per kind.
-    """
-    mix = {}
-    for kind, chosen in columns.items():
-        numbers = torch.tensor([width[kind] if column is None else column for column in chosen], device=device)
-        one_hot = nn.functional.one_hot(numbers, width[kind] + 1)[:, :-1].float()
-        mix[kind] = EdgeMix(one_hot, tuple(() if column is None else (column,) for column in chosen), ones=True)
-    return mix
 
 
 class MixedCell(nn.Module):

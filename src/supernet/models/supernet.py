@@ -16,7 +16,8 @@ from supernet.engine.precision import Precision, autocast
 from supernet.models.batched import BatchedEvaluation
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.layers import build_layer
-from supernet.models.mixed_cell import EdgeMix, Engine, Mix, MixedCell, sparse
+from supernet.models.mix import EdgeMix, Mix, sparse
+from supernet.models.mixed_cell import Engine, MixedCell
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace

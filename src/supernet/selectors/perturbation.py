@@ -36,7 +36,7 @@ from supernet.engine.optim import set_rate
 from supernet.errors import at_least
 from supernet.models.evaluate import Scorer, ValidationBatches
 from supernet.models.fixed_edges import FixedEdges
-from supernet.models.mixed_cell import detached
+from supernet.models.mix import detached
 from supernet.selectors.base import Selector
 from supernet.selectors.feasible import Completion
 from supernet.selectors.perturbation_score import Criterion, PerturbationScore

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from supernet.models.evaluate import Scorer
 from supernet.models.fixed_edges import FixedEdges
-from supernet.models.mixed_cell import EdgeMix, Mix, detached
+from supernet.models.mix import EdgeMix, Mix, detached
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method

@@ -49,7 +49,7 @@ from supernet.methods.zarts.config import ZeroOrderConfig
 from supernet.methods.zarts.objective import CandidateBatches, Objective
 from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead, Momentum
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 
 _COUNTED = ("epoch", "number", "updates", "told")  # attributes that are plain data

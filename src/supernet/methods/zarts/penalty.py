@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from supernet.errors import UserError
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 
 Price = Callable[[Mapping[str, Sequence[Sequence[float]]]], float]
 

@@ -1,0 +1,54 @@
+"""Mix: the op weights with which a supernet runs its candidate operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class EdgeMix:
+    """The op weights of all edges of one kind of cell.
+
+    - `weights`: (edges, columns), with or without gradient.
+    - `active`: for each edge, the columns that run; other columns cost nothing. None runs every candidate.
+    - `ones`: asserts that all active weights are 1 and need no gradient, so the multiplication is skipped.
+    - `shift`: (edges,), zeros added to each edge's output to receive the gradient of that output (GDAS).
+    """
+
+    weights: Tensor
+    active: tuple[tuple[int, ...], ...] | None = None
+    ones: bool = False
+    shift: Tensor | None = None
+
+
+Mix = Mapping[str, EdgeMix]
+"""The op weights of every kind of cell: all that a supernet's forward pass needs to know of the architecture."""
+
+
+def dense(weights: Mapping[str, Tensor]) -> Mix:
+    """Return the mix that runs every candidate with the given weights, (edges, columns) for each kind of cell."""
+    return {kind: EdgeMix(value) for kind, value in weights.items()}
+
+
+def detached(mix: Mix) -> Mix:
+    """Return the same mix without gradient."""
+    return {kind: EdgeMix(edges.weights.detach(), edges.active, edges.ones) for kind, edges in mix.items()}
+
+
+def sparse(
+    columns: Mapping[str, Sequence[int | None]], width: Mapping[str, int], device: torch.device | None = None
+) -> Mix:
+    """Return the mix that runs one candidate per edge with weight 1, and no candidate where the column is None.
+
+    `columns` holds one column per edge and `width` the number of columns, both for each kind of cell.
+    """
+    mix = {}
+    for kind, chosen in columns.items():
+        numbers = torch.tensor([width[kind] if column is None else column for column in chosen], device=device)
+        one_hot = nn.functional.one_hot(numbers, width[kind] + 1)[:, :-1].float()
+        mix[kind] = EdgeMix(one_hot, tuple(() if column is None else (column,) for column in chosen), ones=True)
+    return mix
