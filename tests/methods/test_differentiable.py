@@ -22,7 +22,7 @@ from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.methods.random_search import RandomSearch, RandomSearchConfig
 from supernet.methods.relaxation import relax
 from supernet.methods.unrolled import unrolled_gradient
-from supernet.models.mixed_cell import EdgeMix, dense
+from supernet.models.mix import EdgeMix, dense
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import plan
 from supernet.searching.task import SearchTask
@@ -129,7 +129,7 @@ def test_a_single_level_step_is_both_updates_from_two_backward_passes_at_the_sam
 
 
 @each_optimizer
-@pytest.mark.parametrize("train", ["weights", "alpha"])
+@pytest.mark.parametrize("first", ["weights", "alpha"])
 def test_a_single_level_step_is_not_one_update_after_the_other(alpha, first):
     method = make(NB201, DifferentiableConfig(alpha=alpha))
     hand, batch = ByHand(method), noise_batch(0)

@@ -23,7 +23,7 @@ from supernet.methods.zarts.method import ZeroOrder
 from supernet.methods.zarts.objective import CandidateBatches
 from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead
-from supernet.models.mixed_cell import dense, detached
+from supernet.models.mix import dense, detached
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import plan
 from supernet.searching.task import SearchTask
@@ -340,13 +340,13 @@ def test_a_penalty_makes_what_costs_weigh_less(estimator):
     """Where all losses are equal, only the cost is left: the weights of the first operation of each edge."""
 
     def price(name):
-        assert name == "train"
+        assert name == "first"
         return lambda rows: sum(row[0] for edges in rows.values() for row in edges) / 4
 
     settings = {"sigma": 0.1, "tau": 0.1, "lr": 5.0, "importance": "released"}
     found = make(estimator=estimator, price=price, penalty="first=3", samples=6, **settings)
     found.objective.trials.losses = lambda optimizer, mixes, *given, **named: torch.zeros(len(mixes))
-    before = price("train")({kind: edges.weights.tolist() for kind, edges in found.mix().items()})
+    before = price("first")({kind: edges.weights.tolist() for kind, edges in found.mix().items()})
     seen = CandidateBatches(noise_batch(1), [], 0)
     costs = [found.objective.penalty(found.mix())]
     for _ in range(30):

@@ -33,7 +33,7 @@ from supernet.methods.base import Budget
 from supernet.methods.enas_policy import Policy
 from supernet.methods.single_path import SinglePath
 from supernet.models.evaluate import Scorer, Statistics, check_norm
-from supernet.models.mixed_cell import Mix
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tokens import Sequences
@@ -70,7 +70,7 @@ class ENAS(SinglePath):
 
     Config = ENASConfig
     ranks = False
-    between = "the controller's updates after each epoch"
+    between_epochs = "the controller's updates after each epoch"
     config: ENASConfig
 
     def __init__(self, config: ENASConfig, supernet: Supernet, budget: Budget) -> None:

@@ -50,7 +50,7 @@ class NAO(SinglePath):
     """Pools of architectures, a supernet for each, and a controller that makes the next pool."""
 
     Config = NAOConfig
-    between = "judging, the controller's training, and that the networks trained alone have another size"
+    between_epochs = "judging, the controller's training, and that the networks trained alone have another size"
     config: NAOConfig
 
     def __init__(self, config: NAOConfig, supernet: Supernet, budget: Budget) -> None:
