@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 import supernet as sn
-from supernet.searching.collapse import judge
-from supernet.spaces.paths import working
+from supernet.searching.collapse import verdict
+from supernet.spaces.paths import live_choices
 
 
 def main() -> None:
@@ -19,12 +19,12 @@ def main() -> None:
     test = table.column("c10_test")
     found: dict[int, list[int]] = {}
     for index in range(len(table)):
-        live = working(space, space.cells["cell"], table.genotype(index)["cell"])
+        live = live_choices(space, space.cells["cell"], table.genotype(index)["cell"])
         found.setdefault(sum(space.primitive(choice.op).learned for choice in live), []).append(index)
     print("| learned edges at work | architectures | verdict | 10 % | median | best (CIFAR-10 test, %) |")
     print("| --- | --- | --- | --- | --- | --- |")
     for number, indices in sorted(found.items()):
-        verdicts = sorted({judge(space, table.genotype(index)).state for index in indices})
+        verdicts = sorted({verdict(space, table.genotype(index)).state for index in indices})
         values = test[indices]
         low, middle = np.percentile(values, [10, 50])
         print(f"| {number} | {len(indices)} | {', '.join(verdicts)} | {low:.2f} | {middle:.2f} | {values.max():.2f} |")

@@ -1,4 +1,4 @@
-"""The one kind of error a user's mistake becomes: a single clear line."""
+"""UserError and the checks that raise it for a user's mistakes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-_MANY = 20  # names that a person still reads in one line
+_MANY = 20  # names that still read well on one line
 
 
 class UserError(Exception):
-    """A mistake in what the user gave; its message is one line that says what was wrong and what would be right.
+    """A mistake in the user's input; the message is one line that says what is wrong and what would be right.
 
-    The command line prints the message and exits with status 2; from Python it is raised as it is.
+    The command line prints the message and exits with status 2; Python code receives the exception.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # a name that it repeats may have several
+        super().__init__(" ".join(message.splitlines()))  # a quoted name may contain line breaks
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Build the error for a name that is not among the `known` ones: the nearest of them, and all if they are few."""
+    """Build the error for a name that is not one of `known`; it suggests the nearest name and lists up to 20."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ";"
@@ -32,14 +32,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
-    """Raise UserError for the first of the `settings` that is below `least`, infinite or NaN; None is none."""
+    """Raise UserError for the first setting that is below `least`, infinite or NaN; settings of None are skipped."""
     for name, value in settings.items():
         if value is not None and not least <= value < math.inf:
             raise UserError(f"setting {prefix}{name} must be at least {least}, not {value}")
 
 
 def imported(kind: str, target: str) -> Any:
-    """Return what "module:NAME" names, which is a `kind` of thing; raises UserError if it cannot be imported."""
+    """Import and return the object named "module:NAME"; raises UserError, which calls the object a `kind`, on failure.
+
+    Errors other than ImportError and AttributeError from the user's module pass through.
+    """
     module, _, name = target.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
         raise UserError(f"cannot import {kind} '{target}': expected module:NAME")

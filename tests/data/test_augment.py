@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, Images, Normalise, ordered
-from supernet.data.colour import jittered, recoloured
+from supernet.data.colour import jitter, recolour
 
 
 def images_of(x: np.ndarray) -> Images:
@@ -204,7 +204,7 @@ def test_colours_are_those_of_the_slow_way_with_clipping() -> None:
     g = np.random.default_rng(1)
     names = ("brightness", "contrast", "saturation", "turn")
     drawn_factors = [g.uniform(0, 3, 12), g.uniform(0, 3, 12), g.uniform(0, 3, 12), g.uniform(-1, 1, 12)]
-    y = recoloured(torch.from_numpy(x).float(), *(column(*f.tolist()) for f in drawn_factors)).numpy() / 255
+    y = recolour(torch.from_numpy(x).float(), *(column(*f.tolist()) for f in drawn_factors)).numpy() / 255
     for i in range(12):
         factor = {name: float(values[i]) for name, values in zip(names, drawn_factors, strict=True)}
         image = x[i] / 255
@@ -217,7 +217,7 @@ def test_colours_are_those_of_the_slow_way_with_clipping() -> None:
 def test_factors_of_one_and_no_turn_change_nothing(channels: int) -> None:
     x = torch.from_numpy(noise(4, 5, 6, channels)).permute(0, 2, 3, 1).float()
     one, none = column(1, 1, 1, 1), column(0, 0, 0, 0)
-    assert (recoloured(x, one, one, one, none) - x).abs().max() < 1e-3
+    assert (recolour(x, one, one, one, none) - x).abs().max() < 1e-3
 
 
 def test_without_strength_a_stream_is_what_it_is_without_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,13 +233,13 @@ def test_without_strength_a_stream_is_what_it_is_without_jitter(monkeypatch: pyt
 def test_a_third_of_a_turn_of_the_hue_moves_the_channels(turn: float, order: list[int]) -> None:
     x = torch.from_numpy(noise(5, 4, 4)).permute(0, 2, 3, 1).float()
     one = column(1, 1, 1, 1, 1)
-    assert (recoloured(x, one, one, one, turn * one) - x[..., order]).abs().max() < 1e-2
+    assert (recolour(x, one, one, one, turn * one) - x[..., order]).abs().max() < 1e-2
 
 
 def test_grey_images_stay_grey_and_have_no_saturation_and_no_hue() -> None:
     x = torch.from_numpy(noise(5, 4, 4, 1)).permute(0, 2, 3, 1).float().expand(5, 4, 4, 3)
     one, some = column(1, 1, 1, 1, 1), column(0.6, 0.8, 1.1, 1.3, 1.4)
-    y = recoloured(x, one, one, some, some - 1)
+    y = recolour(x, one, one, some, some - 1)
     assert (y - x).abs().max() < 1e-3
     assert torch.equal(y[..., :1].expand_as(y), y)
 
@@ -252,14 +252,14 @@ def test_images_without_three_channels_have_brightness_and_contrast_alone(channe
     mean = bright.mean(axis=(1, 2, 3), keepdims=True)
     expected = np.clip(mean + c * (bright - mean), 0, 255)
     for other in (column(1, 1, 1), column(0.5, 0.7, 2)):
-        y = recoloured(torch.from_numpy(x).float(), torch.from_numpy(b), torch.from_numpy(c), other, other)
+        y = recolour(torch.from_numpy(x).float(), torch.from_numpy(b), torch.from_numpy(c), other, other)
         np.testing.assert_allclose(y.numpy(), expected, atol=1e-3)
 
 
 def test_jitter_leaves_the_pixels_it_is_given() -> None:
     for pixels in (torch.full((2, 3, 3, 3), 100, dtype=torch.uint8), torch.full((2, 3, 3, 3), 100.0)):
         before = pixels.clone()
-        assert not torch.equal(jittered(pixels, torch.Generator().manual_seed(0)), pixels.float())
+        assert not torch.equal(jitter(pixels, torch.Generator().manual_seed(0)), pixels.float())
         assert torch.equal(pixels, before)
 
 

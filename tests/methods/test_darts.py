@@ -19,7 +19,7 @@ from supernet.models.network import Network, build
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import PLAIN, EverySecond, Noise, Norm
-from supernet.spaces.size import Shape
+from supernet.spaces.shapes import Shape
 
 DARTS = space("darts")
 ROBUST = ("s1", "s2", "s3", "s4")

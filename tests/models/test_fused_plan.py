@@ -26,7 +26,7 @@ from supernet.models.supernet import Supernet, traceless
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.operations import PRIMITIVES, Primitive
-from supernet.spaces.size import CellAt, HeadAt, StemAt
+from supernet.spaces.shapes import CellAt, HeadAt, StemAt
 
 SMALL = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
 LARGE = [space(name) for name in ("darts", "darts7", "s1", "s2", "s3", "s4")]

@@ -20,7 +20,7 @@ from supernet.models.supernet import Supernet
 from supernet.spaces import Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stages, space
 from supernet.spaces.modules import FactorizedReduce, Noise, Norm, ReLUConvBN, Zero
 from supernet.spaces.operations import PRIMITIVES
-from supernet.spaces.size import CellAt, HeadAt, ReduceAt, Shape, StemAt, last
+from supernet.spaces.shapes import CellAt, HeadAt, ReduceAt, Shape, StemAt, last
 
 NB201, DARTS, TWO, RAGGED, MACRO = (
     *(space("nasbench201"), space("darts")),

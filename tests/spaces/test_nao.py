@@ -20,15 +20,16 @@ from supernet.models.cost.count import Cost, Prices, cost
 from supernet.models.cost.expected import Expected
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.sums import Sums
-from supernet.models.mixed_cell import EdgeMix, MixedCell, dense
+from supernet.models.mix import EdgeMix, dense
+from supernet.models.mixed_cell import MixedCell
 from supernet.models.network import FixedCell, Network, build
 from supernet.models.supernet import Supernet
-from supernet.selectors.projection_schedule import agenda
+from supernet.selectors.projection_schedule import projection_schedule
 from supernet.spaces import SPACES, Cell, Edge, NetworkSize, SearchSpace, Stack, space
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
-from supernet.spaces.paths import wastes, working
-from supernet.spaces.size import CellAt, Shape
+from supernet.spaces.paths import is_wasteful, live_choices
+from supernet.spaces.shapes import CellAt, Shape
 
 NAO, MIDDLE, SMALL = space("nao"), space("nao-middle"), branched_space()
 V2 = "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0   0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1"
@@ -221,7 +222,7 @@ def test_texts_of_other_spaces_are_not_nao_s():
         (
             [(1, 0, 0)],
             {"output": "unused"},
-            "a cell whose output is 'unused' needs project='calibrate' or True: its inputs can be in it",
+            "a cell whose output is 'unused' needs project='calibrate' or True: its inputs can be part of the output",
         ),
         ([(1, 0, 0)], {"project": "yes"}, "a cell's project is True, False or 'calibrate', not 'yes'"),
     ],
@@ -277,16 +278,16 @@ def test_an_operation_works_if_it_lies_on_a_path_to_an_unused_node():
                     yield from ((c, *rest) for rest in ways(c.target))
 
         on_paths = {c for node in (0, 1) for way in ways(node) for c in way}
-        assert working(MIDDLE, cell, choices) == [c for c in choices if c in on_paths]
+        assert live_choices(MIDDLE, cell, choices) == [c for c in choices if c in on_paths]
         idle = [c for c in choices if c not in on_paths and MIDDLE.primitive(c.op).learned]
-        assert wastes(MIDDLE, cell, choices) == (not on_paths or bool(idle))
+        assert is_wasteful(MIDDLE, cell, choices) == (not on_paths or bool(idle))
         cut += len(on_paths) < len(carrying)
     assert cut > 0
 
 
 def test_the_agenda_decides_every_edge_and_then_every_branch():
     for home in (NAO, SMALL):
-        items = [item for moment in agenda(home, 0) for item in moment]
+        items = [item for moment in projection_schedule(home, 0) for item in moment]
         for kind, cell in home.cells.items():
             own = [item.edges for item in items if item.kind == kind]
             assert sorted(edges for edges in own if len(edges) == 1) == [(e,) for e in range(len(cell.edges))]
@@ -607,8 +608,8 @@ def test_an_image_is_dropped_as_often_as_asked():
 
 
 def test_limits_are_refused_where_a_cost_is_no_sum():
-    assert not NAO.adds_up
-    assert space("darts").adds_up
+    assert not NAO.has_additive_cost
+    assert space("darts").has_additive_cost
     FeasibleSet(NAO, NetworkSize(4, 1)).check()
     for limits in (Limits(max_params=10**6), Limits(max_flops=10**9), Limits(max_latency_ms=5)):
         with pytest.raises(UserError, match=r"^space 'nao' cannot be searched within limits \(at most "):

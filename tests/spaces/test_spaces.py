@@ -14,7 +14,7 @@ from supernet.errors import UserError
 from supernet.models.cost.count import check_shapes
 from supernet.spaces import SPACES, Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stack, Stages, space, tables
 from supernet.spaces.operations import PRIMITIVES, Primitive
-from supernet.spaces.size import CellAt, HeadAt, ReduceAt, StemAt
+from supernet.spaces.shapes import CellAt, HeadAt, ReduceAt, StemAt
 
 NB201, DARTS = space("nasbench201"), space("darts")
 RAGGED, TWO, MACRO = ragged_space(), two_input_space(), macro_space()

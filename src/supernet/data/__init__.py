@@ -1,10 +1,10 @@
-"""Labelled image sets: where they come from, how they are split, and the batches that are made of them."""
+"""Labelled image sets: loading, splitting, augmentation and batches."""
 
 from supernet.data.augment import Augment, Normalise
 from supernet.data.batches import Batch, Batches, ordered
 from supernet.data.folders import read_picture
 from supernet.data.images import SPLITS, Images, hold_out, split, take
-from supernet.data.sources import Source, is_here, load, source_name
+from supernet.data.sources import Source, is_available, load, source_name
 
 __all__ = [
     "SPLITS",
@@ -15,7 +15,7 @@ __all__ = [
     "Normalise",
     "Source",
     "hold_out",
-    "is_here",
+    "is_available",
     "load",
     "ordered",
     "read_picture",

@@ -1,4 +1,4 @@
-"""Arrays as users have them, checked and brought to one form: uint8 images (N, C, H, W) and int64 labels (N,)."""
+"""Checks and conversion of users' arrays to uint8 images (N, C, H, W) and int64 labels (N,)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from supernet.data.resize import fit_arrays
 from supernet.errors import UserError
 
 Array = NDArray[Any]
-_CHUNK = 1024  # images converted from floats at once
+_CHUNK = 1024  # images converted from floats at a time
 
 
 class Part(NamedTuple):
-    """The training or the test images of a source as they were found there, and what they are called there."""
+    """The training or test images of a source, unchecked, with the names of the arrays in the source."""
 
     x: Array
     y: Array
@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 def read_npz(path: Path, image_size: int | None) -> Images:
-    """Read x_train, y_train and, if they are there, x_test and y_test; raises UserError for anything not right."""
+    """Read x_train, y_train and, if present, x_test and y_test; raises UserError for any mistake in the file."""
     arrays = _open(path)
     train = Part(arrays["x_train"], arrays["y_train"], "x_train", "y_train")
     test = Part(arrays["x_test"], arrays["y_test"], "x_test", "y_test") if "x_test" in arrays else None
@@ -44,23 +44,22 @@ def _open(path: Path) -> dict[str, Array]:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise UserError(f"'{path}' holds a single array: save it with np.savez, as x_train and y_train")
-            wanted = [f"{kind}_{part}" for part in ("train", "test") for kind in "xy"]
-            arrays = {name: archive[name] for name in wanted if name in archive}
-            held = ", ".join(archive) or "nothing"
+            names = [f"{kind}_{part}" for part in ("train", "test") for kind in "xy"]
+            arrays = {name: archive[name] for name in names if name in archive}
+            content = ", ".join(archive) or "nothing"
     except (EOFError, ValueError, zipfile.BadZipFile, zlib.error):
         raise UserError(f"cannot read '{path}': not an .npz file of plain arrays, or damaged") from None
-    needed = ["x_train", "y_train", *(["x_test", "y_test"] if {"x_test", "y_test"} & set(arrays) else [])]
-    for name in needed:
+    for name in names if {"x_test", "y_test"} & set(arrays) else names[:2]:
         if name not in arrays:
-            raise UserError(f"'{path}' has no array '{name}'; it holds {held}")
+            raise UserError(f"'{path}' has no array '{name}'; it holds {content}")
     return arrays
 
 
 def image_set(name: str, source: str, train: Part, test: Part | None, image_size: int | None) -> Images:
-    """Check the parts of an image set against each other and build it; `source` is what errors call it.
+    """Check the parts of an image set against each other and build the set; errors name `source`.
 
-    Raises UserError for whatever `pixels`, `labels` and `class_names` do not take, for other numbers of images than of
-    labels, and for test images of another shape or of a class that no training image has.
+    Raises UserError as `pixels`, `labels` and `class_names` do, for different numbers of images and labels, and for
+    test images of a different shape or with a class that no training image has.
     """
     x, y = _checked(train, source, image_size)
     classes = class_names(y, None, f"{train.y_name} of '{source}'")
@@ -83,66 +82,66 @@ def _checked(part: Part, source: str, image_size: int | None) -> tuple[Tensor, T
     return fit_arrays(x, image_size), y
 
 
-def pixels(array: Array, what: str, one: bool = False) -> Tensor:
-    """Return `array` as (N, C, H, W) uint8; `what` names it in the UserError that anything else raises.
+def pixels(array: Array, name: str, one: bool = False) -> Tensor:
+    """Return images as (N, C, H, W) uint8.
 
-    Shapes (N, H, W), (N, H, W, C) and (N, C, H, W) are read, with 1 to 4 channels; a last axis of at most 4 is the
-    channels. With `one`, it is a single image without N. Values are uint8, or floats in [0, 1], which are scaled and
-    rounded.
+    `array` has shape (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels; a last axis of at most 4 is the
+    channels; with `one` the array is a single image without N. Values are uint8, or floats in [0, 1], which are scaled
+    and rounded. Raises UserError, with the `name` of the array, for any other shape or values.
     """
     x = array[None] if one else array
     if x.ndim and len(x) == 0:
-        raise UserError(f"{what} holds no images")
+        raise UserError(f"{name} holds no images")
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4 and 1 <= x.shape[3] <= 4:
         x = x.transpose(0, 3, 1, 2)
     if x.ndim != 4 or not 1 <= x.shape[1] <= 4 or 0 in x.shape:
         expected = "(H, W), (H, W, C) or (C, H, W)" if one else "(N, H, W), (N, H, W, C) or (N, C, H, W)"
-        raise UserError(f"{what} has shape {array.shape}; expected {expected} with C from 1 to 4")
-    return torch.from_numpy(_bytes(x, what))
+        raise UserError(f"{name} has shape {array.shape}; expected {expected} with C from 1 to 4")
+    return torch.from_numpy(_bytes(x, name))
 
 
-def _bytes(x: Array, what: str) -> NDArray[np.uint8]:
+def _bytes(x: Array, name: str) -> NDArray[np.uint8]:
     if x.dtype == np.uint8:
         return x
     if x.dtype.kind != "f":
-        raise UserError(f"{what} has dtype {x.dtype}; expected uint8, or floats in [0, 1]")
+        raise UserError(f"{name} has dtype {x.dtype}; expected uint8, or floats in [0, 1]")
     low, high = float(x.min()), float(x.max())
-    if not np.isfinite([low, high]).all():  # NaN spreads to both
-        raise UserError(f"{what} holds NaN or infinity")
+    if not np.isfinite([low, high]).all():  # a NaN makes both NaN
+        raise UserError(f"{name} holds NaN or infinity")
     if low < 0 or high > 1:
         advice = "give uint8 images, or floats in [0, 1] before normalisation"
-        raise UserError(f"{what} holds floats from {low:.4g} to {high:.4g}; {advice}")
+        raise UserError(f"{name} holds floats from {low:.4g} to {high:.4g}; {advice}")
     parts = (x[start : start + _CHUNK] for start in range(0, len(x), _CHUNK))
     return np.concatenate([np.rint(np.multiply(part, 255, dtype=np.float64)).astype(np.uint8) for part in parts])
 
 
-def labels(array: Array, what: str) -> Tensor:
-    """Return `array` as (N,) int64, none of them negative; `what` names it in the UserError anything else raises."""
+def labels(array: Array, name: str) -> Tensor:
+    """Return integer labels as (N,) int64; raises UserError, with the `name` of the array, for anything else."""
     if array.ndim != 1:
-        raise UserError(f"{what} has shape {array.shape}; expected one label per image, (N,)")
+        raise UserError(f"{name} has shape {array.shape}; expected one label per image, (N,)")
     if array.dtype.kind not in "iu":
-        raise UserError(f"{what} has dtype {array.dtype}; labels must be integers")
+        raise UserError(f"{name} has dtype {array.dtype}; labels must be integers")
     for label in (int(array.min()), int(array.max())) if len(array) else ():
         if not 0 <= label <= np.iinfo(np.int64).max:
-            raise UserError(f"{what} holds label {label}; labels are class numbers 0, 1, 2, ...")
+            raise UserError(f"{name} holds label {label}; labels are class numbers 0, 1, 2, ...")
     return torch.from_numpy(array.astype(np.int64))
 
 
-def class_names(y: Tensor, names: Sequence[str] | None, what: str) -> tuple[str, ...]:
-    """Return the name of each class, its number where `names` is None; `what` names the labels in errors.
+def class_names(y: Tensor, names: Sequence[str] | None, source: str) -> tuple[str, ...]:
+    """Return the name of each class of the labels `y` (N,), its number if `names` is None; errors name `source`.
 
-    Raises UserError if there is only one class, a label without a name, or a class without an image.
+    Raises UserError for a single class, a label without a name, and a class without an image.
     """
     present = torch.unique(y).tolist()
     if len(present) < 2:
-        raise UserError(f"{what} holds only one class, {present[0]}: at least 2 are needed")
+        raise UserError(f"{source} holds only one class, {present[0]}: at least 2 are needed")
     count = present[-1] + 1 if names is None else len(names)
     if present[-1] >= count:
-        raise UserError(f"{what} holds label {present[-1]}, but there are only {count} class names")
+        raise UserError(f"{source} holds label {present[-1]}, but there are only {count} class names")
     if len(present) < count:
         first = next(i for i, label in enumerate([*present, count]) if i != label)
-        called = "" if names is None else f" ('{names[first]}')"
-        raise UserError(f"{what} has no image of class {first}{called}: each of classes 0 to {count - 1} needs one")
+        title = "" if names is None else f" ('{names[first]}')"
+        raise UserError(f"{source} has no image of class {first}{title}: each of classes 0 to {count - 1} needs one")
     return tuple(names) if names is not None else tuple(str(label) for label in present)

@@ -1,4 +1,4 @@
-"""Batches of an image set: an endless augmented stream for training, one ordered pass for evaluation."""
+"""Batches of an image set: an endless augmented stream for training, and an ordered pass for evaluation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from supernet.data.augment import Augment, Normalise, check_crop, cut, moved
-from supernet.data.colour import jittered
+from supernet.data.augment import Augment, Normalise, check_crop, crop_and_mirror, cut_out
+from supernet.data.colour import jitter
 from supernet.data.images import Images
 from supernet.errors import UserError
 
@@ -19,15 +19,15 @@ class Batch(NamedTuple):
 
     x: Tensor  # (B, C, H, W) float32, normalised, channels_last
     y: Tensor  # (B,) int64
-    index: Tensor  # type: ignore[assignment]  # (B,) int64, into the image set; hides tuple.index
+    index: Tensor  # type: ignore[assignment]  # (B,) int64, positions in the image set; hides tuple.index
 
 
 class Batches:
-    """An endless shuffled stream of augmented batches of the images at `subset`; it can be stopped and continued.
+    """An endless shuffled stream of augmented batches of the images at the indices `subset`; it can be resumed.
 
-    Each pass sees every image at most once, in a new order; the incomplete last batch is dropped. A batch larger than
-    the subset is cut to it. Streams of one image set share its tensors. Raises UserError if there is nothing to draw,
-    and if the images are smaller than the crop.
+    A pass has every image at most once, in a new order, and drops the incomplete last batch. A batch size above the
+    size of the subset is reduced to it. Streams of one image set share its tensors. Raises UserError for an empty
+    subset, a batch size below 1, and images smaller than the crop.
     """
 
     steps: int  # batches per pass
@@ -51,25 +51,25 @@ class Batches:
         self._size = min(batch_size, len(subset))
         self.steps = len(subset) // self._size
         self._shuffle = torch.Generator().manual_seed(seed)
-        own_seed = int(torch.randint(2**62, (), generator=self._shuffle))  # so that it does not follow the shuffle
-        self._draws = torch.Generator(device).manual_seed(own_seed)
+        draws_seed = int(torch.randint(2**62, (), generator=self._shuffle))  # independent of the shuffle's numbers
+        self._draws = torch.Generator(device).manual_seed(draws_seed)
         self._begin_pass()
 
     def next(self) -> Batch:
-        """Return the next batch; after the last one of a pass, a new pass begins."""
+        """Return the next batch; after the last batch of a pass, a new pass begins."""
         if self._position == self.steps:
             self._begin_pass()
         start = self._position * self._size
         index = self._order[start : start + self._size]
         self._position += 1
-        pixels = moved(self._pixels[index], self._augment, self._draws)
+        pixels = crop_and_mirror(self._pixels[index], self._augment, self._draws)
         if self._augment.jitter:
-            pixels = jittered(pixels, self._draws)
-        x = cut(self._normalise(pixels), self._augment.cutout, self._draws)
+            pixels = jitter(pixels, self._draws)
+        x = cut_out(self._normalise(pixels), self._augment.cutout, self._draws)
         return Batch(x.permute(0, 3, 1, 2), self._images.y[index], index)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the place in the stream as tensors and ints, for `torch.save`."""
+        """Return the position in the stream as tensors and ints, for `torch.save`."""
         return {
             "shuffle": self._pass_start.clone(),
             "draws": self._draws.get_state(),
@@ -78,7 +78,7 @@ class Batches:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken, bit for bit; raises UserError if that was another kind of stream."""
+        """Continue from `state`, bit for bit; raises UserError for the state of a different stream."""
         if state["stream"] != self._stream():
             ours, theirs = (f"{n} images by {b} on {d}" for n, b, d in (self._stream(), state["stream"]))
             raise UserError(f"cannot continue a stream of {theirs} as one of {ours}")
@@ -91,7 +91,7 @@ class Batches:
         return [len(self._subset), self._size, self._draws.device.type]
 
     def _begin_pass(self) -> None:
-        self._pass_start = self._shuffle.get_state()  # all that is needed to draw this order again
+        self._pass_start = self._shuffle.get_state()  # enough to draw the order of this pass again
         order = self._subset[torch.randperm(len(self._subset), generator=self._shuffle)]
         self._order = order.to(self._images.x.device)
         self._position = 0
@@ -100,21 +100,21 @@ class Batches:
 def ordered(
     images: Images, subset: Tensor | None, batch_size: int, *, test: bool = False, crop: int | None = None
 ) -> Iterator[Batch]:
-    """Yield the images at `subset` (None: all) once, in that order and as they are, the last batch maybe smaller.
+    """Yield the images at the indices `subset` (None: all) once, in order, normalised and not augmented.
 
-    They are training images, or with `test` the test images; normalised in both cases by the training images. With
-    `crop` only the square of that side in pixels in the middle of each. Raises UserError if there are no test images,
-    and if the images are smaller than the crop.
+    The images are training images, or with `test` the test images, normalised by the training images in both cases.
+    With `crop` only the centre square of this side in pixels is kept. Raises UserError, before the first batch, for
+    missing test images, a batch size below 1, and images smaller than the crop.
     """
     _check_batch_size(batch_size)
     x, y = (images.x_test, images.y_test) if test else (images.x, images.y)
     if x is None or y is None:
         raise UserError(f"'{images.name}' has no test images")
     check_crop(x, crop, images.name)
-    pixels = _rows(x) if crop is None else _middle(_rows(x), crop)
-    every = torch.arange(len(x)) if subset is None else subset
+    pixels = _rows(x) if crop is None else _centre(_rows(x), crop)
+    indices = torch.arange(len(x)) if subset is None else subset
     normalise = Normalise(images.mean, images.std, pixels.shape[2], x.device)
-    return _in_order(pixels, y, normalise, torch.split(every.to(x.device), batch_size))
+    return _in_order(pixels, y, normalise, torch.split(indices.to(x.device), batch_size))
 
 
 def _in_order(pixels: Tensor, y: Tensor, normalise: Normalise, parts: tuple[Tensor, ...]) -> Iterator[Batch]:
@@ -127,12 +127,12 @@ def _check_batch_size(batch_size: int) -> None:
         raise UserError(f"a batch has at least 1 image, not {batch_size}")
 
 
-def _middle(pixels: Tensor, side: int) -> Tensor:
-    """Return the middle square of images (N, H, W, C), in the same memory."""
+def _centre(pixels: Tensor, side: int) -> Tensor:
+    """Return a view of the centre square of images (N, H, W, C)."""
     top, left = (pixels.shape[1] - side) // 2, (pixels.shape[2] - side) // 2
     return pixels[:, top : top + side, left : left + side]
 
 
 def _rows(x: Tensor) -> Tensor:
-    """Return images (N, C, H, W) as (N, H, W, C): the same memory, as it is channels_last."""
+    """Return channels_last images (N, C, H, W) as (N, H, W, C), in the same memory."""
     return x.permute(0, 2, 3, 1).contiguous()

@@ -1,4 +1,4 @@
-"""Images from a torch Dataset."""
+"""Loading images from a torch Dataset."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from supernet.errors import UserError
 
 
 def read_dataset(dataset: Dataset[Any], image_size: int | None) -> Images:
-    """Read every (image, label) of `dataset` once; twice if it gives pictures and no size is asked for.
+    """Read every (image, label) of `dataset`, a second time where pictures need a common size and none is given.
 
-    Pictures (pillow) of different sizes are resized as those of a folder are; arrays and tensors must all have one
-    shape, (H, W), (H, W, C) or (C, H, W). Raises UserError naming the item that is not right.
+    Pictures (pillow) of different sizes are resized like those of a folder; arrays and tensors must all have the same
+    shape, (H, W), (H, W, C) or (C, H, W). Raises UserError that names the first bad item.
     """
     name = type(dataset).__name__
     if not isinstance(dataset, Sized):
@@ -35,10 +35,10 @@ def read_dataset(dataset: Dataset[Any], image_size: int | None) -> Images:
     parts: list[Tensor] = []
     numbers: list[int] = []
     for index, (image, label) in enumerate(_items(dataset)):
-        what = f"item {index} of {name}"
-        parts.append(_image(image, size, what))
-        _same_shape(parts, what)
-        numbers.append(_label(label, what))
+        item = f"item {index} of {name}"
+        parts.append(_image(image, size, item))
+        _check_shape(parts, item)
+        numbers.append(_label(label, item))
     x, y = torch.cat(parts), labels(np.array(numbers), f"labels of {name}")
     classes = class_names(y, _names(dataset), f"labels of {name}")
     return Images.of(name, (drop_grey(x) if pictures else x, y), classes)
@@ -61,35 +61,35 @@ def _picture_size(dataset: Dataset[Any]) -> int | None:
     return None if len(set(sizes)) == 1 else default_size((min(size) for size in sizes), len(sizes))
 
 
-def _image(image: object, size: int | None, what: str) -> Tensor:
+def _image(image: object, size: int | None, item: str) -> Tensor:
     """Return one image as (1, C, H, W) uint8."""
     if isinstance(image, Image.Image):
         try:
             return fit_picture(image, size)
         except DAMAGED as error:
-            raise UserError(f"cannot read the image of {what}: {' '.join(str(error).split())}") from None
+            raise UserError(f"cannot read the image of {item}: {' '.join(str(error).split())}") from None
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         image = (image.float() if image.is_floating_point() else image).numpy()
     if not isinstance(image, np.ndarray):
-        raise UserError(f"{what} has an image of type {type(image).__name__}; expected a PIL image, array or tensor")
-    return fit_arrays(pixels(image, what, one=True), size)
+        raise UserError(f"{item} has an image of type {type(image).__name__}; expected a PIL image, array or tensor")
+    return fit_arrays(pixels(image, item, one=True), size)
 
 
-def _same_shape(parts: list[Tensor], what: str) -> None:
+def _check_shape(parts: list[Tensor], item: str) -> None:
     first, last = tuple(parts[0].shape[1:]), tuple(parts[-1].shape[1:])
     if first != last:
-        raise UserError(f"{what} has another shape (C, H, W) than item 0: {last}, not {first}; give all one shape")
+        raise UserError(f"{item} has another shape (C, H, W) than item 0: {last}, not {first}; give all one shape")
 
 
-def _label(label: object, what: str) -> int:
+def _label(label: object, item: str) -> int:
     try:
         return operator.index(label)  # type: ignore[arg-type]
     except TypeError:
-        raise UserError(f"{what} has a label of type {type(label).__name__}; labels must be integers") from None
+        raise UserError(f"{item} has a label of type {type(label).__name__}; labels must be integers") from None
 
 
 def _names(dataset: Dataset[Any]) -> list[str] | None:
-    """Return the names the dataset gives its classes, if it does."""
+    """Return the dataset's names of its classes, None without names."""
     names = getattr(dataset, "classes", None)
     return [str(name) for name in names] if isinstance(names, tuple | list) else None

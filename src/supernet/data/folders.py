@@ -1,4 +1,4 @@
-"""Images from a folder of class folders."""
+"""Loading images from a folder of class folders, and single pictures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from supernet.errors import UserError
 EXTENSIONS = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
 )
-_TEST = ("test", "val", "valid")  # the first of these that is there holds the test images
-# What pillow raises for damaged files, depending on the format
+_TEST = ("test", "val", "valid")  # the first existing one holds the test images
+# The exceptions of pillow for damaged files of all formats
 DAMAGED = (
     OSError,
     ValueError,
@@ -36,31 +36,30 @@ DAMAGED = (
 def read_folder(root: Path, image_size: int | None) -> Images:
     """Read `root/<class>/**` or `root/train/<class>/**` with an optional `root/test/<class>/**` (or val, valid).
 
-    Classes are the sorted folder names, and images come in the order first of each class, second of each class, and
-    so on, so that the first n of them are balanced. Raises UserError naming the folder or file that is not right.
+    Classes are the sorted folder names. The first image of each class is followed by the second of each class, and so
+    on, so that the first n images are balanced. Raises UserError that names the bad folder or file.
     """
     train, test = _parts(root)
     files = _files(train)
     if len(files) == 1:
         raise UserError(f"'{train}' has only one class folder, '{next(iter(files))}': at least 2 are needed")
-    held_out = [] if test is None else _in_turn(_test_files(test, files))
-    training = _in_turn(files)
+    training = _interleave(files)
+    every = training + ([] if test is None else _interleave(_test_files(test, files)))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # about metadata: what cannot be read is an error
-        sides = (_shorter_side(path) for _, path in training)
-        size = image_size or default_size(sides, len(training) + len(held_out))
-        x = drop_grey(torch.cat([_read(path, size, size) for _, path in [*training, *held_out]]))
-    y = torch.from_numpy(np.array([label for label, _ in [*training, *held_out]], dtype=np.int64))
+        warnings.filterwarnings("ignore", module="PIL")  # about metadata; unreadable pictures raise errors
+        size = image_size or default_size((_shorter_side(path) for _, path in training), len(every))
+        x = drop_grey(torch.cat([_read(path, size, size) for _, path in every]))
+    y = torch.from_numpy(np.array([label for label, _ in every], dtype=np.int64))
     n = len(training)
-    return Images.of(root.resolve().name, (x[:n], y[:n]), tuple(files), (x[n:], y[n:]) if held_out else None)
+    return Images.of(root.resolve().name, (x[:n], y[:n]), tuple(files), (x[n:], y[n:]) if n < len(y) else None)
 
 
 def read_picture(path: str | os.PathLike[str], channels: int, height: int, width: int) -> Tensor:
     """Read one picture for a network that was trained on pictures, as (1, channels, height, width) uint8.
 
-    It becomes what `read_folder` makes of it: the middle square, by the same filters, or, where the network's images
-    are no squares, the whole picture. With one channel it is made grey. Raises UserError for a file that is missing,
-    damaged or no image, for other channels than 1 (grey) and 3 (RGB), and for a side of no pixels.
+    The picture is resized as in `read_folder`: the centre square if height and width are equal, otherwise the whole
+    picture; one channel is grey. Raises UserError for a missing or damaged file, a file that is no image, channels
+    other than 1 (grey) and 3 (RGB), and a height or width below 1.
     """
     if channels not in (1, 3):
         raise UserError(f"a picture is read with 1 channel (grey) or 3 (RGB), not {channels}")
@@ -73,7 +72,7 @@ def read_picture(path: str | os.PathLike[str], channels: int, height: int, width
 
 
 def _parts(root: Path) -> tuple[Path, Path | None]:
-    """Tell `root/train` and its test folder from class folders, of which one may be called train."""
+    """Return the training and the test folder; `root` itself if `root/train` is a class folder or missing."""
     folders = {path.name: path for path in _folders(root)}
     train = folders.get("train")
     if train is None or not (_folders(train) or set(folders) <= {"train", *_TEST}):
@@ -86,7 +85,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _files(root: Path) -> dict[str, list[Path]]:
-    """Return the image files of each class folder, all in sorted order."""
+    """Return the image files per class folder, both sorted."""
     files = {folder.name: _images_under(folder) for folder in _folders(root)}
     if not files:
         raise UserError(f"'{root}' has no class folders: expected one folder of images for each class")
@@ -108,11 +107,11 @@ def _images_under(folder: Path) -> list[Path]:
     def visible(path: Path) -> bool:
         return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and visible(path))
-    return sorted(path for path in found if path.is_file())
+    images = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and visible(path))
+    return sorted(path for path in images if path.is_file())
 
 
-def _in_turn(files: dict[str, list[Path]]) -> list[tuple[int, Path]]:
+def _interleave(files: dict[str, list[Path]]) -> list[tuple[int, Path]]:
     """Return (label, path) of the first file of each class, the second of each class, and so on."""
     ranked = [(rank, label, path) for label, paths in enumerate(files.values()) for rank, path in enumerate(paths)]
     return [(label, path) for _, label, path in sorted(ranked)]
@@ -127,17 +126,17 @@ def _shorter_side(path: Path) -> int:
 
 
 def _read(path: Path, height: int, width: int) -> Tensor:
-    """Return the middle square of a picture if height and width are one, else the whole of it, (1, 3, H, W) uint8."""
-    enough = 4 * max(height, width)
+    """Return a picture as (1, 3, height, width) uint8, resized as in `read_picture`."""
+    side = 4 * max(height, width)
     try:
         with Image.open(path) as picture:
-            picture.draft(None, (enough, enough))  # a JPEG far larger than needed is decoded at a fraction
+            picture.draft(None, (side, side))  # decodes a JPEG far larger than needed at a fraction of its size
             return shaped_picture(picture, height, width)
     except DAMAGED as error:
         raise _damaged(path, error) from None
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    said = (error.strerror if isinstance(error, OSError) else None) or str(error)  # strerror: without number and path
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(said.split())
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)  # strerror has no number and path
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(text.split())
     return UserError(f"cannot read image '{path}': {reason}")

@@ -1,4 +1,4 @@
-"""Images from a folder of IDX files, the format of MNIST and of the sets made after it."""
+"""Loading images from a folder of IDX files, the format of MNIST and similar data sets."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from supernet.data.images import Images
 from supernet.errors import UserError
 
 _KINDS = {3: "images", 1: "labels"}  # by the number of dimensions: (N, H, W) and (N,)
-_GZIP = b"\x1f\x8b"  # told by the content: browsers unpack some files and leave them their names
+_GZIP = b"\x1f\x8b"  # first bytes of a gzip file; names can be wrong, as browsers unpack some files
 
 
 def holds_idx(folder: Path) -> bool:
-    """Tell whether `folder` has a file of training images in IDX format."""
+    """Return whether `folder` has a file of training images in IDX format."""
     return _find(folder, "train", 3) is not None
 
 
 def read_idx(folder: Path, image_size: int | None) -> Images:
-    """Read train-images-idx3-ubyte and train-labels-idx1-ubyte and, if they are there, the two files of t10k.
+    """Read train-images-idx3-ubyte and train-labels-idx1-ubyte and, if present, the two t10k files.
 
-    Each may be gzipped, and then called .gz. Classes are called by their numbers. Raises UserError naming the file
-    that is missing, damaged or of another kind, and for whatever is not right in what the files hold.
+    Each file may be gzipped, with the suffix .gz. Classes are named by their numbers. Raises UserError that names the
+    missing, damaged or wrong file or the mistake in its content.
     """
     test = any(_find(folder, "t10k", dimensions) for dimensions in _KINDS)
     parts = _part(folder, "train"), _part(folder, "t10k") if test else None
@@ -43,11 +43,11 @@ def _find(folder: Path, part: str, dimensions: int) -> Path | None:
 
 
 def _part(folder: Path, part: str) -> Part:
-    images, labels = (_found(folder, part, dimensions) for dimensions in _KINDS)
+    images, labels = (_require(folder, part, dimensions) for dimensions in _KINDS)
     return Part(_read(images, 3), _read(labels, 1), images.name, labels.name)
 
 
-def _found(folder: Path, part: str, dimensions: int) -> Path:
+def _require(folder: Path, part: str, dimensions: int) -> Path:
     path = _find(folder, part, dimensions)
     if path is None:
         raise UserError(f"'{folder}' has no file {_name(part, dimensions)}, or .gz")
@@ -55,19 +55,19 @@ def _found(folder: Path, part: str, dimensions: int) -> Path:
 
 
 def _read(path: Path, dimensions: int) -> Array:
-    """Return what an IDX file of unsigned bytes holds, in its own shape."""
+    """Return the array of an IDX file of unsigned bytes."""
     content = _unpacked(path)
     magic = bytes([0, 0, 8, dimensions])  # 8: unsigned bytes
     if content[:4] != magic:
-        what = f"'{path}' is not an IDX file of {_KINDS[dimensions]}"
-        raise UserError(f"{what}: it begins with '{content[:4].hex()}', not '{magic.hex()}'")
+        start = f"it begins with '{content[:4].hex()}', not '{magic.hex()}'"
+        raise UserError(f"'{path}' is not an IDX file of {_KINDS[dimensions]}: {start}")
     head = 4 + 4 * dimensions
     shape = tuple(int.from_bytes(content[start : start + 4], "big") for start in range(4, head, 4))
     size = head + math.prod(shape)
     if len(content) != size:
         raise UserError(f"'{path}' is cut off or damaged: it has {len(content)} bytes, but by its header {size}")
     values = np.frombuffer(content, dtype=np.uint8, offset=head)
-    return values.reshape(shape).copy()  # of its own, as torch takes only memory that may be written
+    return values.reshape(shape).copy()  # torch needs writable memory
 
 
 def _unpacked(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""A labelled image set in memory, its two halves and its first images."""
+"""Images: a labelled image set in memory, with its splits and subsets."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from supernet.errors import UserError, unknown
 
 SPLITS = ("stratified", "index")
-_CHUNK = 1024  # images whose squares are held at once; sums of more than 33 025 could pass 32 bits
-_CHUNK_VALUES = 2**24  # and no more values of them, but for the image that has more on its own
-_STD_FLOOR = 1 / 255  # one grey level: what varies less carries nothing to normalise
+_CHUNK = 1024  # images whose squares are held at a time; sums over more than 33 025 images could exceed 32 bits
+_CHUNK_VALUES = 2**24  # values held at a time, unless a single image has more
+_STD_FLOOR = 1 / 255  # one grey level: a channel that varies less carries no information
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A labelled image set; pixels lie in channels_last memory, so one pixel's channels are neighbours.
+    """A labelled image set; the pixels are in channels_last memory.
 
-    `mean` and `std` are per channel, of x/255 over the training images. `fingerprint` tells runs on the same data from
-    runs on other data: it covers shapes, pixels, labels and class names, of training and test images. Build one with
-    `load`, or with `Images.of` from tensors that are known to be good.
+    `mean` and `std` are per channel, of x/255 over the training images. `fingerprint` identifies the data of a run: it
+    is a hash of the shapes, pixels, labels and class names of training and test images. Build a set with `load`, or
+    with `Images.of` from valid tensors.
     """
 
     name: str
@@ -53,20 +53,18 @@ class Images:
         return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark)
 
     def to(self, device: torch.device | str) -> Images:
-        """Return the same set on `device`; what is there already is shared, not copied."""
-        moved = {key: None if t is None else t.to(device) for key, t in self._tensors().items()}
-        return replace(self, **moved)  # type: ignore[arg-type]
-
-    def _tensors(self) -> dict[str, Tensor | None]:
-        return {"x": self.x, "y": self.y, "x_test": self.x_test, "y_test": self.y_test}
+        """Return the same set on `device`; tensors that are there already are shared."""
+        x_test, y_test = (None if t is None else t.to(device) for t in (self.x_test, self.y_test))
+        return replace(self, x=self.x.to(device), y=self.y.to(device), x_test=x_test, y_test=y_test)
 
 
 def split(y: Tensor, rule: str = "stratified") -> tuple[Tensor, Tensor]:
     """Return the indices (int64, ascending, on the CPU) of two disjoint halves of the images with labels `y`.
 
-    "stratified" deals the images of each class alternately to the halves after a shuffle that is the same in every
-    run, so both halves have the same balance of classes; "index" cuts the order in the middle, as the released code
-    of DARTS, DARTS-PT and ZARTS does. Sizes differ by at most one. Raises UserError for another rule or a single image.
+    "stratified" shuffles the images in the same way in every run and deals those of each class alternately to the
+    halves, which then have the same balance of classes; "index" cuts the order in the middle, as the released code of
+    DARTS, DARTS-PT and ZARTS does. Sizes differ by at most one. Raises UserError for any other rule and for less than
+    two images.
     """
     if rule not in SPLITS:
         raise unknown("split", rule, SPLITS)
@@ -75,49 +73,47 @@ def split(y: Tensor, rule: str = "stratified") -> tuple[Tensor, Tensor]:
         raise UserError(f"cannot split {n} training image{'s' if n != 1 else ''} into two halves: give at least 2")
     if rule == "index":
         return torch.arange(n // 2), torch.arange(n // 2, n)
-    dealt = _by_class(y)
-    return dealt[0::2].sort().values, dealt[1::2].sort().values
+    indices = _by_class(y)
+    return indices[0::2].sort().values, indices[1::2].sort().values
 
 
 def hold_out(y: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Return the indices (int64, ascending, on the CPU) of the images with labels `y` to keep and of those to hold out.
+    """Return the indices (int64, ascending, on the CPU) of the images with labels `y` to keep and to hold out.
 
-    Of each class the `share`, rounded, is held out after a shuffle that is the same in every run, but of a class of two
-    or more at least one image, and all but one at most; a single image is kept. Raises UserError for a share that is
-    not between 0 and 1, and if no class has two images.
+    The rounded `share` of each class is held out, after a shuffle that is the same in every run: at least one image and
+    at most all but one, and none of a class with a single image. Raises UserError for a share that is not between 0 and
+    1, and if no class has two images.
     """
     if not 0 < share < 1:
         raise UserError(f"the share to hold out must be between 0 and 1, without either, not {share}")
     sizes = torch.unique(y.cpu(), return_counts=True)[1].tolist()
     if max(sizes, default=0) < 2:
         raise UserError(f"cannot hold out some of {len(y)} images: no class has two")
-    classes = torch.split(_by_class(y), sizes)
-    held = torch.zeros(len(y), dtype=torch.bool)
-    held[torch.cat([each[: min(max(round(share * n), 1), n - 1)] for n, each in zip(sizes, classes, strict=True)])] = (
-        True
-    )
-    return (~held).nonzero().flatten(), held.nonzero().flatten()
+    classes = zip(sizes, torch.split(_by_class(y), sizes), strict=True)
+    held_out = torch.zeros(len(y), dtype=torch.bool)
+    held_out[torch.cat([indices[: min(max(round(share * n), 1), n - 1)] for n, indices in classes])] = True
+    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
 def _by_class(y: Tensor) -> Tensor:
-    """Return the indices of all images, class by class, shuffled within each in the same way in every run."""
+    """Return the indices of all images sorted by class, shuffled within each class in the same way in every run."""
     shuffled = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
     return shuffled[torch.sort(y.cpu()[shuffled], stable=True).indices]
 
 
 def take(images: Images, n: int | None) -> Images:
-    """Return the set with only its first `n` training images (None: all), the same classes and the same test images.
+    """Return the set with only its first `n` training images (None: all), and with all classes and test images.
 
-    Mean, std and fingerprint are those of the smaller set. Raises UserError if there are not that many, or if a class
-    is not among them.
+    Mean, std and fingerprint are those of the smaller set. Raises UserError if there are fewer than `n` images, or if a
+    class has no image among them.
     """
     if n is None or n == len(images.x):
         return images
     if not 1 <= n < len(images.x):
         raise UserError(f"cannot take {n} training images of '{images.name}': it has {len(images.x)}")
-    held, all_classes = len(torch.unique(images.y[:n])), len(images.classes)
-    if held < all_classes:
-        few = f"the first {n} training images of '{images.name}' hold only {held} of {all_classes} classes"
+    present, classes = len(torch.unique(images.y[:n])), len(images.classes)
+    if present < classes:
+        few = f"the first {n} training images of '{images.name}' hold only {present} of {classes} classes"
         raise UserError(f"{few}: take more, or shuffle them")
     test = None if images.x_test is None or images.y_test is None else (images.x_test, images.y_test)
     return Images.of(images.name, (images.x[:n], images.y[:n]), images.classes, test, images.mirror)
@@ -133,7 +129,7 @@ def _moments(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     totals = torch.zeros(2, x.shape[1], dtype=torch.int64, device=x.device)
     chunk = max(1, min(_CHUNK, _CHUNK_VALUES // x[0].numel()))
     for part in torch.split(x.permute(0, 2, 3, 1), chunk):
-        values = part.flatten(1).int()  # over images first: that sum runs along memory, whatever the channels
+        values = part.flatten(1).int()  # summed over images first: that sum is along memory for any number of channels
         for total, v in zip(totals, (values, values.square()), strict=True):
             total += v.sum(dim=0, dtype=torch.int32).view(-1, x.shape[1]).sum(dim=0)
     mean = tuple(s / count / 255 for s in totals[0].tolist())

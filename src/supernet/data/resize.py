@@ -1,4 +1,4 @@
-"""Images of any size and mode brought to one: arrays by averaging, pictures (pillow) by its filters."""
+"""Resizing: arrays by averaging or interpolation, pictures (pillow) by its filters."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-LARGEST_DEFAULT = 224  # pixels: the side that networks for ImageNet see
-LARGEST_SET = 2 * 10**9  # bytes of memory, for all pictures together, of three bytes a pixel
-_CHUNK = 1024  # images held as floats at once
+LARGEST_DEFAULT = 224  # pixels: the side of images in networks for ImageNet
+LARGEST_SET = 2 * 10**9  # bytes of memory of all pictures together, at three bytes per pixel
+_CHUNK = 1024  # images held as floats at a time
 
 
 def default_size(shorter_sides: Iterable[int], count: int) -> int:
-    """Return the side for `count` pictures of different sizes, of which some or all have these shorter sides.
+    """Return the default side in pixels for `count` pictures of different sizes, some or all with these shorter sides.
 
-    It is the median shorter side, but at most 224 pixels, and at most what keeps all of them within 2 GB.
+    The default is the median shorter side, limited to 224 pixels and to 2 GB of memory for all pictures.
     """
     return min(LARGEST_DEFAULT, math.isqrt(LARGEST_SET // (3 * count)), statistics.median_low(shorter_sides))
 
 
 def fit_arrays(x: Tensor, size: int | None) -> Tensor:
-    """Bring the middle square of images (N, C, H, W) uint8 to `size` pixels a side; None leaves them as they are.
+    """Resize the centre square of images (N, C, H, W) uint8 to `size` pixels a side; None returns them unchanged.
 
-    A side that `size` divides is averaged down: each new pixel is the rounded mean of a block of old ones. Any other
-    is resized bilinearly with antialiasing.
+    A side that is a multiple of `size` is averaged: each new pixel is the rounded mean of a block of old ones. Any
+    other side is resized bilinearly with antialiasing.
     """
     if size is None:
         return x
@@ -49,10 +49,10 @@ def _resized(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def fit_picture(picture: Image.Image, size: int | None) -> Tensor:
-    """Return the middle square of a picture as (1, 3, size, size) uint8; None keeps its height and width.
+    """Return the centre square of a picture as (1, 3, size, size) uint8; None keeps the whole picture and its size.
 
-    A side that `size` divides is averaged down like an array; any other is resized by Lanczos. Raises what pillow
-    raises for damaged pictures, and ValueError for one that has no 8 or 16 bit values.
+    A side that is a multiple of `size` is averaged like an array; any other is resized by Lanczos. Raises pillow's
+    exceptions for damaged pictures, and ValueError for a picture without 8 or 16 bit values.
     """
     picture = _to_rgb(picture)
     if size is not None and min(picture.size) % size:
@@ -63,9 +63,9 @@ def fit_picture(picture: Image.Image, size: int | None) -> Tensor:
 
 
 def shaped_picture(picture: Image.Image, height: int, width: int) -> Tensor:
-    """Return a picture as (1, 3, height, width) uint8: its middle square if that is a square, else the whole of it.
+    """Return a picture as (1, 3, height, width) uint8: its centre square for equal sides, otherwise all of it.
 
-    The whole is brought there by the filters of `fit_picture`; raises what that raises.
+    Filters and exceptions are those of `fit_picture`.
     """
     if height == width:
         return fit_picture(picture, height)
@@ -84,20 +84,20 @@ def _values(picture: Image.Image) -> Tensor:
 
 
 def to_grey(x: Tensor) -> Tensor:
-    """Return pictures (N, 3, H, W) uint8 with one channel, the luma of ITU-R 601; what is grey keeps its values."""
+    """Return pictures (N, 3, H, W) uint8 as one channel, the luma of ITU-R 601; grey pixels keep their values."""
     red, green, blue = x.int().unbind(dim=1)
     luma = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16  # .299, .587 and .114 in pillow's integers
     return luma.byte()[:, None]
 
 
 def drop_grey(x: Tensor) -> Tensor:
-    """Return pictures (N, 3, H, W) with a single channel if every pixel of every one of them is grey."""
+    """Return pictures (N, 3, H, W) with a single channel if every pixel of every picture is grey."""
     grey = all(bool((x[:, :1] == x[:, c : c + 1]).all()) for c in (1, 2))
     return x[:, :1] if grey else x
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    """Turn the picture as its EXIF orientation says and make it RGB, what is transparent on white."""
+    """Return the picture as RGB, rotated by its EXIF orientation, with transparent parts on white."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):
         picture = _from_16_bits(picture)

@@ -1,4 +1,4 @@
-"""The one door for data: `load` turns a name, a path or a torch Dataset into `Images`."""
+"""`load`: image sets from a name, a path or a torch Dataset."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from supernet.data.images import Images
 from supernet.data.resize import fit_arrays
 from supernet.errors import UserError, unknown
 
-_KNOWN = ("digits", "a folder of class folders", "a folder of IDX files", "a .npz file")
+_SOURCES = ("digits", "a folder of class folders", "a folder of IDX files", "a .npz file")
 _DIGITS_TEST = 297  # the last images of the 1797
-_DIGITS_LEVELS = 16  # ink counts 0..16 of a 4x4 block
+_DIGITS_LEVELS = 16  # values are 0..16: the inked pixels of a 4x4 block
 
 Source = str | os.PathLike[str] | Dataset[Any]
-"""Where images come from: "digits", an .npz file, a folder, or a Dataset of (image, label)."""
+"""A source of images: "digits", an .npz file, a folder, or a Dataset of (image, label)."""
 
 
 def load(source: Source, image_size: int | None = None) -> Images:
@@ -32,12 +32,12 @@ def load(source: Source, image_size: int | None = None) -> Images:
 
     `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_test, y_test; the path of a
     folder of class folders, or of one with train/ and optionally test/ (val/, valid/); the path of a folder of IDX
-    files, as MNIST has them (train-images-idx3-ubyte or .gz, and so on); or a torch Dataset of (image, label). What
-    each may hold is said at `digits`, `read_npz`, `read_folder`, `read_idx` and `read_dataset`.
+    files like MNIST's (train-images-idx3-ubyte or .gz, and so on); or a torch Dataset of (image, label). For details
+    see `digits`, `read_npz`, `read_folder`, `read_idx` and `read_dataset`.
 
-    With `image_size` S, the middle square of each image is brought to S x S pixels. Without it, arrays keep their
-    size, and pictures of a folder get the median shorter side, but at most 224 pixels, and at most what keeps all of
-    them within 2 GB of memory. Raises UserError, one line, for whatever is wrong with the data.
+    With `image_size` S, the centre square of each image is resized to S x S pixels. Without it, arrays keep their
+    size, and pictures of a folder get the median shorter side, limited to 224 pixels and to 2 GB of memory for all
+    pictures. Raises UserError for any mistake in the data.
     """
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
@@ -54,20 +54,20 @@ def load(source: Source, image_size: int | None = None) -> Images:
 
 
 def source_name(source: Source) -> str:
-    """Return what a run remembers of where its images came from; of a Dataset that is no more than its class."""
+    """Return the name of a source for the record of a run: the path, or the class of a Dataset."""
     return type(source).__name__ if isinstance(source, Dataset) else os.fspath(source)
 
 
-def is_here(name: str) -> bool:
-    """Return whether `load` can be asked for the source that `source_name` has named."""
+def is_available(name: str) -> bool:
+    """Return whether `load` can read the source with this name from `source_name`."""
     return name == "digits" or Path(name).expanduser().exists()
 
 
 def digits(image_size: int | None = None) -> Images:
-    """Return the UCI handwritten digits, 8x8 and grey: the first 1500 images for training, the last 297 for testing.
+    """Return the UCI handwritten digits, 8x8 grey images: the first 1500 for training, the last 297 for testing.
 
     "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository (1998),
-    doi:10.24432/C50P49, CC BY 4.0. It comes with this package, scaled from 0..16 to 0..255.
+    doi:10.24432/C50P49, CC BY 4.0. The data ships with this package; values are scaled from 0..16 to 0..255.
     """
     with resources.files("supernet.data").joinpath("digits.npz").open("rb") as file, np.load(file) as archive:
         x = np.rint(archive["x"] * (255 / _DIGITS_LEVELS)).astype(np.uint8)
@@ -86,7 +86,7 @@ def _from_path(source: str | os.PathLike[str], image_size: int | None) -> Images
     if not path.exists() or not text:
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")
-        raise unknown("data", text, _KNOWN)
+        raise unknown("data", text, _SOURCES)
     if path.suffix.lower() != ".npz":
-        raise UserError(f"'{text}' is not an .npz file: expected {', '.join(_KNOWN)}")
+        raise UserError(f"'{text}' is not an .npz file: expected {', '.join(_SOURCES)}")
     return read_npz(path, image_size)

@@ -24,7 +24,7 @@ from supernet.errors import UserError, at_least
 from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm, first_images
 from supernet.selectors.base import Selector
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.sampling import drawn, likeliest
+from supernet.spaces.sampling import draw, likeliest
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
@@ -68,7 +68,7 @@ class BestOfSamples(Selector):
     ) -> None:
         super().__init__(config, method, feasible, validation_batches, seed)
         running, some = config.norm == "running", first_images(validation_batches, config.images)
-        self.scorer = Scorer(method.supernet, some, running=running, timed=False)
+        self.scorer = Scorer(method.supernet, some, running=running)
         self._told: dict[str, Any] = {}
 
     @staticmethod
@@ -125,5 +125,5 @@ def _sampler(
             return lambda count, rng: (feasible.sample(rng) for _ in range(count))
     weights = {kind: value.tolist() for kind, value in method.op_scores().items()}
     if sampler == "alpha":
-        return lambda count, rng: (drawn(space, weights, rng) for _ in range(count))
+        return lambda count, rng: (draw(space, weights, rng) for _ in range(count))
     return lambda count, rng: likeliest(space, weights, count)

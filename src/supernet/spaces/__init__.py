@@ -1,4 +1,4 @@
-"""The search spaces, by name."""
+"""The search spaces by name, and the data types that describe a space."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = [
     "SearchSpace",
     "Stack",
     "Stages",
+    "recorded_space",
     "space",
-    "space_again",
 ]
 
 SPACES: dict[str, SearchSpace] = {
@@ -31,7 +31,7 @@ SPACES: dict[str, SearchSpace] = {
 
 
 def space(which: str | SearchSpace) -> SearchSpace:
-    """Return the space of that name, your own as "module:NAME", or a space as it is.
+    """Return the space called `which`, one of your own as "module:NAME", or `which` itself if it is a space.
 
     Raises UserError if there is none.
     """
@@ -41,14 +41,14 @@ def space(which: str | SearchSpace) -> SearchSpace:
         return SPACES[which]
     if ":" not in which:
         raise unknown("space", which, SPACES)
-    found = imported("space", which)
-    if not isinstance(found, SearchSpace):
+    value = imported("space", which)
+    if not isinstance(value, SearchSpace):
         raise UserError(f"space '{which}' is not a supernet.SearchSpace")
-    return found
+    return value
 
 
-def space_again(name: str) -> SearchSpace:
-    """Return the space that a run names; raises UserError for one that its name does not find again."""
+def recorded_space(name: str) -> SearchSpace:
+    """Return the space with the name that a run recorded; raises UserError if the name does not lead to a space."""
     if name not in SPACES and ":" not in name:
         raise UserError(f"space '{name}' is one of your own: give it, too, as --space module:NAME, or space= in Python")
     return space(name)

@@ -14,10 +14,10 @@ Output = Literal["last", "concat", "unused"]
 
 @dataclass(frozen=True)
 class Edge:
-    """A connection from node `source` to node `target` and the names of its candidate operations, in alpha's order.
+    """The edge from node `source` to node `target`, with the names of its candidate operations in alpha's order.
 
-    `branch` tells edges between the same two nodes apart in a cell with branches. There, and only there, the text of an
-    edge has it: 2.1<-0.
+    `branch` distinguishes edges between the same two nodes in a cell with branches; a branch above 0 is part of the
+    edge's text: 2.1<-0.
     """
 
     target: int
@@ -30,32 +30,32 @@ class Edge:
 
     @property
     def end(self) -> str:
-        """The node it runs into, with its branch if that is not the first."""
+        """The target node, with the branch if it is above 0."""
         return f"{self.target}.{self.branch}" if self.branch else str(self.target)
 
-    def __repr__(self) -> str:  # without branches as it always was: the fingerprint of a space is made of it
+    def __repr__(self) -> str:  # omits branch 0, so that the fingerprints of spaces without branches stay the same
         branch = f", branch={self.branch}" if self.branch else ""
         return f"Edge(target={self.target}, source={self.source}, ops={self.ops!r}{branch})"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A directed acyclic graph whose nodes each sum the edges into them.
+    """A directed acyclic graph in which every node sums its incoming edges.
 
-    - `inputs`: the first nodes are the outputs of that many layers before, the nearest last.
-    - `output`: the last node; all nodes but the inputs side by side (`concat`), as in DARTS; or the nodes, inputs
-      included, that no edge of the architecture reads, side by side (`unused`), as in NAO: an edge whose operation is
-      `none` reads, too.
-    - `keep`: how many edges into a node an architecture keeps, the operation `none` on none of them, as in DARTS; None
-      keeps every edge, and `none` is an operation like any other, as in NAS-Bench-201.
-    - `project`: every input first passes ReLU, convolution 1x1, batch norm to the cell's channels, or a factorised
-      reduction if it has twice the resolution, as in DARTS. With "calibrate" an input that has the cell's channels and
-      resolution passes nothing, as in NAO. Without, the edges from an input take it as it is.
+    - `inputs`: the first nodes are the outputs of as many preceding layers, the nearest layer last.
+    - `output`: `last`, the last node; `concat`, all nodes but the inputs side by side, as in DARTS; or `unused`, the
+      nodes (inputs included) that no edge of the architecture reads, side by side, as in NAO. An edge with the
+      operation `none` reads its source, too.
+    - `keep`: the number of incoming edges per node that an architecture keeps, none of them with the operation `none`,
+      as in DARTS; None keeps every edge, with `none` as an ordinary operation, as in NAS-Bench-201.
+    - `project`: every input first passes ReLU, 1x1 convolution and batch norm to the cell's channels, or a factorised
+      reduction if it has twice the resolution, as in DARTS. "calibrate" leaves out the projection of an input that
+      has the cell's channels and resolution, as in NAO. False leaves every input as it is.
 
-    In a layer with a stride, the edges from the inputs have it.
+    In a layer with a stride, the edges from the inputs have the stride.
 
-    In a cell with branches, where some edge has a branch above 0, every node sums one edge of each of its branches, as
-    in NAO: two branches per node, each from any earlier node, with the operation `none` like any other.
+    In a cell with branches, where some edge has a branch above 0, every node sums one edge per branch, as in NAO: two
+    branches per node, each from any earlier node, with `none` as an ordinary operation.
     """
 
     edges: tuple[Edge, ...]
@@ -67,6 +67,18 @@ class Cell:
     def __post_init__(self) -> None:
         edges = sorted(self.edges, key=lambda edge: (edge.target, edge.branch, edge.source))
         object.__setattr__(self, "edges", tuple(edges))
+        self._check_options()
+        places = [(edge.target, edge.branch, edge.source) for edge in self.edges]
+        if len(set(places)) != len(places):
+            raise UserError("a cell has two edges between the same two nodes; give one edge both operations instead")
+        for edge in self.edges:
+            self._check_edge(edge)
+        unreached = set(range(self.inputs, self.nodes)) - {edge.target for edge in self.edges}
+        if not self.edges or unreached:
+            raise UserError(f"a cell's node {min(unreached, default=self.inputs)} has no edge into it")
+        self._check_branches()
+
+    def _check_options(self) -> None:
         if self.inputs < 1 or (self.keep is not None and self.keep < 1):
             raise UserError(f"a cell has at least 1 input and keeps at least 1 edge, not {self.inputs} and {self.keep}")
         if self.output not in get_args(Output):
@@ -74,26 +86,16 @@ class Cell:
         if self.project not in (True, False, "calibrate"):
             raise UserError(f"a cell's project is True, False or 'calibrate', not '{self.project}'")
         if self.output == "unused" and not self.project:
-            raise UserError(
-                "a cell whose output is 'unused' needs project='calibrate' or True: its inputs can be in it"
-            )
-        places = [(edge.target, edge.branch, edge.source) for edge in self.edges]
-        if len(set(places)) != len(places):
-            raise UserError("a cell has two edges between the same two nodes; give one edge both operations instead")
-        for edge in self.edges:
-            self._check_edge(edge)
-        lonely = set(range(self.inputs, self.nodes)) - {edge.target for edge in self.edges}
-        if not self.edges or lonely:
-            raise UserError(f"a cell's node {min(lonely, default=self.inputs)} has no edge into it")
-        self._check_branches()
+            need = "project='calibrate' or True: its inputs can be part of the output"
+            raise UserError(f"a cell whose output is 'unused' needs {need}")
 
     def _check_branches(self) -> None:
         if self.branches > 1 and self.keep is not None:
             raise UserError(f"a cell with branches keeps one edge of each: leave out keep={self.keep}")
         for node, edges in groupby(self.edges, key=lambda edge: edge.target):
-            found = sorted({edge.branch for edge in edges})
-            if found != list(range(len(found))):
-                numbers = ", ".join(map(str, found))
+            branches = sorted({edge.branch for edge in edges})
+            if branches != list(range(len(branches))):
+                numbers = ", ".join(map(str, branches))
                 raise UserError(f"a cell's node {node} has branches {numbers}; they are numbered from 0 without a gap")
 
     def _check_edge(self, edge: Edge) -> None:
@@ -120,9 +122,9 @@ class Cell:
         project: bool | Literal["calibrate"] = False,
         branches: int = 1,
     ) -> Cell:
-        """Build the cell in which every node has an edge from every earlier one, with the same candidates on each.
+        """Build the cell in which every node has an edge from every earlier node, all with the candidates `ops`.
 
-        `nodes` counts the inputs, too; with several `branches` a node has these edges in each of them.
+        `nodes` includes the inputs; with several `branches` a node has these edges in each branch.
         """
         candidates = tuple(ops)
         places = [(t, s, b) for t in range(inputs, nodes) for s in range(t) for b in range(branches)]
@@ -141,11 +143,11 @@ class Cell:
 
     @property
     def branches(self) -> int:
-        """How many branches a node has at most; 1 in a cell without."""
+        """The largest number of branches of a node; 1 in a cell without branches."""
         return max((edge.branch for edge in self.edges), default=0) + 1
 
     def ends(self, read: Collection[int]) -> tuple[int, ...]:
-        """Return the nodes whose values are the output, side by side, where the edges that run read these nodes."""
+        """Return the nodes that make up the output, side by side, where active edges read the nodes `read`."""
         if self.output == "last":
             return (self.nodes - 1,)
         if self.output == "concat":
@@ -153,12 +155,12 @@ class Cell:
         return tuple(node for node in range(self.nodes) if node not in read)
 
     def groups(self) -> list[list[int]]:
-        """Return the numbers of the edges into every node that is not an input, in each of its branches by itself."""
+        """Return the indices of the incoming edges of every node but the inputs, one list per branch."""
         numbered = groupby(range(len(self.edges)), key=lambda e: (self.edges[e].target, self.edges[e].branch))
         return [list(numbers) for _, numbers in numbered]
 
     def kept(self, group: Sequence[int]) -> int:
-        """Return how many of the edges of a group an architecture keeps."""
+        """Return the number of edges of a group that an architecture keeps."""
         if self.branches > 1:
             return 1
         return len(group) if self.keep is None else min(self.keep, len(group))

@@ -1,10 +1,11 @@
-"""The DARTS space (Liu, Simonyan & Yang, 2019) and its reductions S1 to S4 (Zela et al., R-DARTS, 2020).
+"""The DARTS space (Liu, Simonyan & Yang, 2019) and its subspaces S1 to S4 (Zela et al., R-DARTS, 2020).
 
-A cell reads the two cells before it; each of its four nodes has an edge from every earlier one, of which an
-architecture keeps two; the output is the four nodes side by side. Two kinds are searched: normal, and reduction at one
-and two thirds of the depth. `none` is a candidate of the supernet and of no architecture; `noise` (S4) is one of both.
+A cell reads the two preceding cells; each of its four nodes has an edge from every earlier node, of which an
+architecture keeps two; the output is the concatenation of the four nodes. Two kinds of cell are searched: normal cells,
+and reduction cells at one and two thirds of the depth. `none` is a candidate in the supernet but not in architectures;
+`noise` (S4) is one in both.
 
-The lists of S1 are data found by the authors of R-DARTS: two operations per edge.
+The candidates of S1, two per edge, are those that the authors of R-DARTS found.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ OPS = (
     *("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"),
     *("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"),
 )
-_PLACES = tuple((target, source) for target in range(2, 6) for source in range(target))
-_SHORT = {
+_EDGES = tuple((target, source) for target in range(2, 6) for source in range(target))
+_NAMES = {
     "max": "max_pool_3x3",
     "avg": "avg_pool_3x3",
     "skip": "skip_connect",
@@ -28,19 +29,10 @@ _SHORT = {
     "dil3": "dil_conv_3x3",
     "dil5": "dil_conv_5x5",
 }
-# Two candidates for each of the 14 edges, in the order of _PLACES.
-_S1_NORMAL = (
-    *("skip dil3", "skip dil5", "skip dil5", "skip sep3", "skip dil3", "max skip", "skip sep3"),
-    *("skip sep3", "skip dil3", "skip sep3", "max skip", "skip dil3", "dil3 dil5", "dil3 dil5"),
-)
-_S1_REDUCE = (
-    *("max avg", "max dil3", "max avg", "max avg", "skip dil5", "max avg", "max sep3"),
-    *("skip dil3", "skip dil5", "max avg", "max avg", "skip dil5", "skip dil5", "skip dil5"),
-)
 
 
 def _cell(candidates: Sequence[Sequence[str]]) -> Cell:
-    edges = tuple(Edge(t, s, tuple(ops)) for (t, s), ops in zip(_PLACES, candidates, strict=True))
+    edges = tuple(Edge(t, s, tuple(ops)) for (t, s), ops in zip(_EDGES, candidates, strict=True))
     return Cell(edges, inputs=2, output="concat", keep=2, project=True)
 
 
@@ -49,20 +41,29 @@ def _space(name: str, normal: Cell, reduce: Cell, summary: str, paper: str) -> S
     return SearchSpace(name, cells, Stack(), norm_pools=True, target=(36, 6), summary=summary, paper=paper)
 
 
-def _same(name: str, ops: Sequence[str], summary: str, paper: str) -> SearchSpace:
-    cell = _cell([ops] * len(_PLACES))
+def _uniform(name: str, ops: Sequence[str], summary: str, paper: str) -> SearchSpace:
+    cell = _cell([ops] * len(_EDGES))
     return _space(name, cell, cell, summary, paper)
 
 
-def _long(short: Sequence[str]) -> list[list[str]]:
-    return [[_SHORT[op] for op in pair.split()] for pair in short]
+def _pairs(*pairs: str) -> Cell:
+    """Build a cell of S1 from the short names of two candidates per edge, in the order of _EDGES."""
+    return _cell([[_NAMES[op] for op in pair.split()] for pair in pairs])
 
 
+_S1_NORMAL = _pairs(
+    *("skip dil3", "skip dil5", "skip dil5", "skip sep3", "skip dil3", "max skip", "skip sep3"),
+    *("skip sep3", "skip dil3", "skip sep3", "max skip", "skip dil3", "dil3 dil5", "dil3 dil5"),
+)
+_S1_REDUCE = _pairs(
+    *("max avg", "max dil3", "max avg", "max avg", "skip dil5", "max avg", "max sep3"),
+    *("skip dil3", "skip dil5", "max avg", "max avg", "skip dil5", "skip dil5", "skip dil5"),
+)
 _DARTS, _ROBUST = "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055", "Zela et al., ICLR 2020, arXiv 1909.09656"
 
-DARTS = _same("darts", OPS, "two inputs, 4 nodes, 14 edges, 8 operations; normal and reduction cell", _DARTS)
-DARTS7 = _same("darts7", OPS[1:], "darts without the candidate none, as DARTS-PT and ZARTS search it", _DARTS)
-S1 = _space("s1", _cell(_long(_S1_NORMAL)), _cell(_long(_S1_REDUCE)), "darts, two own candidates per edge", _ROBUST)
-S2 = _same("s2", ("skip_connect", "sep_conv_3x3"), "darts, skip_connect and sep_conv_3x3 only", _ROBUST)
-S3 = _same("s3", ("none", "skip_connect", "sep_conv_3x3"), "s2 and none", _ROBUST)
-S4 = _same("s4", ("noise", "sep_conv_3x3"), "darts, sep_conv_3x3 and an operation that outputs noise", _ROBUST)
+DARTS = _uniform("darts", OPS, "two inputs, 4 nodes, 14 edges, 8 operations; normal and reduction cell", _DARTS)
+DARTS7 = _uniform("darts7", OPS[1:], "darts without the candidate none, as DARTS-PT and ZARTS search it", _DARTS)
+S1 = _space("s1", _S1_NORMAL, _S1_REDUCE, "darts, a pair of candidates chosen for each edge", _ROBUST)
+S2 = _uniform("s2", ("skip_connect", "sep_conv_3x3"), "darts, skip_connect and sep_conv_3x3 only", _ROBUST)
+S3 = _uniform("s3", ("none", "skip_connect", "sep_conv_3x3"), "s2 with the candidate none", _ROBUST)
+S4 = _uniform("s4", ("noise", "sep_conv_3x3"), "darts, sep_conv_3x3 and an operation that outputs noise", _ROBUST)

@@ -1,4 +1,4 @@
-"""The modules that operations and skeletons are built of; used alike by supernets and by plain networks."""
+"""The building blocks of operations and skeletons as modules, shared by supernets and standalone networks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Norm:
-    """How batch normalisation is done: learned scale and shift or not, running statistics or the batch's own.
+    """The kind of batch normalisation in a network.
 
-    `pools` puts one, never learned, behind every pooling operation, as DARTS does while it searches.
+    `affine` learns scale and shift; `track` keeps running statistics, otherwise evaluation uses batch statistics, too;
+    `pools` puts a batch norm without scale and shift behind every pooling operation, as DARTS does in its search.
     """
 
     affine: bool = True
@@ -26,12 +27,12 @@ PLAIN = Norm()
 
 
 def batch_norm(channels: int, norm: Norm = PLAIN) -> nn.BatchNorm2d:
-    """Return batch normalisation as `norm` says."""
+    """Return a batch normalisation of the kind `norm`."""
     return nn.BatchNorm2d(channels, affine=norm.affine, track_running_stats=norm.track)
 
 
 class Zero(nn.Module):
-    """Output zeros of the strided input's shape: (B, Ci, H, W) -> (B, Co, ceil(H/s), ceil(W/s))."""
+    """Output zeros: (B, Ci, H, W) -> (B, Co, ceil(H/s), ceil(W/s))."""
 
     def __init__(self, cout: int, stride: int = 1) -> None:
         super().__init__()
@@ -42,10 +43,7 @@ class Zero(nn.Module):
 
 
 def zeros(x: Tensor, channels: int, stride: int) -> Tensor:
-    """Return zeros with the batch of `x`, `channels`, and its height and width divided by `stride`, rounded up.
-
-    They lie in memory as `x` does.
-    """
+    """Return zeros (B, `channels`, ceil(H/`stride`), ceil(W/`stride`)) for `x` (B, C, H, W), in its memory format."""
     last = torch.channels_last
     like = last if x.is_contiguous(memory_format=last) else torch.contiguous_format
     shape = (x.shape[0], channels, -(-x.shape[2] // stride), -(-x.shape[3] // stride))
@@ -53,7 +51,7 @@ def zeros(x: Tensor, channels: int, stride: int) -> Tensor:
 
 
 class Noise(nn.Module):
-    """Output fresh normal noise of the strided input's shape, in training and in evaluation (S4 of R-DARTS)."""
+    """Output fresh standard normal noise of the shape of `Zero`'s output, in training and evaluation (R-DARTS' S4)."""
 
     def __init__(self, cout: int, stride: int = 1) -> None:
         super().__init__()
@@ -73,10 +71,10 @@ class ReLUConvBN(nn.Sequential):
 
 
 class EverySecond(nn.Module):
-    """Every second pixel of both directions, the first one among them: (B, C, H, W) -> (B, C, ceil(H/2), ceil(W/2)).
+    """Keep every second row and column, from the first: (B, C, H, W) -> (B, C, ceil(H/2), ceil(W/2)).
 
-    Before a 1x1 convolution it is the stride 2. PyTorch's own stride (2.13 on a CPU with AVX-512) writes beyond its
-    memory in the backward pass of channels-last images with 8 channels or fewer, and the process dies.
+    Before a 1x1 convolution this replaces stride 2: PyTorch's own stride (2.13 on a CPU with AVX-512) writes out of
+    bounds in the backward pass of channels-last images with 8 channels or fewer, and the process dies.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
@@ -86,9 +84,9 @@ class EverySecond(nn.Module):
 class FactorizedReduce(nn.Sequential):
     """Halve the resolution without losing pixels: (B, Ci, H, W) -> (B, Co, ceil(H/2), ceil(W/2)).
 
-    DARTS: ReLU, two 1x1 convolutions with stride 2, the second one pixel further down and right, side by side, batch
-    norm. An odd side, which DARTS cannot take, gets one more row of zeros for the second. NAO has it without the ReLU,
-    too.
+    As in DARTS: ReLU, two 1x1 convolutions with stride 2 side by side, the second shifted by one pixel down and right,
+    batch norm. For an odd side, which DARTS' code rejects, the second convolution reads one more row of zeros. NAO's
+    strided identity is the same without the ReLU.
     """
 
     def __init__(self, cin: int, cout: int, norm: Norm = PLAIN, *, relu: bool = True) -> None:
@@ -112,10 +110,10 @@ class TwoHalvings(nn.Module):
 
 
 class Unused(nn.Module):
-    """The output of a supernet's cell, made of those of its nodes that nothing reads: n times (B, C, H, W) -> the same.
+    """Join the unread nodes of a supernet's cell to its output: n tensors (B, C, H, W) -> (B, C, H, W).
 
-    NAO's: side by side, ReLU, convolution 1x1 whose weight is put together from one block per node, batch norm. So the
-    output has the same channels whichever nodes they are.
+    As in NAO: concatenation, ReLU, a 1x1 convolution whose weight is the concatenation of one block per node, batch
+    norm. The output has the same number of channels whichever nodes are unread.
     """
 
     def __init__(self, nodes: int, channels: int, norm: Norm = PLAIN) -> None:
@@ -124,7 +122,7 @@ class Unused(nn.Module):
         self.norm = batch_norm(channels, norm)
 
     def forward(self, values: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
-        """Join the values of the nodes with these numbers."""
+        """Join `values`, the tensors of the nodes with the numbers `nodes`."""
         weight = torch.cat([self.blocks[node].weight for node in nodes], dim=1)  # type: ignore[misc]
         out: Tensor = self.norm(F.conv2d(F.relu(torch.cat(list(values), dim=1)), weight))
         return out
@@ -133,7 +131,7 @@ class Unused(nn.Module):
 def separable(
     cin: int, cout: int, kernel: int, stride: int = 1, dilation: int = 1, norm: Norm = PLAIN
 ) -> list[nn.Module]:
-    """Return ReLU, depthwise convolution with the stride, pointwise convolution, batch norm."""
+    """Return ReLU, depthwise convolution with `stride` and `dilation`, pointwise convolution, batch norm."""
     padding = dilation * (kernel - 1) // 2
     depthwise = nn.Conv2d(cin, cin, kernel, stride, padding, dilation, groups=cin, bias=False)
     return [nn.ReLU(), depthwise, nn.Conv2d(cin, cout, 1, bias=False), batch_norm(cout, norm)]

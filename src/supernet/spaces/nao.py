@@ -1,15 +1,15 @@
-"""The spaces of NAO (Luo, Tian, Qin, Chen & Liu, NeurIPS 2018), as its released weight-sharing code has them.
+"""The spaces of NAO (Luo, Tian, Qin, Chen & Liu, NeurIPS 2018), as in its released weight-sharing code.
 
-A cell reads the two cells before it; each of its five nodes has two branches, each of which reads any earlier node
-through one operation, and sums them. Both may read the same node. The output is all nodes, inputs included, that no
-branch reads, side by side. Two kinds are searched: normal, and reduction at one and two thirds of the depth. An input
-passes a convolution only if it has other channels than the cell, and a factorised reduction if it has twice the
-resolution.
+A cell reads the two preceding cells. Each of its five nodes sums two branches; a branch applies one operation to any
+earlier node, and both branches may read the same node. The output is the concatenation of all nodes, inputs included,
+that no branch reads. Two kinds of cell are searched: normal cells, and reduction cells at one and two thirds of the
+depth. An input passes a 1x1 convolution only if its channels differ from the cell's, and a factorised reduction if it
+has twice the resolution.
 
-In the supernet every edge has operations of its own, so that there is one set of weights for each node, branch and node
-that is read; unlike in released code, the running statistics of batch norm are each edge's own, too.
+In the supernet every edge has operations of its own: one set of weights per node, branch and source node. Unlike in the
+released code, each edge also has its own running statistics of batch norm.
 
-The order of the operations is that of the numbers which the authors write an architecture with.
+The operations are in the order of the authors' numbers for an architecture.
 """
 
 from __future__ import annotations
@@ -32,4 +32,4 @@ def _space(name: str, ops: tuple[str, ...], summary: str) -> SearchSpace:
 
 
 NAO = _space("nao", OPS, "two inputs, 5 nodes of two branches, 5 operations; normal and reduction cell")
-NAO_MIDDLE = _space("nao-middle", MIDDLE, "nao with 10 operations, none among them")
+NAO_MIDDLE = _space("nao-middle", MIDDLE, "nao with 10 operations, one of them none")

@@ -1,6 +1,6 @@
 """NAS-Bench-201 (Dong & Yang, ICLR 2020): 4 nodes, 6 edges, 5 operations, 15 625 architectures, all of them tabulated.
 
-The order of the operations is the benchmark's, and so is the order of the edges: 1<-0, 2<-0, 2<-1, 3<-0, 3<-1, 3<-2.
+Operations and edges are in the benchmark's order; the edges are 1<-0, 2<-0, 2<-1, 3<-0, 3<-1, 3<-2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Primitives: the named candidate operations, and what is known of each without building it.
+"""Primitives: the named candidate operations and their builders.
 
-PyTorch is imported when a primitive is built, so that spaces, genotypes and tables can be used without it.
+PyTorch is imported only when a primitive is built: spaces, genotypes and tables work without it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Primitive:
     """One candidate operation: (B, `cin`, H, W) -> (B, `cout`, ceil(H/`stride`), ceil(W/`stride`)).
 
-    - `build(cin, cout, stride, norm)` returns the module; it raises UserError for what it cannot be. In the usual cell
-      `cin` and `cout` are equal.
-    - `learned` says whether it has weights; one without is what a collapsed search is made of.
-    - `zero` marks the operation that outputs nothing; no network runs it.
+    - `build(cin, cout, stride, norm)` returns the module, or raises UserError for channels or a stride that the
+      operation cannot have. In most cells `cin` and `cout` are equal.
+    - `learned`: whether the operation has weights at stride 1; collapsed searches prefer operations without.
+    - `zero` marks the operation that outputs zeros; networks skip it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Paths: what of an architecture lies between the inputs of a cell and its output, and what does nothing."""
+"""The operations of an architecture that lie on a path from a cell's inputs to its output."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from supernet.spaces.genotype import Choice
 from supernet.spaces.search_space import SearchSpace
 
 
-def working(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> list[Choice]:
-    """Return the choices that lie on a path from an input of the cell to its output."""
-    carrying = [choice for choice in choices if not space.primitive(choice.op).zero]
+def live_choices(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> list[Choice]:
+    """Return the choices on a path from an input of the cell to its output."""
+    nonzero = [choice for choice in choices if not space.primitive(choice.op).zero]
     reached = set(range(cell.inputs))
-    for choice in carrying:  # sorted by target, so that every source is settled before it is used
+    for choice in nonzero:  # sorted by target: whether a source is reached is known before it is read
         if choice.source in reached:
             reached.add(choice.target)
     needed = set(cell.ends({choice.source for choice in choices}))
-    for choice in reversed(carrying):
+    for choice in reversed(nonzero):
         if choice.target in needed:
             needed.add(choice.source)
-    return [choice for choice in carrying if choice.source in reached and choice.target in needed]
+    return [choice for choice in nonzero if choice.source in reached and choice.target in needed]
 
 
-def wastes(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> bool:
-    """Return whether no path leads through the cell, or an operation that has weights lies on none.
+def is_wasteful(space: SearchSpace, cell: Cell, choices: Sequence[Choice]) -> bool:
+    """Return whether no path leads through the cell, or an operation with weights lies on no path.
 
-    An edge that no architecture of the cell has on a path, since nothing leads on from it, is not counted.
+    Edges into a node that no edge of the cell reads and that is not part of the output are not counted: no architecture
+    has them on a path.
     """
     sources = {edge.source for edge in cell.edges}
-    ends = sources | set(cell.ends(sources))
-    live = working(space, cell, choices)
-    idle = [choice for choice in choices if choice not in live and choice.target in ends]
+    useful = sources | set(cell.ends(sources))
+    live = live_choices(space, cell, choices)
+    idle = [choice for choice in choices if choice not in live and choice.target in useful]
     return not live or any(space.primitive(choice.op).learned for choice in idle)

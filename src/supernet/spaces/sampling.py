@@ -1,7 +1,8 @@
-"""Architectures by how likely they are where every operation is drawn by its op weight.
+"""Drawing architectures by op weights, and finding the likeliest ones.
 
-The probability of an architecture is in proportion to the product of the op weights that it has: where every edge is
-kept, each edge draws its operation by itself; where a node keeps few edges, which ones is drawn with their operations.
+The probability of an architecture is proportional to the product of the op weights of its operations. Where a cell
+keeps every edge, each edge draws its operation independently; where a node keeps few edges, the edges are drawn
+together with their operations.
 """
 
 from __future__ import annotations
@@ -16,36 +17,36 @@ from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
 
 OpWeights = Mapping[str, Sequence[Sequence[float]]]
-"""Per kind of cell a row for each edge and a column for each candidate; columns beyond these are ignored."""
+"""Per kind of cell one row per edge and one column per candidate; columns beyond an edge's candidates are ignored."""
 
-Columns = dict[tuple[str, int], int]  # the column of each edge that is kept
+Columns = dict[tuple[str, int], int]  # (kind, edge) to the column of its operation, for the edges that are kept
 
 
-def drawn(space: SearchSpace, weights: OpWeights, rng: random.Random) -> Genotype:
-    """Draw an architecture by the op weights, which are not negative; a choice of zeros is drawn uniformly."""
-    found: Columns = {}
-    for options in _choices(space):
+def draw(space: SearchSpace, weights: OpWeights, rng: random.Random) -> Genotype:
+    """Draw an architecture by non-negative op weights; a choice whose weights are all 0 is drawn uniformly."""
+    columns: Columns = {}
+    for options in _independent_choices(space):
         shares = [math.prod(weights[kind][e][k] for (kind, e), k in option.items()) for option in options]
-        found |= rng.choices(options, shares if sum(shares) else None)[0]
-    return _genotype(space, found)
+        columns |= rng.choices(options, shares if sum(shares) else None)[0]
+    return _genotype(space, columns)
 
 
 def likeliest(space: SearchSpace, weights: OpWeights, count: int) -> list[Genotype]:
-    """Return the `count` architectures of largest probability, the largest first; of equals the first in order."""
+    """Return the `count` most probable architectures, most probable first; ties are in the order of the columns."""
     best: list[tuple[float, Columns]] = [(0.0, {})]
-    for options in _choices(space):
+    for options in _independent_choices(space):
         scored = [(sum(_log(weights[kind][e][k]) for (kind, e), k in option.items()), option) for option in options]
         pairs = ((one + two, had | more) for (one, had), (two, more) in product(best, scored))
         best = heapq.nlargest(count, pairs, key=lambda pair: pair[0])
-    return [_genotype(space, found) for _, found in best]
+    return [_genotype(space, columns) for _, columns in best]
 
 
 def _log(weight: float) -> float:
     return math.log(weight) if weight > 0 else -math.inf
 
 
-def _choices(space: SearchSpace) -> Iterator[list[Columns]]:
-    """Yield the options of every choice that bears on no other one."""
+def _independent_choices(space: SearchSpace) -> Iterator[list[Columns]]:
+    """Yield the options of every choice that is independent of all others."""
     for kind, cell in space.cells.items():
         columns = space.candidates(cell)
         for group in cell.groups():
@@ -59,5 +60,5 @@ def _choices(space: SearchSpace) -> Iterator[list[Columns]]:
                 ]
 
 
-def _genotype(space: SearchSpace, found: Columns) -> Genotype:
-    return space.choose({k: [found.get((k, e)) for e in range(len(c.edges))] for k, c in space.cells.items()})
+def _genotype(space: SearchSpace, columns: Columns) -> Genotype:
+    return space.choose({k: [columns.get((k, e)) for e in range(len(c.edges))] for k, c in space.cells.items()})

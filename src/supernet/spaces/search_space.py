@@ -1,4 +1,4 @@
-"""SearchSpace: what can be searched, as data — cells of nodes and edges, and the skeleton they are stacked in."""
+"""SearchSpace: the kinds of cell that are searched and the skeleton that they are stacked in, as data."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from itertools import combinations
 from math import prod
 
 from supernet.errors import UserError, unknown
+from supernet.spaces import columns as cell_columns
 from supernet.spaces.cell import Cell, Edge
-from supernet.spaces.genotype import Choice, Genotype, is_darts, parse_cells, parse_darts
-from supernet.spaces.genotype_text import is_numbers, parse_numbers
-from supernet.spaces.layout import lay
+from supernet.spaces.genotype import Choice, Genotype
+from supernet.spaces.genotype_text import parse_text
+from supernet.spaces.layout import lay_out
 from supernet.spaces.operations import PRIMITIVES, Primitive
-from supernet.spaces.size import CellAt, NetworkSize, PlacedLayer
+from supernet.spaces.shapes import CellAt, PlacedLayer
+from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Chain, Position, Skeleton
 
-_NAME, _KIND = re.compile(r"[^|~+\s]+"), re.compile(r"[^:\s]+")  # what can be told apart in a genotype's text
+_NAME, _KIND = re.compile(r"[^|~+\s]+"), re.compile(r"[^:\s]+")  # names that the text of a genotype can hold
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """A named set of architectures.
 
-    - `cells`: the kinds of cell, each searched once and repeated over the skeleton.
-    - `primitives`: operations of your own, beside the built-in ones, by the name that edges use.
-    - `table`: the name of the table that knows this space's accuracies, if one does.
-    - `norm_pools`: a supernet has a batch norm behind every pooling operation, as in DARTS; a plain network has not.
-    - `target`: the width and depth of the networks that the space is for.
+    - `cells`: the kinds of cell; each is searched once and repeated in the skeleton.
+    - `primitives`: operations of your own, in addition to the built-in ones, under the names that edges use.
+    - `table`: the name of the table with this space's accuracies, if there is one.
+    - `norm_pools`: supernets have a batch norm behind every pooling operation, as in DARTS; standalone networks do not.
+    - `target`: width and depth of the networks that the space is meant for.
 
-    Raises UserError if a cell, an operation or the whole skeleton is missing, if a name cannot be used, or if layers
-    do not fit each other.
+    Raises UserError for a missing cell or operation, an unused cell, an unusable name, and layers that do not fit each
+    other.
     """
 
     name: str
@@ -51,7 +52,7 @@ class SearchSpace:
     def __post_init__(self) -> None:
         for primitive in self.primitives:
             if primitive.name in PRIMITIVES:
-                raise UserError(f"operation '{primitive.name}' is built in; call your own something else")
+                raise UserError(f"operation '{primitive.name}' is built in; give your own another name")
         for kind, cell in self.cells.items():
             if not _KIND.fullmatch(kind):
                 raise UserError(f"cell '{kind}' needs a name without spaces and :")
@@ -80,9 +81,9 @@ class SearchSpace:
         primitives: tuple[Primitive, ...] = (),
         stem: float = 1,
     ) -> SearchSpace:
-        """Build a macro space: a chain of positions, each (candidate operations, channels, stride) with its own choice.
+        """Build a macro space: a chain of positions, each given as (candidate operations, channels, stride).
 
-        Channels, of `stem` too, are in multiples of the width. The positions are called 01, 02, ...
+        Channels, also those of `stem`, are in multiples of the width. The positions are named 01, 02, ...
         """
         named = {f"{number:02}": block for number, block in enumerate(blocks, 1)}
         cells = {kind: Cell.dense(2, ops) for kind, (ops, _, _) in named.items()}
@@ -94,39 +95,40 @@ class SearchSpace:
         return PRIMITIVES | {primitive.name: primitive for primitive in self.primitives}
 
     def primitive(self, name: str) -> Primitive:
-        """Return the primitive that edges call `name`; raises UserError if there is none."""
+        """Return the primitive called `name`; raises UserError if there is none."""
         if name not in self._primitives:
             raise unknown("operation", name, self._primitives)
         return self._primitives[name]
 
     def layout(self, network_size: NetworkSize, genotype: Genotype | None = None) -> tuple[PlacedLayer, ...]:
-        """Lay the skeleton out for `network_size`: every layer with the shapes it reads and gives.
+        """Return every layer of a network of this size with its input and output shapes.
 
-        Where cells put out what their edges leave unused, the plain network of `genotype` has other shapes than the
-        supernet, which is laid out without one. Raises UserError for a network_size that cannot be, and for layers that do not
-        fit each other.
+        Without `genotype` the network is the supernet; the standalone network of `genotype` differs from it where the
+        output of cells is `unused`. Raises UserError for an impossible size and for layers that do not fit each other.
         """
-        parts = {kind: self._parts(kind, cell, genotype) for kind, cell in self.cells.items()}
-        return lay(self.name, self.cells, self.skeleton, network_size, parts)
+        multiples = {kind: self._output_multiple(kind, cell, genotype) for kind, cell in self.cells.items()}
+        return lay_out(self.name, self.cells, self.skeleton, network_size, multiples)
 
-    def _parts(self, kind: str, cell: Cell, genotype: Genotype | None) -> int:
-        """Return how many nodes' channels a cell's output has."""
+    def _output_multiple(self, kind: str, cell: Cell, genotype: Genotype | None) -> int:
+        """Return the number of output channels of a cell in multiples of its nodes' channels."""
         if cell.output != "unused":
             return len(cell.ends(()))
         return 1 if genotype is None else len(cell.ends({choice.source for choice in genotype[kind]}))
 
     @property
-    def adds_up(self) -> bool:
-        """Whether a cost is a sum over an architecture's edges: not where outputs depend on what these read."""
+    def has_additive_cost(self) -> bool:
+        """Whether the cost of an architecture is a sum over its edges; not so where cells have the output `unused`."""
         return all(cell.output != "unused" for cell in self.cells.values())
 
     def fingerprint(self, network_size: NetworkSize) -> str:
-        """Return 16 hex digits that tell this space in this network_size from another of the same name."""
-        shape = repr((sorted(self.cells.items()), self.norm_pools, self.layout(network_size)))
-        return sha256(shape.encode()).hexdigest()[:16]
+        """Return 16 hex digits that tell this space at this network size from others of the same name."""
+        text = repr((sorted(self.cells.items()), self.norm_pools, self.layout(network_size)))
+        # The names that two classes had when the first fingerprints were recorded
+        text = text.replace("PlacedLayer(", "Placed(").replace("Shape(", "Place(")
+        return sha256(text.encode()).hexdigest()[:16]
 
     def candidates(self, cell: Cell) -> list[list[int]]:
-        """Return per edge the columns an architecture may have there: where few edges are kept, all but `none`."""
+        """Return per edge the columns that an architecture may choose: all, without `none` where `keep` is set."""
         return [
             [k for k, op in enumerate(edge.ops) if cell.keep is None or not self.primitive(op).zero]
             for edge in cell.edges
@@ -135,30 +137,18 @@ class SearchSpace:
     @property
     def size(self) -> int:
         """The number of architectures."""
-        return prod(self._cell_size(cell) for cell in self.cells.values())
-
-    def _cell_size(self, cell: Cell) -> int:
-        counts = [len(columns) for columns in self.candidates(cell)]
-        ways = (combinations(group, cell.kept(group)) for group in cell.groups())
-        return prod(sum(prod(counts[e] for e in some) for some in group) for group in ways)
+        return prod(cell_columns.count(cell, self.candidates(cell)) for cell in self.cells.values())
 
     def parse(self, text: str) -> Genotype:
-        """Read an architecture: `|op~source|+...`, or DARTS' `Genotype(normal=[...], ...)` for such cells.
+        """Read an architecture: `|op~source|+...`, DARTS' `Genotype(normal=[...], ...)`, or NAO's numbers.
 
-        Where cells have branches, it can also be the numbers that NAO writes (see `numbers`).
-
-        Raises UserError if it is not one of this space.
+        See `supernet.spaces.genotype_text` for the three forms. Raises UserError if the text is no architecture of
+        this space.
         """
-        if is_darts(text):
-            return self.check(Genotype.of(self.name, parse_darts(text)))
-        branched = [kind for kind, cell in self.cells.items() if cell.branches > 1]
-        if branched and is_numbers(text):
-            return self.check(Genotype.of(self.name, parse_numbers(text, self.cells)))
-        inputs = {kind: cell.inputs for kind, cell in sorted(self.cells.items())}
-        return self.check(Genotype.of(self.name, parse_cells(text, inputs, branched)))
+        return self.check(Genotype.of(self.name, parse_text(text, self.cells)))
 
     def check(self, genotype: Genotype) -> Genotype:
-        """Return `genotype` if it is an architecture of this space; raises UserError that says what does not fit."""
+        """Return `genotype` if it is an architecture of this space; otherwise raises UserError with the mismatch."""
         cells = dict(genotype.cells)
         if set(cells) != set(self.cells):
             raise UserError(f"space '{self.name}' has cells {', '.join(self.cells)}; got {', '.join(cells)}")
@@ -168,38 +158,40 @@ class SearchSpace:
         return genotype
 
     def _check_edges(self, cell: Cell, choices: tuple[Choice, ...]) -> None:
-        groups = cell.groups()
-        there = {_place(edge) for edge in cell.edges}
-        found = [_place(choice) for choice in choices]
-        kept = Counter((target, branch) for target, branch, _ in found)
-        wanted = {_place(cell.edges[group[0]])[:2]: cell.kept(group) for group in groups}
-        if not set(found) <= there or len(set(found)) != len(found) or kept != wanted:
-            edges = " ".join(map(str, cell.edges))
-            few = "" if cell.keep is None else f", of which each node keeps {cell.keep}"
-            few = ", of which each branch of a node keeps 1" if cell.branches > 1 else few
-            got = " ".join(str(Edge(c.target, c.source, (), c.branch)) for c in choices) or "none"
-            raise UserError(f"space '{self.name}' has edges {edges}{few}; this architecture has {got}")
+        keys = [_key(choice) for choice in choices]
+        kept = Counter(key[:2] for key in keys)
+        expected = {_key(cell.edges[group[0]])[:2]: cell.kept(group) for group in cell.groups()}
+        if set(keys) <= {_key(edge) for edge in cell.edges} and len(set(keys)) == len(keys) and kept == expected:
+            return
+        edges = " ".join(map(str, cell.edges))
+        few = "" if cell.keep is None else f", of which each node keeps {cell.keep}"
+        few = ", of which each branch of a node keeps 1" if cell.branches > 1 else few
+        got = " ".join(str(Edge(c.target, c.source, (), c.branch)) for c in choices) or "none"
+        raise UserError(f"space '{self.name}' has edges {edges}{few}; this architecture has {got}")
 
     def _check_choices(self, cell: Cell, choices: tuple[Choice, ...]) -> None:
         edges = zip(cell.edges, self.candidates(cell), strict=True)
-        allowed = {_place(edge): (edge, [edge.ops[k] for k in columns]) for edge, columns in edges}
+        allowed = {_key(edge): (edge, [edge.ops[k] for k in columns]) for edge, columns in edges}
         for choice in choices:
-            edge, known = allowed[_place(choice)]
-            if choice.op not in known:
-                raise unknown(f"operation on edge {edge} of space '{self.name}':", choice.op, known)
+            edge, ops = allowed[_key(choice)]
+            if choice.op not in ops:
+                raise unknown(f"operation on edge {edge} of space '{self.name}':", choice.op, ops)
 
     def columns(self, genotype: Genotype) -> dict[str, tuple[int | None, ...]]:
-        """Return per kind of cell and per edge, in the cell's order, the column of the operation; None: not kept."""
+        """Return per kind of cell and per edge the column of the architecture's operation, None without one.
+
+        Raises UserError if `genotype` is no architecture of this space.
+        """
         self.check(genotype)
         columns = {}
         for kind, cell in self.cells.items():
-            ops = {_place(choice): choice.op for choice in genotype[kind]}
-            chosen = [(edge, ops.get(_place(edge))) for edge in cell.edges]
+            ops = {_key(choice): choice.op for choice in genotype[kind]}
+            chosen = [(edge, ops.get(_key(edge))) for edge in cell.edges]
             columns[kind] = tuple(None if op is None else edge.ops.index(op) for edge, op in chosen)
         return columns
 
     def choose(self, columns: Mapping[str, Sequence[int | None]]) -> Genotype:
-        """Return the genotype with the given column on each edge, None leaving it out: the inverse of `columns`."""
+        """Return the genotype with the given column on each edge, None for no edge: the inverse of `columns`."""
         return Genotype.of(
             self.name,
             {
@@ -212,43 +204,22 @@ class SearchSpace:
             },
         )
 
-    def derive(self, strength: Mapping[str, Sequence[Sequence[float]]]) -> Genotype:
-        """Return the architecture of the strongest operations; the first wins a tie.
+    def derive(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> Genotype:
+        """Return the architecture with the best op scores; the first operation or edge wins a tie.
 
-        On every edge the strongest operation stays. In a cell that keeps k edges per node, `none` is passed over, and
-        each node keeps the k edges whose operation is strongest (DARTS, section 2.4); in a cell with branches, each
-        branch of a node the one. `strength[kind]` has a row per edge and a column per candidate (columns past an edge's
-        candidates are ignored).
+        Every edge keeps its best operation. In a cell that keeps k edges per node, `none` is excluded, and each node
+        keeps the k edges with the best operations (DARTS, section 2.4); in a cell with branches, each branch of a node
+        keeps one edge. `op_scores[kind]` has one row per edge and one column per candidate; columns beyond an edge's
+        candidates are ignored.
         """
-        return self.choose({kind: self._strongest(cell, strength[kind]) for kind, cell in self.cells.items()})
-
-    def _strongest(self, cell: Cell, rows: Sequence[Sequence[float]]) -> list[int | None]:
-        best = [max(columns, key=row.__getitem__) for columns, row in zip(self.candidates(cell), rows, strict=True)]
-        kept: set[int] = set()
-        for group in cell.groups():
-            kept.update(sorted(group, key=lambda e: -rows[e][best[e]])[: cell.kept(group)])
-        return [column if e in kept else None for e, column in enumerate(best)]
+        cells = self.cells.items()
+        return self.choose({k: cell_columns.strongest(c, self.candidates(c), op_scores[k]) for k, c in cells})
 
     def sample(self, rng: random.Random) -> Genotype:
         """Draw an architecture uniformly."""
-        return self.choose({kind: self._drawn(cell, rng) for kind, cell in self.cells.items()})
-
-    def _drawn(self, cell: Cell, rng: random.Random) -> list[int | None]:
-        columns = self.candidates(cell)
-        drawn: list[int | None] = [None] * len(columns)
-        for group in cell.groups():
-            kept = cell.kept(group)
-            for e in group if kept == len(group) and cell.keep is None else _some_edges(group, kept, columns, rng):
-                drawn[e] = columns[e][rng.randrange(len(columns[e]))]
-        return drawn
+        return self.choose({k: cell_columns.draw(c, self.candidates(c), rng) for k, c in self.cells.items()})
 
 
-def _place(there: Edge | Choice) -> tuple[int, int, int]:
-    """Return what tells an edge of a cell from all others."""
-    return there.target, there.branch, there.source
-
-
-def _some_edges(group: list[int], kept: int, columns: list[list[int]], rng: random.Random) -> tuple[int, ...]:
-    """Draw the edges of a group that are kept, each choice as likely as there are architectures with it."""
-    choices = list(combinations(group, kept))
-    return rng.choices(choices, [prod(len(columns[e]) for e in edges) for edges in choices])[0]
+def _key(edge: Edge | Choice) -> tuple[int, int, int]:
+    """Return what identifies an edge within its cell."""
+    return edge.target, edge.branch, edge.source

@@ -1,4 +1,4 @@
-"""The skeletons: what cells are stacked in, as data. Any object with the method `plan` of `Skeleton` is one."""
+"""The skeletons: the fixed stacks of layers around a space's cells, as data."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from supernet.errors import UserError, at_least
-from supernet.spaces.size import CellAt, HeadAt, Layer, ReduceAt, StemAt
+from supernet.spaces.shapes import CellAt, HeadAt, Layer, ReduceAt, StemAt
 
 
 class Skeleton(Protocol):
-    """The stack that cells stand in, for any width and depth."""
+    """A stack of layers for any width and depth; any object with the method `plan` is one."""
 
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:
-        """List the layers, from the stem to the head, with a stem that halves the image `stem` times.
+        """List the layers from the stem, which halves the image `stem` times, to the head.
 
-        A cell reads the outputs of the layers before it, as many as it has inputs.
+        A cell with n inputs reads the outputs of the n layers before it.
         """
 
 
-def stems(channels: int, halvings: int, whole: int | None = None) -> tuple[StemAt, ...]:
-    """Return the stem that halves the image so often: two halvings in the first layer, then one in each.
+def _stems(channels: int, halvings: int, whole: int | None = None) -> tuple[StemAt, ...]:
+    """Return the stem layers: the first halves the image up to twice, every further one once.
 
-    `whole` is the channels of a stem that does not halve, if they are others.
+    `whole` is the number of channels of a stem that does not halve, `channels` by default.
     """
     if not halvings:
         return (StemAt(whole or channels),)
@@ -31,9 +31,9 @@ def stems(channels: int, halvings: int, whole: int | None = None) -> tuple[StemA
 
 @dataclass(frozen=True)
 class Stages:
-    """NAS-Bench-201's: one stage per kind of cell named, with a residual block between that doubles the channels.
+    """NAS-Bench-201's skeleton: one stage of `depth` cells per kind, with residual blocks in between.
 
-    `depth` is the number of cells in a stage. Raises UserError if there is no stage.
+    A residual block halves the resolution and doubles the channels. Raises UserError if there is no stage.
     """
 
     kinds: tuple[str, ...]
@@ -44,7 +44,7 @@ class Stages:
 
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:
         """List the layers."""
-        layers: list[Layer] = [*stems(width, stem)]
+        layers: list[Layer] = [*_stems(width, stem)]
         for number, kind in enumerate(self.kinds):
             if number:
                 layers.append(ReduceAt(width << number))
@@ -54,11 +54,10 @@ class Stages:
 
 @dataclass(frozen=True)
 class Stack:
-    """DARTS': three stages of `normal` cells, with one `reduce` cell between that doubles the channels.
+    """DARTS' skeleton: three stages of `depth` normal cells, with reduction cells in between that double the channels.
 
-    `depth` is the number of normal cells in a stage, so there are 3 depth + 2 cells: 8, 14 and 20 are depths 2, 4 and
-    6, and the reductions are where DARTS has them, at one and two thirds. A stem that does not halve the image has
-    `multiplier` times the channels.
+    Depths 2, 4 and 6 are DARTS' 8, 14 and 20 cells, with the reductions at one and two thirds. A stem that does not
+    halve the image has `multiplier` times the channels.
     """
 
     normal: str = "normal"
@@ -72,12 +71,12 @@ class Stack:
             if number:
                 cells.append(CellAt(self.reduce, width << number, stride=2))
             cells += [CellAt(self.normal, width << number)] * depth
-        return (*stems(width, stem, self.multiplier * width), *cells, HeadAt(norm=False))
+        return (*_stems(width, stem, self.multiplier * width), *cells, HeadAt(norm=False))
 
 
 @dataclass(frozen=True)
 class Position:
-    """One place of a chain: its kind of cell, its channels in multiples of the width, and its stride (1 or 2)."""
+    """One position of a chain: its kind of cell, its channels in multiples of the width, and its stride (1 or 2)."""
 
     kind: str
     channels: float
@@ -92,9 +91,9 @@ class Position:
 
 @dataclass(frozen=True)
 class Chain:
-    """A macro space's: positions one after the other, each with a choice of its own; `depth` plays no part.
+    """The skeleton of a macro space: a sequence of positions, each searched on its own; `depth` is ignored.
 
-    `stem` is the channels of the stem, in multiples of the width. Raises UserError if there is no position.
+    `stem` is the number of channels of the stem, in multiples of the width. Raises UserError if there is no position.
     """
 
     positions: tuple[Position, ...]
@@ -108,7 +107,7 @@ class Chain:
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:
         """List the layers."""
         cells = [CellAt(p.kind, _times(p.channels, width), p.stride) for p in self.positions]
-        return (*stems(_times(self.stem, width), stem), *cells, HeadAt())
+        return (*_stems(_times(self.stem, width), stem), *cells, HeadAt())
 
 
 def _times(multiple: float, width: int) -> int:

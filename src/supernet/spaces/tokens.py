@@ -1,17 +1,17 @@
-"""Sequences: the architectures of a space as sequences of tokens, and back.
+"""Sequences: encoding the architectures of a space as sequences of tokens, and decoding them.
 
-NAO (Luo et al., NeurIPS 2018, arXiv 1808.07233) writes an architecture as one pair of tokens, input and operation, for
-every edge that is kept: the kinds of cell in the space's order, their nodes in order. Token 0 begins and ends a
-sequence, token p + 1 is input p, and then come the operations of all edges, in the order in which they first appear.
-The inputs of a node are
+As in NAO (Luo et al., NeurIPS 2018, arXiv 1808.07233), an architecture is one pair of tokens, source and operation, per
+edge that it keeps: kind by kind in the space's order, node by node. Token 0 begins and ends a sequence, token p + 1 is
+source node p, and the remaining tokens are the operations of all edges, in the order of their first appearance. The
+sources of a node are
 
-- where every edge is kept: all of them, ascending;
-- where k of more are kept: k different ones, in any order, as it means nothing;
-- in a cell with branches: one for each branch in turn, the same twice if need be. Where the branches have the same
-  candidates, their order means nothing to the function either.
+- every one, ascending, where every edge is kept;
+- k different ones in any order, where k of more edges are kept;
+- one per branch in a cell with branches; branches may share a source. Branches with the same candidates are
+  interchangeable.
 
-Difference from the released code: what is new is told by `canonical`, in which the pairs of a node are sorted where
-their order means nothing. There, a known architecture with the two pairs of a node swapped counts as a new one.
+Difference from the released code: an architecture counts as new if its `canonical` form, in which interchangeable pairs
+of a node are sorted, is new. In the released code a known architecture with the two pairs of a node swapped is new.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a pair of tokens stands, and what it may be."""
+    """The position of one pair of tokens in a sequence, with the tokens allowed there."""
 
     kind: str
     node: int
-    first: int  # number of the first of the slots that must all have different inputs; its own for one alone
-    edges: Mapping[int, int]  # token of an input to the number of its edge in the cell
-    ops: Mapping[int, Tokens]  # token of an input to the tokens of the operations it may have
+    first: int  # index of the first slot among those that must all have different sources; its own if it is alone
+    edges: Mapping[int, int]  # token of a source to the index of its edge in the cell
+    ops: Mapping[int, Tokens]  # token of a source to the tokens of the operations on its edge
 
 
 class Sequences:
-    """The sequences of tokens that are architectures of `space`; `slots` has one entry per pair of tokens."""
+    """The encoding of the architectures of `space`; `slots` has one entry per pair of tokens."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
@@ -52,53 +52,52 @@ class Sequences:
         self.slots: tuple[Slot, ...] = ()
         for kind, cell in space.cells.items():
             self.slots += tuple(self._slots(kind, cell, len(self.slots)))
-        self._free = self._interchangeable()
+        self._interchangeable = self._find_interchangeable()
 
     @property
     def vocabulary(self) -> int:
-        """The number of tokens, the one that begins and ends a sequence included."""
+        """The number of different tokens, including token 0."""
         return 1 + self.inputs + len(self.ops)
 
     @property
     def length(self) -> int:
-        """How many tokens an architecture has."""
+        """The number of tokens of an architecture."""
         return 2 * len(self.slots)
 
-    def _slots(self, kind: str, cell: Cell, number: int) -> list[Slot]:
+    def _slots(self, kind: str, cell: Cell, start: int) -> list[Slot]:
         candidates, slots = self.space.candidates(cell), list[Slot]()
         for group in cell.groups():
-            kept, first = cell.kept(group), number + len(slots)
-            for place in range(kept):
-                edges = group if kept < len(group) else [group[place]]
-                numbers = {1 + cell.edges[e].source: e for e in edges}
+            kept, first = cell.kept(group), start + len(slots)
+            for number in range(kept):
+                edges = {1 + cell.edges[e].source: e for e in (group if kept < len(group) else [group[number]])}
                 ops = {
                     source: tuple(self.ops[cell.edges[e].ops[column]] for column in candidates[e])
-                    for source, e in numbers.items()
+                    for source, e in edges.items()
                 }
-                slots.append(Slot(kind, cell.edges[group[0]].target, first, numbers, ops))
+                slots.append(Slot(kind, cell.edges[group[0]].target, first, edges, ops))
         return slots
 
     def nodes(self) -> list[list[int]]:
-        """Return the numbers of the slots of every node."""
+        """Return the indices of the slots of every node."""
         numbered = groupby(range(len(self.slots)), key=lambda n: (self.slots[n].kind, self.slots[n].node))
         return [list(numbers) for _, numbers in numbered]
 
-    def _interchangeable(self) -> dict[str, list[list[int]]]:
-        """Return per kind of cell the slots of the nodes whose pairs may stand in any order."""
-        free: dict[str, list[list[int]]] = {kind: [] for kind in self.space.cells}
+    def _find_interchangeable(self) -> dict[str, list[list[int]]]:
+        """Return per kind of cell the slots of the nodes whose pairs may be in any order."""
+        nodes: dict[str, list[list[int]]] = {kind: [] for kind in self.space.cells}
         for node in self.nodes():
             slots = [self.slots[number] for number in node]
             if len(slots) > 1 and all(slot.ops == slots[0].ops for slot in slots):
-                free[slots[0].kind].append(node)
-        return {kind: nodes for kind, nodes in free.items() if nodes}
+                nodes[slots[0].kind].append(node)
+        return {kind: of_kind for kind, of_kind in nodes.items() if of_kind}
 
     @property
     def symmetric(self) -> bool:
-        """Whether some node's pairs may stand in more than one order."""
-        return bool(self._free)
+        """Whether the pairs of some node may be in more than one order."""
+        return bool(self._interchangeable)
 
     def encode(self, genotype: Genotype) -> Tokens:
-        """Return the tokens of an architecture; raises UserError if it is not one of the space."""
+        """Return the tokens of an architecture; raises UserError for an architecture of another space."""
         columns, tokens = self.space.columns(genotype), list[int]()
         for number, slot in enumerate(self.slots):
             cell, row = self.space.cells[slot.kind], columns[slot.kind]
@@ -108,7 +107,7 @@ class Sequences:
         return tuple(tokens)
 
     def decode(self, tokens: Sequence[int]) -> Genotype:
-        """Return the architecture that the tokens are: the inverse of `encode`. Raises UserError if they are none."""
+        """Return the architecture with these tokens: the inverse of `encode`. Raises UserError as `check` does."""
         self.check(tokens)
         columns: dict[str, list[int | None]] = {k: [None] * len(cell.edges) for k, cell in self.space.cells.items()}
         names = {token: op for op, token in self.ops.items()}
@@ -118,46 +117,42 @@ class Sequences:
         return self.space.choose(columns)
 
     def check(self, tokens: Sequence[int]) -> None:
-        """Raise UserError, saying what is wrong, if the tokens are no architecture."""
+        """Raise UserError for the first token that is not allowed, and for a wrong number of tokens."""
         if len(tokens) != self.length:
             raise UserError(f"an architecture of space '{self.space.name}' has {self.length} tokens, not {len(tokens)}")
-        for place, token in enumerate(tokens):
-            allowed = self.allowed(tokens[:place])
+        for position, token in enumerate(tokens):
+            allowed = self.allowed(tokens[:position])
             if token not in allowed:
-                some = ", ".join(map(str, allowed))
-                raise UserError(
-                    f"token {place} of an architecture of '{self.space.name}' is {token}, not one of {some}"
-                )
+                options = ", ".join(map(str, allowed))
+                where = f"token {position} of an architecture of '{self.space.name}'"
+                raise UserError(f"{where} is {token}, not one of {options}")
 
     def allowed(self, prefix: Sequence[int]) -> Tokens:
-        """Return the tokens that may come next, so that the whole stays valid, after a prefix that is itself allowed.
-
-        Nothing may follow a whole architecture.
-        """
-        number, second = divmod(len(prefix), 2)
+        """Return the tokens that may follow a valid prefix; none after a whole architecture."""
+        number, is_op = divmod(len(prefix), 2)
         if number == len(self.slots):
             return ()
         slot = self.slots[number]
-        if second:
+        if is_op:
             return slot.ops[prefix[-1]]
         used = prefix[2 * slot.first :: 2]
         return tuple(source for source in slot.edges if source not in used)
 
     def canonical(self, tokens: Sequence[int]) -> Tokens:
-        """Return the tokens with the pairs of every node sorted whose order means nothing."""
+        """Return the tokens with interchangeable pairs of every node sorted."""
         pairs = list(zip(tokens[::2], tokens[1::2], strict=True))
-        for nodes in self._free.values():
+        for nodes in self._interchangeable.values():
             for node in nodes:
                 pairs[node[0] : node[-1] + 1] = sorted(pairs[node[0] : node[-1] + 1])
         return tuple(token for pair in pairs for token in pair)
 
     def rewritten(self, tokens: Sequence[int], rng: random.Random) -> Tokens:
-        """Return other tokens of the same function: in every kind of cell two pairs of one random node are swapped.
+        """Return an equivalent sequence: per kind of cell, two pairs of one random node are swapped.
 
-        The node is drawn among those where the order of the pairs means nothing; a cell without any is unchanged.
+        The node is drawn from those with interchangeable pairs; a cell without such nodes is unchanged.
         """
         pairs = list(zip(tokens[::2], tokens[1::2], strict=True))
-        for nodes in self._free.values():
+        for nodes in self._interchangeable.values():
             one, other = rng.sample(rng.choice(nodes), 2)
             pairs[one], pairs[other] = pairs[other], pairs[one]
         return tuple(token for pair in pairs for token in pair)

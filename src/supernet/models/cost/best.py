@@ -78,7 +78,7 @@ class FeasibleSet:
 
         Also where a cost is no sum over the edges of an architecture: then neither the smallest nor the best is found.
         """
-        if self.limits and not self.space.adds_up:
+        if self.limits and not self.space.has_additive_cost:
             raise UserError(
                 f"space '{self.space.name}' cannot be searched within limits ({self.limits}): the output of its cells, "
                 "and so the cost, depends on which nodes an architecture reads; search without, or in another space"

@@ -15,7 +15,8 @@ from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.operations import Primitive
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import CellAt, NetworkSize, PlacedLayer, Shape
+from supernet.spaces.shapes import CellAt, PlacedLayer, Shape
+from supernet.spaces.size import NetworkSize
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ class Prices:
             for e, column in enumerate(columns)
             if column is not None
         ]
-        return sum(chosen, self.fixed if self.space.adds_up else self._rest(genotype))
+        return sum(chosen, self.fixed if self.space.has_additive_cost else self._rest(genotype))
 
     @cached_property
     def fixed(self) -> Cost:
         """The cost of what is on no edge, where it is the same for all architectures: in a space that `adds_up`."""
-        assert self.space.adds_up
+        assert self.space.has_additive_cost
         return self._off_edges(self._layout, dict.fromkeys(self.space.cells, ()))
 
     def _rest(self, genotype: Genotype) -> Cost:

@@ -46,7 +46,7 @@ class Expected:
         known = [*_COUNTED, _MEASURED, *tabulated(feasible.space)]
         if name not in known:
             raise unknown(f"cost of space '{feasible.space.name}':", name, known)
-        if name in _COUNTED and not feasible.space.adds_up:
+        if name in _COUNTED and not feasible.space.has_additive_cost:
             raise UserError(
                 f"the {name} expected in space '{feasible.space.name}' are not known: the output of its cells depends on "
                 f"which nodes an architecture reads; take '{_MEASURED}'"

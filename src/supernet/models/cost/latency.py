@@ -14,7 +14,8 @@ from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.operations import Primitive
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import NetworkSize, Shape
+from supernet.spaces.shapes import Shape
+from supernet.spaces.size import NetworkSize
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from supernet.models.cost import knapsack
 from supernet.models.cost.knapsack import Whole
 from supernet.spaces.cell import Cell
 from supernet.spaces.genotype import Choice, Genotype
-from supernet.spaces.paths import wastes
+from supernet.spaces.paths import is_wasteful
 from supernet.spaces.search_space import SearchSpace
 
 Table = Mapping[str, Sequence[Sequence[int]]]  # a whole number for each kind of cell, edge and column
@@ -110,7 +110,7 @@ def _groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
     if all_on_paths or math.prod(len(part) for part in parts) > _MANY:
         return parts
     whole = [tuple(chain.from_iterable(options)) for options in product(*parts)]
-    return [[option for option in whole if not wastes(space, cell, _choices(cell, option))] or whole]
+    return [[option for option in whole if not is_wasteful(space, cell, _choices(cell, option))] or whole]
 
 
 def _choices(cell: Cell, option: Option) -> list[Choice]:

@@ -1,4 +1,4 @@
-"""Tables: spaces of which every architecture has been trained, so that a search can be judged without training."""
+"""Tables of spaces in which every architecture has been trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLES = {"nasbench201": NasBench201}
 
 @cache
 def load(name: str) -> Table:
-    """Return the table called `name`, the same object every time; raises UserError if there is none."""
+    """Return the table called `name`, the same object in every call; raises UserError if there is none."""
     if name not in TABLES:
         raise unknown("table", name, TABLES)
     return TABLES[name]()

@@ -1,4 +1,4 @@
-"""TableEntry: what a table says of one architecture, ready to print."""
+"""TableEntry: the results of one architecture of a table, ready to print."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DatasetResult:
-    """One architecture on one data set; accuracies in %, means over the training seeds."""
+    """The results of one architecture on one data set; accuracies are in %, means over the training seeds."""
 
     dataset: str  # the prefix of the table's fields: c10, c100, in16
-    title: str  # as a person writes it: CIFAR-10
+    title: str  # for display: CIFAR-10
     valid: float
     test: float
-    rank: int  # by test accuracy: 1 is best, equals share the best rank
+    rank: int  # by test accuracy: 1 is best, ties share the best rank
     best_index: int  # the architecture with the best test accuracy
     best_test: float
     gap: float  # best_test - test, in percentage points
@@ -24,17 +24,17 @@ class DatasetResult:
 
 @dataclass(frozen=True)
 class TableEntry:
-    """One architecture of a table and how it stands among all of them."""
+    """One architecture of a table, with its results and ranks."""
 
     table: str
     index: int
-    total: int  # how many architectures the ranks are among
+    total: int  # the number of architectures of the table
     architecture: str  # the text form
-    seeds: int  # how many trainings the accuracies are means of
+    seeds: int  # the number of trainings that the accuracies are means of
     results: tuple[DatasetResult, ...]
 
     def __getitem__(self, dataset: str) -> DatasetResult:
-        """Return the result on `dataset` (c10, c100, in16); raises KeyError for another."""
+        """Return the result on `dataset` (c10, c100, in16); raises KeyError for any other."""
         return {result.dataset: result for result in self.results}[dataset]
 
     def to_json(self) -> dict[str, Any]:

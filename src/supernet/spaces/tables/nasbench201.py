@@ -1,4 +1,4 @@
-"""NAS-Bench-201: all 15 625 architectures with their trained accuracies, costs and measured latencies.
+"""The table of NAS-Bench-201: 15 625 architectures with accuracies, costs and latencies measured on devices.
 
 Accuracies, times and architecture order: NAS-Bench-201 / NATS-Bench (Dong & Yang 2020; Dong et al. 2021), MIT.
 Device measurements: HW-NAS-Bench (Li et al. 2021), MIT, and HELP (Lee et al. 2021), MIT. See NOTICE.
@@ -21,35 +21,35 @@ from supernet.spaces.tables.table import Table
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (target, source)
 DATASETS = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
-_PLACES = [len(OPS) ** power for power in reversed(range(len(EDGES)))]
+_PLACE_VALUES = [len(OPS) ** power for power in reversed(range(len(EDGES)))]
 
 
 class NasBench201(Table):
-    """The whole of NAS-Bench-201, in the benchmark's own index order."""
+    """The table, in the benchmark's own order of architectures."""
 
     def __init__(self) -> None:
         super().__init__("nasbench201", files("supernet.spaces.tables") / "nasbench201.npz")
 
     def index(self, genotype: Genotype) -> int:
-        """Return the index of `genotype`, whatever its space is called.
+        """Return the index of `genotype`; the name of its space is ignored.
 
-        Raises UserError unless it has one cell with one of the benchmark's operations on each of the six edges.
+        Raises UserError unless the genotype has one cell with one of the benchmark's operations on each of six edges.
         """
         cell = genotype.cells[0][1] if len(genotype.cells) == 1 else ()
         if tuple((choice.target, choice.source) for choice in cell) != EDGES:
             edges = ", ".join(f"{target}<-{source}" for target, source in EDGES)
             raise UserError(f"{self.name} has no architecture '{genotype}': expected one operation on each of {edges}")
-        code = sum(place * _op_id(choice.op) for place, choice in zip(_PLACES, cell, strict=True))
+        code = sum(place * _op_id(choice.op) for place, choice in zip(_PLACE_VALUES, cell, strict=True))
         return int(self._index_of[code])
 
     def genotype(self, index: int) -> Genotype:
-        """Return architecture `index`; raises UserError if there is none."""
+        """Return the architecture with this index; raises UserError if there is none."""
         code = int(self._codes[self.check(index)])
-        ops = [OPS[code // place % len(OPS)] for place in _PLACES]
+        ops = [OPS[code // place % len(OPS)] for place in _PLACE_VALUES]
         return Genotype.of(self.name, {"cell": [(*edge, op) for edge, op in zip(EDGES, ops, strict=True)]})
 
     def summary(self, index: int) -> TableEntry:
-        """Return how architecture `index` does on the three data sets; raises UserError if there is none."""
+        """Return the results of the architecture with this index; raises UserError if there is none."""
         architecture = str(self.genotype(index))
         results = tuple(self._result(dataset, title, index) for dataset, title in DATASETS.items())
         seeds = int(self.column("n_seeds")[index])
@@ -66,19 +66,19 @@ class NasBench201(Table):
             rank=self.rank(f"{dataset}_test", index),
             best_index=best,
             best_test=float(test[best]),
-            gap=round(float(test[best] - test[index]), 5),  # the table prints five digits
+            gap=round(float(test[best] - test[index]), 5),  # the benchmark prints five digits
             params_m=float(self.column(f"{dataset}_params_m")[index]),
             flops_m=float(self.column(f"{dataset}_flops_m")[index]),
         )
 
     @cached_property
     def _codes(self) -> NDArray[np.integer]:
-        """The operations of every architecture as one number: six digits in base 5, in the order of EDGES."""
+        """The operations of every architecture as a number of six digits in base 5, in the order of EDGES."""
         return self._numbers(["ops"])["ops"]
 
     @cached_property
     def _index_of(self) -> NDArray[np.integer]:
-        """The index of every code: the codes are a permutation, and sorting it gives its inverse."""
+        """The index of every code: the codes are a permutation, and argsort gives its inverse."""
         return np.argsort(self._codes)
 
 

@@ -1,7 +1,7 @@
-"""Table: what is measured of every architecture of a space, one column per field, each read when first asked for.
+"""Table: the measurements of every architecture of a space, one column per field, each read on first use.
 
-The file is a zip with one `.npy` member per column and `fields.json`, which says what each column is. A column holds
-whole numbers: the value is `number * step / per`, which gives back the printed digits exactly; -1 is "not measured".
+The file is a zip with one `.npy` member per column and `fields.json`, which describes the columns. A column holds whole
+numbers; the value `number * step / per` has exactly the printed digits, and -1 means "not measured".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MISSING = -1
 
 @dataclass(frozen=True)
 class Field:
-    """How one column is stored and what it means; `better` is +1 (higher), -1 (lower) or 0 (neither)."""
+    """The storage and meaning of one column; `better` is +1 (higher is better), -1 (lower is better) or 0 (neither)."""
 
     about: str
     step: int
@@ -36,13 +36,13 @@ class Field:
     hardware: bool
 
     def decode(self, numbers: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return the values of the stored `numbers`, NaN where there is none."""
+        """Return the values of the stored `numbers`, NaN where nothing was measured."""
         values = numbers.astype(np.int64) * self.step / self.per
         return np.where(numbers == MISSING, np.nan, values)
 
 
 class Table(ABC):
-    """What is known of a whole space by heart: every architecture has an index and a value in each field."""
+    """The measurements of a whole space: every architecture has an index and a value in each field."""
 
     def __init__(self, name: str, file: Traversable):
         self.name = name
@@ -59,23 +59,23 @@ class Table(ABC):
 
     @abstractmethod
     def index(self, genotype: Genotype) -> int:
-        """Return the index of `genotype`, whatever its space is called; raises UserError if it is not of this table."""
+        """Return the index of `genotype`, ignoring its space's name; raises UserError if it is not in this table."""
 
     @abstractmethod
     def genotype(self, index: int) -> Genotype:
-        """Return architecture `index`; raises UserError if there is none."""
+        """Return the architecture with this index; raises UserError if there is none."""
 
     @abstractmethod
     def summary(self, index: int) -> TableEntry:
-        """Return what a person wants to know of architecture `index`; raises UserError if there is none."""
+        """Return the main results of the architecture with this index; raises UserError if there is none."""
 
     def column(self, field: str) -> NDArray[np.float64]:
-        """Return `field` of every architecture, read-only, shape (len,); raises UserError for an unknown field."""
+        """Return the values of `field`, read-only, shape (len(self),); raises UserError for an unknown field."""
         self._read([field])
         return self._columns[field]
 
     def row(self, index: int, *, hardware: bool = False) -> dict[str, float]:
-        """Return every field of architecture `index`, those measured on devices only with `hardware`.
+        """Return every field of one architecture; fields measured on devices only with `hardware`.
 
         Raises UserError if there is no such architecture.
         """
@@ -85,31 +85,31 @@ class Table(ABC):
         return {field: float(self._columns[field][number]) for field in names}
 
     def best(self, field: str) -> int:
-        """Return the index with the best value of `field`, the smallest index among equals.
+        """Return the index with the best value of `field` (highest accuracy, lowest cost), the first of equals.
 
-        The highest accuracy, the lowest cost. Raises UserError if the field is unknown or has no better and worse.
+        Raises UserError if the field is unknown or has no better and worse.
         """
         return int(np.nanargmax(self._goodness(field)))
 
     def rank(self, field: str, index: int) -> int:
-        """Return 1 + how many architectures are strictly better than `index` in `field`: 1 is best, equals share it.
+        """Return 1 + the number of architectures strictly better than `index` in `field`: 1 is best, ties share a rank.
 
         Raises UserError if the field is unknown, has no better and worse, or was not measured for `index`.
         """
         goodness = self._goodness(field)
-        own = goodness[self.check(index)]
-        if np.isnan(own):
+        value = goodness[self.check(index)]
+        if np.isnan(value):
             raise UserError(f"'{field}' was not measured for architecture {index} of {self.name}")
-        return 1 + int(np.count_nonzero(goodness > own))
+        return 1 + int(np.count_nonzero(goodness > value))
 
     def check(self, index: int) -> int:
-        """Return `index` if there is such an architecture; raises UserError otherwise."""
+        """Return `index` if an architecture has it; raises UserError otherwise."""
         if not 0 <= index < len(self):
             raise UserError(f"{self.name} has no architecture {index}: expected 0..{len(self) - 1}")
         return index
 
-    def rises(self, field: str) -> bool:
-        """Return whether higher is better, as of an accuracy; raises UserError as `best` does."""
+    def higher_is_better(self, field: str) -> bool:
+        """Return whether higher values of `field` are better, as for accuracies; raises UserError as `best` does."""
         return self._better(field) > 0
 
     def _better(self, field: str) -> int:
@@ -122,11 +122,11 @@ class Table(ABC):
         return self._better(field) * self.column(field)
 
     def _read(self, fields: Iterable[str]) -> None:
-        wanted = [field for field in fields if field not in self._columns]
-        for field in wanted:
+        missing = [field for field in fields if field not in self._columns]
+        for field in missing:
             if field not in self._fields:
                 raise unknown(f"{self.name} field", field, self._fields)
-        for field, numbers in self._numbers(wanted).items():
+        for field, numbers in self._numbers(missing).items():
             self._columns[field] = self._fields[field].decode(numbers)
             self._columns[field].flags.writeable = False
 
