@@ -1,4 +1,4 @@
-"""What the studies of rankings say of a claim that one ranks better than another: whether it holds, by the seeds."""
+"""Tests of claims that one supernet ranks architectures better than another: holds, the opposite holds, or open."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from small_selection import line
 from study import spread
 
-Found = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]  # per variant and view, the rankings by seed
+Found = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]  # the rankings of each variant and view, by seed
 STUDENT = (math.inf, 6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83)  # one-sided 5 %, by degrees of freedom
 
 
 @dataclass(frozen=True)
 class Claim:
-    """That supernets of one variant rank better than those of another, in a view of each."""
+    """The claim that supernets of one variant rank better than those of another, each in its own view."""
 
     letter: str
     better: tuple[str, str]
@@ -25,18 +25,18 @@ class Claim:
 
 
 def numbers(rankings: Sequence[Mapping[str, Any]], part: str, name: str) -> list[float]:
-    """Return a measure of the rankings, of the `whole` or of the `best_half`; NaN where there is none."""
+    """Return one measure of each ranking, over its `whole` or its `best_half`; NaN where it is undefined."""
     values = [ranking[part][name] for ranking in rankings]
     return [math.nan if value is None else value for value in values]
 
 
 def told(values: Sequence[float]) -> str:
-    """Return mean and standard deviation; nothing where some seed has no such number."""
+    """Return mean and standard deviation as text, or an empty text if the number is undefined for some seed."""
     return "" if any(map(math.isnan, values)) else spread(values)
 
 
 def verdict(differences: Sequence[float]) -> str:
-    """Return whether differences, one per seed, are above 0: holds, the opposite holds, or open."""
+    """Return 'holds' if differences, one per seed, are above 0, 'the opposite holds' if below, otherwise 'open'."""
     if len(differences) < 2 or any(map(math.isnan, differences)):
         return "open"
     error = statistics.stdev(differences) / math.sqrt(len(differences))
@@ -46,7 +46,7 @@ def verdict(differences: Sequence[float]) -> str:
 
 
 def judged(known: Found, claims: Iterable[Claim]) -> str:
-    """Return which claims hold, in Markdown: a line for each comparison, and a sentence for each claim."""
+    """Return the verdicts on all claims in Markdown: a row for each comparison and a sentence for each claim."""
     lines = [
         line(["claim", "ranks better", "than", "difference of tau", "verdict", "in the best half"]),
         line(["---"] * 6),
@@ -65,7 +65,7 @@ def judged(known: Found, claims: Iterable[Claim]) -> str:
 
 
 def sentence(letter: str, verdicts: Sequence[str]) -> str:
-    """Say how often a claim holds."""
+    """Return a sentence with the number of comparisons in which a claim holds."""
     counts = {name: verdicts.count(name) for name in ("holds", "the opposite holds", "open")}
     words = ", ".join(f"{name} in {count}" for name, count in counts.items() if count)
     return f"- ({letter}) of {len(verdicts)} comparisons: {words}."

@@ -1,8 +1,9 @@
-"""How accuracy falls with the number of edges that compute with learned weights, over all of NAS-Bench-201.
+"""Accuracy by the number of edges that compute with learned weights, over all of NAS-Bench-201.
 
     python benchmarks/collapse_thresholds.py
 
-The thresholds of `supernet.searching.collapse` are read off this table. Only edges on a path from input to output count.
+The thresholds of `supernet.searching.collapse` are taken from this table. Only edges on a path from input to output
+count.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Accuracy against latency with a penalty that nothing is differentiated by: ZARTS-RS on NAS-Bench-201.
+"""Accuracy against latency under a penalty that needs no gradient: ZARTS-RS on NAS-Bench-201.
 
     python benchmarks/front.py cifar10.npz --out runs/front --report docs/images/front.svg
 
-The protocol is that of small_cifar.py with 12 epochs; trials take no steps of the weights, so that the candidates of
-an update are scored in one pass. Accuracies and latencies are the table's.
+The protocol is that of small_cifar.py with 12 epochs. The lookahead takes no steps of the weights, so all candidates of
+an update are evaluated in one pass. Accuracies and latencies are those of the table.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ METHOD = ["--method", "zarts-rs", "--steps", "0", "--every", "5"]
 
 
 def folder(out: Path, penalty: float, seed: int) -> Path:
-    """Return where a search goes."""
+    """Return the run folder of a search."""
     return out / f"penalty-{penalty:g}-{seed}"
 
 
 def run(data: str, out: Path, seeds: int, workers: int) -> None:
-    """Run all that is missing, seed by seed."""
+    """Run all missing searches, seed by seed."""
     threads = str(max(1, (os.cpu_count() or 1) // workers))
 
     def go(job: tuple[int, float]) -> None:

@@ -1,9 +1,9 @@
-"""The same claims with three times the images: half of CIFAR-10 at 16x16, still minutes on two CPU cores.
+"""The claims of Single-DARTS with three times the images: half of CIFAR-10 at 16x16, in minutes on two CPU cores.
 
     python benchmarks/half_cifar.py cifar10.npz --out runs/half-cifar
 
-The first 25 000 training images of `cifar10.npz` (x_train, y_train; uint8, 32x32x3) are used, averaged down to 16x16:
-12 500 for the weights, 12 500 for alpha (bi-level) or for validation alone; 25 epochs.
+The study uses the first 25 000 training images of `cifar10.npz` (x_train, y_train; uint8, 32x32x3), averaged down to
+16x16: 12 500 train the weights, and 12 500 train alpha (bi-level) or serve for validation only; 25 epochs.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The protocol of the Single-DARTS paper on NAS-Bench-201, for one GPU: Single-DARTS and DARTS at two learning rates.
+"""Single-DARTS and DARTS at two learning rates, by the paper's protocol on NAS-Bench-201, for one GPU.
 
     python benchmarks/nasbench201_protocol.py cifar10.npz --out runs/nasbench201 --workers 1
 
-`cifar10.npz` holds x_train, y_train (uint8, 32x32x3) of CIFAR-10. 25 000 images for the weights, and for bi-level
-another 25 000 for alpha, if there are as many; 32x32, 16 channels, 5 cells per stage, batch 64, 50 epochs. Weights and
-alpha are stepped by SGD with the same learning rate (tables 4 and 5 of the paper).
+`cifar10.npz` holds x_train, y_train (uint8, 32x32x3) of CIFAR-10. 25 000 images train the weights, and in bi-level
+search another 25 000 train alpha, if the file has as many; 32x32, 16 channels, 5 cells per stage, batch size 64, 50
+epochs. Weights and alpha are updated by SGD with the same learning rate (tables 4 and 5 of the paper).
 """
 
 from __future__ import annotations

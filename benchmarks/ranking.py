@@ -1,22 +1,22 @@
-"""NAO-V2's three claims of how well one-shot accuracies rank, on real CIFAR-10, small enough for two CPU cores.
+"""NAO-V2's three claims about ranking by one-shot accuracy, on real CIFAR-10, at a size for two CPU cores.
 
     python benchmarks/ranking.py cifar10.npz --out runs/ranking --report ranking.md
 
 The protocol is that of small_cifar.py, 8 192 images of 16x16, with 24 epochs for each supernet. Architectures are
-ranked by their accuracy as paths of the supernet on 1 024 images of the second half, and compared with NAS-Bench-201's
-CIFAR-10 test accuracies. They are the `trained` ones of the supernet's own pool, all that its search has `known`, or
-100 of the `space`. With the same seed the first pools and the 100 of the space are the same for all; the second pools
-are what each search's controller has made of it.
+ranked by their accuracy as paths of the supernet on 1 024 validation images, and compared with NAS-Bench-201's CIFAR-10
+test accuracies. The ranked architectures are those `trained` in the supernet's last pool, all that the search has
+evaluated (`known`), or 100 of the `space`. For the same seed, all searches have the same first pool and the same 100
+architectures of the space; the second pool comes from each search's own controller.
 
-a. A supernet ranks better with more updates per architecture: pools of 16, 64 and 256, as many steps each.
-b. It ranks better if architectures are trained in proportion to their parameters than if all are trained alike.
+a. A supernet ranks better with more updates per architecture: pools of 16, 64 and 256, with the same number of steps.
+b. It ranks better if architectures are sampled in proportion to their parameters than if they are sampled uniformly.
 c. The second iteration's supernet ranks better if it is independent of the first than if only the learning rate begins
    anew.
-d. Beside them: the statistics of the batch rank better than the running ones, on the same supernets.
+d. In addition to the paper's claims: batch statistics rank better than running statistics, on the same supernets.
 
-Whether a claim holds is told by the differences of tau, seed by seed: it holds if their mean is above 0 by more than
-Student's t (one-sided, 5 %) times their standard error, the opposite holds if it is below 0 by as much, and otherwise
-it is open. Only differences that are large beside the seeds' spread are told apart by so few seeds.
+The verdict on a claim comes from the differences of tau, one per seed. The claim holds if their mean is above 0 by more
+than Student's t (one-sided, 5 %) times their standard error; the opposite holds if the mean is below 0 by as much;
+otherwise the claim is open. So few seeds resolve only differences that are large compared with the seeds' spread.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ from small_selection import line
 from study import arguments
 from supernet.report import plots
 
-EPOCHS, STEPS = 24, 64  # per supernet; steps: batches of 64 in the half of 4 096 images
-POOLS, TWICE = (16, 64, 256), 64  # of one iteration; and of two
-IMAGES = ["1024"]  # that architectures are judged on: all 4 096 would take longer than the searches
+EPOCHS, STEPS = 24, 64  # per supernet; steps: batches of 64 in the 4 096 training images
+POOLS, TWICE = (16, 64, 256), 64  # pools of searches with one iteration, and with two
+IMAGES = ["1024"]  # validation images that evaluate an architecture: all 4 096 would take longer than the searches
 SHARED = ["--space", "nasbench201", "--images", "8192", "--image-size", "16", "--device", "cpu"]
 NAO = ["--method", "nao-v2", "--final", "0", "--eval-images", *IMAGES]
 
 
 @dataclass(frozen=True)
 class View:
-    """Which architectures of a search are ranked, and how they are judged."""
+    """The architectures of a search that are ranked, and how they are evaluated."""
 
     label: str
     flags: Sequence[str]
 
     @property
     def file(self) -> str:
-        """What the ranking is called in the folder of the search."""
+        """The file name of the ranking in the folder of the search."""
         return f"rank-{self.label.replace(' ', '-').replace(',', '')}.json"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A search with its flags, how often it trains an architecture of its last pool, and what is ranked."""
+    """A search with its flags, the updates per architecture of its last pool, and the architectures that are ranked."""
 
     label: str
     flags: Sequence[str]
@@ -67,7 +67,7 @@ class Variant:
 
 
 def view(label: str, *flags: str) -> View:
-    """Return a view with the regret of the three that seem best."""
+    """Return a view with the regret of the three highest one-shot accuracies."""
     return View(label, [*flags, "--top", "3", "--images", *IMAGES])
 
 
@@ -83,7 +83,7 @@ def single(pool: int, sampling: str) -> Variant:
 
 
 def double(pool: int, reinit: str) -> Variant:
-    """Return NAO-V2 with a second iteration, on as many new architectures."""
+    """Return NAO-V2 with a second iteration, on the same number of new architectures."""
     flags = ["--iterations", "2", "--pool", str(pool), "--new", str(pool), "--reinit", reinit]
     made = ["--controller.epochs", "100", "--epochs", str(2 * EPOCHS)]
     own = [view(label, "--sampler", "own", "--count", str(n * pool)) for label, n in (("trained", 1), ("known", 2))]
@@ -114,13 +114,13 @@ def claims() -> Iterator[Claim]:
 
 
 def folder(out: Path, variant: Variant, seed: int) -> Path:
-    """Return where a search goes."""
+    """Return the run folder of a search."""
     words = "".join(letter if letter.isalnum() else " " for letter in variant.label.lower()).split()
     return out / f"{'-'.join(words)}-{seed}"
 
 
 def run(data: str, out: Path, seeds: int, workers: int) -> None:
-    """Run all that is missing, seed by seed."""
+    """Run all missing searches and rankings, seed by seed."""
     threads = str(max(1, (os.cpu_count() or 1) // workers))
 
     def supernet(*words: str) -> None:
@@ -143,7 +143,7 @@ def run(data: str, out: Path, seeds: int, workers: int) -> None:
 
 
 def found(out: Path, seeds: int) -> Found:
-    """Return all rankings."""
+    """Return the rankings of all variants and views, by seed."""
     return {
         (variant.label, own.label): [
             json.loads((folder(out, variant, seed) / own.file).read_text()) for seed in range(seeds)
@@ -154,7 +154,7 @@ def found(out: Path, seeds: int) -> Found:
 
 
 def table(known: Found) -> str:
-    """Return the table of all rankings in Markdown: means and standard deviations over the seeds."""
+    """Return a table of all rankings in Markdown, with means and standard deviations over the seeds."""
     head = ["supernet", "updates per architecture", "ranked", "n", "tau", "tau, best half", "pairs, %"]
     lines = [line([*head, "regret of 3, points", "tau of the parameters"]), line(["---"] * 9)]
     for variant in VARIANTS:

@@ -1,13 +1,13 @@
-"""Does the search pay? The cell that was found, a random cell and a ResNet, retrained alike on your images.
+"""Does a search pay off? The cell it finds, a random cell and a ResNet, retrained in the same way on your images.
 
     python benchmarks/retrained.py digits --out runs/retrained-digits
     python benchmarks/retrained.py fashion-mnist/ --out runs/retrained-fashion --search-images 8192 \
         --search-epochs 20 --width 8 --epochs 8
 
-For every seed: a Single-DARTS search on NAS-Bench-201's cells; then three networks trained from scratch by the recipe
-`quick` with that seed and measured on the test images: the cell that was found; a cell drawn uniformly from the space;
-and NAS-Bench-201's ResNet cell (#11472, a basic block), with the width at which it has as many parameters as the first.
-Runs that are there already are kept.
+Every seed runs a Single-DARTS search on NAS-Bench-201's cells, then trains three networks from scratch by the recipe
+`quick` with the same seed and measures them on the test images: the cell found by the search; a cell drawn uniformly
+from the space; and NAS-Bench-201's ResNet cell (#11472, a basic block), with the width at which it has as many
+parameters as the first. Finished runs are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESNET = SPACE.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|n
 
 
 def equal_width(found: sn.Run) -> int:
-    """Return the width at which the ResNet is as large as the network that was found."""
+    """Return the width at which the ResNet has as many parameters as the network found by the search."""
     network_size = sn.NetworkSize.from_json(found.config["network_size"])
     wanted = found.summary["params"]
     return min(

@@ -1,10 +1,10 @@
-"""DARTS-PT and blank in S2 and S3, the spaces that let DARTS collapse to skip connections, small enough for two cores.
+"""DARTS-PT and blank in S2 and S3, spaces in which DARTS collapses to skip connections, at a size for two cores.
 
     python benchmarks/robust_spaces.py cifar10.npz --out runs/robust-spaces
 
-4 096 images of CIFAR-10 as 16x16, half of them for the weights, 4 channels, 20 epochs; selections train for one epoch
-between two decisions. What is found is trained from scratch with the recipe `quick`, but with 5 epochs and 8 channels,
-on 8 192 images of 16x16.
+The searches use 4 096 images of CIFAR-10 at 16x16, half of them for the weights, 4 channels and 20 epochs; selections
+train for one epoch between two decisions. The selected architectures are trained from scratch by the recipe `quick`,
+but with 5 epochs and 8 channels, on 8 192 images of 16x16.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     retrain = ["--recipe", "quick", "--image-size", "16", "--width", "8", "--epochs", "5"]
-    for seeds in range(1, given.seeds + 1):  # so that both spaces have as many, whenever it is stopped
+    for seeds in range(1, given.seeds + 1):  # both spaces have the same seeds, whenever the study is stopped
         for space in ("s2", "s3"):
             study = Study(SEARCHES, ["--space", space, *SHARED], SELECT, retrain)
             study.run(given.data, given.out / space, seeds, given.workers)

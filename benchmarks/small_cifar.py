@@ -1,9 +1,9 @@
-"""First results: the claims of Single-DARTS on real CIFAR-10, small enough for two CPU cores.
+"""The claims of Single-DARTS on real CIFAR-10, at a size for two CPU cores.
 
     python benchmarks/small_cifar.py cifar10.npz --out runs/small-cifar
 
-`cifar10.npz` holds x_train, y_train (uint8, 32x32x3) of CIFAR-10. The first 8 192 training images are used, averaged
-down to 16x16: 4 096 for the weights, and another 4 096 for alpha (bi-level) or for validation alone.
+`cifar10.npz` holds x_train, y_train (uint8, 32x32x3) of CIFAR-10. The study uses the first 8 192 training images,
+averaged down to 16x16: 4 096 train the weights, and another 4 096 train alpha (bi-level) or serve for validation only.
 """
 
 from __future__ import annotations

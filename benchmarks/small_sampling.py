@@ -1,10 +1,10 @@
-"""NAO-V2, RSPS, ENAS, GDAS and SETN on real CIFAR-10, small enough for two CPU cores.
+"""NAO-V2, RSPS, ENAS, GDAS and SETN on real CIFAR-10, at a size for two CPU cores.
 
     python benchmarks/small_sampling.py cifar10.npz --out runs/small-sampling
 
-The protocol is that of small_cifar.py: 8 192 images of 16x16, 40 epochs. What each row costs is counted in passes of
-one batch through one path (through everything mixed, for SETN's alpha): forward with backward, and forward alone. The
-rates of alpha and of ENAS' controller are raised, since there are 38 and 6 times fewer updates than published.
+The protocol is that of small_cifar.py: 8 192 images of 16x16, 40 epochs. The cost of each row is counted in passes of
+one batch through one path (through the whole mix for SETN's alpha): forward with backward, and forward only. The
+learning rates of alpha and of ENAS' controller are raised, since there are 38 and 6 times fewer updates than published.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""ZARTS and DARTS-PT on real CIFAR-10, small enough for two CPU cores: searches, and selections from the same searches.
+"""ZARTS and DARTS-PT on real CIFAR-10, at a size for two CPU cores: searches, and selections from these searches.
 
     python benchmarks/small_selection.py cifar10.npz --out runs/small-selection
 
-The protocol is that of small_cifar.py: 8 192 images of 16x16, 40 epochs. What each row costs is counted in passes of
-one batch: forward with backward, and forward alone.
+The protocol is that of small_cifar.py: 8 192 images of 16x16, 40 epochs. The cost of each row is counted in passes of
+one batch: forward with backward, and forward only.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 import supernet as sn
 from study import arguments, spread
 
-EPOCHS, STEPS = 40, 64  # steps: batches of 64 in the half of 4 096 images
+EPOCHS, STEPS = 40, 64  # steps: batches of 64 in the 4 096 training images
 SGD = ["--alpha.optimizer", "sgd", "--alpha.lr", "0.025", "--alpha.weight-decay", "0"]
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search with its flags, the selectors that are asked beside its own, and the passes of a step."""
+    """A search with its flags, the selectors that run in addition to its own, and the passes of a step."""
 
     label: str
     flags: Sequence[str]
@@ -49,7 +49,7 @@ SEARCHES = (
 
 @dataclass(frozen=True)
 class Study:
-    """Searches with the flags they share, those of selections, and those of the retraining of what was found."""
+    """Searches with their common flags, the flags of selections, and those of retraining the selected architectures."""
 
     searches: Sequence[Search]
     shared: Sequence[str]
@@ -57,12 +57,12 @@ class Study:
     retrain: Sequence[str] | None = None
 
     def folder(self, out: Path, search: Search, seed: int) -> Path:
-        """Return where a search goes."""
+        """Return the run folder of a search."""
         words = "".join(letter if letter.isalnum() else " " for letter in search.label.lower()).split()
         return out / f"{'-'.join(words)}-{seed}"
 
     def run(self, data: str, out: Path, seeds: int, workers: int) -> None:
-        """Run all that is missing, seed by seed."""
+        """Run all missing searches, selections and retrainings, seed by seed."""
         threads = str(max(1, (os.cpu_count() or 1) // workers))
 
         def supernet(*words: str) -> None:
@@ -86,7 +86,7 @@ class Study:
             list(pool.map(go, [(seed, search) for seed in range(seeds) for search in self.searches]))
 
     def rows(self, out: Path, seeds: int) -> Iterator[tuple[Search, str, list[sn.Run]]]:
-        """Yield each search with each selector that was asked, and what they have found, by seed."""
+        """Yield each search with each of its selectors, and the finished runs by seed."""
         for search in self.searches:
             runs = [sn.Run(self.folder(out, search, seed)) for seed in range(seeds)]
             runs = [run for run in runs if run.finished]
@@ -99,12 +99,12 @@ class Study:
 
 
 def line(cells: Sequence[str]) -> str:
-    """Return a line of a table in Markdown."""
+    """Return a row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
 def table(study: Study, out: Path, seeds: int) -> str:
-    """Return the table in Markdown: the accuracies (%) that NAS-Bench-201 has for what was found."""
+    """Return a table in Markdown with the accuracies (%) that NAS-Bench-201 has for the selected architectures."""
     head = ["search", "selected by", "n", "CIFAR-10", "CIFAR-100", "ImageNet16-120", "collapsed", "architectures"]
     lines = [line([*head, "passes with backward", "without", "s/run"]), line(["---"] * 11)]
     lines += [_row(*row) for row in study.rows(out, seeds)]
@@ -121,7 +121,7 @@ def _row(search: Search, name: str, runs: Sequence[sn.Run]) -> str:
 
 
 def _cost(search: Search, run: sn.Run) -> tuple[float, float, float]:
-    """Return the passes with and without backward, and the seconds, of a search, or of one with a selection from it."""
+    """Return the passes with and without backward, and the seconds, of a search or of a search with its selection."""
     selection = run if run.config["task"] == "select" else None
     searched = run if selection is None else sn.Run(run.path.parent.parent)
     if selection is None and run.config["selector"] != "magnitude":
@@ -137,7 +137,7 @@ def _cost(search: Search, run: sn.Run) -> tuple[float, float, float]:
 
 
 def main(searches: Sequence[Search], about: str | None, seeds: int) -> None:
-    """Run searches from the command line, by default with so many seeds."""
+    """Run searches from the command line, by default with `seeds` seeds."""
     parser = arguments(about)
     parser.add_argument("--seeds", type=int, default=seeds)
     given = parser.parse_args()

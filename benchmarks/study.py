@@ -1,7 +1,6 @@
-"""What the studies here share: many `supernet search` commands, and a table and a figure of what they found.
+"""Common parts of the studies: they run many `supernet search` commands and make a table and a figure of the results.
 
-Every run is one command in a process of its own; runs that are there already are kept, so a study can be stopped and
-started again.
+Every run is one command in a process of its own. Finished runs are kept, so a study can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ LARGEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a method with its flags and how many seeds of it are run."""
+    """One row of the table: a method with its flags and its number of seeds."""
 
     label: str
     flags: Sequence[str]
@@ -34,14 +33,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """Rows with the flags they share, and the epochs at which the table looks."""
+    """Rows with their common flags, and the epochs that the table shows."""
 
     rows: Sequence[Row]
     shared: Sequence[str]
     stops: Sequence[int]
 
     def folder(self, out: Path, row: Row, seed: int) -> Path:
-        """Return where a run goes."""
+        """Return the folder of a run."""
         words = "".join(letter if letter.isalnum() else " " for letter in row.label.lower()).split()
         return out / f"{'-'.join(words)}-{seed}"
 
@@ -50,7 +49,7 @@ class Study:
         return [run for run in (sn.Run(self.folder(out, row, seed)) for seed in range(row.seeds)) if run.finished]
 
     def run(self, data: str, out: Path, workers: int) -> None:
-        """Run all that is missing, round by round over the seeds, so that a table with few seeds is there early."""
+        """Run all missing searches, seed by seed for all rows, so that a table of few seeds is complete early."""
         jobs = [
             (row, seed) for seed in range(max(row.seeds for row in self.rows)) for row in self.rows if seed < row.seeds
         ]
@@ -69,7 +68,7 @@ class Study:
             list(pool.map(go, jobs))
 
     def table(self, out: Path) -> str:
-        """Return the table in Markdown: the accuracies (%) NAS-Bench-201 has for the derived architectures."""
+        """Return a table in Markdown with the accuracies (%) that NAS-Bench-201 has for the derived architectures."""
         stops = [f"epoch {stop}" for stop in self.stops]
         head = ["method", "n", *stops, "best epoch", "C100, end", "IN16, end", "architectures at the end", "s/run"]
         lines = [head, ["---"] * len(head)]
@@ -91,7 +90,7 @@ class Study:
 
 
 def curve(run: sn.Run, field: str = "c10_test") -> list[float]:
-    """Return the known accuracy of the derived architecture after every epoch."""
+    """Return the benchmark accuracy of the derived architecture after every epoch."""
     return [row["table"][field] for row in run.metrics]
 
 
@@ -102,7 +101,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def references() -> Mapping[str, float]:
-    """Return what needs no search: the best, the largest, the average architecture."""
+    """Return the accuracies that need no search: of the best and the largest architecture, and the mean."""
     known = sn.table("nasbench201")
     test, largest = known.column("c10_test"), known.index(sn.space("nasbench201").parse(LARGEST))
     return {
@@ -113,7 +112,7 @@ def references() -> Mapping[str, float]:
 
 
 def arguments(about: str | None) -> argparse.ArgumentParser:
-    """Return the arguments that all studies have."""
+    """Return a parser with the arguments of every study."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="cifar10.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")

@@ -1,14 +1,14 @@
-"""How long an update of zarts-mgs takes, by three ways to run its trials: 4 candidates, 10 steps of the weights each.
+"""Time of an update of zarts-mgs, for three ways to run its lookahead: 4 candidates, 10 steps of the weights each.
 
     python benchmarks/trials.py
     python benchmarks/trials.py --device cuda --width 16 --depth 5 --size 32
 
-- loop: one trial after the other, in this process.
-- workers: the same trials spread over two processes, on a CPU each with half of the threads.
-- stacked: all candidates at once by torch.func.vmap, over weights that are stacked, on the reference engine, as the
-  fused one does not go through it. It is here to see what it would bring: the package does not have it.
+- loop: one candidate after the other, in this process.
+- workers: the same candidates spread over two processes, on a CPU each with half of the threads.
+- stacked: all candidates at once by torch.func.vmap over stacked weights, on the reference engine, since vmap cannot
+  trace the fused one. The package does not include this way; it is measured here to show what it would bring.
 
-What an update computes of them is compared first: the losses of the candidates, to a hundredth.
+Before anything is timed, the losses of the candidates are compared; all ways must agree to a hundredth.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from supernet.spaces.modules import Norm
 
 STEPS, CANDIDATES, SETTINGS = 10, 4, SGDConfig()
 INNER, JUDGED = 48, 64  # images in a batch
-HEAD = ("trials", "median", "10 to 90 %", "times the loop", "n")
+HEAD = ("lookahead", "median", "10 to 90 %", "times the loop", "n")
 Stacked = Mapping[str, Tensor]
 
 
 class Update:
-    """What an update of MGS computes: the gradient of alpha, and the losses of candidates."""
+    """The computations of an update of MGS: the gradient of alpha, and the losses of the candidates."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         torch.manual_seed(0)
@@ -63,22 +63,22 @@ class Update:
         return Batch(x.to(self.device), y.to(self.device), torch.arange(count))
 
     def gradient(self) -> None:
-        """Take the gradient of alpha, here of the op weights."""
+        """Compute the gradient of alpha, here of the op weights."""
         weights = {kind: edges.weights.clone().requires_grad_() for kind, edges in self.mixes[0].items()}
         logits = traceless(self.supernet, self.valid.x, dense(weights))
         torch.autograd.grad(F.cross_entropy(logits, self.valid.y), list(weights.values()))
 
     def whole(self, losses: Callable[[], Tensor]) -> Tensor:
-        """Do all of it, with `losses` for the trials."""
+        """Run a whole update in which `losses` computes the losses of the candidates."""
         self.gradient()
         return losses()
 
     def tried(self, trials: Lookahead) -> Tensor:
-        """Return the losses of the candidates as the package has them."""
+        """Return the losses of the candidates, computed by the package's lookahead."""
         return trials.losses(self.optimizer, self.mixes, self.inner, self.valid, seed=0)
 
     def stacked(self) -> Tensor:
-        """Return the losses of the candidates, all of them at once."""
+        """Return the losses of the candidates, all computed at once."""
         self.supernet.engine = "reference"
         weights, buffers = (_repeated(dict(found)) for found in (self.supernet.named_parameters(), self._buffers()))
         mixes = {kind: torch.stack([mix[kind].weights for mix in self.mixes]) for kind in self.mixes[0]}
@@ -104,7 +104,7 @@ class Update:
 
 
 def _zeros(x: Tensor, channels: int, stride: int) -> Tensor:
-    """Return zeros as the package's own: those look at the memory format, which vmap does not tell."""
+    """Return zeros without a look at the memory format, which the package's own function needs and vmap hides."""
     return torch.zeros(x.shape[0], channels, -(-x.shape[2] // stride), -(-x.shape[3] // stride), device=x.device)
 
 
@@ -113,7 +113,7 @@ def _repeated(values: Stacked) -> dict[str, Tensor]:
 
 
 def _step(weights: Stacked, momenta: Stacked, slopes: Stacked) -> None:
-    """Take a step of SGD of each candidate, clipped by its own norm."""
+    """Take an SGD step for each candidate, with the gradient clipped by the candidate's own norm."""
     squares = sum(slope.flatten(1).square().sum(1) for slope in slopes.values())
     assert isinstance(squares, Tensor)
     shares = (SETTINGS.clip / (squares.sqrt() + 1e-6)).clamp(max=1)
