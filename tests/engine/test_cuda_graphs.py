@@ -26,7 +26,8 @@ from supernet.methods.random_search import RandomSearch
 from supernet.models.execution import Execution
 from supernet.models.mix import Mix
 from supernet.searching import task as search_task
-from supernet.searching.plan import Plan, plan
+from supernet.searching.plan import Plan
+from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
 
 NOT_PERMITTED = "operation not permitted when stream is capturing"
@@ -50,7 +51,7 @@ class Tape(TorchDispatchMode):
 
     def capture(self, work: Callable[[], Any]) -> Any:
         self.events.append("capture")
-        self.notes, self.before = [], {}
+        self.notes, self.before, self.made = [], {}, set()
         try:
             with torch.random.fork_rng(devices=[]), self:  # what is drawn is drawn in the replays
                 made = work()
@@ -77,12 +78,12 @@ class Tape(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
             raise RuntimeError(f"{NOT_PERMITTED}\nand more")
-        made = {storage(t) for _, _, _, out in self.notes for t in tensors(out)}
         for tensor in tensors((args, kwargs)):
-            if storage(tensor) not in made:
+            if storage(tensor) not in self.made:
                 self.before.setdefault(storage(tensor), (tensor.detach(), tensor.detach().clone()))
         out = func(*args, **(kwargs or {}))
         self.notes.append((func, args, kwargs or {}, out))
+        self.made.update(map(storage, tensors(out)))
         return out
 
 
@@ -206,7 +207,7 @@ def searched(given: Plan, folder: Path, watcher: Watcher | None = None) -> tuple
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     task, run = SearchTask(given, watcher), Run(folder)
-    Loop(task, run, given.protocol.epochs, watcher or Watcher())()
+    Loop(task, run, given.config.epochs, watcher or Watcher())()
     return task, [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
 
 
@@ -264,7 +265,7 @@ def test_a_search_cut_off_and_gone_on_with_records_again(tmp_path: Path, monkeyp
     (tmp_path / "cut").mkdir()
     torch.manual_seed(0)
     with pytest.raises(KeyboardInterrupt):
-        Loop(SearchTask(given), Run(tmp_path / "cut"), given.protocol.epochs, Cut(), save_every=0)()
+        Loop(SearchTask(given), Run(tmp_path / "cut"), given.config.epochs, Cut(), save_every=0)()
     task, same = searched(given, tmp_path / "cut")
     assert same == rows
     for one, other in zip(tensors(whole.state_dict()), tensors(task.state_dict()), strict=True):

@@ -81,7 +81,7 @@ def fake(monkeypatch, accuracy):
     """Let architectures have the accuracies that a function says."""
 
     class Fake:
-        def __init__(self, supernet, validation_batches, *, running, timed):
+        def __init__(self, supernet, validation_batches, *, running):
             self.supernet, self.batches, self.running = supernet, list(validation_batches()), running
 
         def __call__(self, mixes):

@@ -22,7 +22,7 @@ from supernet.models.supernet import Supernet
 from supernet.retraining import plan as retraining_plan
 from supernet.retraining import train as training
 from supernet.retraining.train import TrainingTask
-from supernet.searching.plan import plan
+from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
@@ -142,39 +142,44 @@ def switches() -> list[str]:
 
 
 PROGRAM = """
+import os
 import torch
 from supernet.engine.precision import PRECISIONS, products
 
-{}
-cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-before = [{}]
-for precision in PRECISIONS:
-    try:
-        with products(precision):
-            assert set([{}]) == {{{}[precision == "tf32"]}}
-            raise KeyError
-    except KeyError:
-        pass
-    assert [{}] == before
+def check(set_before, names, values):
+    exec(set_before)
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    read = lambda: eval(f"[{names}]", {"cuda": cuda, "cudnn": cudnn})
+    before = read()
+    for precision in PRECISIONS:
+        try:
+            with products(precision):
+                assert set(read()) == {values[precision == "tf32"]}
+                raise KeyError
+        except KeyError:
+            pass
+        assert read() == before
+
+for case in CASES:
+    child = os.fork()  # a process for each: what mixes the names stays mixed
+    if not child:
+        check(*case)
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7, case
 """
-OLDER = "cuda.allow_tf32, cudnn.allow_tf32"
-NEWER = "cuda.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision"
+OLDER = "cuda.allow_tf32, cudnn.allow_tf32", (False, True)
+NEWER = "cuda.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision", ("ieee", "tf32")
+CASES = [
+    ("", *OLDER),
+    ("torch.backends.cuda.matmul.allow_tf32 = True", *OLDER),
+    ("torch.backends.cudnn.allow_tf32 = False", *OLDER),
+    ("torch.backends.cudnn.conv.fp32_precision = 'ieee'", *NEWER),  # no older name can be read now
+    ("torch.backends.cuda.matmul.fp32_precision = 'tf32'", *NEWER),
+]
 
 
-@pytest.mark.parametrize(
-    ("set_before", "names"),
-    [
-        ("", OLDER),
-        ("torch.backends.cuda.matmul.allow_tf32 = True", OLDER),
-        ("torch.backends.cudnn.allow_tf32 = False", OLDER),
-        ("torch.backends.cudnn.conv.fp32_precision = 'ieee'", NEWER),  # no older name can be read now
-        ("torch.backends.cuda.matmul.fp32_precision = 'tf32'", NEWER),
-    ],
-)
-def test_products_are_set_and_afterwards_the_callers_again(set_before: str, names: str) -> None:
-    values = "(False, True)" if names == OLDER else "('ieee', 'tf32')"
-    program = PROGRAM.format(set_before, names, names, values, names)  # of its own: what mixes the names stays mixed
-    subprocess.run([sys.executable, "-c", program], check=True)
+def test_products_are_set_and_afterwards_the_callers_again() -> None:
+    subprocess.run([sys.executable, "-c", f"CASES = {CASES!r}\n{PROGRAM}"], check=True)
 
 
 def test_a_search_and_a_retraining_multiply_as_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,69 +1,111 @@
-"""WorkerPool: processes that share a job, each with a device of its own; what is large goes to them through shared memory.
-
-They are started by "spawn", so what they are made of must be picklable. They hold on to nothing of the caller's but
-their end of a pipe: when that is closed, also by the caller's death, they end. Ctrl-C does not reach them.
-"""
+"""WorkerPool runs jobs in processes with a device each; SharedTensors are tensors that all of them can read."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
-from multiprocessing.connection import Connection
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 import torch
-from torch import Tensor, multiprocessing
+from torch import Tensor
 
 from supernet.engine.memory import keep_freed_memory
 from supernet.errors import UserError
 
 _ALIGNED = 16  # bytes
 Work = Callable[[Any], Any]
+_work: Work  # of a worker process
 
 
 class WorkerPool:
-    """A process for each of the `devices`, which makes `make(device)` once and calls it with one job after the other.
+    """One process per device, which calls `make(device)` once and then the result with one job after another.
 
-    The threads of this process are shared out among processes that compute on the CPU. Raises UserError if `make`
-    cannot be pickled or a process ends too early.
+    Processes on the CPU share the threads of this one. All of them ignore Ctrl-C, as the process that gives the jobs
+    decides when to stop, and end with that process. `make`, jobs and results must be picklable.
     """
 
     def __init__(self, make: Callable[[torch.device], Work], devices: Sequence[torch.device]) -> None:
-        threads = max(1, torch.get_num_threads() // len(devices))
+        context, threads = get_context("spawn"), max(1, torch.get_num_threads() // len(devices))
+        self._executors = [ProcessPoolExecutor(1, context, _start, (make, device, threads)) for device in devices]
         with _ctrl_c_ignored():
-            self._members = [_Member(make, device, threads) for device in devices]
+            for executor in self._executors:
+                executor.submit(int)  # starts the process
 
     def __call__(self, jobs: Sequence[Any]) -> list[Any]:
-        """Do the jobs side by side, at most one for each process, and return what came of them, in their order."""
-        members = self._members[: len(jobs)]
-        for member, job in zip(members, jobs, strict=True):
-            member.send(job)
-        found = [member.receive() for member in members]  # all of them, so that no answer is left for the next jobs
-        for result in found:
-            if isinstance(result, Exception):
-                raise result
-        return found
+        """Return the results of the jobs, at most one per process; raises UserError if a process has died.
+
+        Jobs and results travel as bytes: a queue would put every tensor into a shared-memory file of its own.
+        """
+        try:
+            pairs = zip(self._executors[: len(jobs)], jobs, strict=True)
+            futures = [executor.submit(_run, pickle.dumps(job)) for executor, job in pairs]
+            wait(futures)  # for all, so that after an error no process is still busy with an earlier job
+            return [pickle.loads(future.result()) for future in futures]
+        except BrokenProcessPool:
+            reason = "is there memory for so many? A script must call search below: if __name__ == '__main__':"
+            raise UserError(f"a worker process has ended; {reason}") from None
+
+
+def _start(make: Callable[[torch.device], Work], device: torch.device, threads: int) -> None:
+    """Prepare a worker process."""
+    global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    if device.type == "cpu":
+        keep_freed_memory()
+    else:
+        torch.cuda.set_device(device)
+    _work = make(device)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has died; an executor's processes wait for jobs for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run(job: bytes) -> bytes:
+    return pickle.dumps(_work(pickle.loads(job)))
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C, also in the processes that are started meanwhile, until they have got as far as `_start`."""
+    if threading.current_thread() is not threading.main_thread():  # others cannot set a signal's handler
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def devices_of(device: torch.device, count: int) -> list[torch.device]:
-    """Return the devices of `count` processes that share the work of one: of a GPU's all GPUs, in turn."""
+    """Return the devices of `count` processes that share the work of one: for a GPU all GPUs, in turn."""
     if device.type != "cuda":
         return [device] * count
     return [torch.device("cuda", number % torch.cuda.device_count()) for number in range(count)]
 
 
 class SharedTensors:
-    """Shared memory that holds tensors of the shapes and types of `like`: one piece, whatever their number."""
+    """Tensors with the shapes and dtypes of `like`, side by side in one block of shared memory."""
 
     def __init__(self, like: Sequence[Tensor]) -> None:
-        self._kinds = [(x.shape, x.dtype, x.numel() * x.element_size()) for x in like]
-        *self._starts, end = accumulate((-(-size // _ALIGNED) * _ALIGNED for *_, size in self._kinds), initial=0)
+        self._layouts = [(x.shape, x.dtype, x.numel() * x.element_size()) for x in like]
+        *self._starts, end = accumulate((-(-size // _ALIGNED) * _ALIGNED for *_, size in self._layouts), initial=0)
         self._memory = torch.empty(end, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,73 +113,6 @@ class SharedTensors:
 
     @cached_property
     def tensors(self) -> list[Tensor]:
-        """The tensors that lie in it, on the CPU."""
-        kinds = zip(self._starts, self._kinds, strict=True)
-        return [self._memory[at : at + size].view(dtype).view(shape) for at, (shape, dtype, size) in kinds]
-
-
-class _Member:
-    """A process, and our end of its pipe."""
-
-    def __init__(self, make: Callable[[torch.device], Work], device: torch.device, threads: int) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, make, device, threads), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def send(self, job: Any) -> None:
-        try:
-            self._pipe.send_bytes(pickle.dumps(job))  # not send(), which would share each tensor by a file of its own
-        except OSError:
-            raise self._gone() from None
-
-    def receive(self) -> Any:
-        try:
-            return pickle.loads(self._pipe.recv_bytes())
-        except (EOFError, OSError):
-            raise self._gone() from None
-
-    def _gone(self) -> UserError:
-        self._process.join()
-        reason = "is there memory for so many? A script must call search below: if __name__ == '__main__':"
-        return UserError(f"a worker process has ended, exit status {self._process.exitcode}; {reason}")
-
-
-def _serve(pipe: Connection, make: Callable[[torch.device], Work], device: torch.device, threads: int) -> None:
-    """Do the jobs that come through the pipe until it is closed."""
-    torch.set_num_threads(threads)
-    if device.type == "cpu":
-        keep_freed_memory()
-    else:
-        torch.cuda.set_device(device)
-    work = make(device)
-    while True:
-        try:
-            job = pickle.loads(pipe.recv_bytes())
-        except EOFError:
-            return
-        pipe.send_bytes(_answer(work, job))
-
-
-def _answer(work: Work, job: Any) -> bytes:
-    try:
-        return pickle.dumps(work(job))
-    except UserError as error:
-        return pickle.dumps(error)
-    except Exception:  # of any kind, and not always one that can be pickled: it is raised where the work was asked for
-        return pickle.dumps(RuntimeError(f"in a worker process:\n{traceback.format_exc()}"))
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Let what is started here ignore Ctrl-C: the process that asks for the work decides when to stop."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is None:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        """The tensors, on the CPU: views of the block."""
+        layouts = zip(self._starts, self._layouts, strict=True)
+        return [self._memory[at : at + size].view(dtype).view(shape) for at, (shape, dtype, size) in layouts]

@@ -1,15 +1,15 @@
-"""Lookahead: what the loss would be after a few real steps of the weights from where they are; the weights stay there.
+"""Lookahead: the loss after a few real steps of the weights, which are then undone.
 
-ZARTS (Wang et al., NeurIPS 2022, arXiv 2110.04743) tells by them how good an architecture is, in place of the one-step
-approximation of DARTS:
+ZARTS (Wang et al., NeurIPS 2022, arXiv 2110.04743) rates an architecture by this loss, in place of DARTS' one-step
+approximation:
 
     EVAL(mix):   w = W0
                  M times: w <- an SGD step on the gradient of L(w, mix; b_m), clipped
                  return L(w, mix; B_va)          batch norm in training mode, no gradient
 
-The batches are the same for every mix, and each trial begins from the same random state (common random numbers). All of
-it happens on a scratch supernet: of the real one neither weights nor running statistics, momentum or gradients change,
-and the random state is what it was.
+All mixes see the same batches and start from the same random state (common random numbers). The steps are taken on a
+second supernet: the weights, running statistics, momentum and gradients of the real one stay as they are, and so does
+the caller's random state.
 """
 
 from __future__ import annotations
@@ -38,18 +38,12 @@ from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import NetworkSize
 
 Momentum = Literal["fresh", "copied"]
-_Rest = tuple[NetworkSize, Norm, SGDConfig, torch.dtype]
-_MADE_OF = {
-    "space",
-    "network_size",
-    "norm",
-    "kinds",
-    "training",
-}  # attributes of a supernet that say nothing of how it is run
+_Setup = tuple[NetworkSize, Norm, SGDConfig, torch.dtype]
+_OPTIONS = ("engine", "precision", "checkpointing", "fixed_edges")  # of a supernet that may change during a search
 
 
 class Lookahead:
-    """Lookahead of a supernet, whose weights are stepped as `weights` says, spread over `workers` processes."""
+    """Lookahead of a supernet whose weights take steps of SGD by `weights`, spread over `workers` processes."""
 
     def __init__(self, supernet: Supernet, weights: SGDConfig, workers: int = 1) -> None:
         self.supernet, self.weights, self.workers = supernet, weights, workers
@@ -65,15 +59,15 @@ class Lookahead:
         seed: int,
         momentum: Momentum = "fresh",
     ) -> Tensor:
-        """Return for each of K mixes the loss (K,) on `valid` after a step on each of the `inner` batches.
+        """Return for each of K mixes the loss (K,) on `valid` after one step on each of the `inner` batches.
 
-        The steps have the learning rate of `optimizer`, and its momentum so far ("copied") or none ("fresh"). `seed`
-        is what operations draw from. Without inner batches all mixes are run together, once (`Supernet.batched`):
-        operations that draw at random then draw for each of them.
+        The steps use the learning rate of `optimizer` and its momentum buffers ("copied") or none ("fresh"). Operations
+        draw from `seed`. Without inner batches, all mixes run in one batched evaluation (`Supernet.batched`), and
+        operations that draw at random draw once for each mix.
 
         Raises UserError if there are several workers and the space cannot be sent to another process.
         """
-        return self._tried(optimizer, mixes, inner, [valid], seed, momentum)[:, 0]
+        return self._losses_and_accuracies(optimizer, mixes, inner, [valid], seed, momentum)[:, 0]
 
     def scores(
         self,
@@ -85,87 +79,83 @@ class Lookahead:
         seed: int,
         momentum: Momentum = "fresh",
     ) -> Scores:
-        """Return accuracy and loss of each mix over all images of `validation`, otherwise as `losses`."""
-        loss, accuracy = self._tried(optimizer, mixes, inner, validation, seed, momentum).unbind(1)
-        return Scores(accuracy.tolist(), loss.tolist())
+        """Return accuracy and loss of each mix over all images of `validation`; otherwise as `losses`."""
+        both = self._losses_and_accuracies(optimizer, mixes, inner, validation, seed, momentum)
+        return Scores(both[:, 1].tolist(), both[:, 0].tolist())
 
-    def _tried(
+    def _losses_and_accuracies(
         self,
         optimizer: torch.optim.SGD,
         mixes: Sequence[Mix],
         inner: Sequence[Batch],
-        batches: Sequence[Batch],
+        validation: Sequence[Batch],
         seed: int,
         momentum: Momentum,
     ) -> Tensor:
         mixes, weights = [detached(mix) for mix in mixes], self.supernet.parameters()
         if not inner:
             with seeded(seed, self._like.device):
-                return loss_and_accuracy(lambda x: self.supernet.batched(x, mixes), batches)
-        begun = [momentum == "copied" and momentum_of(optimizer, weight) is not None for weight in weights]
-        task = LookaheadTask(mixes, inner, batches, optimizer.param_groups[0]["lr"], begun, seed, _how(self.supernet))
-        start = values_of(self.supernet, optimizer if any(begun) else None)
-        return self._scratch.scores(start, task) if self.workers == 1 else self._spread(start, task)
+                return loss_and_accuracy(lambda x: self.supernet.batched(x, mixes), validation)
+        has_momentum = [momentum == "copied" and momentum_of(optimizer, weight) is not None for weight in weights]
+        options = {name: getattr(self.supernet, name) for name in _OPTIONS}
+        lr = optimizer.param_groups[0]["lr"]
+        task = LookaheadTask(mixes, inner, validation, lr, has_momentum, seed, options)
+        start = values_of(self.supernet, optimizer if any(has_momentum) else None)
+        return self._lookahead_supernet.scores(start, task) if self.workers == 1 else self._spread(start, task)
 
     def _spread(self, start: Sequence[Tensor], task: LookaheadTask) -> Tensor:
-        for place, value in zip(_start_on(self._shelf, task), start, strict=True):
-            place.copy_(value)
-        task = task.to(torch.device("cpu"), copy=True)  # a part of a batch would take all of it along
+        for shared, value in zip(_start_in(self._shared, task), start, strict=True):
+            shared.copy_(value)
+        task = task.to(torch.device("cpu"), copy=True)  # a copy, since a pickled view takes its whole storage along
         count = min(self.workers, len(task.mixes))
-        parts = self._crew([replace(task, mixes=task.mixes[number::count]) for number in range(count)])
-        found = torch.empty(len(task.mixes), 2, dtype=torch.float64)
-        for number, own in enumerate(parts):
-            found[number::count] = own
-        return found.to(self._like.device)
+        parts = self._pool([replace(task, mixes=task.mixes[number::count]) for number in range(count)])
+        scores = torch.empty(len(task.mixes), 2, dtype=torch.float64)
+        for number, part in enumerate(parts):
+            scores[number::count] = part
+        return scores.to(self._like.device)
 
     @cached_property
-    def _scratch(self) -> LookaheadSupernet:
-        return LookaheadSupernet(self.supernet.space, *self._rest, self._like.device)
+    def _lookahead_supernet(self) -> LookaheadSupernet:
+        return LookaheadSupernet(self.supernet.space, *self._setup, self._like.device)
 
     @cached_property
-    def _crew(self) -> WorkerPool:
-        parts = _sendable(self.supernet.space)
-        return WorkerPool(partial(_Worker, self._shelf, parts, self._rest), devices_of(self._like.device, self.workers))
+    def _pool(self) -> WorkerPool:
+        make = partial(_Worker, self._shared, _picklable(self.supernet.space), self._setup)
+        return WorkerPool(make, devices_of(self._like.device, self.workers))
 
     @cached_property
-    def _shelf(self) -> SharedTensors:
+    def _shared(self) -> SharedTensors:
         return SharedTensors([*values_of(self.supernet), *self.supernet.parameters()])
 
     @property
-    def _rest(self) -> _Rest:
+    def _setup(self) -> _Setup:
         return self.supernet.network_size, self.supernet.norm, self.weights, self._like.dtype
 
 
 class _Worker:
-    """What a process of the crew has: a scratch supernet, and the shelf that says where trials begin."""
+    """The work of one process: lookahead on a supernet of its own, from weights that lie in shared memory."""
 
-    def __init__(self, shelf: SharedTensors, parts: Mapping[str, Any], rest: _Rest, device: torch.device) -> None:
-        self.shelf, self.scratch = shelf, LookaheadSupernet(SearchSpace(**parts), *rest, device)
+    def __init__(self, shared: SharedTensors, space: Mapping[str, Any], setup: _Setup, device: torch.device) -> None:
+        self.shared, self.supernet = shared, LookaheadSupernet(SearchSpace(**space), *setup, device)
 
     def __call__(self, task: LookaheadTask) -> Tensor:
-        with products(task.how["precision"]):
-            return self.scratch.scores(_start_on(self.shelf, task), task.to(self.scratch.device)).cpu()
+        with products(task.options["precision"]):
+            return self.supernet.scores(_start_in(self.shared, task), task.to(self.supernet.device)).cpu()
 
 
-def _how(supernet: Supernet) -> dict[str, Any]:
-    """Return the attributes that say how a supernet is run: all plain ones but those that it is made of."""
-    plain = {name: value for name, value in vars(supernet).items() if not name.startswith("_") and name not in _MADE_OF}
-    return {"engine": supernet.engine, "precision": supernet.precision} | plain
+def _start_in(shared: SharedTensors, task: LookaheadTask) -> list[Tensor]:
+    """Return the shared tensors from which lookahead starts: weights, buffers, and the momentum buffers there are."""
+    fixed = len(shared.tensors) - len(task.has_momentum)
+    momenta = zip(shared.tensors[fixed:], task.has_momentum, strict=True)
+    return [*shared.tensors[:fixed], *(momentum for momentum, present in momenta if present)]
 
 
-def _start_on(shelf: SharedTensors, task: LookaheadTask) -> list[Tensor]:
-    """Return where on the shelf weights, buffers and the momentum that has begun lie."""
-    always = len(shelf.tensors) - len(task.begun)
-    momenta = zip(shelf.tensors[always:], task.begun, strict=True)
-    return [*shelf.tensors[:always], *(momentum for momentum, begun in momenta if begun)]
-
-
-def _sendable(space: SearchSpace) -> dict[str, Any]:
-    """Return what a space is made of, without what it keeps for itself; raises UserError if it cannot be pickled."""
-    parts = {entry.name: getattr(space, entry.name) for entry in fields(space)}
+def _picklable(space: SearchSpace) -> dict[str, Any]:
+    """Return the fields of a space, without its cached properties; raises UserError if they cannot be pickled."""
+    values = {field.name: getattr(space, field.name) for field in fields(space)}
     try:
-        pickle.dumps(parts)
+        pickle.dumps(values)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        advice = "what builds its operations must stand at the top level of a module"
+        advice = "define the function or class that builds its operations at the top level of a module"
         raise UserError(f"space '{space.name}' cannot be sent to worker processes: {error}; {advice}") from None
-    return parts
+    return values

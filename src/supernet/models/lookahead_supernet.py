@@ -1,4 +1,4 @@
-"""LookaheadSupernet: a supernet like another one, on which steps of the weights are tried."""
+"""LookaheadSupernet: the second supernet on which a lookahead takes its steps."""
 
 from __future__ import annotations
 
@@ -23,79 +23,81 @@ from supernet.spaces.size import NetworkSize
 
 @dataclass(frozen=True)
 class LookaheadTask:
-    """What is tried: for each of the mixes M `inner` batches and those it is `validation` on, and how the supernet is run.
+    """Mixes to look ahead with: M steps on the `inner` batches, then the loss on the `validation` batches.
 
-    `begun`: for every weight, whether its momentum is taken along; the others begin without.
+    - `has_momentum`: for every weight, whether its momentum buffer is copied; the others start without one.
+    - `options`: attributes of the supernet that say how it runs, such as its engine.
     """
 
     mixes: Sequence[Mix]
     inner: Sequence[Batch]
     validation: Sequence[Batch]
     lr: float
-    begun: Sequence[bool]
+    has_momentum: Sequence[bool]
     seed: int
-    how: Mapping[str, Any]
+    options: Mapping[str, Any]
 
     def to(self, device: torch.device, *, copy: bool = False) -> LookaheadTask:
-        """Return it with its tensors on a device, or copies of them."""
+        """Return the task with all tensors on a device; with `copy`, they are copied in any case."""
 
         def moved(batches: Sequence[Batch]) -> list[Batch]:
             return [Batch(*(part.to(device, copy=copy) for part in batch)) for batch in batches]
 
-        def mixed(mix: Mix) -> Mix:
+        def moved_mix(mix: Mix) -> Mix:
             return {k: replace(edges, weights=edges.weights.to(device, copy=copy)) for k, edges in mix.items()}
 
-        mixes = [mixed(mix) for mix in self.mixes]
+        mixes = [moved_mix(mix) for mix in self.mixes]
         return replace(self, mixes=mixes, inner=moved(self.inner), validation=moved(self.validation))
 
 
 class LookaheadSupernet:
-    """A supernet like another one, to try steps on; making it draws no random number of the caller's."""
+    """A supernet for lookahead; constructing it leaves the caller's random state as it is."""
 
     def __init__(
         self,
         space: SearchSpace,
         network_size: NetworkSize,
         norm: Norm,
-        weights: SGDConfig,
+        config: SGDConfig,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
         with random_state_kept():
             supernet = Supernet(space, network_size, norm)
         self.supernet = supernet.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.weights, self.settings, self.device = list(supernet.parameters()), weights, device
+        self.weights, self.config, self.device = list(supernet.parameters()), config, device
 
     def scores(self, start: Sequence[Tensor], task: LookaheadTask) -> Tensor:
-        """Return loss and accuracy (K, 2) of the task's mixes, each from `start`, which `values_of` has returned."""
-        for name, value in task.how.items():
+        """Return loss and accuracy (K, 2) of the task's K mixes, each from the state `start`; see `values_of`."""
+        for name, value in task.options.items():
             setattr(self.supernet, name, value)
         return torch.stack([self._score(start, task, mix) for mix in task.mixes])
 
     def _score(self, start: Sequence[Tensor], task: LookaheadTask, mix: Mix) -> Tensor:
-        optimizer = self._begin(start, task)
+        optimizer = self._reset(start, task)
         with seeded(task.seed, self.device):
             for batch in task.inner:
                 optimizer.zero_grad()
                 F.cross_entropy(self.supernet(batch.x, mix), batch.y).backward()  # type: ignore[no-untyped-call]
-                clip_gradient(self.weights, self.settings.clip)
+                clip_gradient(self.weights, self.config.clip)
                 optimizer.step()
             return loss_and_accuracy(lambda x: self.supernet(x, mix)[None], task.validation)[0]
 
     @torch.no_grad()
-    def _begin(self, start: Sequence[Tensor], task: LookaheadTask) -> torch.optim.SGD:
-        optimizer = self.settings.optimizer(self.weights)
+    def _reset(self, start: Sequence[Tensor], task: LookaheadTask) -> torch.optim.SGD:
+        """Copy `start` into the supernet, and into a new optimizer."""
+        optimizer = self.config.optimizer(self.weights)
         set_rate(optimizer, task.lr)
-        for weight, begun in zip(self.weights, task.begun, strict=True):
-            if begun:
+        for weight, has_momentum in zip(self.weights, task.has_momentum, strict=True):
+            if has_momentum:
                 optimizer.state[weight]["momentum_buffer"] = torch.empty_like(weight)
-        for mine, theirs in zip(values_of(self.supernet, optimizer), start, strict=True):
-            mine.copy_(theirs)
+        for value, source in zip(values_of(self.supernet, optimizer), start, strict=True):
+            value.copy_(source)
         return optimizer
 
 
 def values_of(supernet: Supernet, optimizer: torch.optim.SGD | None = None) -> list[Tensor]:
-    """Return weights and buffers, and the momentum of the weights that have some: where a trial begins."""
+    """Return the state from which a lookahead starts: weights, buffers, and the momentum buffers that exist."""
     weights = list(supernet.parameters())
     momenta = [momentum_of(optimizer, weight) for weight in weights] if optimizer else []
     return [*weights, *supernet.buffers(), *(momentum for momentum in momenta if momentum is not None)]
