@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from supernet.methods.base import Method as Method
     from supernet.models.network import build as build
     from supernet.models.supernet import Supernet as Supernet
+    from supernet.retraining.config import RetrainConfig as RetrainConfig
     from supernet.retraining.evaluate import evaluate as evaluate
     from supernet.retraining.export import export as export
     from supernet.retraining.predictor import Predictor as Predictor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from supernet.retraining.recipes import Recipe as Recipe
     from supernet.retraining.train import retrain as retrain
     from supernet.searching.config import Protocol as Protocol
+    from supernet.searching.config import SearchConfig as SearchConfig
     from supernet.searching.forecast import forecast as forecast
     from supernet.searching.search import search as search
     from supernet.searching.select import select as select
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from supernet.spaces.tables import load as table  # noqa: F401
 
 # Public names and where they live; a name is imported when it is first used, so that a look-up needs no PyTorch.
-_HOME = {
+_PLACES = {
     "Cell": "spaces.Cell",
     "Chain": "spaces.Chain",
     "Edge": "spaces.Edge",
@@ -58,7 +60,9 @@ _HOME = {
     "Primitive": "spaces.operations.Primitive",
     "Protocol": "searching.config.Protocol",
     "Recipe": "retraining.recipes.Recipe",
+    "RetrainConfig": "retraining.config.RetrainConfig",
     "Run": "engine.run.Run",
+    "SearchConfig": "searching.config.SearchConfig",
     "SearchSpace": "spaces.SearchSpace",
     "Selector": "selectors.base.Selector",
     "Stack": "spaces.Stack",
@@ -79,13 +83,13 @@ _HOME = {
     "table": "spaces.tables.load",
     "tabular": "searching.tabular.tabular",
 }
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(_PLACES)]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _PLACES:
         raise AttributeError(f"module 'supernet' has no attribute '{name}'")
-    module, _, attribute = _HOME[name].rpartition(".")
+    module, _, attribute = _PLACES[name].rpartition(".")
     value = getattr(import_module(f"supernet.{module}"), attribute)
     globals()[name] = value
     return value

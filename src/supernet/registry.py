@@ -1,25 +1,28 @@
-"""Presets: what was published under a name, as the class that does it and the settings it starts from."""
+"""Registry: published names, each a class and the settings that make it what was published."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from supernet.errors import imported, unknown
+from supernet.errors import UserError, imported, unknown
 
 T = TypeVar("T")
 P = TypeVar("P", bound="Preset[Any]")
 
 
 @dataclass(frozen=True)
-class Preset(ABC, Generic[T]):
-    """A name that was published: the class that does it, and the settings it starts from.
+class Preset(Generic[T]):
+    """A published name: the class behind it and the settings that it starts from.
 
-    `target` is the class, or "module:Class", which is imported when it is used.
-    `settings` may be nested: {"alpha": {"lr": 3e-4}} changes that field of `alpha` alone.
+    - `target`: the class, or "module:Class", which is imported when the preset is loaded.
+    - `settings`: may be nested; {"alpha": {"lr": 3e-4}} changes that field of `alpha` alone.
+    - `kind`, `base`: what messages call such a preset, and the class that `target` derives from, as "module:Class".
     """
+
+    kind: ClassVar[str]
+    base: ClassVar[str]
 
     name: str
     target: str | type[T]
@@ -28,27 +31,29 @@ class Preset(ABC, Generic[T]):
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> type[T]:
-        """Return the class, imported if need be; raises UserError if there is no such class."""
-        if not isinstance(self.target, str):
-            return self.target
-        found: type[T] = imported(self.kind(), self.target)
+        """Return the class, imported if need be; raises UserError if there is none, or if it has another base."""
+        found = imported(self.kind, self.target) if isinstance(self.target, str) else self.target
+        base = imported(self.kind, self.base)
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise UserError(f"{self.kind} '{self.name}' is not a class derived from supernet.{base.__name__}")
         return found
 
-    @classmethod
-    @abstractmethod
-    def kind(cls) -> str:
-        """Return what a message calls such a thing."""
 
+class Registry(dict[str, P]):
+    """Presets of one kind by name."""
 
-def named(which: str | type[Any], known: Mapping[str, P], kind: type[P]) -> P:
-    """Return the preset of that name, or one of your own: the class, or "module:Class".
+    def __init__(self, presets: Iterable[P]) -> None:
+        super().__init__((preset.name, preset) for preset in presets)
 
-    Raises UserError if there is none of that name.
-    """
-    if not isinstance(which, str):
-        return kind(f"{which.__module__}:{which.__qualname__}", which, "your own", "")
-    if which in known:
-        return known[which]
-    if ":" in which:
-        return kind(which, which, "your own", "")
-    raise unknown(kind.kind(), which, known)
+    def named(self, which: str | type[Any]) -> P:
+        """Return the preset of that name, or one for a class of your own: the class itself, or "module:Class".
+
+        Raises UserError for an unknown name.
+        """
+        if isinstance(which, str) and which in self:
+            return self[which]
+        make = type(next(iter(self.values())))
+        if isinstance(which, str) and ":" not in which:
+            raise unknown(make.kind, which, self)
+        name = which if isinstance(which, str) else f"{which.__module__}:{which.__qualname__}"
+        return make(name, which, "your own", "")

@@ -1,54 +1,152 @@
-"""Settings: how presets, files and flags become one typed whole."""
+"""Settings: typed, frozen dataclasses whose values pydantic checks, and how changes are merged into them.
+
+A mistake becomes one line: `setting w.lr must be at least 0, not -1`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from functools import cache, wraps
+from inspect import signature
+from typing import Annotated, Any, ParamSpec, TypeVar, dataclass_transform
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as checked
+from pydantic.dataclasses import is_pydantic_dataclass
+from pydantic_core import ArgsKwargs, CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_plain_validator_function
 
 from supernet.errors import UserError, unknown
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
+Count = Annotated[int, Field(ge=1)]
+"""A whole number from 1 on."""
 
-def amend(settings: T, changes: Mapping[str, Any]) -> T:
-    """Return `settings`, a dataclass instance, with `changes`, which may be nested.
+Size = Annotated[int, Field(ge=0)]
+"""A whole number from 0 on."""
 
-    Raises UserError for an unknown name or a value of the wrong type.
+Real = Annotated[float, Field(ge=0)]
+"""A finite number from 0 on."""
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A number from 0 on and below 1."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""A seed that every random generator takes."""
+
+
+class OfType:
+    """A check, in `Annotated[...]`, that a value is an instance of one of `kinds`; it is taken as it is."""
+
+    def __init__(self, *kinds: type[Any]) -> None:
+        self.kinds = kinds
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+        """Return pydantic's form of the check, made without a look into the classes."""
+        return no_info_plain_validator_function(self.check)
+
+    def check(self, value: object) -> object:
+        """Return `value`."""
+        if not isinstance(value, self.kinds):
+            raise PydanticCustomError("of_type", "cannot be of type {kind}", {"kind": type(value).__name__})
+        return value
+
+
+_RULES = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_KINDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "dataclass_type": "a mapping of its fields",
+    "dataclass_exact_type": "a mapping of its fields",
+}
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=False)
+def settings(cls: type[T]) -> type[T]:
+    """Make a frozen dataclass whose constructor checks types and ranges; raises UserError for the first mistake."""
+    made = checked(frozen=True, config=_RULES)(cls)
+    check = made.__init__
+
+    @wraps(check)
+    def construct(self: Any, *args: Any, **values: Any) -> None:
+        try:
+            check(self, *args, **values)
+        except ValidationError as error:
+            raise UserError(_line(error, getattr(cls, "prefix", ""))) from None
+
+    made.__init__ = construct  # type: ignore[method-assign]
+    return made  # type: ignore[return-value]
+
+
+def signature_of(settings: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """Give a function the signature of a class of settings, so that an editor completes and checks its arguments."""
+
+    def signed(function: Callable[..., R]) -> Callable[P, R]:
+        function.__signature__ = signature(settings)  # type: ignore[attr-defined]
+        return function
+
+    return signed
+
+
+def as_plain(value: Any) -> Any:
+    """Return a nested config as a mapping, and any other value as it is."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def amend(config: T, changes: Mapping[str, Any], prefix: str = "") -> T:
+    """Return the dataclass instance `config` with `changes`, which may be nested mappings.
+
+    Types and ranges are checked, also those of an ordinary dataclass. `prefix` stands before the names in messages.
+    Raises UserError for an unknown name or a wrong value.
     """
-    _known(settings, changes, "")
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(settings), dict(changes))
-        amended: T = OmegaConf.to_object(merged)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"setting {error.full_key}: {reason[0].lower()}{reason[1:]}") from None
-    return amended
-
-
-def _known(settings: Any, changes: Mapping[str, Any], prefix: str) -> None:
-    names = [entry.name for entry in fields(settings)]
+    values = {entry.name: getattr(config, entry.name) for entry in fields(config)}  # type: ignore[arg-type]
     for name, value in changes.items():
-        if name not in names:
-            raise unknown("setting", f"{prefix}{name}", [f"{prefix}{known}" for known in names])
-        inner = getattr(settings, name)
-        if is_dataclass(inner) and isinstance(value, Mapping):
-            _known(inner, value, f"{prefix}{name}.")
-        elif is_dataclass(inner) and not isinstance(value, type(inner) | None):
-            raise UserError(f"setting {prefix}{name} takes a {type(inner).__name__} or a dict of its fields: {value!r}")
+        if name not in values:
+            raise unknown("setting", f"{prefix}{name}", [f"{prefix}{known}" for known in values])
+        inner = values[name]
+        nested = is_dataclass(inner) and isinstance(value, Mapping)
+        values[name] = amend(inner, value, f"{prefix}{name}.") if nested else value
+    return _built(type(config), values, prefix)
 
 
-def check_seed(seed: int) -> None:
-    """Raise UserError for a seed that no random generator takes."""
-    if not 0 <= seed < 2**63:
-        raise UserError(f"seed must be between 0 and 2**63 - 1, not {seed}")
+def _built(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
+    """Construct a dataclass from checked `values`."""
+    checker = _checker(kind)  # type: ignore[arg-type]
+    built = object.__new__(checker)
+    try:
+        checker.__pydantic_validator__.validate_python(ArgsKwargs((), dict(values)), self_instance=built)
+    except ValidationError as error:
+        raise UserError(_line(error, prefix)) from None
+    return built if checker is kind else kind(**{name: getattr(built, name) for name in values})
 
 
-def check_kinds(**choices: tuple[Any, Any]) -> None:
-    """Raise UserError for the first of the choices, (value, type), that is of another type."""
-    for name, (value, kind) in choices.items():
-        if not isinstance(value, kind):
-            raise UserError(f"{name} cannot be of type {type(value).__name__}: {value!r}")
+@cache
+def _checker(kind: type[Any]) -> Any:
+    """Return the class that checks the fields of the dataclass `kind`: a subclass made here unless `kind` does so."""
+    return kind if is_pydantic_dataclass(kind) else checked(kind, frozen=kind.__dataclass_params__.frozen, config=_RULES)
+
+
+def _line(error: ValidationError, prefix: str) -> str:
+    """Say the first mistake in one line."""
+    first = error.errors()[0]
+    name, value, context = f"{prefix}{first['loc'][0]}", first["input"], first.get("ctx", {})
+    if first["type"] == "of_type":
+        return f"{name} {first['msg']}: {value!r}"
+    if first["type"] == "unexpected_keyword_argument":
+        return f"unknown setting '{name}'"
+    for bound, words in _BOUNDS.items():
+        if bound in context:
+            return f"setting {name} must be {words} {context[bound]:g}, not {value}"
+    if first["type"] == "finite_number":
+        return f"setting {name} must be a finite number, not {value}"
+    wanted = context.get("expected") or _KINDS.get(first["type"])
+    if wanted:
+        return f"setting {name} takes {wanted}, not {value!r}"
+    return f"setting {name}: {first['msg'][0].lower()}{first['msg'][1:]}, not {value!r}"

@@ -10,19 +10,19 @@ from typing import NoReturn
 from supernet.cli.parsing import Arguments
 from supernet.errors import UserError, unknown
 
-# Each command, the module and function that does it, and what it is for.
+# Each command with its module and function, and its purpose.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "search": ("search:search", "find an architecture for your images"),
+    "search": ("search:search", "search for an architecture for your images"),
     "select": ("select:select", "read an architecture out of a search by another selector"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "evaluate": ("use:evaluate", "measure a retrained network"),
-    "predict": ("use:predict", "tell what images show"),
+    "predict": ("use:predict", "predict the classes of images"),
     "export": ("use:export", "write a retrained network for other programs"),
     "landscape": ("study:landscape", "draw the loss around the alphas of a search"),
-    "strength": ("study:strength", "compare op weights with what the operations are worth"),
+    "strength": ("study:strength", "compare op weights with the strength of operations"),
     "rank": ("study:rank", "compare one-shot accuracies with a table's"),
-    "tabular": ("tabular:tabular", "compare searches that ask a table, without training"),
-    "query": ("lists:query", "look up what is known of an architecture"),
+    "tabular": ("tabular:tabular", "compare searches that query a table, without training"),
+    "query": ("lists:query", "look up an architecture in a table"),
     "spaces": ("lists:spaces", "list the search spaces"),
     "methods": ("lists:methods", "list the search methods"),
     "selectors": ("lists:selectors", "list the ways to read an architecture out of a search"),
@@ -30,17 +30,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(arguments: Arguments | None = None) -> None:
-    """Run the command line; exit with 2 after a mistake of the user's, 130 or 141 when interrupted."""
+    """Run the command line; exit with status 2 after a user's mistake, 130 or 141 when interrupted."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         try:
             _dispatch(given)
         finally:
-            sys.stdout.flush()  # here, where a reader that has gone can still be told from an error
+            sys.stdout.flush()  # here, so that a reader that has gone is told from an error
     except UserError as error:
         _leave(2, str(error))
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written
+    except BrokenPipeError:  # the reader has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the rest of the output
         sys.exit(141)
     except OSError as error:
         _leave(2, f"{error.strerror}: '{error.filename}'" if error.filename else str(error))

@@ -1,4 +1,4 @@
-"""`supernet query | spaces | methods | selectors`: what is known, without PyTorch."""
+"""`supernet query | spaces | methods | selectors`: look-ups and lists, without PyTorch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def query(given: Arguments) -> None:
         return
     console = show.Console()
     show.line(console, str(table.genotype(index)))
-    show.known(console, table.summary(index).to_json())
+    show.table_entry(console, table.summary(index).to_json())
 
 
 def spaces(given: Arguments) -> None:

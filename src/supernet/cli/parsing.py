@@ -1,4 +1,4 @@
-"""Typed arguments, and a mistake in them as one line."""
+"""The parsing of typed arguments, whose mistakes become one line each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import difflib
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import make_dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import tyro
@@ -19,17 +21,17 @@ Arguments = Sequence[str]
 
 
 def option(kind: Any, about: str, **more: Any) -> Any:
-    """Return the type of an argument with its help."""
+    """Return the type of an argument with its help text."""
     return Annotated[kind, arg(help=about, **more)]
 
 
 def allow_own_modules() -> None:
-    """Let --method module:Class and --space module:NAME be of a module in the current folder."""
+    """Make modules in the current folder importable, for --method module:Class and --space module:NAME."""
     sys.path.insert(0, "")
 
 
 def peek(given: Arguments, name: str, default: Any) -> Any:
-    """Return the last value of --name before the arguments are parsed: it decides which arguments there are."""
+    """Return the last value of --name, which decides on further arguments, before the arguments are parsed."""
     flag, value = f"--{name}", default
     for word, after in zip(given, [*given, default][1:], strict=True):
         if word == flag:
@@ -39,19 +41,36 @@ def peek(given: Arguments, name: str, default: Any) -> Any:
     return value
 
 
-def parse(command: str, kind: type, given: Arguments) -> Any:
-    """Parse typed arguments; a mistake becomes one line instead of the parser's box of several."""
-    prog = f"supernet {command}"
+def derived(settings: type, about: str, types: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    """Return an instance of a class of arguments derived from `settings`, with `values` as the defaults.
+
+    `types` replaces the types of fields, and adds fields.
+    """
+    fields: list[Any] = [(name, kind, None) for name, kind in types.items()]
+    kind = make_dataclass(
+        settings.__name__, fields, bases=(settings,), namespace={"__doc__": about}, kw_only=True, frozen=True
+    )
+    return kind(**values)
+
+
+def parse(command: str, arguments: Any, given: Arguments) -> Any:
+    """Parse the arguments of a command, given as a class or as an instance with the defaults.
+
+    A mistake becomes one line instead of the parser's box of several.
+    """
+    prog, default = f"supernet {command}", None if isinstance(arguments, type) else arguments
+    read = partial(tyro.cli, arguments if default is None else type(default), prog=prog, config=(FlagCreatePairsOff,))
+    read = read if default is None else partial(read, default=default)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=list(given), prog=prog, config=(FlagCreatePairsOff,))
+            return read(args=list(given))
     except SystemExit as stop:
         if not stop.code:
             raise
     page = io.StringIO()
     with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
-        tyro.cli(kind, args=["--help"], prog=prog, config=(FlagCreatePairsOff,))
+        read(args=["--help"])
     raise UserError(f"{_one_line(complaint.getvalue(), page.getvalue())} (see {prog} --help)")
 
 
@@ -65,7 +84,7 @@ _SHORTER = {
 
 
 def _one_line(box: str, page: str) -> str:
-    """Say what the parser's `box` says in one line, with the nearest option on the help `page` for an unknown one."""
+    """Return the message in the parser's `box` as one line, with the nearest option on the help `page`."""
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]  # below the title
     text = " ".join(line for line in lines if line and not line.startswith(("─", "╰", "---", "For full helptext")))
     if option := re.match(r"Unrecognized options: (--[^\s,=]+)", text):

@@ -14,45 +14,44 @@ ABOUT = "Read an architecture out of a search by another selector, without searc
 
 def select(given: Arguments) -> None:
     """Read an architecture out of a search by another selector."""
-    from supernet import selectors
-    from supernet.report import console as show
-    from supernet.report import progress as screen
-    from supernet.searching import plan
+    from supernet.report import console, progress
     from supernet.searching import select as selecting
+    from supernet.searching.config import config_of
+    from supernet.selectors import SELECTORS
 
     allow_own_modules()
-    preset = selectors.selector(peek(given, "with", "perturbation"))
-    chosen = parse("select", _arguments(plan.selector_settings(preset)), given)
-    planned = selecting.selection_plan(
-        chosen.run,
+    preset = SELECTORS.named(peek(given, "with", "perturbation"))
+    call = parse("select", _arguments(config_of(preset)), given)
+    plan = selecting.selection_plan(
+        call.run,
         preset.name,
-        data=chosen.data,
-        space=chosen.space,
-        seed=chosen.seed,
-        device=chosen.device,
-        **asdict(chosen.settings),
+        data=call.data,
+        space=call.space,
+        seed=call.seed,
+        device=call.device,
+        **asdict(call.config),
     )
-    run = selecting.start(planned, out=chosen.out, force=chosen.force, watcher=screen.watcher(quiet=chosen.quiet))
-    console = show.Console()
-    show.result(console, run)
-    show.selections(console, selecting.selections(planned.home))
+    run = selecting.start(plan, out=call.out, force=call.force, watcher=progress.watcher(quiet=call.quiet))
+    shown = console.Console()
+    console.result(shown, run)
+    console.selections(shown, selecting.selections(plan.run))
 
 
-def _arguments(settings: Any) -> type:
-    """Make the typed arguments of `select`: its own, and the selector's settings."""
+def _arguments(config: Any) -> type:
+    """Return the typed arguments of `select`: its own, and the fields of the selector's config."""
     from supernet.selectors import SELECTORS
 
     names = f"selector: {', '.join(SELECTORS)}, or your own as module:Class"
     fields: list[Any] = [
         ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
-        ("chosen", option(str, names, name="with", metavar="NAME"), "perturbation"),
+        ("selector", option(str, names, name="with", metavar="NAME"), "perturbation"),
         ("data", option(str | None, "the search's images, if they have moved", metavar="DATA"), None),
         ("space", option(str | None, "the search's space as module:NAME, if it is one of your own"), None),
-        ("seed", option(int | None, "seed of what is drawn; None is the search's", metavar="INT"), None),
+        ("seed", option(int | None, "seed of everything drawn; None is the search's", metavar="INT"), None),
         ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
         ("out", option(str | None, "folder; None is in the search's, under selections/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a selection that is there"), False),
         ("quiet", option(bool, "no progress"), False),
-        ("settings", Annotated[type(settings), arg(name="")], settings),
+        ("config", Annotated[type(config), arg(name="")], config),
     ]
     return make_dataclass("Select", fields, namespace={"__doc__": ABOUT})

@@ -1,4 +1,4 @@
-"""`supernet landscape | strength | rank`: what else a search can tell."""
+"""`supernet landscape | strength | rank`: studies of a search."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def landscape(given: Arguments) -> None:
 
 
 def strength(given: Arguments) -> None:
-    """Compare the op weights of a search with what its operations are worth."""
+    """Compare the op weights of a search with the strength of its operations."""
     from supernet.report import console as show
     from supernet.searching import studies
 
-    about = "Compare the op weights of a search with what its operations are worth."
+    about = "Compare the op weights of a search with the strength of its operations."
     run, choices = _asked("strength", about, studies.StrengthConfig(), given)
     found = studies.strength(run, **choices)
     console = show.Console()
@@ -54,45 +54,35 @@ def rank(given: Arguments) -> None:
     run, choices = _asked("rank", about, studies.RankingConfig(), given, spread=False)
     found = studies.rank(run, **choices)
     console = show.Console()
-    whole, best, settings = found.whole, found.best_half, found.settings
-    show.line(console, f"architectures {len(found.indices)} ({settings.sampler}), judged on {found.images} images")
-    show.line(console, f"correlation   {_both(whole.tau, best.tau)} (Kendall's tau of one-shot and {settings.truth})")
-    show.line(console, f"by size       {_both(whole.params_tau, best.params_tau)} (of parameters and {settings.truth})")
+    whole, best, config = found.whole, found.best_half, found.config
+    show.line(console, f"architectures {len(found.indices)} ({config.sampler}), evaluated on {found.images} images")
+    show.line(console, f"correlation   {_both(whole.tau, best.tau)} (Kendall's tau of one-shot and {config.truth})")
+    show.line(console, f"by size       {_both(whole.params_tau, best.params_tau)} (of parameters and {config.truth})")
     show.line(console, f"pairs         {_both(whole.pairs, best.pairs, percent=True)} in the right order")
-    top = f"the {settings.top} highest one-shot accuracies"
+    top = f"the {config.top} highest one-shot accuracies"
     show.line(console, f"regret        {whole.regret:.2f} points from the best of {top} to the best there is")
     show.line(console, f"picture       {run}/rank.svg (rank.json)")
 
 
 def _both(whole: float | None, best: float | None, *, percent: bool = False) -> str:
-    """Say a measure over all architectures and among the best half, where there is one."""
+    """Return a measure over all architectures and among the best half as text."""
     scale, form = (100, "{:.1f} %") if percent else (1, "{:.2f}")
-    told = ["none" if value is None else form.format(scale * value) for value in (whole, best)]
-    return f"{told[0]}, among the truly best half {told[1]}"
+    texts = ["none" if value is None else form.format(scale * value) for value in (whole, best)]
+    return f"{texts[0]}, among the truly best half {texts[1]}"
 
 
 def _asked(
-    command: str, about: str, settings: Any, given: Arguments, *, spread: bool = True
+    command: str, about: str, config: Any, given: Arguments, *, spread: bool = True
 ) -> tuple[str, dict[str, Any]]:
-    """Return the folder of the search, and the arguments of the study, whose work is `spread` over workers or not."""
-    asked = parse(command, _arguments(about, settings, spread=spread), given)
-    allow_own_modules()
-    names = ("data", "space", "device", *["workers"] * spread, "settings")
-    return asked.run, {name: getattr(asked, name) for name in names}
-
-
-def _arguments(about: str, settings: Any, *, spread: bool) -> type:
-    """Make the typed arguments of a study: what all have, and its settings."""
+    """Return the folder of the search and the arguments of the study, `workers` among them if work can be `spread`."""
     fields: list[Any] = [
         ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
         ("data", option(str | None, "the search's images, if they have moved", metavar="DATA"), None),
-        (
-            "space",
-            option(str | None, "the search's space as module:NAME, if it is one of your own", metavar="STR"),
-            None,
-        ),
+        ("space", option(str | None, "the search's space as module:NAME, if one of your own", metavar="STR"), None),
         ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
         *[("workers", option(int, "processes that share the work"), 1)] * spread,
-        ("settings", Annotated[type(settings), arg(name="")], settings),
+        ("config", Annotated[type(config), arg(name="")], config),
     ]
-    return make_dataclass("Study", fields, namespace={"__doc__": about})
+    call = vars(parse(command, make_dataclass("Study", fields, namespace={"__doc__": about}), given))
+    allow_own_modules()
+    return call.pop("run"), call

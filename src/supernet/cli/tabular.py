@@ -15,31 +15,36 @@ from supernet.cli.parsing import Arguments, allow_own_modules, option, parse
 if TYPE_CHECKING:
     from supernet.searching.tabular import Comparison, Trace
 
-ABOUT = "Compare searches that ask a table for accuracies, without training."
+ABOUT = "Compare searches that query a table of accuracies, without training."
 _STOPS = (50, 100, 200, 300)
 
 
 def tabular(given: Arguments) -> None:
-    """Compare searches that ask a table for accuracies."""
+    """Compare searches that query a table."""
     from supernet.report import console as show
     from supernet.searching import tabular as tabulated
 
     allow_own_modules()
     asked = parse("tabular", _arguments(tabulated.SEARCHES, tabulated.TabularConfig()), given)
-    names = vars(asked.settings)
+    config = vars(asked.config)
     found = tabulated.tabular(
-        asked.space, asked.chosen, seeds=asked.seeds, out=asked.out, watcher=None if asked.quiet else _told, **names
+        asked.space,
+        asked.chosen,
+        seeds=asked.seeds,
+        out=asked.out,
+        watcher=None if asked.quiet else _print_trace,
+        **config,
     )
     console = show.Console()
     _table(console, found)
-    fields = f"{found.settings.report} (%) of the fittest so far by {found.settings.fitness}"
+    fields = f"{found.config.report} (%) of the fittest so far by {found.config.fitness}"
     show.line(console, f"{fields}: mean ± standard deviation over n searches of s seconds.")
     show.line(console, f"best there is {found.best:.2f}")
     if asked.out is not None:
         show.line(console, f"picture       {asked.out}/tabular.svg (tabular.json)")
 
 
-def _told(method: str, trace: Trace) -> None:
+def _print_trace(method: str, trace: Trace) -> None:
     print(f"{method}, seed {trace.seed}: {trace.accuracies[-1]:.2f} ({trace.seconds:.1f} s)", file=sys.stderr)
 
 
@@ -47,7 +52,7 @@ def _table(console: Any, found: Comparison) -> None:
     from rich import box
     from rich.table import Table
 
-    last = found.settings.queries
+    last = found.config.queries
     stops = sorted({stop for stop in (*_STOPS, last) if stop <= last})
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("queries", no_wrap=True)
@@ -67,8 +72,8 @@ def _spread(values: Iterable[float]) -> str:
     return f"{mean:.2f} ± {statistics.stdev(found):.2f}" if len(found) > 1 else f"{mean:.2f}"
 
 
-def _arguments(methods: tuple[str, ...], settings: Any) -> type:
-    """Make the typed arguments of `tabular`: its own, and the settings of the searches."""
+def _arguments(methods: tuple[str, ...], config: Any) -> type:
+    """Return the typed arguments of `tabular`: its own, and the fields of TabularConfig."""
     fields: list[Any] = [
         (
             "space",
@@ -81,8 +86,8 @@ def _arguments(methods: tuple[str, ...], settings: Any) -> type:
             methods,
         ),
         ("seeds", option(int, "searches of each, with seeds 0, 1, ..."), 20),
-        ("out", option(str | None, "folder that is written, and gone on from", metavar="FOLDER"), None),
+        ("out", option(str | None, "folder that is written, and resumed from", metavar="FOLDER"), None),
         ("quiet", option(bool, "no progress"), False),
-        ("settings", Annotated[type(settings), arg(name="")], settings),
+        ("config", Annotated[type(config), arg(name="")], config),
     ]
     return make_dataclass("Tabular", fields, namespace={"__doc__": ABOUT})

@@ -1,4 +1,4 @@
-"""`supernet evaluate | predict | export`: what is done with a retrained network."""
+"""`supernet evaluate | predict | export`: uses of a retrained network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from supernet.report.console import Console
     from supernet.retraining.evaluate import ClassScore, Evaluation, Pass
 
-_SHOWN = 20  # classes that the table shows
+_SHOWN = 20  # classes in the table
 
 _Run = Annotated[
     Positional[str], arg(metavar="RUN", help="folder of a finished retraining, or of a search that holds one")
@@ -39,7 +39,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Tell what images show."""
+    """Predict the classes of images."""
 
     run: _Run
     images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGE...")]
@@ -82,7 +82,7 @@ def evaluate(given: Arguments) -> None:
 
 
 def predict(given: Arguments) -> None:
-    """Tell what images show."""
+    """Predict the classes of images."""
     from supernet.report import console as show
     from supernet.retraining import predictor
 
@@ -112,11 +112,11 @@ def export(given: Arguments) -> None:
 
 
 def _result(console: Console, found: Evaluation) -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     from supernet.report.console import line
 
     top5 = "" if found.top5 is None else f", {100 * found.top5:.2f} % among the five most probable"
-    images = {"test": "test images", "held out": "held-out images", "all": "images"}[found.images]
+    images = {"test": "test images", "validation": "validation images", "all": "images"}[found.images]
     line(console, f"accuracy      {100 * found.accuracy:.2f} %{top5}; on {found.count} {images} of {found.data}")
     line(console, f"weights       those of the {found.weights} epoch")
     line(console, f"size          {found.params / 1e6:.3f} M parameters, {found.flops / 1e6:.1f} M FLOPs")
@@ -135,7 +135,7 @@ def _pass(needed: Pass) -> str:
 
 
 def _scores(console: Console, classes: tuple[ClassScore, ...]) -> None:
-    """Print a row per class; of many classes only those that are told worst."""
+    """Print a row per class; of many classes only those of lowest F1."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

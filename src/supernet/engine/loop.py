@@ -202,7 +202,7 @@ class Planned(Protocol):
         """How it runs, in a line."""
 
     @property
-    def config(self) -> Mapping[str, Any]:
+    def record(self) -> Mapping[str, Any]:
         """The settings that a run folder keeps."""
 
 
@@ -225,7 +225,7 @@ def conduct(
     """
     with as_planned(plan):
         task = make(plan)  # before the folder is made: settings that do not go together are told here
-        run.start(plan.config, environment(), force=force)
+        run.start(plan.record, environment(), force=force)
         if run.finished:
             watcher.say(f"run '{run.path}' has finished before: this is what it found; --force starts it over")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,32 @@ from torch import Tensor
 from supernet.errors import UserError, at_least
 
 _TAIL = 5  # epochs at the end of P-DARTS' linear schedule in which the rate falls more slowly
+
+
+def _undecorated(function: Any) -> Any:
+    """Return a function of PyTorch's without the decorators that import torch._dynamo."""
+    return getattr(function, "__wrapped__", function)
+
+
+class _Eager:
+    """An optimizer that never imports torch._dynamo: the import takes seconds, and nothing here is compiled."""
+
+    add_param_group = _undecorated(torch.optim.Optimizer.add_param_group)
+    zero_grad = _undecorated(torch.optim.Optimizer.zero_grad)
+    state_dict = _undecorated(torch.optim.Optimizer.state_dict)
+    load_state_dict = _undecorated(torch.optim.Optimizer.load_state_dict)
+
+
+class SGD(_Eager, torch.optim.SGD):
+    """PyTorch's SGD."""
+
+    step = torch.no_grad()(_undecorated(torch.optim.SGD.step))
+
+
+class Adam(_Eager, torch.optim.Adam):
+    """PyTorch's Adam."""
+
+    step = torch.no_grad()(_undecorated(torch.optim.Adam.step))
 
 
 @dataclass(frozen=True)
@@ -54,7 +80,7 @@ class SGDConfig:
         PyTorch's fused SGD would be a little faster still, but (2.13) it fails where a parameter has its first gradient
         later than others, and on a CPU it steps wrongly where a gradient's memory format is not its parameter's.
         """
-        return torch.optim.SGD(
+        return SGD(
             parameters,
             lr=self.lr,
             momentum=self.momentum,
@@ -104,7 +130,7 @@ class AlphaOptimizerConfig:
         if self.optimizer == "adam":
             parameters = list(parameters)
             lr, on_gpu = 3e-4 if self.lr is None else self.lr, all(p.is_cuda for p in parameters)
-            return torch.optim.Adam(
+            return Adam(
                 parameters,
                 lr=lr,
                 betas=(0.5, 0.999),
@@ -112,7 +138,7 @@ class AlphaOptimizerConfig:
                 capturable=on_gpu,  # it counts its steps on the GPU, so that a recorded step counts, too
             )
         lr = weights.lr if self.lr is None else self.lr
-        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=self.weight_decay)
+        return SGD(parameters, lr=lr, momentum=0.9, weight_decay=self.weight_decay)
 
 
 def clip_gradient(parameters: Iterable[Tensor], largest: float) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 import yaml  # type: ignore[import-untyped]
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from supernet.errors import UserError
 from supernet.spaces.genotype import Genotype
+
+FORMAT = 2
+"""The version of what a run folder holds; a folder of another version is refused."""
 
 # Bytes of the sha256 at the end of a checkpoint; torch.load ignores them, so the file stays an ordinary one.
 _DIGEST = 32
@@ -31,6 +31,10 @@ _FILES = (
     *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
     *("model.onnx", "model.pt2", "environment.json"),
 )
+
+
+# Written in C where PyYAML has been built so; neither runs anything that a file says.
+_LOADER, _DUMPER = (getattr(yaml, f"CSafe{kind}", getattr(yaml, f"Safe{kind}")) for kind in ("Loader", "Dumper"))
 
 
 class Run:
@@ -46,15 +50,34 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
+    @classmethod
+    def of(cls, run: Run | str | os.PathLike[str]) -> Run:
+        """Return a run as it is, and open one that is given by its folder; raises UserError for anything else."""
+        if not isinstance(run, Run | str | os.PathLike):
+            raise UserError(f"run cannot be of type {type(run).__name__}: {run!r}")
+        return run if isinstance(run, Run) else cls(run)
+
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved settings the run was started with; empty for a new folder. Raises UserError if damaged."""
+        """The resolved configuration the run was started with; empty for a new folder.
+
+        Raises UserError if the file is damaged, or was written by another version.
+        """
+        config = self._config()
+        if "fingerprint" in config and config.get("format") != FORMAT:
+            raise UserError(
+                f"run '{self.path}' was made by another version of supernet (format {config.get('format', 1)}, "
+                f"this version has {FORMAT}): start over with --force, or use that version"
+            )
+        return config
+
+    def _config(self) -> dict[str, Any]:
         file = self.path / "config.yaml"
         if not file.exists():
             return {}
         try:
-            loaded = OmegaConf.to_container(OmegaConf.load(file))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException):
+            loaded = yaml.load(file.read_text(), _LOADER)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             loaded = None
         if not isinstance(loaded, dict):
             raise UserError(f"'{file}' cannot be read as the settings of a run: remove the folder, or name another")
@@ -111,7 +134,7 @@ class Run:
         written, or holds another run, naming the fields that differ, or files that are no run.
         """
         try:
-            known = self.config
+            known = self._config() if force else self.config
             ours = "fingerprint" in known  # of the data: no other program's config.yaml has it
             if not ours:
                 self._check_empty()
@@ -121,7 +144,7 @@ class Run:
                 _check_same(self.path, known, config)
             self.path.mkdir(parents=True, exist_ok=True)
             if force or not ours:  # before anything else: it makes the folder a run's
-                self.write("config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+                self.write("config.yaml", yaml.dump(dict(config), Dumper=_DUMPER, sort_keys=False, allow_unicode=True))
             if not (self.path / "environment.json").exists():
                 self.write("environment.json", json.dumps(environment, indent=2) + "\n")
         except OSError as error:
@@ -209,7 +232,7 @@ class Run:
 
 def _check_same(path: Path, known: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     here, wanted = flat(known), flat(config)
-    names = [name for name in here | wanted if name != "source"]  # the same data may be reached by another path
+    names = [name for name in here | wanted if name != "data"]  # the same images may be reached by another path
     fields = [name for name in names if here.get(name) != wanted.get(name)]
     if fields:
         told = ", ".join(f"{name} ({here.get(name)} there, {wanted.get(name)} now)" for name in fields)

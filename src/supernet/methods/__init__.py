@@ -5,24 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supernet import registry as presets
+from supernet import registry
 
 if TYPE_CHECKING:
     from supernet.methods.base import Method
 
-__all__ = ["METHODS", "Preset", "method"]
+__all__ = ["METHODS", "Preset"]
 
 
 @dataclass(frozen=True)
-class Preset(presets.Preset["Method"]):
-    """A method, and how an architecture is read out of what it learns if nothing else is asked for."""
+class Preset(registry.Preset["Method"]):
+    """A published method, and the selector that reads its architecture unless another is asked for."""
+
+    kind = "method"
+    base = "supernet.methods.base:Method"
 
     selector: str = "magnitude"
-
-    @classmethod
-    def kind(cls) -> str:
-        """Return what a message calls it."""
-        return "method"
 
 
 _DIFFERENTIABLE = "supernet.methods.differentiable:Differentiable"
@@ -35,9 +33,8 @@ _DARTS = {
 _ZERO_ORDER = "supernet.methods.zarts.method:ZeroOrder"
 _ZARTS = "Wang et al., NeurIPS 2022, arXiv 2110.04743"
 
-METHODS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
+METHODS = registry.Registry(
+    (
         Preset(
             "single-darts",
             _DIFFERENTIABLE,
@@ -148,12 +145,4 @@ METHODS: dict[str, Preset] = {
             "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
         ),
     )
-}
-
-
-def method(which: str | type[Method]) -> Preset:
-    """Return the method of that published name, or your own: the class, or "module:Class".
-
-    Raises UserError if there is none of that name.
-    """
-    return presets.named(which, METHODS, Preset)
+)

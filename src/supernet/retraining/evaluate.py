@@ -1,4 +1,4 @@
-"""Evaluation: what a retrained network gets right and wrong, class by class, and what it costs on this device."""
+"""Evaluation of a retrained network: accuracy, confusion and scores per class, and its cost on this device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.data import Images, Source, hold_out, is_here
+from supernet.data import Images, Source, hold_out, is_available
 from supernet.data import load as load_images
 from supernet.engine.measure import Latency, latency, peak_memory
 from supernet.engine.run import Run, environment
@@ -22,23 +22,23 @@ from supernet.models.cost.count import cost
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 
-_FEW = 10  # classes up to which the five most probable ones say nothing
+_FEW = 10  # classes; up to this number top-5 accuracy says nothing
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is told from the others; None where there is nothing to divide by."""
+    """The scores of one class; None where the denominator is 0."""
 
     name: str
-    precision: float | None  # of the images taken for it, the share that is of it
-    recall: float | None  # of its images, the share that is taken for it
-    f1: float | None  # the harmonic mean of the two
-    support: int  # its images
+    precision: float | None  # share of the images predicted as the class that belong to it
+    recall: float | None  # share of the class's images that are predicted as it
+    f1: float | None  # harmonic mean of precision and recall
+    support: int  # images of the class
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What a forward pass needs: time, and bytes of memory beside the weights."""
+    """The time of a forward pass, and its memory in bytes beside the weights."""
 
     latency: Latency
     memory: int
@@ -46,21 +46,21 @@ class Pass:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured of a retrained network; accuracies are from 0 to 1."""
+    """The measurements of a retrained network; accuracies are from 0 to 1."""
 
     data: str  # the name of the image set
     fingerprint: str
-    images: str  # which of its images: "test", "held out" of the training images, or "all" training images
+    images: str  # "test", "validation", or "all" training images
     count: int
     weights: str  # "last" or "best"
     accuracy: float
     top5: float | None  # of more than 10 classes
     classes: tuple[ClassScore, ...]
-    confusion: tuple[tuple[int, ...], ...]  # [i][j]: images of class i that were taken for class j
+    confusion: tuple[tuple[int, ...], ...]  # [i][j]: images of class i predicted as class j
     params: int
     flops: int  # multiply-adds for one image
     device: str
-    passes: tuple[Pass, ...]  # of 1 and of 32 images
+    passes: tuple[Pass, ...]  # on 1 and on 32 images
     environment: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def evaluate(
     - `run`, `weights`, `space`, `device`: as for `supernet.load`.
     - `data`: other images, as for `supernet.search`, of the same classes; None is the run's own.
 
-    It is measured on the test images. Without any: of the run's own data on the images that the training has held out,
-    and of other data on all images. Raises UserError for data of other classes or of another size.
+    The images are the test images. Without any, they are the validation images of the run's own data, and all images
+    of other data. Raises UserError for data of other classes or of another size.
     """
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
@@ -113,9 +113,9 @@ def evaluate(
 
 
 def _images(run: Run, data: Source | None) -> Images:
-    """Return the images that were given, or else those that the run was trained on."""
+    """Return the given images, by default those of the run."""
     config = run.config
-    size = config["protocol"]["image_size"]
+    size = config["image_size"]
     if data is not None:
         images = load_images(data, size)
         if list(images.classes) != config["classes"]:
@@ -124,8 +124,8 @@ def _images(run: Run, data: Source | None) -> Images:
                 f"the network was trained on {', '.join(config['classes'])}"
             )
         return images
-    source, advice = str(config["source"]), "give images with --data, or data= in Python"
-    if not is_here(source):
+    source, advice = str(config["data"]), "give images with --data, or data= in Python"
+    if not is_available(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
     images = load_images(source, size)
     if images.fingerprint != config["fingerprint"]:
@@ -134,13 +134,13 @@ def _images(run: Run, data: Source | None) -> Images:
 
 
 def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str]:
-    """Return the images to measure on, their labels, and which they are."""
+    """Return images, labels, and which part of the data they are."""
     if images.x_test is not None and images.y_test is not None:
         return images.x_test, images.y_test, "test"
     if images.fingerprint != run.config["fingerprint"]:
         return images.x, images.y, "all"
-    _, held = hold_out(images.y, run.config["protocol"]["hold_out"])
-    return images.x[held], images.y[held], "held out"
+    _, held = hold_out(images.y, run.config["validation_share"])
+    return images.x[held], images.y[held], "validation"
 
 
 @torch.no_grad()
@@ -151,7 +151,7 @@ def _logits(predictor: Predictor, x: Tensor, batch_size: int = 256) -> Tensor:
 
 
 def _share(logits: Tensor, y: Tensor, k: int) -> float:
-    """Return the share of images whose class is among the `k` most probable ones."""
+    """Return the top-k accuracy."""
     hits = (logits.topk(k, dim=1).indices == y[:, None]).sum().item()
     return hits / len(y)
 
@@ -182,7 +182,7 @@ def _pass(predictor: Predictor, batch: int) -> Pass:
 
 
 def _write(run: Run, evaluation: Evaluation) -> None:
-    from supernet.report import plots  # Matplotlib is slow to import and needed nowhere else
+    from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     names = [score.name for score in evaluation.classes]
     with tempfile.TemporaryDirectory() as folder:

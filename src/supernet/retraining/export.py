@@ -1,4 +1,4 @@
-"""Export: a retrained network as one file that other programs read, checked against the network it was made of."""
+"""Export of a retrained network to one file for other programs, compared with the network before it is kept."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from supernet.spaces.modules import Noise
 
 _FILES = {"torch": "model.pt2", "onnx": "model.onnx", "genotype": "genotype.json"}
 _EXTRA = ("onnx", "onnxscript", "onnxruntime")
-_BATCHES = (1, 2, 5)  # sizes of the batches that are compared
-_TOLERANCE = 1e-4  # of the largest logit: the rounding of float32 over some tens of layers is a tenth of that
+_BATCHES = (1, 2, 5)  # batch sizes in the comparison
+_TOLERANCE = 1e-4  # in parts of the largest logit; float32 rounding over some tens of layers is a tenth
 
-Runs = Callable[[Tensor], Tensor]  # what was exported, run by its own runtime
+Exporter = Callable[[Tensor], Tensor]  # pixels to logits, run by the exported file's own runtime
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The file that was written, and the largest difference of its logits from the network's; None if it has none."""
+    """The exported file, and the largest difference of its logits from the network's; None for an architecture."""
 
     path: Path
     difference: float | None
@@ -70,7 +70,7 @@ def export_checked(
     weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
 ) -> Exported:
-    """Do what `export` does, and also return how much the logits differed."""
+    """Export as `export` does, and return the difference of the logits as well."""
     if format not in _FILES:
         raise unknown("format", format, _FILES)
     if format == "onnx":
@@ -101,11 +101,11 @@ def _need_extra() -> None:
         raise UserError("export to onnx needs the extra: pip install 'supernet[onnx]'") from None
 
 
-def _write_model(predictor: Predictor, path: Path, save: Callable[[Predictor, Path], Runs]) -> float:
-    """Write a model, read it back and compare it; it gets its name only then. Return the largest difference."""
+def _write_model(predictor: Predictor, path: Path, save: Callable[[Predictor, Path], Exporter]) -> float:
+    """Write a model, read it back and compare it before it gets its name; return the largest difference of logits."""
     if any(isinstance(module, Noise) for module in predictor.modules()):
         raise UserError("this architecture has the random operation 'noise': an exported model could not be compared")
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")  # the suffix stays: writers go by it
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")  # exporters go by the suffix
     try:
         difference = _compared(predictor, _saved(predictor, temporary, save))
         temporary.replace(path)
@@ -114,18 +114,18 @@ def _write_model(predictor: Predictor, path: Path, save: Callable[[Predictor, Pa
     return difference
 
 
-def _saved(predictor: Predictor, path: Path, save: Callable[[Predictor, Path], Runs]) -> Runs:
+def _saved(predictor: Predictor, path: Path, save: Callable[[Predictor, Path], Exporter]) -> Exporter:
     try:
         with _quiet():
             return save(predictor, path)
     except OSError:
         raise
-    except Exception as error:  # the exporters have many; an operation of the user's own may be beyond them
+    except Exception as error:  # of any kind: a user's operation may be beyond an exporter
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"this network cannot be exported: {reason}") from error
 
 
-def _compared(predictor: Predictor, runs: Runs) -> float:
+def _compared(predictor: Predictor, runs: Exporter) -> float:
     """Return the largest difference of logits on random images; raises UserError if it is more than rounding."""
     draws = torch.Generator().manual_seed(0)
     shape = (predictor.network_size.channels, *predictor.size)
@@ -134,7 +134,7 @@ def _compared(predictor: Predictor, runs: Runs) -> float:
         wanted = torch.cat([predictor(x) for x in batches])
     found = torch.cat([runs(x) for x in batches])
     difference, largest = float((found - wanted).abs().max()), float(wanted.abs().max())
-    if not difference <= _TOLERANCE * largest:  # as NaN is not
+    if not difference <= _TOLERANCE * largest:  # also if it is NaN
         raise UserError(
             f"the exported model differs from the network: by {difference:.2g} in logits of up to {largest:.2g}; "
             "no file is left"
@@ -147,7 +147,7 @@ def _program(predictor: Predictor) -> torch.export.ExportedProgram:
     return torch.export.export(predictor, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
 
-def _save_torch(predictor: Predictor, path: Path) -> Runs:
+def _save_torch(predictor: Predictor, path: Path) -> Exporter:
     content = io.BytesIO()
     torch.export.save(_program(predictor), content, extra_files=_metadata(predictor))
     path.write_bytes(content.getvalue())
@@ -161,7 +161,7 @@ def _save_torch(predictor: Predictor, path: Path) -> Runs:
     return runs
 
 
-def _save_onnx(predictor: Predictor, path: Path) -> Runs:
+def _save_onnx(predictor: Predictor, path: Path) -> Exporter:
     import onnxruntime  # type: ignore[import-untyped]
 
     program = torch.onnx.export(
@@ -173,7 +173,7 @@ def _save_onnx(predictor: Predictor, path: Path) -> Runs:
         output_names=["logits"],
         dynamic_shapes=({0: "batch"},),
     )
-    assert program is not None  # it is so only if `export` writes the file itself
+    assert program is not None  # None only where `export` writes the file itself
     program.model.metadata_props.update(_metadata(predictor))
     program.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -186,8 +186,8 @@ def _save_onnx(predictor: Predictor, path: Path) -> Runs:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what PyTorch's exporters say of themselves and not of the network."""
-    log = logging.getLogger("torch.onnx._internal.exporter._registration")  # tells that torchvision is not there
+    """Silence messages of PyTorch's exporters that are not about the network."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")  # warns that torchvision is missing
     level = log.level
     log.setLevel(logging.ERROR)
     try:
@@ -199,7 +199,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _metadata(predictor: Predictor) -> dict[str, str]:
-    """Return what travels in a model beside the graph: names to text, which is JSON but for the first two."""
+    """Return the metadata of a model by name; all texts but the first two are JSON."""
     return {
         "supernet": version("supernet"),
         "architecture": str(predictor.genotype),
@@ -210,7 +210,7 @@ def _metadata(predictor: Predictor) -> dict[str, str]:
 
 
 def _preprocessing(predictor: Predictor) -> dict[str, Any]:
-    """Return how an image becomes what a model takes, and what the model does to it, in words and in numbers."""
+    """Return the preprocessing of an image before and inside the model, in words and numbers."""
     channels, (height, width) = predictor.network_size.channels, predictor.size
     colours = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     steps = []
@@ -237,7 +237,7 @@ def _resizing(height: int, width: int) -> str:
 
 
 def _description(predictor: Predictor) -> dict[str, Any]:
-    """Return the architecture and its network in plain words and numbers; what `Genotype.from_json` reads is in it."""
+    """Return the architecture and its network as plain data that `Genotype.from_json` can read."""
     about = (
         "cells: per kind, the operation that each edge has, as [target node, source node, operation]. candidates: per "
         "kind, what each edge could have had, and how the cell is built. layers: the network from its first layer to "

@@ -1,4 +1,4 @@
-"""Predictor: a retrained network with its preprocessing inside, from the values of pixels to classes."""
+"""The predictor: a retrained network with its preprocessing, from pixel values to classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from supernet.engine.device import device_named
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.models.network import Network
-from supernet.spaces import NetworkSize, SearchSpace, space_again
+from supernet.spaces import NetworkSize, SearchSpace, recorded_space
 from supernet.spaces import space as space_named
 from supernet.spaces.genotype import Genotype
 
@@ -29,12 +29,12 @@ Checkpoint = Literal["last", "best"]
 Picture = str | os.PathLike[str] | Image.Image | Tensor | NDArray[Any]
 
 _CHECKPOINTS = ("last", "best")
-_BATCH = 256  # images that are predicted at once
+_BATCH = 256  # images per forward pass
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an image shows: the class that is most probable, its probability, and those of all classes."""
+    """The most probable class of an image, its probability, and the probabilities of all classes."""
 
     label: str
     probability: float
@@ -42,7 +42,7 @@ class Prediction:
 
 
 class Predictor(nn.Module):
-    """A network that takes pixels as they are: (B, C, H, W) uint8 -> logits (B, classes).
+    """A network with its normalisation: pixels (B, C, H, W) uint8 -> logits (B, classes).
 
     - `network`: the plain network; `classes`: the names of its classes.
     - `mean`, `std`: those of x/255 per channel over the training images, (C, 1, 1).
@@ -73,12 +73,12 @@ class Predictor(nn.Module):
 
     @property
     def space(self) -> SearchSpace:
-        """The space that the architecture is of."""
+        """The search space of the architecture."""
         return self.network.space
 
     @property
     def network_size(self) -> NetworkSize:
-        """How large the network is, and for which images."""
+        """The width, depth and image size of the network."""
         return self.network.network_size
 
     @property
@@ -93,7 +93,7 @@ class Predictor(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: Iterable[Picture]) -> list[Prediction]:
-        """Return what each of the images shows.
+        """Return the prediction for each image.
 
         Paths and pillow's images are brought to size as the training images of a folder were. Arrays and tensors,
         (H, W), (H, W, C) or (C, H, W), have the size already: uint8, or floats in [0, 1]. Raises UserError for the
@@ -170,7 +170,7 @@ def load(
     Raises UserError if there is no such retraining, or if its network does not fit what it has learned.
     """
     found = retraining(run)
-    genotype, config = found.genotype, found.config  # the architecture is known once the run has finished
+    genotype, config = found.genotype, found.config  # raises UserError before the run has finished
     network_size = NetworkSize.from_json(config["network_size"])
     network = Network(_space(found, space), genotype, network_size)
     _restore(network, found, _state(found, weights))
@@ -179,8 +179,8 @@ def load(
 
 
 def retraining(run: Run | str | os.PathLike[str]) -> Run:
-    """Return the retraining that a run is or holds; raises UserError if it is no run, or holds none or several."""
-    found = run if isinstance(run, Run) else Run(run)
+    """Return the run itself if it is a retraining, or the one retraining in its folder. Raises UserError."""
+    found = Run.of(run)
     config = found.config
     if "fingerprint" not in config:
         raise UserError(f"'{found.path}' is no run folder: give that of a retraining, or of the search it is of")
@@ -196,14 +196,14 @@ def retraining(run: Run | str | os.PathLike[str]) -> Run:
 
 
 def _image_size(config: Mapping[str, Any], network_size: NetworkSize) -> tuple[int, int] | None:
-    if not config["protocol"]["crop"]:
+    if not config["crop"]:
         return network_size.image_size
-    side = config["protocol"]["image_size"]  # None where the images are not square
+    side = config["image_size"]  # None where the images are not square
     return None if side is None else (side, side)
 
 
 def _space(run: Run, given: str | SearchSpace | None) -> SearchSpace:
-    return space_named(given) if given else space_again(str(run.config["space"]))
+    return space_named(given) if given else recorded_space(str(run.config["space"]))
 
 
 def _state(run: Run, weights: str) -> Mapping[str, Any]:
@@ -212,7 +212,7 @@ def _state(run: Run, weights: str) -> Mapping[str, Any]:
     if weights == "best":
         return run.load_best()
 
-    def refuse(said: str) -> None:  # the one before it is of another epoch than the run tells of
+    def refuse(message: str) -> None:  # the checkpoint before it is of another epoch than the summary
         raise UserError(
             f"checkpoint '{run.path / 'checkpoints' / 'last.pt'}' is damaged: take the best weights instead"
         )
@@ -224,7 +224,7 @@ def _state(run: Run, weights: str) -> Mapping[str, Any]:
 
 
 def _restore(network: Network, run: Run, state: Mapping[str, Any]) -> None:
-    """Load what was learned into the network; the auxiliary head, which only training needs, is left out."""
+    """Load the learned weights into the network, but for those of the auxiliary head, which only training needs."""
     try:
         learned = cast(Mapping[str, Tensor], state["task"]["network"])
         network.load_state_dict({name: value for name, value in learned.items() if not name.startswith("auxiliary.")})

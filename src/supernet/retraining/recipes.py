@@ -1,61 +1,58 @@
-"""Recipes: how the network of one architecture is trained, as data; the published ones, and one for a CPU."""
+"""Recipes: how the network of one architecture is trained, as data: published recipes, and one for a CPU."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, replace
 
 from supernet.engine.optim import SGDConfig
-from supernet.errors import UserError, at_least, unknown
+from supernet.errors import UserError
+from supernet.settings import Count, Real, Share, Size, settings
 
 
-@dataclass(frozen=True)
+@settings
 class Recipe:
     """How one architecture is trained: size of the network, optimizer, augmentation, regularisation."""
 
-    epochs: int = 600
+    _: KW_ONLY
+    epochs: Count = 600
     """passes over the training images"""
-    batch_size: int = 96
+    batch_size: Count = 96
     """images per step"""
-    width: int | None = None
-    """channels of the first stage; None is what the space's networks usually have"""
-    depth: int | None = None
-    """cells per stage; None is what the space's networks usually have"""
+    width: Count | None = None
+    """channels of the first stage; None is the space's own number"""
+    depth: Count | None = None
+    """cells per stage; None is the space's own number"""
     w: SGDConfig = SGDConfig()
-    pad: int | None = None
+    pad: Size | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None
     """mirror half of the images; None lets the data say whether a mirrored image keeps its class"""
-    cutout: int = 0
+    cutout: Size = 0
     """side of the square that is cut out, in pixels"""
     image_size: int | None = None
     """pixels per side of images; None keeps arrays as they are, and brings pictures to their median, at most 224"""
-    crop: int = 0
+    crop: Size = 0
     """pixels per side of a random resized crop, of the middle one in a test; 0 takes whole images"""
     jitter: bool = False
     """change brightness, contrast and saturation by up to 0.4 and hue by up to 0.2"""
-    drop_path: float = 0.0
+    drop_path: Share = 0.0
     """probability of dropping a path towards the end; in epoch e of E, counted from 0, it is e/E of this"""
-    dropout: float = 0.0
+    dropout: Share = 0.0
     """probability of dropping a feature before the classifier"""
-    auxiliary: float = 0.0
+    auxiliary: Real = 0.0
     """weight of the loss of an auxiliary classifier at two thirds of the depth; 0 has none"""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     """share of a label that is spread evenly over all classes"""
-    hold_out: float = 0.0
-    """share of the training images kept aside to choose the best epoch; 0 is a fifth where there are no test images"""
-    stem: int | None = None
+    validation_share: Share = 0.0
+    """share of the images kept for validation, to choose the best epoch; 0 is a fifth where there are no test images"""
+    stem: Size | None = None
     """times the stem halves the image; None halves it until its shorter side is at most 32"""
-    reductions: int | None = None
+    reductions: Size | None = None
     """reductions that halve the resolution; None is all of the space's that leave at least 2 pixels"""
 
     def __post_init__(self) -> None:
-        at_least(1, epochs=self.epochs, width=self.width, depth=self.depth)
-        at_least(2 if self.auxiliary else 1, batch_size=self.batch_size)  # that head's batch norm sees one pixel
-        at_least(0, pad=self.pad, cutout=self.cutout, crop=self.crop, stem=self.stem, reductions=self.reductions)
-        at_least(0, auxiliary=self.auxiliary)
-        for name in ("drop_path", "dropout", "label_smoothing", "hold_out"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"setting {name} must be at least 0 and less than 1, not {getattr(self, name)}")
+        if self.auxiliary and self.batch_size < 2:  # batch norm of the auxiliary head sees one pixel per image
+            raise UserError("setting batch_size must be at least 2 with an auxiliary head, not 1")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -66,7 +63,7 @@ RECIPES: dict[str, Recipe] = {
         width=16,
         depth=1,
         w=SGDConfig(lr=0.05, nesterov=True, weight_decay=5e-4, clip=0.0),
-        hold_out=0.1,
+        validation_share=0.1,
     ),
     # NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv 2001.00326): how its 15 625 architectures were trained. Padding is an
     # eighth of the side: 4 on CIFAR, 2 on ImageNet16-120.
@@ -117,10 +114,3 @@ RECIPES["nao-cifar"] = replace(
     RECIPES["darts-cifar"], batch_size=128, w=SGDConfig(lr=0.025, weight_decay=5e-4, clip=5.0), dropout=0.4
 )
 RECIPES["nao-imagenet"] = replace(RECIPES["darts-imagenet"], width=52)
-
-
-def recipe(name: str) -> Recipe:
-    """Return the recipe of that name; raises UserError if there is none."""
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    return RECIPES[name]

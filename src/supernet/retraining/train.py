@@ -1,9 +1,8 @@
 """Retraining: one architecture, trained from scratch by a recipe, in a run folder of its own.
 
-It is the loop of a search with another task. Two deliberate differences from the code that came with the recipes'
-papers: images are normalised by the mean and standard deviation of the training images at hand, not by constants that
-belong to one data set; and beside the last epoch the best one is kept, chosen on images that were held out where the
-recipe holds some out.
+The loop is that of a search. Two deliberate differences from the code of the recipes' papers: images are normalised by
+the mean and standard deviation of the training images, not by constants of one data set; and beside the last epoch the
+best one is kept, chosen on the validation images if the recipe has some.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -18,50 +18,51 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from supernet.data import Augment, Batch, Batches, Source, ordered
+from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine.loop import Watcher, conduct
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
-from supernet.methods.base import accuracy, measures
+from supernet.models.evaluate import accuracy, measures
 from supernet.models.network import Network
-from supernet.report import progress as screen
-from supernet.retraining.plan import RetrainingPlan, What, plan
-from supernet.spaces import SearchSpace
+from supernet.report import progress
+from supernet.retraining.config import RetrainCall, RetrainConfig, Target
+from supernet.retraining.plan import RetrainingPlan, planned
+from supernet.settings import signature_of
 
 
 class TrainingTask:
-    """What the loop drives when it trains one architecture."""
+    """The task of a retraining: trains one network."""
 
     def __init__(self, plan: RetrainingPlan) -> None:
-        self.plan, self.recipe = plan, plan.recipe
+        self.plan, self.recipe = plan, plan.config
         self.images = plan.images.to(plan.device)
         self.network = Network(plan.space, plan.genotype, plan.network_size, auxiliary=self.recipe.auxiliary > 0)
         self.network.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.dropout = self.recipe.dropout
         self.optimizer = self.recipe.w.optimizer(self.network.parameters())
-        pad, mirror = self.recipe.pad or 0, bool(self.recipe.mirror)  # a plan has no None left in them
+        pad, mirror = self.recipe.pad or 0, bool(self.recipe.mirror)  # no plan leaves a None in them
         self._crop = self.recipe.crop or None
         augment = Augment(pad, mirror, self.recipe.cutout, self._crop, self.recipe.jitter)
         seed = seed_of(plan.seed, "train")
         train = Batches(self.images, plan.parts[0], self.recipe.batch_size, augment, seed, device=plan.device)
         self.streams: Mapping[str, Batches] = {"train": train}
-        self.measured = "valid_accuracy" if plan.measured_on == "held out" else "test_accuracy"
-        self.best = -1.0  # the highest accuracy so far; any is higher
+        self.measured = "valid_accuracy" if plan.measured_on == "validation" else "test_accuracy"
+        self.best = -1.0  # the highest accuracy so far
 
     @property
     def epochs(self) -> int:
-        """Those of the recipe."""
-        return self.plan.recipe.epochs
+        """The epochs of the recipe."""
+        return self.recipe.epochs
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the learning rate and how often paths are dropped."""
+        """Set the learning rate and the probability of drop-path."""
         set_rate(self.optimizer, self.recipe.w.rate(epoch, self.recipe.epochs))
         self.network.drop_path = self.recipe.drop_path * epoch / self.recipe.epochs
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Take one step; return the loss, with the auxiliary head's share in it, and the accuracy."""
+        """Take one step; return the loss, auxiliary loss included, and the accuracy."""
         batch = batches["train"]
         self.optimizer.zero_grad()
         logits, loss = self._loss(batch)
@@ -74,13 +75,13 @@ class TrainingTask:
         smoothing = self.recipe.label_smoothing
         with autocast(self.plan.device, self.plan.precision):
             outputs = self.network.both(batch.x) if self.recipe.auxiliary else [self.network(batch.x)]
-        # At least float32, whatever the network computed in: a loss and its softmax are sums of small parts
+        # Softmax and loss sum small parts, so logits of lower precision become float32
         logits = [found.to(torch.promote_types(found.dtype, torch.float32)) for found in outputs]
         losses = [F.cross_entropy(found, batch.y, label_smoothing=smoothing) for found in logits]
         return logits[0], losses[0] if len(losses) == 1 else losses[0] + self.recipe.auxiliary * losses[1]
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
-        """Measure the network on the images that were held out, or on the test images if none were."""
+        """Return the epoch's row with the accuracy on the validation images, or without any on the test images."""
         accuracy = self.accuracy(test=self.measured == "test_accuracy")
         best = accuracy > self.best
         self.best = max(accuracy, self.best)
@@ -88,7 +89,7 @@ class TrainingTask:
         return dict(means) | {"lr": lr, self.measured: accuracy, "best": best}
 
     def accuracy(self, *, test: bool) -> float:
-        """Return the accuracy (0 to 1) on the test images, or on those held out; batch norm uses its averages."""
+        """Return the accuracy (0 to 1) on the test or the validation images, with running statistics."""
         self.network.eval()
         subset = None if test else self.plan.parts[1]
         batches = ordered(self.images, subset, self.recipe.batch_size, test=test, crop=self._crop)
@@ -113,51 +114,36 @@ class TrainingTask:
         self.best = state["best"]
 
 
-def retrain(
-    what: What,
-    *,
-    data: Source | None = None,
-    space: str | SearchSpace | None = None,
-    out: str | os.PathLike[str] | None = None,
-    force: bool = False,
-    quiet: bool = False,
-    watcher: Watcher | None = None,
-    **choices: Any,
-) -> Run:
+@signature_of(RetrainCall)
+def retrain(what: Target, **settings: Any) -> Run:
     """Train one architecture from scratch and return the finished run.
 
-    - `what`: a finished search or its folder; or an architecture, as a Genotype or as text.
-    - `data`: as for `search`; None is the search's. `space`: a name, "module:NAME" or a SearchSpace; None is the
-      search's, or the architecture's own.
-    - `recipe`: "quick", "nasbench201", "darts-cifar", "darts-imagenet", "pdarts-imagenet",
-      "nao-cifar", "nao-imagenet", or a Recipe.
-    - `seed`: of everything drawn. `device`: "auto", "cpu", "cuda", ...
-    - `precision`: "float32", "tf32" or "bf16" while it is trained; "auto" is TF32 on a GPU that has it.
-    - `out`: the run folder; None makes a name from the choices, in the search's folder if there is one. Called again
-      with the same arguments, an unfinished run goes on and a finished one is returned; `force` starts it over.
-    - `quiet`: no progress. `watcher`: is told of the progress instead of the screen.
-    - any field of the recipe: `epochs=5, drop_path=0.1, w={"lr": 0.01}`.
+    The arguments are the fields of `RetrainCall`: `retrain(run, epochs=5, drop_path=0.1, w={"lr": 0.01})`. Settings
+    that are not given are those of `recipe`.
 
-    Each epoch is measured on the images that were held out, if any were, and otherwise on the test images; the
-    checkpoints `last.pt` and `best.pt` are the last epoch's and that of the highest accuracy, the first of equals.
+    Each epoch is measured on the validation images if there are some, and on the test images otherwise; the checkpoints
+    `last.pt` and `best.pt` are of the last epoch and of the epoch of highest accuracy, the first of equals.
 
-    Raises UserError for a choice that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that goes on.
+    Called again with the same arguments, an unfinished run is resumed and a finished one is returned; `force` starts
+    over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
+    resumes.
     """
-    chosen = plan(what, data=data, space=space, **choices)
-    return start(chosen, out=out, force=force, watcher=watcher or screen.watcher(quiet=quiet))
+    names = {entry.name for entry in fields(RetrainCall)} - {entry.name for entry in fields(RetrainConfig)} - {"recipe"}
+    call = RetrainCall(what, **{name: settings.pop(name) for name in names & settings.keys()})
+    return start(planned(what, **settings), out=call.out, force=call.force, watcher=call.watcher or progress.watcher(quiet=call.quiet))
 
 
 def start(
     plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False
 ) -> Run:
-    """Run a planned retraining, or go on with it, and return the finished run."""
+    """Run a planned retraining, or resume it, and return the finished run."""
     run = Run(plan.folder if out is None else out)
     return conduct(run, plan, TrainingTask, partial(_write, run), watcher, force=force)
 
 
 def _write(run: Run, task: TrainingTask) -> None:
-    """Write the picture and the summary; the summary last, since a run that has one is finished."""
-    from supernet.report import plots  # Matplotlib is slow to import and needed nowhere else
+    """Write the picture and then the summary, which marks the run as finished."""
+    from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     plots.save(plots.draw_training(run.metrics), run.path / "training.svg")
     run.write("summary.json", json.dumps(_summary(run, task), indent=2) + "\n")
@@ -180,7 +166,7 @@ def _summary(run: Run, task: TrainingTask) -> dict[str, Any]:
 
 
 def _test_accuracy(task: TrainingTask, best: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return the last and the best epoch's accuracy on the test images, if there are any; leaves the best one's."""
+    """Return the test accuracies of the last and the best epoch, None without test images; keep the best weights."""
     if task.images.x_test is None:
         return None
     last = task.accuracy(test=True)

@@ -1,4 +1,4 @@
-"""Whether an architecture has collapsed: what is left of it that computes with learned weights.
+"""The collapse of an architecture: the share of its edges at work that compute with learned weights.
 
 Only operations on a path from the cell's input to its output count; the rest of a cell does nothing. The thresholds are
 read off all 15 625 architectures of NAS-Bench-201 (CIFAR-10 test accuracy, 200 epochs): with no learned operation at
@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from supernet.spaces.genotype import Choice, Genotype
-from supernet.spaces.paths import working
+from supernet.spaces.paths import live_choices
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import CellAt, NetworkSize
+from supernet.spaces.shapes import CellAt
+from supernet.spaces.size import NetworkSize
 
-COLLAPSED, THIN = 1 / 4, 1 / 2  # largest share of edges at work with learned weights
+COLLAPSED, THIN = 1 / 4, 1 / 2  # largest share of edges at work with learned weights in each state
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judgement on an architecture: one word, and the reason in words."""
+    """The verdict on an architecture: one word, and the reason."""
 
     state: Literal["healthy", "thin", "collapsed"]
     reason: str
@@ -30,20 +31,20 @@ class Verdict:
         return f"{self.state}: {self.reason}"
 
 
-def judge(space: SearchSpace, genotype: Genotype) -> Verdict:
-    """Judge every kind of cell and return the worst verdict.
+def verdict(space: SearchSpace, genotype: Genotype) -> Verdict:
+    """Return the worst verdict of all kinds of cell.
 
-    Reduction cells, made to pool, are judged only where there are no others. Kinds of a single edge, as the positions
-    of a macro space, are judged together.
+    Reduction cells, made to pool, count only where there are no others. Kinds of a single edge, as the positions of a
+    macro space, count together.
     """
     order = ("healthy", "thin", "collapsed")
     groups = _groups(space)
-    verdicts = [_judge(space, name, [(kind, genotype[kind]) for kind in kinds]) for name, kinds in groups.items()]
-    return max(verdicts, key=lambda verdict: order.index(verdict.state))
+    verdicts = [_verdict(space, name, [(kind, genotype[kind]) for kind in kinds]) for name, kinds in groups.items()]
+    return max(verdicts, key=lambda found: order.index(found.state))
 
 
 def _groups(space: SearchSpace) -> dict[str, list[str]]:
-    """Return what is judged together: kinds of cell, by a name for all of their edges."""
+    """Return the kinds of cell that count together, by a name for all of their edges."""
     layers = [placed.layer for placed in space.layout(NetworkSize(*space.target))]
     flat = {layer.kind for layer in layers if isinstance(layer, CellAt) and layer.stride == 1}
     single = [kind for kind, cell in space.cells.items() if len(cell.edges) == 1]
@@ -53,9 +54,9 @@ def _groups(space: SearchSpace) -> dict[str, list[str]]:
     return groups | ({"positions" if len(single) > 1 else f"edges of '{single[0]}'": single} if single else {})
 
 
-def _judge(space: SearchSpace, name: str, cells: list[tuple[str, tuple[Choice, ...]]]) -> Verdict:
+def _verdict(space: SearchSpace, name: str, cells: list[tuple[str, tuple[Choice, ...]]]) -> Verdict:
     choices = [choice for _, cell in cells for choice in cell]
-    paths = [working(space, space.cells[kind], cell) for kind, cell in cells]
+    paths = [live_choices(space, space.cells[kind], cell) for kind, cell in cells]
     learned = sum(space.primitive(choice.op).learned for path in paths for choice in path)
     share = learned / len(choices)
     where = f"{learned} of the {len(choices)} {name}"

@@ -1,64 +1,168 @@
-"""Settings: the protocol of a search, and how presets, files and flags become one typed whole."""
+"""The configuration of a search: one typed object, from which the command line and the Python signature are derived."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+import os
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, fields
+from typing import Annotated, Any, Literal
 
+import torch
+from pydantic import Field, PlainValidator
+from torch.utils.data import Dataset
+
+from supernet.data import Source, source_name
+from supernet.engine.loop import Watcher
 from supernet.engine.optim import SGDConfig
-from supernet.errors import UserError, at_least, unknown
+from supernet.errors import UserError, unknown
+from supernet.methods import METHODS
+from supernet.methods import Preset as MethodPreset
+from supernet.methods.base import Method
+from supernet.models.cost.limits import Limits, count
+from supernet.selectors import SELECTORS
+from supernet.selectors import Preset as SelectorPreset
+from supernet.selectors.base import Selector
+from supernet.settings import Count, OfType, Seed, Size, amend, as_plain, settings
+from supernet.spaces import SearchSpace
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True)
+@settings
 class Protocol:
-    """How much is trained and on what, whatever the method; it stands in the run's config and under every table."""
+    """How much is trained and on which images, whatever the method; every table of results names its protocol."""
 
-    epochs: int = 40
+    _: KW_ONLY
+    epochs: Count = 40
     """passes over the images the weights learn from"""
-    batch_size: int = 64
+    batch_size: Count = 64
     """images per step"""
-    width: int = 8
+    width: Count = 8
     """channels of the first stage"""
-    depth: int = 1
+    depth: Count = 1
     """cells per stage, as the space counts them"""
-    stem: int | None = None
+    stem: Size | None = None
     """times the stem halves the image; None halves it until its shorter side is at most 32"""
-    reductions: int | None = None
+    reductions: Size | None = None
     """reductions of the space that halve the resolution; None is as many as leave at least 2 pixels"""
     images: int | None = None
-    """training images used, both halves together; None uses all"""
+    """training images used, validation images included; None uses all"""
     image_size: int | None = None
     """pixels per side; None keeps arrays as they are, and brings pictures to their median, at most 224"""
     split: Literal["stratified", "index"] = "stratified"
-    """how the training images are halved: with balanced classes, or first and second half by index"""
-    second: float = 0.5
-    """share of the training images in the second half, so called; other than 0.5 it is held out class by class"""
-    pad: int | None = None
+    """how the images are halved: with balanced classes, or first and second half by index"""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """share of the images kept for validation; other than 0.5 is taken class by class"""
+    pad: Size | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None
     """mirror half of the images; None lets the data say whether a mirrored image keeps its class"""
-    cutout: int = 0
+    cutout: Size = 0
     """side of the square that is cut out, in pixels"""
     norm_affine: bool = False
     """candidates' batch norm learns scale and shift"""
     norm_track: bool = True
-    """candidates' batch norm is evaluated with running statistics; otherwise with the batch's own"""
+    """candidates' batch norm is evaluated with running statistics; otherwise with those of the batch"""
     w: SGDConfig = SGDConfig()
 
     def __post_init__(self) -> None:
-        at_least(1, epochs=self.epochs, batch_size=self.batch_size, width=self.width, depth=self.depth)
-        if not 0 < self.second < 1:
-            raise UserError(f"setting second must be between 0 and 1, without either, not {self.second}")
-        if self.second != 0.5 and self.split == "index":
-            raise UserError("setting split index cuts the images in halves: with second, leave it stratified")
-        at_least(0, pad=self.pad, cutout=self.cutout, stem=self.stem, reductions=self.reductions)
+        if self.validation_share != 0.5 and self.split == "index":
+            raise UserError("setting split index cuts the images in halves: with validation_share, leave it stratified")
+
+
+@settings
+class SearchConfig(Protocol):
+    """Every setting of a search. `configured` builds one from a protocol, a method and a selector by name."""
+
+    data: Annotated[Source, OfType(str, os.PathLike, Dataset)] = "digits"
+    """digits (embedded), an .npz file, a folder of class folders or IDX files; in Python also a torch Dataset"""
+    _: KW_ONLY
+    space: Annotated[str | SearchSpace, OfType(str, SearchSpace)] = "nasbench201"
+    """search space: a name, your own as module:NAME, or in Python a SearchSpace"""
+    method: Annotated[str | type[Method], OfType(str, type)] = "single-darts"
+    """method: a name, your own as module:Class, or in Python the class"""
+    method_config: Any = None
+    """the method's own settings: a mapping, or an instance of its Config; None is what was published"""
+    selector: Annotated[str | type[Selector] | None, OfType(str, type, type(None))] = None
+    """selector: a name, your own as module:Class, or in Python the class; None is the method's"""
+    select: Any = None
+    """the selector's own settings: a mapping, or an instance of its Config; None is what was published"""
+    seed: Seed = 0
+    """seed of everything drawn"""
+    device: Annotated[str | torch.device, OfType(str, torch.device)] = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    engine: Literal["auto", "fused", "reference"] = "auto"
+    """fused, or reference: one operation after the other; auto is fused"""
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    """number format of the big operations; auto is TF32 on a GPU that has it, float32 elsewhere"""
+    checkpointing: bool = False
+    """less memory for more time: cells are run again in the backward pass"""
+    graphs: bool | None = None
+    """record steps and replay them (CUDA graphs); None does so on a GPU where the method allows it"""
+    workers: Count = 1
+    """processes that share the lookahead of zero-order methods"""
+    diagnose: bool = False
+    """log gradient diagnostics (Single-DARTS, figures 2 and 3)"""
+    target_width: Count | None = None
+    """channels of the network that the search is for; None is the space's own number"""
+    target_depth: Count | None = None
+    """cells per stage of the network that the search is for; None is the space's own number"""
+    max_params: Annotated[int | str | None, PlainValidator(lambda value: count("max_params", value))] = None
+    """parameters that network may have at most, as 300k or 1.5M"""
+    max_flops: Annotated[int | str | None, PlainValidator(lambda value: count("max_flops", value))] = None
+    """multiply-adds for one image that it may have at most, as 25M"""
+    max_latency_ms: float | None = None
+    """milliseconds that it may take for one image"""
+    latency: str = Limits.latency
+    """measured, on this machine, or a field of the space's table (supernet query --fields)"""
+
+    @property
+    def limits(self) -> Limits:
+        """The most that the network may cost."""
+        params, flops = (None if most is None else int(most) for most in (self.max_params, self.max_flops))
+        return Limits(params, flops, self.max_latency_ms, self.latency)
+
+    @property
+    def method_preset(self) -> MethodPreset:
+        """The published method, or one of the user's own."""
+        return METHODS.named(self.method)
+
+    @property
+    def selector_preset(self) -> SelectorPreset:
+        """The published selector, or one of the user's own."""
+        return SELECTORS.named(self.selector or self.method_preset.selector)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return numbers, strings, lists and mappings alone: what `saved` reads back."""
+        plain = {entry.name: getattr(self, entry.name) for entry in fields(SearchConfig)}
+        plain = {name: as_plain(value) for name, value in plain.items()}
+        return plain | {
+            "data": source_name(self.data),
+            "space": self.space if isinstance(self.space, str) else self.space.name,
+            "method": self.method_preset.name,
+            "selector": self.selector_preset.name,
+            "device": str(self.device),
+        }
+
+
+@settings
+class SearchCall(SearchConfig):
+    """What `supernet search` and `supernet.search` take: the settings of a search, and how the run is driven."""
+
+    _: KW_ONLY
+    protocol: Annotated[str | Protocol, OfType(str, Protocol)] = "small"
+    """protocol, a name or in Python a Protocol: what all settings that are not given start from"""
+    out: Annotated[str | os.PathLike[str] | None, OfType(str, os.PathLike, type(None))] = None
+    """run folder; None makes a name from the settings, under runs/"""
+    force: bool = False
+    """start over a run that is there"""
+    quiet: bool = False
+    """no progress"""
+    watcher: Annotated[Watcher | None, OfType(Watcher, type(None))] = None
+    """told of the progress instead of the terminal; in Python only"""
 
 
 PROTOCOLS: dict[str, Protocol] = {
     # Sized for two CPU cores and minutes. With an eighth of the steps of the one below, its learning rate is five
-    # times larger: what moves alpha is the learning rate times the number of steps.
+    # times larger: alpha moves by the learning rate times the number of steps.
     "small": Protocol(),
     # Single-DARTS on NAS-Bench-201 (arXiv 2108.08128): 25 000 images, 32x32, 15 cells, one learning rate for all.
     "nasbench201": Protocol(epochs=50, width=16, depth=5, w=SGDConfig(lr=0.005)),
@@ -70,14 +174,74 @@ PROTOCOLS: dict[str, Protocol] = {
         norm_track=False,
         w=SGDConfig(lr=0.025, lr_min=0.001, nesterov=True, weight_decay=5e-4),
     ),
-    # NAO-V2 (arXiv 1909.10815, released code): 11 cells, 45 000 images train and 5 000 judge, four times 50 epochs and
-    # five times 10.
-    "nao": Protocol(epochs=250, width=20, depth=3, second=0.1, norm_affine=True, w=SGDConfig(lr=0.025, lr_min=0.001)),
+    # NAO-V2 (arXiv 1909.10815, released code): 11 cells, 45 000 training and 5 000 validation images, four times 50
+    # epochs and five times 10.
+    "nao": Protocol(
+        epochs=250, width=20, depth=3, validation_share=0.1, norm_affine=True, w=SGDConfig(lr=0.025, lr_min=0.001)
+    ),
 }
 
 
-def protocol(name: str) -> Protocol:
-    """Return the protocol of that name; raises UserError if there is none."""
-    if name not in PROTOCOLS:
-        raise unknown("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+def configured(
+    protocol: str | Protocol = "small",
+    *,
+    method: str | type[Method] = "single-darts",
+    method_config: Any = None,
+    selector: str | type[Selector] | None = None,
+    select: Any = None,
+    **given: Any,
+) -> SearchConfig:
+    """Return the whole configuration of a search: the protocol's values, the method's, the selector's, and `given`.
+
+    `given` may name any field of SearchConfig, and any field of the method's Config. Raises UserError for an unknown
+    name or a wrong value.
+    """
+    if isinstance(protocol, str):
+        if protocol not in PROTOCOLS:
+            raise unknown("protocol", protocol, PROTOCOLS)
+        protocol = PROTOCOLS[protocol]
+    names = [entry.name for entry in fields(SearchConfig)]
+    base = {entry.name: getattr(protocol, entry.name) for entry in fields(Protocol)}
+    start = SearchConfig(**base, method=method, selector=selector)
+    own = config_of(start.method_preset, method_config)
+    for name in given:
+        if name not in names and not hasattr(own, name):
+            raise unknown("setting", name, [*names, *(entry.name for entry in fields(own))])
+    own = amend(own, {name: value for name, value in given.items() if name not in names})
+    shared = {name: value for name, value in given.items() if name in names}
+    return amend(start, shared | {"method_config": own, "select": config_of(start.selector_preset, select)})
+
+
+def called(*data: Source, **arguments: Any) -> tuple[SearchCall, SearchConfig]:
+    """Return how a run is driven and the configuration of its search, from the arguments of `SearchCall`.
+
+    Any field of the method's Config is an argument as well. Raises UserError.
+    """
+    names = {entry.name for entry in fields(SearchCall)} - {entry.name for entry in fields(SearchConfig)}
+    driving = {name: arguments.pop(name) for name in (names - {"protocol"}) & arguments.keys()}
+    if data:
+        (arguments["data"],) = data
+    return SearchCall(**driving), configured(**arguments)
+
+
+def config_of(preset: MethodPreset | SelectorPreset, given: object = None) -> Any:
+    """Return the config of a preset with `given`, a mapping of changes; an instance of its Config is taken as it is.
+
+    Raises UserError for changes that do not fit, and for anything else.
+    """
+    start = amend(preset.load().Config(), preset.settings)
+    if given is None or isinstance(given, Mapping):
+        return amend(start, given or {})
+    if not isinstance(given, type(start)):
+        raise UserError(f"{preset.kind} '{preset.name}' takes a {type(start).__name__}, not {given!r}")
+    return given
+
+
+def saved(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `configured` that make the search of a run's `config` again.
+
+    Graphs and workers change no number and are not among them; TF32 is "auto" again, which takes it where there is one.
+    """
+    names = {entry.name for entry in fields(SearchConfig)} - {"graphs", "workers", "device"}
+    arguments = {name: value for name, value in config.items() if name in names}
+    return arguments | ({"precision": "auto"} if arguments.get("precision") == "tf32" else {})

@@ -1,9 +1,8 @@
-"""Forecast: what a search will take in time and memory, from a few of its steps, before it is begun."""
+"""Forecasts: the time and memory of a search, measured on a few of its steps before the search begins."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,36 +11,36 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import Dataset
 
 from supernet.data import Batch
 from supernet.engine.cuda_graphs import EAGER
 from supernet.engine.loop import as_planned
 from supernet.engine.measure import peak_of, seconds
 from supernet.engine.memory import free_memory
+from supernet.searching.config import SearchCall, called
 from supernet.searching.plan import Plan, plan
 from supernet.searching.select import selector_on
 from supernet.searching.task import EVALUATED, SearchTask
+from supernet.settings import signature_of
 
 _TIMED = 5  # steps
-# Of the bytes that are seen, asked for on a CPU: large searches let the process grow by 1.1 to 1.2 times as much
+# Factor on the bytes of all tensors: the process of a large search grows by 1.1 to 1.2 times as much on a CPU
 _ON_CPU = 1.25
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a search will take.
+    """The time and memory of a search.
 
-    - `step_seconds`: of one step of the last epoch (of NAO's, the last with a supernet) with the making of its batches,
-      the mean of 5, or of as many as make what the method repeats; NaN if a step does not fit.
-    - `valid_seconds`: of the measurement after each epoch, on the images held out.
+    - `step_seconds`: of one step of the last epoch (of NAO's last supernet), its batches included: the mean of 5 steps,
+      or of one period of the method's schedule if that is longer. NaN if a step does not fit into memory.
+    - `valid_seconds`: of the measurement on the validation images after each epoch.
     - `steps` per epoch, and `epochs`.
-    - `peak_bytes`: of weights, gradients, optimizers and all else alive when a step, or the measurement, needs most; of
-      one that does not fit, at least this. `free_bytes`: of the device before the search; None if it cannot be told.
-    - `tuning`: epochs that the selector trains for after the search; its judging is not foreseen.
-    - `left_out`: what the method does between epochs, in words, and is not foreseen either.
-    - `fits`: whether there is enough. What is needed within an operation is seen on a GPU only, so of a CPU's memory a
-      quarter more is asked for.
+    - `peak_bytes`: of weights, gradients, optimizers and every other tensor alive at the peak of a step or measurement;
+      a lower bound if a step does not fit. `free_bytes`: of the device before the search; None if unknown.
+    - `tuning`: epochs that the selector trains after the search; its evaluations are not forecast.
+    - `left_out`: work of the method between epochs, in words, which is not forecast either.
+    - `fits`: whether memory suffices. Workspace of operations is seen on a GPU only, so a CPU needs a quarter more.
     """
 
     step_seconds: float
@@ -56,37 +55,39 @@ class Forecast:
 
     @property
     def epoch_seconds(self) -> float:
-        """Of one epoch."""
+        """The seconds of one epoch."""
         return self.steps * self.step_seconds + self.valid_seconds
 
     @property
     def seconds(self) -> float:
-        """Of the whole search, without selection."""
+        """The seconds of the whole search, selection excluded."""
         return self.epochs * self.epoch_seconds
 
     @property
     def tuning_seconds(self) -> float:
-        """Of the training that selection does."""
+        """The seconds of the training within selection."""
         return self.tuning * self.epoch_seconds
 
 
-def forecast(data: str | os.PathLike[str] | Dataset[Any] = "digits", **choices: Any) -> Forecast:
-    """Take a few steps of a search in memory, and tell what all of it will take; nothing is written.
+@signature_of(SearchCall)
+def forecast(*data: Any, **settings: Any) -> Forecast:
+    """Take a few steps of a search in memory and return the time and memory of the whole; nothing is written.
 
-    `data` and `choices` are those of `supernet.search`, without `out`, `force`, `quiet` and `watcher`. Raises UserError
-    for a choice that cannot be had.
+    The arguments are those of `supernet.search`; `out`, `force`, `quiet` and `watcher` play no part. Raises UserError
+    for a setting that cannot be had.
     """
-    return foresee(plan(data, **choices))
+    _, config = called(*data, **settings)
+    return foresee(plan(config))
 
 
 def foresee(plan: Plan) -> Forecast:
-    """Tell what a planned search will take; the caller's random state stays as it was."""
+    """Return the forecast of a planned search; the caller's random state stays as it was."""
     free = free_memory(plan.device)
-    steps, epochs, peak = 0, plan.protocol.epochs, 0
+    steps, epochs, peak = 0, plan.config.epochs, 0
     with as_planned(plan):
         try:
             task = SearchTask(plan)
-            task.begin_epoch(task.method.longest)
+            task.begin_epoch(task.method.forecast_epoch)
             steps = _steps(task)
             trial = _Trial(task)
             peak = trial.guess()
@@ -116,13 +117,13 @@ class _Trial:
             self.step()
 
     def peak(self, work: Callable[[], object]) -> int:
-        """Do `work` and return the bytes that it needs, with those of the search before."""
+        """Do `work` and return its peak of memory in bytes, the tensors of the search included."""
         return peak_of(work, self.device, _held(self.task))
 
     def guess(self) -> int:
-        """Return the bytes that a step will need, on the straight line through two smaller ones; 0 on a GPU.
+        """Return the bytes of a whole step, extrapolated from two smaller steps; 0 on a GPU.
 
-        Where the memory of a CPU is spent the system ends the process without a word. A GPU raises an error.
+        A system whose memory is spent ends the process without a word, so a CPU's is guessed first. A GPU raises.
         """
         few, more = max(2, self.size // 8), max(3, self.size // 4)
         if self.device.type == "cuda" or more >= self.size:
@@ -132,7 +133,7 @@ class _Trial:
         return low + (high - low) * (self.size - few) // (more - few)
 
     def forecast(self, free: int | None) -> Forecast:
-        """Take whole steps, and tell."""
+        """Take whole steps and return the forecast."""
         period = self.task.method.period
         self.step()
         peak = self.peak(partial(self._steps, period))
@@ -147,14 +148,14 @@ class _Trial:
         )
 
     def _measurement(self) -> tuple[float, int]:
-        """Return the seconds of the measurement after an epoch, and the bytes that it needs."""
-        held_out = self.task.held_out
-        if not held_out:
+        """Return the seconds and the peak bytes of the measurement after an epoch."""
+        validated = self.task.validated
+        if not validated:
             return 0.0, 0
-        images = min(held_out, EVALUATED)
+        images = min(validated, EVALUATED)
         work = partial(self.task.valid_accuracy, images)
         peak = self.peak(work)
-        return seconds(work, self.device) * held_out / images, peak
+        return seconds(work, self.device) * validated / images, peak
 
 
 def _fits(peak: int, free: int | None, device: torch.device) -> bool:
@@ -166,7 +167,7 @@ def _steps(task: SearchTask) -> int:
 
 
 def _held(task: SearchTask) -> Iterator[Tensor]:
-    """Return the tensors of a search between two steps; the images where they were brought to a GPU for it."""
+    """Yield the tensors of a search between two steps, the images included where they were moved to a GPU."""
     yield from (leaf for leaf in tree_leaves(task.state_dict()) if isinstance(leaf, Tensor))
     yield from (weight.grad for weight in task.method.weights if weight.grad is not None)
     if task.plan.device.type == "cuda":
@@ -174,11 +175,9 @@ def _held(task: SearchTask) -> Iterator[Tensor]:
 
 
 def _is_shortage(error: Exception) -> bool:
-    told = (
-        "DefaultCPUAllocator",
-        "ALLOC_FAILED",
-    )  # of PyTorch, which has no error of its own for it; of cuDNN and cuBLAS
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(name in str(error) for name in told)
+    # PyTorch's allocator on a CPU, cuDNN and cuBLAS have no error class for a lack of memory.
+    messages = ("DefaultCPUAllocator", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in messages)
 
 
 def _reached(device: torch.device) -> int:

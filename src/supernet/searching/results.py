@@ -1,4 +1,4 @@
-"""What a finished search or selection leaves in its folder: pictures, the architecture, and the summary, at last."""
+"""The results of a finished search or selection: pictures, genotype, and the summary, written last."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
-from supernet.searching.collapse import judge
+from supernet.searching.collapse import verdict
 from supernet.searching.plan import Plan
 from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 
 
 def write(run: Run, plan: Plan, genotype: Genotype) -> None:
-    """Write pictures, genotype and summary; the summary last, since a run that has one is finished."""
+    """Write pictures, genotype and summary of a search; a run with a summary is finished, so the summary comes last."""
     _pictures(run, plan, genotype)
     _write(run, plan, genotype, {"selector": plan.selector.name})
 
 
-def write_selection(run: Run, plan: Plan, genotype: Genotype, selector: str, told: Mapping[str, Any]) -> None:
-    """Write what a selection of a search's `plan` has found, and what the selector has `told` of it."""
+def write_selection(run: Run, plan: Plan, genotype: Genotype, selector: str, report: Mapping[str, Any]) -> None:
+    """Write picture, genotype and summary of a selection from the search of `plan`, with the selector's report."""
     _cell(run, plan, genotype)
-    _write(run, plan, genotype, {"selector": selector, **told})
+    _write(run, plan, genotype, {"selector": selector, **report})
 
 
 def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any]) -> None:
@@ -33,12 +33,13 @@ def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any]) ->
 
 
 def _cell(run: Run, plan: Plan, genotype: Genotype) -> None:
-    from supernet.report import plots  # Matplotlib is slow to import and needed nowhere else
+    from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     plots.save(plots.draw_cell(genotype, _learned(plan), list(plan.space.cells)), run.path / "cell.svg")
 
 
 def _learned(plan: Plan) -> set[str]:
+    """Return the operations of the space that have weights."""
     ops = {op for cell in plan.space.cells.values() for edge in cell.edges for op in edge.ops}
     return {op for op in ops if plan.space.primitive(op).learned}
 
@@ -49,7 +50,7 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
     _cell(run, plan, genotype)
     edges = plots.edges_of(plan.space.cells)
     plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
-    if plan.diagnose:
+    if plan.config.diagnose:
         plots.save(plots.draw_diagnostics(run.metrics, _learned(plan)), run.path / "diagnostics.svg")
 
 
@@ -60,7 +61,7 @@ def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
     return {
         "genotype": genotype.to_json(),
         "architecture": str(genotype),
-        "verdict": str(judge(plan.space, genotype)),
+        "verdict": str(verdict(plan.space, genotype)),
         "params": price.params,
         "flops": price.flops,
         "target": {"width": plan.target.width, "depth": plan.target.depth},

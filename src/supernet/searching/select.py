@@ -1,4 +1,4 @@
-"""Selecting: an architecture read out of a search, in a folder of its own within the search's, by any selector."""
+"""`supernet.select`: an architecture read out of a search by any selector, in a run folder within the search's."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from supernet.engine.precision import Precision
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
-from supernet.report import progress as screen
-from supernet.searching import results as findings
-from supernet.searching.plan import Plan, selector_settings
-from supernet.searching.resume import epochs_done, planned, restored
+from supernet.report import progress
+from supernet.searching import results
+from supernet.searching.config import config_of
+from supernet.searching.plan import Plan
+from supernet.searching.resume import epochs_done, plan_of, restored
 from supernet.searching.task import SearchTask
-from supernet.selectors import Preset
-from supernet.selectors import selector as selector_named
+from supernet.selectors import SELECTORS, Preset
 from supernet.selectors.base import Selector
-from supernet.settings import amend, check_kinds, check_seed
+from supernet.settings import amend
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 
@@ -36,57 +36,57 @@ FOLDER = "selections"
 
 @dataclass(frozen=True)
 class SelectionPlan:
-    """A selection with every choice made."""
+    """A selection with every choice made: from the search in folder `run`, as it was after `epoch` epochs."""
 
     search: Plan
-    home: Run  # the search's
-    epoch: int  # of the search, that it starts from
+    run: Run
+    epoch: int
     selector: Preset
-    settings: Any
+    config: Any
     seed: int
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The search's settings and the selection's own: what its folder keeps."""
-        chosen = {"selector": self.selector.name, "select": asdict(self.settings), "seed": self.seed}
-        return self.search.config | {"task": "select", "epoch": self.epoch} | chosen
+    def record(self) -> dict[str, Any]:
+        """The search's record with the selection's own settings: what its folder keeps."""
+        chosen = {"selector": self.selector.name, "select": asdict(self.config), "seed": self.seed}
+        return self.search.record | {"task": "select", "epoch": self.epoch} | chosen
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device of the search."""
         return self.search.device
 
     @property
     def precision(self) -> Precision:
-        """The number format that it runs in."""
+        """The number format of the search."""
         return self.search.precision
 
     @property
     def running(self) -> str:
-        """How it runs, in a line."""
+        """The selector, and the engine, number format and device, in one line."""
         return f"selecting by {self.selector.name} after epoch {self.epoch}; {self.search.running}"
 
     @property
     def folder(self) -> Path:
-        """Where it goes when no place is given."""
-        early = f"-epoch{self.epoch}" if self.epoch < self.search.protocol.epochs else ""
+        """The default folder; its name tells an unfinished search's epoch, and a seed that is not the search's."""
+        early = f"-epoch{self.epoch}" if self.epoch < self.search.config.epochs else ""
         other = f"-seed{self.seed}" if self.seed != self.search.seed else ""
-        return self.home.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}"
+        return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}"
 
 
 class SelectionTask:
-    """What the loop drives when it selects: it feeds the selector, and after each epoch measures the supernet."""
+    """The task of a selection: feeds the selector, and measures the supernet after each epoch."""
 
     def __init__(self, plan: SelectionPlan, watcher: Watcher | None = None) -> None:
-        self.plan, self.search = plan, restored(plan.search, plan.home)
-        self.selector = _selector(self.search, plan.selector, plan.settings, plan.seed)
+        self.plan, self.search = plan, restored(plan.search, plan.run)
+        self.selector = _selector(self.search, plan.selector, plan.config, plan.seed)
         self.streams: Mapping[str, Batches] = self.search.streams
         graph = self.search.graph if self.selector.capturable else None
         self._learn = RecordedStep(self.selector.step, graph, (watcher or Watcher()).say)
 
     @property
     def epochs(self) -> int:
-        """Those that the selector trains for."""
+        """The epochs that the selector trains the supernet for."""
         return self.selector.epochs
 
     def begin_epoch(self, epoch: int) -> None:
@@ -95,11 +95,11 @@ class SelectionTask:
         self._learn.begin()
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Let the selector train."""
+        """Let the selector train the supernet."""
         return self._learn(batches)
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
-        """Measure the supernet as it is now, and report what the selector has to say."""
+        """Return the epoch's row: the supernet's accuracy on the validation images, and the selector's report."""
         valid = self.search.valid_accuracy()
         return dict(means) | {"valid_accuracy": valid, **self.selector.end_epoch(epoch)}
 
@@ -117,25 +117,30 @@ def select(
     run: Run | str | os.PathLike[str],
     selector: str | type[Selector] = "perturbation",
     *,
+    data: Source | None = None,
+    space: str | SearchSpace | None = None,
+    seed: int | None = None,
+    device: str = "auto",
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
     quiet: bool = False,
     watcher: Watcher | None = None,
-    **choices: Any,
+    **settings: Any,
 ) -> Run:
-    """Read an architecture out of a search by another selector, without searching again; return the finished selection.
+    """Read an architecture out of a search by another selector, without searching again; return the selection's run.
 
-    - `run`: a search or its folder, finished or not; what its last checkpoint has is selected from, and left as it is.
-    - `selector`: a name or your own Selector class; and any field of its settings.
-    - `data`, `space`: the search's, where the run does not name them so that they are found again.
-    - `seed`: of what is drawn, such as the order of decisions; None is the search's.
+    - `run`: a search or its folder, finished or not; its last checkpoint is read and left as it is.
+    - `selector`: a name or your own Selector class; any field of its Config is an argument as well.
+    - `data`, `space`: the search's, where their names in the run do not lead back to them.
+    - `seed`: of everything drawn, such as the order of decisions; None is the search's.
     - `device`, `quiet`, `watcher`, `force`: as for `search`. `out`: the folder; None is in the search's `selections/`.
 
-    The folder is a run of its own, which `retrain` takes as it takes a search's. Called again with the same arguments,
-    an unfinished selection goes on and a finished one is returned. Raises UserError for what cannot be had.
+    The selection's folder is a run of its own, which `retrain` takes like that of a search. Called again with the same
+    arguments, an unfinished selection is resumed and a finished one is returned. Raises UserError for a setting that
+    cannot be had.
     """
-    chosen = selection_plan(run, selector, **choices)
-    return start(chosen, out=out, force=force, watcher=watcher or screen.watcher(quiet=quiet))
+    plan = selection_plan(run, selector, data=data, space=space, seed=seed, device=device, **settings)
+    return start(plan, out=out, force=force, watcher=watcher or progress.watcher(quiet=quiet))
 
 
 def selection_plan(
@@ -149,52 +154,48 @@ def selection_plan(
     **settings: Any,
 ) -> SelectionPlan:
     """Make every choice of a selection; the arguments are those of `select`. Raises UserError."""
-    check_kinds(run=(run, Run | str | os.PathLike), selector=(selector, str | type), seed=(seed, int | None))
-    check_kinds(space=(space, str | SearchSpace | None), device=(device, str | torch.device))
-    home, preset = run if isinstance(run, Run) else Run(run), selector_named(selector)
-    wanted = amend(selector_settings(preset), settings)
-    if home.config.get("task") == "select":
-        raise UserError(f"run '{home.path}' is a selection: give the folder of the search")
-    search = planned(home, data=data, space=space, device=device)
-    preset.load().check(wanted, tracked=search.protocol.norm_track)
-    seed = search.seed if seed is None else seed
-    check_seed(seed)
-    return SelectionPlan(search, home, epochs_done(home), preset, wanted, seed)
+    searched, preset = Run.of(run), SELECTORS.named(selector)
+    config = amend(config_of(preset), settings)
+    if searched.config.get("task") == "select":
+        raise UserError(f"run '{searched.path}' is a selection: give the folder of the search")
+    search = plan_of(searched, data=data, space=space, device=device)
+    preset.load().check(config, tracked=search.config.norm_track)
+    seed = search.seed if seed is None else amend(search.config, {"seed": seed}).seed
+    return SelectionPlan(search, searched, epochs_done(searched), preset, config, seed)
 
 
 def start(
     plan: SelectionPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False
 ) -> Run:
-    """Run a planned selection, or go on with it, and return the finished run."""
+    """Run a planned selection, or resume it, and return the finished run."""
     run = Run(plan.folder if out is None else out)
-    make = partial(SelectionTask, watcher=watcher)
-    return conduct(run, plan, make, partial(_finish, run), watcher, force=force)
+    return conduct(run, plan, partial(SelectionTask, watcher=watcher), partial(_finish, run), watcher, force=force)
 
 
 def _finish(run: Run, task: SelectionTask) -> None:
     genotype = task.selector.genotype()
-    findings.write_selection(run, task.plan.search, genotype, task.plan.config["selector"], task.selector.report())
+    results.write_selection(run, task.plan.search, genotype, task.plan.selector.name, task.selector.report())
 
 
 def choose(run: Run, task: SearchTask, watcher: Watcher) -> Genotype:
-    """Return the architecture of a search that has come to its end, as its own selector reads it."""
+    """Return the architecture of a search that has come to its end, read out by the selector of its configuration."""
     plan = task.plan
     if plan.selector.load().quick:
         return selector_on(task).genotype()
-    own = SelectionPlan(plan, run, plan.protocol.epochs, plan.selector, plan.select, plan.seed)
+    own = SelectionPlan(plan, run, plan.config.epochs, plan.selector, plan.config.select, plan.seed)
     return start(own, watcher=watcher).genotype
 
 
 def selector_on(task: SearchTask) -> Selector:
-    """Return the selector that a search is planned with, made for it."""
-    return _selector(task, task.plan.selector, task.plan.select, task.plan.seed)
+    """Return the selector of a search's configuration, made for the search."""
+    return _selector(task, task.plan.selector, task.plan.config.select, task.plan.seed)
 
 
-def _selector(task: SearchTask, preset: Preset, settings: Any, seed: int) -> Selector:
-    return preset.load()(settings, task.method, task.plan.feasible, task.validation_batches, seed_of(seed, "selector"))
+def _selector(task: SearchTask, preset: Preset, config: Any, seed: int) -> Selector:
+    return preset.load()(config, task.method, task.plan.feasible, task.validation_batches, seed_of(seed, "selector"))
 
 
 def selections(search: Run) -> list[Run]:
-    """Return the search, if it has finished, and every finished selection in its folder: what can be compared."""
+    """Return the search, if it is finished, and every finished selection in its folder."""
     folders = sorted(file.parent for file in search.path.glob(f"{FOLDER}/*/summary.json"))
     return [run for run in [search, *map(Run, folders)] if run.finished]

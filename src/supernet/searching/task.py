@@ -1,4 +1,4 @@
-"""The search as the loop drives it: a method, a supernet, data and monitors put together."""
+"""The search as the loop drives it: a method on a supernet, its streams of images, and its diagnostics."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from supernet.data import Augment, Batch, Batches, hold_out, ordered, split
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Watcher
 from supernet.engine.seeds import seed_of
-from supernet.methods.base import Budget, Method, Part, Stream, accuracy
+from supernet.methods.base import Budget, Method, Part, Stream
 from supernet.methods.gradient_monitor import GradientMonitor
 from supernet.models.cost.expected import Expected
-from supernet.models.evaluate import ValidationBatches
+from supernet.models.evaluate import ValidationBatches, accuracy
 from supernet.models.supernet import Supernet
-from supernet.searching.collapse import judge
+from supernet.searching.collapse import verdict
 from supernet.searching.config import Protocol
 from supernet.searching.plan import Plan
 from supernet.selectors.magnitude import strongest
@@ -27,25 +27,26 @@ from supernet.spaces import SearchSpace, tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 
-EVALUATED = 512  # images at once where nothing is learned
+EVALUATED = 512  # images per forward pass of an evaluation
 
 
 class SearchTask:
-    """What the loop drives when it searches: it feeds the method, and after each epoch measures and names a cell."""
+    """The task of a search: feeds the method, and measures the supernet and derives a genotype after each epoch."""
 
     def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
-        self.plan, protocol = plan, plan.protocol
+        self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
         self.method = _method(plan, self.validation_batches)
-        first, second = _halves(plan.images.y, protocol)
-        parts: dict[Part, Tensor] = {"train": first, "validation": second, "all": torch.arange(len(plan.images.y))}
-        augment = Augment(protocol.pad or 0, bool(protocol.mirror), protocol.cutout)  # a plan has no None left in them
+        train, validation = _parts(plan.images.y, config)
+        every = torch.arange(len(plan.images.y))
+        parts: dict[Part, Tensor] = {"train": train, "validation": validation, "all": every}
+        augment = Augment(config.pad or 0, bool(config.mirror), config.cutout)  # no plan leaves a None in them
         streams = {name: Stream.of(stream) for name, stream in self.method.streams.items()}
         self.streams: Mapping[str, Batches] = {
             name: Batches(
                 images,
                 parts[stream.part],
-                stream.size or protocol.batch_size,
+                stream.size or config.batch_size,
                 augment,
                 seed_of(plan.seed, name),
                 device=plan.device,
@@ -54,16 +55,16 @@ class SearchTask:
         }
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, (watcher or Watcher()).say)
-        self.monitor = GradientMonitor(self.method) if plan.diagnose else None
+        self.monitor = GradientMonitor(self.method) if config.diagnose else None
         # Streams called alpha and inner do not train the weights; any other one does.
         trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
-        self._held_out = (images, second) if trained_on == {"train"} else None
-        self._second = second
+        self._validation = validation
+        self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
 
     @property
     def epochs(self) -> int:
-        """Those of the protocol."""
-        return self.plan.protocol.epochs
+        """The epochs of the search."""
+        return self.plan.config.epochs
 
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare."""
@@ -80,9 +81,9 @@ class SearchTask:
         return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
-        """Measure the supernet on the images its weights have not seen, and look up the architecture it would name.
+        """Return the epoch's row: accuracy on the validation images, op scores, and the architecture derived from them.
 
-        That is within the limits, but for a latency that must be measured: that is measured in the end only.
+        The architecture is within the limits, except for a measured latency, which is measured at the end only.
         """
         valid = self.valid_accuracy()
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
@@ -90,41 +91,42 @@ class SearchTask:
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.means()
-        return row | (self._named() if self.method.ranks else {})
+        return row | (self._derived() if self.method.ranks else {})
 
-    def _named(self) -> dict[str, Any]:
-        """Return what a row says of the architecture that would be named now."""
+    def _derived(self) -> dict[str, Any]:
+        """Return the architecture derived from the op scores now, its verdict, and its accuracies in the table."""
         space, genotype = self.plan.space, strongest(self.method, self.plan.feasible.unmeasured)
-        named = {"architecture": str(genotype), "verdict": judge(space, genotype).state}
-        return named | _table_accuracies(space, genotype)
+        derived = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
+        return derived | _table_accuracies(space, genotype)
 
     @property
-    def held_out(self) -> int:
-        """The images that the weights have not seen, which each epoch is measured on."""
-        return 0 if self._held_out is None else len(self._held_out[1])
+    def validated(self) -> int:
+        """The number of validation images on which each epoch is measured; 0 if the weights have seen them."""
+        return len(self._validation) if self._unseen else 0
 
     def valid_accuracy(self, first: int | None = None) -> float | None:
-        """Return the accuracy on the images held out, or the `first` of them; None if there are none."""
-        if self._held_out is None:
+        """Return the accuracy on the validation images, or on the `first` of them; None if the weights have seen them.
+
+        The supernet is in evaluation mode.
+        """
+        if not self._unseen:
             return None
-        images, subset = self._held_out
         supernet = self.method.supernet.eval()
-        batches = ordered(images, subset[:first], EVALUATED)
+        batches = ordered(self.images, self._validation[:first], EVALUATED)
         found = accuracy(self.method.predict, batches)
         supernet.train()
         return found
 
     def validation_batches(self) -> Iterator[Batch]:
-        """Yield the second half of the images once, as they are, in batches of nearly equal size.
+        """Yield the validation images once, without augmentation, in batches of nearly equal size.
 
-        They come in a random order that is always the same one, so that each batch has images of many classes: whoever
-        judges by the batch's own statistics needs that.
+        Their random order is the same every time, so that each batch has images of many classes, as batch statistics
+        need.
         """
-        order = torch.randperm(
-            len(self._second), generator=torch.Generator().manual_seed(seed_of(self.plan.seed, "judged"))
-        )
-        batches = math.ceil(len(order) / self.plan.protocol.batch_size)
-        return ordered(self.images, self._second[order], math.ceil(len(order) / batches))
+        count = len(self._validation)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(self.plan.seed, "judged")))
+        batches = math.ceil(count / self.plan.config.batch_size)
+        return ordered(self.images, self._validation[order], math.ceil(count / batches))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the method and the monitor, and the latencies that have been measured."""
@@ -139,33 +141,33 @@ class SearchTask:
             self.monitor.load_state_dict(state["monitor"])
 
 
-def _halves(y: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
-    return split(y, protocol.split) if protocol.second == 0.5 else hold_out(y, protocol.second)
+def _parts(y: Tensor, config: Protocol) -> tuple[Tensor, Tensor]:
+    """Return the indices of the training and of the validation images."""
+    share = config.validation_share
+    return split(y, config.split) if share == 0.5 else hold_out(y, share)
 
 
 def _method(plan: Plan, validation_batches: ValidationBatches) -> Method:
-    """Build the supernet and the method on it, with weights drawn from the current random state."""
-    protocol = plan.protocol
-    supernet = Supernet(plan.space, plan.network_size, Norm(protocol.norm_affine, protocol.norm_track))
+    """Build the supernet, with weights drawn from the current random state, and the method that learns on it."""
+    config, feasible = plan.config, plan.feasible
+    supernet = Supernet(plan.space, plan.network_size, Norm(config.norm_affine, config.norm_track))
     plan.execution.apply(supernet)
     supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    feasible, workers = plan.feasible, plan.execution.workers
-    price = partial(Expected, feasible)
     budget = Budget(
-        protocol.epochs,
-        protocol.w,
+        config.epochs,
+        config.w,
         seed_of(plan.seed, "method"),
         feasible.sample,
         feasible.allows if feasible.limits else None,
-        price,
-        workers,
+        partial(Expected, feasible),
+        plan.execution.workers,
         validation_batches,
     )
-    return plan.preset.load()(plan.settings, supernet, budget)
+    return plan.method.load()(config.method_config, supernet, budget)
 
 
 def _table_accuracies(space: SearchSpace, genotype: Genotype) -> dict[str, Any]:
-    """Return what the table says of an architecture, as part of a row of metrics: index and accuracies (%)."""
+    """Return the index and the accuracies (%) of an architecture in the space's table, as part of a row of metrics."""
     if space.table is None:
         return {}
     table = tables.load(space.table)

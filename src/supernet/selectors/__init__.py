@@ -5,29 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supernet import registry as presets
+from supernet import registry
 
 if TYPE_CHECKING:
     from supernet.selectors.base import Selector
 
-__all__ = ["SELECTORS", "Preset", "selector"]
+__all__ = ["SELECTORS", "Preset"]
 
 
 @dataclass(frozen=True)
-class Preset(presets.Preset["Selector"]):
-    """A rule that was published for reading an architecture out of a run."""
+class Preset(registry.Preset["Selector"]):
+    """A published rule that reads an architecture out of a search."""
 
-    @classmethod
-    def kind(cls) -> str:
-        """Return what a message calls it."""
-        return "selector"
+    kind = "selector"
+    base = "supernet.selectors.base:Selector"
 
 
 _PERTURBATION = "supernet.selectors.perturbation:Perturbation"
 
-SELECTORS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
+SELECTORS = registry.Registry(
+    (
         Preset(
             "magnitude",
             "supernet.selectors.magnitude:Magnitude",
@@ -54,12 +51,4 @@ SELECTORS: dict[str, Preset] = {
             "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
         ),
     )
-}
-
-
-def selector(which: str | type[Selector]) -> Preset:
-    """Return the selector of that name, or your own: the class, or "module:Class".
-
-    Raises UserError if there is none of that name.
-    """
-    return presets.named(which, SELECTORS, Preset)
+)

@@ -1,4 +1,4 @@
-"""Studies: what can be asked of a search beside its architecture; each is a file and a picture in the run's folder."""
+"""Studies of a finished search; each leaves a JSON file and a picture in the run folder."""
 
 from supernet.searching.studies.landscape import Landscape, LandscapeConfig, landscape
 from supernet.searching.studies.ranking import Ranking, RankingConfig, rank

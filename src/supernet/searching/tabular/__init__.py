@@ -1,7 +1,4 @@
-"""Search of a space of which a table knows every architecture: what counts is how many are asked for.
-
-The room is not called after its function, `supernet.tabular`, so that this stays the function.
-"""
+"""Searches that query a table of accuracies in place of training; their cost is the number of queries."""
 
 from supernet.searching.tabular.comparison import SEARCHES, Comparison, TabularConfig, Trace, tabular
 from supernet.searching.tabular.evolution import EvolutionConfig

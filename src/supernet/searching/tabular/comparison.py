@@ -1,4 +1,4 @@
-"""A comparison of searches on a table: how good what each has found is after so many queries, over seeds."""
+"""A comparison of searches on a table: the accuracy of the fittest architecture after each query, over seeds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from supernet.errors import UserError, at_least, unknown
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
 from supernet.searching.tabular.queries import Queries, at_random
-from supernet.settings import amend
+from supernet.settings import Count, amend, settings
 from supernet.spaces import SearchSpace, tables
-from supernet.spaces import space as space_of
+from supernet.spaces import space as space_named
 from supernet.spaces.tables import Table
 from supernet.spaces.tokens import Sequences
 
@@ -28,21 +28,18 @@ SEARCHES = ("nao", "evolution", "random")
 _FILE = "tabular.json"
 
 
-@dataclass(frozen=True)
+@settings
 class TabularConfig:
-    """What is asked of a table, and the settings of the searches that have some."""
+    """Settings of a comparison on a table, and of the searches that have some."""
 
-    queries: int = 300
-    """architectures that a search may ask for"""
+    queries: Count = 300
+    """architectures that a search may query"""
     fitness: str = "c10_valid_12"
     """field of the table that a search sees"""
     report: str = "c10_test"
     """field of the table that is reported, of the fittest architecture so far"""
     nao: TabularNAOConfig = TabularNAOConfig()
     evolution: EvolutionConfig = EvolutionConfig()
-
-    def __post_init__(self) -> None:
-        at_least(1, queries=self.queries)
 
 
 @dataclass(frozen=True)
@@ -57,11 +54,11 @@ class Trace:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The traces of each method, one per seed, and the best reported accuracy (%) that there is."""
+    """The traces of each method, one per seed, and the best reported accuracy (%) in the table."""
 
     space: str
     best: float
-    settings: TabularConfig
+    config: TabularConfig
     methods: dict[str, list[Trace]] = field(default_factory=dict)
 
 
@@ -72,90 +69,90 @@ def tabular(
     seeds: int = 20,
     out: str | os.PathLike[str] | None = None,
     watcher: Callable[[str, Trace], None] | None = None,
-    **settings: Any,
+    **changes: Any,
 ) -> Comparison:
-    """Let `methods` search a space that has a table, with seeds 0, 1, ..., and return what they find.
+    """Let `methods` search a space that has a table, with seeds 0, 1, ..., and return their traces.
 
-    The settings are those of TabularConfig; nested ones are dictionaries: nao={"pool": 50}. With `out`, a folder,
-    `tabular.json` is written after every search, to go on from, and `tabular.svg` in the end; `watcher` hears of every
-    search that was not there already.
+    `changes` are fields of TabularConfig; nested ones are mappings: nao={"pool": 50}. With `out`, a folder,
+    `tabular.json` is written after every search, and resumed from, and `tabular.svg` at the end; `watcher` is called
+    after every search that was not in the folder.
 
     Raises UserError for a space without a table, an unknown name, a field that is no accuracy, more queries than
-    there are architectures, and a folder that has another comparison.
+    there are architectures, and a folder that holds another comparison.
     """
-    home, amended = space_of(space), amend(TabularConfig(), settings)
-    table, chosen = _table(home, amended), list(methods)
+    searched, config = space_named(space), amend(TabularConfig(), changes)
+    table, chosen = _table(searched, config), list(methods)
     at_least(1, seeds=seeds)
     if not chosen:
         raise UserError(f"no search is given; known: {', '.join(SEARCHES)}")
     for method in chosen:
         if method not in SEARCHES:
             raise unknown("search of a table", method, SEARCHES)
-    found = _begun(Comparison(home.name, float(table.column(amended.report).max()), amended), out)
+    comparison = _resumed(Comparison(searched.name, float(table.column(config.report).max()), config), out)
     for seed, method in ((seed, method) for seed in range(seeds) for method in chosen):
-        traces = found.methods.setdefault(method, [])
+        traces = comparison.methods.setdefault(method, [])
         if seed not in [trace.seed for trace in traces]:
-            traces.append(_searched(home, table, method, amended, seed))
-            _keep(found, out)
+            traces.append(_searched(searched, table, method, config, seed))
+            _save(comparison, out)
             if watcher is not None:
                 watcher(method, traces[-1])
     if out is not None:
-        _draw(found, Path(out))
-    return found
+        _draw(comparison, Path(out))
+    return comparison
 
 
-def _table(home: SearchSpace, settings: TabularConfig) -> Table:
-    """Return the table of a space, if what is asked of it can be."""
-    if home.table is None:
-        raise UserError(f"space '{home.name}' has no table of accuracies, as nasbench201 has")
-    if settings.queries > home.size:
-        raise UserError(f"setting queries must be at most {home.size}, all of '{home.name}', not {settings.queries}")
-    table = tables.load(home.table)
-    for name in (settings.fitness, settings.report):
-        if not table.rises(name) or np.isnan(table.column(name)).any():
+def _table(space: SearchSpace, config: TabularConfig) -> Table:
+    """Return the table of a space; raises UserError if it has none, or not the fields and queries asked for."""
+    if space.table is None:
+        raise UserError(f"space '{space.name}' has no table of accuracies, as nasbench201 has")
+    if config.queries > space.size:
+        raise UserError(f"setting queries must be at most {space.size}, all of '{space.name}', not {config.queries}")
+    table = tables.load(space.table)
+    for name in (config.fitness, config.report):
+        if not table.higher_is_better(name) or np.isnan(table.column(name)).any():
             raise UserError(f"'{name}' is not an accuracy of every architecture: {table.fields[name]}")
     return table
 
 
-def _searched(home: SearchSpace, table: Table, method: str, settings: TabularConfig, seed: int) -> Trace:
-    queries = Queries(Sequences(home), table, settings.fitness, settings.queries)
+def _searched(space: SearchSpace, table: Table, method: str, config: TabularConfig, seed: int) -> Trace:
+    queries = Queries(Sequences(space), table, config.fitness, config.queries)
     rng, before = random.Random(f"{seed} {method}"), time.perf_counter()
     match method:
         case "nao":
-            nao(queries, settings.nao, rng)
+            nao(queries, config.nao, rng)
         case "evolution":
-            evolution(queries, settings.evolution, rng)
+            evolution(queries, config.evolution, rng)
         case _:
             at_random(queries, rng)
     seconds, indices = time.perf_counter() - before, queries.incumbents()
-    return Trace(seed, indices, table.column(settings.report)[indices].tolist(), seconds)
+    return Trace(seed, indices, table.column(config.report)[indices].tolist(), seconds)
 
 
-def _begun(new: Comparison, out: str | os.PathLike[str] | None) -> Comparison:
-    """Return the comparison with the traces that the folder has; raises UserError if they are of another one."""
+def _resumed(new: Comparison, out: str | os.PathLike[str] | None) -> Comparison:
+    """Return the comparison with the traces in the folder; raises UserError if the folder holds another comparison."""
     if out is None or not (file := Path(out) / _FILE).exists():
         return new
     try:
-        there = json.loads(file.read_text())
-        traces = {method: [Trace(**trace) for trace in some] for method, some in there.pop("methods").items()}
+        saved = json.loads(file.read_text())
+        traces = {method: [Trace(**trace) for trace in some] for method, some in saved.pop("methods").items()}
     except (ValueError, TypeError, AttributeError, KeyError):
         raise UserError(f"'{file}' cannot be read as a comparison: remove it, or choose another folder") from None
     same = asdict(new)
     del same["methods"]
-    if there != same:
+    if saved != same:
         raise UserError(f"'{file}' has another comparison: remove it, or choose another folder")
-    return Comparison(new.space, new.best, new.settings, traces)
+    return Comparison(new.space, new.best, new.config, traces)
 
 
-def _keep(found: Comparison, out: str | os.PathLike[str] | None) -> None:
+def _save(comparison: Comparison, out: str | os.PathLike[str] | None) -> None:
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
-        atomically(Path(out) / _FILE, (json.dumps(asdict(found)) + "\n").encode())
+        atomically(Path(out) / _FILE, (json.dumps(asdict(comparison)) + "\n").encode())
 
 
-def _draw(found: Comparison, out: Path) -> None:
+def _draw(comparison: Comparison, out: Path) -> None:
     from supernet.report import plots
 
-    curves = {method: [trace.accuracies for trace in traces] for method, traces in found.methods.items()}
-    label = f"{found.settings.report} of the fittest so far (%)"
-    plots.save(plots.draw_tabular(curves, {"best there is": found.best}, label), out / "tabular.svg")
+    curves = {method: [trace.accuracies for trace in traces] for method, traces in comparison.methods.items()}
+    label = f"{comparison.config.report} of the fittest so far (%)"
+    plots.save(plots.draw_tabular(curves, {"best there is": comparison.best}, label), out / "tabular.svg")

@@ -9,34 +9,30 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass
 
-from supernet.errors import at_least
 from supernet.searching.tabular.queries import Queries
+from supernet.settings import Count, settings
 from supernet.spaces.tokens import Sequences, Tokens
 
 
-@dataclass(frozen=True)
+@settings
 class EvolutionConfig:
     """Settings of regularised evolution; the defaults are NAS-Bench-201's."""
 
-    population: int = 10
-    """architectures that are alive"""
-    tournament: int = 3
-    """of these drawn, with replacement; the fittest has a child"""
-
-    def __post_init__(self) -> None:
-        at_least(1, population=self.population, tournament=self.tournament)
+    population: Count = 10
+    """architectures alive at a time"""
+    tournament: Count = 3
+    """architectures drawn from the population, with replacement; the fittest is the parent"""
 
 
-def evolution(queries: Queries, settings: EvolutionConfig, rng: random.Random) -> None:
-    """Ask for random architectures, and then for children of the fittest of some of those that are alive."""
-    alive: deque[tuple[float, Tokens]] = deque(maxlen=settings.population)
+def evolution(queries: Queries, config: EvolutionConfig, rng: random.Random) -> None:
+    """Query random architectures, and then children of the fittest in each tournament, until the queries are spent."""
+    alive: deque[tuple[float, Tokens]] = deque(maxlen=config.population)
     while queries.left:
-        if len(alive) < settings.population:
+        if len(alive) < config.population:
             child = queries.drawn(rng)
         else:
-            _, parent = max(rng.choices(alive, k=settings.tournament), key=lambda one: one[0])
+            _, parent = max(rng.choices(alive, k=config.tournament), key=lambda one: one[0])
             child = mutated(queries.sequences, parent, rng)
         alive.append((queries.ask(child), child))
 
@@ -44,7 +40,7 @@ def evolution(queries: Queries, settings: EvolutionConfig, rng: random.Random) -
 def mutated(sequences: Sequences, tokens: Tokens, rng: random.Random) -> Tokens:
     """Return a neighbour: another operation or source on an edge, uniform over nodes, and over the edges of each.
 
-    Of a space that has no other architecture, return the only one.
+    In a space of a single architecture that one is returned.
     """
     nodes = [[n for n in node if any(_others(sequences, tokens, n))] for node in sequences.nodes()]
     if not any(nodes):
@@ -62,7 +58,7 @@ def mutated(sequences: Sequences, tokens: Tokens, rng: random.Random) -> Tokens:
 
 
 def _others(sequences: Sequences, tokens: Tokens, number: int) -> tuple[Tokens, Tokens]:
-    """Return what else the source of pair `number` may be, and its operation where the source stays."""
+    """Return the other sources of pair `number`, and its other operations from the present source."""
     slot, (source, op) = sequences.slots[number], tokens[2 * number : 2 * number + 2]
     taken = [tokens[2 * n] for n, other in enumerate(sequences.slots) if other.first == slot.first]
     return tuple(s for s in slot.edges if s not in taken), tuple(o for o in slot.ops[source] if o != op)

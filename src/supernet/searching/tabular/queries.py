@@ -1,4 +1,4 @@
-"""Queries: what a search asks of a table, so many times and no more; and the search that asks at random."""
+"""Queries to a table within a budget, and random search by queries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from supernet.spaces.tokens import Sequences, Tokens
 
 
 class Queries:
-    """`budget` questions for the fitness, a field of the table, of architectures; asking again counts again."""
+    """A budget of queries for the fitness of architectures, a field of the table; repeated queries count, too."""
 
     def __init__(self, sequences: Sequences, table: Table, fitness: str, budget: int) -> None:
         self.sequences, self.budget = sequences, budget
@@ -18,7 +18,7 @@ class Queries:
 
     @property
     def left(self) -> int:
-        """How many more may be asked."""
+        """The number of queries left."""
         return self.budget - len(self.indices)
 
     def ask(self, tokens: Tokens) -> float:
@@ -32,9 +32,9 @@ class Queries:
         return self.sequences.encode(self.sequences.space.sample(rng))
 
     def incumbents(self) -> list[int]:
-        """Return after each of all queries the index of the fittest so far, the first among equals.
+        """Return the index of the fittest architecture after each query of the budget, the first among equals.
 
-        A search that has ended before keeps its last one.
+        A search that ended early keeps its last one for the rest of the budget.
         """
         best: list[int] = []
         for index in self.indices:
@@ -43,6 +43,6 @@ class Queries:
 
 
 def at_random(queries: Queries, rng: random.Random) -> None:
-    """Ask for architectures drawn uniformly, each independent of the others."""
+    """Query architectures drawn uniformly and independently."""
     while queries.left:
         queries.ask(queries.drawn(rng))

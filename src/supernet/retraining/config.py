@@ -1,0 +1,78 @@
+"""The configuration of a retraining: a recipe, the data and the space, in one typed object."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import KW_ONLY, fields
+from typing import Annotated, Any, Literal
+
+import torch
+from torch.utils.data import Dataset
+
+from supernet.data import Source, source_name
+from supernet.engine.loop import Watcher
+from supernet.engine.run import Run
+from supernet.errors import unknown
+from supernet.retraining.recipes import RECIPES, Recipe
+from supernet.settings import OfType, Seed, amend, as_plain, settings
+from supernet.spaces import SearchSpace
+from supernet.spaces.genotype import Genotype
+
+Target = Run | str | os.PathLike[str] | Genotype
+"""An architecture: a finished search or its folder, a Genotype, or the text of one."""
+
+
+@settings
+class RetrainConfig(Recipe):
+    """Every setting of a retraining. `configured` builds one from a recipe by name."""
+
+    what: Annotated[Target, OfType(Run, str, os.PathLike, Genotype)]
+    """folder of a finished search, or an architecture in quotes"""
+    _: KW_ONLY
+    data: Annotated[Source | None, OfType(str, os.PathLike, Dataset, type(None))] = None
+    """images to train on; None is the search's"""
+    space: Annotated[str | SearchSpace | None, OfType(str, SearchSpace, type(None))] = None
+    """space; None is the search's or the architecture's own"""
+    seed: Seed = 0
+    """seed of everything drawn"""
+    device: Annotated[str | torch.device, OfType(str, torch.device)] = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    """number format of the big operations; auto is TF32 on a GPU that has it, float32 elsewhere"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe's fields, data, seed, device and precision as plain data."""
+        names = [entry.name for entry in fields(RetrainConfig) if entry.name not in ("what", "space")]
+        plain = {name: getattr(self, name) for name in names}
+        plain = {name: as_plain(value) for name, value in plain.items()}
+        return plain | {"data": source_name(self.data) if self.data is not None else None, "device": str(self.device)}
+
+
+@settings
+class RetrainCall(RetrainConfig):
+    """The arguments of `supernet retrain` and `supernet.retrain`: a configuration, and how the run is driven."""
+
+    _: KW_ONLY
+    recipe: Annotated[str | Recipe, OfType(str, Recipe)] = "quick"
+    """recipe, a name or in Python a Recipe: the start of all settings that are not given"""
+    out: Annotated[str | os.PathLike[str] | None, OfType(str, os.PathLike, type(None))] = None
+    """run folder; None is in the search's folder, or under runs/"""
+    force: bool = False
+    """start over a run that is there"""
+    quiet: bool = False
+    """no progress"""
+    watcher: Annotated[Watcher | None, OfType(Watcher, type(None))] = None
+    """told of the progress instead of the terminal; in Python only"""
+
+
+def configured(what: Target, recipe: str | Recipe = "quick", **given: Any) -> RetrainConfig:
+    """Return the whole configuration of a retraining: the recipe's values and `given`, fields of RetrainConfig.
+
+    Raises UserError for an unknown name or a wrong value.
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise unknown("recipe", recipe, RECIPES)
+        recipe = RECIPES[recipe]
+    base = {entry.name: getattr(recipe, entry.name) for entry in fields(Recipe)}
+    return amend(RetrainConfig(what, **base), given)

@@ -1,0 +1,53 @@
+"""The frame of every study: a search opened as its last checkpoint has it, and one result as JSON and picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from supernet.data import Batch, Source
+from supernet.engine.loop import as_planned
+from supernet.engine.optim import set_rate
+from supernet.engine.run import Run
+from supernet.searching.resume import plan_of, restored
+from supernet.searching.task import SearchTask
+from supernet.spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@contextmanager
+def studied(
+    run: Run | str | os.PathLike[str], data: Source | None, space: str | SearchSpace | None, device: str
+) -> Iterator[tuple[Run, SearchTask]]:
+    """Open the search in a run folder, finished or not; random draws within come from its seed.
+
+    `data` and `space` are needed where their names in the run do not lead back to them. Raises UserError.
+    """
+    searched = Run.of(run)
+    plan = plan_of(searched, data=data, space=space, device=device)
+    with as_planned(plan):
+        yield searched, restored(plan, searched)
+
+
+def write(run: Run, name: str, result: Any, figure: Figure) -> None:
+    """Write a study's result, a dataclass, to NAME.json and its picture to NAME.svg in the run folder."""
+    from supernet.report import plots
+
+    run.write(f"{name}.json", json.dumps(asdict(result)) + "\n")
+    plots.save(figure, run.path / f"{name}.svg")
+
+
+def lookahead_batches(task: SearchTask, count: int, lr: float | None) -> list[Batch]:
+    """Return the batches of `count` steps of a search's weights, and set the learning rate of these steps.
+
+    None is a tenth of the search's first learning rate: at its last one the weights would hardly move.
+    """
+    set_rate(task.method.optimizer, task.plan.config.w.lr / 10 if lr is None else lr)
+    stream = next(iter(task.streams.values()))
+    return [stream.next() for _ in range(count)]
