@@ -6,7 +6,7 @@ import random
 import pytest
 
 from conftest import macro_space, ragged_space
-from supernet.report.console import Console, brief, listing
+from supernet.report.console import Console, listing, short_architecture
 from supernet.spaces import SPACES, SearchSpace
 from supernet.spaces.genotype import Genotype
 
@@ -17,26 +17,26 @@ DARTS = (
 )
 
 
-# --- brief
+# --- short_architecture
 
 
 def test_a_long_architecture_is_counted_the_commonest_operation_first() -> None:
-    assert brief(DARTS) == "3 sep_conv_3x3, 3 skip_connect, 2 max_pool_3x3"
-    assert brief(DARTS.replace("'", '"')) == brief(DARTS)
+    assert short_architecture(DARTS) == "3 sep_conv_3x3, 3 skip_connect, 2 max_pool_3x3"
+    assert short_architecture(DARTS.replace("'", '"')) == short_architecture(DARTS)
 
 
 def test_the_text_of_nodes_and_of_kinds_is_counted_too() -> None:
     cells = {f"{i:02}": [(1, 0, "mobile3_3x3" if i % 3 else "skip_connect")] for i in range(1, 21)}
-    assert brief(str(Genotype.of("macro", cells))) == "14 mobile3_3x3, 6 skip_connect"
+    assert short_architecture(str(Genotype.of("macro", cells))) == "14 mobile3_3x3, 6 skip_connect"
     dense = [(target, source, "a:b" if source else "none") for target in range(1, 8) for source in range(target)]
-    assert brief(str(Genotype.of("x", {"cell": dense}))) == "21 a:b, 7 none"
+    assert short_architecture(str(Genotype.of("x", {"cell": dense}))) == "21 a:b, 7 none"
 
 
 @pytest.mark.parametrize("home", [SPACES["nasbench201"], macro_space(), ragged_space()], ids=lambda home: home.name)
 def test_a_short_architecture_stays_as_it_is(home: SearchSpace) -> None:
     text = str(home.sample(random.Random(0)))
     assert len(text) <= 110
-    assert brief(text) == text
+    assert short_architecture(text) == text
 
 
 @pytest.mark.parametrize("name", ["darts", "darts7", "s1", "s2", "s3", "s4"])
@@ -44,7 +44,7 @@ def test_every_architecture_of_two_inputs_gets_short(name: str) -> None:
     rng = random.Random(0)
     for _ in range(100):
         genotype = SPACES[name].sample(rng)
-        text = brief(str(genotype))
+        text = short_architecture(str(genotype))
         assert len(text) <= 100
         assert sum(int(part.split()[0]) for part in text.split(", ")) == 16
 
@@ -52,12 +52,12 @@ def test_every_architecture_of_two_inputs_gets_short(name: str) -> None:
 def test_the_rarest_operations_are_counted_together_where_they_do_not_fit() -> None:
     names = [f"an_operation_with_a_long_name_{i}" for i in range(5)]
     text = str(Genotype.of("x", {f"{i:02}": [(1, 0, names[min(i, 4)])] for i in range(9)}))
-    assert brief(text) == f"5 {names[4]}, 1 {names[0]}, 3 others"
-    assert brief("|" + "x" * 120 + "~0|") == "1 operations"
+    assert short_architecture(text) == f"5 {names[4]}, 1 {names[0]}, 3 others"
+    assert short_architecture("|" + "x" * 120 + "~0|") == "1 operations"
 
 
 def test_what_is_no_architecture_stays_as_it_is() -> None:
-    assert brief("x" * 200) == "x" * 200
+    assert short_architecture("x" * 200) == "x" * 200
 
 
 # --- listing

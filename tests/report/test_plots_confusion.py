@@ -53,7 +53,7 @@ def test_a_row_is_a_class_its_colour_a_share_and_its_text_a_count() -> None:
     assert written(figure) == {(0, 0): "8", (0, 1): "2", (1, 0): "1", (1, 2): "3"}
     assert names(figure) == [["cat", "dog", "none"]] * 2
     axes = figure.axes[0]
-    assert (axes.get_ylabel(), axes.get_xlabel()) == ("class of the image", "taken for")
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("class of the image", "predicted class")
     assert axes.get_ylim() == (2.5, -0.5)  # the first class is on top
 
 

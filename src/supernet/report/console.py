@@ -1,8 +1,7 @@
-"""What the command line prints as results: what a table knows of an architecture, what a search found, lists."""
+"""The command line's output: results of searches and selections, entries of tables, lists, and the texts of numbers."""
 
 from __future__ import annotations
 
-import math
 import re
 import textwrap
 from collections import Counter
@@ -15,43 +14,24 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
-    from supernet.searching.forecast import Forecast
 
 
 class Console(rich.console.Console):
-    """A console that lets its owner hear that the reader of its output has gone."""
+    """A console that raises BrokenPipeError when the reader of its output is gone."""
 
     def on_broken_pipe(self) -> None:
-        """Raise instead of leaving the program."""
+        """Raise instead of exiting, as Rich would."""
         raise BrokenPipeError
 
 
-def known(console: Console, found: Mapping[str, Any]) -> None:
-    """Print what a table knows of one architecture; `found` is `TableEntry.to_json()`."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column(f"{found['table']} #{found['index']}")
-    for name in ("validation", "test", f"rank of {found['total']}", "best there is", "below it"):
-        table.add_column(name, justify="right")
-    for row in found["results"]:
-        best = f"{row['best_test']:.2f} (#{row['best_index']})"
-        table.add_row(
-            row["title"], f"{row['valid']:.2f}", f"{row['test']:.2f}", str(row["rank"]), best, f"{row['gap']:.2f}"
-        )
-    line(console, "")
-    console.print(table)
-    line(console, f"Measured by the benchmark, in %, mean of {found['seeds']} trainings; rank by test accuracy.")
-    first = found["results"][0]
-    line(console, f"{first['params_m']:.3f} M parameters, {first['flops_m']:.1f} M FLOPs on {first['title']}.")
-
-
 def line(console: Console, text: str) -> None:
-    """Print text as it is, however wide the screen."""
+    """Print the text as it is, however narrow the terminal."""
     console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def result(console: Console, run: Run) -> None:
-    """Print what a finished search found."""
-    summary = run.summary
+    """Print the result of a finished search or selection."""
+    summary, selection = run.summary, run.config["task"] == "select"
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"verdict       {summary['verdict']}")
     if summary["table_entry"] is None or summary["limits"]:
@@ -61,51 +41,75 @@ def result(console: Console, run: Run) -> None:
     if summary["latency"]:
         line(console, "latency       {ms:.3g} ms, {source}".format(**summary["latency"]))
     if summary["limits"]:
-        line(console, f"limits        {_limits(summary['limits'])}")
+        from supernet.models.cost.limits import Limits
+
+        line(console, f"limits        {Limits(**summary['limits'])}")
     if summary["table_entry"] is not None:
-        known(console, summary["table_entry"])
+        table_entry(console, summary["table_entry"])
     if summary.get("decisions"):
         _decisions(console, summary)
-    if run.config["task"] == "search" and summary.get("selector", "magnitude") != "magnitude":
+    if not selection and summary.get("selector", "magnitude") != "magnitude":
         line(console, f"selected by   {summary['selector']}: see {run.path}/selections")
-    pictures = "cell.svg" if run.config["task"] == "select" else "cell.svg, search.svg"
+    pictures = "cell.svg" if selection else "cell.svg, search.svg"
     line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
 
 
-def _decisions(console: Console, summary: Mapping[str, Any]) -> None:
-    """Print what was decided edge by edge, beside what could have been."""
-    kinds = {choice["kind"] for choice in summary["decisions"]}
+def table_entry(console: Console, entry: Mapping[str, Any]) -> None:
+    """Print a table's results for one architecture; `entry` is the output of `TableEntry.to_json`."""
+    numbers = ("validation", "test", f"rank of {entry['total']}", "best there is", "below it")
+    table = _table([f"{entry['table']} #{entry['index']}"], numbers)
+    for row in entry["results"]:
+        best = f"{row['best_test']:.2f} (#{row['best_index']})"
+        table.add_row(
+            row["title"], f"{row['valid']:.2f}", f"{row['test']:.2f}", str(row["rank"]), best, f"{row['gap']:.2f}"
+        )
     line(console, "")
+    console.print(table)
+    line(console, f"Measured by the benchmark, in %, mean of {entry['seeds']} trainings; rank by test accuracy.")
+    first = entry["results"][0]
+    line(console, f"{first['params_m']:.3f} M parameters, {first['flops_m']:.1f} M FLOPs on {first['title']}.")
+
+
+def _table(words: Iterable[str], numbers: Iterable[str]) -> Table:
+    """Return an empty table with columns of words, aligned to the left, and of numbers, aligned to the right."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for name in words:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _decisions(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print a selection's decision on every edge with the scores of the alternatives."""
+    several = len({decision["kind"] for decision in summary["decisions"]}) > 1
     rows = [
         (
-            f"{choice['kind']} {choice['edge']}" if len(kinds) > 1 else choice["edge"],
-            choice["chosen"] or "left out",
-            _grounds(choice, summary["criterion"]),
+            f"{decision['kind']} {decision['edge']}" if several else decision["edge"],
+            decision["chosen"] or "left out",
+            _scores(decision, summary["criterion"]),
         )
-        for choice in summary["decisions"]
+        for decision in summary["decisions"]
     ]
+    line(console, "")
     listing(console, rows)
     line(console, "")
     if summary["passes"]:
-        saved = summary["saved_seconds"]
-        shared = f"; sharing saved about {duration(saved)}" if saved > 0 else ""
-        passes = (
-            f"{summary['passes']} passes over {summary['judged']} images in {duration(summary['evaluation_seconds'])}"
-        )
-        line(console, f"judged        {passes}{shared}")
+        seconds = duration(summary["evaluation_seconds"])
+        line(console, f"evaluated     {summary['passes']} passes over {summary['judged']} images in {seconds}")
 
 
-def _grounds(choice: Mapping[str, Any], criterion: str) -> str:
-    """Say how a decision came about: the scores without, or of, what was chosen and what was not."""
-    scores = dict(choice["scores"])
+def _scores(decision: Mapping[str, Any], criterion: str) -> str:
+    """Return the score of the chosen operation, or the removed edge, and the range of the other scores."""
+    scores = dict(decision["scores"])
     if not scores:
         return "the only one"
-    own = scores.pop(choice["chosen"] or choice["edge"])
+    chosen = _score(scores.pop(decision["chosen"] or decision["edge"]), criterion)
     others = [_score(value, criterion) for value in sorted(scores.values())]
     span = others[0] if others[0] == others[-1] else f"{others[0]} to {others[-1]}"
     if criterion == "magnitude":
-        return f"weight {_score(own, criterion)}, others {span}"
-    return f"{criterion} {_score(own, criterion)} without it, {span} without another"
+        return f"weight {chosen}, others {span}"
+    return f"{criterion} {chosen} without it, {span} without another"
 
 
 def _score(value: float, criterion: str) -> str:
@@ -113,60 +117,50 @@ def _score(value: float, criterion: str) -> str:
 
 
 def selections(console: Console, runs: Iterable[Run]) -> None:
-    """Print side by side what selectors have read out of one search, if there are several."""
-    found = [(_selected_by(run), run.summary) for run in runs]
-    if len(found) < 2:
+    """Print a table that compares the selections from one search, if there are several."""
+    rows = [(_selected_by(run), run.summary) for run in runs]
+    if len(rows) < 2:
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    known = found[0][1]["table_entry"]
-    titles = [] if known is None else [result["title"] for result in known["results"]]
-    for name in ("selected by", "verdict", *(titles or ["M params"]), *(["#"] if known else [])):
-        table.add_column(name, justify="left" if name in ("selected by", "verdict") else "right")
-    for name, summary in found:
-        numbers = [f"{summary['params'] / 1e6:.3f}"]
-        if known:
-            tests = [f"{result['test']:.2f}" for result in summary["table_entry"]["results"]]
-            numbers = [*tests, str(summary["table_entry"]["index"])]
-        table.add_row(name, summary["verdict"].partition(":")[0], *numbers)
+    entry = rows[0][1]["table_entry"]
+    numbers = ["M params"] if entry is None else [*(result["title"] for result in entry["results"]), "#"]
+    table = _table(["selected by", "verdict"], numbers)
+    for name, summary in rows:
+        cells = [f"{summary['params'] / 1e6:.3f}"]
+        if entry is not None:
+            results, index = summary["table_entry"]["results"], summary["table_entry"]["index"]
+            cells = [*(f"{result['test']:.2f}" for result in results), str(index)]
+        table.add_row(name, summary["verdict"].partition(":")[0], *cells)
     line(console, "")
     console.print(table)
-    if known:
-        line(console, f"Test accuracy in %, and number, of {known['table']}.")
+    if entry is not None:
+        line(console, f"Test accuracy in %, and number, of {entry['table']}.")
 
 
 def _selected_by(run: Run) -> str:
-    config = run.config
-    return run.path.name if config["task"] == "select" else str(config["selector"])  # its folder tells epoch and seed
+    """Return the search's selector, or a selection's folder, whose name has selector, epoch and seed."""
+    return run.path.name if run.config["task"] == "select" else str(run.config["selector"])
 
 
-def forecast(console: Console, running: str, found: Forecast) -> None:
-    """Print what a search will take."""
-    line(console, running)
-    line(console, f"memory        {_memory(found)}")
-    if not math.isnan(found.step_seconds):
-        steps = "1 step and the measurement after it" if found.steps == 1 else f"{found.steps} steps and a measurement"
-        line(console, f"step          {duration(found.step_seconds)}")
-        line(console, f"epoch         {duration(found.epoch_seconds)} ({steps})")
-        line(console, f"search        {duration(found.seconds)} ({found.epochs} epochs)")
-        if found.left_out:
-            line(console, f"not counted   {found.left_out}")
-        if found.tuning:
-            tuned = f"{duration(found.tuning_seconds)} of training ({found.tuning} epochs), and the judging"
-            line(console, f"selection     {tuned}")
-    if not found.fits:
-        line(console, "warning       it will not fit: take a smaller --batch-size, or --checkpointing")
+def listing(console: Console, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Print a line per row of (name, summary, source); in a narrower terminal, summary and source are wrapped."""
+    rows = list(rows)
+    names, summaries, sources = (max(len(row[column]) for row in rows) for column in range(3))
+    fits = names + summaries + sources + (4 if sources else 2) <= console.width
+    for name, summary, source in rows:
+        if fits or not console.is_terminal:
+            line(console, f"{name:<{names}}  {summary:<{summaries}}  {source}".rstrip())
+        else:
+            line(console, _wrapped(f"{name:<{names}}  ", (summary, source), console.width))
 
 
-def _memory(found: Forecast) -> str:
-    if found.free_bytes is None:
-        return size(found.peak_bytes) if found.fits else "more than there is"
-    free = f"{size(found.free_bytes)} that are free"
-    failed = math.isnan(found.step_seconds) and found.peak_bytes <= found.free_bytes  # before it came to its peak
-    return f"more than the {free}" if failed else f"{size(found.peak_bytes)} of {free}"
+def _wrapped(head: str, parts: Iterable[str], width: int) -> str:
+    """Return `head` and, wrapped to the right of it, the parts, each of which begins on a new line."""
+    room = max(20, width - len(head))
+    return head + ("\n" + " " * len(head)).join(text for part in parts for text in textwrap.wrap(part, room))
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as a person reads it: 1.5 GB."""
+    """Return a number of bytes as text: 1.5 GB."""
     for power, unit in ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
         if count >= 10**power:
             return f"{count / 10**power:.1f} {unit}"
@@ -174,7 +168,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person reads it: 35 ms, 4.2 s, 12 min 05 s, 3 h 20 min."""
+    """Return a duration as text: 35 ms, 4.2 s, 12 min 05 s, 3 h 20 min."""
     if seconds < 0.9995:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 59.95:
@@ -183,41 +177,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _limits(limits: Mapping[str, Any]) -> str:
-    from supernet.models.cost.limits import Limits
-
-    return str(Limits(**limits))
-
-
-def listing(console: Console, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Print name, one-line description and source, a line each; in columns of their own on a narrower terminal."""
-    lines = list(rows)
-    names, summaries, papers = (max(len(row[column]) for row in lines) for column in range(3))
-    fits = names + summaries + papers + (4 if papers else 2) <= console.width
-    for name, summary, paper in lines:
-        if fits or not console.is_terminal:
-            line(console, f"{name:<{names}}  {summary:<{summaries}}  {paper}".rstrip())
-        else:
-            line(console, _folded(f"{name:<{names}}  ", (summary, paper), console.width))
-
-
-def _folded(head: str, parts: Iterable[str], width: int) -> str:
-    """Return `head` and, to the right of it, each part from a line of its own on, none wider than the screen."""
-    room = max(20, width - len(head))
-    text = "\n".join(found for part in parts for found in textwrap.wrap(part, room))
-    return head + text.replace("\n", "\n" + " " * len(head))
-
-
-_LONG, _SHORT = 110, 100  # a text of more characters gets a short form of no more than these
+_LONG, _SHORT = 110, 100  # architectures of more characters than _LONG are abbreviated to at most _SHORT
 _OPS = re.compile(r"([^|~+\s]+)~[0-9]+\||\(\s*['\"]([^'\"]+)['\"]\s*,")  # as in |op~source| and in ('op', source)
 
 
-def brief(text: str) -> str:
-    """Return an architecture's text for a line of progress: how often it has each operation, where it is a long one.
+def short_architecture(text: str) -> str:
+    """Return an architecture's text for a line of progress; a long one as the counts of its operations.
 
-    The commonest operations come first, and the rarest are counted together where all would not fit.
+    The most frequent operations come first; the rarest are counted together if the line would be too long.
     """
-    counts = Counter("".join(found) for found in _OPS.findall(text))
+    counts = Counter("".join(names) for names in _OPS.findall(text))
     if len(text) <= _LONG or not counts:
         return text
     parts = [f"{count} {op}" for op, count in counts.most_common()]

@@ -1,4 +1,4 @@
-"""Progress on a screen: a bar with time left where there is a terminal, plain lines where there is none."""
+"""Progress of a run: a bar with the time left in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from supernet.engine.loop import Watcher
-from supernet.report.console import Console, brief, line
+from supernet.report.console import Console, line, short_architecture
 
 
 def watcher(*, quiet: bool) -> Watcher:
-    """Return what shows progress on the screen: no progress when `quiet`."""
+    """Return the watcher that shows progress on this screen, or none if `quiet`."""
     console = Console()
     if quiet:
         return Quiet()
@@ -24,14 +24,14 @@ def watcher(*, quiet: bool) -> Watcher:
 
 
 class Quiet(Watcher):
-    """Says what the user should not miss, beside the results, and nothing else."""
+    """Prints messages that the user should not miss, and no progress."""
 
     def say(self, text: str) -> None:  # noqa: D102
         print(f"supernet: {text}", file=sys.stderr)
 
 
 class Lines(Quiet):
-    """One plain line per epoch."""
+    """Prints one plain line per epoch."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -42,15 +42,15 @@ class Lines(Quiet):
     def start(self, epochs: int, steps: int, done: int) -> None:  # noqa: D102
         self.epochs = epochs
         if done:
-            line(self.console, f"going on after step {done} of {epochs * steps}")
+            line(self.console, f"continuing after step {done} of {epochs * steps}")
 
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
         numbers = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.3f}  {row['seconds']:.1f} s"
-        line(self.console, f"{numbers}  {state_of(row)}{table_accuracy(row)}")
+        line(self.console, f"{numbers}  {_outcome(row)}{_table_accuracy(row)}")
 
 
 class Bar(Quiet):
-    """A progress bar with time left, and below it what the last epoch has brought."""
+    """Shows a progress bar with the time left, and below it the outcome of the last epoch."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -82,29 +82,28 @@ class Bar(Quiet):
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
         number = min(row["epoch"] + 1, self.epochs)
         self.progress.update(self.task, completed=row["epoch"] * self.steps, epoch=f"{number}/{self.epochs}")
-        self.live.update(
-            Group(self.progress, Text(state_of(row)), Text(f"loss {row['loss']:.3f}{table_accuracy(row)}"))
-        )
+        loss = f"loss {row['loss']:.3f}{_table_accuracy(row)}"
+        self.live.update(Group(self.progress, Text(_outcome(row)), Text(loss)))
 
     def stop(self) -> None:  # noqa: D102
         self.live.stop()
         self.progress.remove_task(self.task)  # a selection may follow
 
 
-def state_of(row: Mapping[str, Any]) -> str:
-    """Say where an epoch has come to: a search's architecture, a selection's decisions, or an accuracy."""
+def _outcome(row: Mapping[str, Any]) -> str:
+    """Return the outcome of an epoch: a selection's decisions, a search's architecture, or an accuracy."""
     if "decided" in row:
-        last = ", ".join(f"{choice['edge']} {choice['chosen'] or 'goes'}" for choice in row["last"])
+        last = ", ".join(f"{decision['edge']} {decision['chosen'] or 'left out'}" for decision in row["last"])
         return f"decided {row['decided']} of {row['decisions']}: {last}"
     if "architecture" in row:
-        return brief(str(row["architecture"]))
-    kind, images = ("valid", "held-out") if "valid_accuracy" in row else ("test", "test")
-    if row[f"{kind}_accuracy"] is None:
-        return "no images are held out"
-    best = ", the best so far" if row.get("best") else ""
-    return f"{100 * row[f'{kind}_accuracy']:.2f} % on {images} images{best}"
+        return short_architecture(str(row["architecture"]))
+    split, images = ("valid", "validation") if "valid_accuracy" in row else ("test", "test")
+    accuracy = row[f"{split}_accuracy"]
+    if accuracy is None:
+        return "no validation images"
+    return f"{100 * accuracy:.2f} % on {images} images{', the best so far' if row.get('best') else ''}"
 
 
-def table_accuracy(row: Mapping[str, Any]) -> str:
-    """Say what the table knows of the architecture that a search would name now."""
-    return f"  known: {row['table']['c10_test']:.2f} % on CIFAR-10" if "table" in row else ""
+def _table_accuracy(row: Mapping[str, Any]) -> str:
+    """Return the table's accuracy of the architecture that the search would derive now, if there is a table."""
+    return f"  table: {row['table']['c10_test']:.2f} % on CIFAR-10" if "table" in row else ""

@@ -1,20 +1,18 @@
-"""Plots: the cell an architecture is, how searches and trainings fare over epochs, what they found, and around what.
+"""Figures of architectures, searches, trainings and studies.
 
-Every function returns a `matplotlib.figure.Figure` of its own; pyplot and its global list of figures are never used.
-Operations have one colour everywhere; those without weights are muted, so that a collapsed cell looks grey.
+Every function returns a new `matplotlib.figure.Figure`, without pyplot and its global list of figures. An operation has
+the same colour everywhere; operations without weights are muted, so that a collapsed cell looks grey.
 """
 
 from supernet.report.plots.cell import draw_cell
 from supernet.report.plots.confusion import draw_confusion
-from supernet.report.plots.curves import draw_diagnostics, draw_search, draw_trajectory
-from supernet.report.plots.front import draw_front
+from supernet.report.plots.curves import draw_tabular, draw_training, draw_trajectory
 from supernet.report.plots.landscape import draw_landscape
 from supernet.report.plots.panels import edges_of
-from supernet.report.plots.ranking import draw_ranking, draw_taus
+from supernet.report.plots.scatter import draw_front, draw_ranking, draw_taus
+from supernet.report.plots.search import draw_diagnostics, draw_search
 from supernet.report.plots.strength import draw_strength
 from supernet.report.plots.style import colour, save
-from supernet.report.plots.tabular import draw_tabular
-from supernet.report.plots.training import draw_training
 
 __all__ = [
     "colour",

@@ -1,4 +1,4 @@
-"""A panel for every edge of a space: the grid that they stand in, the page it needs, and the legend beneath."""
+"""A figure with one panel per edge of a search space, and the legend beneath a figure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from supernet.report.plots.style import colour, text_room
+from supernet.report.plots.style import colour, text_width
 from supernet.spaces.cell import Cell
 
 Edges = Mapping[str, Sequence[tuple[int | str, int, Sequence[str]]]]  # per kind, per edge: target, source, candidates
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-_POINTS = 9.0  # size of titles and of the legend's text, as in STYLE
-
 
 class Panel(NamedTuple):
-    """What one panel shows: edge number `edge` of the cells of `kind`, with the candidates `ops`."""
+    """One edge: number `edge` of the cells of `kind`, with the candidate operations `ops`."""
 
     kind: str
     edge: int
@@ -32,78 +30,95 @@ class Panel(NamedTuple):
 
 
 def edges_of(cells: Mapping[str, Cell]) -> Edges:
-    """Return the edges of the kinds of cell, those into another branch of a node by another name."""
+    """Return the edges of each kind of cell; the target of an edge into a second branch of a node is named for it."""
     return {kind: [(edge.end, edge.source, edge.ops) for edge in cell.edges] for kind, cell in cells.items()}
 
 
-def blocks(edges: Edges) -> list[list[Panel]]:
-    """Return the panels that stand together: those of one kind; those of all the kinds that have a single edge."""
-    found: dict[str | None, list[Panel]] = {}
-    for kind, cell in edges.items():
-        alone = len(cell) == 1 and len(edges) > 1
-        for edge, (target, source, ops) in enumerate(cell):
-            title = kind if alone else f"{kind} " * (len(edges) > 1) + f"{target} <- {source}"
-            found.setdefault(None if alone else kind, []).append(Panel(kind, edge, title, ops))
-    return list(found.values())
-
-
 def operations(edges: Edges) -> list[str]:
-    """Return the candidates of all edges, each once, as they first come."""
+    """Return the candidates of all edges, each once, in order of first appearance."""
     return list(dict.fromkeys(op for cell in edges.values() for _, _, names in cell for op in names))
 
 
-def page(
-    grids: Sequence[Sequence[Panel]], labels: Sequence[str], on_top: int = 0, title: str = ""
-) -> tuple[Figure, GridSpec]:
-    """Return a figure and the grid of its panels, `on_top` wide ones first.
-
-    It has room for a line of `title`, which is written, and for a legend of `labels`, which is not.
-    """
-    most = max(map(len, grids), default=1)
-    few = most <= 9
-    columns = math.ceil(most / math.ceil(most / (3 if few else 5)))  # in no more rows than needed, evenly
-    lines = on_top + sum(math.ceil(len(block) / columns) for block in grids)
-    titles = [text_room(panel.title, _POINTS) + 0.2 for block in grids for panel in block]
-    panels = 1 + columns * max([2.1 if few else 1.75, *titles])
-    width = max(panels, _legend_width(labels, 1), text_room(title, _POINTS) + 0.2)
-    keys = math.ceil(len(labels) / _legend_columns(labels, width))
-    height = 0.8 + (1.6 if few else 1.45) * lines + 0.19 * max(0, keys - 1) + 0.25 * bool(title)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    if title:
-        figure.suptitle(title, fontsize=_POINTS)
-    return figure, figure.add_gridspec(max(lines, 1), columns)
-
-
 def edge_panels(
-    figure: Figure, grid: GridSpec, grids: Iterable[Sequence[Panel]], axis: tuple[str, str], line: int = 0
-) -> list[tuple[Panel, Axes]]:
-    """Add the panels from row `line` of the grid on, with the same axes; a block's first row is the short one.
+    edges: Edges, xlabel: str, ylabel: str, *, title: str = "", wide_panel: bool = False
+) -> tuple[Figure, list[tuple[Panel, Axes]]]:
+    """Return a figure and its panels, one per edge; all share both axes, and each kind of cell begins a new row.
 
-    `axis` has the names of both axes, which stand at the bottom and on the left.
+    Kinds of cell with a single edge share their rows. With `wide_panel` the first axes of the figure are an empty panel
+    above the others, as wide as the page.
     """
+    blocks = _blocks(edges)
+    columns, width, height = _panel_size(blocks)
+    rows = [math.ceil(len(block) / columns) for block in blocks]
+    page = (
+        max(1 + columns * width, text_width(title) + 0.2),
+        0.5 + height * (wide_panel + sum(rows)) + 0.3 * bool(title),
+    )
+    figure = Figure(page, layout="constrained")
+    grid = figure.add_gridspec(max(wide_panel + sum(rows), 1), columns)
+    if title:
+        figure.suptitle(title)
+    if wide_panel:
+        figure.add_subplot(grid[0, :])
     panels: list[tuple[Panel, Axes]] = []
-    for block in grids:
-        missing, lines = -len(block) % grid.ncols, math.ceil(len(block) / grid.ncols)
-        for place, panel in enumerate(block):
-            row, column = divmod(place if place + missing < grid.ncols else place + missing, grid.ncols)
-            first = panels[0][1] if panels else None
-            axes = figure.add_subplot(grid[line + row, column], sharex=first, sharey=first, title=panel.title)
-            axes.set(xlabel=axis[0] * (row == lines - 1), ylabel=axis[1] * (column == 0))
-            axes.tick_params(labelbottom=row == lines - 1, labelleft=column == 0)
-            panels.append((panel, axes))
-        line += lines
+    for number, block in enumerate(blocks):
+        first = panels[0][1] if panels else None
+        panels += _add_block(figure, grid, wide_panel + sum(rows[:number]), block, first, (xlabel, ylabel))
+    return figure, panels
+
+
+def _panel_size(blocks: Sequence[Sequence[Panel]]) -> tuple[int, float, float]:
+    """Return the number of columns, for as few rows as possible, evenly filled, and a panel's width and height."""
+    largest = max(map(len, blocks), default=1)
+    most, width, height = (3, 2.1, 1.6) if largest <= 9 else (5, 1.75, 1.45)
+    titles = (text_width(panel.title) + 0.2 for block in blocks for panel in block)
+    return math.ceil(largest / math.ceil(largest / most)), max(width, *titles, 0), height
+
+
+def _add_block(
+    figure: Figure, grid: GridSpec, row: int, block: Sequence[Panel], first: Axes | None, labels: tuple[str, str]
+) -> list[tuple[Panel, Axes]]:
+    """Add a block's panels from `row` of the grid on. The first row may be incomplete; the last has the x labels."""
+    panels = []
+    last = row + (len(block) - 1) // grid.ncols
+    for number, panel in enumerate(block):
+        gap = 0 if number < len(block) % grid.ncols else -len(block) % grid.ncols
+        down, column = divmod(number + gap, grid.ncols)
+        axes = figure.add_subplot(grid[row + down, column], sharex=first, sharey=first, title=panel.title)
+        bottom, left = row + down == last, column == 0
+        axes.set(xlabel=labels[0] * bottom, ylabel=labels[1] * left)
+        axes.tick_params(labelbottom=bottom, labelleft=left)
+        first = first or axes
+        panels.append((panel, axes))
     return panels
 
 
-def add_legend(figure: Figure, keys: Sequence[Artist]) -> None:
-    """Write the legend beneath the panels; the page was made for the labels of its `keys`."""
-    labels = [str(key.get_label()) for key in keys]
-    columns = _legend_columns(labels, figure.get_figwidth())
-    figure.legend(handles=keys, loc="outside lower center", ncols=columns)
+def _blocks(edges: Edges) -> list[list[Panel]]:
+    """Return the panels in blocks: one per kind of cell, but a common one for all kinds that have a single edge."""
+    blocks: dict[str | None, list[Panel]] = {}
+    for kind, cell in edges.items():
+        single = len(cell) == 1 and len(edges) > 1
+        for edge, (target, source, ops) in enumerate(cell):
+            title = kind if single else f"{kind} " * (len(edges) > 1) + f"{target} <- {source}"
+            blocks.setdefault(None if single else kind, []).append(Panel(kind, edge, title, ops))
+    return list(blocks.values())
 
 
-def told_apart(ops: Iterable[str], styles: Sequence[str]) -> dict[str, str]:
-    """Return one of the `styles` per operation, so that two with the same colour still differ."""
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Add a legend beneath the panels, in as few rows of at most 5 entries as fit, and enlarge the figure for it."""
+    width, height = figure.get_size_inches()
+    for rows in range(math.ceil(len(handles) / 5), len(handles) + 1 if handles else 0):
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=math.ceil(len(handles) / rows))
+        box = legend.get_window_extent()
+        needed = 1.05 * box.width / figure.dpi  # other canvases may set the letters a little further apart
+        if needed <= width or rows == len(handles):
+            figure.set_size_inches(max(width, needed), height + box.height / figure.dpi)
+            break
+        legend.remove()
+
+
+def distinct_styles(ops: Iterable[str], styles: Sequence[str]) -> dict[str, str]:
+    """Return one of the `styles` per operation, so that operations of the same colour still differ."""
     seen: Counter[str] = Counter()
     chosen = {}
     for op in ops:
@@ -115,16 +130,3 @@ def told_apart(ops: Iterable[str], styles: Sequence[str]) -> dict[str, str]:
 def floats(values: Iterable[float | None]) -> Floats:
     """Return the values as an array, NaN for None."""
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _legend_columns(labels: Sequence[str], width: float) -> int:
-    """Return how many columns, 5 at most, give a legend with the fewest rows that fits into `width` inches."""
-    fitting = [count for count in range(1, 6) if _legend_width(labels, count) <= width]
-    return min(fitting, key=lambda count: math.ceil(len(labels) / count), default=1)
-
-
-def _legend_width(labels: Sequence[str], columns: int) -> float:
-    """Return the inches that a legend needs in so many columns; Matplotlib fills them one after the other."""
-    em = _POINTS / 72  # a line is 2 em long, 0.8 before its text; columns are 2 em apart, the border takes 0.9 a side
-    filled = [part for part in np.array_split([text_room(label, _POINTS) for label in labels], columns) if len(part)]
-    return float(sum(part.max() for part in filled)) + em * (4.8 * len(filled) - 2 + 1.8)

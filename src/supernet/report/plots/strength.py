@@ -1,9 +1,9 @@
-"""The picture of magnitude against strength: whether the operation with the largest weight is the best one to keep."""
+"""Magnitude against strength: whether the operation with the largest op weight is also the best one to keep."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -12,26 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from supernet.report.plots.panels import (
-    Edges,
-    Panel,
-    add_legend,
-    blocks,
-    edge_panels,
-    floats,
-    operations,
-    page,
-    told_apart,
-)
-from supernet.report.plots.style import STYLE, colour
+from supernet.report.plots.panels import Edges, add_legend, distinct_styles, edge_panels, floats, operations
+from supernet.report.plots.style import DARK, STYLE, colour
 
 Numbers = Mapping[str, Sequence[Sequence[float | None]]]  # per kind, a row per edge, a column per candidate
+Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_MARKERS = ("o", "s", "^", "D")  # of operations that have the same colour
-_DARK, _LINE = "#222222", "#777777"
-_LARGEST, _HIGHEST = "largest weight", "highest accuracy"
-_RINGS = {_LARGEST: ("s", 11.0), _HIGHEST: ("o", 9.0)}  # marker and its size in points
+_LINE = "#777777"
+_RINGS = {"largest weight": ("s", 11.0), "highest accuracy": ("o", 9.0)}  # marker and its size in points
 
 
 @mpl.rc_context(STYLE)
@@ -42,74 +31,68 @@ def draw_strength(
     supernet: float | None = None,
     correlation: float | None = None,
 ) -> Figure:
-    """Draw the accuracy that is left when an edge has only one operation, against that operation's weight.
+    """Draw the accuracy that is left when an edge keeps only one operation, against that operation's weight.
 
     A panel per edge with a point per candidate, as Wang et al. (ICLR 2021, "Rethinking Architecture Selection in
-    Differentiable NAS") compare magnitude with strength. A square is around the largest weight, a circle around the
-    highest accuracy; where they are around different points, a line joins them.
+    Differentiable NAS") compare magnitude with strength. A square surrounds the largest weight, a circle the highest
+    accuracy; a line joins the two where they surround different points.
 
-    `weights[kind][edge]` has the weight of each op of `edges[kind][edge]`, `accuracies` its accuracy (%) where it was
-    measured; what follows is padding. `supernet` is the accuracy (%) with all operations, a line. `correlation`, of
-    the ranks of both, is written above. Kinds of cell with a single edge, as in a macro space, share one grid.
+    `weights[kind][edge]` has the weight of each operation of `edges[kind][edge]`, `accuracies[kind][edge]` its accuracy
+    (%), None or NaN where it was not measured; both are followed by padding. `supernet` is the accuracy (%) with all
+    operations, drawn as a line. `correlation`, of the ranks of both, is written in the title. Kinds of cell with a
+    single edge, as in a macro space, share their rows.
     """
-    ops = operations(edges)
-    markers, grids = told_apart(ops, _MARKERS), blocks(edges)
-    keys = _keys(markers, supernet is not None)
     points = {
-        (panel.kind, panel.edge): _measured(weights, accuracies, panel) for panel in (p for grid in grids for p in grid)
+        (kind, edge): _measured(weights[kind][edge], accuracies[kind][edge], len(ops))
+        for kind, cell in edges.items()
+        for edge, (*_, ops) in enumerate(cell)
     }
-    title = _title([_marked(x, y) for x, y in points.values()], correlation)
-    figure, grid = page(grids, [str(key.get_label()) for key in keys], title=title)
-    for panel, axes in edge_panels(figure, grid, grids, ("op weight", "accuracy (%)")):
+    markers = distinct_styles(operations(edges), ("o", "s", "^", "D"))
+    title = _title(points.values(), correlation)
+    figure, panels = edge_panels(edges, "op weight", "accuracy (%)", title=title)
+    for (kind, edge, _, ops), axes in panels:
         if supernet is not None:
             axes.axhline(supernet, color=_LINE, lw=1, ls="--", zorder=1)
-        _draw(axes, panel.ops, *points[panel.kind, panel.edge], markers)
-    add_legend(figure, keys)
+        _draw(axes, ops, *points[kind, edge], markers)
+    add_legend(figure, _keys(markers, line=supernet is not None))
     return figure
 
 
-def _measured(weights: Numbers, accuracies: Numbers, panel: Panel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the weights and the accuracies of a panel's operations, both NaN where one of them is."""
-    rows = (numbers[panel.kind][panel.edge][: len(panel.ops)] for numbers in (weights, accuracies))
-    x, y = (floats(row) for row in rows)
-    known = np.isfinite(x) & np.isfinite(y)
-    return np.where(known, x, math.nan), np.where(known, y, math.nan)
+def _measured(weights: Sequence[float | None], accuracies: Sequence[float | None], count: int) -> tuple[Floats, Floats]:
+    """Return the weights and accuracies of the first `count` operations, both NaN where one of them is not finite."""
+    x, y = floats(weights[:count]), floats(accuracies[:count])
+    finite = np.isfinite(x) & np.isfinite(y)
+    return np.where(finite, x, math.nan), np.where(finite, y, math.nan)
 
 
-def _marked(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Bools, Bools] | None:
-    """Return which operations have the largest weight and which the highest accuracy; None where none is measured."""
-    if np.isnan(x).all():
-        return None
-    return x == np.nanmax(x), y == np.nanmax(y)
+def _largest(values: Floats) -> Bools:
+    """Return which of the values are the largest one; none if all are NaN."""
+    return np.equal(values, np.max(values, initial=-math.inf, where=np.isfinite(values)))
 
 
-def _title(marked: Sequence[tuple[Bools, Bools] | None], correlation: float | None) -> str:
-    found = [both for both in marked if both is not None]
-    agree = sum(bool((largest & highest).any()) for largest, highest in found)
-    edges = f"{len(found)} edge{'s' * (len(found) != 1)}"
+def _title(points: Iterable[tuple[Floats, Floats]], correlation: float | None) -> str:
+    agree = [bool((_largest(x) & _largest(y)).any()) for x, y in points if np.isfinite(x).any()]
+    edges = f"{len(agree)} edge{'s' * (len(agree) != 1)}"
     ranks = "" if correlation is None or math.isnan(correlation) else f"; rank correlation {correlation:.2f}"
-    return f"the largest weight has the highest accuracy on {agree} of {edges}{ranks}"
+    return f"the largest weight has the highest accuracy on {sum(agree)} of {edges}{ranks}"
 
 
-def _draw(
-    axes: Axes, ops: Sequence[str], x: NDArray[np.float64], y: NDArray[np.float64], markers: Mapping[str, str]
-) -> None:
-    if marked := _marked(x, y):
-        largest, highest = marked
-        if not (largest & highest).any():
-            ends = [largest.argmax(), highest.argmax()]
-            axes.plot(x[ends], y[ends], color=_DARK, lw=0.8, alpha=0.6, zorder=2)
-        for (marker, size), there in zip(_RINGS.values(), marked, strict=True):
-            axes.plot(x[there], y[there], marker, ms=size, mfc="none", mec=_DARK, mew=1, zorder=3)
+def _draw(axes: Axes, ops: Sequence[str], x: Floats, y: Floats, markers: Mapping[str, str]) -> None:
+    largest, highest = marked = _largest(x), _largest(y)
+    if largest.any() and not (largest & highest).any():
+        ends = [largest.argmax(), highest.argmax()]
+        axes.plot(x[ends], y[ends], color=DARK, lw=0.8, alpha=0.6, zorder=2)
+    for (marker, size), there in zip(_RINGS.values(), marked, strict=True):
+        axes.plot(x[there], y[there], marker, ms=size, mfc="none", mec=DARK, mew=1, zorder=3)
     for op, weight, accuracy in zip(ops, x, y, strict=True):
         axes.plot(weight, accuracy, markers[op], ms=5, mfc=colour(op), mec="white", mew=0.5, zorder=4, label=op)
     axes.margins(0.12)
 
 
-def _keys(markers: Mapping[str, str], line: bool) -> list[Line2D]:
+def _keys(markers: Mapping[str, str], *, line: bool) -> list[Line2D]:
     points = [Line2D([], [], color=colour(op), marker=marker, ls="", label=op) for op, marker in markers.items()]
     rings = [
-        Line2D([], [], color=_DARK, marker=marker, ms=size, mfc="none", ls="", label=label)
+        Line2D([], [], color=DARK, marker=marker, ms=size, mfc="none", ls="", label=label)
         for label, (marker, size) in _RINGS.items()
     ]
     supernet = Line2D([], [], color=_LINE, lw=1, ls="--", label="all operations")

@@ -1,17 +1,21 @@
-"""What all pictures share: typeface, colours, and how they are written."""
+"""The typeface, the colours and the line styles of all figures, and writing a figure to a file."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator
 
 from supernet.errors import UserError
 
@@ -19,8 +23,10 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # a fixed height: otherwise Matplotlib measures the ticks of every panel again
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "figure.titlesize": 9,
     "legend.frameon": False,
     "svg.hashsalt": "supernet",
 }
@@ -44,6 +50,7 @@ _OTHERS = (
     *("#e41a1c", "#8ac926", "#f781bf", "#9467bd"),
 )
 METHOD_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5a5a5a")
+DARK, GREY = "#222222", "#b5b5b5"
 LINES = {"has weights": (2.6, "-"), "no weights": (1.2, "-"), "none": (0.9, ":")}  # width in points, style
 
 
@@ -53,33 +60,41 @@ def colour(op: str) -> str:
 
 
 def line_kind(op: str, learned: Collection[str]) -> str:
-    """Return which of LINES operation `op` is drawn with; those in `learned` have weights."""
+    """Return the key of LINES for operation `op`; the operations in `learned` have weights."""
     if op == "none":
         return "none"
     return "has weights" if op in learned else "no weights"
 
 
 def line_keys(kinds: Collection[str]) -> list[Line2D]:
-    """Return the legend's entries for the `kinds` of LINES that a picture has."""
+    """Return the legend entries of the `kinds` of LINES that a figure contains."""
     return [Line2D([], [], color="#444444", lw=w, ls=s, label=k) for k, (w, s) in LINES.items() if k in kinds]
 
 
-def text_width(text: str, points: float, weight: str = "normal") -> float:
-    """Return the width in inches of `text` at that size."""
-    font = FontProperties(family=STYLE["font.family"], weight=weight)
-    return float(TextPath((0, 0), text, size=points, prop=font).get_extents().width) / 72 if text else 0.0
+def text_width(text: str, points: float = 9, weight: str = "normal") -> float:
+    """Return the inches to reserve for `text`: 10 % more than its width, since pixel grids spread letters."""
+    font = FontProperties(family=STYLE["font.family"], weight=weight, size=points)
+    return 1.1 * float(text_to_path.get_text_width_height_descent(text, font, False)[0]) / 72
 
 
-def text_room(text: str, points: float, weight: str = "normal") -> float:
-    """Return the inches to leave for `text`: on a coarse grid of pixels its letters stand further apart."""
-    return 1.1 * text_width(text, points, weight)
+def mark_epochs(axes: Axes, epochs: Sequence[int], ticks: int) -> None:
+    """Label about `ticks` whole epochs on the x axis, and end the axis half an epoch beyond the first and the last."""
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    if epochs:
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write the figure as .svg or .png, by the suffix; the same figure always gives the same bytes."""
-    kind = Path(path).suffix
-    metadata = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
-    if kind not in metadata:
+    """Write the figure as .svg or .png, by the suffix of `path`; the same figure always gives the same bytes.
+
+    Raises UserError for any other suffix.
+    """
+    suffix = Path(path).suffix
+    if suffix not in (".svg", ".png"):
         raise UserError(f"cannot write a figure to '{path}'; its name must end in .svg or .png")
     with mpl.rc_context(STYLE):
-        figure.savefig(path, dpi=200, metadata=metadata[kind])
+        figure.set_dpi(200)
+        if suffix == ".svg":  # a canvas draws once, `figure.savefig` twice
+            FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+        else:
+            FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})  # type: ignore[no-untyped-call]

@@ -1,0 +1,124 @@
+"""Architectures as points: accuracy against cost, one-shot against true accuracy, and how well supernets rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from numpy.typing import ArrayLike, NDArray
+
+from supernet.report.plots.panels import add_legend
+from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, text_width
+
+_MARKERS = ("o", "s", "^", "D")  # of labels that have the same colour
+_POOR = 0.1  # the share of the table that may lie below the picture
+_SIZES = LinearSegmentedColormap.from_list("size", ["#56b4e9", "#0072b2", DARK])
+_LINE = "#777777"
+Points = NDArray[np.float64]  # (points, 2): cost, accuracy
+
+
+@mpl.rc_context(STYLE)
+def draw_front(
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    table: ArrayLike,
+    xlabel: str = "latency (ms)",
+    ylabel: str = "test accuracy (%)",
+    *,
+    log: bool = False,
+) -> Figure:
+    """Draw the architectures that methods found among all of a table, each at (cost, accuracy in %).
+
+    `table` has shape (architectures, 2), NaN where a value was not measured. The line is the Pareto front: the highest
+    accuracy at no more than a cost. `points[label]` are the architectures that one method found, one per seed. With
+    `log` the costs, which must be above 0, are on a logarithmic axis. The worst tenth of the table, which would take
+    most of the picture, is left out up to the least accuracy in `points`.
+    """
+    found = {label: _finite(some) for label, some in points.items()}
+    shown = _without_worst(_finite(table), [accuracy for some in found.values() for accuracy in some[:, 1]])
+    figure = Figure(figsize=(6.8, 4.2), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, xscale="log" if log else "linear")
+    axes.scatter(shown[:, 0], shown[:, 1], 2, color=GREY, alpha=0.5, lw=0, rasterized=True)
+    axes.plot([], [], "o", color=GREY, ms=3, label="all architectures")
+    axes.plot(*_front(shown).T, color=DARK, lw=1.2, drawstyle="steps-post", label="best for the cost")
+    for number, (label, some) in enumerate(found.items()):
+        repeat, shade = divmod(number, len(METHOD_COLOURS))
+        marker, fill = _MARKERS[repeat % len(_MARKERS)], METHOD_COLOURS[shade]
+        axes.plot(*some.T, marker, ms=6, mfc=fill, mec="white", mew=0.6, zorder=3, label=label)
+    if log:
+        axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
+    add_legend(figure, axes.get_legend_handles_labels()[0])
+    return figure
+
+
+def _finite(points: ArrayLike) -> Points:
+    """Return the points without a NaN, as (points, 2)."""
+    array = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    return array[np.isfinite(array).all(1)]
+
+
+def _without_worst(table: Points, accuracies: Sequence[float]) -> Points:
+    """Return the points of the table from its worst tenth on, or from the least of `accuracies` if that is lower."""
+    if not len(table):
+        return table
+    return table[table[:, 1] >= min([np.quantile(table[:, 1], _POOR), *accuracies])]
+
+
+def _front(points: Points) -> Points:
+    """Return the corners of the Pareto front, the cheapest first, and its end at the highest cost."""
+    order = points[np.lexsort((-points[:, 1], points[:, 0]))]
+    best = np.maximum.accumulate(order[:, 1])
+    better = np.diff(best, prepend=-np.inf) > 0
+    return np.concatenate([order[better], np.stack([order[-1:, 0], best[-1:]], 1)])
+
+
+@mpl.rc_context(STYLE)
+def draw_ranking(
+    one_shot: Sequence[float],
+    truth: Sequence[float],
+    params: Sequence[float],
+    tau: float | None = None,
+    best_half: float | None = None,
+    field: str = "true accuracy",
+) -> Figure:
+    """Draw the one-shot accuracy (%) of each architecture against its true accuracy (%).
+
+    The more parameters (`params`) an architecture has, the darker its point. The truly best half is to the right of the
+    line. The title gives Kendall's `tau` over all architectures and among the `best_half`; None is printed as "none".
+    `field` names the true accuracy.
+    """
+    whole, best = ("none" if value is None else f"{value:.2f}" for value in (tau, best_half))
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = figure.add_subplot(xlabel=f"{field} (%)", ylabel="one-shot accuracy (%)")
+    axes.set_title(f"Kendall's tau {whole}; {best} among the truly best half")
+    if len(truth):
+        axes.axvline(float(np.median(truth)), color=_LINE, lw=1, ls="--", zorder=1)
+    millions = np.asarray(params, dtype=np.float64) / 1e6
+    points = axes.scatter(truth, one_shot, 18, c=millions, cmap=_SIZES, edgecolors="white", linewidths=0.3, zorder=2)
+    figure.colorbar(points, label="parameters (millions)").outline.set(visible=False)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def draw_taus(taus: Mapping[str, Sequence[float]], xlabel: str = "Kendall's tau") -> Figure:
+    """Draw how well supernets rank: a row per label, with a point for each seed and a bar at their mean.
+
+    The first label is on top; NaN is left out.
+    """
+    width = 4.2 + max(map(text_width, taus), default=0.0)
+    figure = Figure(figsize=(width, 0.9 + 0.27 * len(taus)), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel)
+    for row, values in enumerate(taus.values()):
+        numbers = [value for value in values if not math.isnan(value)]
+        axes.plot(numbers, [row] * len(numbers), "o", ms=4.5, mfc=METHOD_COLOURS[0], mec="white", mew=0.5, zorder=2)
+        if numbers:
+            axes.plot([np.mean(numbers)], [row], "|", ms=13, mew=1.6, color=DARK, zorder=3)
+    axes.axvline(0, color=_LINE, lw=0.8, zorder=1)
+    axes.set_yticks(range(len(taus)), list(taus))
+    axes.set_ylim(max(len(taus), 1) - 0.5, -0.5)
+    axes.grid(axis="x", lw=0.4)
+    return figure

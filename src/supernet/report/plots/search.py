@@ -1,0 +1,115 @@
+"""Figures of one search over its epochs: the scores of the operations on every edge, and the gradient diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from supernet.report.plots.panels import Edges, Panel, add_legend, distinct_styles, edge_panels, floats, operations
+from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, colour, mark_epochs
+
+Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
+
+_TITLES = {
+    f"{key}_{split}": f"{word} accuracy of the derived architecture on {data} (table)"
+    for key, data in (("c10", "CIFAR-10"), ("c100", "CIFAR-100"), ("in16", "ImageNet16-120"))
+    for split, word in (("valid", "validation"), ("test", "test"))
+}
+
+
+@mpl.rc_context(STYLE)
+def draw_search(rows: Rows, edges: Edges, field: str | None = None) -> Figure:
+    """Draw the scores of the operations over the epochs: a panel per edge, a line per candidate operation.
+
+    `rows[i]["op_scores"][kind][edge]` has one score per operation of `edges[kind][edge]`, followed by padding. If any
+    row has `rows[i]["table"][field]` ("c10_test"), the accuracy (%) of the derived architecture in a table, a wide
+    panel on top shows that accuracy. Kinds of cell with a single edge, as in a macro space, share their rows.
+    """
+    accuracies = floats((row.get("table") or {}).get(field) for row in rows)
+    in_table = bool(np.isfinite(accuracies).any())
+    ops = operations(edges)
+    styles = distinct_styles(ops, ("-", "--", ":", "-."))
+    figure, panels = edge_panels(edges, "epoch", "op score", wide_panel=in_table)
+    if in_table:
+        _draw_accuracies(figure.axes[0], [row["epoch"] for row in rows], accuracies, str(field))
+    _draw_scores(panels, rows, styles)
+    add_legend(figure, [Line2D([], [], color=colour(op), lw=2, ls=styles[op], label=op) for op in ops])
+    return figure
+
+
+def _draw_accuracies(axes: Axes, epochs: Sequence[int], accuracies: Any, field: str) -> None:
+    title = _TITLES.get(field, f"{field} of the derived architecture (table)")
+    axes.set(xlabel="epoch", ylabel="accuracy (%)", title=title)
+    axes.plot(epochs, accuracies, color=DARK, marker=".", lw=1.4)
+    mark_epochs(axes, epochs, 10)
+
+
+def _draw_scores(panels: Sequence[tuple[Panel, Axes]], rows: Rows, styles: Mapping[str, str]) -> None:
+    epochs = [row["epoch"] for row in rows]
+    drawn = [np.zeros(0)]
+    for (kind, edge, _, ops), axes in panels:
+        for column, op in enumerate(ops):
+            scores = floats(row["op_scores"][kind][edge][column] for row in rows)
+            line = axes.plot(epochs, scores, color=colour(op), lw=1.6, ls=styles[op], label=op)[0]
+            if len(rows) == 1:  # points side by side: after one epoch all scores are still much the same
+                line.set(marker=".", xdata=[epochs[0] + 0.6 * ((column + 0.5) / len(ops) - 0.5)])
+            drawn.append(scores[np.isfinite(scores)])
+    mark_epochs(panels[0][1], epochs, 4)  # the other panels share its axes
+    values = np.concatenate(drawn)
+    if len(values) and values.min() >= 0 and values.max() > 0:
+        panels[0][1].set_ylim(0, 1.05 * values.max())
+
+
+@mpl.rc_context(STYLE)
+def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
+    """Draw the gradient diagnostics of a search over its epochs: correlations on the left, op weights on the right.
+
+    `rows[i]["diagnostics"]` is what `GradientMonitor.means` returned; operations in `learned` have weights.
+    """
+    epochs, diagnostics = [row["epoch"] for row in rows], [row["diagnostics"] for row in rows]
+    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw_correlations(left, epochs, diagnostics)
+    _draw_gradients(right, epochs, diagnostics, learned)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.axhline(0, color=GREY, lw=0.8, zorder=0)
+        mark_epochs(axes, epochs, 10)
+    return figure
+
+
+def _draw_correlations(axes: Axes, epochs: Sequence[int], diagnostics: Sequence[Mapping[str, float]]) -> None:
+    product, cosine = (floats(row.get(name) for row in diagnostics) for name in ("correlation", "correlation_lag1"))
+    lines = axes.plot(epochs, product, color=METHOD_COLOURS[0], label="inner product (left)")
+    axes.set(title="gradient on alpha's batch · gradient on the weights' batch", ylabel="inner product")
+    right = axes.twinx()
+    right.spines["right"].set_visible(True)
+    lines += right.plot(epochs, cosine, color=METHOD_COLOURS[1], label="cosine with the previous step (right)")
+    right.set(ylabel="cosine", ylim=(-1, 1))
+    _add_legend_below(axes, handles=lines)
+
+
+def _draw_gradients(
+    axes: Axes, epochs: Sequence[int], diagnostics: Sequence[Mapping[str, float]], learned: Collection[str]
+) -> None:
+    axes.set_title("gradient of the op weights, last cell (lower is preferred)")
+    # An epoch shorter than the steps between two measurements may have none, so any row may lack values.
+    names = dict.fromkeys(name for row in diagnostics for name in row if name.startswith("gradient of "))
+    gradients = {name.removeprefix("gradient of "): floats(row.get(name) for row in diagnostics) for name in names}
+    for op, values in gradients.items():
+        axes.plot(epochs, values, color=colour(op), lw=0.9, label=op)
+    for label, style, has_weights in (("mean, with weights", "-", True), ("mean, without", "--", False)):
+        if group := [values for op, values in gradients.items() if (op in learned) == has_weights]:
+            axes.plot(epochs, np.mean(group, axis=0), color=DARK, lw=2, ls=style, label=label)
+    if gradients:
+        _add_legend_below(axes, ncols=3)
+
+
+def _add_legend_below(axes: Axes, **options: Any) -> None:
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), **options)
