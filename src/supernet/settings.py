@@ -5,7 +5,7 @@ A mistake becomes one line: `setting w.lr must be at least 0, not -1`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache, wraps
 from inspect import signature
@@ -79,7 +79,8 @@ def settings(cls: type[T]) -> type[T]:
         try:
             check(self, *args, **values)
         except ValidationError as error:
-            raise UserError(_line(error, getattr(cls, "prefix", ""))) from None
+            names = [entry.name for entry in fields(made) if not entry.kw_only]
+            raise UserError(_line(error, getattr(cls, "prefix", ""), names)) from None
 
     made.__init__ = construct  # type: ignore[method-assign]
     return made  # type: ignore[return-value]
@@ -130,13 +131,17 @@ def _built(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
 @cache
 def _checker(kind: type[Any]) -> Any:
     """Return the class that checks the fields of the dataclass `kind`: a subclass made here unless `kind` does so."""
-    return kind if is_pydantic_dataclass(kind) else checked(kind, frozen=kind.__dataclass_params__.frozen, config=_RULES)
+    return (
+        kind if is_pydantic_dataclass(kind) else checked(kind, frozen=kind.__dataclass_params__.frozen, config=_RULES)
+    )
 
 
-def _line(error: ValidationError, prefix: str) -> str:
-    """Say the first mistake in one line."""
+def _line(error: ValidationError, prefix: str, positional: Sequence[str] = ()) -> str:
+    """Say the first mistake in one line; `positional` names the arguments that may be given by position."""
     first = error.errors()[0]
-    name, value, context = f"{prefix}{first['loc'][0]}", first["input"], first.get("ctx", {})
+    place, value, context = first["loc"][0], first["input"], first.get("ctx", {})
+    known = isinstance(place, int) and place < len(positional)
+    name = f"{prefix}{positional[int(place)] if known else place}"
     if first["type"] == "of_type":
         return f"{name} {first['msg']}: {value!r}"
     if first["type"] == "unexpected_keyword_argument":

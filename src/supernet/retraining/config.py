@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from supernet.data import Source, source_name
 from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
-from supernet.errors import unknown
+from supernet.errors import UserError, unknown
 from supernet.retraining.recipes import RECIPES, Recipe
 from supernet.settings import OfType, Seed, amend, as_plain, settings
 from supernet.spaces import SearchSpace
@@ -74,5 +74,7 @@ def configured(what: Target, recipe: str | Recipe = "quick", **given: Any) -> Re
         if recipe not in RECIPES:
             raise unknown("recipe", recipe, RECIPES)
         recipe = RECIPES[recipe]
+    elif not isinstance(recipe, Recipe):
+        raise UserError(f"recipe cannot be of type {type(recipe).__name__}: {recipe!r}")
     base = {entry.name: getattr(recipe, entry.name) for entry in fields(Recipe)}
-    return amend(RetrainConfig(what, **base), given)
+    return amend(RetrainConfig(what=what, **base), given)

@@ -197,7 +197,7 @@ def _check_classes(search: Run, config: Mapping[str, Any], images: Images) -> No
     classes = config.get("classes", list(images.classes))
     if classes != list(images.classes):
         raise UserError(
-            f"'{config['source']}' has other classes than when run '{search.path}' was searched on it: "
+            f"'{config['data']}' has other classes than when run '{search.path}' was searched on it: "
             f"{', '.join(images.classes)}, not {', '.join(classes)}; give the images with --data, or data= in Python"
         )
 

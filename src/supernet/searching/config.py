@@ -200,6 +200,8 @@ def configured(
         if protocol not in PROTOCOLS:
             raise unknown("protocol", protocol, PROTOCOLS)
         protocol = PROTOCOLS[protocol]
+    elif not isinstance(protocol, Protocol):
+        raise UserError(f"protocol cannot be of type {type(protocol).__name__}: {protocol!r}")
     names = [entry.name for entry in fields(SearchConfig)]
     base = {entry.name: getattr(protocol, entry.name) for entry in fields(Protocol)}
     start = SearchConfig(**base, method=method, selector=selector)
