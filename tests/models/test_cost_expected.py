@@ -10,10 +10,10 @@ import pytest
 
 from conftest import macro_space, ragged_space
 from supernet.errors import UserError
-from supernet.models.cost.best import FeasibleSet
-from supernet.models.cost.count import Prices, cost
+from supernet.models.cost.count import OperationCosts, cost
 from supernet.models.cost.expected import Expected
-from supernet.models.cost.latency import Measured
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import Limits
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space, tables
 
@@ -93,7 +93,7 @@ def test_a_count_is_the_mean_over_all_architectures(home, name):
 
 def test_every_edge_counts_where_an_architecture_keeps_few():
     edges, listed = every(KEEPS)
-    prices = Prices(KEEPS, FRAME)
+    prices = OperationCosts(KEEPS, FRAME)
     costs = [
         prices.fixed.params
         + sum(prices.of(kind, e, ops[k]).params for (kind, e, ops), k in zip(edges, columns, strict=True))
@@ -134,9 +134,9 @@ def test_a_measured_latency_is_what_the_operations_take_on_their_own(monkeypatch
         devices.append(measured._device.type)
         return float(1 + sum(p.numel() for p in build().parameters()))
 
-    monkeypatch.setattr(Measured, "_timed", timed)
+    monkeypatch.setattr(MeasuredLatency, "_timed", timed)
     feasible = FeasibleSet(NB201, FRAME, Limits(max_latency_ms=10.0), "meta")
-    alone = np.array(feasible.latency.alone["cell"], float)
+    alone = np.array(feasible.latency.per_operation["cell"], float)
     ms = alone[np.arange(6), COLUMNS].sum(1)
     seen, weights = len(devices), drawn(NB201, 3)
     expected = Expected(feasible, "latency")

@@ -16,15 +16,15 @@ from conftest import Pairs, macro_space, ragged_space, tiny_images
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost import knapsack
-from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import cost
-from supernet.models.cost.latency import Measured
-from supernet.models.cost.limits import Limits, count
-from supernet.searching.plan import plan
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.latency import MeasuredLatency
+from supernet.models.cost.limits import Limits, parse_count
+from supernet.searching.plan import planned as plan
 from supernet.searching.search import search
 from supernet.searching.task import SearchTask
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space, tables
-from supernet.spaces.paths import wastes
+from supernet.spaces.paths import is_wasteful
 
 NB201, TABLE = space("nasbench201"), tables.load("nasbench201")
 OPS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
@@ -113,7 +113,7 @@ def test_the_knapsack_finds_what_trying_everything_finds(widths, pivots, monkeyp
         choices = list(itertools.product(*map(range, sizes)))
         within = [c for c in choices if (sum(cost[o] for cost, o in zip(costs, c, strict=True)) <= limits).all()]
         worth = [sum(int(gain[o]) for gain, o in zip(gains, c, strict=True)) for c in within]
-        found = knapsack.best(gains, costs, limits)
+        found = knapsack.solve(gains, costs, limits)
         if found is None:
             assert not within
         else:
@@ -126,7 +126,8 @@ def test_the_knapsack_finds_what_trying_everything_finds(widths, pivots, monkeyp
 def test_what_wastes_an_operation_is_what_no_path_leads_over(home):
     cells = home.cells.items()
     told = [
-        all(not wastes(home, cell, g[kind]) for kind, cell in cells) == sound(home, g) for g in everything(home.name)
+        all(not is_wasteful(home, cell, g[kind]) for kind, cell in cells) == sound(home, g)
+        for g in everything(home.name)
     ]
     assert all(told)
 
@@ -250,7 +251,7 @@ class Clock:
                 self.networks.append(module.genotype)
             return milliseconds(module)
 
-        monkeypatch.setattr(Measured, "_timed", timed)
+        monkeypatch.setattr(MeasuredLatency, "_timed", timed)
 
 
 def weighed(module):
@@ -320,7 +321,7 @@ def test_a_real_measurement_is_made_once_and_leaves_the_random_numbers_alone():
     genotype = TABLE.genotype(9930)
     assert 0 < feasible.latency.ms(genotype) < 1e6
     assert feasible.latency.ms(genotype) == feasible.latency.ms(genotype)
-    alone = feasible.latency.alone["cell"]
+    alone = feasible.latency.per_operation["cell"]
     assert all(row[0] == 0 < row[3] for row in alone)
     assert torch.equal(torch.get_rng_state(), state)
     assert "measured on" in feasible.latency.source
@@ -353,7 +354,7 @@ def test_draws_that_find_nothing_say_what_the_smallest_is(monkeypatch):
     least = FeasibleSet(home, network_size, Limits(max_params=10**9)).smallest
     feasible = FeasibleSet(home, network_size, Limits(max_params=cost(home, least, network_size).params + 1))
     feasible.check()
-    monkeypatch.setattr("supernet.models.cost.best._DRAWS", 50)
+    monkeypatch.setattr("supernet.models.cost.feasible._DRAWS", 50)
     with pytest.raises(UserError, match=r"^50 random draws from space 'darts' have found no architecture") as e:
         feasible.sample(random.Random(0))
     assert str(e.value).endswith(str(feasible.smallest))
@@ -361,7 +362,7 @@ def test_draws_that_find_nothing_say_what_the_smallest_is(monkeypatch):
 
 def test_draws_measure_only_what_may_be_fast(monkeypatch):
     clock, rng, network_size = Clock(monkeypatch, weighed), random.Random(0), SMALL_FRAME
-    monkeypatch.setattr("supernet.models.cost.best._MEASUREMENTS", 3)
+    monkeypatch.setattr("supernet.models.cost.feasible._MEASUREMENTS", 3)
     fixed = cost(NB201, NB201.choose({"cell": [0] * 6}), network_size).params
     limit = cost(NB201, NB201.choose({"cell": [3, 3, 0, 0, 0, 0]}), network_size).params
     feasible = FeasibleSet(NB201, network_size, Limits(max_latency_ms=limit))
@@ -386,13 +387,13 @@ def test_draws_measure_only_what_may_be_fast(monkeypatch):
     [(None, None), (7, 7), ("1500", 1500), ("1.5M", 1_500_000), ("300k", 300_000), ("2g", 2 * 10**9), (1e6, 10**6)],
 )
 def test_counts(given, number):
-    assert count("max_params", given) == number
+    assert parse_count("max_params", given) == number
 
 
 @pytest.mark.parametrize("given", ["", "k", "x", "-5", "-5k", 0, "0.2", "nan", "inf", "1e999", "1.5T", True, "1 2"])
 def test_no_counts(given):
     with pytest.raises(UserError, match=r"^max_params takes a number above 0, such as 1500000, 1\.5M or 300k, not '"):
-        count("max_params", given)
+        parse_count("max_params", given)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +433,7 @@ def planned(**changes):
 def test_the_target_is_the_spaces_unless_given_and_limits_stand_in_the_config():
     usual = planned()
     assert usual.target == NetworkSize(16, 5, (8, 8), 1, 3)
-    assert usual.config["target"] == {"width": 16, "depth": 5}
+    assert usual.TARGET == {"width": 16, "depth": 5}
     assert usual.config["limits"] == {
         "max_params": None,
         "max_flops": None,
@@ -593,5 +594,5 @@ def test_config_starts_from_the_limits_of_a_run(call):
     assert Run("third").config["limits"]["max_params"] is None
     no_table = ["--max-latency-ms", "None", "--latency", "None", "--space", "s2"]
     assert call("search", "--config", "first", *no_table, "--quiet", "--out", "other", "--max-params", "3M")[0] == 0
-    assert Run("other").config["target"] == {"width": 36, "depth": 6}
+    assert Run("other").TARGET == {"width": 36, "depth": 6}
     assert json.loads(json.dumps(Run("other").summary))["latency"] is None

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import macro_space, ragged_space, two_input_space
 from supernet.errors import UserError
-from supernet.models.cost.count import Cost, Prices, cost
+from supernet.models.cost.count import Cost, OperationCosts, cost
 from supernet.models.layers import Reduction
 from supernet.models.network import Network, build
 from supernet.models.supernet import Supernet
@@ -62,7 +62,7 @@ def test_flops_are_the_benchmarks(index, millions):
 
 @pytest.mark.parametrize(("dataset", "side", "classes"), [("c10", 32, 10), ("c100", 32, 100), ("in16", 16, 120)])
 def test_the_sum_of_prices_is_the_table_for_every_architecture(dataset, side, classes):
-    prices = Prices(NB201, NetworkSize(image_size=(side, side), classes=classes))
+    prices = OperationCosts(NB201, NetworkSize(image_size=(side, side), classes=classes))
     costs = [prices.total(TABLE.genotype(i)) for i in range(len(TABLE))]
     for name in ("params", "flops"):  # the table prints six digits after the point of millions: whole numbers
         found, wanted = [getattr(c, name) for c in costs], TABLE.column(f"{dataset}_{name}_m") * 1e6
@@ -96,12 +96,13 @@ PAIRS += [(space(name), FRAMES[4]) for name in ("darts7", "s2", "s3")]
 
 
 def named(value):
-    return "-".join(map(str, (*value.size, value.width, value.depth))) if isinstance(value, NetworkSize) else value.name
+    size = isinstance(value, NetworkSize)
+    return "-".join(map(str, (*value.image_size, value.width, value.depth))) if size else value.name
 
 
 @pytest.mark.parametrize(("home", "network_size"), PAIRS, ids=named)
 def test_a_cost_is_a_count_of_the_built_network(home, network_size):
-    rng, prices = random.Random(0), Prices(home, network_size)
+    rng, prices = random.Random(0), OperationCosts(home, network_size)
     for _ in range(1 if sum(len(cell.edges) for cell in home.cells.values()) > 12 else 4):
         genotype = home.sample(rng)
         found = cost(home, genotype, network_size)
@@ -137,7 +138,7 @@ def closed_form(name, cin, cout, pixels, stride):
 def test_a_built_in_operations_price_is_its_closed_form(name, channels, stride):
     first = ("nor_conv_1x1",)
     home = SearchSpace.chain("c", [(first, 1, 1), ((name,), channels, stride)])
-    prices = Prices(home, NetworkSize(4, 1, (6, 10), 1, 3))
+    prices = OperationCosts(home, NetworkSize(4, 1, (6, 10), 1, 3))
     if channels != 1 and ("pool" in name or (name in ("skip_connect", "identity") and stride == 1)):
         with pytest.raises(UserError, match=f"^operation '{name}' does not fit there: "):
             prices.of("02", 0, name)
@@ -168,7 +169,7 @@ def test_a_fixed_weight_is_no_parameter():
         return torch.nn.Conv2d(cin, cout, 1, stride).requires_grad_(False)
 
     home = SearchSpace.chain("c", [(("still",), 1, 1)], (Primitive("still", still, learned=False),))
-    prices = Prices(home, NetworkSize(4, 1, (3, 3), 1, 2))
+    prices = OperationCosts(home, NetworkSize(4, 1, (3, 3), 1, 2))
     assert prices.of("01", 0, "still") == Cost(0, 16 * 9)
 
 
@@ -221,7 +222,7 @@ def test_a_network_trains_and_can_be_exported_without_the_search(home, genotype)
 def test_a_network_is_for_the_channels_and_classes_that_it_was_built_for():
     for home in HOMES:
         network = build(
-            home.sample(random.Random(0)), width=2, depth=1, classes=7, channels=5, size=(8, 8), within=home
+            home.sample(random.Random(0)), width=2, depth=1, classes=7, channels=5, image_size=(8, 8), within=home
         )
         assert network(torch.randn(2, 5, 8, 8)).shape == (2, 7)
         assert (network.space, network.network_size) == (home, NetworkSize(2, 1, (8, 8), 5, 7))

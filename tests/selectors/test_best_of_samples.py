@@ -14,7 +14,7 @@ from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.single_path import RSPS, RSPSConfig
-from supernet.models.cost.best import FeasibleSet
+from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.evaluate import first_images
 from supernet.models.mix import detached

@@ -1,1 +1,1 @@
-"""Networks: the supernet and how it is run, the plain network of one architecture, and what networks cost."""
+"""Networks: the supernet, the network of one architecture, how they are run and scored, and what they cost."""

@@ -14,8 +14,8 @@ from supernet.engine.device import device_named
 from supernet.engine.precision import Precision
 from supernet.engine.run import FORMAT
 from supernet.methods import Preset as MethodPreset
-from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import check_shapes
+from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.execution import Execution, execution
 from supernet.searching.config import SearchConfig, configured
 from supernet.selectors import Preset as SelectorPreset

@@ -1,1 +1,1 @@
-"""What networks cost, and the best architecture within limits of cost."""
+"""The cost of networks, limits on cost, and the best architecture within limits."""

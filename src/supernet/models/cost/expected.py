@@ -1,15 +1,14 @@
-"""The cost that is expected of an architecture whose operations are drawn: what a search is penalised by.
+"""The expected cost of an architecture whose operations are drawn by op weights, as a penalty in a search.
 
-Every edge draws one operation, independently of the others, with the probabilities that its op weights are in
-proportion to. The mean of a cost that is a sum over the edges is the sum of the edges' means, as in ProxylessNAS (Cai
-et al., ICLR 2019, section 3.3). A table's latency is no such sum: all its architectures are averaged, each with the
-probability of being drawn.
+Every edge draws one operation, independently of the others and in proportion to its op weights. If a cost is a sum over
+the edges, so is its mean, as in ProxylessNAS (Cai et al., ICLR 2019, section 3.3). The latency in a table is not a sum:
+its mean is taken over all architectures, weighted by their probabilities.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, product
 
@@ -17,108 +16,97 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernet.errors import UserError, unknown
-from supernet.models.cost.best import FeasibleSet
-from supernet.models.cost.count import Prices
-from supernet.models.cost.latency import Tabulated, tabulated
+from supernet.models.cost.count import OperationCosts
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.latency import TabulatedLatency, latency_fields
 from supernet.spaces.search_space import SearchSpace
 
 _COUNTED = ("flops", "params")  # fields of Cost
 _MEASURED = "latency"
 
-Real = NDArray[np.float64]
+Probabilities = Sequence[Sequence[float]]  # of the candidates of every edge
 
 
 class Expected:
-    """The expected cost of an architecture that is drawn by op weights, as a share of the largest cost there is.
+    """The expected cost of an architecture that is drawn by op weights, as a share of the largest possible cost.
 
-    `name` says which cost, of the networks that `feasible` is for:
+    `name` is a cost of the networks that `feasible` is about:
 
-    - "flops" or "params": the whole network's. Every edge of a cell counts, also where an architecture keeps few.
-    - "latency": the sum of what the operations take on their own, measured on the device of `feasible`. What is not
-      searched, and what operations do to one another, is not in it.
-    - a latency of the space's table, such as "latency_pixel3_ms": the mean over all architectures, exactly. One that
-      was not measured counts as the mean of those that were.
+    - "flops" or "params": of the whole network, with every edge of a cell, also where an architecture keeps only some.
+    - "latency": the sum of the latencies of the operations on their own, measured on the device of `feasible`. It
+      leaves out the rest of the network and all overlap.
+    - a latency in the space's table, such as "latency_pixel3_ms": the exact mean over all architectures, where a
+      missing latency counts as the mean of the others.
 
-    Raises UserError for another name, and for the first two in a space where a cost is no sum over the edges.
+    Raises UserError for an unknown name, and for "flops" and "params" in a space whose costs are not sums over edges.
     """
 
     def __init__(self, feasible: FeasibleSet, name: str) -> None:
-        known = [*_COUNTED, _MEASURED, *tabulated(feasible.space)]
-        if name not in known:
-            raise unknown(f"cost of space '{feasible.space.name}':", name, known)
+        names = [*_COUNTED, _MEASURED, *latency_fields(feasible.space)]
+        if name not in names:
+            raise unknown(f"cost of space '{feasible.space.name}':", name, names)
         if name in _COUNTED and not feasible.space.has_additive_cost:
             raise UserError(
-                f"the {name} expected in space '{feasible.space.name}' are not known: the output of its cells depends on "
-                f"which nodes an architecture reads; take '{_MEASURED}'"
+                f"the {name} expected in space '{feasible.space.name}' are not known: the output of its cells depends "
+                f"on which nodes an architecture reads; take '{_MEASURED}'"
             )
         self._sizes = {kind: [len(edge.ops) for edge in cell.edges] for kind, cell in feasible.space.cells.items()}
         self._feasible, self._name = feasible, name
 
     def __call__(self, weights: Mapping[str, Sequence[Sequence[float]]]) -> float:
-        """Return the expected cost divided by the largest, 0 to 1.
+        """Return the expected cost divided by the largest cost, 0 to 1.
 
-        `weights[kind]` has a row per edge and a column per candidate; columns past an edge's candidates are ignored. A
-        row, not negative, need not sum to 1; one of zeros counts as uniform.
+        `weights[kind]` has a row per edge and a column per candidate; columns beyond an edge's candidates are ignored.
+        Rows must not be negative and need not sum to 1; a row of zeros counts as uniform.
         """
-        shares = [
-            _shares(row[:size])
+        probabilities = [
+            _normalised(row[:size])
             for kind, sizes in self._sizes.items()
             for row, size in zip(weights[kind], sizes, strict=True)
         ]
-        return self._mean.of(shares) / self._mean.largest
+        return self._cost.mean(probabilities) / self._cost.largest
 
     @cached_property
-    def _mean(self) -> _Sum | _Every:
-        """Made when it is first asked for: by then a resumed run has got back what it has measured."""
-        if self._name in _COUNTED:
-            return _counted(self._feasible, self._name)
-        return _measured(self._feasible) if self._name == _MEASURED else _Every(self._feasible.space, self._name)
+    def _cost(self) -> _AdditiveCost | _TableCost:
+        """Made at the first call, after a resumed run has restored its measurements."""
+        feasible, name = self._feasible, self._name
+        if name in _COUNTED:
+            costs = OperationCosts(feasible.space, feasible.network_size)
+            return _AdditiveCost(chain(*costs.per_operation(name).values()), getattr(costs.fixed, name))
+        if name == _MEASURED:
+            return _AdditiveCost(chain(*feasible.measuring.per_operation.values()))
+        return _TableCost(feasible.space, name)
 
 
-def _shares(row: Sequence[float]) -> list[float]:
+def _normalised(row: Sequence[float]) -> list[float]:
     total = math.fsum(row)
     return [float(weight) / total for weight in row] if total else [1 / len(row)] * len(row)
 
 
-class _Sum:
-    """A cost that adds up over the edges, beside what is `fixed`."""
+class _AdditiveCost:
+    """A cost that is a sum over the edges, whose candidates cost `costs`, and a constant `fixed`."""
 
-    def __init__(self, costs: Sequence[Sequence[int]], fixed: int = 0) -> None:
-        self._costs, self._fixed = np.array(list(chain.from_iterable(costs)), float), fixed
-        self.largest = fixed + sum(map(max, costs))
+    def __init__(self, costs: Iterable[Sequence[int]], fixed: int = 0) -> None:
+        rows = list(costs)
+        self._costs, self._fixed = np.array(list(chain(*rows)), float), fixed
+        self.largest = fixed + sum(map(max, rows))
 
-    def of(self, shares: Sequence[Sequence[float]]) -> float:
-        """Return the mean for one row of probabilities per edge."""
-        return self._fixed + float(np.array(list(chain.from_iterable(shares))) @ self._costs)
+    def mean(self, probabilities: Probabilities) -> float:
+        return self._fixed + float(np.array(list(chain(*probabilities))) @ self._costs)
 
 
-class _Every:
-    """A latency that a table has of every architecture of a space, as an array with an axis per edge."""
+class _TableCost:
+    """A latency that a table has for every architecture of a space, as an array with an axis per edge."""
 
     def __init__(self, space: SearchSpace, field: str) -> None:
-        table, cells = Tabulated(space, field), space.cells.values()
+        latency, cells = TabulatedLatency(space, field), space.cells.values()
         columns = product(*(product(*(range(len(edge.ops)) for edge in cell.edges)) for cell in cells))
-        found = np.array([table.ms(space.choose(dict(zip(space.cells, each, strict=True)))) for each in columns])
-        self._ms: Real = np.where(np.isnan(found), np.nanmean(found), found)
+        ms = np.array([latency.ms(space.choose(dict(zip(space.cells, each, strict=True)))) for each in columns])
+        self._ms: NDArray[np.float64] = np.where(np.isnan(ms), np.nanmean(ms), ms)
         self.largest = float(self._ms.max())
 
-    def of(self, shares: Sequence[Sequence[float]]) -> float:
-        """Return the mean for one row of probabilities per edge: the edges are averaged out one after another."""
-        left = self._ms
-        for row in shares:
-            left = np.array(row) @ left.reshape(len(row), -1)
-        return float(left[0])
-
-
-def _counted(feasible: FeasibleSet, name: str) -> _Sum:
-    prices = Prices(feasible.space, feasible.network_size)
-    costs = [
-        [getattr(prices.of(kind, e, op), name) for op in edge.ops]
-        for kind, cell in feasible.space.cells.items()
-        for e, edge in enumerate(cell.edges)
-    ]
-    return _Sum(costs, getattr(prices.fixed, name))
-
-
-def _measured(feasible: FeasibleSet) -> _Sum:
-    return _Sum(list(chain.from_iterable(feasible.measuring.alone[kind] for kind in feasible.space.cells)))
+    def mean(self, probabilities: Probabilities) -> float:
+        mean = self._ms
+        for row in probabilities:  # averages out one axis after another
+            mean = np.array(row) @ mean.reshape(len(row), -1)
+        return float(mean[0])

@@ -1,4 +1,4 @@
-"""Where a network's latency is known from: the space's table, or measuring it on this machine."""
+"""Latencies of networks: from the table of a space, or measured on this machine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from supernet.errors import UserError
-from supernet.models.cost.count import trials
+from supernet.models.cost.count import placements
 from supernet.models.cost.limits import MEASURED
-from supernet.models.cost.sums import Table
+from supernet.models.cost.options import PerOperation
 from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.operations import Primitive
@@ -21,47 +21,50 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-NANOSECONDS = 1_000_000  # in a millisecond: whole numbers, as sums have them
+NANOSECONDS = 1_000_000  # in a millisecond; sums over operations are exact in integers
 
 
-def tabulated(space: SearchSpace) -> list[str]:
+def latency_fields(space: SearchSpace) -> list[str]:
     """Return the fields of the space's table that are latencies in milliseconds; none without a table."""
     fields = () if space.table is None else tables.load(space.table).fields
     return [name for name in fields if name.startswith("latency_") and name.endswith("_ms")]
 
 
-class Tabulated:
-    """The latencies of a table, of the network and on the device that its field says.
+class TabulatedLatency:
+    """The latencies in one field of a space's table; the field determines the network size and the device.
 
-    Raises UserError if the space has no table with such a latency in milliseconds.
+    Raises UserError if the space has no table, or the table no such latency in milliseconds.
     """
 
     def __init__(self, space: SearchSpace, field: str) -> None:
-        known = tabulated(space)
-        if space.table is None or field not in known:
-            raise UserError(f"unknown latency '{field}'; space '{space.name}' has: {', '.join([MEASURED, *known])}")
+        fields = latency_fields(space)
+        if space.table is None or field not in fields:
+            raise UserError(f"unknown latency '{field}'; space '{space.name}' has: {', '.join([MEASURED, *fields])}")
         table = tables.load(space.table)
         self._table, self._values = table, table.column(field)
         self.source = f"{field} of {table.name}"
 
     def ms(self, genotype: Genotype) -> float:
-        """Return the latency of an architecture, NaN if it was not measured."""
+        """Return the latency of an architecture, NaN if the table has none."""
         return float(self._values[self._table.index(genotype)])
 
 
-class Measured:
-    """The latency on a device of this machine of the network in a network_size, for one image; measured once for each."""
+class MeasuredLatency:
+    """Latencies of networks of one size on a device of this machine, for one image; each is measured once.
+
+    `measurements`: all latencies so far in milliseconds, by the text of an architecture or of a placed operation. A
+    resumed run puts back what it has measured.
+    """
 
     def __init__(self, space: SearchSpace, network_size: NetworkSize, device: str | torch.device) -> None:
         import torch
 
         self._space, self._network_size, self._device = space, network_size, torch.device(device)
-        # By the text of an architecture or an operation in its place: what a resumed run must not measure again.
-        self.known: dict[str, float] = {}
+        self.measurements: dict[str, float] = {}
 
     @property
     def source(self) -> str:
-        """Where it is measured, and how."""
+        """Where and how latencies are measured, in words."""
         import torch
 
         threads = torch.get_num_threads()
@@ -71,42 +74,42 @@ class Measured:
     def ms(self, genotype: Genotype) -> float:
         """Return the median latency of an architecture."""
         text = str(genotype)
-        if text not in self.known:
+        if text not in self.measurements:
             from supernet.models.network import Network
 
             image = Shape(self._network_size.channels, *self._network_size.image_size)
-            self.known[text] = self._timed(partial(Network, self._space, genotype, self._network_size), image)
-        return self.known[text]
+            self.measurements[text] = self._timed(partial(Network, self._space, genotype, self._network_size), image)
+        return self.measurements[text]
 
     @cached_property
-    def alone(self) -> Table:
-        """What each operation takes on its own, in nanoseconds, in all cells of a kind together.
+    def per_operation(self) -> PerOperation:
+        """The latency of each operation on its own in nanoseconds, summed over all cells of a kind.
 
-        The sum over an architecture leaves out what is not searched and what operations do to one another: it only
-        tells which architecture is worth measuring.
+        The sum over the operations of an architecture leaves out the rest of its network and all overlap. It only tells
+        which architectures are worth measuring.
         """
         layout, cells = self._space.layout(self._network_size), self._space.cells.items()
-        places = {kind: [list(trials(self._space, layout, kind, edge)) for edge in cell.edges] for kind, cell in cells}
+        places = {k: [list(placements(self._space, layout, k, edge)) for edge in cell.edges] for k, cell in cells}
         return {
             kind: [
-                [sum(self._alone(self._space.primitive(op), *place) for place in places[kind][e]) for op in edge.ops]
+                [sum(self._operation(self._space.primitive(op), *p) for p in places[kind][e]) for op in edge.ops]
                 for e, edge in enumerate(cell.edges)
             ]
             for kind, cell in cells
         }
 
-    def _alone(self, primitive: Primitive, reads: Shape, channels: int, stride: int) -> int:
-        """Return the nanoseconds of one operation in one place, measured once."""
+    def _operation(self, primitive: Primitive, shape: Shape, channels: int, stride: int) -> int:
+        """Return the nanoseconds of an operation in one place."""
         from supernet.spaces.modules import PLAIN
 
-        text = f"{primitive.name} on {reads}, {channels} channels, stride {stride}"
-        if text not in self.known:
-            build = partial(primitive.build, reads.channels, channels, stride, PLAIN)
-            self.known[text] = 0.0 if primitive.zero else self._timed(build, reads)
-        return round(NANOSECONDS * self.known[text])
+        text = f"{primitive.name} on {shape}, {channels} channels, stride {stride}"
+        if text not in self.measurements:
+            build = partial(primitive.build, shape.channels, channels, stride, PLAIN)
+            self.measurements[text] = 0.0 if primitive.zero else self._timed(build, shape)
+        return round(NANOSECONDS * self.measurements[text])
 
-    def _timed(self, build: Callable[[], nn.Module], reads: Shape) -> float:
-        """Return the median milliseconds of one pass; the random numbers that weights are drawn from are given back."""
+    def _timed(self, build: Callable[[], nn.Module], shape: Shape) -> float:
+        """Return the median milliseconds of a forward pass for one image; the random state stays as it was."""
         import torch
 
         from supernet.engine.measure import latency
@@ -114,5 +117,5 @@ class Measured:
 
         with random_state_kept(self._device):
             module = build().to(self._device).eval()
-            x = torch.rand(1, reads.channels, reads.height, reads.width, device=self._device)
+            x = torch.rand(1, shape.channels, shape.height, shape.width, device=self._device)
             return latency(module, x).median

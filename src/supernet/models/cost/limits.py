@@ -1,4 +1,4 @@
-"""Limits: what the network that is searched for may cost at most, as it was given."""
+"""Limits on the cost of an architecture's network, as the user gave them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _FACTORS = {"k": 1e3, "m": 1e6, "g": 1e9}
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that the network may cost; None is no limit.
+    """The highest costs that an architecture may have; None is no limit.
 
-    - `max_params` and `max_flops`: learnable parameters, and multiply-adds for one image.
-    - `max_latency_ms`: milliseconds for one image, as `latency` says: "measured" here, or a field of the space's table.
+    - `max_params` and `max_flops`: learnable parameters, and FLOPs for one image.
+    - `max_latency_ms`: milliseconds for one image; `latency` is "measured" or a field of the space's table.
 
-    Raises UserError for a limit that is not above 0, and for a latency without a limit to it.
+    Raises UserError for a limit that is not above 0, and for a field of the table without `max_latency_ms`.
     """
 
     max_params: int | None = None
@@ -47,15 +47,15 @@ class Limits:
         return ", ".join(part for part in parts if part) or "none"
 
 
-def count(name: str, value: str | float | None) -> int | None:
-    """Read a number of parameters or FLOPs: 1500000, "1.5M", "300k" or "2G"; raises UserError for anything else."""
+def parse_count(name: str, value: str | float | None) -> int | None:
+    """Return the number in a setting such as 1500000, "1.5M", "300k" or "2G"; raises UserError for anything else."""
     if value is None:
         return None
     text = str(value).strip().lower()
     factor = _FACTORS.get(text[-1:], 1.0)
     try:
         number = round(float(text if factor == 1 else text[:-1]) * factor)
-    except (ValueError, OverflowError):  # no number; infinite or NaN
+    except (ValueError, OverflowError):  # not a number, or infinite or NaN
         number = 0
     if number < 1:
         raise UserError(f"{name} takes a number above 0, such as 1500000, 1.5M or 300k, not '{value}'")

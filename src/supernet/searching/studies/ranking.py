@@ -19,7 +19,7 @@ from supernet.data import Source
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError, at_least, unknown
-from supernet.models.cost.count import Prices
+from supernet.models.cost.count import OperationCosts
 from supernet.models.evaluate import Scorer, Statistics, check_norm, first_images
 from supernet.models.rank_metrics import kendall, pairwise, regret, spearman
 from supernet.searching.studies.study import studied, write
@@ -134,7 +134,7 @@ def _ranked(task: SearchTask, config: RankingConfig, table: tables.Table, accura
     images, running = first_images(task.validation_batches, config.images), config.norm == "running"
     scorer = Scorer(supernet, images, running=running)
     one_shot = scorer([supernet.only(genotype) for genotype in genotypes]).accuracy
-    prices = Prices(plan.space, plan.target)
+    prices = OperationCosts(plan.space, plan.target)
     params = [prices.total(genotype).params for genotype in genotypes]
     rows: list[Sequence[float]] = [one_shot, truth, params]
     half = sorted(range(len(truth)), key=truth.__getitem__, reverse=True)[: math.ceil(len(truth) / 2)]

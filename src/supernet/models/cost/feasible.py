@@ -1,0 +1,190 @@
+"""FeasibleSet: the architectures of a space within limits, the best and the smallest of them, and random ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from supernet.errors import UserError
+from supernet.models.cost.count import OperationCosts
+from supernet.models.cost.latency import NANOSECONDS, MeasuredLatency, TabulatedLatency
+from supernet.models.cost.latency_optimum import TabulatedOptimum, best_by_bisection
+from supernet.models.cost.limits import MEASURED, Limits
+from supernet.models.cost.options import OptionGroups, PerOperation, negative
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.search_space import SearchSpace
+from supernet.spaces.size import NetworkSize
+
+if TYPE_CHECKING:
+    import torch
+
+_UNITS = {"params": "parameters", "flops": "FLOPs"}  # by the name of the field of Cost
+_DRAWS = 10_000  # random architectures that are drawn to find a feasible one
+_MEASUREMENTS = 200  # of them whose latency is measured
+
+
+class FeasibleSet:
+    """The architectures of a space whose networks of size `network_size` are within the limits.
+
+    Latencies are measured on `device`. Raises UserError for a latency that the table of the space does not have.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        network_size: NetworkSize,
+        limits: Limits | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.space, self.network_size, self.limits, self.device = space, network_size, limits or Limits(), device
+        self.latency: TabulatedLatency | MeasuredLatency | None = None
+        if self.limits.max_latency_ms is not None:
+            measured = self.limits.latency == MEASURED
+            self.latency = self.measuring if measured else TabulatedLatency(space, self.limits.latency)
+        maxima = {"params": self.limits.max_params, "flops": self.limits.max_flops}
+        self._maxima = [(name, most) for name, most in maxima.items() if most is not None]
+
+    @cached_property
+    def unmeasured(self) -> FeasibleSet:
+        """The same set without the limit on a measured latency: fast enough to be used after every epoch."""
+        if isinstance(self.latency, MeasuredLatency):
+            limits = Limits(self.limits.max_params, self.limits.max_flops)
+            return FeasibleSet(self.space, self.network_size, limits, self.device)
+        return self
+
+    @cached_property
+    def measuring(self) -> MeasuredLatency:
+        """Measures latencies on the device, whether they are limited or not."""
+        return MeasuredLatency(self.space, self.network_size, self.device)
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """All measured latencies in ms; those that are put in are not measured again."""
+        return self.measuring.measurements
+
+    def allows(self, genotype: Genotype) -> bool:
+        """Return whether an architecture is within the limits; measures its latency if need be."""
+        return self._is_small(genotype) and self._is_fast(genotype)
+
+    def check(self) -> None:
+        """Raise UserError if no architecture is within the limits; the message names the smallest.
+
+        Also raises UserError in a space whose costs are not sums over the edges, where no best one can be found.
+        """
+        if self.limits and not self.space.has_additive_cost:
+            raise UserError(
+                f"space '{self.space.name}' cannot be searched within limits ({self.limits}): the output of its cells, "
+                "and so the cost, depends on which nodes an architecture reads; search without, or in another space"
+            )
+        if self.limits:
+            _ = self.smallest
+
+    def best(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> Genotype:
+        """Return the feasible architecture with the largest sum of op scores among those that waste no operation.
+
+        `op_scores` is as `SearchSpace.derive` takes it. The architecture that `derive` returns is the best one if it is
+        feasible. Otherwise the best is found exactly, to 2**-50 of the largest score, except with a measured latency,
+        which is not a sum: see `best_by_bisection`. Raises UserError if no architecture is within the limits.
+        """
+        derived = self.space.derive(op_scores)
+        if self.allows(derived):
+            return derived
+        self.check()
+        gains, ms = self._groups.integers(op_scores), self.limits.max_latency_ms
+        if self.latency is None or ms is None:
+            return self._optimum(gains, self._costs)
+        if isinstance(self.latency, TabulatedLatency):
+            return self._tabulated.best(gains, ms)
+        latencies = self.latency.per_operation
+        return best_by_bisection(self._groups, gains, self._costs, latencies, self._is_fast, self.smallest)
+
+    def sample(self, rng: random.Random) -> Genotype:
+        """Draw an architecture uniformly within the limits; raises UserError if 10,000 draws find none.
+
+        Where a latency must be measured, draws whose operations alone take too long are rejected without measuring.
+        """
+        draws: Iterable[Genotype] = filter(self._is_small, (self.space.sample(rng) for _ in range(_DRAWS)))
+        if isinstance(self.latency, MeasuredLatency):
+            draws = islice(filter(self._may_be_fast, draws), _MEASUREMENTS)
+        drawn = next(filter(self._is_fast, draws), None)
+        if drawn is None:
+            raise UserError(
+                f"{_DRAWS:,} random draws from space '{self.space.name}' have found no architecture within the limits: "
+                f"{self.limits}; allow more, or choose a method that does not draw; the smallest is {self.smallest}"
+            )
+        return drawn
+
+    @cached_property
+    def smallest(self) -> Genotype:
+        """The architecture with the least of the last limited cost, within the limits on those before.
+
+        The order is parameters, FLOPs, latency. Raises UserError if no architecture is within the limits.
+        """
+        smallest, others = None, ""
+        for number, (name, most) in enumerate(self._maxima):
+            smallest = self._optimum(negative(self._costs[number][0]), self._costs[:number])
+            least = getattr(self._operation_costs.total(smallest), name)
+            if least > most:
+                raise self._infeasible(f"the smallest{others} has {least:,} {_UNITS[name]}: {smallest}")
+            others += f"{' and' if others else ' with'} at most {most:,} {_UNITS[name]}"
+        if self.latency is not None:
+            smallest = self._fastest()
+            if not self._is_fast(smallest):
+                ms = f"{self.latency.ms(smallest):.3g} ms, {self.latency.source}"
+                raise self._infeasible(f"the fastest{others} takes {ms}: {smallest}")
+        assert smallest is not None  # only asked for where there is a limit
+        return smallest
+
+    def _fastest(self) -> Genotype:
+        """Return the architecture with the lowest latency, or whose operations have the lowest sum of latencies."""
+        if isinstance(self.latency, MeasuredLatency):
+            return self._optimum(negative(self.latency.per_operation), self._costs)
+        return self._tabulated.fastest()
+
+    def _infeasible(self, smallest: str) -> UserError:
+        size = f"{self.network_size.width} channels, depth {self.network_size.depth}"
+        space = f"no architecture of space '{self.space.name}' ({size}) is within the limits"
+        return UserError(f"{space}: {self.limits}; {smallest}")
+
+    def _optimum(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]]) -> Genotype:
+        best = self._groups.best(gains, limited)
+        assert best is not None  # checked before
+        return best
+
+    def _is_small(self, genotype: Genotype) -> bool:
+        if not self._maxima:
+            return True
+        cost = self._operation_costs.total(genotype)
+        return all(getattr(cost, name) <= most for name, most in self._maxima)
+
+    def _is_fast(self, genotype: Genotype) -> bool:
+        most = self.limits.max_latency_ms
+        return self.latency is None or most is None or self.latency.ms(genotype) <= most
+
+    def _may_be_fast(self, genotype: Genotype) -> bool:
+        most = self.limits.max_latency_ms
+        assert isinstance(self.latency, MeasuredLatency)
+        assert most is not None
+        return self._groups.total(self.latency.per_operation, genotype) <= most * NANOSECONDS
+
+    @cached_property
+    def _groups(self) -> OptionGroups:
+        return OptionGroups(self.space)
+
+    @cached_property
+    def _operation_costs(self) -> OperationCosts:
+        return OperationCosts(self.space, self.network_size)
+
+    @cached_property
+    def _costs(self) -> list[tuple[PerOperation, int]]:
+        """For each limited cost, that of every operation, and how much of it all operations may have together."""
+        costs = self._operation_costs
+        return [(costs.per_operation(name), most - getattr(costs.fixed, name)) for name, most in self._maxima]
+
+    @cached_property
+    def _tabulated(self) -> TabulatedOptimum:
+        assert isinstance(self.latency, TabulatedLatency)
+        return TabulatedOptimum(self._groups, self._costs, self.latency)

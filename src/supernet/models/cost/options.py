@@ -1,0 +1,133 @@
+"""OptionGroups: the architectures of a space as one option from each of several groups, and sums over operations.
+
+A sum over an architecture's operations, of op scores or of costs, is then a sum over its options, so the best
+architecture within limits is the solution of a multiple-choice knapsack problem.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, combinations, product
+
+import numpy as np
+
+from supernet.models.cost import knapsack
+from supernet.models.cost.knapsack import Integers
+from supernet.spaces.cell import Cell
+from supernet.spaces.genotype import Choice, Genotype
+from supernet.spaces.paths import is_wasteful
+from supernet.spaces.search_space import SearchSpace
+
+PerOperation = Mapping[str, Sequence[Sequence[int]]]  # an integer per kind of cell, edge and column
+Option = tuple[tuple[str, int, int], ...]  # operations, each by kind of cell, edge and column
+
+_MANY = 50_000  # architectures of a cell that are too many to list
+_BITS = 50  # of the largest op score that count
+
+
+class OptionGroups:
+    """The groups of a space; an architecture takes one option of each.
+
+    A group is an edge, with its operations as options. Where a node or a branch keeps only some of its edges, the group
+    is that node or branch, and an option is a choice of edges with an operation on each. Where an operation could lie
+    on no path through its cell, the group is the whole cell, without the architectures that waste an operation, unless
+    the cell has more than 50,000 architectures.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.groups = [group for kind, cell in space.cells.items() for group in _cell_groups(space, kind, cell)]
+
+    def best(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]]) -> Genotype | None:
+        """Return the architecture with the largest sum of gains whose sum of each cost is within its limit, if any.
+
+        Among equal gains the lowest costs win, the first cost first.
+        """
+        costs = [
+            np.array([_sums(cost, group) for cost, _ in limited], np.int64).reshape(len(limited), len(group)).T
+            for group in self.groups
+        ]
+        limits = np.array([limit for _, limit in limited], np.int64)
+        options = knapsack.solve([_sums(gains, group) for group in self.groups], costs, limits)
+        return None if options is None else self.genotype(options)
+
+    def genotype(self, options: Iterable[int]) -> Genotype:
+        """Return the architecture with these options, one of each group."""
+        columns: dict[str, list[int | None]] = {kind: [None] * len(c.edges) for kind, c in self.space.cells.items()}
+        for group, option in zip(self.groups, options, strict=True):
+            for kind, edge, column in group[option]:
+                columns[kind][edge] = column
+        return self.space.choose(columns)
+
+    def architectures(self) -> Integers:
+        """Return the options of every architecture, (architectures, groups), the first options first."""
+        return np.array(list(product(*(range(len(group)) for group in self.groups))))
+
+    def totals(self, values: PerOperation, architectures: Integers) -> Integers:
+        """Return the sum of the values over the operations of each architecture; `architectures` as from above."""
+        totals = np.zeros(len(architectures), np.int64)
+        for number, group in enumerate(self.groups):
+            totals += _sums(values, group)[architectures[:, number]]
+        return totals
+
+    def total(self, values: PerOperation, genotype: Genotype) -> int:
+        """Return the sum of the values over the operations of one architecture."""
+        return sum(
+            values[kind][edge][column]
+            for kind, columns in self.space.columns(genotype).items()
+            for edge, column in enumerate(columns)
+            if column is not None
+        )
+
+    def integers(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> PerOperation:
+        """Return op scores in units of 2**-50 of the largest, so that their sums are exact.
+
+        NaN and minus infinity become less than all other scores.
+        """
+        rows = {
+            kind: [row[: len(edge.ops)] for row, edge in zip(op_scores[kind], cell.edges, strict=True)]
+            for kind, cell in self.space.cells.items()
+        }
+        sizes = [abs(score) for edges in rows.values() for row in edges for score in row if math.isfinite(score)]
+        shift = _BITS - math.frexp(max(sizes, default=0.0))[1]
+        return {kind: [[_integer(score, shift) for score in row] for row in edges] for kind, edges in rows.items()}
+
+
+def negative(values: PerOperation) -> PerOperation:
+    """Return the negative values, whose largest sum is the smallest sum of the values."""
+    return {kind: [[-value for value in row] for row in edges] for kind, edges in values.items()}
+
+
+def _integer(score: float, shift: int) -> int:
+    if math.isfinite(score):
+        return round(math.ldexp(score, shift))
+    return 2 << _BITS if score == math.inf else -(2 << _BITS)
+
+
+def _sums(values: PerOperation, group: Sequence[Option]) -> Integers:
+    """Return the sum of the values over the operations of each option."""
+    return np.array([sum(values[kind][e][k] for kind, e, k in option) for option in group], np.int64)
+
+
+def _cell_groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
+    groups = _groups(space, kind, cell)
+    nothing_wasted = cell.output == "unused" or (cell.output == "concat" and cell.keep is not None)
+    if nothing_wasted or math.prod(len(group) for group in groups) > _MANY:
+        return groups
+    options = [tuple(chain.from_iterable(parts)) for parts in product(*groups)]
+    return [[option for option in options if not is_wasteful(space, cell, _choices(cell, option))] or options]
+
+
+def _groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
+    """Return the groups of a cell whose operations may lie on no path."""
+    operations = [[(kind, e, k) for k in columns] for e, columns in enumerate(space.candidates(cell))]
+    if cell.keep is None and cell.branches == 1:
+        return [[(operation,) for operation in edge] for edge in operations]
+    kept = [combinations(group, cell.kept(group)) for group in cell.groups()]
+    return [[option for edges in ways for option in product(*(operations[e] for e in edges))] for ways in kept]
+
+
+def _choices(cell: Cell, option: Option) -> list[Choice]:
+    edges = ((cell.edges[e], k) for _, e, k in sorted(option))
+    return [Choice(edge.target, edge.source, edge.ops[k], edge.branch) for edge, k in edges]
