@@ -1,4 +1,4 @@
-"""`import supernet as sn` as a person uses it."""
+"""The Python interface: `import supernet as sn`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 import supernet as sn
-from conftest import Pairs, ragged_space, tiny_images
 from supernet.engine.loop import Watcher
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.methods.differentiable import DifferentiableConfig
@@ -20,6 +19,7 @@ from supernet.models.cost.count import cost
 from supernet.models.mix import Mix, dense
 from supernet.report import console as show
 from supernet.selectors.perturbation import PerturbationConfig
+from supernet.testing import PairDataset, ragged_space, tiny_images
 
 TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu", "quiet": True}
 
@@ -65,8 +65,8 @@ def test_without_a_place_it_goes_under_runs_and_the_defaults_are_the_papers(tmp_
     monkeypatch.chdir(tmp_path)
     run = sn.search(**TINY, seed=3)
     assert run.path == Path("runs/digits-nasbench201-single-darts-3")
-    assert run.config["settings"]["regime"] == "same_batch"
-    assert run.config["protocol"]["image_size"] == 8
+    assert run.config["method_config"]["regime"] == "same_batch"
+    assert run.config["image_size"] == 8
 
 
 def test_the_same_call_returns_the_finished_run_and_force_starts_over(tmp_path, capsys):
@@ -77,7 +77,7 @@ def test_the_same_call_returns_the_finished_run_and_force_starts_over(tmp_path, 
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     assert "has finished before" in capsys.readouterr().err
     said = message(data="digits", out=out, **TINY | {"epochs": 3})
-    assert "protocol.epochs (2 there, 3 now)" in said
+    assert "epochs (2 there, 3 now)" in said
     metrics = first.metrics
     assert rows(sn.search("digits", out=out, **TINY | {"epochs": 3}, force=True))[:1] != metrics[:1]
     assert len(sn.Run(out).metrics) == 3
@@ -87,15 +87,15 @@ def test_settings_by_keyword_nested_or_as_instances(tmp_path):
     nested = {"w": {"lr": 0.1}, "alpha": {"optimizer": "adam"}, "activation": "softmax"}
     run = sn.search("digits", out=tmp_path / "a", **TINY, **nested)
     config = run.config
-    assert (config["protocol"]["w"]["lr"], config["protocol"]["w"]["momentum"]) == (0.1, 0.9)
-    assert (config["settings"]["alpha"]["optimizer"], config["settings"]["activation"]) == ("adam", "softmax")
+    assert (config["w"]["lr"], config["w"]["momentum"]) == (0.1, 0.9)
+    assert (config["method_config"]["alpha"]["optimizer"], config["method_config"]["activation"]) == ("adam", "softmax")
     settings = DifferentiableConfig(activation="softmax", alpha=AlphaOptimizerConfig(optimizer="adam"))
     protocol = sn.Protocol(images=60, epochs=2, width=2, w=SGDConfig(lr=0.1))
-    same = sn.search("digits", out=tmp_path / "b", device="cpu", quiet=True, protocol=protocol, settings=settings)
+    same = sn.search("digits", out=tmp_path / "b", device="cpu", quiet=True, protocol=protocol, method_config=settings)
     assert same.config == config
     assert rows(same) == rows(run)
     third = sn.search("digits", out=tmp_path / "c", **TINY | {"w": SGDConfig(lr=0.1), "activation": "softmax"})
-    assert third.config["protocol"] == config["protocol"]
+    assert third.config == config
 
 
 # --- one's own parts
@@ -135,14 +135,14 @@ class Bands(Dataset):
 
 def test_ones_own_method_space_and_data(tmp_path):
     run = sn.search(
-        Pairs(tiny_images(24)), space=ragged_space(), method=Equal, share=0.3, out=tmp_path, **TINY | {"images": None}
+        PairDataset(tiny_images(24)), space=ragged_space(), method=Equal, share=0.3, out=tmp_path, **TINY | {"images": None}
     )
     assert run.config["method"].endswith(":Equal")
-    assert run.config["settings"] == {"share": 0.3}
+    assert run.config["method_config"] == {"share": 0.3}
     assert (run.config["space"], run.summary["table_entry"]) == ("ragged", None)
     assert ragged_space().parse(str(run.genotype)) == run.genotype
     assert "table" not in run.metrics[0]
-    assert "share" in message(data=Pairs(tiny_images(24)), method=Equal, shares=0.3, out=tmp_path / "no")
+    assert "share" in message(data=PairDataset(tiny_images(24)), method=Equal, shares=0.3, out=tmp_path / "no")
 
 
 def test_any_torch_dataset_is_data(tmp_path):
@@ -151,7 +151,7 @@ def test_any_torch_dataset_is_data(tmp_path):
     finger = []
     for number, data in enumerate((Bands(), floats)):
         run = sn.search(data, out=tmp_path / str(number), **TINY | {"images": None})
-        assert run.config["source"] == type(data).__name__
+        assert run.config["data"] == type(data).__name__
         finger.append(run.metrics[-1]["loss"])
     assert finger[0] == finger[1]  # the same pixels
 
@@ -174,17 +174,17 @@ MISTAKES = [
     ({"w": {"lrr": 1.0}}, "unknown setting 'w.lrr'; did you mean 'w.lr'? known: w.lr, w.lr_min, "),
     ({"alpha": {"optimiser": "sgd"}}, "unknown setting 'alpha.optimiser'; did you mean 'alpha.optimizer'? known: "),
     ({"method": "random", "activation": "softmax"}, "unknown setting 'activation'"),
-    ({"epochs": "three"}, "setting epochs: value 'three'"),
-    ({"epochs": 2.5}, "setting epochs: value '2.5'"),
-    ({"epochs": None}, "setting epochs: "),
+    ({"epochs": "three"}, "setting epochs takes a whole number, not 'three'"),
+    ({"epochs": 2.5}, "setting epochs takes a whole number, not 2.5"),
+    ({"epochs": None}, "setting epochs takes a whole number, not None"),
     ({"epochs": 0}, "setting epochs must be at least 1, not 0"),
-    ({"w": {"lr": "x"}}, "setting w.lr: value 'x'"),
+    ({"w": {"lr": "x"}}, "setting w.lr takes a number, not 'x'"),
     ({"w": {"lr": -1.0}}, "setting w.lr must be at least 0, not -1.0"),
-    ({"w": 3}, "setting w takes a SGDConfig or a dict of its fields: 3"),
-    ({"alpha": {"optimizer": "adamw"}}, "setting alpha.optimizer: invalid value 'adamw', expected one of "),
+    ({"w": 3}, "setting w takes a mapping of its fields, not 3"),
+    ({"alpha": {"optimizer": "adamw"}}, "setting alpha.optimizer takes 'sgd' or 'adam', not 'adamw'"),
     ({"alpha": {"lr": -1.0}}, "setting alpha.lr must be at least 0, not -1.0"),
-    ({"activation": "relu"}, "setting activation: invalid value 'relu', expected one of "),
-    ({"order": 3}, "setting order: invalid value '3', expected one of [1, 2]"),
+    ({"activation": "relu"}, "setting activation takes 'sigmoid' or 'softmax', not 'relu'"),
+    ({"order": 3}, "setting order takes 1 or 2, not 3"),
     ({"cutout": 8}, "setting cutout must be less than the 8 pixels of an image's side, not 8"),
     ({"space": "nasbench"}, "unknown space 'nasbench'; did you mean 'nasbench201'? known: nasbench201"),
     ({"space": 3}, "space cannot be of type int: 3"),
@@ -203,23 +203,26 @@ MISTAKES = [
     ({"selector": 3}, "selector cannot be of type int: 3"),
     ({"selector": "perturbation", "select": {"epochs": 3}}, "unknown setting 'epochs'; did you mean 'tune_epochs'?"),
     ({"select": {"tune_epochs": 3}}, "unknown setting 'tune_epochs'; known: "),
-    ({"select": 3}, "select cannot be of type int: 3"),
+    ({"select": 3}, "selector 'magnitude' takes a NoConfig, not 3"),
     ({"protocol": "big"}, "unknown protocol 'big'; known: small, nasbench201"),
     ({"protocol": 3}, "protocol cannot be of type int: 3"),
-    ({"settings": {"order": 2}}, "settings cannot be of type dict: {'order': 2}"),
-    ({"seed": "0"}, "seed cannot be of type str: '0'"),
-    ({"seed": 2**63}, "seed must be between 0 and 2**63 - 1"),
+    ({"method_config": {"ordr": 2}}, "unknown setting 'ordr'; did you mean 'order'? known: regime, activation, "),
+    ({"method_config": {"order": 3}}, "setting order takes 1 or 2, not 3"),
+    ({"method_config": 3}, "method 'single-darts' takes a DifferentiableConfig, not 3"),
+    ({"method_config": EqualConfig()}, "method 'single-darts' takes a DifferentiableConfig, not EqualConfig(share=0.2)"),
+    ({"seed": "0"}, "setting seed takes a whole number, not '0'"),
+    ({"seed": 2**63}, f"setting seed must be below {2**63:g}, not {2**63}"),
     ({"device": "tpu"}, "device 'tpu' cannot be used here: "),
-    ({"engine": "fuse"}, "unknown engine 'fuse'; did you mean 'fused'? known: auto, fused, reference"),
-    ({"engine": None}, "engine cannot be of type NoneType: None"),
-    ({"precision": "fp16"}, "unknown precision 'fp16'; did you mean 'bf16'? known: auto, float32, tf32, bf16"),
-    ({"precision": 32}, "precision cannot be of type int: 32"),
+    ({"engine": "fuse"}, "setting engine takes 'auto', 'fused' or 'reference', not 'fuse'"),
+    ({"engine": None}, "setting engine takes 'auto', 'fused' or 'reference', not None"),
+    ({"precision": "fp16"}, "setting precision takes 'auto', 'float32', 'tf32' or 'bf16', not 'fp16'"),
+    ({"precision": 32}, "setting precision takes 'auto', 'float32', 'tf32' or 'bf16', not 32"),
     ({"precision": "tf32", "device": "cpu"}, "precision tf32 needs a GPU of compute capability 8.0 or more, not 'cpu'"),
-    ({"checkpointing": "yes"}, "checkpointing cannot be of type str: 'yes'"),
-    ({"graphs": "yes"}, "graphs cannot be of type str: 'yes'"),
+    ({"checkpointing": "yes"}, "setting checkpointing takes true or false, not 'yes'"),
+    ({"graphs": "yes"}, "setting graphs takes true or false, not 'yes'"),
     ({"graphs": True, "device": "cpu"}, "CUDA graphs need a GPU, not 'cpu'"),
     ({"data": "digit"}, "unknown data 'digit'; did you mean 'digits'?"),
-    ({"data": 3}, "data must be 'digits', a path or a torch Dataset, not int"),
+    ({"data": 3}, "data cannot be of type int: 3"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Evaluation: every number by hand, the right images, what is written, and one line for every mistake."""
+"""Evaluation: its numbers against a computation by hand, its images, its files, and `supernet evaluate`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_predictor import CELL, Called, called, message, retrained, saved_images
 from torch import Tensor
 
-from conftest import Pairs, tiny_images
+from conftest import Call
+from retrained import CELL, message, retrained, save_images
 from supernet.data import Images, hold_out
 from supernet.data import load as load_images
 from supernet.engine.measure import Latency
@@ -23,33 +23,32 @@ from supernet.retraining import evaluate as evaluation
 from supernet.retraining import predictor
 from supernet.retraining.evaluate import ClassScore, Evaluation, Pass, evaluate
 from supernet.retraining.predictor import Predictor
-
-__all__ = ["called"]
+from supernet.testing import PairDataset, tiny_images
 
 
 @pytest.fixture(autouse=True)
-def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about time."""
+def fixed_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace measured latencies by fixed numbers."""
     monkeypatch.setattr(evaluation, "latency", lambda module, x: Latency(len(x), 2.0, 1.5, 2.75, 50, 1))
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return retrained(tmp_path / "run", saved_images(tmp_path, test=12))
+    return retrained(tmp_path / "run", save_images(tmp_path, test=12))
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, found: list[int], classes: int = 3) -> None:
-    """Let the network answer these classes."""
-    logits = torch.nn.functional.one_hot(torch.tensor(found), classes).float()
+def let_it_predict(predicted: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the network predict these classes, one per image."""
+    logits = torch.nn.functional.one_hot(torch.tensor(predicted), 3).float()
     monkeypatch.setattr(evaluation, "_logits", lambda predictor, x: logits)
 
 
 # --- numbers
 
 
-def test_confusion_and_scores_are_counted_by_hand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    #         of class  0  1  2  0  1  2  0  1  2  0  1  2
-    answers(monkeypatch, [0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1])
+def test_confusion_and_scores_per_class(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # of class      0  1  2  0  1  2  0  1  2  0  1  2
+    let_it_predict([0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1], monkeypatch)
     found = evaluate(run, device="cpu")
     assert found.confusion == ((3, 1, 0), (1, 3, 0), (2, 2, 0))
     assert found.accuracy == 6 / 12
@@ -67,47 +66,50 @@ def test_a_class_without_images_has_no_recall() -> None:
     assert nowhere == ClassScore("c", None, None, None, 0)
 
 
-def test_among_the_five_most_probable() -> None:
+def test_top_5_accuracy() -> None:
     logits = torch.arange(12.0).repeat(4, 1)  # class 11 first, then 10, ...
     assert evaluation._share(logits, torch.tensor([11, 7, 6, 0]), 5) == 2 / 4
     assert evaluation._share(logits, torch.tensor([11, 7, 6, 0]), 1) == 1 / 4
 
 
-def test_of_more_than_ten_classes_the_top_five_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_top_5_accuracy_is_measured_for_more_than_ten_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = np.zeros((22, 8, 8), np.uint8), np.arange(22) % 11
     np.savez(tmp_path / "many.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
     run = retrained(tmp_path / "run", tmp_path / "many.npz")
     logits = torch.arange(11.0).repeat(2, 1)
-    logits[0, 0] = 8.5  # the third of the first image, its class; the second image's class is far behind
+    logits[0, 0] = 8.5  # the class of the first image comes third; that of the second image far behind
     monkeypatch.setattr(evaluation, "_logits", lambda predictor, x: logits)
     found = evaluate(run, device="cpu")
     assert (found.accuracy, found.top5) == (0.0, 0.5)
 
 
-def by_hand(found: Predictor, x: Tensor, y: Tensor) -> tuple[tuple[int, ...], ...]:
-    counts = [[0] * len(found.classes) for _ in found.classes]
+def confusion_of(loaded: Predictor, x: Tensor, y: Tensor) -> tuple[tuple[int, ...], ...]:
+    """Return the confusion matrix, predicting image by image."""
+    counts = [[0] * len(loaded.classes) for _ in loaded.classes]
     for image, label in zip(x, y.tolist(), strict=True):
-        counts[label][int(found(image[None]).argmax())] += 1
+        counts[label][int(loaded(image[None]).argmax())] += 1
     return tuple(map(tuple, counts))
 
 
 @pytest.mark.parametrize("weights", ["last", "best"])
-def test_the_network_is_asked_image_by_image(run: Run, weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_network_of_the_chosen_weights_predicts_the_test_images(
+    run: Run, weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = evaluate(run.path, weights=weights, device="cpu")
-    images = load_images(run.config["source"])
-    assert found.confusion == by_hand(predictor.load(run, weights=weights), images.x_test, images.y_test)
+    images = load_images(run.config["data"])
+    assert found.confusion == confusion_of(predictor.load(run, weights=weights), images.x_test, images.y_test)
     assert len({sum(column) for column in zip(*found.confusion, strict=True)}) > 1
     assert (found.weights, found.images, found.count) == (weights, "test", 12)
 
 
-def test_what_it_costs(run: Run) -> None:
-    found, made = evaluate(run, device="cpu"), predictor.load(run)
-    price = cost(made.space, made.genotype, made.network_size)
+def test_parameters_flops_memory_and_environment(run: Run) -> None:
+    found, loaded = evaluate(run, device="cpu"), predictor.load(run)
+    price = cost(loaded.space, loaded.genotype, loaded.network_size)
     assert (found.params, found.flops) == (price.params, price.flops)
-    assert found.params == sum(p.numel() for p in made.parameters())
+    assert found.params == sum(p.numel() for p in loaded.parameters())
     assert [each.latency.batch for each in found.passes] == [1, 32]
     one, many = (each.memory for each in found.passes)
-    assert 8 * 8 * (1 + 4 * 2) < one < many == 32 * one  # at least the image and what the stem makes of it
+    assert 8 * 8 * (1 + 4 * 2) < one < many == 32 * one  # at least the image and the stem's output
     assert found.device == "cpu"
     assert found.environment["torch"] == torch.__version__
 
@@ -115,67 +117,69 @@ def test_what_it_costs(run: Run) -> None:
 # --- which images
 
 
-def test_without_test_images_it_is_those_held_out(tmp_path: Path) -> None:
-    run = retrained(tmp_path / "run", saved_images(tmp_path))
-    images, found = load_images(run.config["source"]), evaluate(run, device="cpu")
-    held = hold_out(images.y, run.config["protocol"]["hold_out"])[1]
-    assert (found.images, found.count) == ("held out", len(held)) == ("held out", 3)
-    assert found.confusion == by_hand(predictor.load(run), images.x[held], images.y[held])
+def test_without_test_images_the_validation_images_are_evaluated(tmp_path: Path) -> None:
+    run = retrained(tmp_path / "run", save_images(tmp_path))
+    images, found = load_images(run.config["data"]), evaluate(run, device="cpu")
+    validation = hold_out(images.y, run.config["validation_share"])[1]
+    assert (found.images, found.count) == ("validation", len(validation)) == ("validation", 3)
+    assert found.confusion == confusion_of(predictor.load(run), images.x[validation], images.y[validation])
 
 
-def test_of_other_data_it_is_the_test_images_or_all(run: Run, tmp_path: Path) -> None:
+def test_of_other_data_the_test_images_or_all_images_are_evaluated(run: Run, tmp_path: Path) -> None:
     draws = np.random.default_rng(5)
     other = {"x_train": draws.integers(0, 99, (9, 8, 8), dtype=np.uint8), "y_train": np.arange(9) % 3}
     np.savez(tmp_path / "all.npz", **other)
     found = evaluate(run, data=tmp_path / "all.npz", device="cpu")
     assert (found.data, found.images, found.count) == ("all", "all", 9)
     x = torch.from_numpy(other["x_train"])[:, None]
-    assert found.confusion == by_hand(predictor.load(run), x, torch.from_numpy(other["y_train"]))
+    assert found.confusion == confusion_of(predictor.load(run), x, torch.from_numpy(other["y_train"]))
     np.savez(tmp_path / "both.npz", **other, x_test=other["x_train"][:4], y_test=other["y_train"][:4])
     found = evaluate(run, data=tmp_path / "both.npz", device="cpu")
     assert (found.data, found.images, found.count) == ("both", "test", 4)
     assert found.fingerprint != run.config["fingerprint"]
 
 
-def test_a_dataset_is_given_again(tmp_path: Path) -> None:
-    pairs = Pairs(tiny_images())
+def test_a_dataset_has_to_be_given_again(tmp_path: Path) -> None:
+    pairs = PairDataset(tiny_images())
     run = retrained(tmp_path / "run", pairs)  # type: ignore[arg-type]
-    said = f"run '{run.path}' was trained on 'Pairs', which is not here: give images with --data, or data= in Python"
-    assert message(evaluate, run) == said
+    expected = (
+        f"run '{run.path}' was trained on 'PairDataset', which is not here: give images with --data, or data= in Python"
+    )
+    assert message(evaluate, run) == expected
     found = evaluate(run, data=pairs, device="cpu")
-    assert (found.images, found.count) == ("held out", 6)  # a tenth of each class of 16: the same data
+    assert (found.images, found.count) == ("validation", 6)  # a tenth of each class of 16: the same data
     assert [score.name for score in found.classes] == ["top", "middle", "bottom"]
 
 
-def test_images_of_a_recipe_with_crops_are_cropped(tmp_path: Path) -> None:
-    run = retrained(tmp_path / "run", saved_images(tmp_path, test=6, size=(11, 11)), crop=8)
-    images: Images = load_images(run.config["source"])
+def test_a_recipe_with_crops_is_evaluated_on_the_middle(tmp_path: Path) -> None:
+    run = retrained(tmp_path / "run", save_images(tmp_path, test=6, size=(11, 11)), crop=8)
+    images: Images = load_images(run.config["data"])
     found = evaluate(run, device="cpu")
-    assert found.confusion == by_hand(predictor.load(run), images.x_test[:, :, 1:9, 1:9], images.y_test)
+    assert found.confusion == confusion_of(predictor.load(run), images.x_test[:, :, 1:9, 1:9], images.y_test)
 
 
 # --- mistakes
 
 
-def test_data_that_does_not_fit(run: Run, tmp_path: Path) -> None:
+def test_data_of_other_classes_or_channels_is_one_line(run: Run, tmp_path: Path) -> None:
     x = np.zeros((6, 8, 8), np.uint8)
     np.savez(tmp_path / "two.npz", x_train=x, y_train=np.arange(6) % 2)
     np.savez(tmp_path / "rgb.npz", x_train=np.zeros((6, 8, 8, 3), np.uint8), y_train=np.arange(6) % 3)
-    said = "'two' has classes 0, 1; the network was trained on 0, 1, 2"
-    assert message(evaluate, run, data=tmp_path / "two.npz") == said
-    said = "each image of 'rgb' is 3x8x8 (channels, height, width); the network was trained on 1x8x8"
-    assert message(evaluate, run, data=tmp_path / "rgb.npz") == said
+    expected = "'two' has classes 0, 1; the network was trained on 0, 1, 2"
+    assert message(evaluate, run, data=tmp_path / "two.npz") == expected
+    expected = "each image of 'rgb' is 3x8x8 (channels, height, width); the network was trained on 1x8x8"
+    assert message(evaluate, run, data=tmp_path / "rgb.npz") == expected
     assert "no such file" in message(evaluate, run, data=tmp_path / "nothing.npz")
     assert not (run.path / "evaluation.json").exists()
 
 
-def test_data_that_has_changed_or_gone(run: Run, tmp_path: Path) -> None:
-    source = Path(run.config["source"])
-    saved_images(tmp_path, test=6)
-    said = (
+def test_changed_or_missing_data_is_one_line(run: Run, tmp_path: Path) -> None:
+    source = Path(run.config["data"])
+    save_images(tmp_path, test=6)
+    expected = (
         f"'{source}' has changed since run '{run.path}' was trained on it: give images with --data, or data= in Python"
     )
-    assert message(evaluate, run) == said
+    assert message(evaluate, run) == expected
     source.unlink()
     assert "which is not here" in message(evaluate, run)
 
@@ -183,8 +187,8 @@ def test_data_that_has_changed_or_gone(run: Run, tmp_path: Path) -> None:
 # --- what is left and printed
 
 
-def test_it_is_written_as_json_and_as_a_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, [0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1])
+def test_an_evaluation_is_written_as_json_and_as_a_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_it_predict([0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1], monkeypatch)
     found = evaluate(run, device="cpu")
     written = json.loads((run.path / "evaluation.json").read_text())
     assert written == found.to_json()
@@ -192,14 +196,14 @@ def test_it_is_written_as_json_and_as_a_picture(run: Run, monkeypatch: pytest.Mo
     assert written["confusion"] == [[3, 1, 0], [1, 3, 0], [2, 2, 0]]
     time = {"batch": 32, "median": 2.0, "low": 1.5, "high": 2.75, "repeats": 50, "threads": 1}
     assert written["passes"][1]["latency"] == time
-    assert "taken for" in (run.path / "confusion.svg").read_text()
-    left = {"checkpoints", "config.yaml", "environment.json", "summary.json", "evaluation.json", "confusion.svg"}
-    assert {file.name for file in run.path.iterdir()} == left
+    assert "predicted class" in (run.path / "confusion.svg").read_text()
+    files = {"checkpoints", "config.yaml", "environment.json", "summary.json", "evaluation.json", "confusion.svg"}
+    assert {file.name for file in run.path.iterdir()} == files
 
 
-def test_the_command_prints_what_was_measured(run: Run, called: Called, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, [0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1])
-    status, out, err = called("evaluate", "run", "--device", "cpu", "--weights", "best")
+def test_the_command_prints_the_measurements(run: Run, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_it_predict([0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1], monkeypatch)
+    status, out, err = call("evaluate", "run", "--device", "cpu", "--weights", "best")
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "accuracy      50.00 %; on 12 test images of noise"
@@ -214,25 +218,25 @@ def test_the_command_prints_what_was_measured(run: Run, called: Called, monkeypa
     assert lines[-1] == "run folder    run (evaluation.json, confusion.svg)"
 
 
-def test_of_many_classes_the_command_prints_the_worst(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_many_classes_the_command_prints_those_of_lowest_f1(capsys: pytest.CaptureFixture[str]) -> None:
     from supernet.cli import use
     from supernet.report.console import Console
 
     scores = tuple(ClassScore(f"[{number}]", 0.5, 0.5, None if number == 3 else number / 30, 7) for number in range(30))
     needed = (Pass(Latency(1, 1.0, 1.0, 1.0, 50, 2), 10**6),)
-    found = Evaluation("set", "0", "held out", 9, "last", 0.25, 0.5, scores, (), 10**6, 10**6, "cuda:0", needed, {})
+    found = Evaluation("set", "0", "validation", 9, "last", 0.25, 0.5, scores, (), 10**6, 10**6, "cuda:0", needed, {})
     use._result(Console(width=80), found)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "accuracy      25.00 %, 50.00 % among the five most probable; on 9 held-out images of set"
+    assert lines[0] == "accuracy      25.00 %, 50.00 % among the five most probable; on 9 validation images of set"
     assert "on cuda:0     1 image: 1.00 ms (half of 50 passes: 1.00 to 1.00; 2 threads)" in lines[3]
     shown = [line.split()[0] for line in lines if line.startswith("[")]
     assert sorted(shown) == sorted(f"[{number}]" for number in range(20))
     assert lines[-1] == "These 20 of 30 classes have the lowest F1; all are in evaluation.json."
 
 
-def test_the_command_tells_mistakes_in_one_line(run: Run, called: Called) -> None:
+def test_a_mistake_in_the_command_is_one_line(run: Run, call: Call) -> None:
     see = "(see supernet evaluate --help)"
-    for line, said in (
+    for line, expected in (
         ("nothing", "'nothing' is no run folder: give that of a retraining, or of the search it is of"),
         ("run --data two.npz", "no such file or folder: 'two.npz'"),
         (
@@ -241,10 +245,10 @@ def test_the_command_tells_mistakes_in_one_line(run: Run, called: Called) -> Non
         ),
         ("", f"missing RUN: folder of a finished retraining, or of a search that holds one {see}"),
     ):
-        assert called("evaluate", *line.split()) == (2, "", f"supernet: {said}\n")
+        assert call("evaluate", *line.split()) == (2, "", f"supernet: {expected}\n")
 
 
-def test_a_real_search_retrained_and_evaluated(tmp_path: Path) -> None:
+def test_a_retraining_evaluated_has_the_accuracies_of_its_summary(tmp_path: Path) -> None:
     from supernet.retraining.train import retrain
 
     run = retrain(CELL, data="digits", out=tmp_path / "run", epochs=1, width=4, depth=1, device="cpu", quiet=True)

@@ -1,9 +1,10 @@
-"""Exports: what comes back is the same network with its names and preprocessing; what cannot be had leaves no file."""
+"""Exports: the files hold the same network with its class names and preprocessing; a failure leaves no file."""
 
 from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -15,31 +16,38 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from test_predictor import Called, called, message, noise, retrained, saved_images
 from torch import Tensor
 
-from conftest import two_input_space
+from conftest import Call
+from retrained import message, noise, retrained, save_images
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.network import Network
 from supernet.retraining import export as exporting
 from supernet.retraining.export import export, export_checked
 from supernet.retraining.predictor import Predictor, load
-from supernet.spaces import NetworkSize, space
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stack, space
 from supernet.spaces.genotype import Genotype
+from supernet.testing import two_input_space
 
-__all__ = ["called"]
+NASBENCH201 = space("nasbench201")
+EXTRA = ("onnx", "onnxscript", "onnxruntime")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A retraining on images of 9x8 pixels, of which the reductions halve an odd and an even side."""
     folder = tmp_path_factory.mktemp("exports")
-    return retrained(folder / "run", saved_images(folder, channels=3))
+    return retrained(folder / "run", save_images(folder, size=(9, 8), channels=3))
 
 
 @pytest.fixture(scope="module")
 def torch_file(run: Run) -> exporting.Exported:
-    return export_checked(run, "torch")
+    """A model for PyTorch, exported where the extra is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in EXTRA:
+            patch.setitem(sys.modules, name, None)
+        return export_checked(run, "torch")
 
 
 @pytest.fixture(scope="module")
@@ -54,41 +62,41 @@ def files(run: Run) -> set[str]:
 # --- models
 
 
-def test_a_torch_model_comes_back_for_any_batch(run: Run, torch_file: exporting.Exported) -> None:
+def test_a_torch_model_gives_the_logits_of_the_network_for_any_batch(run: Run, torch_file: exporting.Exported) -> None:
     assert torch_file.path == run.path / "model.pt2"
     assert torch_file.difference is not None
     assert torch_file.difference < 1e-5
     module = torch.export.load(torch_file.path).module()
     for batch in (1, 3, 17):
-        x = noise(batch, 3, 8, 8)
+        x = noise(batch, 3, 9, 8)
         torch.testing.assert_close(module(x), load(run)(x))
 
 
 def test_a_torch_model_needs_no_supernet(torch_file: exporting.Exported) -> None:
     code = (
         "import sys; sys.modules['supernet'] = None; import torch; "
-        f"print(tuple(torch.export.load({str(torch_file.path)!r}).module()(torch.ones(4, 3, 8, 8).byte()).shape))"
+        f"print(tuple(torch.export.load({str(torch_file.path)!r}).module()(torch.ones(4, 3, 9, 8).byte()).shape))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "(4, 3)\n"
 
 
-def test_an_onnx_model_comes_back_for_any_batch(run: Run, onnx_file: exporting.Exported) -> None:
+def test_an_onnx_model_gives_the_logits_of_the_network_for_any_batch(run: Run, onnx_file: exporting.Exported) -> None:
     assert onnx_file.path == run.path / "model.onnx"
     assert onnx_file.difference is not None
     assert onnx_file.difference < 1e-4
     onnx.checker.check_model(onnx_file.path, full_check=True)
     session = onnxruntime.InferenceSession(onnx_file.path)
     (given,), (out,) = session.get_inputs(), session.get_outputs()
-    assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", ["batch", 3, 8, 8])
+    assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", ["batch", 3, 9, 8])
     assert (out.name, out.type, out.shape) == ("logits", "tensor(float)", ["batch", 3])
     for batch in (1, 3, 17):
-        x = noise(batch, 3, 8, 8)
+        x = noise(batch, 3, 9, 8)
         wanted = load(run, weights="best")(x).detach().numpy()
         np.testing.assert_allclose(session.run(None, {"pixels": x.numpy()})[0], wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_names_and_preprocessing_travel_along(
+def test_models_hold_class_names_and_preprocessing(
     run: Run, torch_file: exporting.Exported, onnx_file: exporting.Exported
 ) -> None:
     names = ("supernet", "architecture", "genotype", "classes", "preprocessing")
@@ -99,23 +107,22 @@ def test_names_and_preprocessing_travel_along(
     assert inside["architecture"] == str(run.genotype)
     assert Genotype.from_json(json.loads(inside["genotype"])) == run.genotype
     assert json.loads(inside["classes"]) == ["0", "1", "2"]
-    told = json.loads(inside["preprocessing"])
-    assert told["mean"] == pytest.approx(run.config["mean"])
-    assert told["std"] == pytest.approx(run.config["std"])
-    assert (told["size"], told["image_size"], told["channels"]) == ([8, 8], [8, 8], 3)
-    assert told["steps"] == ["bring the middle square of the picture to 8x8 pixels"]
-    assert told["input"] == "values of pixels, 0 to 255 as uint8, of shape (batch, 3, 8, 8); red, green, blue"
+    description = json.loads(inside["preprocessing"])
+    assert description["mean"] == pytest.approx(run.config["mean"])
+    assert description["std"] == pytest.approx(run.config["std"])
+    assert (description["size"], description["image_size"], description["channels"]) == ([9, 8], [9, 8], 3)
+    assert description["steps"] == ["bring the picture to 9x8 pixels"]
+    assert description["input"] == "values of pixels, 0 to 255 as uint8, of shape (batch, 3, 9, 8); red, green, blue"
 
 
-def made(
+def predictor_of(
     network_size: NetworkSize,
-    genotype: Genotype | None = None,
     image_size: tuple[int, int] | None = None,
-    within: str = "nasbench201",
+    searched: SearchSpace = NASBENCH201,
 ) -> Predictor:
-    home = space(within)
+    """Return a predictor of random weights for a random architecture."""
     torch.manual_seed(0)
-    network = Network(home, genotype or home.sample(random.Random(0)), network_size)
+    network = Network(searched, searched.sample(random.Random(0)), network_size)
     moments = [0.5] * network_size.channels
     return Predictor(network, [str(i) for i in range(network_size.classes)], moments, moments, image_size).eval()
 
@@ -124,73 +131,90 @@ def made(
     ("image_size", "steps"),
     [
         ((12, 12), ["bring the middle square of the picture to 12x12 pixels", "take the middle 8x8 pixels"]),
+        ((8, 8), ["bring the middle square of the picture to 8x8 pixels"]),
         (None, ["take the middle 8x8 pixels"]),
     ],
 )
-def test_preprocessing_with_crops_in_words(image_size: tuple[int, int] | None, steps: list[str]) -> None:
-    told = exporting._preprocessing(made(NetworkSize(2, 1, (8, 8), 1), image_size=image_size))
-    assert told["steps"] == steps
-    assert told["input"].endswith("grey")
+def test_the_preprocessing_of_crops_in_words(image_size: tuple[int, int] | None, steps: list[str]) -> None:
+    description = exporting._preprocessing(predictor_of(NetworkSize(2, 1, (8, 8), 1), image_size=image_size))
+    assert description["steps"] == steps
+    assert description["input"].endswith("grey")
 
 
-def test_preprocessing_of_images_that_are_no_squares_in_words() -> None:
-    told = exporting._preprocessing(made(NetworkSize(2, 1, (6, 9), 2), image_size=(6, 9)))
-    assert told["steps"] == ["bring the picture to 6x9 pixels"]
-    assert told["input"].endswith("2 channels")
+def test_the_preprocessing_of_images_that_are_not_square_in_words() -> None:
+    description = exporting._preprocessing(predictor_of(NetworkSize(2, 1, (6, 9), 2), image_size=(6, 9)))
+    assert description["steps"] == ["bring the picture to 6x9 pixels"]
+    assert description["input"].endswith("2 channels")
 
 
-@pytest.mark.parametrize(("within", "size"), [("nasbench201", (9, 7)), ("darts", (9, 7)), ("darts", (64, 64))])
-def test_odd_sides_stems_and_reduction_cells_come_back(within: str, size: tuple[int, int], tmp_path: Path) -> None:
-    predictor = made(NetworkSize(2, 1, size, 3, 4), within=within, image_size=size)
+def test_reduction_cells_and_a_stem_that_halves_are_exported(tmp_path: Path) -> None:
+    size = (66, 45)  # 33x23 after the stem, then 17x12 and 9x6: odd and even sides are halved everywhere
+    predictor = predictor_of(NetworkSize(2, 1, size, 3, 4), size, reducing_space())
+    outputs = [placed.output for placed in predictor.space.layout(predictor.network_size)]
+    assert {(33, 23), (17, 12), (9, 6)} <= {(shape.height, shape.width) for shape in outputs}
     assert exporting._write_model(predictor, tmp_path / "model.onnx", exporting._save_onnx) < 1e-5
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def reducing_space() -> SearchSpace:
+    """Return a space of one architecture: small cells of DARTS that have every operation of DARTS."""
+
+    def cell(*ops: str) -> Cell:
+        ends = ((2, 0), (2, 1), (3, 0), (3, 2))
+        edges = tuple(Edge(target, source, (op,)) for (target, source), op in zip(ends, ops, strict=True))
+        return Cell(edges, inputs=2, output="concat", keep=2, project=True)
+
+    normal = cell("sep_conv_3x3", "dil_conv_3x3", "avg_pool_3x3", "skip_connect")
+    reduce = cell("skip_connect", "sep_conv_5x5", "max_pool_3x3", "dil_conv_5x5")
+    return SearchSpace("reducing", {"normal": normal, "reduce": reduce}, Stack(), norm_pools=True)
 
 
 # --- the description
 
 
-def test_the_architecture_is_described_without_python(run: Run) -> None:
+def test_the_description_has_the_layers_of_the_network(run: Run) -> None:
     path = export(run, "genotype")
     assert path == run.path / "genotype.json"
-    told, predictor = json.loads(path.read_text()), load(run)
-    assert Genotype.from_json(told) == run.genotype  # more than that, and still what a search writes
-    assert told["architecture"] == str(run.genotype)
-    assert told["supernet"] == "0.1.0"
-    assert told["classes"] == ["0", "1", "2"]
-    assert told["network_size"] == asdict(predictor.network_size) | {"size": [8, 8]}
-    assert told["preprocessing"]["size"] == [8, 8]
-    edges = told["candidates"]["cell"]["edges"]
+    description, predictor = json.loads(path.read_text()), load(run)
+    assert Genotype.from_json(description) == run.genotype  # the file has more, and is still read as one
+    assert description["architecture"] == str(run.genotype)
+    assert description["supernet"] == "0.1.0"
+    assert description["classes"] == ["0", "1", "2"]
+    assert description["network_size"] == asdict(predictor.network_size) | {"image_size": [9, 8]}
+    assert description["preprocessing"]["size"] == [9, 8]
+    edges = description["candidates"]["cell"]["edges"]
     ops = list(predictor.space.cells["cell"].edges[2].ops)
     assert edges[2] == {"target": 2, "source": 1, "ops": ops, "branch": 0}
-    assert [layer["layer"] for layer in told["layers"]] == ["stem", "cell", "reduce", "cell", "reduce", "cell", "head"]
+    kinds = [layer["layer"] for layer in description["layers"]]
+    assert kinds == ["stem", "cell", "reduce", "cell", "reduce", "cell", "head"]
     before = None
-    for layer, module in zip(told["layers"], predictor.network.layers, strict=True):
+    for layer, module in zip(description["layers"], predictor.network.layers, strict=True):
         assert before in (None, layer["inputs"][-1])
         before = layer["output"]
         shapes: list[list[int]] = []
         module.register_forward_hook(lambda _, given, out, shapes=shapes: shapes.append(list(out.shape[1:])))
-        predictor(noise(1, 3, 8, 8))
+        predictor(noise(1, 3, 9, 8))
         out = [layer["output"][name] for name in ("channels", "height", "width")]
         assert shapes[0] == (out if len(shapes[0]) == 3 else out[:1])
 
 
-def test_the_layers_of_a_cell_with_two_inputs_have_both() -> None:
-    told = exporting._description(made(NetworkSize(2, 1, (8, 8), 3, 4), within="darts"))
-    (first, *_) = (layer for layer in told["layers"] if layer["layer"] == "cell")
+def test_the_description_of_a_cell_has_both_of_its_inputs() -> None:
+    description = exporting._description(predictor_of(NetworkSize(2, 1, (8, 8), 3, 4), searched=space("darts")))
+    (first, *_) = (layer for layer in description["layers"] if layer["layer"] == "cell")
     assert len(first["inputs"]) == 2
-    assert set(told["cells"]) == {"normal", "reduce"}
-    json.dumps(told)
+    assert set(description["cells"]) == {"normal", "reduce"}
+    json.dumps(description)
 
 
 # --- where it goes
 
 
-def test_a_file_of_ones_own(run: Run, tmp_path: Path) -> None:
+def test_a_given_file_needs_the_suffix_of_its_format_and_a_folder(run: Run, tmp_path: Path) -> None:
     assert export(run, "genotype", out=tmp_path / "mine.json") == tmp_path / "mine.json"
-    said = message(export, run, "onnx", out=tmp_path / "mine.pt")
-    assert said == f"cannot write format 'onnx' to '{tmp_path / 'mine.pt'}': its name must end in .onnx"
-    said = message(export, run, "torch", out=tmp_path / "no" / "mine.pt2")
-    assert said == f"cannot write '{tmp_path / 'no' / 'mine.pt2'}': there is no folder '{tmp_path / 'no'}'"
+    expected = message(export, run, "onnx", out=tmp_path / "mine.pt")
+    assert expected == f"cannot write format 'onnx' to '{tmp_path / 'mine.pt'}': its name must end in .onnx"
+    expected = message(export, run, "torch", out=tmp_path / "no" / "mine.pt2")
+    assert expected == f"cannot write '{tmp_path / 'no' / 'mine.pt2'}': there is no folder '{tmp_path / 'no'}'"
     assert [file.name for file in tmp_path.iterdir()] == ["mine.json"]
 
 
@@ -208,29 +232,33 @@ def test_a_full_disk_is_one_line(run: Run, format: str, monkeypatch: pytest.Monk
 # --- mistakes
 
 
-def test_an_unknown_format(run: Run) -> None:
+def test_an_unknown_format_is_one_line(run: Run) -> None:
     assert message(export, run, "onx") == "unknown format 'onx'; did you mean 'onnx'? known: torch, onnx, genotype"
 
 
-@pytest.mark.parametrize("missing", ["onnx", "onnxscript", "onnxruntime"])
-def test_without_the_extra_nothing_is_done(missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", EXTRA)
+def test_without_the_extra_onnx_is_refused_at_once(
+    missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    said = message(export, tmp_path / "no run", "onnx")
-    assert said == "export to onnx needs the extra: pip install 'supernet[onnx]'"
+    expected = message(export, tmp_path / "no run", "onnx")
+    assert expected == "export to onnx needs the extra: pip install 'supernet[onnx]'"
 
 
-def test_without_the_extra_the_others_work(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("onnx", "onnxscript", "onnxruntime"):
+def test_without_the_extra_the_other_formats_work(
+    run: Run, torch_file: exporting.Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in EXTRA:
         monkeypatch.setitem(sys.modules, name, None)
-    assert export(run, "torch", out=tmp_path / "model.pt2").exists()
+    assert torch_file.path.exists()
     assert export(run, "genotype", out=tmp_path / "genotype.json").exists()
 
 
 @pytest.mark.parametrize("wrong", [1e-3, float("nan")])
-def test_a_model_that_differs_leaves_no_file(
+def test_a_model_that_differs_from_the_network_is_not_kept(
     run: Run, wrong: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def save(predictor: Predictor, path: Path) -> exporting.Runs:
+    def save(predictor: Predictor, path: Path) -> exporting.Exporter:
         path.write_text("a model")
         assert path.suffix == ".pt2"
 
@@ -244,26 +272,26 @@ def test_a_model_that_differs_leaves_no_file(
 
     monkeypatch.setattr(exporting, "_save_torch", save)
     (tmp_path / "model.pt2").write_text("the one before")
-    said = message(export, run, "torch", out=tmp_path / "model.pt2")
-    assert said.startswith("the exported model differs from the network: by ")
-    assert said.endswith("; no file is left")
+    expected = message(export, run, "torch", out=tmp_path / "model.pt2")
+    assert expected.startswith("the exported model differs from the network: by ")
+    assert expected.endswith("; no file is left")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.pt2", "the one before")]
 
 
 @pytest.mark.parametrize("format", ["torch", "onnx"])
-def test_noise_cannot_be_compared_but_described(format: str, tmp_path: Path) -> None:  # noqa: A002
+def test_an_architecture_with_noise_is_described_but_not_exported_as_a_model(format: str, tmp_path: Path) -> None:  # noqa: A002
     home = two_input_space()
     kept = {"normal": [1 if edge.source < 2 else None for edge in home.cells["normal"].edges], "reduce": [0, 0, 0]}
-    run = retrained(tmp_path / "run", saved_images(tmp_path), home.choose(kept), space=home)
+    run = retrained(tmp_path / "run", save_images(tmp_path), home.choose(kept), space=home)
     before = files(run)
-    said = "this architecture has the random operation 'noise': an exported model could not be compared"
-    assert message(export, run, format, space=home) == said
+    expected = "this architecture has the random operation 'noise': an exported model could not be compared"
+    assert message(export, run, format, space=home) == expected
     assert files(run) == before
     assert export(run, "genotype", space=home).exists()
 
 
-def test_an_operation_that_no_exporter_knows_is_one_line(tmp_path: Path) -> None:
-    predictor = made(NetworkSize(2, 1, (8, 8), 3, 4), image_size=(8, 8))
+def test_an_operation_that_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
+    predictor = predictor_of(NetworkSize(2, 1, (8, 8), 3, 4), image_size=(8, 8))
     predictor.network.layers[0] = Unexportable(predictor.network.layers[0])
     with pytest.raises(UserError, match=r"^this network cannot be exported: \w+: ") as caught:
         exporting._write_model(predictor, tmp_path / "model.pt2", exporting._save_torch)
@@ -272,7 +300,7 @@ def test_an_operation_that_no_exporter_knows_is_one_line(tmp_path: Path) -> None
 
 
 class Unexportable(torch.nn.Module):
-    """Decides by the values it sees."""
+    """A layer whose control flow depends on values of its input."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
         super().__init__()
@@ -285,17 +313,23 @@ class Unexportable(torch.nn.Module):
 # --- the command
 
 
-def test_the_command_says_what_it_wrote(run: Run, called: Called) -> None:
-    status, out, err = called("export", run.path, "--format", "onnx", "--out", "mine.onnx")
+def test_the_command_prints_the_file_its_size_and_the_difference(
+    run: Run, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(predictor: Predictor, path: Path) -> exporting.Exporter:
+        path.write_bytes(bytes(123_456))
+        return lambda x: predictor(x).detach() + 2.5e-6 * (torch.arange(3) == 1)
+
+    monkeypatch.setattr(exporting, "_save_onnx", save)
+    status, out, err = call("export", str(run.path), "--format", "onnx", "--out", "mine.onnx")
     assert (status, err) == (0, "")
-    assert out.startswith("mine.onnx (0.")
-    assert " MB; logits differ by " in out
-    status, out, err = called("export", run.path, "--format", "genotype", "--out", "mine.json")
+    assert re.fullmatch(r"mine.onnx \(0\.12 MB; logits differ by [23]e-06 at most from the network's\)\n", out)
+    status, out, err = call("export", str(run.path), "--format", "genotype", "--out", "mine.json")
     assert (status, err, out.startswith("mine.json (0.0"), out.endswith(" MB)\n")) == (0, "", True, True)
 
 
-def test_the_command_tells_mistakes_in_one_line(run: Run, called: Called) -> None:
-    for line, said in (
+def test_a_mistake_in_the_command_is_one_line(run: Run, call: Call) -> None:
+    for line, expected in (
         ("nothing --format onnx", "'nothing' is no run folder: give that of a retraining, or of the search it is of"),
         (
             f"{run.path}",
@@ -303,6 +337,6 @@ def test_the_command_tells_mistakes_in_one_line(run: Run, called: Called) -> Non
         ),
         (f"{run.path} --format pickle", "unknown format 'pickle'; known: torch, onnx, genotype"),
     ):
-        status, out, err = called("export", *line.split())
+        status, out, err = call("export", *line.split())
         assert (status, out, len(err.splitlines())) == (2, "", 1)
-        assert err.startswith(f"supernet: {said}")
+        assert err.startswith(f"supernet: {expected}")

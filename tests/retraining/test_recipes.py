@@ -1,4 +1,4 @@
-"""Recipes: the published values, and one line for what is no recipe."""
+"""Recipes: the published values, and one line for a wrong value."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import asdict
 import pytest
 
 from supernet.errors import UserError
-from supernet.retraining.recipes import RECIPES, Recipe, recipe
+from supernet.retraining.plan import planned
+from supernet.retraining.recipes import RECIPES, Recipe
 from supernet.settings import amend
 
-# The papers' tables. What is not named here is off, or left to the data.
+# The papers' tables; a field that is not named is OFF.
 IMAGENET = {
     "epochs": 250,
     "width": 48,
@@ -84,41 +85,42 @@ OFF = {
     "dropout": 0.0,
     "auxiliary": 0.0,
     "label_smoothing": 0.0,
-    "hold_out": 0.0,
+    "validation_share": 0.0,
     "stem": None,
     "reductions": None,
 }
 
 
-def values(chosen: Recipe) -> dict[str, object]:
-    own = asdict(chosen)
-    weights = own.pop("w")
-    return own | {f"w.{name}": value for name, value in weights.items()}
+def flat(recipe: Recipe) -> dict[str, object]:
+    """Return the fields of a recipe, those of `w` as "w.lr" and so on."""
+    values = asdict(recipe)
+    weights = values.pop("w")
+    return values | {f"w.{name}": value for name, value in weights.items()}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_recipe_has_the_papers_values(name):
-    assert values(recipe(name)) == OFF | PUBLISHED[name]
+    assert flat(RECIPES[name]) == OFF | PUBLISHED[name]
 
 
-def test_every_recipe_becomes_any_other_by_its_fields_alone():
+def test_the_fields_of_a_recipe_turn_any_other_into_it():
     for one in RECIPES.values():
         for other in RECIPES.values():
             assert amend(one, asdict(other)) == other
 
 
-def test_quick_is_small_and_chooses_its_best_epoch_on_held_out_images():
-    quick = recipe("quick")
+def test_quick_is_small_and_chooses_its_best_epoch_on_validation_images():
+    quick = RECIPES["quick"]
     assert (quick.width, quick.depth) == (16, 1)
-    assert 0 < quick.hold_out < 0.5
+    assert 0 < quick.validation_share < 0.5
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"epochs": 0}, "setting epochs must be at least 1, not 0"),
         ({"batch_size": 0}, "setting batch_size must be at least 1, not 0"),
-        ({"batch_size": 1, "auxiliary": 0.4}, "setting batch_size must be at least 2, not 1"),
+        ({"batch_size": 1, "auxiliary": 0.4}, "setting batch_size must be at least 2 with an auxiliary head, not 1"),
         ({"width": 0}, "setting width must be at least 1, not 0"),
         ({"depth": 0}, "setting depth must be at least 1, not 0"),
         ({"pad": -1}, "setting pad must be at least 0, not -1"),
@@ -127,23 +129,23 @@ def test_quick_is_small_and_chooses_its_best_epoch_on_held_out_images():
         ({"stem": -1}, "setting stem must be at least 0, not -1"),
         ({"reductions": -1}, "setting reductions must be at least 0, not -1"),
         ({"auxiliary": -0.1}, "setting auxiliary must be at least 0, not -0.1"),
-        ({"drop_path": 1.0}, "setting drop_path must be at least 0 and less than 1, not 1.0"),
-        ({"drop_path": float("nan")}, "setting drop_path must be at least 0 and less than 1, not nan"),
-        ({"label_smoothing": -0.1}, "setting label_smoothing must be at least 0 and less than 1, not -0.1"),
-        ({"hold_out": 1.0}, "setting hold_out must be at least 0 and less than 1, not 1.0"),
-        ({"jitter": "much"}, "setting jitter: "),
+        ({"drop_path": 1.0}, "setting drop_path must be below 1, not 1.0"),
+        ({"drop_path": float("nan")}, "setting drop_path must be a finite number, not nan"),
+        ({"label_smoothing": -0.1}, "setting label_smoothing must be at least 0, not -0.1"),
+        ({"validation_share": 1.0}, "setting validation_share must be below 1, not 1.0"),
+        ({"jitter": "much"}, "setting jitter takes true or false, not 'much'"),
         ({"w": {"rate": 1}}, "unknown setting 'w.rate'; did you mean 'w.lr'?"),
         ({"cut_out": 3}, "unknown setting 'cut_out'; did you mean 'cutout'? known: epochs, batch_size, "),
     ],
 )
-def test_mistakes(changes, said):
+def test_a_wrong_value_is_one_line(changes, expected):
     with pytest.raises(UserError) as caught:
         amend(Recipe(), changes)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(expected)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_an_unknown_recipe():
+def test_an_unknown_recipe_is_one_line():
     with pytest.raises(UserError) as caught:
-        recipe("darts")
+        planned("|nor_conv_1x1~0|", "darts")
     assert str(caught.value).startswith("unknown recipe 'darts'; did you mean 'darts-cifar'? known: quick, nasbench201")

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from conftest import Pairs, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.engine.loop import Loop, Watcher
 from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
@@ -27,11 +26,13 @@ from supernet.models.network import Network
 from supernet.report import plots
 from supernet.report import progress as screen
 from supernet.report.console import Console
-from supernet.retraining.plan import RetrainingPlan, plan
-from supernet.retraining.recipes import Recipe, recipe
+from supernet.retraining.plan import RetrainingPlan
+from supernet.retraining.plan import planned as plan
+from supernet.retraining.recipes import RECIPES, Recipe
 from supernet.retraining.train import TrainingTask, retrain
 from supernet.searching.search import search
 from supernet.spaces import NetworkSize, space
+from supernet.testing import PairDataset, noise_batch, ragged_space, tiny_images, two_input_space
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|"
 PAIRS = "('sep_conv_3x3', 0), ('skip_connect', 1)" + ", ('max_pool_3x3', 0), ('dil_conv_3x3', 2)" * 3
@@ -41,7 +42,7 @@ EVERYTHING = {"auxiliary": 0.4, "label_smoothing": 0.1, "drop_path": 0.5, "cutou
 
 
 def planned(what: object = CELL, **changes: object) -> RetrainingPlan:
-    return plan(what, **{"data": Pairs(tiny_images(24))} | TINY | changes)
+    return plan(what, **{"data": PairDataset(tiny_images(24))} | TINY | changes)
 
 
 def task_of(chosen: RetrainingPlan) -> TrainingTask:
@@ -169,14 +170,19 @@ def test_with_a_crop_the_middle_is_measured(archive):
 
 @pytest.mark.parametrize(
     ("tested", "share", "held", "measured_on"),
-    [(True, 0.0, 0, "test"), (True, 0.25, 6, "held out"), (False, 0.0, 6, "held out"), (False, 0.5, 12, "held out")],
+    [
+        (True, 0.0, 0, "test"),
+        (True, 0.25, 6, "validation"),
+        (False, 0.0, 6, "validation"),
+        (False, 0.5, 12, "validation"),
+    ],
 )
 def test_what_is_held_out(tested, share, held, measured_on, archive):
-    chosen = planned(hold_out=share, **({"data": archive} if tested else {}))
+    chosen = planned(validation_share=share, **({"data": archive} if tested else {}))
     kept, aside = chosen.parts
     assert len(aside) == held  # a fifth of each class of 8 is 2, rounded
     assert sorted(torch.cat([kept, aside]).tolist()) == list(range(24))
-    assert (chosen.measured_on, chosen.config["measured_on"]) == (measured_on, measured_on)
+    assert (chosen.measured_on, chosen.record["measured_on"]) == (measured_on, measured_on)
     assert chosen.recipe.hold_out == (share if tested or share else 0.2)
     task = task_of(chosen)
     stream = task.streams["train"]
@@ -201,7 +207,7 @@ def test_the_best_epoch_is_the_first_of_the_highest(monkeypatch):
 
 def test_the_settings_are_those_of_the_recipe_with_nothing_left_open(archive):
     chosen = planned(data=archive, recipe="nasbench201", width=3)
-    expected = recipe("nasbench201")
+    expected = RECIPES["nasbench201"]
     assert chosen.recipe == Recipe(
         **{**vars(expected), **TINY_FIELDS, "width": 3, "pad": 1, "image_size": 8, "stem": 0, "reductions": 2}
     )
@@ -219,15 +225,15 @@ def test_the_config_is_plain_and_whole(archive):
         *("task", "data", "source", "fingerprint", "space", "space_hash", "architecture", "genotype", "recipe"),
         *("protocol", "network_size", "classes", "mean", "std", "mirror", "measured_on", "seed", "device", "precision"),
     ]
-    assert (config["task"], config["source"], config["space"]) == ("retrain", str(archive), "nasbench201")
+    assert (config["task"], config["data"], config["space"]) == ("retrain", str(archive), "nasbench201")
     assert (config["recipe"], config["seed"], config["classes"]) == ("quick", 3, ["0", "1", "2"])
     assert config["architecture"] == CELL
     assert config["network_size"] == {"width": 2, "depth": 1, "size": [8, 8], "channels": 1, "classes": 3} | {
         "stem": 0,
         "reductions": 2,
     }
-    assert None not in config["protocol"].values()
-    assert config["protocol"]["w"] == asdict(SGDConfig(lr=0.2, nesterov=True, weight_decay=5e-4, clip=0.0))
+    assert None not in config.values()
+    assert config["w"] == asdict(SGDConfig(lr=0.2, nesterov=True, weight_decay=5e-4, clip=0.0))
 
 
 def test_width_and_depth_are_the_spaces_own_unless_given():
@@ -251,7 +257,7 @@ def test_a_space_of_the_users_by_the_name_that_finds_it(monkeypatch):
     monkeypatch.setattr(sys.modules["conftest"], "MINE", ragged_space(), raising=False)
     text = "last:|none~0| normal:|depthwise~0|+|none~0|nor_conv_1x1~1|"
     chosen = planned(text, space="conftest:MINE")
-    assert (chosen.config["space"], chosen.space.name) == ("conftest:MINE", "ragged")
+    assert (chosen.record["space"], chosen.space.name) == ("conftest:MINE", "ragged")
 
 
 def test_where_a_run_goes(found, archive):
@@ -266,7 +272,7 @@ def test_a_search_brings_its_images_its_space_and_its_architecture(found, archiv
     chosen = plan(found, device="cpu")
     assert (chosen.source, chosen.images.name, len(chosen.images.x)) == ("digits", "digits", 1500)
     assert (chosen.space, chosen.genotype) == (space("nasbench201"), found.genotype)
-    assert plan(str(found.path), device="cpu").config == chosen.config
+    assert plan(str(found.path), device="cpu").record == chosen.record
     other = plan(found, data=archive, device="cpu")
     assert (other.images.name, other.genotype) == ("bands", found.genotype)
     assert plan(found, image_size=16, device="cpu").network_size.image_size == (16, 16)
@@ -307,12 +313,12 @@ def test_mistakes_before_anything_is_made(what, changes, said):
     ("changes", "said"),
     [
         ({"crop": 4, "pad": 2}, "crop and pad are two ways to crop: give one"),
-        ({"crop": 9}, "images of 'Pairs' are too small for a crop of 9x9"),
+        ({"crop": 9}, "images of 'PairDataset' are too small for a crop of 9x9"),
     ],
 )
 def test_mistakes_that_the_task_tells_leave_nothing(changes, said, tmp_path):
     out = tmp_path / "run"
-    assert message(retrain, CELL, data=Pairs(tiny_images(24)), out=out, **TINY | changes).startswith(said)
+    assert message(retrain, CELL, data=PairDataset(tiny_images(24)), out=out, **TINY | changes).startswith(said)
     assert not out.exists()
 
 
@@ -326,16 +332,16 @@ SMALL_SEARCH = {"images": 24, "epochs": 1, "width": 2, "batch_size": 6, "device"
 
 
 def test_what_a_search_on_things_of_the_users_needs_again(tmp_path):
-    home, images = ragged_space(), Pairs(tiny_images(24))
+    home, images = ragged_space(), PairDataset(tiny_images(24))
     run = search(images, space=home, out=tmp_path / "run", **SMALL_SEARCH)
     own = "space 'ragged' is one of your own: give it, too, as --space module:NAME, or space= in Python"
     assert message(plan, run, data=images) == own
     gone = (
-        f"run '{run.path}' was searched on 'Pairs', which is not here: give the images with --data, or data= in Python"
+        f"run '{run.path}' was searched on 'PairDataset', which is not here: give the images with --data, or data= in Python"
     )
     assert message(plan, run, space=home) == gone
     chosen = plan(run, space=home, data=images, device="cpu")
-    assert (chosen.source, chosen.called) == ("Pairs", "ragged")
+    assert (chosen.source, chosen.called) == ("PairDataset", "ragged")
 
 
 def test_images_with_other_classes_than_the_searchs_are_refused(archive, tmp_path):
@@ -348,7 +354,7 @@ def test_images_with_other_classes_than_the_searchs_are_refused(archive, tmp_pat
         f"'{archive}' has other classes than when run '{run.path}' was searched on it: 0, 1, 2, not a, b, c; "
         "give the images with --data, or data= in Python"
     )
-    assert plan(run, data=archive, device="cpu").config["classes"] == ["0", "1", "2"]
+    assert plan(run, data=archive, device="cpu").record["classes"] == ["0", "1", "2"]
     archive.unlink()
     assert message(plan, run).startswith(f"run '{run.path}' was searched on '{archive}', which is not here: ")
 
@@ -378,7 +384,7 @@ def test_a_retraining_leaves_a_whole_folder_and_is_not_run_twice(found, capsys):
         *("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "training.svg"),
         *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt"),
     }
-    assert run.config == plan(found, **TINY | {"batch_size": 64}).config
+    assert run.config == plan(found, **TINY | {"batch_size": 64}).record
     assert [set(row) for row in run.metrics] == [
         {"epoch", "loss", "accuracy", "lr", "valid_accuracy", "best", "seconds"}
     ] * 2
@@ -407,7 +413,7 @@ def test_the_summary_tells_the_last_and_the_best_epoch_of_what_was_measured(shar
     summary = run.summary
     assert (summary["best_epoch"], run.load_best()["epoch"]) == (best + 1, best + 1)
     assert summary["accuracy"] == {"last": measured[-1], "best": measured[best]}
-    assert summary["measured_on"] == ("held out" if share else "test")
+    assert summary["measured_on"] == ("validation" if share else "test")
     task = task_of(plan(CELL, data=archive, **choices))
     tested = {}
     for kind in ("last", "best"):
@@ -423,9 +429,9 @@ def test_the_summary_tells_the_last_and_the_best_epoch_of_what_was_measured(shar
 
 
 def test_without_test_images_nothing_is_said_of_them(tmp_path):
-    run = retrain(CELL, data=Pairs(tiny_images(24)), out=tmp_path / "run", quiet=True, **TINY)
+    run = retrain(CELL, data=PairDataset(tiny_images(24)), out=tmp_path / "run", quiet=True, **TINY)
     assert run.summary["test_accuracy"] is None
-    assert run.summary["measured_on"] == "held out"
+    assert run.summary["measured_on"] == "validation"
 
 
 @pytest.mark.parametrize("home", ["nasbench201", "two inputs"])
@@ -433,7 +439,7 @@ def test_it_learns_images_it_is_not_trained_on(home, tmp_path):
     spaces = {"nasbench201": (space("nasbench201"), CELL), "two inputs": (two_input_space(), two_inputs())}
     where, text = spaces[home]
     choices = TINY | {"epochs": 12, "width": 6, "w": {"lr": 0.1}, "hold_out": 0.25}
-    run = retrain(text, space=where, data=Pairs(tiny_images(96)), out=tmp_path / "run", quiet=True, **choices)
+    run = retrain(text, space=where, data=PairDataset(tiny_images(96)), out=tmp_path / "run", quiet=True, **choices)
     first, *_, last = run.metrics
     assert last["loss"] < 0.5 * first["loss"]
     assert run.summary["accuracy"]["best"] > 0.8  # 1/3 by chance
@@ -539,7 +545,7 @@ def test_the_picture_has_loss_and_accuracies_and_a_ring_at_the_best():
     lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in right.get_lines()}
     assert lines == {
         "training images, augmented": ([1, 2, 3], [20, 50, 80]),
-        "held-out images": ([1, 2, 3], [25, 75, 50]),
+        "validation images": ([1, 2, 3], [25, 75, 50]),
         "best: 75.00 %, epoch 2": ([2], [75]),
     }
 
@@ -555,8 +561,8 @@ def test_a_line_per_epoch_shows_the_accuracy(capsys):
     for row in (*ROWS[1:], {"test_accuracy": 0.5} | {k: v for k, v in ROWS[2].items() if k != "valid_accuracy"}):
         lines.epoch(row)
     assert capsys.readouterr().out.splitlines() == [
-        "epoch 2/3  loss 1.000  1.0 s  75.00 % on held-out images, the best so far",
-        "epoch 3/3  loss 0.500  1.0 s  50.00 % on held-out images",
+        "epoch 2/3  loss 1.000  1.0 s  75.00 % on validation images, the best so far",
+        "epoch 3/3  loss 0.500  1.0 s  50.00 % on validation images",
         "epoch 3/3  loss 0.500  1.0 s  50.00 % on test images",
     ]
 
@@ -567,7 +573,7 @@ def test_the_bar_shows_the_accuracy():
     bar.start(3, 10, 0)
     bar.epoch(ROWS[1])
     bar.stop()
-    assert "75.00 % on held-out images, the best so far" in file.getvalue()
+    assert "75.00 % on validation images, the best so far" in file.getvalue()
 
 
 # --- the command line
@@ -583,7 +589,7 @@ FLAGS = ["--epochs", "2", "--batch-size", "6", "--width", "2", "--device", "cpu"
 
 
 def test_what_is_typed_and_what_is_shown(call, archive):
-    status, shown, said = call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--hold-out", "0.25")
+    status, shown, said = call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--validation-share", "0.25")
     assert (status, said) == (0, "")
     running, *lines = shown.splitlines()
     assert running.startswith("running float32, on cpu with ")
@@ -602,14 +608,14 @@ def test_what_is_typed_and_what_is_shown(call, archive):
         f"test          {tested['last']} after the last epoch, {tested['best']} {best}",
         f"run folder    {folder} (training.svg, metrics.jsonl; {summary['seconds']:.0f} s)",
     ]
-    assert (run.config["protocol"]["w"]["lr"], run.config["protocol"]["hold_out"]) == (0.05, 0.25)
-    assert call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--hold-out", "0.25")[0] == 0
+    assert (run.config["w"]["lr"], run.config["hold_out"]) == (0.05, 0.25)
+    assert call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--validation-share", "0.25")[0] == 0
 
 
 def test_a_best_epoch_that_the_test_images_chose_is_called_that(call, archive):
     status, shown, _ = call(CELL, "--data", "bands.npz", *FLAGS, "--recipe", "nasbench201", "--depth", "1", "--quiet")
     assert status == 0
-    assert "held out" not in shown
+    assert "validation" not in shown
     assert ", which these images chose\n" in shown
 
 
@@ -618,7 +624,9 @@ def test_help_has_the_recipes_values(call):
         status, shown, _ = call("--help", "--recipe", name)
         assert status == 0
         assert wanted in shown
-        assert all(flag in shown for flag in ("WHAT", "--drop-path", "--auxiliary", "--w.schedule", "--hold-out"))
+        assert all(
+            flag in shown for flag in ("WHAT", "--drop-path", "--auxiliary", "--w.schedule", "--validation-share")
+        )
     assert "--no-jitter" in call("--recipe=darts-imagenet", "--help")[1]
 
 

@@ -24,8 +24,8 @@ def search(given: Arguments) -> None:
     from supernet.searching import search as searching
 
     allow_own_modules()
-    start = _start(given)
-    call = vars(parse("search", _arguments(start, resumed=peek(given, "config", None) is not None), given))
+    start, resumed = _start(given), peek(given, "config", None) is not None
+    call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
     planned = plan.plan(_configured(start, call))
     if call["dry_run"]:
         _print_forecast(planned.running, forecast.foresee(planned))
@@ -67,7 +67,7 @@ def _saved(file: str | None) -> dict[str, Any]:
     return saved(config)
 
 
-def _arguments(start: SearchConfig, *, resumed: bool) -> Any:
+def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
     """Return the typed arguments of `search` with their defaults: the fields of SearchCall and of two configs.
 
     Fields that take objects in Python take text here.
@@ -107,6 +107,7 @@ def _arguments(start: SearchConfig, *, resumed: bool) -> Any:
         "max_flops": start.max_flops and str(start.max_flops),
         "graphs": False,
         "no_graphs": False,
+        "protocol": protocol,
         "config": None,
         "dry_run": False,
     }
