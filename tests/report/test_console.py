@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from conftest import macro_space, ragged_space
 from supernet.report.console import Console, listing, short_architecture
 from supernet.spaces import SPACES, SearchSpace
 from supernet.spaces.genotype import Genotype
+from supernet.testing import macro_space, ragged_space
 
 DARTS = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 1)], "

@@ -6,25 +6,20 @@ import itertools
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from supernet.report.plots import draw_confusion, save
+from report.figures import inside, laid_out
+from supernet.report.plots import draw_confusion
 
 
-def render(figure: Figure) -> None:
-    """Draw the figure, and check that no name of a class leaves it or covers another."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    axes = figure.axes[0]
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        boxes = [label.get_window_extent() for label in labels if label.get_text()]
+def assert_readable(figure: Figure) -> None:
+    """Check that no text leaves the figure, and that no name of a class covers another."""
+    renderer = laid_out(figure)
+    assert all(inside(axes.get_tightbbox(renderer), figure.bbox) for axes in figure.axes)
+    for labels in (figure.axes[0].get_xticklabels(), figure.axes[0].get_yticklabels()):
+        boxes = [label.get_window_extent(renderer) for label in labels if label.get_text()]
+        assert all(inside(box, figure.bbox) for box in boxes)
         assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
-        for box in boxes:
-            assert box.x0 >= 0
-            assert box.x1 <= figure.bbox.x1
-            assert box.y0 >= 0
-            assert box.y1 <= figure.bbox.y1
 
 
 def names(figure: Figure) -> list[list[str]]:
@@ -39,15 +34,13 @@ def written(figure: Figure) -> dict[tuple[int, int], str]:
 
 
 def some(count: int, images: int = 100) -> list[list[int]]:
-    draws = np.random.default_rng(count)
-    return [
-        draws.multinomial(images, np.full(count, 0.4 / count) + 0.6 * np.eye(count)[i]).tolist() for i in range(count)
-    ]
+    shares = 0.4 / count + 0.6 * np.eye(count)
+    return np.random.default_rng(count).multinomial(images, shares).tolist()
 
 
 def test_a_row_is_a_class_its_colour_a_share_and_its_text_a_count() -> None:
     figure = draw_confusion([[8, 2, 0], [1, 0, 3], [0, 0, 0]], ["cat", "dog", "none"])
-    render(figure)
+    assert_readable(figure)
     shares = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(shares, [[0.8, 0.2, 0], [0.25, 0, 0.75], [0, 0, 0]])
     assert written(figure) == {(0, 0): "8", (0, 1): "2", (1, 0): "1", (1, 2): "3"}
@@ -66,15 +59,16 @@ def test_counts_are_white_on_dark_cells_only() -> None:
 @pytest.mark.parametrize("count", [2, 5, 25])
 def test_a_count_fits_into_its_cell(count: int, images: int) -> None:
     figure = draw_confusion(some(count, images), [str(i) for i in range(count)])
-    render(figure)
+    assert_readable(figure)
     width = figure.axes[0].get_window_extent().width / count
-    assert max(text.get_window_extent().width for text in figure.axes[0].texts) <= width
+    counts = {text.get_text(): text for text in figure.axes[0].texts}
+    assert max(text.get_window_extent().width for text in counts.values()) <= width
 
 
 @pytest.mark.parametrize("count", [2, 10, 25, 26, 60, 61, 100, 200, 1000])
 def test_any_number_of_classes_is_drawn_without_clutter(count: int) -> None:
     figure = draw_confusion(some(count), [f"class number {i}" for i in range(count)])
-    render(figure)
+    assert_readable(figure)
     assert bool(written(figure)) == (count <= 25)
     shown = names(figure)[0]
     assert names(figure)[1] == shown
@@ -85,7 +79,7 @@ def test_any_number_of_classes_is_drawn_without_clutter(count: int) -> None:
 def test_long_names_lose_their_middle_and_strange_ones_are_drawn_as_they_are() -> None:
     given = ["a" * 20, "golden retriever, light", "golden retriever, dark.", "$x_1$", "<b> & {c}", "日本", ""]
     figure = draw_confusion(some(7), given)
-    render(figure)
+    assert_readable(figure)
     cut = ["golden ret…er, light", "golden ret…er, dark."]
     assert names(figure)[0] == ["a" * 20, *cut, "$x_1$", "<b> & {c}", "#5", ""]
     assert not any(label.get_parse_math() for label in figure.axes[0].get_yticklabels())
@@ -93,11 +87,5 @@ def test_long_names_lose_their_middle_and_strange_ones_are_drawn_as_they_are() -
 
 def test_an_empty_matrix_is_white() -> None:
     figure = draw_confusion([[0, 0], [0, 0]], ["a", "b"])
-    render(figure)
+    assert_readable(figure)
     assert not figure.axes[0].images[0].get_array().any()
-
-
-def test_the_same_matrix_gives_the_same_bytes(tmp_path) -> None:
-    for name in ("a.svg", "b.svg"):
-        save(draw_confusion(some(4), ["a", "b", "c", "d"]), tmp_path / name)
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

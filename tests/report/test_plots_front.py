@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from report.figures import assert_laid_out, laid_out, legend, render
 from supernet.report.plots import draw_front, save
 from supernet.spaces import tables
 
@@ -29,10 +28,6 @@ def cloud(seed: int, count: int = 300, levels: int | None = None) -> np.ndarray:
 
 def line(axes: Axes, label: str) -> Line2D:
     return next(line for line in axes.lines if line.get_label() == label)
-
-
-def render(figure: Figure) -> None:
-    FigureCanvasAgg(figure).draw()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -63,8 +58,7 @@ def test_found_architectures_have_a_colour_per_label() -> None:
         np.testing.assert_array_equal(line(axes, label).get_xydata(), places)
         assert line(axes, label).get_linestyle() == "None"
     assert line(axes, "DARTS").get_markerfacecolor() != line(axes, "random").get_markerfacecolor()
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["all architectures", "best for the cost", "DARTS", "random"]
+    assert legend(figure) == ["all architectures", "best for the cost", "DARTS", "random"]
 
 
 def test_labels_of_one_colour_have_different_markers() -> None:
@@ -98,7 +92,7 @@ def test_a_logarithmic_axis_has_plain_numbers() -> None:
     figure = draw_front(FOUND, cloud(3), log=True)
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
-    render(figure)
+    laid_out(figure)
     low, high = axes.get_xlim()
     ticks = [tick.label1.get_text() for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
     assert {"1", "2", "5", "10", "20"} <= set(ticks)
@@ -115,12 +109,7 @@ def test_few_or_no_numbers_do_not_fail(found: Points, every: list[tuple[float, f
 def test_long_labels_stay_inside_the_picture() -> None:
     labels = [f"zarts-mgs with flops={i / 10}, latency_pixel3_ms=0.2" for i in range(8)]
     figure = draw_front({label: [(1.0, 90.0)] for label in labels}, cloud(4))
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    box, panel = figure.legends[0].get_window_extent(renderer), figure.axes[0].get_tightbbox(renderer)
-    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-    assert figure.bbox.y0 <= box.y0 < box.y1 <= panel.y0
-    assert figure.axes[0].get_window_extent(renderer).height > 2 * figure.dpi
+    assert_laid_out(figure, height=2)
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from supernet.report.plots import draw_ranking, draw_taus, save
+from report.figures import assert_laid_out, laid_out
+from supernet.report.plots import draw_ranking, draw_taus
 
 RNG = np.random.default_rng(0)
 TRUTH, ONE_SHOT, PARAMS = (row.tolist() for row in RNG.uniform(10, 95, (3, 21)))
@@ -21,15 +19,9 @@ def drawn(tau: float | None = 0.456, best_half: float | None = -0.1) -> Figure:
     return draw_ranking(ONE_SHOT, TRUTH, [1e6 * value for value in PARAMS], tau, best_half, "c10_test")
 
 
-def assert_laid_out(figure: Figure) -> None:
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
-    for box in boxes:
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-    assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
-    assert figure.axes[0].get_window_extent(renderer).width > 2 * figure.dpi
+def assert_wide(figure: Figure) -> None:
+    assert_laid_out(figure, height=0.2)
+    assert figure.axes[0].get_window_extent().width > 2 * figure.dpi
 
 
 def test_every_architecture_is_a_point_at_its_accuracies_darker_where_it_is_larger() -> None:
@@ -38,12 +30,12 @@ def test_every_architecture_is_a_point_at_its_accuracies_darker_where_it_is_larg
     (points,) = axes.collections
     np.testing.assert_allclose(points.get_offsets(), np.stack([TRUTH, ONE_SHOT], 1))
     np.testing.assert_allclose(points.get_array(), PARAMS)  # in millions
-    figure.draw(FigureCanvasAgg(figure).get_renderer())
+    laid_out(figure)
     light = points.get_facecolors()[:, :3].sum(1)
     assert (np.diff(light[np.argsort(PARAMS)]) < 0).all()
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("c10_test (%)", "one-shot accuracy (%)")
     assert bar.get_ylabel() == "parameters (millions)"
-    assert_laid_out(figure)
+    assert_wide(figure)
 
 
 def test_the_line_has_the_truly_best_half_on_its_right() -> None:
@@ -60,7 +52,7 @@ def test_the_title_has_both_taus() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_or_equal_architectures_do_not_fail(count: int) -> None:
-    assert_laid_out(draw_ranking([50.0] * count, [90.0] * count, [1e6] * count))
+    assert_wide(draw_ranking([50.0] * count, [90.0] * count, [1e6] * count))
 
 
 TAUS = {"pool of 16, in proportion to the parameters": [0.2, 0.4, 0.3], "none": [], "RSPS": [0.7, math.nan, 0.5]}
@@ -76,14 +68,5 @@ def test_every_seed_is_a_point_in_its_row_and_a_bar_is_at_their_mean() -> None:
     bars = np.concatenate([line.get_xydata() for line in axes.lines if line.get_marker() == "|"])
     np.testing.assert_allclose(bars, [(0.3, 0), (0.6, 2)])
     assert axes.get_xlabel() == "tau"
-    assert_laid_out(figure)
-    assert_laid_out(draw_taus({}))
-
-
-@pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_the_same_pictures_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
-    for name in "ab":
-        save(drawn(), tmp_path / f"{name}.{suffix}")
-        save(draw_taus(TAUS), tmp_path / f"taus-{name}.{suffix}")
-    for kind in ("", "taus-"):
-        assert (tmp_path / f"{kind}a.{suffix}").read_bytes() == (tmp_path / f"{kind}b.{suffix}").read_bytes()
+    assert_wide(figure)
+    assert_wide(draw_taus({}))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from supernet.report.plots import colour, draw_strength, save
+from report.figures import assert_laid_out, legend
+from supernet.report.plots import colour, draw_strength
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
 DARTS_OPS = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
@@ -108,10 +106,6 @@ def test_the_supernets_accuracy_is_a_line_in_every_panel() -> None:
     assert legend(draw_strength(WEIGHTS, ACCURACIES, EDGES)) == [*OPS, *keys]
 
 
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
 def test_operations_of_one_colour_have_different_markers() -> None:
     names = [f"op{i}" for i in range(200)]
     twins = tuple(name for name in names if colour(name) == colour(names[0]))[:3]
@@ -138,28 +132,3 @@ def test_nothing_is_cut_off_or_in_the_way(edges: Any) -> None:
     figure = draw_strength(numbers(edges), numbers(edges, 90), edges, 84.0, 0.5)
     assert len(figure.axes) == sum(map(len, edges.values()))
     assert_laid_out(figure)
-
-
-def assert_laid_out(figure: Figure) -> None:
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    below = figure.legends[0].get_window_extent(renderer)
-    above = next(text for text in figure.texts if text.get_text() == title(figure)).get_window_extent(renderer)
-    panels = [axes.get_tightbbox(renderer) for axes in figure.axes]
-    names = [axes.title.get_window_extent(renderer) for axes in figure.axes]
-    for box in (below, above, *panels, *names):
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
-    assert not any(other.overlaps(panel) for other in (below, above) for panel in panels)
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(names, 2))
-    assert all(axes.get_window_extent(renderer).height > 0.7 * figure.dpi for axes in figure.axes)
-
-
-@pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_the_same_picture_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None:
-    for name in "ab":
-        edges = {"cell": EDGES["cell"][:1]}
-        save(draw_strength(WEIGHTS, ACCURACIES, edges, 84.0), tmp_path / f"{name}.{suffix}")
-    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()

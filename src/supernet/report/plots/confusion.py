@@ -73,4 +73,5 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
 def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64], size: float) -> None:
     for row, column in zip(*counts.nonzero(), strict=True):
         colour = "white" if shares[row, column] > 0.4 else DARK
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=colour)
+        text = axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=colour)
+        text.set_in_layout(False)  # hundreds of texts inside the matrix need no room
