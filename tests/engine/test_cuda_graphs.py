@@ -15,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import supernet as sn
-from conftest import Pairs, ragged_space, tiny_images, two_input_space
 from supernet.data import Batch
 from supernet.engine.cuda_graphs import EAGER, RecordedStep
 from supernet.engine.loop import Loop, Watcher
@@ -29,6 +28,7 @@ from supernet.searching import task as search_task
 from supernet.searching.plan import Plan
 from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
+from supernet.testing import PairDataset, ragged_space, tiny_images, two_input_space
 
 NOT_PERMITTED = "operation not permitted when stream is capturing"
 
@@ -200,7 +200,7 @@ def recorded(given: Plan, monkeypatch: pytest.MonkeyPatch, graph: Callable[..., 
 
 
 def planned(**choices: Any) -> Plan:
-    return plan(Pairs(tiny_images(36)), **{"space": ragged_space()} | SMALL | choices)
+    return plan(PairDataset(tiny_images(36)), **{"space": ragged_space()} | SMALL | choices)
 
 
 def searched(given: Plan, folder: Path, watcher: Watcher | None = None) -> tuple[SearchTask, list[dict[str, Any]]]:

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import two_input_space
 from supernet.data import Augment, Batches, Images
 from supernet.engine.optim import SGDConfig
 from supernet.methods.base import Budget
@@ -15,6 +14,7 @@ from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, SearchSpace, space
 from supernet.spaces.modules import Norm
+from supernet.testing import two_input_space
 
 NB201 = space("nasbench201")
 

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from conftest import ragged_space
 from supernet.methods.relaxation import candidate_mask, initial_alpha, relax
 from supernet.spaces import space
+from supernet.testing import ragged_space
 
 CELLS = [space("nasbench201").cells["cell"], *ragged_space().cells.values()]
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=["nasbench201", "normal", "last"])

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from conftest import macro_space, ragged_space
 from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts, cost
 from supernet.models.cost.expected import Expected
@@ -16,6 +15,7 @@ from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import Limits
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space, tables
+from supernet.testing import macro_space, ragged_space
 
 NB201, TABLE = space("nasbench201"), tables.load("nasbench201")
 FRAME = NetworkSize(width=3, depth=1, image_size=(8, 8), channels=1, classes=3)

@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.models import evaluate as scoring
 from supernet.models.evaluate import Scorer
 from supernet.models.fixed_edges import FixedEdges
@@ -16,6 +15,7 @@ from supernet.models.mix import dense
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Noise, Norm
+from supernet.testing import macro_space, noise_batch, ragged_space, two_input_space
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
 NB201 = SPACES[0]

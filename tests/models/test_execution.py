@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import supernet as sn
-from conftest import Call, Pairs, tiny_images
+from conftest import Call
 from supernet.engine.device import described
 from supernet.engine.precision import PRECISIONS, precision_named
 from supernet.engine.run import Run
@@ -26,6 +26,7 @@ from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
+from supernet.testing import PairDataset, tiny_images
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
@@ -206,7 +207,7 @@ def test_names_of_precisions(gpu: Callable[[tuple[int, int]], None]) -> None:
 
 
 def trained_in(precision: str) -> TrainingTask:
-    images = Pairs(tiny_images(24))
+    images = PairDataset(tiny_images(24))
     chosen = retraining_plan.plan(CELL, data=images, precision=precision, auxiliary=0.4, **SMALL)
     torch.manual_seed(0)
     return TrainingTask(chosen)

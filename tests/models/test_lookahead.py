@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.engine.optim import SGDConfig, set_rate
 from supernet.errors import UserError
 from supernet.models.fixed_edges import FixedEdges
@@ -18,6 +17,7 @@ from supernet.models.supernet import Supernet, traceless
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.operations import Primitive
+from supernet.testing import macro_space, noise_batch, ragged_space, two_input_space
 
 NB201, RAGGED, TWO, MACRO = space("nasbench201"), ragged_space(), two_input_space(), macro_space()
 STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)  # clips in every step

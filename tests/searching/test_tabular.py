@@ -12,7 +12,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import supernet as sn
-from conftest import Call, ragged_space, two_input_space
+from conftest import Call
 from supernet.errors import UserError
 from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.report.plots import draw_tabular
@@ -24,6 +24,7 @@ from supernet.spaces import Cell, SearchSpace, Stages, space, tables
 from supernet.spaces.tables import Table
 from supernet.spaces.tables.table import Field
 from supernet.spaces.tokens import Sequences
+from supernet.testing import ragged_space, two_input_space
 
 OPS = ("none", "skip_connect", "nor_conv_1x1")
 TOY = SearchSpace("toy", {"cell": Cell.dense(3, OPS)}, Stages(("cell",)), table="toy")  # 27 architectures

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from conftest import macro_space, ragged_space, two_input_space
 from supernet.selectors.projection_schedule import Decision, projection_schedule
 from supernet.spaces import Cell, Edge, SearchSpace, Stack, space
+from supernet.testing import macro_space, ragged_space, two_input_space
 
 SPACES = [space("nasbench201"), space("darts7"), space("s3"), ragged_space(), two_input_space(), macro_space()]
 each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
