@@ -62,7 +62,7 @@ def check_saved_state(plan: Plan, steps: int) -> None:
         take_steps(other, 3)  # every value that these steps change must come from the saved state
         with torch.no_grad():
             for weight in other.method.weights:
-                weight += 1
+                weight.add_(1)
         restore(other, saved)
         assert state_of(other) == saved
         torch.set_rng_state(random_state)  # the loop saves this state: operations may draw from it

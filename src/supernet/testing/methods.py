@@ -105,7 +105,7 @@ class MethodConformance(MethodStateConformance):
     @in_turn(4)
     def test_a_search_leaves_a_complete_folder(self, space: SearchSpace, tmp_path: Path) -> None:
         """`supernet.search` writes every file, and returns the same run when it is called again."""
-        choices = {"space": space, "method": self.method, "out": tmp_path / "run", "quiet": True}
+        choices: dict[str, Any] = {"space": space, "method": self.method, "out": tmp_path / "run", "quiet": True}
         choices |= {**runs.SMALL, **self.settings}
         random_state = torch.get_rng_state()
         run = search(runs.small_data(), **choices)
