@@ -10,8 +10,11 @@ from matplotlib.transforms import Bbox
 
 
 def laid_out(figure: Figure) -> RendererAgg:
-    """Lay the figure out, without drawing pixels, and return a renderer for measuring."""
-    figure.draw_without_rendering()
+    """Lay the figure out without drawing its artists, and return a renderer for measuring."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    for axes in figure.axes:
+        axes.apply_aspect()
     return FigureCanvasAgg(figure).get_renderer()
 
 

@@ -87,15 +87,14 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-@pytest.mark.parametrize("suffix", ["svg", "png"])
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
-def test_the_same_figure_gives_the_same_bytes_and_one_file(
-    draw: Callable[[], Figure], suffix: str, tmp_path: Path
-) -> None:
-    save(draw(), tmp_path / f"a.{suffix}")
-    save(draw(), str(tmp_path / f"b.{suffix}"))
-    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
-    assert len(list(tmp_path.iterdir())) == 2
+def test_the_same_figure_gives_the_same_bytes_and_one_file(draw: Callable[[], Figure], tmp_path: Path) -> None:
+    figures = {"a": draw(), "b": draw()}
+    for suffix in ("svg", "png"):
+        for name, figure in figures.items():
+            save(figure, tmp_path / f"{name}.{suffix}" if name == "a" else str(tmp_path / f"{name}.{suffix}"))
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_an_svg_has_no_date(tmp_path: Path) -> None:

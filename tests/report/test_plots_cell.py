@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as MplPath
 
@@ -141,9 +142,12 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("genotype", CELLS.values(), ids=CELLS.keys())
-def test_no_label_overlaps_anything_and_nothing_is_cut_off(genotype: Genotype) -> None:
-    figure = draw_cell(genotype, LEARNED)
+@pytest.fixture(scope="module", params=CELLS.values(), ids=CELLS.keys())
+def figure(request: pytest.FixtureRequest) -> Figure:
+    return draw_cell(request.param, LEARNED)
+
+
+def test_no_label_overlaps_anything_and_nothing_is_cut_off(figure: Figure) -> None:
     renderer = laid_out(figure)
     for axes in figure.axes:
         lines = [MplPath(way(axes, arrow)) for arrow in arrows(axes)]
@@ -160,9 +164,8 @@ def test_no_label_overlaps_anything_and_nothing_is_cut_off(genotype: Genotype) -
         assert not any(line.intersects_bbox(below, filled=False) for line in lines)
 
 
-@pytest.mark.parametrize("genotype", CELLS.values(), ids=CELLS.keys())
-def test_no_edge_runs_through_a_node_that_it_does_not_join(genotype: Genotype) -> None:
-    for axes in draw_cell(genotype, LEARNED).axes:
+def test_no_edge_runs_through_a_node_that_it_does_not_join(figure: Figure) -> None:
+    for axes in figure.axes:
         for arrow in arrows(axes):
             points = axes.transData.inverted().transform(MplPath(way(axes, arrow)).interpolated(50).vertices)
             near = sum(bool((np.hypot(*(points - c.get_center()).T) < c.radius + 0.01).any()) for c in nodes(axes))

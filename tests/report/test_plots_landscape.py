@@ -12,7 +12,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from report.figures import assert_laid_out, laid_out, legend
+from report.figures import assert_laid_out, legend
 from supernet.report.plots import draw_landscape
 
 XS, YS = np.linspace(-2, 2, 9), np.linspace(-1, 1, 5)
@@ -77,7 +77,7 @@ def test_words_are_those_that_are_given() -> None:
 @pytest.mark.parametrize(("tall", "shown"), [(1.0, 1.0), (1.4, 1.4), (0.6, 0.6), (100.0, 1.5), (0.01, 0.5)])
 def test_the_plane_is_true_to_scale_unless_it_is_very_long(tall: float, shown: float) -> None:
     figure = draw_landscape([-1, 1], [-tall, tall], [[1, 2], [3, 4]], PATH)
-    laid_out(figure)
+    figure.draw_without_rendering()
     box = figure.axes[0].get_window_extent()
     assert box.height / box.width == pytest.approx(shown, rel=1e-6)
     assert bar(figure).get_window_extent().height == pytest.approx(box.height, rel=1e-6)
@@ -99,7 +99,7 @@ def test_where_there_is_no_finite_loss_there_is_no_colour(bad: float) -> None:
     assert not ((corners[:, 0] < -1) & (corners[:, 1] < -0.5)).any()
     assert filled.levels[-1] == pytest.approx(3, abs=0.3)
     assert legend(figure)[-1] == "no finite loss"
-    laid_out(figure)
+    figure.draw_without_rendering()
 
 
 def test_a_few_huge_losses_leave_the_colours_to_the_others() -> None:
@@ -108,13 +108,13 @@ def test_a_few_huge_losses_leave_the_colours_to_the_others() -> None:
     filled, _ = contours(blown)
     assert filled.extend == "max"
     assert 5 < filled.levels[-1] < 30
-    laid_out(blown)
+    blown.draw_without_rendering()
 
 
 @pytest.mark.parametrize("value", [0.0, 1.2345678, -3.3, 1000.0])
 def test_a_loss_that_is_flat_but_for_rounding_has_one_colour_and_a_readable_scale(value: float) -> None:
     figure = drawn(lambda x, y: value + 1e-15 * x)
-    laid_out(figure)
+    figure.draw_without_rendering()
     filled, _ = contours(figure)
     assert np.ptp(filled.levels) >= 1e-3
     assert sum(len(path.vertices) > 0 for path in filled.get_paths()) <= 2  # one, or two if it is a level itself
@@ -128,6 +128,6 @@ def test_a_loss_that_is_flat_but_for_rounding_has_one_colour_and_a_readable_scal
 @pytest.mark.parametrize("path", [[], [(0.5, 0.5)], [(math.nan, 0.0), (0.5, 0.5)]])
 def test_short_paths_and_no_losses_at_all(path: list[tuple[float, float]]) -> None:
     figure = draw_landscape([0, 1], [0, 1], np.full((2, 2), math.nan), path)
-    laid_out(figure)
+    figure.draw_without_rendering()
     assert not figure.axes[0].child_axes
-    laid_out(drawn(lambda x, y: x * y, path))
+    drawn(lambda x, y: x * y, path).draw_without_rendering()
