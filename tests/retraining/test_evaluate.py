@@ -114,7 +114,7 @@ def test_parameters_flops_memory_and_environment(run: Run) -> None:
     assert found.environment["torch"] == torch.__version__
 
 
-# --- which images
+# --- images
 
 
 def test_without_test_images_the_validation_images_are_evaluated(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_changed_or_missing_data_is_one_line(run: Run, tmp_path: Path) -> None:
     assert "which is not here" in message(evaluate, run)
 
 
-# --- what is left and printed
+# --- files and the command
 
 
 def test_an_evaluation_is_written_as_json_and_as_a_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ def test_the_description_of_a_cell_has_both_of_its_inputs() -> None:
     json.dumps(description)
 
 
-# --- where it goes
+# --- files
 
 
 def test_a_given_file_needs_the_suffix_of_its_format_and_a_folder(run: Run, tmp_path: Path) -> None:

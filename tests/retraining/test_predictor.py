@@ -137,7 +137,7 @@ def test_a_user_defined_space_has_to_be_given(tmp_path: Path) -> None:
     assert any(isinstance(module, Depthwise) for module in loaded.modules())
 
 
-# --- what is done to pixels
+# --- preprocessing
 
 
 def test_images_are_normalised_by_the_moments_of_the_training_images(tmp_path: Path) -> None:
@@ -293,7 +293,8 @@ def test_predict_prints_nothing_if_an_image_cannot_be_read(run: Run, call: Call,
 
 
 def test_predict_finds_a_space_in_a_module_of_the_current_folder(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "space_for_test_predictor.py").write_text("from supernet.testing import ragged_space\nMINE = ragged_space()\n")
+    code = "from supernet.testing import ragged_space\nMINE = ragged_space()\n"
+    (tmp_path / "space_for_test_predictor.py").write_text(code)
     space = ragged_space()
     genotype = space.choose({kind: [0] * len(cell.edges) for kind, cell in space.cells.items()})
     run = retrained(tmp_path / "run", save_images(tmp_path), genotype, space=space)

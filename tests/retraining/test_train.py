@@ -1,13 +1,12 @@
-"""Retraining: what is chosen, what a step does, what is measured and kept, going on, and the mistakes."""
+"""Retraining: the plan, a step, the measurements, the run folder, resuming, and `supernet retrain`."""
 
 from __future__ import annotations
 
 import copy
 import io
 import json
-import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -26,13 +25,12 @@ from supernet.models.network import Network
 from supernet.report import plots
 from supernet.report import progress as screen
 from supernet.report.console import Console
-from supernet.retraining.plan import RetrainingPlan
-from supernet.retraining.plan import planned as plan
+from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.retraining.recipes import RECIPES, Recipe
 from supernet.retraining.train import TrainingTask, retrain
 from supernet.searching.search import search
 from supernet.spaces import NetworkSize, space
-from supernet.testing import PairDataset, noise_batch, ragged_space, tiny_images, two_input_space
+from supernet.testing import PairDataset, examples, noise_batch, ragged_space, tiny_images, two_input_space
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|"
 PAIRS = "('sep_conv_3x3', 0), ('skip_connect', 1)" + ", ('max_pool_3x3', 0), ('dil_conv_3x3', 2)" * 3
@@ -41,18 +39,19 @@ TINY = {"epochs": 2, "batch_size": 6, "width": 2, "depth": 1, "device": "cpu", "
 EVERYTHING = {"auxiliary": 0.4, "label_smoothing": 0.1, "drop_path": 0.5, "cutout": 3, "w": {"clip": 1.0}}
 
 
-def planned(what: object = CELL, **changes: object) -> RetrainingPlan:
-    return plan(what, **{"data": PairDataset(tiny_images(24))} | TINY | changes)
+def tiny_plan(what: object = CELL, **changes: object) -> RetrainingPlan:
+    """Plan a retraining of two epochs of a few steps."""
+    return planned(what, **{"data": PairDataset(tiny_images(24))} | TINY | changes)
 
 
-def task_of(chosen: RetrainingPlan) -> TrainingTask:
-    torch.manual_seed(chosen.seed)
-    return TrainingTask(chosen)
+def task_of(plan: RetrainingPlan) -> TrainingTask:
+    torch.manual_seed(plan.seed)
+    return TrainingTask(plan)
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """Training and test images in a file."""
+    """An .npz file of training and test images."""
     train, test = tiny_images(24), tiny_images(9)
     arrays = {"x_train": train.x, "y_train": train.y, "x_test": test.x, "y_test": test.y}
     np.savez(tmp_path / "bands.npz", **{name: value.numpy() for name, value in arrays.items()})
@@ -60,7 +59,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished search on digits."""
     choices = {"images": 60, "epochs": 1, "width": 2, "device": "cpu", "quiet": True}
     return search("digits", out=tmp_path_factory.mktemp("search") / "run", **choices)
@@ -76,17 +75,18 @@ def message(function: Callable[..., object], *given: object, **named: object) ->
 # --- one step
 
 
-def loss_by_hand(logits: Tensor, y: Tensor, smoothing: float) -> Tensor:
-    wanted = (1 - smoothing) * F.one_hot(y, logits.shape[1]).to(logits) + smoothing / logits.shape[1]
-    return -(wanted * logits.log_softmax(1)).sum(1).mean()
+def expected_loss(logits: Tensor, y: Tensor, smoothing: float) -> Tensor:
+    """Return the mean cross-entropy with smoothed labels."""
+    labels = (1 - smoothing) * F.one_hot(y, logits.shape[1]).to(logits) + smoothing / logits.shape[1]
+    return -(labels * logits.log_softmax(1)).sum(1).mean()
 
 
 @pytest.mark.parametrize("auxiliary", [0.0, 0.4])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("clip", [0.0, 0.5])
-def test_steps_are_those_written_by_hand(auxiliary, smoothing, clip):
+def test_a_step_is_sgd_on_the_smoothed_and_auxiliary_losses(auxiliary, smoothing, clip):
     w = {"clip": clip, "nesterov": True, "lr": 0.3, "weight_decay": 0.01}
-    task = task_of(planned(auxiliary=auxiliary, label_smoothing=smoothing, w=w))
+    task = task_of(tiny_plan(auxiliary=auxiliary, label_smoothing=smoothing, w=w))
     task.network.double()
     reference = copy.deepcopy(task.network)
     weights = list(reference.parameters())
@@ -95,9 +95,9 @@ def test_steps_are_those_written_by_hand(auxiliary, smoothing, clip):
     for seed in (1, 2):
         batch = noise_batch(seed)
         logits, beside = reference.both(batch.x) if auxiliary else (reference(batch.x), None)
-        loss = loss_by_hand(logits, batch.y, smoothing)
+        loss = expected_loss(logits, batch.y, smoothing)
         if beside is not None:
-            loss = loss + auxiliary * loss_by_hand(beside, batch.y, smoothing)
+            loss = loss + auxiliary * expected_loss(beside, batch.y, smoothing)
         gradients = torch.autograd.grad(loss, weights)
         norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
         scale = min(1.0, clip / (norm.item() + 1e-6)) if clip else 1.0
@@ -107,16 +107,16 @@ def test_steps_are_those_written_by_hand(auxiliary, smoothing, clip):
                 push = scale * gradient + 0.01 * weight
                 speed.mul_(0.9).add_(push)
                 weight -= 0.3 * (push + 0.9 * speed)
-        told = task.step({"train": batch})
-        assert told["loss"].item() == pytest.approx(loss.item(), rel=1e-12)
-        assert told["accuracy"].item() == pytest.approx((logits.argmax(1) == batch.y).double().mean().item())
+        measured = task.step({"train": batch})
+        assert measured["loss"].item() == pytest.approx(loss.item(), rel=1e-12)
+        assert measured["accuracy"].item() == pytest.approx((logits.argmax(1) == batch.y).double().mean().item())
     for ours, theirs in zip(task.network.parameters(), weights, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_without_an_auxiliary_loss_there_is_no_auxiliary_head():
     heads = [
-        [name for name, _ in task_of(planned(auxiliary=weight)).network.named_parameters() if "auxiliary" in name]
+        [name for name, _ in task_of(tiny_plan(auxiliary=weight)).network.named_parameters() if "auxiliary" in name]
         for weight in (0.0, 0.4)
     ]
     assert heads[0] == []
@@ -124,8 +124,8 @@ def test_without_an_auxiliary_loss_there_is_no_auxiliary_head():
     assert all(name.startswith("auxiliary.") for name in heads[1])
 
 
-def test_an_epoch_begins_with_its_learning_rate_and_its_share_of_drop_path():
-    task = task_of(planned(epochs=4, drop_path=0.2, w={"lr": 0.1, "schedule": "exponential", "gamma": 0.5}))
+def test_an_epoch_sets_its_learning_rate_and_drop_path():
+    task = task_of(tiny_plan(epochs=4, drop_path=0.2, w={"lr": 0.1, "schedule": "exponential", "gamma": 0.5}))
     begun = []
     for epoch in range(4):
         task.begin_epoch(epoch)
@@ -134,8 +134,8 @@ def test_an_epoch_begins_with_its_learning_rate_and_its_share_of_drop_path():
     assert task.end_epoch(3, {"loss": 1.0})["lr"] == pytest.approx(0.0125)
 
 
-def test_paths_are_dropped_in_training_and_not_when_it_is_measured():
-    task = task_of(planned(DARTS, drop_path=0.9, epochs=10))
+def test_paths_are_dropped_in_training_only():
+    task = task_of(tiny_plan(DARTS, drop_path=0.9, epochs=10))
     task.begin_epoch(9)
     batch = noise_batch(0)._replace(x=noise_batch(0).x.float())
     one, two = (task.network(batch.x) for _ in range(2))
@@ -144,11 +144,11 @@ def test_paths_are_dropped_in_training_and_not_when_it_is_measured():
     assert task.network.training
 
 
-# --- what is measured, on what
+# --- measurements
 
 
-def test_accuracy_is_of_images_as_they_are_with_batch_norms_averages(archive):
-    task = task_of(planned(data=archive))
+def test_accuracy_is_without_augmentation_and_with_running_statistics(archive):
+    task = task_of(tiny_plan(data=archive))
     for _ in range(8):
         task.step({"train": task.streams["train"].next()})
     images = task.plan.images
@@ -158,8 +158,8 @@ def test_accuracy_is_of_images_as_they_are_with_batch_norms_averages(archive):
     assert task.accuracy(test=True) == int((logits.argmax(1) == images.y_test).sum()) / 9
 
 
-def test_with_a_crop_the_middle_is_measured(archive):
-    task = task_of(planned(data=archive, crop=6))
+def test_with_crops_accuracy_is_measured_on_the_middle(archive):
+    task = task_of(tiny_plan(data=archive, crop=6))
     assert task.plan.network_size.image_size == (6, 6)
     assert task.streams["train"].next().x.shape == (6, 1, 6, 6)
     images = task.plan.images
@@ -169,7 +169,7 @@ def test_with_a_crop_the_middle_is_measured(archive):
 
 
 @pytest.mark.parametrize(
-    ("tested", "share", "held", "measured_on"),
+    ("tested", "share", "validated", "measured_on"),
     [
         (True, 0.0, 0, "test"),
         (True, 0.25, 6, "validation"),
@@ -177,109 +177,105 @@ def test_with_a_crop_the_middle_is_measured(archive):
         (False, 0.5, 12, "validation"),
     ],
 )
-def test_what_is_held_out(tested, share, held, measured_on, archive):
-    chosen = planned(validation_share=share, **({"data": archive} if tested else {}))
-    kept, aside = chosen.parts
-    assert len(aside) == held  # a fifth of each class of 8 is 2, rounded
-    assert sorted(torch.cat([kept, aside]).tolist()) == list(range(24))
-    assert (chosen.measured_on, chosen.record["measured_on"]) == (measured_on, measured_on)
-    assert chosen.recipe.hold_out == (share if tested or share else 0.2)
-    task = task_of(chosen)
+def test_the_images_that_train_and_those_that_measure(tested, share, validated, measured_on, archive):
+    plan = tiny_plan(validation_share=share, **({"data": archive} if tested else {}))
+    train, validation = plan.parts
+    assert len(validation) == validated  # a fifth of each class of 8 is 2, rounded
+    assert sorted(torch.cat([train, validation]).tolist()) == list(range(24))
+    assert (plan.measured_on, plan.record["measured_on"]) == (measured_on, measured_on)
+    assert plan.config.validation_share == (share if tested or share else 0.2)
+    task = task_of(plan)
     stream = task.streams["train"]
-    assert stream.steps == (24 - held) // 6
+    assert stream.steps == (24 - validated) // 6
     seen = torch.cat([stream.next().index for _ in range(stream.steps)])
-    assert set(seen.tolist()) == set(kept.tolist())
+    assert set(seen.tolist()) == set(train.tolist())
     row = task.end_epoch(0, {"loss": 1.0, "accuracy": 0.5})
     name = "test_accuracy" if measured_on == "test" else "valid_accuracy"
     assert set(row) == {"loss", "accuracy", "lr", name, "best"}
 
 
-def test_the_best_epoch_is_the_first_of_the_highest(monkeypatch):
-    task = task_of(planned())
+def test_the_best_epoch_is_the_first_of_the_highest_accuracy(monkeypatch):
+    task = task_of(tiny_plan())
     accuracies = iter([0.0, 0.5, 0.5, 0.4, 0.75])
     monkeypatch.setattr(task, "accuracy", lambda *, test: next(accuracies))
     assert [task.end_epoch(epoch, {})["best"] for epoch in range(5)] == [True, True, False, False, True]
     assert task.best == 0.75
 
 
-# --- the choices
+# --- the plan
 
 
-def test_the_settings_are_those_of_the_recipe_with_nothing_left_open(archive):
-    chosen = planned(data=archive, recipe="nasbench201", width=3)
-    expected = RECIPES["nasbench201"]
-    assert chosen.recipe == Recipe(
-        **{**vars(expected), **TINY_FIELDS, "width": 3, "pad": 1, "image_size": 8, "stem": 0, "reductions": 2}
-    )
-    assert chosen.network_size == NetworkSize(3, 1, (8, 8), 1, 3, 0, 2)
-    assert chosen.price == cost(space("nasbench201"), chosen.genotype, NetworkSize(3, 1, (8, 8), 1, 3))
+def test_a_plan_has_the_values_of_its_recipe_and_leaves_none_open(archive):
+    plan = tiny_plan(data=archive, recipe="nasbench201", width=3)
+    resolved = {"width": 3, "pad": 1, "image_size": 8, "stem": 0, "reductions": 2}
+    values = {entry.name: getattr(plan.config, entry.name) for entry in fields(Recipe)}
+    assert values == vars(RECIPES["nasbench201"]) | {n: v for n, v in TINY.items() if n != "device"} | resolved
+    assert plan.network_size == NetworkSize(3, 1, (8, 8), 1, 3, 0, 2)
+    assert plan.price == cost(space("nasbench201"), plan.genotype, NetworkSize(3, 1, (8, 8), 1, 3))
 
 
-TINY_FIELDS = {name: value for name, value in TINY.items() if name != "device"}
-
-
-def test_the_config_is_plain_and_whole(archive):
-    config = planned(data=str(archive), seed=3, auxiliary=0.4, w={"lr": 0.2}).config
-    assert json.loads(json.dumps(config)) == config
-    assert list(config) == [
-        *("task", "data", "source", "fingerprint", "space", "space_hash", "architecture", "genotype", "recipe"),
-        *("protocol", "network_size", "classes", "mean", "std", "mirror", "measured_on", "seed", "device", "precision"),
-    ]
-    assert (config["task"], config["data"], config["space"]) == ("retrain", str(archive), "nasbench201")
-    assert (config["recipe"], config["seed"], config["classes"]) == ("quick", 3, ["0", "1", "2"])
-    assert config["architecture"] == CELL
-    assert config["network_size"] == {"width": 2, "depth": 1, "size": [8, 8], "channels": 1, "classes": 3} | {
-        "stem": 0,
-        "reductions": 2,
+def test_the_record_of_a_plan_is_plain_and_complete(archive):
+    record = tiny_plan(data=str(archive), seed=3, auxiliary=0.4, w={"lr": 0.2}).record
+    assert json.loads(json.dumps(record)) == record
+    assert set(record) == {
+        *(entry.name for entry in fields(Recipe)),
+        *("format", "task", "recipe", "data", "data_name", "fingerprint", "classes", "mean", "std", "space"),
+        *("space_hash", "architecture", "genotype", "network_size", "measured_on", "seed", "device", "precision"),
     }
-    assert None not in config.values()
-    assert config["w"] == asdict(SGDConfig(lr=0.2, nesterov=True, weight_decay=5e-4, clip=0.0))
+    assert (record["task"], record["data"], record["space"]) == ("retrain", str(archive), "nasbench201")
+    assert (record["recipe"], record["seed"], record["classes"]) == ("quick", 3, ["0", "1", "2"])
+    assert (record["format"], record["data_name"], record["precision"]) == (2, "bands", "float32")
+    assert record["architecture"] == CELL
+    size = {"width": 2, "depth": 1, "image_size": [8, 8], "channels": 1, "classes": 3, "stem": 0, "reductions": 2}
+    assert record["network_size"] == size
+    assert None not in record.values()
+    assert record["w"] == asdict(SGDConfig(lr=0.2, nesterov=True, weight_decay=5e-4, clip=0.0))
 
 
-def test_width_and_depth_are_the_spaces_own_unless_given():
-    chosen = planned(DARTS, recipe=Recipe(), width=None, depth=None)
-    assert (chosen.network_size.width, chosen.network_size.depth, chosen.recipe_name) == (36, 6, "own")
-    assert planned(DARTS, recipe=Recipe(), width=None, depth=2).network_size.depth == 2
+def test_width_and_depth_default_to_those_of_the_space():
+    plan = tiny_plan(DARTS, recipe=Recipe(), width=None, depth=None)
+    assert (plan.network_size.width, plan.network_size.depth, plan.recipe) == (36, 6, "own")
+    assert tiny_plan(DARTS, recipe=Recipe(), width=None, depth=2).network_size.depth == 2
 
 
-def test_an_architecture_may_be_text_of_either_form_or_a_genotype():
-    assert planned(f"  {CELL} ").genotype == space("nasbench201").parse(CELL)
-    assert planned(DARTS).space is space("darts")
-    assert planned(planned(DARTS).genotype).genotype == planned(DARTS).genotype
+def test_an_architecture_is_text_of_either_form_or_a_genotype():
+    assert tiny_plan(f"  {CELL} ").genotype == space("nasbench201").parse(CELL)
+    assert tiny_plan(DARTS).space is space("darts")
+    assert tiny_plan(tiny_plan(DARTS).genotype).genotype == tiny_plan(DARTS).genotype
     ragged = ragged_space()
     text = "last:|none~0| normal:|depthwise~0|+|none~0|nor_conv_1x1~1|"
     for what in (text, ragged.parse(text)):
-        chosen = planned(what, space=ragged)
-        assert (chosen.space, chosen.called, str(chosen.genotype)) == (ragged, "ragged", text)
+        plan = tiny_plan(what, space=ragged)
+        assert (plan.space, plan.space_name, str(plan.genotype)) == (ragged, "ragged", text)
 
 
-def test_a_space_of_the_users_by_the_name_that_finds_it(monkeypatch):
-    monkeypatch.setattr(sys.modules["conftest"], "MINE", ragged_space(), raising=False)
+def test_a_user_defined_space_is_found_by_module_and_name(monkeypatch):
+    monkeypatch.setattr(examples, "MINE", ragged_space(), raising=False)
     text = "last:|none~0| normal:|depthwise~0|+|none~0|nor_conv_1x1~1|"
-    chosen = planned(text, space="conftest:MINE")
-    assert (chosen.record["space"], chosen.space.name) == ("conftest:MINE", "ragged")
+    plan = tiny_plan(text, space="supernet.testing.examples:MINE")
+    assert (plan.record["space"], plan.space.name) == ("supernet.testing.examples:MINE", "ragged")
 
 
-def test_where_a_run_goes(found, archive):
-    of_search = plan(found.path, seed=2, recipe="nasbench201", device="cpu")
-    assert of_search.folder == found.path / "nasbench201-2"
-    folders = [planned(what, data=archive).folder for what in (CELL, CELL.replace("none~0", "skip_connect~0"))]
+def test_the_default_run_folder(searched, archive):
+    of_search = planned(searched.path, seed=2, recipe="nasbench201", device="cpu")
+    assert of_search.folder == searched.path / "nasbench201-2"
+    folders = [tiny_plan(what, data=archive).folder for what in (CELL, CELL.replace("none~0", "skip_connect~0"))]
     assert folders[0] != folders[1]
     assert all(str(folder).startswith("runs/bands-nasbench201-quick-0-") for folder in folders)
 
 
-def test_a_search_brings_its_images_its_space_and_its_architecture(found, archive):
-    chosen = plan(found, device="cpu")
-    assert (chosen.source, chosen.images.name, len(chosen.images.x)) == ("digits", "digits", 1500)
-    assert (chosen.space, chosen.genotype) == (space("nasbench201"), found.genotype)
-    assert plan(str(found.path), device="cpu").record == chosen.record
-    other = plan(found, data=archive, device="cpu")
-    assert (other.images.name, other.genotype) == ("bands", found.genotype)
-    assert plan(found, image_size=16, device="cpu").network_size.image_size == (16, 16)
+def test_images_space_and_architecture_default_to_those_of_the_search(searched, archive):
+    plan = planned(searched, device="cpu")
+    assert (plan.config.data, plan.images.name, len(plan.images.x)) == ("digits", "digits", 1500)
+    assert (plan.space, plan.genotype) == (space("nasbench201"), searched.genotype)
+    assert planned(str(searched.path), device="cpu").record == plan.record
+    other = planned(searched, data=archive, device="cpu")
+    assert (other.images.name, other.genotype) == ("bands", searched.genotype)
+    assert planned(searched, image_size=16, device="cpu").network_size.image_size == (16, 16)
 
 
 @pytest.mark.parametrize(
-    ("what", "changes", "said"),
+    ("what", "changes", "expected"),
     [
         (3, {}, "what cannot be of type int: 3"),
         ("nowhere", {}, "'nowhere' is no run folder: give that of a finished search, or an architecture in quotes"),
@@ -296,95 +292,96 @@ def test_a_search_brings_its_images_its_space_and_its_architecture(found, archiv
         (CELL, {"recipe": "slow"}, "unknown recipe 'slow'; known: quick, nasbench201, darts-cifar"),
         (CELL, {"recipe": 3}, "recipe cannot be of type int: 3"),
         (CELL, {"epoch": 3}, "unknown setting 'epoch'; did you mean 'epochs'?"),
-        (CELL, {"w": {"lr": -1}}, "setting w.lr must be at least 0, not -1.0"),
-        (CELL, {"seed": -1}, "seed must be between 0 and 2**63 - 1, not -1"),
-        (CELL, {"seed": "x"}, "seed cannot be of type str: 'x'"),
+        (CELL, {"w": {"lr": -1.0}}, "setting w.lr must be at least 0, not -1.0"),
+        (CELL, {"seed": -1}, "setting seed must be at least 0, not -1"),
+        (CELL, {"seed": "x"}, "setting seed takes a whole number, not 'x'"),
         (CELL, {"device": "tpu"}, "device 'tpu' cannot be used here: "),
         (CELL, {"pad": 8}, "setting pad must be less than the 8 pixels of an image's side, not 8"),
         (CELL, {"cutout": 16}, "setting cutout must be less than the 8 pixels of an image's side, not 16"),
         (CELL, {"reductions": 3}, "space 'nasbench201' has 2 reductions, not 3"),
     ],
 )
-def test_mistakes_before_anything_is_made(what, changes, said):
-    assert message(planned, what, **changes).startswith(said)
+def test_a_mistake_is_one_line(what, changes, expected):
+    assert message(tiny_plan, what, **changes).startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"crop": 4, "pad": 2}, "crop and pad are two ways to crop: give one"),
         ({"crop": 9}, "images of 'PairDataset' are too small for a crop of 9x9"),
     ],
 )
-def test_mistakes_that_the_task_tells_leave_nothing(changes, said, tmp_path):
+def test_settings_that_do_not_go_together_leave_no_folder(changes, expected, tmp_path):
     out = tmp_path / "run"
-    assert message(retrain, CELL, data=PairDataset(tiny_images(24)), out=out, **TINY | changes).startswith(said)
+    assert message(retrain, CELL, data=PairDataset(tiny_images(24)), out=out, **TINY | changes).startswith(expected)
     assert not out.exists()
 
 
-def test_a_genotype_of_a_users_space_needs_the_space():
+def test_a_genotype_of_a_user_defined_space_needs_the_space():
     genotype = ragged_space().parse("last:|none~0| normal:|depthwise~0|+|none~0|nor_conv_1x1~1|")
-    said = "space 'ragged' is one of your own: give it, too, as --space module:NAME, or space= in Python"
-    assert message(planned, genotype) == said
+    expected = "space 'ragged' is one of your own: give it, too, as --space module:NAME, or space= in Python"
+    assert message(tiny_plan, genotype) == expected
 
 
 SMALL_SEARCH = {"images": 24, "epochs": 1, "width": 2, "batch_size": 6, "device": "cpu", "quiet": True}
 
 
-def test_what_a_search_on_things_of_the_users_needs_again(tmp_path):
+def test_a_dataset_and_a_user_defined_space_have_to_be_given_again(tmp_path):
     home, images = ragged_space(), PairDataset(tiny_images(24))
     run = search(images, space=home, out=tmp_path / "run", **SMALL_SEARCH)
     own = "space 'ragged' is one of your own: give it, too, as --space module:NAME, or space= in Python"
-    assert message(plan, run, data=images) == own
+    assert message(planned, run, data=images) == own
     gone = (
-        f"run '{run.path}' was searched on 'PairDataset', which is not here: give the images with --data, or data= in Python"
+        f"run '{run.path}' was searched on 'PairDataset', which is not here: "
+        "give the images with --data, or data= in Python"
     )
-    assert message(plan, run, space=home) == gone
-    chosen = plan(run, space=home, data=images, device="cpu")
-    assert (chosen.source, chosen.called) == ("PairDataset", "ragged")
+    assert message(planned, run, space=home) == gone
+    plan = planned(run, space=home, data=images, device="cpu")
+    assert (plan.config.data, plan.space_name) == ("PairDataset", "ragged")
 
 
-def test_images_with_other_classes_than_the_searchs_are_refused(archive, tmp_path):
+def test_images_of_other_classes_than_those_of_the_search_are_refused(archive, tmp_path):
     run = search(archive, out=tmp_path / "run", **SMALL_SEARCH)
     config = (run.path / "config.yaml").read_text()
     known = "classes:\n- '0'\n- '1'\n- '2'\n"
     assert known in config
     run.write("config.yaml", config.replace(known, "classes: [a, b, c]\n"))
-    assert message(plan, run, device="cpu") == (
+    assert message(planned, run, device="cpu") == (
         f"'{archive}' has other classes than when run '{run.path}' was searched on it: 0, 1, 2, not a, b, c; "
         "give the images with --data, or data= in Python"
     )
-    assert plan(run, data=archive, device="cpu").record["classes"] == ["0", "1", "2"]
+    assert planned(run, data=archive, device="cpu").record["classes"] == ["0", "1", "2"]
     archive.unlink()
-    assert message(plan, run).startswith(f"run '{run.path}' was searched on '{archive}', which is not here: ")
+    assert message(planned, run).startswith(f"run '{run.path}' was searched on '{archive}', which is not here: ")
 
 
-def test_an_unfinished_search_and_a_retraining_are_no_search_that_has_ended(tmp_path, archive):
+def test_an_unfinished_search_and_a_retraining_are_refused(tmp_path, archive):
     out = tmp_path / "run"
     with pytest.raises(RuntimeError):
-        search(archive, out=out, watcher=Stopping(1), **{k: v for k, v in SMALL_SEARCH.items() if k != "quiet"})
-    assert message(plan, out) == f"run '{out}' has not finished: start it again with the same command to go on"
+        search(archive, out=out, watcher=PowerCut(1), **{k: v for k, v in SMALL_SEARCH.items() if k != "quiet"})
+    assert message(planned, out) == f"run '{out}' has not finished: start it again with the same command to go on"
     again = retrain(CELL, data=archive, out=tmp_path / "again", quiet=True, **TINY)
-    assert message(plan, again) == (
+    assert message(planned, again) == (
         f"run '{again.path}' is a retraining: give the folder of a search, or an architecture in quotes"
     )
 
 
-# --- a whole run
+# --- a run folder
 
 
-def test_a_retraining_leaves_a_whole_folder_and_is_not_run_twice(found, capsys):
+def test_a_retraining_leaves_a_complete_folder_and_is_not_run_twice(searched, capsys):
     state = torch.get_rng_state()
-    run = retrain(found, quiet=True, **TINY | {"batch_size": 64})
-    assert torch.equal(torch.get_rng_state(), state)  # the caller's random numbers are theirs
+    run = retrain(searched, quiet=True, **TINY | {"batch_size": 64})
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's random state is left alone
     assert capsys.readouterr() == ("", "")
-    assert run.path == found.path / "quick-0"
+    assert run.path == searched.path / "quick-0"
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert files == {
         *("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "training.svg"),
         *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt"),
     }
-    assert run.config == plan(found, **TINY | {"batch_size": 64}).record
+    assert run.config == planned(searched, **TINY | {"batch_size": 64}).record
     assert [set(row) for row in run.metrics] == [
         {"epoch", "loss", "accuracy", "lr", "valid_accuracy", "best", "seconds"}
     ] * 2
@@ -392,19 +389,19 @@ def test_a_retraining_leaves_a_whole_folder_and_is_not_run_twice(found, capsys):
         *("genotype", "architecture", "params", "flops", "measured_on", "accuracy", "test_accuracy", "best_epoch"),
         "seconds",
     }
-    assert run.genotype == found.genotype
-    assert found.finished  # and its folder is as good as before
+    assert run.genotype == searched.genotype
+    assert searched.finished
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
-    assert retrain(found.path, quiet=True, **TINY | {"batch_size": 64}).summary == run.summary
+    assert retrain(searched.path, quiet=True, **TINY | {"batch_size": 64}).summary == run.summary
     assert "has finished before: this is what it found; --force starts it over" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
-    said = message(retrain, found, quiet=True, **TINY)
-    assert said.startswith(f"run folder '{run.path}' was made with other settings: protocol.batch_size (64 there, 6 ")
+    expected = message(retrain, searched, quiet=True, **TINY)
+    assert expected.startswith(f"run folder '{run.path}' was made with other settings: batch_size (64 there, 6 now)")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25])
-def test_the_summary_tells_the_last_and_the_best_epoch_of_what_was_measured(share, archive, tmp_path):
-    choices = TINY | {"epochs": 6, "width": 4, "hold_out": share, "w": {"lr": 0.05}}
+def test_the_summary_has_the_accuracies_of_the_last_and_the_best_epoch(share, archive, tmp_path):
+    choices = TINY | {"epochs": 6, "width": 4, "validation_share": share, "w": {"lr": 0.05}}
     run = retrain(CELL, data=archive, out=tmp_path / "run", quiet=True, **choices)
     name = "valid_accuracy" if share else "test_accuracy"
     measured = [row[name] for row in run.metrics]
@@ -414,7 +411,7 @@ def test_the_summary_tells_the_last_and_the_best_epoch_of_what_was_measured(shar
     assert (summary["best_epoch"], run.load_best()["epoch"]) == (best + 1, best + 1)
     assert summary["accuracy"] == {"last": measured[-1], "best": measured[best]}
     assert summary["measured_on"] == ("validation" if share else "test")
-    task = task_of(plan(CELL, data=archive, **choices))
+    task = task_of(planned(CELL, data=archive, **choices))
     tested = {}
     for kind in ("last", "best"):
         state = torch.load(run.path / "checkpoints" / f"{kind}.pt", weights_only=True)
@@ -428,17 +425,17 @@ def test_the_summary_tells_the_last_and_the_best_epoch_of_what_was_measured(shar
     network.load_state_dict(run.load_best()["task"]["network"])
 
 
-def test_without_test_images_nothing_is_said_of_them(tmp_path):
+def test_without_test_images_the_summary_has_no_test_accuracy(tmp_path):
     run = retrain(CELL, data=PairDataset(tiny_images(24)), out=tmp_path / "run", quiet=True, **TINY)
     assert run.summary["test_accuracy"] is None
     assert run.summary["measured_on"] == "validation"
 
 
 @pytest.mark.parametrize("home", ["nasbench201", "two inputs"])
-def test_it_learns_images_it_is_not_trained_on(home, tmp_path):
+def test_a_network_learns_to_classify_validation_images(home, tmp_path):
     spaces = {"nasbench201": (space("nasbench201"), CELL), "two inputs": (two_input_space(), two_inputs())}
     where, text = spaces[home]
-    choices = TINY | {"epochs": 12, "width": 6, "w": {"lr": 0.1}, "hold_out": 0.25}
+    choices = TINY | {"epochs": 12, "width": 6, "w": {"lr": 0.1}, "validation_share": 0.25}
     run = retrain(text, space=where, data=PairDataset(tiny_images(96)), out=tmp_path / "run", quiet=True, **choices)
     first, *_, last = run.metrics
     assert last["loss"] < 0.5 * first["loss"]
@@ -453,11 +450,11 @@ def two_inputs() -> str:
     return f"normal:{'+'.join(nodes)} reduce:|noise~0|skip_connect~1|+|depthwise~2|"
 
 
-# --- going on
+# --- resuming
 
 
-class Stopping(Watcher):
-    """Pulls the plug at a step."""
+class PowerCut(Watcher):
+    """Ends a run by an error at a step."""
 
     def __init__(self, at: int) -> None:
         self.left = at
@@ -469,16 +466,17 @@ class Stopping(Watcher):
 
 
 def trained(folder: Path, watcher: Watcher | None = None, **changes: object) -> Run:
-    """Run all kinds of randomness to the end as `start` does, without the picture, saving after every step."""
-    chosen = planned(two_inputs(), space=two_input_space(), **EVERYTHING | {"epochs": 3} | changes)
-    torch.manual_seed(chosen.seed)
-    task, run = TrainingTask(chosen), Run(folder)
-    run.start(chosen.config, {})
-    Loop(task, run, chosen.recipe.epochs, watcher or Watcher(), save_every=0.0)()
+    """Train with every random part of a recipe, as `start` does but without the picture; save after every step."""
+    plan = tiny_plan(two_inputs(), space=two_input_space(), **EVERYTHING | {"epochs": 3} | changes)
+    torch.manual_seed(plan.seed)
+    task, run = TrainingTask(plan), Run(folder)
+    run.start(plan.record, {})
+    Loop(task, run, plan.config.epochs, watcher or Watcher(), save_every=0.0)()
     return run
 
 
-def left(run: Run) -> dict[str, object]:
+def results_of(run: Run) -> dict[str, object]:
+    """Return the metrics of a run without their times, and the bytes of its last and its best checkpoint."""
     rows = [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
     files = {name: (run.path / "checkpoints" / name).read_bytes() for name in ("last.pt", "best.pt")}
     return {"rows": rows} | files
@@ -486,18 +484,18 @@ def left(run: Run) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    return left(trained(tmp_path_factory.mktemp("whole")))
+    return results_of(trained(tmp_path_factory.mktemp("whole")))
 
 
-@pytest.mark.parametrize("at", range(1, 10))
-def test_a_retraining_cut_off_at_any_step_ends_with_the_same_bits(at, whole, tmp_path):
+@pytest.mark.parametrize("at", [1, 2, 4, 9])  # of 9 steps: no checkpoint yet, within an epoch, after one, the last
+def test_a_retraining_interrupted_at_a_step_ends_with_the_same_bits(at, whole, tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
-        trained(tmp_path, Stopping(at))
-    assert left(trained(tmp_path)) == whole
+        trained(tmp_path, PowerCut(at))
+    assert results_of(trained(tmp_path)) == whole
     assert len(whole["rows"]) == 3
 
 
-def test_a_retraining_cut_off_between_its_best_and_its_last_checkpoint(whole, tmp_path, monkeypatch):
+def test_a_retraining_interrupted_between_its_best_and_its_last_checkpoint(whole, tmp_path, monkeypatch):
     def replace(file, target, real=Path.replace):
         moved = real(file, target)
         if Path(target).name == "best.pt":
@@ -509,17 +507,17 @@ def test_a_retraining_cut_off_between_its_best_and_its_last_checkpoint(whole, tm
         trained(tmp_path)
     monkeypatch.undo()
     assert Run(tmp_path).load_best()["epoch"] == 1
-    assert left(trained(tmp_path)) == whole
+    assert results_of(trained(tmp_path)) == whole
 
 
 def test_a_seed_decides_every_number(whole, tmp_path):
-    assert left(trained(tmp_path / "same")) == whole
-    assert left(trained(tmp_path / "other", seed=1))["rows"] != whole["rows"]
+    assert results_of(trained(tmp_path / "same")) == whole
+    assert results_of(trained(tmp_path / "other", seed=1))["rows"] != whole["rows"]
 
 
-def test_a_retraining_cut_off_before_its_summary_writes_it_when_it_goes_on(archive, tmp_path, monkeypatch):
+def test_a_retraining_interrupted_before_its_summary_writes_it_when_resumed(archive, tmp_path, monkeypatch):
     out = tmp_path / "run"
-    choices = {"data": archive, "out": out, "quiet": True, "hold_out": 0.25} | TINY
+    choices = {"data": archive, "out": out, "quiet": True, "validation_share": 0.25} | TINY
     monkeypatch.setattr(plots, "draw_training", lambda rows: (_ for _ in ()).throw(RuntimeError("power cut")))
     with pytest.raises(RuntimeError, match="power cut"):
         retrain(CELL, **choices)
@@ -530,7 +528,7 @@ def test_a_retraining_cut_off_before_its_summary_writes_it_when_it_goes_on(archi
     assert cut | {"seconds": 0} == whole | {"seconds": 0}
 
 
-# --- what is shown
+# --- progress and pictures
 
 ROWS = [
     {"epoch": 1, "loss": 2.0, "accuracy": 0.2, "valid_accuracy": 0.25, "best": True, "seconds": 1.0},
@@ -539,7 +537,7 @@ ROWS = [
 ]
 
 
-def test_the_picture_has_loss_and_accuracies_and_a_ring_at_the_best():
+def test_the_picture_shows_loss_accuracies_and_the_best_epoch():
     left, right = plots.draw_training(ROWS).axes
     assert list(left.get_lines()[0].get_ydata()) == [2.0, 1.0, 0.5]
     lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in right.get_lines()}
@@ -576,7 +574,7 @@ def test_the_bar_shows_the_accuracy():
     assert "75.00 % on validation images, the best so far" in file.getvalue()
 
 
-# --- the command line
+# --- the command
 
 
 @pytest.fixture
@@ -588,9 +586,9 @@ def call(call):
 FLAGS = ["--epochs", "2", "--batch-size", "6", "--width", "2", "--device", "cpu"]
 
 
-def test_what_is_typed_and_what_is_shown(call, archive):
-    status, shown, said = call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--validation-share", "0.25")
-    assert (status, said) == (0, "")
+def test_the_command_prints_epochs_and_accuracies(call, archive):
+    status, shown, warned = call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--validation-share", "0.25")
+    assert (status, warned) == (0, "")
     running, *lines = shown.splitlines()
     assert running.startswith("running float32, on cpu with ")
     (folder,) = Path("runs").iterdir()
@@ -604,22 +602,22 @@ def test_what_is_typed_and_what_is_shown(call, archive):
     assert lines[2:] == [
         f"architecture  {CELL}",
         f"size          {size} (2 channels, depth 1)",
-        f"held out      {percent['last']} after the last epoch, {percent['best']} {best}",
+        f"validation    {percent['last']} after the last epoch, {percent['best']} {best}",
         f"test          {tested['last']} after the last epoch, {tested['best']} {best}",
         f"run folder    {folder} (training.svg, metrics.jsonl; {summary['seconds']:.0f} s)",
     ]
-    assert (run.config["w"]["lr"], run.config["hold_out"]) == (0.05, 0.25)
+    assert (run.config["w"]["lr"], run.config["validation_share"]) == (0.05, 0.25)
     assert call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--validation-share", "0.25")[0] == 0
 
 
-def test_a_best_epoch_that_the_test_images_chose_is_called_that(call, archive):
+def test_a_best_epoch_chosen_on_the_test_images_is_marked(call, archive):
     status, shown, _ = call(CELL, "--data", "bands.npz", *FLAGS, "--recipe", "nasbench201", "--depth", "1", "--quiet")
     assert status == 0
     assert "validation" not in shown
     assert ", which these images chose\n" in shown
 
 
-def test_help_has_the_recipes_values(call):
+def test_help_shows_the_values_of_the_recipe(call):
     for name, wanted in {"quick": "(default: 10)", "darts-cifar": "(default: 600)"}.items():
         status, shown, _ = call("--help", "--recipe", name)
         assert status == 0
@@ -631,7 +629,7 @@ def test_help_has_the_recipes_values(call):
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "expected"),
     [
         ([], "missing WHAT: folder of a finished search, or an architecture in quotes (see supernet retrain --help)"),
         (["nowhere"], "'nowhere' is no run folder: give that of a finished search, or an architecture in quotes"),
@@ -645,15 +643,15 @@ def test_help_has_the_recipes_values(call):
         ([CELL, "--data", "digits", "--crop", "9"], "images of 'digits' are too small for a crop of 9x9"),
     ],
 )
-def test_mistakes_as_typed(typed, said, call, tmp_path):
-    status, shown, told = call(*typed)
+def test_a_mistake_in_the_command_is_one_line(typed, expected, call, tmp_path):
+    status, shown, errors = call(*typed)
     assert (status, shown) == (2, "")
-    assert told.startswith(f"supernet: {said}")
-    assert len(told.splitlines()) == 1
+    assert errors.startswith(f"supernet: {expected}")
+    assert len(errors.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_that_is_no_number(call, archive):
-    status, _, told = call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "1e30", "--quiet")
+def test_a_loss_that_is_not_finite_is_one_line(call, archive):
+    status, _, errors = call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "1e30", "--quiet")
     assert status == 2
-    assert told == "supernet: the loss is no longer a number in epoch 1: try a lower learning rate (--w.lr)\n"
+    assert errors == "supernet: the loss is no longer a number in epoch 1: try a lower learning rate (--w.lr)\n"

@@ -14,6 +14,7 @@ from PIL import Image
 import supernet as sn
 from supernet import cli
 from supernet.report import plots
+from supernet.searching import results
 
 PHOTOGRAPH = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # Matplotlib ships it
 SIDES = (96, 120, 150, 224)
@@ -125,7 +126,8 @@ def test_the_export_gives_the_same_logits_in_onnxruntime(
 def test_the_resolutions_of_a_network_for_images_of_any_size(
     space: str, shape: tuple[int, int, int], maps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plots, "save", lambda figure, path: None)  # which takes most of the time
+    monkeypatch.setattr(results, "_pictures", lambda *arguments: None)  # they take most of the time
+    monkeypatch.setattr(plots, "save", lambda figure, path: None)
     rng = np.random.default_rng(0)
     y = np.arange(12) % 2
     x = rng.integers(0, 100, (12, *shape)) + 100 * y[:, None, None, None]
