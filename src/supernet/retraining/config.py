@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from supernet.data import Source, source_name
-from supernet.engine.loop import Watcher
+from supernet.engine.driving import Driving
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.retraining.recipes import RECIPES, Recipe
@@ -49,20 +49,12 @@ class RetrainConfig(Recipe):
 
 
 @settings
-class RetrainCall(RetrainConfig):
+class RetrainCall(RetrainConfig, Driving):
     """The arguments of `supernet retrain` and `supernet.retrain`: a configuration, and how the run is driven."""
 
     _: KW_ONLY
     recipe: Annotated[str | Recipe, OfType(str, Recipe)] = "quick"
     """recipe, a name or in Python a Recipe: the start of all settings that are not given"""
-    out: Annotated[str | os.PathLike[str] | None, OfType(str, os.PathLike, type(None))] = None
-    """run folder; None is in the search's folder, or under runs/"""
-    force: bool = False
-    """start over a run that is there"""
-    quiet: bool = False
-    """no progress"""
-    watcher: Annotated[Watcher | None, OfType(Watcher, type(None))] = None
-    """told of the progress instead of the terminal; in Python only"""
 
 
 def configured(what: Target, recipe: str | Recipe = "quick", **given: Any) -> RetrainConfig:

@@ -17,7 +17,8 @@ from supernet.engine.device import described, device_named
 from supernet.engine.precision import Precision, precision_named
 from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
-from supernet.models.cost.count import Cost, cost
+from supernet.models.cost.count import cost
+from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
 from supernet.spaces import NetworkSize, SearchSpace, recorded_space

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
+from supernet.engine.driving import driving
 from supernet.engine.loop import Watcher, conduct
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
@@ -27,7 +27,7 @@ from supernet.engine.seeds import seed_of
 from supernet.models.evaluate import accuracy, measures
 from supernet.models.network import Network
 from supernet.report import progress
-from supernet.retraining.config import RetrainCall, RetrainConfig, Target
+from supernet.retraining.config import RetrainCall, Target
 from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.settings import signature_of
 
@@ -128,9 +128,9 @@ def retrain(what: Target, **settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
-    names = {entry.name for entry in fields(RetrainCall)} - {entry.name for entry in fields(RetrainConfig)} - {"recipe"}
-    call = RetrainCall(what, **{name: settings.pop(name) for name in names & settings.keys()})
-    return start(planned(what, **settings), out=call.out, force=call.force, watcher=call.watcher or progress.watcher(quiet=call.quiet))
+    how = driving(settings)
+    watcher = how.watcher or progress.watcher(quiet=how.quiet)
+    return start(planned(what, **settings), out=how.out, force=how.force, watcher=watcher)
 
 
 def start(

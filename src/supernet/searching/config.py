@@ -12,13 +12,13 @@ from pydantic import Field, PlainValidator
 from torch.utils.data import Dataset
 
 from supernet.data import Source, source_name
-from supernet.engine.loop import Watcher
+from supernet.engine.driving import Driving
 from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError, unknown
 from supernet.methods import METHODS
 from supernet.methods import Preset as MethodPreset
 from supernet.methods.base import Method
-from supernet.models.cost.limits import Limits, count
+from supernet.models.cost.limits import Limits, parse_count
 from supernet.selectors import SELECTORS
 from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors.base import Selector
@@ -105,9 +105,9 @@ class SearchConfig(Protocol):
     """channels of the network that the search is for; None is the space's own number"""
     target_depth: Count | None = None
     """cells per stage of the network that the search is for; None is the space's own number"""
-    max_params: Annotated[int | str | None, PlainValidator(lambda value: count("max_params", value))] = None
+    max_params: Annotated[int | str | None, PlainValidator(lambda value: parse_count("max_params", value))] = None
     """parameters that network may have at most, as 300k or 1.5M"""
-    max_flops: Annotated[int | str | None, PlainValidator(lambda value: count("max_flops", value))] = None
+    max_flops: Annotated[int | str | None, PlainValidator(lambda value: parse_count("max_flops", value))] = None
     """multiply-adds for one image that it may have at most, as 25M"""
     max_latency_ms: float | None = None
     """milliseconds that it may take for one image"""
@@ -144,20 +144,12 @@ class SearchConfig(Protocol):
 
 
 @settings
-class SearchCall(SearchConfig):
-    """What `supernet search` and `supernet.search` take: the settings of a search, and how the run is driven."""
+class SearchCall(SearchConfig, Driving):
+    """The arguments of `supernet search` and `supernet.search`: a configuration, and how the run is driven."""
 
     _: KW_ONLY
     protocol: Annotated[str | Protocol, OfType(str, Protocol)] = "small"
-    """protocol, a name or in Python a Protocol: what all settings that are not given start from"""
-    out: Annotated[str | os.PathLike[str] | None, OfType(str, os.PathLike, type(None))] = None
-    """run folder; None makes a name from the settings, under runs/"""
-    force: bool = False
-    """start over a run that is there"""
-    quiet: bool = False
-    """no progress"""
-    watcher: Annotated[Watcher | None, OfType(Watcher, type(None))] = None
-    """told of the progress instead of the terminal; in Python only"""
+    """protocol, a name or in Python a Protocol: the start of all settings that are not given"""
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -212,18 +204,6 @@ def configured(
     own = amend(own, {name: value for name, value in given.items() if name not in names})
     shared = {name: value for name, value in given.items() if name in names}
     return amend(start, shared | {"method_config": own, "select": config_of(start.selector_preset, select)})
-
-
-def called(*data: Source, **arguments: Any) -> tuple[SearchCall, SearchConfig]:
-    """Return how a run is driven and the configuration of its search, from the arguments of `SearchCall`.
-
-    Any field of the method's Config is an argument as well. Raises UserError.
-    """
-    names = {entry.name for entry in fields(SearchCall)} - {entry.name for entry in fields(SearchConfig)}
-    driving = {name: arguments.pop(name) for name in (names - {"protocol"}) & arguments.keys()}
-    if data:
-        (arguments["data"],) = data
-    return SearchCall(**driving), configured(**arguments)
 
 
 def config_of(preset: MethodPreset | SelectorPreset, given: object = None) -> Any:

@@ -14,11 +14,12 @@ from torch.utils._pytree import tree_leaves
 
 from supernet.data import Batch
 from supernet.engine.cuda_graphs import EAGER
+from supernet.engine.driving import driving
 from supernet.engine.loop import as_planned
 from supernet.engine.measure import peak_of, seconds
 from supernet.engine.memory import free_memory
-from supernet.searching.config import SearchCall, called
-from supernet.searching.plan import Plan, plan
+from supernet.searching.config import SearchCall
+from supernet.searching.plan import Plan, planned
 from supernet.searching.select import selector_on
 from supernet.searching.task import EVALUATED, SearchTask
 from supernet.settings import signature_of
@@ -76,8 +77,8 @@ def forecast(*data: Any, **settings: Any) -> Forecast:
     The arguments are those of `supernet.search`; `out`, `force`, `quiet` and `watcher` play no part. Raises UserError
     for a setting that cannot be had.
     """
-    _, config = called(*data, **settings)
-    return foresee(plan(config))
+    driving(settings)
+    return foresee(planned(*data, **settings))
 
 
 def foresee(plan: Plan) -> Forecast:

@@ -6,12 +6,13 @@ import os
 from functools import partial
 from typing import Any
 
+from supernet.engine.driving import driving
 from supernet.engine.loop import Watcher, conduct
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import results, select
-from supernet.searching.config import SearchCall, called
-from supernet.searching.plan import Plan, plan
+from supernet.searching.config import SearchCall
+from supernet.searching.plan import Plan, planned
 from supernet.searching.task import SearchTask
 from supernet.settings import signature_of
 
@@ -28,9 +29,9 @@ def search(*data: Any, **settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
-    call, config = called(*data, **settings)
-    watcher = call.watcher or progress.watcher(quiet=call.quiet)
-    return start(plan(config), out=call.out, force=call.force, watcher=watcher)
+    how = driving(settings)
+    watcher = how.watcher or progress.watcher(quiet=how.quiet)
+    return start(planned(*data, **settings), out=how.out, force=how.force, watcher=watcher)
 
 
 def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False) -> Run:
