@@ -238,22 +238,6 @@ def test_a_selector_that_breaks_its_promise_fails(tmp_path):
         broken.test_a_seed_decides_the_selection(EXAMPLE_SPACES[0], tmp_path)
 
 
-THREE_LINES = """
-from supernet.testing import MethodConformance
-
-class TestMine(MethodConformance):
-    method = "random"
-"""
-
-
-def test_three_lines_are_a_suite(tmp_path):
-    (tmp_path / "test_mine.py").write_text(THREE_LINES)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "seed or mix", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
-    assert f"{1 + len(EXAMPLE_SPACES)} passed" in done.stdout
-
-
 def test_without_pytest_the_extra_is_named():
     code = "import sys; sys.modules['pytest'] = None; import supernet.testing"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

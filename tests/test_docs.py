@@ -1,8 +1,9 @@
-"""Every Python block of the README and the docs runs as it is printed."""
+"""Every Python block of the README and the docs runs as it is printed; one with tests passes under pytest."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -20,11 +21,22 @@ BLOCKS = [
 ]
 
 
+def pass_under_pytest(code: str, folder: Path) -> None:
+    (folder / "test_block.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     margin = len(block) - len(block.lstrip(" "))
     code = "\n".join(line[margin:] for line in block.splitlines())
+    if "class Test" in code:
+        pass_under_pytest(code, tmp_path)
+        return
     module = ModuleType("docs_block")  # a real module: dataclasses look theirs up
     monkeypatch.setitem(sys.modules, "docs_block", module)
     exec(compile(code, "<docs>", "exec", dont_inherit=True), module.__dict__)
