@@ -57,9 +57,9 @@ def _dispatch(given: Arguments) -> None:
     if not given or given[0] in ("-h", "--help", "help"):
         print(_usage())
     elif given[0] in ("-V", "--version"):
-        from supernet import __version__
+        from importlib.metadata import version
 
-        print(f"supernet {__version__}")
+        print(f"supernet {version('supernet')}")
     elif given[0] in COMMANDS:
         module, _, function = COMMANDS[given[0]][0].partition(":")
         getattr(import_module(f"supernet.cli.{module}"), function)(given[1:])
