@@ -8,20 +8,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import Pairs, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import split
 from supernet.engine.loop import Loop, Watcher
 from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.methods import METHODS
-from supernet.methods.base import Budget
-from supernet.methods.blank import Blank, BlankConfig
+from supernet.methods.base import Budget, NoConfig
+from supernet.methods.blank import Blank
 from supernet.models.mix import dense
 from supernet.models.supernet import Supernet
-from supernet.searching.plan import plan
+from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
+from supernet.testing import PairDataset, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
 STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
@@ -31,7 +31,7 @@ each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
 def make(home):
     torch.manual_seed(0)
     supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
-    return Blank(BlankConfig(), supernet, Budget(4, STRONG, 0))
+    return Blank(NoConfig(), supernet, Budget(4, STRONG, 0))
 
 
 @each_space
@@ -69,20 +69,20 @@ def test_a_step_is_clipped_sgd_of_the_weights_and_nothing_else(home):
 
 def test_only_the_first_half_of_the_images_trains_and_the_second_judges(tmp_path):
     images = tiny_images(40)
-    task = SearchTask(plan(Pairs(images), method="blank", epochs=2, batch_size=5, width=2, device="cpu"))
+    task = SearchTask(plan(PairDataset(images), method="blank", epochs=2, batch_size=5, width=2, device="cpu"))
     seen, step = [], task.method.step
     task.method.step = lambda batches: seen.append(batches["weights"].index.tolist()) or step(batches)
     Loop(task, Run(tmp_path), 2, Watcher())()
     first, second = (set(half.tolist()) for half in split(images.y))
     assert {i for batch in seen for i in batch} == first
-    assert task.held_out == len(second)
+    assert task.validated == len(second)
     assert sorted(i for batch in task.validation_batches() for i in batch.index.tolist()) == sorted(second)
 
 
 def test_a_search_has_no_settings_and_chooses_by_perturbation():
     chosen = plan("digits", method="blank", images=40, device="cpu")
-    assert chosen.config["settings"] == {}
-    assert chosen.config["selector"] == METHODS["blank"].selector == METHODS["darts-pt"].selector == "perturbation"
+    assert chosen.record["method_config"] == {}
+    assert chosen.record["selector"] == METHODS["blank"].selector == METHODS["darts-pt"].selector == "perturbation"
 
 
 def test_the_state_is_the_supernets_and_the_optimizers():

@@ -35,7 +35,7 @@ V2 = DARTS.parse(
     reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0),
     ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"""
 )
-IMAGENET = {"width": 48, "depth": 4, "classes": 1000, "size": (224, 224)}
+IMAGENET = {"width": 48, "depth": 4, "classes": 1000, "image_size": (224, 224)}
 each_mode = pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 
 

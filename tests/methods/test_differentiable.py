@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from conftest import Pairs, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import Batch, split
 from supernet.engine.loop import Loop, Watcher
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
@@ -24,10 +23,11 @@ from supernet.methods.relaxation import relax
 from supernet.methods.unrolled import unrolled_gradient
 from supernet.models.mix import EdgeMix, dense
 from supernet.models.supernet import Supernet
-from supernet.searching.plan import plan
+from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
+from supernet.testing import PairDataset, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 
 NB201, RAGGED, TWO, MACRO = space("nasbench201"), ragged_space(), two_input_space(), macro_space()
 STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)  # clips in every step
@@ -231,7 +231,7 @@ def test_weights_follow_the_cosine_and_alpha_keeps_its_rate(settings):
         ),
         (
             DifferentiableConfig(regime="different_subset", train_on="full"),
-            "regime different_subset splits the images in halves: train-on full does not go with it",
+            "regime different_subset keeps half of the images for alpha: it does not go with train-on full",
         ),
     ],
 )
@@ -248,7 +248,7 @@ def drawn(tmp_path, **settings):
     """Run two epochs of a real search, and return the batches of each step by the stream's name, and the halves."""
     images = tiny_images(40)
     planned = plan(
-        Pairs(images),
+        PairDataset(images),
         method="single-darts",
         epochs=2,
         batch_size=5,

@@ -10,18 +10,18 @@ from collections import Counter
 import pytest
 import torch
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods import enas as module
 from supernet.methods.base import Budget
 from supernet.methods.enas import ENAS, ENASConfig
-from supernet.methods.enas_policy import Policy
+from supernet.methods.enas_policy import ControllerPolicy
 from supernet.models.evaluate import Scores
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.tokens import Sequences
+from supernet.testing import macro_space, noise_batch, ragged_space, two_input_space
 
 NB201, RAGGED, TWO, MACRO, NAO = space("nasbench201"), ragged_space(), two_input_space(), macro_space(), space("nao")
 SPACES = [NB201, RAGGED, TWO, MACRO, NAO]
@@ -37,7 +37,7 @@ def make(config=None, home=NB201, seed=0):
 
 def policy_of(home, seed=0):
     torch.manual_seed(seed)
-    return Policy(Sequences(home))
+    return ControllerPolicy(Sequences(home))
 
 
 @each_space

@@ -12,7 +12,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import bits, macro_space, noise_batch, ragged_space, two_input_space
 from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget
@@ -27,6 +26,7 @@ from supernet.models.network import Network
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, SearchSpace, space
 from supernet.spaces.modules import Norm
+from supernet.testing import macro_space, noise_batch, ragged_space, state_bytes, two_input_space
 
 NB201, RAGGED, TWO, MACRO, SMALL = space("nasbench201"), ragged_space(), two_input_space(), macro_space(), space("nao")
 FRAME = NetworkSize(2, 1, (8, 8), 1, 3)
@@ -84,14 +84,14 @@ def test_uniform_sampling_trains_all_alike():
 )
 def test_the_epochs_are_shared_out(epochs, settings, starts):
     method = make(epochs=epochs, **settings)
-    assert method._starts == starts
-    places = [method._place(e) for e in range(starts[-1])]
+    assert method.schedule.starts == starts
+    places = [method.schedule.position(e) for e in range(starts[-1])]
     assert [number for number, _, _ in places] == sorted(number for number, _, _ in places)
     assert [own for _, own, _ in places] == [n for a, b in pairwise(starts) for n in range(b - a)]
 
 
 def test_too_few_epochs_are_refused():
-    with pytest.raises(UserError, match=r"epochs \(5\) must be at least 2 for the iterations and 2 x 2 for those"):
+    with pytest.raises(UserError, match=r"epochs \(5\) must be at least 2 for the iterations and 2 x 2 for standalone"):
         make(epochs=5)
 
 
@@ -128,9 +128,9 @@ def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
     epoch(method, 0)
     assert method.pool.ranked == []
     row = epoch(method, 1)
-    assert row["pool"]["known"] == row["pool"]["trained"] == 6
+    assert row["pool"]["evaluated"] == row["pool"]["trained"] == 6
     by_hand = accuracies(method.supernet, first, validation_batches)
-    assert [a for a in method.pool.known.values() if a is not None] == by_hand
+    assert [a for a in method.pool.accuracies.values() if a is not None] == by_hand
     new = list(method.pool.trained)
     assert 0 < len(new) <= 3
     assert not set(new) & set(first)
@@ -139,11 +139,11 @@ def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
     epoch(method, 2)
     assert method.path in new
     row = epoch(method, 3)
-    assert (row["pool"]["known"], row["pool"]["trained"]) == (6 + len(new), len(new))
-    known = list(method.pool.known)
-    assert list(method.pool.known.values()) == accuracies(method.supernet, known, validation_batches)
-    best = sorted(known, key=lambda g: -method.pool.known[g])[:2]
-    assert method.alone.architectures == best
+    assert (row["pool"]["evaluated"], row["pool"]["trained"]) == (6 + len(new), len(new))
+    known = list(method.pool.accuracies)
+    assert list(method.pool.accuracies.values()) == accuracies(method.supernet, known, validation_batches)
+    best = sorted(known, key=lambda g: -method.pool.accuracies[g])[:2]
+    assert method.standalone.architectures == best
     assert method.best == best[0]
 
 
@@ -152,11 +152,11 @@ def test_the_best_of_those_trained_alone_is_taken(valid):
     method = make()
     for number in range(4):
         epoch(method, number)
-    few = method.alone.architectures
+    few = method.standalone.architectures
     for number in range(4):
         row = epoch(method, 4 + number, valid[number // 2])
     assert method.best == few[1 if valid[1] > valid[0] else 0]
-    assert row["alone"] == dict(zip(map(str, few), valid, strict=True))
+    assert row["standalone"] == dict(zip(map(str, few), valid, strict=True))
     assert method.supernet.space.derive({k: v.tolist() for k, v in method.op_scores().items()}) == method.best
 
 
@@ -166,9 +166,9 @@ def test_a_network_alone_is_a_plain_one_with_steps_of_its_own():
         epoch(method, number)
     shared = [w.detach().clone() for w in method.weights]
     method.begin_epoch(4)
-    network = copy.deepcopy(method.alone.network)
+    network = copy.deepcopy(method.standalone.network)
     assert isinstance(network, Network)
-    assert network.genotype == method.alone.architectures[0]
+    assert network.genotype == method.standalone.architectures[0]
     optimizer, batch = WEIGHTS.optimizer(network.parameters()), noise_batch(3)
     metrics = method.step({"weights": batch})
     logits, extra = network.both(batch.x)
@@ -177,16 +177,16 @@ def test_a_network_alone_is_a_plain_one_with_steps_of_its_own():
     torch.nn.utils.clip_grad_norm_(network.parameters(), WEIGHTS.clip)
     optimizer.step()
     assert metrics["loss"] == own.detach()
-    for one, two in zip(method.alone.network.parameters(), network.parameters(), strict=True):
+    for one, two in zip(method.standalone.network.parameters(), network.parameters(), strict=True):
         assert torch.allclose(one, two, atol=1e-12)
     assert all(torch.equal(a, b) for a, b in zip(shared, method.weights, strict=True))
     assert torch.equal(method.predict(batch.x), network.eval()(batch.x))
     method.end_epoch(4, 0.5)
     method.begin_epoch(5)
-    assert method.alone.optimizer.param_groups[0]["lr"] == pytest.approx(WEIGHTS.rate(1, 2))
+    assert method.standalone.optimizer.param_groups[0]["lr"] == pytest.approx(WEIGHTS.rate(1, 2))
     method.end_epoch(5, 0.5)
     method.begin_epoch(6)
-    assert method.alone.network.genotype == method.alone.architectures[1]
+    assert method.standalone.network.genotype == method.standalone.architectures[1]
 
 
 def test_paths_are_dropped_more_towards_the_end_and_in_deeper_cells():
@@ -218,10 +218,10 @@ def test_dropout_of_a_network_alone_is_before_the_classifier_and_while_training_
 @pytest.mark.parametrize("evaluation", ["fixed", "batch"])
 def test_images_that_architectures_are_judged_on(evaluation):
     method = make(evaluation=evaluation, eval_images=7)
-    genotypes = list(method.pool.known)
+    genotypes = list(method.pool.accuracies)
     epoch(method, 0)
     epoch(method, 1)
-    found = [method.pool.known[g] for g in genotypes]
+    found = [method.pool.accuracies[g] for g in genotypes]
     assert all(round(7 * accuracy, 6).is_integer() for accuracy in found)
     fixed = accuracies(method.supernet, genotypes, validation_batches, 7)
     assert (found == fixed) == (evaluation == "fixed")
@@ -234,16 +234,16 @@ def test_it_goes_on_from_anywhere(cut):
     saved = None
     for number in range(8):
         if (number, 0) == cut:
-            saved = bits(whole.state_dict()), torch.get_rng_state()
+            saved = state_bytes(whole.state_dict()), torch.get_rng_state()
         whole.begin_epoch(number)
         for step in range(2):
             if step and (number, step) == cut:
-                saved = bits(whole.state_dict()), torch.get_rng_state()
+                saved = state_bytes(whole.state_dict()), torch.get_rng_state()
             whole.step({"weights": noise_batch(10 * number + step)})
         whole.end_epoch(number, number / 10)
     state, drawn = saved
     again.load_state_dict(torch.load(io.BytesIO(state), weights_only=True))
-    assert bits(again.state_dict()) == state
+    assert state_bytes(again.state_dict()) == state
     torch.set_rng_state(drawn)
     for number in range(cut[0], 8):
         done = cut[1] if number == cut[0] else 0
@@ -252,7 +252,7 @@ def test_it_goes_on_from_anywhere(cut):
         for step in range(done, 2):
             again.step({"weights": noise_batch(10 * number + step)})
         again.end_epoch(number, number / 10)
-    assert bits(again.state_dict()) == bits(whole.state_dict())
+    assert state_bytes(again.state_dict()) == state_bytes(whole.state_dict())
 
 
 def test_it_proposes_what_was_trained_first():
@@ -261,7 +261,7 @@ def test_it_proposes_what_was_trained_first():
         epoch(method, number)
     found = method.proposals(20, random.Random(0))
     assert set(found[:3]) == set(method.pool.trained)
-    assert set(found) == set(method.pool.known)
+    assert set(found) == set(method.pool.accuracies)
     assert len(found) == len(set(found))
     assert method.proposals(2, random.Random(0)) == found[:2]
 
@@ -287,7 +287,7 @@ def test_a_space_that_is_all_known_is_searched_to_the_end():
     assert method.pool.trained == method.pool.ranked[:1]
     epoch(method, 1)
     first, second = method.pool.ranked
-    assert method.alone.architectures == [first, second, first]
+    assert method.standalone.architectures == [first, second, first]
     for number, valid in enumerate((0.1, 0.3, 0.2), 2):
         epoch(method, number, valid)
     assert method.best == second
@@ -295,6 +295,6 @@ def test_a_space_that_is_all_known_is_searched_to_the_end():
 
 def test_what_a_forecast_takes_is_the_last_epoch_of_a_supernet():
     method = make(epochs=8)
-    method.begin_epoch(method.longest)
-    assert method.longest == 3
-    assert method.alone.network is None
+    method.begin_epoch(method.forecast_epoch)
+    assert method.forecast_epoch == 3
+    assert method.standalone.network is None

@@ -14,7 +14,7 @@ from supernet.errors import UserError
 from supernet.methods.nao.controller import Controller
 from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.methods.nao.controller_training import _epochs, normalised, train
-from supernet.methods.nao.model import EncoderPredictorDecoder, whole
+from supernet.methods.nao.model import EncoderPredictorDecoder, embedding_of
 from supernet.settings import amend
 from supernet.spaces import Cell, SearchSpace, Stages, space
 from supernet.spaces.tokens import Sequences
@@ -116,7 +116,7 @@ def test_a_step_along_the_gradient_raises_the_prediction():
     (slopes,) = torch.autograd.grad(before.sum(), states)
     moved = controller.model.predict(F.normalize(states + slopes, dim=-1))
     assert bool((moved > before).all())
-    torch.testing.assert_close(whole(states).norm(dim=1), torch.ones(len(middle)))
+    torch.testing.assert_close(embedding_of(states).norm(dim=1), torch.ones(len(middle)))
 
 
 def test_what_is_generated_is_new_and_better_than_where_it_came_from():
@@ -125,7 +125,7 @@ def test_what_is_generated_is_new_and_better_than_where_it_came_from():
     found = controller.generate(start, pool, 20)
     assert len(set(found.tokens)) == 20 == len(found.tokens)
     assert not set(found.tokens) & set(pool)
-    led = found.tokens[: 20 - found.drawn]
+    led = found.tokens[: 20 - found.drawn_at_random]
     assert len(led) >= 10
     assert 1 <= found.step <= 50
     before, after = (sum(map(worth, some)) / len(some) for some in (start, led))
@@ -149,7 +149,7 @@ def test_only_what_is_accepted_is_generated():
     assert len(found.tokens) == 15
     assert all(NB201.decode(tokens)["cell"][0].op == "none" for tokens in found.tokens)
     refused = controller.generate(pool, pool, 2, lambda genotype: False)
-    assert (refused.tokens, refused.drawn) == ((), 0)
+    assert (refused.tokens, refused.drawn_at_random) == ((), 0)
 
 
 def test_a_space_that_has_no_more_gives_what_it_has():
@@ -157,7 +157,7 @@ def test_a_space_that_has_no_more_gives_what_it_has():
     sequences = Sequences(home)
     found = Controller(sequences, QUICK, seed=0).generate((), (), 5)
     assert sorted(found.tokens) == [(1, 2), (1, 3)]
-    assert (found.drawn, found.step) == (2, 0)
+    assert (found.drawn_at_random, found.step) == (2, 0)
 
 
 def test_accuracies_are_scaled_from_the_worst_to_the_best():
@@ -258,7 +258,7 @@ def test_the_trade_off_and_the_clip_are_of_the_loss_and_its_gradient():
         controller = Controller(NB201, replace(QUICK, trade_off=share), seed=0)
         before = {name: value.clone() for name, value in controller.model.state_dict().items()}
         rows = [(tokens, float(number)) for number, tokens in enumerate(pool)]
-        train(controller.model, NB201, controller.settings, rows, random.Random(0))
+        train(controller.model, NB201, controller.config, rows, random.Random(0))
         changed = {
             name.split(".")[0] for name, value in controller.model.state_dict().items() if not value.equal(before[name])
         }
@@ -271,7 +271,7 @@ def test_a_clip_of_0_does_not_clip():
     found = []
     for clip in (0.0, 1e9):
         controller = Controller(NB201, replace(QUICK, clip=clip), seed=0)
-        found.append(train(controller.model, NB201, controller.settings, rows, random.Random(0)))
+        found.append(train(controller.model, NB201, controller.config, rows, random.Random(0)))
     assert found[0] == found[1]
 
 

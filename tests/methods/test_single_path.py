@@ -12,18 +12,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.errors import UserError
-from supernet.methods.base import Budget
+from supernet.methods.base import Budget, NoConfig
 from supernet.methods.gdas import GDAS, GDASConfig, straight_through
 from supernet.methods.setn import SETN, SETNConfig
-from supernet.methods.single_path import RSPS, RSPSConfig, reaches_every_node
+from supernet.methods.single_path import RSPS, reaches_every_node
 from supernet.models.mix import EdgeMix, detached
 from supernet.models.supernet import Supernet
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
-from supernet.spaces.sampling import drawn, likeliest
+from supernet.spaces.sampling import draw, likeliest
+from supernet.testing import macro_space, noise_batch, ragged_space, two_input_space
 
 NB201, RAGGED, TWO, MACRO, NAO = space("nasbench201"), ragged_space(), two_input_space(), macro_space(), space("nao")
 OPS = ("skip_connect", "sep_conv_3x3")
@@ -51,7 +51,7 @@ def batches(**seeds):
 
 @each_space
 def test_rsps_is_one_step_of_the_weights_on_a_path_drawn_for_it(home):
-    method, again = (make(RSPS, RSPSConfig(), home) for _ in range(2))
+    method, again = (make(RSPS, NoConfig(), home) for _ in range(2))
     for _ in range(3):
         method.step(batches(weights=1))
         again.weight_step(batches(weights=1)["weights"], again.supernet.only(method.path))
@@ -61,7 +61,7 @@ def test_rsps_is_one_step_of_the_weights_on_a_path_drawn_for_it(home):
 
 
 def test_rsps_draws_uniformly_what_reaches_every_node():
-    method = make(RSPS, RSPSConfig())
+    method = make(RSPS, NoConfig())
     found = Counter(str(method.draw(random.Random(n)))[:16].split("|")[1] for n in range(5000))  # the first edge's
     expected = 5000 / 4  # none alone would leave node 1 with nothing
     assert set(found) == {"skip_connect~0", "nor_conv_1x1~0", "nor_conv_3x3~0", "avg_pool_3x3~0"}
@@ -72,7 +72,7 @@ def test_rsps_draws_uniformly_what_reaches_every_node():
 
 
 def test_rsps_goes_on_where_it_stood():
-    method, again = (make(RSPS, RSPSConfig()) for _ in range(2))
+    method, again = (make(RSPS, NoConfig()) for _ in range(2))
     for _ in range(4):
         method.step(batches(weights=1))
     again.load_state_dict(copy.deepcopy(method.state_dict()))
@@ -140,7 +140,7 @@ def test_the_likeliest_are_those_of_brute_force_and_draws_come_as_often_as_they_
     best = sorted(every.values(), reverse=True)[:10]
     assert [probability(home, weights, g) for g in likeliest(home, weights, 10)] == pytest.approx(best, rel=1e-9)
     assert len(set(likeliest(home, weights, 10))) == 10
-    total, found = sum(every.values()), Counter(drawn(home, weights, rng) for _ in range(4000))
+    total, found = sum(every.values()), Counter(draw(home, weights, rng) for _ in range(4000))
     top = sorted(every, key=every.__getitem__, reverse=True)[:5]
     for genotype in top:
         p = every[genotype] / total
@@ -224,8 +224,11 @@ def test_a_step_of_gdas_is_the_weights_on_one_draw_and_alpha_on_the_next(home):
     method.begin_epoch(0)
     other, given = copy.deepcopy(method), batches(weights=1, alpha=2)
     method.step(given)
-    path = {kind: EdgeMix(p.detach(), tuple((k,) for k in p.argmax(-1).tolist())) for kind, p in other._noisy().items()}
-    path = {k: EdgeMix(F.one_hot(m.weights.argmax(-1), m.weights.shape[1]).double(), m.active) for k, m in path.items()}
+    drawn = {kind: p.detach().argmax(-1) for kind, p in other._noisy_probabilities().items()}
+    path = {
+        kind: EdgeMix(F.one_hot(columns, home.cells[kind].columns).double(), tuple((k,) for k in columns.tolist()))
+        for kind, columns in drawn.items()
+    }
     other.weight_step(given["weights"], path)
     for one, two in zip(method.weights, other.weights, strict=True):
         assert torch.allclose(one, two, atol=1e-12)

@@ -9,13 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import Pairs, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import Augment, Batch, Batches
 from supernet.engine.loop import LazyBatches, Loop, Watcher
 from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
-from supernet.methods import method
+from supernet.methods import METHODS
 from supernet.methods.base import Budget, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
@@ -25,10 +24,11 @@ from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead
 from supernet.models.mix import dense, detached
 from supernet.models.supernet import Supernet
-from supernet.searching.plan import plan
+from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
+from supernet.testing import PairDataset, noise_batch, ragged_space, tiny_images, two_input_space
 
 NB201, RAGGED, TWO = space("nasbench201"), ragged_space(), two_input_space()
 STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
@@ -145,16 +145,16 @@ def test_an_update_of_gradientless_descent(base):
 
 def test_gradientless_descent_never_makes_worse_what_it_evaluates():
     found = make(estimator="gld", base_loss="with_inner")
-    assert method("zarts-gld").settings["base_loss"] == "with_inner"
+    assert METHODS["zarts-gld"].settings["base_loss"] == "with_inner"
     for number in range(4):
         seen = CandidateBatches(noise_batch(number), halves(noise_batch(50 + number, 4)), number)
         stay = torch.zeros(1, 10, dtype=torch.float64)
-        before = found.objective.objectives(stay, seen).item()
-        found._update(seen)
-        assert found.objective.objectives(stay, seen).item() <= before
+        before = found.objective.values(stay, seen).item()
+        found.update(seen)
+        assert found.objective.values(stay, seen).item() <= before
     alphas = flat(found)
-    found.objective.objectives = lambda steps, seen: torch.linalg.vector_norm(steps, dim=1)  # the best is to stay
-    found._update(seen)
+    found.objective.values = lambda steps, seen: torch.linalg.vector_norm(steps, dim=1)  # the best is to stay
+    found.update(seen)
     assert torch.equal(flat(found), alphas)
     assert found.end_epoch(0, 0.5)["accepted"] == 4 / 5
 
@@ -177,7 +177,7 @@ def test_an_update_touches_nothing_but_alpha(estimator, home):
     found.weight_step(noise_batch(0), found.mix())  # so that there is momentum, and a gradient
     before, alphas = everything(found), flat(found)
     assert before[1]
-    found._update(CandidateBatches(noise_batch(1), halves(noise_batch(2, 4)), 5))
+    found.update(CandidateBatches(noise_batch(1), halves(noise_batch(2, 4)), 5))
     assert everything(found) == before
     assert not torch.equal(flat(found), alphas)
 
@@ -201,7 +201,7 @@ def test_columns_without_a_candidate_stay_as_they_are(estimator):
 def test_alpha_moves_after_the_warm_up_every_few_steps_and_before_the_weights():
     found = make(epochs=5, warmup=None, every=3)
     moves, steps = [], []
-    found.objective.move = lambda step: moves.append((found.epoch, found.number, len(steps)))
+    found.objective.move = lambda step: moves.append((found.epoch, found.steps, len(steps)))
     weight_step = found.weight_step
     found.weight_step = lambda *given: steps.append(1) or weight_step(*given)
     for epoch in range(3):
@@ -275,7 +275,7 @@ def test_streams_and_what_is_drawn_of_them():
     ("images", "wanted"), [(8, [[0, 1], [2, 3], [4, 5]]), (3, [[0], [1], [2]]), (2, [[0], [1], [0]])]
 )
 def test_every_step_of_a_trial_has_images(images, wanted):
-    found = make(steps=3)._inner({"inner": noise_batch(0, images)})
+    found = make(steps=3).inner_batches({"inner": noise_batch(0, images)})
     assert [batch.index.tolist() for batch in found] == wanted
     assert [len(batch.x) for batch in found] == [len(index) for index in wanted]
 
@@ -329,7 +329,7 @@ def test_a_penalty_that_cannot_be_read(text):
 
 
 def test_a_penalty_needs_costs_that_are_known():
-    with pytest.raises(UserError, match="needs costs, which the budget of this method has not"):
+    with pytest.raises(UserError, match="needs costs, and the budget of this method has none"):
         make(penalty="flops=1")
     with pytest.raises(UserError, match="unknown cost of space 'nasbench201': 'flop'; did you mean 'flops'"):
         SearchTask(plan("digits", method="zarts-mgs", penalty="flop=1", **TINY))
@@ -345,12 +345,12 @@ def test_a_penalty_makes_what_costs_weigh_less(estimator):
 
     settings = {"sigma": 0.1, "tau": 0.1, "lr": 5.0, "importance": "released"}
     found = make(estimator=estimator, price=price, penalty="first=3", samples=6, **settings)
-    found.objective.trials.losses = lambda optimizer, mixes, *given, **named: torch.zeros(len(mixes))
+    found.objective.lookahead.losses = lambda optimizer, mixes, *given, **named: torch.zeros(len(mixes))
     before = price("first")({kind: edges.weights.tolist() for kind, edges in found.mix().items()})
     seen = CandidateBatches(noise_batch(1), [], 0)
     costs = [found.objective.penalty(found.mix())]
     for _ in range(30):
-        found._update(seen)
+        found.update(seen)
         costs.append(found.objective.penalty(found.mix()))
     assert costs[0] == pytest.approx(3 * before)
     assert costs[-1] < 0.8 * costs[0]
@@ -364,14 +364,14 @@ def test_a_penalty_makes_what_costs_weigh_less(estimator):
 
 
 def planned(images=24, **choices):
-    return plan(Pairs(tiny_images(images)), method="zarts-mgs", **TINY | choices)
+    return plan(PairDataset(tiny_images(images)), method="zarts-mgs", **TINY | choices)
 
 
 def rows(folder, **choices):
     folder.mkdir()
     torch.manual_seed(0)
     given, run = planned(steps=2, every=1, space=RAGGED, **choices), Run(folder)
-    Loop(SearchTask(given), run, given.protocol.epochs, Watcher())()
+    Loop(SearchTask(given), run, given.config.epochs, Watcher())()
     return [{k: v for k, v in row.items() if k not in ("seconds", "diagnostics")} for row in run.metrics]
 
 
@@ -383,7 +383,7 @@ def test_a_diagnosis_changes_nothing(tmp_path):
 
 def test_the_weights_are_judged_on_the_half_that_only_trials_see():
     task = SearchTask(planned())
-    assert task.held_out == 12
+    assert task.validated == 12
     assert len(task.streams["inner"].next().y) == 12  # as many as there are
     assert len(task.streams["weights"].next().y) == 6
 
@@ -391,8 +391,8 @@ def test_the_weights_are_judged_on_the_half_that_only_trials_see():
 def test_workers_arrive_at_the_trials_and_are_no_setting():
     given = planned(workers=2)
     assert ", 2 workers, on cpu" in given.running
-    assert SearchTask(given).method.objective.trials.workers == 2
-    assert given.config == planned().config
+    assert SearchTask(given).method.objective.lookahead.workers == 2
+    assert given.record == planned().record
     with pytest.raises(UserError, match="setting workers must be at least 1, not 0"):
         planned(workers=0)
     with pytest.raises(UserError, match="workers share the trials of zero-order methods; this method has none"):
@@ -408,7 +408,7 @@ def test_workers_arrive_at_the_trials_and_are_no_setting():
         ({"inner_batch": 0}, "setting inner_batch must be at least 1, not 0"),
         ({"sigma": 0.0}, "setting sigma must be above 0, not 0.0"),
         ({"tau": -1.0}, "setting tau must be above 0, not -1.0"),
-        ({"delta": math.inf}, "setting delta must be above 0, not inf"),
+        ({"delta": math.inf}, "setting delta must be a finite number, not inf"),
         ({"radius": 0.0}, "setting radius must be above 0, not 0.0"),
         ({"lam": 1.5}, "setting lam is a share, at most 1, not 1.5"),
         ({"warmup": 2}, r"setting warmup must be less than epochs \(2\), not 2"),

@@ -11,10 +11,9 @@ import pytest
 import torch
 
 import supernet as sn
-from conftest import Pairs, ragged_space, tiny_images, two_input_space
 from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
-from supernet.models.cost.latency import Measured
+from supernet.models.cost.latency import MeasuredLatency
 from supernet.report import console as show
 from supernet.report import progress as screen
 from supernet.report.console import Console
@@ -22,6 +21,7 @@ from supernet.searching import results as findings
 from supernet.searching import select as selecting
 from supernet.searching.select import SelectionTask, selection_plan
 from supernet.selectors.perturbation import Perturbation
+from supernet.testing import PairDataset, ragged_space, tiny_images, two_input_space
 
 TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "quiet": True}
 FAST = {"device": "cpu", "quiet": True, "tune_epochs": 1}
@@ -67,7 +67,7 @@ def message(function, *given, **named):
 def timeless(value):
     """The same as plain lists, without what is a time."""
     if isinstance(value, dict):
-        timed = {"seconds", "evaluation_seconds", "saved_seconds"}
+        timed = {"seconds", "evaluation_seconds"}
         return {name: timeless(part) for name, part in value.items() if name not in timed}
     if isinstance(value, list | tuple):
         return [timeless(part) for part in value]
@@ -107,7 +107,7 @@ def test_a_selection_is_a_run_of_its_own_within_the_searchs(searched, monkeypatc
     assert [row["decided"] for row in run.metrics] == [1, 2, 3, 4, 5]
     assert all(0 <= row["valid_accuracy"] <= 1 for row in run.metrics)
     summary = run.summary
-    assert (summary["selector"], summary["passes"], summary["judged"]) == ("perturbation", 30, 12)
+    assert (summary["selector"], summary["passes"], summary["validation_images"]) == ("perturbation", 30, 12)
     assert [choice["chosen"] for choice in summary["decisions"]][-1] in sn.space("nasbench201").cells["cell"].edges[
         0
     ].ops
@@ -270,7 +270,7 @@ def test_a_search_cut_off_while_it_selects_goes_on_there(whole, archive, tmp_pat
 
 def test_latencies_that_were_measured_are_not_measured_again(archive, tmp_path, monkeypatch):
     clock = iter(range(1, 1000))  # no two measurements are alike
-    monkeypatch.setattr(Measured, "_timed", lambda *given: float(next(clock)))
+    monkeypatch.setattr(MeasuredLatency, "_timed", lambda *given: float(next(clock)))
     run = sn.search(archive, out=tmp_path / "run", max_latency_ms=1000.0, **TINY)
     task, again = (SelectionTask(selection_plan(run, device="cpu", tune_epochs=0)) for _ in range(2))
     task.selector.genotype()
@@ -316,14 +316,15 @@ def test_a_search_without_a_checkpoint_and_one_whose_checkpoints_are_damaged(sea
 
 
 def test_a_dataset_and_a_space_of_ones_own_are_to_be_given_again(tmp_path):
-    images, home = Pairs(tiny_images(24)), two_input_space()
+    images, home = PairDataset(tiny_images(24)), two_input_space()
     run = sn.search(images, space=home, out=tmp_path / "run", **TINY)
-    give = f"run '{run.path}' was searched on 'Pairs', which is not here: give the images with --data, or data= in"
+    give = f"run '{run.path}' was searched on 'PairDataset', which is not here: give the images with --data, "
+    give += "or data= in"
     assert message(sn.select, run, space=home, **FAST).startswith(give)
     said = message(sn.select, run, data=images, **FAST)
     assert said == "space 'two inputs' is one of your own: give it, too, as --space module:NAME, or space= in Python"
-    said = message(sn.select, run, data=Pairs(tiny_images(27)), space=home, **FAST)
-    assert said == f"'Pairs' holds other images than when run '{run.path}' was searched on it"
+    said = message(sn.select, run, data=PairDataset(tiny_images(27)), space=home, **FAST)
+    assert said == f"'PairDataset' holds other images than when run '{run.path}' was searched on it"
     said = message(sn.select, run, data=images, space=ragged_space(), **FAST)
     assert said == f"space 'ragged' is another than when run '{run.path}' was searched in it"
     found = sn.select(run, data=images, space=home, **FAST | {"tune_epochs": 0})
@@ -447,7 +448,7 @@ def test_a_selector_of_ones_own_by_class_and_by_name(which, searched, capsys):
     assert (len(run.metrics), run.summary["selector"]) == (3, f"{__name__}:First")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"selecting by {__name__}:First after epoch 2; running fused")
-    assert all(line.startswith("epoch ") and line.endswith(" % on held-out images") for line in lines[1:])
+    assert all(line.startswith("epoch ") and line.endswith(" % on validation images") for line in lines[1:])
     assert len(lines) == 4
     assert message(sn.select, searched, which, device="cpu", pases=3).startswith("unknown setting 'pases'")
 
@@ -465,7 +466,7 @@ def test_where_no_images_are_held_out_a_line_says_so(archive, tmp_path, capsys):
     run = sn.search(archive, train_on="full", out=tmp_path / "run", **TINY)
     found = sn.select(run, First, device="cpu", passes=1)
     assert found.metrics[0]["valid_accuracy"] is None
-    assert capsys.readouterr().out.splitlines()[-1].endswith("  no images are held out")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("  no validation images")
     assert sn.select(run, **FAST).finished
 
 
@@ -514,7 +515,7 @@ def test_the_result_tells_every_decision_and_what_it_was_for(searched, capsys):
         low, high = (f"{100 * bound(scores.values()):.2f} %" for bound in (min, max))
         span = low if low == high else f"{low} to {high}"
         assert f"{choice['chosen']:<12}  accuracy {100 * own:.2f} % without it, {span} without another\n" in out
-    assert "judged        30 passes over 12 images in " in out
+    assert "evaluated     30 passes over 12 images in " in out
     assert "(cell.svg, metrics.jsonl; " in out
 
 

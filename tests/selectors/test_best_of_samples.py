@@ -8,12 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from conftest import Pairs, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
-from supernet.methods.base import Budget
-from supernet.methods.single_path import RSPS, RSPSConfig
+from supernet.methods.base import Budget, NoConfig
+from supernet.methods.single_path import RSPS
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.evaluate import first_images
@@ -24,6 +23,7 @@ from supernet.selectors.best_of_samples import BestOfSamples, BestOfSamplesConfi
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.sampling import likeliest
+from supernet.testing import PairDataset, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
 
 NB201, RAGGED, TWO, MACRO = space("nasbench201"), ragged_space(), two_input_space(), macro_space()
 FRAME = NetworkSize(2, 1, (8, 8), 1, 3)
@@ -31,7 +31,7 @@ FRAME = NetworkSize(2, 1, (8, 8), 1, 3)
 
 def method_of(home, track=True):
     torch.manual_seed(0)
-    return RSPS(RSPSConfig(), Supernet(home, FRAME, Norm(False, track)).double(), Budget(2, SGDConfig(), 0))
+    return RSPS(NoConfig(), Supernet(home, FRAME, Norm(False, track)).double(), Budget(2, SGDConfig(), 0))
 
 
 def judged(count=3, size=8):
@@ -62,7 +62,7 @@ def test_the_most_accurate_in_the_supernet_is_taken(home):
     found = selector.genotype()
     drawn = samples(method, selector.feasible, "own", 12, random.Random(1))
     scores = {genotype: by_hand(method, genotype, given()) for genotype in drawn}
-    assert selector.report()["judged"] == pytest.approx({str(g): a for g, (a, _) in scores.items()})
+    assert selector.report()["accuracies"] == pytest.approx({str(g): a for g, (a, _) in scores.items()})
     best = max(accuracy for accuracy, _ in scores.values())
     assert scores[found][0] == best
     assert scores[found][1] == pytest.approx(
@@ -78,7 +78,7 @@ def test_judging_leaves_the_supernet_as_it_was_and_a_seed_decides():
     one, two, other = (choose(method, given, BestOfSamplesConfig(samples=9), seed=s) for s in (1, 1, 2))
     assert one.genotype() == two.genotype()
     other.genotype()
-    assert one.report()["judged"] != other.report()["judged"]
+    assert one.report()["accuracies"] != other.report()["accuracies"]
     for name, value in method.supernet.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -104,7 +104,7 @@ def test_running_statistics_are_used_where_they_are_asked_for():
     running = choose(method, given, BestOfSamplesConfig(samples=6, norm="running"))
     batch.genotype()
     running.genotype()
-    assert batch.report()["judged"] != running.report()["judged"]
+    assert batch.report()["accuracies"] != running.report()["accuracies"]
 
 
 @pytest.mark.parametrize("sampler", ["own", "uniform", "alpha", "likeliest"])
@@ -150,6 +150,7 @@ def test_settings_that_cannot_be_are_refused(settings):
 @pytest.mark.parametrize("method", ["rsps", "enas"])
 def test_running_statistics_that_are_not_kept_are_refused_before_anything_is_trained(method, tmp_path):
     choices = {"method": method, "select": {"norm": "running"}, "norm_track": False, "device": "cpu"}
+    images = PairDataset(tiny_images(12))
     with pytest.raises(UserError, match="norm running needs a search that keeps running statistics"):
-        search(Pairs(tiny_images(12)), out=tmp_path / "run", quiet=True, epochs=1, batch_size=6, width=2, **choices)
+        search(images, out=tmp_path / "run", quiet=True, epochs=1, batch_size=6, width=2, **choices)
     assert not (tmp_path / "run").exists()

@@ -13,23 +13,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.errors import UserError
-from supernet.methods.base import Budget
-from supernet.methods.blank import Blank, BlankConfig
+from supernet.methods.base import Budget, NoConfig
+from supernet.methods.blank import Blank
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
-from supernet.models.cost.best import FeasibleSet
 from supernet.models.cost.count import cost
-from supernet.models.cost.latency import tabulated
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.latency import latency_fields
 from supernet.models.cost.limits import Limits
 from supernet.models.mix import dense
 from supernet.models.supernet import Supernet
-from supernet.searching.plan import plan
+from supernet.searching.plan import planned as plan
 from supernet.selectors.perturbation import Perturbation, PerturbationConfig
 from supernet.selectors.projection_schedule import projection_schedule
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space
 from supernet.spaces.modules import Norm
+from supernet.testing import macro_space, noise_batch, ragged_space, two_input_space
 
 NB201, DARTS7 = space("nasbench201"), space("darts7")
 OPS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
@@ -48,7 +48,7 @@ DARTS = DifferentiableConfig(
     "different_subset", "softmax", alpha=AlphaOptimizerConfig("adam", lr=0.2, weight_decay=1e-3)
 )
 SINGLE = DifferentiableConfig(alpha=AlphaOptimizerConfig(lr=0.5))
-METHODS = {"darts": (Differentiable, DARTS), "single": (Differentiable, SINGLE), "blank": (Blank, BlankConfig())}
+METHODS = {"darts": (Differentiable, DARTS), "single": (Differentiable, SINGLE), "blank": (Blank, NoConfig())}
 
 
 def method_of(home, name="darts", weights=WEIGHTS, network_size=FRAME):
@@ -94,7 +94,7 @@ class WrittenOut:
     def __init__(self, method, seed, *, criterion, edges, tune_epochs):
         self.method, self.home = copy.deepcopy(method), method.supernet.space
         self.criterion, self.edges, self.tune_epochs = criterion, edges, tune_epochs
-        self.rows, self.decisions = {}, []
+        self.rows, self.outcomes = {}, []
         self.method.supernet.engine, self.method.supernet.fixed_edges = "reference", None
         self.undecided, self.method.mix = self.method.mix, self.mix
         self.method.optimizer.state.clear()
@@ -156,7 +156,7 @@ class WrittenOut:
             if best is None or scores[op] < scores[best]:  # strictly: the first of equals
                 best = op
         self.rows[kind, e] = ops.index(best)
-        self.decisions.append((kind, e, best, self.told(scores)))
+        self.outcomes.append((kind, e, best, self.told(scores)))
 
     def node(self, kind, edges):
         cell, left, gone = self.home.cells[kind], list(edges), []
@@ -172,7 +172,7 @@ class WrittenOut:
                     scores[e] = self.without(kind, itertools.product(off, every))
                 if scores[e] >= highest:  # not strictly: the last of equals
                     highest, worst = scores[e], e
-            self.decisions.append((kind, worst, None, self.told({str(cell.edges[e]): s for e, s in scores.items()})))
+            self.outcomes.append((kind, worst, None, self.told({str(cell.edges[e]): s for e, s in scores.items()})))
             left.remove(worst)
             gone.append(worst)
         self.rows |= {(kind, e): None for e in gone}
@@ -207,7 +207,7 @@ def test_the_whole_sequence_is_the_one_written_out(home, name, settings):
     selector = perturbation(method, tune_epochs=1, **settings)
     genotype, _ = driven(selector)
     assert genotype == wanted.genotype()
-    for found, (kind, edge, chosen, scores) in zip(selector.decisions, wanted.decisions, strict=True):
+    for found, (kind, edge, chosen, scores) in zip(selector.outcomes, wanted.outcomes, strict=True):
         assert (found.kind, found.edge, found.chosen) == (kind, str(home.cells[kind].edges[edge]), chosen)
         assert list(found.scores) == list(scores)
         assert list(found.scores.values()) == pytest.approx(list(scores.values()), rel=1e-7)
@@ -248,7 +248,7 @@ def test_of_equals_the_first_operation_stays_and_the_last_edges_go(monkeypatch):
             assert [(c.target, c.source) for c in genotype["normal"]] == [(t, s) for t in (2, 3) for s in (0, 1)]
             assert [(c.target, c.source) for c in genotype["reduce"]] == [(2, 0), (3, 0)]
             assert {c.op for kind in ("normal", "reduce") for c in genotype[kind]} == {"skip_connect"}
-            gone = [d.edge for d in selector.decisions if d.chosen is None and d.kind == "reduce"]
+            gone = [d.edge for d in selector.outcomes if d.chosen is None and d.kind == "reduce"]
             assert [edge for edge in gone if edge[0] == "3"] == ["3<-2", "3<-1"]
 
 
@@ -272,14 +272,14 @@ def test_how_many_passes_it_takes(monkeypatch):
     silent(monkeypatch, at_random)
     selector = perturbation(method_of(NB201, "blank"), tune_epochs=0)
     driven(selector)
-    assert selector.score.passes == selector.report()["passes"] == 6 * 5
-    assert selector.report()["judged"] == 13
+    assert selector.scorer.passes == selector.report()["passes"] == 6 * 5
+    assert selector.report()["validation_images"] == 13
     tiny = NetworkSize(1, 1, (4, 4), 1, 3)
     for edges, wanted in (("independent", 3 + 4 + 5), ("cumulative", 3 + (4 + 3) + (5 + 4 + 3))):
         method = method_of(DARTS7, "blank", network_size=tiny)
         selector = perturbation(method, tune_epochs=0, edges=edges, network_size=tiny)
         driven(selector)
-        assert selector.score.passes == 2 * 14 * 7 + 2 * wanted
+        assert selector.scorer.passes == 2 * 14 * 7 + 2 * wanted
     selector = perturbation(method_of(KEEPS, "darts"), tune_epochs=0, criterion="magnitude")
     driven(selector)
     assert selector.report()["passes"] == 0
@@ -375,7 +375,7 @@ def test_a_row_tells_all_that_was_decided_last_every_edge_of_a_node_that_went_in
     told = [decision for row in rows for decision in row["last"]]
     everything = selector.report()["decisions"]
     assert told == everything[: len(told)]
-    last = selector.moments[-1]
+    last = selector.schedule[-1]
     assert len(everything) - len(told) == sum(len(item.edges) - KEEPS.cells[item.kind].keep for item in last)
     assert len(everything) == 5 + 5 + 1 + 1 + 2
     json.dumps(selector.report())
@@ -397,8 +397,8 @@ def test_a_state_goes_on_from_the_middle_with_the_same_bits():
     theirs.step(batches_of(5, 1))
     assert ours.epochs == 6
     assert theirs.genotype() == ours.genotype()
-    assert theirs.decisions == ours.decisions
-    assert theirs.score.passes == ours.score.passes
+    assert theirs.outcomes == ours.outcomes
+    assert theirs.scorer.passes == ours.scorer.passes
     pairs = zip(ours.method.weights, theirs.method.weights, strict=True)
     assert all(torch.equal(mine, other) for mine, other in pairs)
 
@@ -409,7 +409,7 @@ def test_running_statistics_are_taken_where_they_are_asked_for():
     for norm in ("batch", "running"):
         selector = perturbation(method, tune_epochs=0, criterion="loss", norm=norm)
         driven(selector)
-        scores.append(list(selector.decisions[0].scores.values()))
+        scores.append(list(selector.outcomes[0].scores.values()))
     assert scores[0] != pytest.approx(scores[1], rel=1e-4)
 
 
@@ -440,7 +440,7 @@ def test_an_architecture_is_within_random_limits_whatever_the_order(home, monkey
         genotype, _ = driven(selector)
         assert home.check(genotype) is genotype
         assert selector.feasible.allows(genotype)
-        assert genotype == selector.within.kept
+        assert genotype == selector.completion.genotype
         binding += not selector.feasible.allows(free[seed])
     assert binding or home.name == "ragged"  # somewhere the limit has made a difference
 
@@ -451,7 +451,7 @@ def test_limits_that_allow_everything_change_nothing(home, monkeypatch):
     limits = Limits(max_params=10**9, max_flops=10**12)
     ours, theirs = (perturbation(method_of(home, "blank"), own, tune_epochs=0) for own in (limits, None))
     assert driven(ours)[0] == driven(theirs)[0]
-    assert ours.decisions == theirs.decisions
+    assert ours.outcomes == theirs.outcomes
 
 
 def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
@@ -476,7 +476,7 @@ def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
         selector = perturbation(method_of(home, "blank"), Limits(max_params=limit), seed=seed, tune_epochs=0)
         driven(selector)
         rows = {}
-        for decision in selector.decisions:
+        for decision in selector.outcomes:
             kind, edges = decision.kind, home.cells[decision.kind].edges
             e = [str(edge) for edge in edges].index(decision.edge)
             if decision.chosen is None:
@@ -492,7 +492,7 @@ def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
 
 def test_a_latency_of_the_table_is_kept_to(monkeypatch):
     silent(monkeypatch, at_random)
-    field = tabulated(NB201)[0]
+    field = latency_fields(NB201)[0]
     rng = random.Random(3)
     feasible = FeasibleSet(NB201, FRAME, Limits(max_latency_ms=1e9, latency=field))
     for seed in range(3):

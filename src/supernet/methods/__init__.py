@@ -1,4 +1,4 @@
-"""The methods, by the name of what was published: an update rule and the settings that make it that method."""
+"""The published methods by name: a class, and the settings that make it that method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from supernet import registry
 
 if TYPE_CHECKING:
-    from supernet.methods.base import Method
+    from supernet.methods.base import Method  # noqa: F401  in a string below; a list of methods needs no PyTorch
 
 __all__ = ["METHODS", "Preset"]
 
@@ -38,27 +38,27 @@ METHODS = registry.Registry(
         Preset(
             "single-darts",
             _DIFFERENTIABLE,
-            "weights and alpha from the same batch, one backward pass; sigmoid",
+            "weights and alpha learn from the same batch in one backward pass; sigmoid",
             "Hou, Jin & Chen 2021, arXiv 2108.08128",
         ),
         Preset(
             "darts",
             _DIFFERENTIABLE,
-            "bi-level, first order: alpha from the other half of the images; softmax",
+            "bi-level, first order: alpha learns from validation images; softmax",
             "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
             _DARTS,
         ),
         Preset(
             "darts-2nd",
             _DIFFERENTIABLE,
-            "bi-level, second order: alpha through one unrolled step of the weights",
+            "bi-level, second order: alpha learns through one unrolled step of the weights",
             "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
             _DARTS | {"order": 2},
         ),
         Preset(
             "darts-pt",
             _DIFFERENTIABLE,
-            "DARTS, and then every operation chosen by what its absence costs the supernet",
+            "DARTS, then each operation is chosen by what its removal costs the supernet",
             "Wang et al., ICLR 2021, arXiv 2108.04392",
             _DARTS,
             selector="perturbation",
@@ -66,27 +66,27 @@ METHODS = registry.Registry(
         Preset(
             "blank",
             "supernet.methods.blank:Blank",
-            "no alpha at all: all operations weigh the same, and perturbation chooses",
+            "no alpha: all operations have equal weights, and perturbation chooses",
             "Wang et al., ICLR 2021, arXiv 2108.04392, section on fixed alpha",
             selector="perturbation",
         ),
         Preset(
             "zarts-mgs",
             _ZERO_ORDER,
-            "alpha without a gradient through the weights: candidates by what real steps make of them",
+            "alpha without a gradient through the weights: candidates compared by lookahead steps",
             _ZARTS,
         ),
         Preset(
             "zarts-rs",
             _ZERO_ORDER,
-            "the same, the gradient estimated from losses along random directions",
+            "the same, with the gradient estimated from losses along random directions",
             _ZARTS,
             {"estimator": "rs"},
         ),
         Preset(
             "zarts-gld",
             _ZERO_ORDER,
-            "the same, by the best of random steps of ever smaller length",
+            "the same, with the best of random steps of ever smaller length",
             _ZARTS,
             {"estimator": "gld", "base_loss": "with_inner"},
         ),
@@ -99,7 +99,7 @@ METHODS = registry.Registry(
         Preset(
             "nao-v2-small",
             "supernet.methods.nao.method:NAO",
-            "the same in numbers for two CPU cores and minutes: 2 iterations, 36 architectures",
+            "the same for minutes on two CPU cores: 2 iterations, 36 architectures",
             "Luo, Qin & Chen 2019, arXiv 1909.10815",
             {
                 "iterations": 2,
@@ -114,27 +114,27 @@ METHODS = registry.Registry(
         Preset(
             "enas",
             "supernet.methods.enas:ENAS",
-            "one architecture per step, drawn by a controller that its accuracy rewards",
+            "one architecture per step, drawn by a controller that is rewarded with its accuracy",
             "Pham et al., ICML 2018, arXiv 1802.03268",
             selector="best-of-samples",
         ),
         Preset(
             "gdas",
             "supernet.methods.gdas:GDAS",
-            "one operation per edge, drawn by Gumbel noise; alpha from the other half of the images",
+            "one operation per edge, drawn by Gumbel noise; alpha learns from validation images",
             "Dong & Yang, CVPR 2019, arXiv 1910.04465",
         ),
         Preset(
             "rsps",
             "supernet.methods.single_path:RSPS",
-            "one random architecture per step, weights shared; the best of samples is kept",
+            "one random architecture per step with shared weights; the best of samples is kept",
             "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
             selector="best-of-samples",
         ),
         Preset(
             "setn",
             "supernet.methods.setn:SETN",
-            "weights by random paths, alpha by everything mixed; the best of the likeliest is kept",
+            "weights learn on random paths, alpha on all operations; the best of the likeliest is kept",
             "Dong & Yang, ICCV 2019, arXiv 1910.05733",
             selector="best-of-samples",
         ),

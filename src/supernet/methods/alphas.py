@@ -1,26 +1,25 @@
-"""The architecture parameters of a space, as methods hold them: one tensor (edges, columns) per kind of cell."""
+"""Alphas: the architecture parameters of a space, one tensor (edges, columns) for each kind of cell."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from supernet.engine.optim import AlphaOptimizerConfig
+from supernet.methods.base import Budget
 from supernet.methods.relaxation import Activation, SigmoidInit, candidate_mask, initial_alpha, relax
 from supernet.models.mix import Mix, dense
 from supernet.spaces.search_space import SearchSpace
 
-if TYPE_CHECKING:
-    from supernet.engine.optim import AlphaOptimizerConfig
-    from supernet.methods.base import Budget
-
 
 class Alphas(Mapping[str, Tensor]):
-    """Per kind of cell its alphas (edges, columns), drawn from `seed`, and the op weights that they mean.
+    """The alphas (edges, columns) of each kind of cell, drawn from `seed`, and the op weights computed from them.
 
-    They have the device and the type of `like`. Columns without a candidate are there, and mean nothing.
+    The tensors have the device and dtype of `like`. Entries without a candidate have no effect; `masks` is True for the
+    D entries of all cells that have one.
     """
 
     def __init__(
@@ -44,32 +43,29 @@ class Alphas(Mapping[str, Tensor]):
         return len(self._values)
 
     def mix(self, values: Mapping[str, Tensor] | None = None) -> Mix:
-        """Return the op weights of the alphas, or of other `values` in their place, with their gradient."""
+        """Return the op weights of the alphas, or of other `values`, with gradient."""
         values = self._values if values is None else values
         return dense({kind: relax(alpha, self.masks[kind], self.activation) for kind, alpha in values.items()})
 
     @property
     def sizes(self) -> list[int]:
-        """How many alphas with a candidate each kind of cell has."""
+        """The number of alphas with a candidate in each kind of cell; their sum is D."""
         return [int(mask.sum()) for mask in self.masks.values()]
 
     def flat(self, values: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Return the alphas with a candidate, or other `values` in their place, as one vector (D,) float64 on the CPU.
-
-        Kinds of cell come one after the other.
-        """
+        """Return the D alphas, or other `values`, as one vector (D,) of float64 on the CPU, one kind after another."""
         values = self._values if values is None else values
         return torch.cat([values[kind].detach()[mask] for kind, mask in self.masks.items()]).double().cpu()
 
     def after(self, step: Tensor) -> dict[str, Tensor]:
-        """Return the alphas after a step (D,); columns without a candidate stay as they are."""
+        """Return the alphas after adding the vector `step` (D,)."""
         moved = {}
         for (kind, alpha), part in zip(self._values.items(), torch.split(step, self.sizes), strict=True):
             moved[kind] = alpha.detach() + torch.zeros_like(alpha).masked_scatter(self.masks[kind], part.to(alpha))
         return moved
 
     def lists(self) -> dict[str, list[list[float]]]:
-        """Return the alphas as plain data."""
+        """Return the alphas as nested lists."""
         return {kind: alpha.tolist() for kind, alpha in self._values.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,13 +74,13 @@ class Alphas(Mapping[str, Tensor]):
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the alphas that `state_dict` returned, in place."""
+        """Copy the alphas that `state_dict` returned into these tensors."""
         for kind, alpha in self._values.items():
             alpha.copy_(state[kind])
 
 
 class LearnedAlphas(Alphas):
-    """Alphas with the optimizer that steps them; the other arguments are those of `Alphas`."""
+    """Alphas with an optimizer, which `config` describes; the other arguments are those of `Alphas`."""
 
     def __init__(
         self,
@@ -93,24 +89,24 @@ class LearnedAlphas(Alphas):
         sigmoid_init: SigmoidInit,
         budget: Budget,
         like: Tensor,
-        how: AlphaOptimizerConfig,
+        config: AlphaOptimizerConfig,
     ) -> None:
         super().__init__(space, activation, sigmoid_init, budget.seed, like)
         for alpha in self.values():
             alpha.requires_grad_()
-        self.optimizer = how.make(self.values(), budget.weights)
+        self.optimizer = config.make(self.values(), budget.weights)
 
     def step(self, gradient: Sequence[Tensor]) -> None:
-        """Take a step along a gradient, in the order of the kinds of cell."""
+        """Take a step of the optimizer with the given gradient, one tensor for each kind of cell."""
         for alpha, value in zip(self.values(), gradient, strict=True):
             alpha.grad = value
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the alphas and the state of their optimizer."""
+        """Return the alphas and the state of the optimizer."""
         return {"alphas": super().state_dict(), "alpha_optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state["alphas"])
         self.optimizer.load_state_dict(state["alpha_optimizer"])

@@ -1,51 +1,59 @@
-"""Method: how weights and architecture are learned together."""
+"""Method: the base class of every way to learn the weights and the architecture of a supernet together."""
 
 from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
 from supernet.engine.seeds import seeded
-from supernet.models.evaluate import ValidationBatches
+from supernet.models.evaluate import ValidationBatches, measures
 from supernet.models.mix import Mix, detached
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 
 Part = Literal["train", "validation", "all"]
-"""Which training images a stream draws from: the first half of the split, the second, or both."""
+"""Which of the training images a stream draws: those that train weights, those for validation, or both."""
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """No settings."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Batches of the images of `part`, of `size` images each; None is the search's batch size."""
+    """An endless stream of batches of `size` images from `part`; a size of None is the batch size of the search."""
 
     part: Part
     size: int | None = None
 
     @classmethod
-    def of(cls, given: Part | Stream) -> Stream:
-        """Return the stream that a method has declared in either way."""
-        return given if isinstance(given, Stream) else cls(given)
+    def of(cls, stream: Part | Stream) -> Stream:
+        """Return the stream that a method has declared, in full or by the name of its part alone."""
+        return stream if isinstance(stream, Stream) else cls(stream)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a method may spend: `epochs` passes, the weights' optimizer, and the seed of everything it draws.
+    """What a search gives to its method.
 
-    `sample` draws one of the architectures that the search may choose; None draws from the whole space. `allows` says
-    whether an architecture is one of those; None allows all. `price` makes, for the name of a cost, the function from
-    op weights to the expected cost (see `supernet.models.cost.Expected`); None has none. `workers`: processes that the
-    method may spread its trials over. `judged` gives the images that architectures are judged on: the second half, as
-    it is.
+    - `epochs`: passes over the training images.
+    - `weights`: the optimizer of the weights, with its learning rate schedule.
+    - `seed`: the seed of every random number that the method draws.
+    - `sample`: draws an architecture within the limits of the search; None draws from the whole space.
+    - `allows`: tells whether an architecture is within the limits; None allows every architecture.
+    - `price`: makes, for the name of a cost, the function from op weights to the expected cost (see
+      `supernet.models.cost.expected`); None if the search has no costs.
+    - `workers`: processes that lookahead may be spread over.
+    - `validation_batches`: returns the validation images in batches, the same ones at every call.
     """
 
     epochs: int
@@ -59,23 +67,35 @@ class Budget:
 
 
 class Method(ABC):
-    """Learns the weights of a supernet and, with them, an architecture.
+    """Learns the weights of a supernet and, with them, its architecture.
 
-    A subclass declares its settings (`Config`, a frozen dataclass), the data it draws (`streams`), what one step does
-    (`step`), and what the supernet should run (`mix`). It knows no loop, no file and no screen. The weights'
-    optimizer with its schedule is here; `weight_step` takes one step of it.
+    A search constructs its method once and then calls, in this order:
 
-    `capturable`: within an epoch every step starts the same operations of the device's, and nothing that it does is
-    decided on the host: no draw of Python's, no path that changes. Then a GPU may record one step and replay it.
+        for epoch in range(budget.epochs):
+            method.begin_epoch(epoch)
+            while the epoch lasts:
+                method.step(batches)                # one batch for every name in `method.streams`
+            method.end_epoch(epoch, accuracy)       # accuracy of `method.predict` on the validation images
 
-    `ranks`: its op weights say which operations are better; if not, an epoch has no architecture to name.
-    `spreads`: it has trials to spread over the workers of its budget.
+    The search may save `state_dict()` after any step, and its selector reads `op_scores()` at the end. A subclass must
+    define `streams`, `step` and `mix`; everything else has a default. A method draws random numbers from `budget.seed`
+    alone, and never touches files, the console or the training loop.
 
-    `between`: what it does between epochs, in words, if that takes long: a forecast leaves it out.
+    An instance has `config` (of the class `Config`), `supernet`, `budget`, `weights` (the list of the supernet's
+    parameters), `device` and `optimizer` (SGD on `weights`, as `budget.weights` says).
+
+    - `Config`: a frozen dataclass with a default for every field. Each field becomes a flag of the command line and a
+      keyword of `search`, and the string below the field becomes the flag's help.
+    - `capturable`: True promises that all steps of an epoch start the same operations on the device, with no decision
+      by Python code (a random draw, another path). A GPU may then record one step and replay it. A promise that is not
+      kept gives wrong results without an error.
+    - `ranks`: whether larger op scores mean better operations. If not, no architecture is reported after an epoch.
+    - `spreads`: whether the method can spread lookahead over `budget.workers` processes.
+    - `between_epochs`: names long work between epochs; a forecast reports that this work is left out.
     """
 
-    Config: ClassVar[type]
-    capturable: ClassVar[bool] = False  # a replay of what is decided anew in each step would be wrong without a word
+    Config: ClassVar[type] = NoConfig
+    capturable: ClassVar[bool] = False
     ranks: ClassVar[bool] = True
     spreads: ClassVar[bool] = False
     between_epochs: ClassVar[str] = ""
@@ -91,98 +111,82 @@ class Method(ABC):
     @property
     @abstractmethod
     def streams(self) -> Mapping[str, Part | Stream]:
-        """Name each batch that `step` draws, and the images it comes from; the first one's length is the epoch's.
+        """The batches that `step` draws: a name for each, and the images that the batch comes from.
 
-        The weights learn from all of them but those called "alpha" and "inner".
+        One pass over the images of the first stream is an epoch. The weights are taken to learn from all streams except
+        those called "alpha" and "inner".
         """
 
     @property
     def period(self) -> int:
-        """After how many steps what a step does begins again: a forecast times as many."""
+        """The number of steps after which the method's schedule repeats; a forecast times that many steps."""
         return 1
 
     @property
-    def longest(self) -> int:
-        """The epoch whose steps a forecast takes: the last, as in the first ones a method may spare itself work."""
+    def forecast_epoch(self) -> int:
+        """The epoch whose steps a forecast times: the last, because a method may skip work in its first epochs."""
         return self.budget.epochs - 1
 
     @abstractmethod
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Learn from one batch of every stream; return scalar tensors to be averaged over the epoch.
+        """Learn from one batch of every stream; return scalar tensors, which are averaged over the epoch.
 
-        A stream that is not asked for its batch is not drawn from.
+        A batch is drawn when its name is looked up, so a stream that a step does not look up does not advance.
         """
 
     @abstractmethod
     def mix(self) -> Mix:
-        """Return what the supernet runs now."""
+        """Return the op weights that the supernet runs with now."""
 
     def op_scores(self) -> dict[str, Tensor]:
-        """Return what was learned of each operation, (edges, columns) per kind: larger is better. Selectors read it."""
+        """Return scores (edges, columns) of the operations, larger for better ones, for each kind of cell."""
         return {kind: edges.weights.detach() for kind, edges in self.mix().items()}
 
     def predict(self, x: Tensor) -> Tensor:
-        """Return the logits (B, classes) that an epoch is measured by; the supernet is in evaluation mode then."""
+        """Return logits (B, classes) to measure the epoch by; the supernet is in evaluation mode."""
         logits: Tensor = self.supernet(x, detached(self.mix()))
         return logits
 
     def begin_epoch(self, epoch: int) -> None:
-        """Prepare epoch number `epoch`, counted from 0: set the weights' learning rate."""
+        """Prepare epoch number `epoch`, counted from 0: set the learning rate of the weights."""
         set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Take note of the accuracy of `mix` on the second half of the images (NaN if the weights have seen them).
+        """Return what to add to the epoch's row of metrics, as plain data.
 
-        Return what the epoch's row of metrics should have beside it, as plain data.
+        `valid_accuracy` is the accuracy of `predict` on the validation images, NaN if the weights learn from these.
         """
         return {}
 
     def sample(self, rng: random.Random) -> Genotype:
-        """Draw uniformly one of the architectures that the search may choose; raises UserError if none is found."""
+        """Draw an architecture uniformly within the limits of the search; raises UserError if none is found."""
         return (self.budget.sample or self.supernet.space.sample)(rng)
 
     def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
-        """Return up to `count` architectures that the method would try, limits aside: by default, random ones."""
+        """Return up to `count` architectures that the method favours, in or out of limits; random ones by default."""
         return [self.supernet.space.sample(rng) for _ in range(count)]
 
     def weight_step(self, batch: Batch, mix: Mix) -> Mapping[str, Tensor]:
-        """Take one step of the weights on `batch`; the backward pass reaches whatever `mix` depends on, too."""
+        """Take one step of the weights on `batch`; the backward pass also reaches the tensors that `mix` depends on."""
         self.optimizer.zero_grad()
         logits = self.supernet(batch.x, mix)
         loss = F.cross_entropy(logits, batch.y)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.clip()
+        clip_gradient(self.weights, self.budget.weights.clip)
         self.optimizer.step()
         return measures(loss, logits, batch)
 
-    def clip(self) -> None:
-        """Clip the gradient of the weights, and of nothing else."""
-        clip_gradient(self.weights, self.budget.weights.clip)
-
     def restart(self, seed: int) -> None:
-        """Draw all weights anew from `seed`, in place, and forget their momentum."""
+        """Draw all weights anew from `seed`, in place, and clear their momentum."""
         self.optimizer.state.clear()
         with seeded(seed, self.device):
-            self.supernet.redraw()  # not reset_parameters(), which a module of the user's need not have
+            self.supernet.redraw()  # not reset_parameters(), which modules of a user's space need not have
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything a run needs to go on exactly, as tensors, numbers, strings, lists and dicts."""
+        """Return the state from which a run resumes exactly, as tensors, numbers, strings, lists and dicts."""
         return {"supernet": self.supernet.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         self.supernet.load_state_dict(state["supernet"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-@torch.no_grad()
-def accuracy(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> float:
-    """Return the share of all images whose largest logit, of those that `forward` gives, is their class's."""
-    hits = torch.cat([forward(batch.x).argmax(1) == batch.y for batch in batches])
-    return int(hits.sum()) / len(hits)
-
-
-def measures(loss: Tensor, logits: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-    """Return the loss and the accuracy (0 to 1) of a batch as tensors, without waiting for the device."""
-    with torch.no_grad():
-        return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == batch.y).float().mean()}

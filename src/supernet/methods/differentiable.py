@@ -8,14 +8,15 @@ Papers: DARTS — Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055. Single-DART
     second order:  the alpha gradient is taken at w' = w - xi dL(w, alpha; B1)/dw (see `unrolled.py`)
     single-level:  (w, alpha) <- (w, alpha) - (eta_w d/dw, eta_a d/dalpha) L(w, alpha; B1)   one forward, one backward
 
-The regime says where B2 comes from, which is all that separates the two papers (Single-DARTS, Table 4):
-`same_batch` is single-level, `different_subset` is DARTS, `same_subset` is the ablation between them. Single-level is a
-simultaneous update: both gradients are of the same forward pass.
+The regime says where B2 comes from, which is the only difference between the two papers (Single-DARTS, Table 4):
+`same_batch` is single-level, `different_subset` is DARTS, and `same_subset` is the ablation between them. The
+single-level update is simultaneous: both gradients come from the same forward pass.
 
-Differences from released code, each deliberate. DARTS draws its second batch by starting a new shuffled pass for every
-step; here each stream is one endless shuffled pass. Second order: its extra forward passes leave the running
-statistics of batch norm as they were, and the weights are never perturbed in place. For Single-DARTS no code could be
-had; the alphas are not clipped and not decayed, and the learning rates are `AlphaOptimizerConfig`'s defaults, to be set by protocol.
+Deliberate differences from released code. DARTS draws its second batch by starting a new shuffled pass at every step;
+here each stream is one endless sequence of shuffled passes. The extra forward passes of second order leave the running
+statistics of batch normalisation unchanged, and the weights are never perturbed in place. No code of Single-DARTS was
+available: the alphas are neither clipped nor decayed, and their learning rate is the default of `AlphaOptimizerConfig`
+unless the protocol sets it.
 """
 
 from __future__ import annotations
@@ -40,23 +41,26 @@ from supernet.models.supernet import Supernet
 
 @dataclass(frozen=True)
 class DifferentiableConfig:
-    """Settings of a gradient search."""
+    """Settings of a search by gradient."""
 
     regime: Literal["same_batch", "same_subset", "different_subset"] = "same_batch"
-    """batch that alpha learns from: the weights' own, another of the same images, or one of the other half"""
+    """batch that alpha learns from: the weights' own, another from the same images, or one of validation images"""
     activation: Activation = "sigmoid"
-    """how alpha becomes op weights"""
+    """function from alpha to op weights"""
     sigmoid_init: SigmoidInit = "inv_n"
-    """sigmoid starts at weight 1/n (inv_n) or 1/2 (zero)"""
+    """first op weight under sigmoid: 1/n (inv_n) or 1/2 (zero)"""
     order: Literal[1, 2] = 1
-    """2 takes the alpha gradient through one step of the weights"""
+    """2 takes the gradient of alpha through one step of the weights"""
     train_on: Literal["half", "full"] = "half"
-    """training images the weights see; the alpha of different_subset always has the other half"""
+    """images that train the weights: the training half, or all (not with different_subset)"""
     alpha: AlphaOptimizerConfig = AlphaOptimizerConfig()
 
 
 class Differentiable(GradientMethod):
-    """Alphas per kind of cell, learned by gradient; `regime`, `activation` and `order` are independent settings."""
+    """Learns alphas by gradient.
+
+    Raises UserError for order 2 with regime same_batch, and for train_on full with regime different_subset.
+    """
 
     Config = DifferentiableConfig
     capturable = True
@@ -67,41 +71,43 @@ class Differentiable(GradientMethod):
         if config.order == 2 and config.regime == "same_batch":
             raise UserError("order 2 needs a second batch for alpha: set the regime to different_subset or same_subset")
         if config.train_on == "full" and config.regime == "different_subset":
-            raise UserError("regime different_subset splits the images in halves: train-on full does not go with it")
+            raise UserError(
+                "regime different_subset keeps half of the images for alpha: it does not go with train-on full"
+            )
 
     def begin(self) -> LearnedAlphas:
-        """Return the alphas that the search starts from."""
+        """Return the initial alphas."""
         config, space = self.config, self.supernet.space
         return LearnedAlphas(space, config.activation, config.sigmoid_init, self.budget, self.weights[0], config.alpha)
 
     @property
     def streams(self) -> Mapping[str, Part]:
         """One stream if single-level; otherwise one for the weights and one for alpha."""
-        first: Part = "all" if self.config.train_on == "full" else "train"
+        part: Part = "all" if self.config.train_on == "full" else "train"
         match self.config.regime:
             case "same_batch":
-                return {"weights": first}
+                return {"weights": part}
             case "same_subset":
-                return {"weights": first, "alpha": first}
+                return {"weights": part, "alpha": part}
             case "different_subset":
-                return {"weights": first, "alpha": "validation"}
+                return {"weights": part, "alpha": "validation"}
 
     def mix(self) -> Mix:
-        """Return the op weights of the current alphas, with their gradient."""
+        """Return the op weights of the current alphas, with gradient."""
         return self.alphas.mix()
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Single-level: both updates from one backward pass. Otherwise alpha first, then the weights, as DARTS does."""
+        """Update alpha and the weights: from one backward pass if single-level, otherwise alpha first, as in DARTS."""
         self.alphas.optimizer.zero_grad()
         if self.config.regime == "same_batch":
-            metrics = self.weight_step(batches["weights"], self.mix())  # its backward pass fills alpha's gradient too
+            metrics = self.weight_step(batches["weights"], self.mix())  # the backward pass fills alpha's gradient, too
             self.alphas.optimizer.step()
             return metrics
         self.alphas.step(self.alpha_gradient(batches["weights"], batches["alpha"]))
         return self.weight_step(batches["weights"], detached(self.mix()))
 
     def alpha_gradient(self, weight_batch: Batch, alpha_batch: Batch) -> tuple[Tensor, ...]:
-        """Return the gradient of the alphas of a bi-level step, in the order of `alphas`."""
+        """Return the bi-level gradient, one tensor for each kind of cell."""
         alphas = list(self.alphas.values())
         if self.config.order == 2:
             return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, weight_batch, alpha_batch)

@@ -1,23 +1,23 @@
-"""ENAS: a controller draws the architectures that share weights, and learns from their accuracy by REINFORCE.
+"""ENAS: a controller draws one architecture per step and learns from the accuracies by REINFORCE.
 
-Pham et al., ICML 2018, arXiv 1802.03268, as in NAS-Bench-201 (Dong & Yang, ICLR 2020). Every step trains the weights on
-an architecture that the controller draws. After the pass over the images the controller is updated `updates` times,
-each time from `samples` architectures:
+Pham et al., ICML 2018, arXiv 1802.03268, as in NAS-Bench-201 (Dong & Yang, ICLR 2020). Every step trains the weights of
+an architecture that the controller draws. After each pass over the training images the controller is updated `updates`
+times, each time from `samples` architectures:
 
-    R = accuracy on a batch of the second half + entropy_weight * entropy
+    R = accuracy on a batch of validation images + entropy_weight * entropy
     b <- b - (1 - decay) (b - R),   loss = mean of -log pi(a) (R - b)
 
-In the end architectures drawn by the controller are judged by the supernet (`best-of-samples`).
+At the end the supernet evaluates architectures that the controller draws (`best-of-samples`).
 
-Differences from released code. The baseline is the moving average of the paper; there it is the epoch before's average.
-R is a number, as in the paper's code; there its entropy has a gradient, too. The architectures of one update are judged
-on the same batch. The controller's batches are not augmented.
+Differences from released code. The baseline is the paper's moving average; there it is the average of the previous
+epoch. R is a constant, as in the paper's code; there its entropy has a gradient, too. All architectures of an update
+are evaluated on the same batch. The controller's batches are not augmented.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -30,13 +30,13 @@ from supernet.engine.optim import clip_gradient
 from supernet.engine.seeds import seeded
 from supernet.errors import UserError, at_least
 from supernet.methods.base import Budget
-from supernet.methods.enas_policy import Policy
+from supernet.methods.enas_policy import ControllerPolicy
 from supernet.methods.single_path import SinglePath
 from supernet.models.evaluate import Scorer, Statistics, check_norm
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.tokens import Sequences
+from supernet.spaces.tokens import Sequences, Tokens
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class ENASConfig:
     updates: int = 50
     """updates of the controller after each epoch"""
     samples: int = 20
-    """architectures that an update averages over"""
+    """architectures per update of the controller"""
     controller_lr: float = 1e-3
     """learning rate of the controller's Adam"""
     entropy_weight: float = 1e-4
-    """what entropy is worth beside accuracy (0 to 1)"""
+    """weight of the entropy in the reward; the accuracy (0 to 1) has weight 1"""
     decay: float = 0.99
-    """of the moving average that rewards are compared with"""
+    """decay of the moving average of rewards"""
     clip: float = 5.0
     """largest norm of the controller's gradient; 0 does not clip"""
     norm: Statistics = "batch"
-    """batch norm takes the statistics of the batch when an architecture is judged, or its running ones"""
+    """statistics of batch normalisation when the controller's architectures are evaluated"""
 
     def __post_init__(self) -> None:
         at_least(1, updates=self.updates, samples=self.samples)
@@ -66,7 +66,7 @@ class ENASConfig:
 
 
 class ENAS(SinglePath):
-    """Paths drawn by a controller that is rewarded for their accuracy."""
+    """Trains paths that a controller draws, and the controller on their accuracies."""
 
     Config = ENASConfig
     ranks = False
@@ -77,67 +77,71 @@ class ENAS(SinglePath):
         self.sequences = Sequences(supernet.space)
         self.generator = torch.Generator().manual_seed(budget.seed)
         with seeded(budget.seed):
-            self.policy = Policy(self.sequences)
+            self.policy = ControllerPolicy(self.sequences)
         self.controller = torch.optim.Adam(self.policy.parameters(), config.controller_lr, betas=(0.0, 0.999), eps=1e-3)
         self.baseline = 0.0
         super().__init__(config, supernet, budget)
         check_norm(config.norm, tracked=supernet.norm.track)
 
     def draw(self, rng: random.Random) -> Genotype:
-        """Let the controller draw the architecture of a step."""
-        return self._drawn(1, rng)[0]
+        """Draw the architecture of a step from the controller."""
+        return self.proposals(1, rng)[0]
 
     @torch.no_grad()
-    def _drawn(self, count: int, rng: random.Random) -> list[Genotype]:
+    def proposals(self, count: int, rng: random.Random) -> list[Genotype]:
+        """Draw `count` architectures from the controller."""
         generator = torch.Generator().manual_seed(rng.getrandbits(63))
         return [self.sequences.decode(tokens) for tokens in self.policy.draw(count, generator).tokens]
 
-    def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
-        """Return architectures that the controller draws."""
-        return self._drawn(count, rng)
-
     def op_scores(self) -> dict[str, Tensor]:
-        """Return how often the controller draws each operation, of 100 architectures."""
-        mixes = [self.supernet.only(g) for g in self._drawn(100, random.Random(f"{self.budget.seed} strength"))]
+        """Return the share of 100 architectures from the controller that have each operation."""
+        mixes = [self.supernet.only(g) for g in self.proposals(100, random.Random(f"{self.budget.seed} strength"))]
         return {kind: torch.stack([mix[kind].weights for mix in mixes]).mean(0) for kind in mixes[0]}
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Update the controller; return the mean accuracy that it was rewarded for, and the baseline."""
-        batches, rewards = list(self.budget.validation_batches()), list[float]()
+        """Update the controller; report the mean accuracy of its architectures and the baseline."""
+        batches, accuracies = list(self.budget.validation_batches()), list[float]()
         for update in range(self.config.updates):
-            chosen = random.Random(f"{self.budget.seed} update {epoch} {update}").choice(batches)
-            rewards += self.update(chosen)
-        tried = (epoch + 1) * self.config.updates * self.config.samples
-        passes = {"forward_backward": self.steps, "forward": tried}
-        return {"reward": fmean(rewards), "baseline": self.baseline, "passes": passes}
+            rng = random.Random(f"{self.budget.seed} update {epoch} {update}")
+            accuracies += self.update(rng.choice(batches))
+        evaluated = (epoch + 1) * self.config.updates * self.config.samples
+        passes = {"forward_backward": self.steps, "forward": evaluated}
+        return {"reward": fmean(accuracies), "baseline": self.baseline, "passes": passes}
 
     def update(self, batch: Batch) -> list[float]:
-        """Take one step of the controller; return the accuracies of the architectures that it is rewarded for."""
+        """Take one step of the controller; return the accuracies of its architectures on `batch`."""
         drawn = self.policy.draw(self.config.samples, self.generator)
-        mixes: list[Mix] = [self.supernet.only(self.sequences.decode(tokens)) for tokens in drawn.tokens]
-        scorer = Scorer(self.supernet, lambda: [batch], running=self.config.norm == "running", timed=False)
-        found = scorer(mixes).accuracy
+        accuracies = self._accuracies(drawn.tokens, batch)
         entropies = drawn.entropy.detach().tolist()
-        rewards = [a + self.config.entropy_weight * h for a, h in zip(found, entropies, strict=True)]
+        rewards = [a + self.config.entropy_weight * h for a, h in zip(accuracies, entropies, strict=True)]
         loss = -(drawn.log_probability * torch.tensor([self._advantage(reward) for reward in rewards])).mean()
         self.controller.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradient(self.policy.parameters(), self.config.clip)
         self.controller.step()
-        return found
+        return accuracies
+
+    def _accuracies(self, architectures: Iterable[Tokens], batch: Batch) -> list[float]:
+        mixes: list[Mix] = [self.supernet.only(self.sequences.decode(tokens)) for tokens in architectures]
+        scorer = Scorer(self.supernet, lambda: [batch], running=self.config.norm == "running")
+        return scorer(mixes).accuracy
 
     def _advantage(self, reward: float) -> float:
-        """Return by how much a reward is above the baseline, which it moves first."""
+        """Move the baseline towards `reward` and return by how much the reward exceeds it."""
         self.baseline -= (1 - self.config.decay) * (self.baseline - reward)
         return reward - self.baseline
 
     def state_dict(self) -> dict[str, Any]:
-        """Add the controller with its optimizer, the baseline, and the state of what is drawn."""
-        own = {"policy": self.policy.state_dict(), "controller": self.controller.state_dict()}
-        return super().state_dict() | own | {"baseline": self.baseline, "draws": self.generator.get_state()}
+        """Add the controller, its optimizer, the baseline and the random state."""
+        return super().state_dict() | {
+            "policy": self.policy.state_dict(),
+            "controller": self.controller.state_dict(),
+            "baseline": self.baseline,
+            "draws": self.generator.get_state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
         self.policy.load_state_dict(state["policy"])
         self.controller.load_state_dict(state["controller"])

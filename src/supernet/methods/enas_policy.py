@@ -1,8 +1,9 @@
-"""The controller of ENAS: a recurrent network that draws architectures, decision by decision.
+"""The controller policy of ENAS: a recurrent network that draws architectures decision by decision.
 
-Pham et al., ICML 2018, arXiv 1802.03268, in the sizes of NAS-Bench-201's version (Dong & Yang, ICLR 2020): two LSTM
-layers of 32, each decision drawn from softmax(2.5 tanh(linear(h) / 5)) over the tokens that may come next, its input
-the embedding of the decision before, a learned vector at first. Tokens that leave no choice are no decisions.
+Pham et al., ICML 2018, arXiv 1802.03268, with the sizes of NAS-Bench-201's version (Dong & Yang, ICLR 2020): two LSTM
+layers of 32 units. Each decision is drawn from softmax(2.5 tanh(linear(h) / 5)) over the tokens that may come next. The
+input is the embedding of the previous decision, at first a learned vector. A token without an alternative is no
+decision.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from supernet.methods.nao.model import barred
+from supernet.methods.nao.model import forbidden
 from supernet.spaces.tokens import Sequences, Tokens
 
 _HIDDEN, _LAYERS, _TEMPERATURE, _RANGE = 32, 2, 5.0, 2.5
@@ -20,14 +21,14 @@ _HIDDEN, _LAYERS, _TEMPERATURE, _RANGE = 32, 2, 5.0, 2.5
 
 @dataclass(frozen=True)
 class DrawnArchitectures:
-    """Architectures as tokens, with the log-probability and the entropy (count,) of all decisions of each."""
+    """Architectures as tokens; log-probability and entropy (count,) are summed over the decisions of each."""
 
     tokens: list[tuple[int, ...]]
     log_probability: Tensor
     entropy: Tensor
 
 
-class Policy(nn.Module):
+class ControllerPolicy(nn.Module):
     """Draws architectures of a space as sequences of tokens."""
 
     def __init__(self, sequences: Sequences) -> None:
@@ -43,7 +44,7 @@ class Policy(nn.Module):
         """Draw `count` architectures."""
         prefixes: list[list[int]] = [[] for _ in range(count)]
         inputs, state = self.first.expand(count, -1), None
-        total, entropy = self.first.new_zeros(count), self.first.new_zeros(count)
+        log_probability, entropy = self.first.new_zeros(count), self.first.new_zeros(count)
         for _ in range(self.sequences.length):
             allowed = [self.sequences.allowed(prefix) for prefix in prefixes]
             if all(len(tokens) == 1 for tokens in allowed):
@@ -52,15 +53,15 @@ class Policy(nn.Module):
                 out, state = self.lstm(inputs[None], state)
                 log_p = self._log_probabilities(out[0], allowed)
                 chosen = torch.multinomial(log_p.detach().exp(), 1, generator=generator)
-                total = total + log_p.gather(1, chosen)[:, 0]
+                log_probability = log_probability + log_p.gather(1, chosen)[:, 0]
                 entropy = entropy - (log_p.exp() * log_p.clamp(min=-1e4)).sum(1)
                 inputs, next_tokens = self.embedding(chosen[:, 0]), chosen[:, 0].tolist()
             for prefix, token in zip(prefixes, next_tokens, strict=True):
                 prefix.append(token)
-        return DrawnArchitectures([tuple(prefix) for prefix in prefixes], total, entropy)
+        return DrawnArchitectures([tuple(prefix) for prefix in prefixes], log_probability, entropy)
 
     def _log_probabilities(self, hidden: Tensor, allowed: list[tuple[int, ...]]) -> Tensor:
-        """Return (count, vocabulary), minus infinity for what is not allowed."""
+        """Return the log-probabilities (count, vocabulary), minus infinity for tokens that are not allowed."""
         logits = _RANGE * torch.tanh(self.linear(hidden) / _TEMPERATURE)
-        closed = barred(allowed, self._masks, self.sequences.vocabulary)
-        return torch.log_softmax(logits.masked_fill(closed, -torch.inf), 1)
+        mask = forbidden(allowed, self._masks, self.sequences.vocabulary)
+        return torch.log_softmax(logits.masked_fill(mask, -torch.inf), 1)

@@ -1,15 +1,16 @@
-"""GDAS: one operation per edge, drawn by Gumbel noise, and a gradient to all alphas through it.
+"""GDAS: one operation per edge is drawn by Gumbel noise, and every alpha has a gradient through the draw.
 
 Dong & Yang, CVPR 2019, arXiv 1910.04465, as in NAS-Bench-201 (ICLR 2020). Per edge, with g from Gumbel(0, 1):
 
     P = softmax((log_softmax(alpha) + g) / tau),   i = argmax P,   h = onehot(i) - stopgradient(P) + P
     out = h_i o_i(x) + sum_{k != i} h_k
 
-Only o_i runs; the h_k that are not drawn are zeros that are added everywhere, so that their alphas have a gradient. tau
-falls linearly over the epochs. Each step trains the weights on a drawn architecture and a batch of the first half, and
-then alpha on another drawn one and a batch of the second half.
+Only o_i runs. The other h_k are zeros, added to every output element so that their alphas have a gradient. tau falls
+linearly over the epochs. Each step trains the weights on a drawn architecture and a batch of training images, and then
+alpha on another drawn architecture and a batch of validation images.
 
-Difference from released code: the weights' step leaves out what is worth 0 or 1 in it, which changes no value.
+Difference from released code: the step of the weights leaves out the additions of 0 and the factor 1, which changes no
+value.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class GDASConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.tau_min <= self.tau < math.inf:
-            known = f"({self.tau}), a finite number; got {self.tau_min}"
-            raise UserError(f"setting tau-min must be above 0 and at most tau {known}")
+            limit = f"({self.tau}), a finite number; got {self.tau_min}"
+            raise UserError(f"setting tau-min must be above 0 and at most tau {limit}")
 
 
 class GDAS(GradientMethod):
@@ -71,38 +72,38 @@ class GDAS(GradientMethod):
         self.tau = config.tau + (config.tau_min - config.tau) * epoch / last
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Train the weights, then alpha, each on an architecture drawn for it."""
+        """Train the weights and then alpha, each on an architecture of its own draw."""
         metrics = self.weight_step(batches["weights"], self._path())
         self.alpha_step(batches["alpha"], self.drawn())
         return metrics
 
     def drawn(self) -> Mix:
-        """Draw an operation per edge; return the mix that runs it alone and has a gradient to every alpha."""
-        return {kind: straight_through(p) for kind, p in self._noisy().items()}
+        """Draw one operation per edge; return the mix that runs only these, with a gradient to every alpha."""
+        return {kind: straight_through(p) for kind, p in self._noisy_probabilities().items()}
 
     def _path(self) -> Mix:
-        """Draw an operation per edge; return the mix that runs it, without a gradient."""
-        return self._strongest(self._noisy())
+        """Draw one operation per edge; return the mix that runs only these, without gradient."""
+        return self._argmax(self._noisy_probabilities())
 
-    def _strongest(self, values: Mapping[str, Tensor]) -> Mix:
-        """Return the mix that runs on every edge the operation with the largest value, (edges, columns) per kind."""
+    def _argmax(self, values: Mapping[str, Tensor]) -> Mix:
+        """Return the mix that runs the operation with the largest of the `values` (edges, columns) on every edge."""
         columns = {kind: value.argmax(-1).tolist() for kind, value in values.items()}
         return sparse(columns, {kind: value.shape[1] for kind, value in values.items()}, self.device)
 
-    def _noisy(self) -> dict[str, Tensor]:
-        """Draw noise, and return per kind of cell the probabilities (edges, columns) with their gradient."""
-        return {kind: self._probabilities(alpha, self.alphas.masks[kind]) for kind, alpha in self.alphas.items()}
+    def _noisy_probabilities(self) -> dict[str, Tensor]:
+        """Draw noise; return P (edges, columns), with gradient, for each kind of cell."""
+        return {kind: self._noisy(alpha, self.alphas.masks[kind]) for kind, alpha in self.alphas.items()}
 
-    def _probabilities(self, alpha: Tensor, mask: Tensor) -> Tensor:
-        known = torch.log_softmax(alpha.masked_fill(~mask, -torch.inf), -1)
-        while True:  # an exponential of 0 is drawn once in 2**24 times: its noise is infinite
+    def _noisy(self, alpha: Tensor, mask: Tensor) -> Tensor:
+        log_p = torch.log_softmax(alpha.masked_fill(~mask, -torch.inf), -1)
+        while True:  # one exponential in 2**24 is 0, and its noise infinite
             noise = -torch.empty(alpha.shape).exponential_(generator=self.generator).log()
             if torch.isfinite(noise).all():
-                return torch.softmax((known + noise.to(alpha)) / self.tau, -1)
+                return torch.softmax((log_p + noise.to(alpha)) / self.tau, -1)
 
     def mix(self) -> Mix:
-        """Run the likeliest operation of every edge."""
-        return self._strongest({k: a.masked_fill(~self.alphas.masks[k], -torch.inf) for k, a in self.alphas.items()})
+        """Run the most probable operation of every edge."""
+        return self._argmax({k: a.masked_fill(~self.alphas.masks[k], -torch.inf) for k, a in self.alphas.items()})
 
     def op_scores(self) -> dict[str, Tensor]:
         """Return softmax(alpha)."""
@@ -113,18 +114,18 @@ class GDAS(GradientMethod):
         return {**super().end_epoch(epoch, valid_accuracy), "tau": self.tau}
 
     def state_dict(self) -> dict[str, Any]:
-        """Add the state of what is drawn, and the temperature."""
+        """Add the random state and the temperature."""
         return super().state_dict() | {"draws": self.generator.get_state(), "tau": self.tau}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
         self.tau = state["tau"]
         self.generator.set_state(state["draws"])
 
 
 def straight_through(p: Tensor) -> EdgeMix:
-    """Return the mix that runs the likeliest operation of each edge, p (edges, columns), with the gradient of all."""
+    """Return the mix that runs each edge's operation of largest p (edges, columns), with a gradient to all of p."""
     chosen = p.argmax(-1)
     one_hot = F.one_hot(chosen, p.shape[1]).to(p.dtype)
     hard = one_hot - p.detach() + p

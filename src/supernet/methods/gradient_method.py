@@ -1,4 +1,4 @@
-"""What methods that learn alphas by gradient have in common: the alphas, a step of them, and what is kept of them."""
+"""GradientMethod: the base class of methods that learn alphas by gradient."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from supernet.models.supernet import Supernet
 
 
 class GradientMethod(Method):
-    """A method with alphas, softmax over each edge unless `begin` says otherwise, stepped as `config.alpha` says."""
+    """A method with alphas, whose optimizer is `config.alpha`; `begin` may replace softmax by another relaxation."""
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
         self.alphas = self.begin()
 
     def begin(self) -> LearnedAlphas:
-        """Return the alphas that the search starts from."""
+        """Return the initial alphas."""
         return LearnedAlphas(self.supernet.space, "softmax", "zero", self.budget, self.weights[0], self.config.alpha)
 
     def gradient(self, batch: Batch, mix: Mix) -> tuple[Tensor, ...]:
-        """Return the gradient of the loss on a batch to the alphas, on which `mix` depends, in their order."""
+        """Return the gradient of the loss on `batch` with respect to the alphas, on which `mix` depends."""
         loss = F.cross_entropy(self.supernet(batch.x, mix), batch.y)
         alphas = list(self.alphas.values())
-        return torch.autograd.grad(loss, alphas, materialize_grads=True)  # of a cell of nothing but none
+        return torch.autograd.grad(loss, alphas, materialize_grads=True)  # zeros for a cell of none alone
 
     def alpha_step(self, batch: Batch, mix: Mix) -> None:
-        """Take a step of the alphas along that gradient; the weights have no part in it."""
+        """Take a step of the alphas along their gradient; the weights do not change."""
         self.alphas.step(self.gradient(batch, mix))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
@@ -46,6 +46,6 @@ class GradientMethod(Method):
         return super().state_dict() | self.alphas.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
         self.alphas.load_state_dict(state)

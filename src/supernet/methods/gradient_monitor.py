@@ -4,13 +4,13 @@ Correlation (figure 2, eq. 8): how much a step of the weights on their batch low
 
     <dL(B_alpha)/dw, dL(B_w)/dw>     over the weights of the candidate operations, at the same (w, alpha)
 
-which bi-level search has near zero, two batches being independent, and single-level search, where they are one batch,
-at the squared norm of the gradient. Its cosine is then 1 whatever happens, so the form with a lag is measured, too:
-the gradient on alpha's batch against the gradient that made the weights' previous step.
+In bi-level search the two batches are independent and the correlation is near zero; in single-level search they are
+one batch and the correlation is the squared norm of the gradient. Its cosine is then always 1, so a lagged form is
+measured, too: the cosine between the gradient on alpha's batch and the gradient of the weights' previous step.
 
-Operator gradients (figure 3): dL/dp_k for the operations of the *last* cell alone, averaged over its edges. A smaller
-value is an operation that search will prefer; `none` has exactly 0. The symbols are lost in the text of the paper that
-was available: these definitions are the ones its derivation allows.
+Operator gradients (figure 3): dL/dp_k of the operations of the *last* cell alone, averaged over its edges. A search
+prefers operations with smaller values; `none` has exactly 0. The available text of the paper has lost its symbols:
+these definitions are the ones that its derivation allows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from supernet.models.supernet import traceless
 
 
 class GradientMonitor:
-    """Measures every `every` steps, on the batches about to be learned from, without changing what is learned."""
+    """Measures every `every` steps on the batches of the next step, without any effect on the search."""
 
     def __init__(self, method: Method, every: int = 10) -> None:
         self.method, self.every = method, every
@@ -41,7 +41,7 @@ class GradientMonitor:
         self.previous: list[Tensor] | None = None  # the gradient of the weights' last step, kept for the lag
 
     def before(self, batches: Mapping[str, Batch]) -> None:
-        """Measure, if it is time, before a step is taken on `batches`."""
+        """Measure before the step on `batches` if a measurement is due."""
         if self.previous is not None:
             for name, value in self._measure(batches, self.previous).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -49,49 +49,49 @@ class GradientMonitor:
             self.previous = None
 
     def after(self) -> None:
-        """Keep the gradient of the step just taken, if the next one is to be measured."""
+        """Keep the gradient of the last step if the next one is measured."""
         self.steps += 1
         if self.steps % self.every == 0:
             self.previous = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in self.weights]
 
     def means(self) -> dict[str, float]:
-        """Return the averages since the last call."""
+        """Return the averages since the last call of `means`."""
         means = {name: value.item() / self.count for name, value in self.sums.items()}
         self.sums, self.count = {}, 0
         return means
 
     def _measure(self, batches: Mapping[str, Batch], previous: list[Tensor]) -> dict[str, Tensor]:
-        mine, other = batches["weights"], batches.get("alpha")
-        judging, operators = self._gradients(mine if other is None else other)
-        acting = judging if other is None else self._gradients(mine)[0]
+        weight_batch, alpha_batch = batches["weights"], batches.get("alpha")
+        on_alpha, operators = self._gradients(weight_batch if alpha_batch is None else alpha_batch)
+        on_weights = on_alpha if alpha_batch is None else self._gradients(weight_batch)[0]
         return {
-            "correlation": _dot(judging, acting),
-            "correlation_lag1": _dot(judging, previous) / (_norm(judging) * _norm(previous)).clamp(min=1e-30),
+            "correlation": _dot(on_alpha, on_weights),
+            "correlation_lag1": _dot(on_alpha, previous) / (_norm(on_alpha) * _norm(previous)).clamp(min=1e-30),
             **operators,
         }
 
     def _gradients(self, batch: Batch) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Return the gradient of the operations' weights, and that of the last cell's op weights by operation."""
-        last, kept = self.cells[-1], []
+        """Return the gradients of the cells' weights, and the gradients of the last cell's op weights by operation."""
+        last, op_weights = self.cells[-1], []
 
-        def own_view(module: nn.Module, inputs: tuple[Sequence[Tensor], EdgeMix]) -> tuple[Sequence[Tensor], EdgeMix]:
-            kept.append(inputs[1].weights.detach().clone().requires_grad_())
-            return inputs[0], EdgeMix(kept[0], inputs[1].active)
+        def separate(module: nn.Module, inputs: tuple[Sequence[Tensor], EdgeMix]) -> tuple[Sequence[Tensor], EdgeMix]:
+            op_weights.append(inputs[1].weights.detach().clone().requires_grad_())
+            return inputs[0], EdgeMix(op_weights[0], inputs[1].active)
 
-        handle = last.register_forward_pre_hook(own_view)
+        handle = last.register_forward_pre_hook(separate)  # cells of one kind share op weights; the last gets a copy
         try:
             loss = F.cross_entropy(traceless(self.method.supernet, batch.x, self.method.mix()), batch.y)
         finally:
             handle.remove()
-        *weights, operators = torch.autograd.grad(loss, [*self.weights, kept[0]], materialize_grads=True)
+        *weights, operators = torch.autograd.grad(loss, [*self.weights, op_weights[0]], materialize_grads=True)
         return weights, _by_operation(last, operators)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to go on exactly."""
+        """Return the state from which a run resumes exactly."""
         return {"steps": self.steps, "count": self.count, "sums": self.sums, "previous": self.previous}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         self.steps, self.count = state["steps"], state["count"]
         self.sums, self.previous = dict(state["sums"]), state["previous"]
         if self.previous is not None:
@@ -99,11 +99,12 @@ class GradientMonitor:
 
 
 def _by_operation(cell: MixedCell, gradient: Tensor) -> dict[str, Tensor]:
-    found: dict[str, list[Tensor]] = {}
+    """Return the mean gradient of every operation over the edges of a cell."""
+    gradients: dict[str, list[Tensor]] = {}
     for edge, row in zip(cell.cell.edges, gradient, strict=True):
         for op, value in zip(edge.ops, row, strict=False):
-            found.setdefault(f"gradient of {op}", []).append(value)
-    return {name: torch.stack(values).mean() for name, values in found.items()}
+            gradients.setdefault(f"gradient of {op}", []).append(value)
+    return {name: torch.stack(values).mean() for name, values in gradients.items()}
 
 
 def _dot(left: list[Tensor], right: list[Tensor]) -> Tensor:

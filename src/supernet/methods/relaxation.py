@@ -1,7 +1,7 @@
-"""Relaxations: how architecture parameters (alpha) become op weights.
+"""Relaxation: the functions from alpha to op weights, and the alphas that a search starts from.
 
-Single-DARTS (Hou, Jin & Chen, 2021, arXiv 2108.08128): softmax makes the operations of an edge compete, sigmoid does
-not. The chain rules, with g the gradient of the loss with respect to the op weights p of one edge:
+Single-DARTS (Hou, Jin & Chen, 2021, arXiv 2108.08128): the operations of an edge compete under softmax, and do not
+under sigmoid. The chain rules, with g the gradient of the loss with respect to the op weights p of one edge:
 
     softmax: dL/dalpha_k = p_k (g_k - sum_m p_m g_m)        sigmoid: dL/dalpha_k = p_k (1 - p_k) g_k
 """
@@ -21,23 +21,23 @@ SigmoidInit = Literal["inv_n", "zero"]
 
 
 def candidate_mask(cell: Cell) -> Tensor:
-    """Return (edges, columns) booleans: True where the edge has a candidate in that column."""
+    """Return booleans (edges, columns): True where the edge has a candidate operation in that column."""
     return torch.tensor([[k < len(edge.ops) for k in range(cell.columns)] for edge in cell.edges])
 
 
 def relax(alpha: Tensor, mask: Tensor, activation: Activation) -> Tensor:
-    """Return the op weights (edges, columns) of `alpha`; columns without a candidate get weight 0 and no gradient."""
+    """Return the op weights (edges, columns) of `alpha`: 0 without gradient where `mask` is False."""
     if activation == "softmax":
         return torch.softmax(alpha.masked_fill(~mask, -math.inf), dim=-1)
     return torch.sigmoid(alpha) * mask
 
 
 def initial_alpha(mask: Tensor, activation: Activation, init: SigmoidInit, generator: torch.Generator) -> Tensor:
-    """Return the alphas a search starts from, shape of `mask`.
+    """Return the initial alphas, in the shape of `mask`.
 
-    softmax: normal with standard deviation 1e-3, as DARTS. sigmoid: `inv_n` gives every op of an edge with n candidates
-    the weight 1/n, which is what softmax starts from; `zero` gives it 1/2. The paper's value is lost in the text that
-    was available; that the good one is 1/n is a reconstruction.
+    Softmax: normal with standard deviation 1e-3, as in DARTS. Sigmoid: `inv_n` gives every operation of an edge with n
+    candidates the weight 1/n, where softmax starts, too; `zero` gives it 1/2. The available text of the paper has lost
+    its value; 1/n as the good start is a reconstruction.
     """
     if activation == "softmax":
         return 1e-3 * torch.randn(mask.shape, generator=generator)

@@ -1,12 +1,12 @@
-"""SETN: paths drawn uniformly train the weights, alpha learns on everything mixed, and the likeliest are judged.
+"""SETN: weights learn on uniformly drawn paths, alpha on the mix of all operations.
 
-Dong & Yang, ICCV 2019, arXiv 1910.05733, as in NAS-Bench-201 (ICLR 2020). In each step first the weights learn on one
-uniformly drawn architecture and a batch of the first half, then alpha on softmax(alpha) over all operations and a batch
-of the second half. In the end the architectures of largest total log-probability are judged by the supernet
-(`best-of-samples`), 100 of them there.
+Dong & Yang, ICCV 2019, arXiv 1910.05733, as in NAS-Bench-201 (ICLR 2020). In each step the weights learn first, on one
+uniformly drawn architecture and a batch of training images; alpha learns second, with all operations weighted by
+softmax(alpha), on a batch of validation images. At the end the supernet evaluates the architectures with the largest
+total log-probability, 100 there (`best-of-samples`).
 
-Difference from released code: those architectures are the exact first ones, not the best of random draws; and all are
-judged on the same images.
+Differences from released code: the architectures evaluated are exactly the most probable ones, not the best of random
+draws, and all are evaluated on the same images.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SETNConfig:
 
 
 class SETN(SinglePath, GradientMethod):
-    """Weights by uniform paths, alpha by the mixture of all operations."""
+    """Learns weights on uniformly drawn paths and alpha on the mix of all operations."""
 
     Config = SETNConfig
     config: SETNConfig
@@ -46,15 +46,15 @@ class SETN(SinglePath, GradientMethod):
         return {"weights": "train", "alpha": "validation"}
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Train a path, then alpha."""
+        """Train the weights of a path, then alpha."""
         metrics = super().step(batches)
         self.alpha_step(batches["alpha"], self.mix())
         return metrics
 
     def mix(self) -> Mix:
-        """Run everything, weighted by softmax(alpha)."""
+        """Run all operations, weighted by softmax(alpha)."""
         return self.alphas.mix()
 
     def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
-        """Return the architectures of largest total log-probability."""
+        """Return the `count` architectures with the largest total log-probability."""
         return likeliest(self.supernet.space, {kind: p.tolist() for kind, p in self.op_scores().items()}, count)

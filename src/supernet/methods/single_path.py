@@ -1,19 +1,18 @@
-"""One path: every step trains a single architecture of the supernet, drawn for that step.
+"""Single-path training: every step trains one architecture of the supernet, drawn for that step; and RSPS.
 
 RSPS, random search with parameter sharing (Li & Talwalkar, UAI 2019, arXiv 1902.07638): each step draws an architecture
-uniformly and takes one step of its weights on the first half of the images; nothing else is learned. Which
-architecture is best is for selection to say (`best-of-samples`). In NAS-Bench-201 (Dong & Yang, ICLR 2020) every edge
-draws one of its operations, and where all edges into a node have drawn `none`, they draw again.
+uniformly and takes one step of its weights on a batch of training images. Nothing else is learned; the selector
+`best-of-samples` chooses the architecture. In NAS-Bench-201 (Dong & Yang, ICLR 2020) every edge draws one of its
+operations, and if all edges into a node have drawn `none`, they draw again.
 
-Difference from released code: an architecture is drawn again as a whole where a node gets nothing, which is the same
-distribution, since nodes draw independently.
+Difference from released code: if a node has no input, the whole architecture is drawn again. The distribution is the
+same because nodes draw independently.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,13 +25,13 @@ from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 
-_DRAWS = 1000  # until every node gets something
+_DRAWS = 1000  # at most so many are drawn in search of an architecture with an input to every node
 
 
 class SinglePath(Method):
-    """Trains one architecture in each step; a subclass says in `draw` which.
+    """Trains one architecture, the path, in each step; a subclass overrides `draw` to choose it.
 
-    What an epoch is measured by is the architecture that was trained last.
+    An epoch is measured by the path of its last step.
     """
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
@@ -42,11 +41,11 @@ class SinglePath(Method):
 
     @property
     def streams(self) -> Mapping[str, Part | Stream]:
-        """The first half of the images trains; the second judges."""
+        """Training images only."""
         return {"weights": "train"}
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Draw an architecture, the same one however often a run is resumed, and train it."""
+        """Draw an architecture, the same one however often a run is resumed, and train its weights."""
         self.path = self.draw(random.Random(f"{self.budget.seed} path {self.steps}"))
         self.steps += 1
         return self.weight_step(batches["weights"], self.supernet.only(self.path))
@@ -56,30 +55,30 @@ class SinglePath(Method):
         return self.uniform(rng)
 
     def uniform(self, rng: random.Random) -> Genotype:
-        """Draw uniformly one of the architectures that the search may choose in which something reaches every node."""
-        found = self.sample(rng)
+        """Draw an architecture uniformly among those within the limits in which every node has an input."""
+        genotype = self.sample(rng)
         for _ in range(_DRAWS):
-            if reaches_every_node(self.supernet, found):
+            if reaches_every_node(self.supernet, genotype):
                 break
-            found = self.sample(rng)
-        return found
+            genotype = self.sample(rng)
+        return genotype
 
     def mix(self) -> Mix:
-        """Run the path that was drawn last."""
+        """Run the path of the last step."""
         return self.supernet.only(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Add the path, and how many have been drawn."""
+        """Add the path and the number of steps."""
         return super().state_dict() | {"steps": self.steps, "path": str(self.path)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
         self.steps, self.path = state["steps"], self.supernet.space.parse(state["path"])
 
 
 def reaches_every_node(supernet: Supernet, genotype: Genotype) -> bool:
-    """Return whether every node of an architecture has an operation into it that is not `none`."""
+    """Return whether every node has an incoming operation other than `none`."""
     space = supernet.space
     return all(
         {c.target for c in genotype[kind] if not space.primitive(c.op).zero} == {e.target for e in cell.edges}
@@ -87,18 +86,12 @@ def reaches_every_node(supernet: Supernet, genotype: Genotype) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class RSPSConfig:
-    """Settings of random search with parameter sharing: none."""
-
-
 class RSPS(SinglePath):
-    """Uniformly drawn paths, and no architecture parameters."""
+    """Trains uniformly drawn paths, without architecture parameters."""
 
-    Config = RSPSConfig
     ranks = False
 
     def op_scores(self) -> dict[str, Tensor]:
-        """Return the same for every candidate of an edge: nothing is learned of them."""
+        """Return 1/n for each of the n candidates of an edge: no scores are learned."""
         masks = {kind: candidate_mask(cell).to(self.device) for kind, cell in self.supernet.space.cells.items()}
         return {kind: mask / mask.sum(-1, keepdim=True, dtype=torch.float32) for kind, mask in masks.items()}

@@ -1,10 +1,10 @@
-"""The alpha gradient through one step of the weights (DARTS, Liu, Simonyan & Yang, 2019, eqs. 6 to 8).
+"""The gradient of alpha through one step of the weights (DARTS, Liu, Simonyan & Yang, 2019, eqs. 6 to 8).
 
 w' = w - xi (momentum * buffer + dL1(w)/dw + decay * w)          L1 on the weights' batch, xi = their learning rate
 gradient = dL2(w')/dalpha - xi * [dL1(w + R v)/dalpha - dL1(w - R v)/dalpha] / (2 R)
 v = dL2(w')/dw',   R = 0.01 / ||v||                              L2 on alpha's batch
 
-The unrolled step is that of plain momentum, also where the weights themselves are stepped by Nesterov's.
+The unrolled step has plain momentum, even if the weights themselves take steps with Nesterov momentum.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def unrolled_gradient(
     weight_batch: Batch,
     alpha_batch: Batch,
 ) -> tuple[Tensor, ...]:
-    """Return the second-order gradient of `alphas`; supernet, buffers and optimizer are left as they are."""
+    """Return the second-order gradient of `alphas`; weights, running statistics and optimizer do not change."""
     names, weights = zip(*((n, w) for n, w in supernet.named_parameters() if w.requires_grad), strict=True)
     group = optimizer.param_groups[0]
     xi = group["lr"]
@@ -39,24 +39,24 @@ def unrolled_gradient(
         return F.cross_entropy(logits, batch.y)
 
     def gradient(value: Tensor, of: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(value, of, materialize_grads=True)  # a node without a way out leaves zeros
+        return torch.autograd.grad(value, of, materialize_grads=True)  # zeros for a node that is not read
 
     def shifted(directions: Sequence[Tensor], scale: float | Tensor) -> list[Tensor]:
         return [w.detach() + scale * d for w, d in zip(weights, directions, strict=True)]
 
-    slope = gradient(loss(weights, weight_batch), weights)
+    slopes = gradient(loss(weights, weight_batch), weights)
     direction = [
         d + group["weight_decay"] * w.detach() + group["momentum"] * _momentum(optimizer, w)
-        for d, w in zip(slope, weights, strict=True)
+        for d, w in zip(slopes, weights, strict=True)
     ]
     ahead = [w.requires_grad_() for w in shifted(direction, -xi)]
     gradients = gradient(loss(ahead, alpha_batch), [*alphas, *ahead])
     direct, v = gradients[: len(alphas)], gradients[len(alphas) :]
 
-    reach = 0.01 / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in v]))
-    plus = gradient(loss(shifted(v, reach), weight_batch), alphas)
-    minus = gradient(loss(shifted(v, -reach), weight_batch), alphas)
-    return tuple(a - xi * (p - m) / (2 * reach) for a, p, m in zip(direct, plus, minus, strict=True))
+    radius = 0.01 / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in v]))
+    plus = gradient(loss(shifted(v, radius), weight_batch), alphas)
+    minus = gradient(loss(shifted(v, -radius), weight_batch), alphas)
+    return tuple(a - xi * (p - m) / (2 * radius) for a, p, m in zip(direct, plus, minus, strict=True))
 
 
 def _momentum(optimizer: torch.optim.SGD, weight: Tensor) -> Tensor | float:

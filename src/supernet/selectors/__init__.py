@@ -1,4 +1,4 @@
-"""The selectors: from a supernet and what was learned to one architecture."""
+"""The published selectors by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from supernet import registry
 
 if TYPE_CHECKING:
-    from supernet.selectors.base import Selector
+    from supernet.selectors.base import Selector  # noqa: F401  in a string below; a list needs no PyTorch
 
 __all__ = ["SELECTORS", "Preset"]
 
@@ -28,26 +28,26 @@ SELECTORS = registry.Registry(
         Preset(
             "magnitude",
             "supernet.selectors.magnitude:Magnitude",
-            "the operation with the largest weight on every edge",
+            "the operation with the largest op score on every edge",
             "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
         ),
         Preset(
             "perturbation",
             _PERTURBATION,
-            "edge by edge the operation whose absence costs the most accuracy, trained in between",
+            "edge by edge the operation whose removal costs the most accuracy, with training in between",
             "Wang et al., ICLR 2021, arXiv 2108.04392",
         ),
         Preset(
             "perturbation-magnitude",
             _PERTURBATION,
-            "edge by edge the operation with the largest weight, trained in between",
+            "edge by edge the operation with the largest op score, with training in between",
             "Wang et al., ICLR 2021, arXiv 2108.04392, ablation",
             {"criterion": "magnitude"},
         ),
         Preset(
             "best-of-samples",
             "supernet.selectors.best_of_samples:BestOfSamples",
-            "of some architectures, the one that the supernet runs best",
+            "the most accurate of some architectures in the supernet",
             "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
         ),
     )

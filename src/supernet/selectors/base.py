@@ -1,81 +1,76 @@
-"""Selector: how one architecture is read out of a supernet and of what a method has learned."""
+"""Selector: the base class of every way to read one architecture out of a search."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.methods.base import Method, NoConfig
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.evaluate import ValidationBatches
 from supernet.spaces.genotype import Genotype
-
-if TYPE_CHECKING:
-    from supernet.methods.base import Method
-    from supernet.models.cost.best import FeasibleSet
-    from supernet.models.evaluate import ValidationBatches
 
 
 class Selector(ABC):
-    """Reads an architecture within the search's limits out of a run, whatever method made it, finished or not.
+    """Reads an architecture within the limits of a search out of a run of any method, finished or not.
 
-    A subclass declares its settings (`Config`, a frozen dataclass). One that trains the supernet on its way says for
-    how many `epochs`; the loop then drives it as it drives a method, on the streams that the method declares, and what
-    `state_dict` returns is all that it needs to go on. It knows no loop, no file and no screen.
+    A subclass must define `genotype`. If `epochs` is not 0, the selector is first driven like a method, on the method's
+    streams: `begin_epoch`, `step` and `end_epoch`. It never touches files, the console or the training loop.
 
-    `quick`: names the architecture at once, from what is learned alone, and has nothing to tell of it.
+    An instance has `config` (of the class `Config`), `method`, `feasible` (the architectures within the limits),
+    `validation_batches` (returns the validation images in batches) and `seed`.
 
-    `capturable`: its step decides nothing on the host but what the method's does, see `Method`.
+    - `Config`: a frozen dataclass with a default for every field, as in `Method`.
+    - `quick`: True if `genotype` needs the op scores alone and there is nothing to report; then no folder is made.
+    - `capturable`: True promises that `step` makes no decision in Python code beyond those of the method's step.
     """
 
-    Config: ClassVar[type]
+    Config: ClassVar[type] = NoConfig
     quick: ClassVar[bool] = False
     capturable: ClassVar[bool] = False
 
     def __init__(
         self, config: Any, method: Method, feasible: FeasibleSet, validation_batches: ValidationBatches, seed: int
     ) -> None:
-        self.config, self.method, self.feasible, self.validation_batches, self.seed = (
-            config,
-            method,
-            feasible,
-            validation_batches,
-            seed,
-        )
+        self.config, self.method, self.feasible = config, method, feasible
+        self.validation_batches, self.seed = validation_batches, seed
 
-    @staticmethod  # noqa: B027  most go with any search
+    @staticmethod  # noqa: B027  most selectors fit any search
     def check(config: Any, *, tracked: bool) -> None:
-        """Raise UserError for settings that do not go with a search; `tracked` if it keeps running statistics."""
+        """Raise UserError for a config that does not fit the search; `tracked`: whether it keeps running statistics."""
 
     @property
     def epochs(self) -> int:
-        """Passes over the images that the selection trains the supernet for."""
+        """The number of epochs for which the selection trains the supernet."""
         return 0
 
     @abstractmethod
     def genotype(self) -> Genotype:
-        """Return the architecture, once the epochs are over."""
+        """Return the architecture, after the epochs."""
 
-    def begin_epoch(self, epoch: int) -> None:  # noqa: B027  most have nothing to prepare
+    def begin_epoch(self, epoch: int) -> None:  # noqa: B027  most selectors have nothing to prepare
         """Prepare epoch number `epoch`, counted from 0."""
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Train on one batch of every stream; return scalar tensors to be averaged over the epoch."""
+        """Train on one batch of every stream; return scalar tensors, which are averaged over the epoch."""
         return self.method.step(batches)
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
-        """Return what the epoch's row of metrics should have beside the averages, as plain data."""
+        """Return what to add to the epoch's row of metrics, as plain data."""
         return {}
 
     def report(self) -> Mapping[str, Any]:
-        """Return what the summary of the selection should have beside the architecture, as plain data."""
+        """Return what to add to the summary of the selection, as plain data."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that is needed to go on exactly, as tensors, numbers, strings, lists and dicts."""
+        """Return the state from which a selection resumes exactly, as tensors, numbers, strings, lists and dicts."""
         return {"method": self.method.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         self.method.load_state_dict(state["method"])

@@ -1,16 +1,16 @@
-"""Best of samples: of some architectures, the one that the supernet itself runs best, with one path each.
+"""Selection of the best of some architectures, each evaluated as one path of the supernet.
 
-How RSPS, ENAS and SETN end (Li & Talwalkar, UAI 2019; Dong & Yang, NAS-Bench-201, ICLR 2020: 100 architectures), on any
-run. Where they come from is one of
+RSPS, ENAS and SETN end with this selection (Li & Talwalkar, UAI 2019; Dong & Yang, NAS-Bench-201, ICLR 2020: 100
+architectures); here it works on any run. The architectures come from one of
 
-- own: what the method would try: ENAS' controller, SETN's architectures of largest probability, NAO's pool; of any
-  other method, random ones
-- uniform: the space, uniformly
-- alpha: each operation by its op weight
-- likeliest: those of largest probability under the op weights
+- own: the method's proposals: ENAS' controller, SETN's most probable architectures, NAO's pool; for any other method,
+  random architectures
+- uniform: a uniform draw from the space
+- alpha: a draw of each operation with probability proportional to its op score
+- likeliest: the most probable architectures under these probabilities
 
-Differences from released code: all are judged on the same images (there each on another random batch, whose noise is
-larger than what it should tell apart), by default on the whole second half; no architecture is judged twice.
+Differences from released code: all architectures are evaluated on the same validation images, by default on all of them
+(there each on another random batch, whose noise exceeds the differences in question), and none is evaluated twice.
 """
 
 from __future__ import annotations
@@ -18,21 +18,19 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from supernet.errors import UserError, at_least
+from supernet.methods.base import Method
+from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm, first_images
 from supernet.selectors.base import Selector
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.sampling import draw, likeliest
 
-if TYPE_CHECKING:
-    from supernet.methods.base import Method
-    from supernet.models.cost.best import FeasibleSet
-
 Sampler = Literal["own", "uniform", "alpha", "likeliest"]
 
-_ROUNDS = 6  # of ever more architectures, until there are enough different ones within the limits
+_ROUNDS = 6  # of draws, each of twice as many architectures, until enough different ones are within the limits
 
 
 @dataclass(frozen=True)
@@ -40,20 +38,20 @@ class BestOfSamplesConfig:
     """Settings of the best of samples."""
 
     samples: int = 100
-    """architectures that are judged"""
+    """architectures that are evaluated"""
     sampler: Sampler = "own"
-    """where they come from: the method's own way, uniform, by op weight (alpha), or the likeliest by op weight"""
+    """origin of the architectures: the method's proposals (own), uniform or alpha draws, or the likeliest ones"""
     images: int | None = None
-    """images that they are judged on, of the second half; None is all of it"""
+    """validation images for the evaluation; None is all"""
     norm: Statistics = "batch"
-    """batch norm takes the statistics of the batch, or its running ones"""
+    """statistics of batch normalisation in the evaluation"""
 
     def __post_init__(self) -> None:
         at_least(1, samples=self.samples, images=self.images)
 
 
 class BestOfSamples(Selector):
-    """The most accurate of some architectures in the supernet; of equals, the one with the least loss."""
+    """Selects the architecture with the best accuracy in the supernet, and the smallest loss among equals."""
 
     Config = BestOfSamplesConfig
     config: BestOfSamplesConfig
@@ -67,56 +65,57 @@ class BestOfSamples(Selector):
         seed: int,
     ) -> None:
         super().__init__(config, method, feasible, validation_batches, seed)
-        running, some = config.norm == "running", first_images(validation_batches, config.images)
-        self.scorer = Scorer(method.supernet, some, running=running)
-        self._told: dict[str, Any] = {}
+        images = first_images(validation_batches, config.images)
+        self.scorer = Scorer(method.supernet, images, running=config.norm == "running")
+        self._report: dict[str, Any] = {}
 
     @staticmethod
     def check(config: Any, *, tracked: bool) -> None:
-        """Raise UserError for running statistics that are not kept."""
+        """Raise UserError for norm running if the search keeps no running statistics."""
         check_norm(config.norm, tracked=tracked)
 
     def genotype(self) -> Genotype:
-        """Return the best."""
-        found = samples(self.method, self.feasible, self.config.sampler, self.config.samples, random.Random(self.seed))
-        scores = self.scorer([self.method.supernet.only(genotype) for genotype in found])
-        best = max(range(len(found)), key=lambda n: (scores.accuracy[n], -scores.loss[n]))
-        self._told = {
-            "judged": {str(g): accuracy for g, accuracy in zip(found, scores.accuracy, strict=True)},
+        """Evaluate the architectures and return the best."""
+        config, rng = self.config, random.Random(self.seed)
+        genotypes = samples(self.method, self.feasible, config.sampler, config.samples, rng)
+        scores = self.scorer([self.method.supernet.only(genotype) for genotype in genotypes])
+        best = max(range(len(genotypes)), key=lambda n: (scores.accuracy[n], -scores.loss[n]))
+        self._report = {
+            "accuracies": dict(zip(map(str, genotypes), scores.accuracy, strict=True)),
             "supernet_accuracy": scores.accuracy[best],
             "passes": self.scorer.passes,
             "evaluation_seconds": round(self.scorer.spent, 1),
         }
-        return found[best]
+        return genotypes[best]
 
     def report(self) -> Mapping[str, Any]:
-        """Return the accuracy of every architecture that was judged, and what it took."""
-        return self._told
+        """Return the accuracy of every architecture, the number of passes and the seconds that they took."""
+        return self._report
 
 
 def samples(method: Method, feasible: FeasibleSet, sampler: Sampler, count: int, rng: random.Random) -> list[Genotype]:
-    """Return `count` different architectures within the limits, fewer where there are not so many.
+    """Return `count` different architectures within the limits, fewer only if no more are found.
 
-    Raises UserError where there is none.
+    Raises UserError if none is found.
     """
     draw = _sampler(method, feasible, sampler)
-    found: dict[Genotype, None] = {}
+    genotypes: dict[Genotype, None] = {}
     for number in range(_ROUNDS):
-        new = (genotype for genotype in draw(count << number, rng) if genotype not in found)
+        new = (genotype for genotype in draw(count << number, rng) if genotype not in genotypes)
         for genotype in new:
             if feasible.allows(genotype):
-                found[genotype] = None
-            if len(found) == count:
-                return list(found)
-    if not found:
+                genotypes[genotype] = None
+            if len(genotypes) == count:
+                return list(genotypes)
+    if not genotypes:
         raise UserError(f"no architecture of sampler '{sampler}' is within the limits: {feasible.limits}; try uniform")
-    return list(found)
+    return list(genotypes)
 
 
 def _sampler(
     method: Method, feasible: FeasibleSet, sampler: Sampler
 ) -> Callable[[int, random.Random], Sequence[Genotype] | Iterator[Genotype]]:
-    """Return what gives so many architectures, some perhaps more than once."""
+    """Return the function that draws a number of architectures, some possibly more than once."""
     space = feasible.space
     match sampler:
         case "own":

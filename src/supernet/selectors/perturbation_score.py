@@ -1,55 +1,54 @@
-"""PerturbationScore: how much is lost without an operation, or without an edge; what loses more is stronger."""
+"""Perturbation scores: how much worse the supernet is without an operation, or without an edge."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from supernet.methods.base import Method
 from supernet.models.evaluate import Scorer
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mix import EdgeMix, Mix, detached
-
-if TYPE_CHECKING:
-    from supernet.methods.base import Method
 
 Criterion = Literal["accuracy", "loss", "magnitude"]
 
 
 class PerturbationScore:
-    """How much the supernet loses by `criterion`: minus its accuracy without, or its loss; or the weight alone.
+    """Scores operations and edges by `criterion`; a larger score means a more important operation or edge.
 
-    `score` runs the supernet, with what `decisions` says of the other edges; "magnitude" does without.
+    Under "accuracy" and "loss", the score is minus the accuracy, or the loss, of the supernet without the operation or
+    edge, on the images of `scorer`. Under "magnitude", it is the op score, without an evaluation.
     """
 
-    def __init__(self, criterion: Criterion, method: Method, score: Scorer) -> None:
-        self.criterion, self.method, self.score = criterion, method, score
+    def __init__(self, criterion: Criterion, method: Method, scorer: Scorer) -> None:
+        self.criterion, self.method, self.scorer = criterion, method, scorer
 
-    def of_operations(self, kind: str, edge: int, columns: Sequence[int], decisions: FixedEdges) -> dict[int, float]:
-        """Return it by column, of operations of an edge that is not decided.
+    def of_operations(self, kind: str, edge: int, columns: Sequence[int], fixed: FixedEdges) -> dict[int, float]:
+        """Return the score of each of the `columns` of an edge that is not fixed.
 
-        Their weight is given to no other.
+        The other operations of the edge keep their op weights.
         """
         if self.criterion == "magnitude":
             row = self.method.op_scores()[kind][edge].tolist()
             return {k: row[k] for k in columns}
-        mix = decisions.apply(detached(self.method.mix()))
-        return dict(zip(columns, self._of([_without(mix, kind, edge, k) for k in columns]), strict=True))
+        mix = fixed.apply(detached(self.method.mix()))
+        return dict(zip(columns, self._scores([_without(mix, kind, edge, k) for k in columns]), strict=True))
 
-    def of_edges(self, kind: str, edges: Sequence[int], decisions: FixedEdges) -> dict[int, float]:
-        """Return it by edge, of edges whose operation is decided."""
+    def of_edges(self, kind: str, edges: Sequence[int], fixed: FixedEdges) -> dict[int, float]:
+        """Return the score of each of the `edges`, whose operations are fixed."""
         if self.criterion == "magnitude":
-            rows, strength = decisions.rows[kind], self.method.op_scores()[kind].tolist()
-            return {e: strength[e][(rows[e] or (0,))[0]] for e in edges}
+            rows, op_scores = fixed.rows[kind], self.method.op_scores()[kind].tolist()
+            return {e: op_scores[e][(rows[e] or (0,))[0]] for e in edges}
         mix = detached(self.method.mix())
-        return dict(zip(edges, self._of([decisions.fix(kind, e, []).apply(mix) for e in edges]), strict=True))
+        return dict(zip(edges, self._scores([fixed.fix(kind, e, []).apply(mix) for e in edges]), strict=True))
 
-    def _of(self, mixes: Sequence[Mix]) -> list[float]:
-        scores = self.score(mixes)
+    def _scores(self, mixes: Sequence[Mix]) -> list[float]:
+        scores = self.scorer(mixes)
         return scores.loss if self.criterion == "loss" else [-accuracy for accuracy in scores.accuracy]
 
-    def told(self, harm: float) -> float:
-        """Return what a person is told of it: an accuracy, a loss or a weight."""
-        return -harm if self.criterion == "accuracy" else harm
+    def reported(self, score: float) -> float:
+        """Return the accuracy, the loss or the op score that a score stands for."""
+        return -score if self.criterion == "accuracy" else score
 
 
 def _without(mix: Mix, kind: str, edge: int, column: int) -> Mix:

@@ -1,10 +1,9 @@
-"""Agenda: in what order the edges of a space are decided, and then the nodes where few of them are kept.
+"""The projection schedule: the order in which selection by perturbation decides edges, and then nodes.
 
-Where nodes have branches, it is these that keep one edge each, and "node" is said of a branch of one.
-
-As DARTS-PT does it (Wang et al., ICLR 2021, released code): the order is random; kinds of cell are decided side by
-side, one edge of each at a time; the nodes follow when every edge has its operation. Kinds of a single edge, as the
-positions of a macro space, are decided one after the other, as if they were the edges of one cell.
+As in DARTS-PT (Wang et al., ICLR 2021, released code), the order is random, and kinds of cell are decided side by side,
+one edge of each kind per step. When every edge has its operation, the nodes follow that keep fewer edges than they
+have; in a space with branches, each branch of a node is decided as a node. Kinds with a single edge, such as the
+positions of a macro space, are decided one after another, like the edges of one cell.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from supernet.spaces.search_space import SearchSpace
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision: which operation an edge has, or which of several edges a node keeps."""
+    """The operation of one edge, or the choice among several edges of one node."""
 
     kind: str
     edges: tuple[int, ...]
 
     @property
     def of_node(self) -> bool:
-        """Whether it is about what a node keeps."""
+        """Whether the decision is about the edges that a node keeps."""
         return len(self.edges) > 1
 
 
 Step = tuple[Decision, ...]
-"""FixedEdges that are taken one after the other, with no training in between."""
+"""Decisions that are taken one after another, without training in between."""
 
 
 def projection_schedule(space: SearchSpace, seed: int) -> list[Step]:
-    """Return all decisions that make an architecture, in the order of that seed."""
+    """Return all decisions that make up an architecture, in the random order of `seed`."""
     rng = random.Random(seed)
     single = [kind for kind, cell in space.cells.items() if len(cell.edges) == 1]
     tracks = [[kind] for kind in space.cells if kind not in single] + ([single] if single else [])
@@ -47,16 +46,16 @@ def projection_schedule(space: SearchSpace, seed: int) -> list[Step]:
         cell = space.cells[kind]
         return (Decision(kind, tuple(group)) for group in cell.groups() if len(group) > cell.kept(group))
 
-    return [*_together(tracks, rng, operations), *_together(tracks, rng, nodes)]
+    return [*_side_by_side(tracks, rng, operations), *_side_by_side(tracks, rng, nodes)]
 
 
-def _together(
-    tracks: Sequence[Sequence[str]], rng: random.Random, items: Callable[[str], Iterable[Decision]]
+def _side_by_side(
+    tracks: Sequence[Sequence[str]], rng: random.Random, decisions: Callable[[str], Iterable[Decision]]
 ) -> list[Step]:
-    """Return the items of all kinds in random order, those of each track one after the other."""
+    """Return steps of one decision from each track, whose kinds of cell have their decisions in one random order."""
     shuffled = []
     for kinds in tracks:
-        track = [item for kind in kinds for item in items(kind)]
+        track = [decision for kind in kinds for decision in decisions(kind)]
         rng.shuffle(track)
         shuffled.append(track)
-    return [tuple(item for item in moment if item is not None) for moment in zip_longest(*shuffled)]
+    return [tuple(decision for decision in step if decision is not None) for step in zip_longest(*shuffled)]

@@ -1,1 +1,1 @@
-"""NAO-V2 (Luo et al., 2019): pools of architectures, and a controller that makes the next pool."""
+"""NAO-V2 (Luo et al., 2019): a supernet is trained on a pool of architectures, and a controller makes the next pool."""

@@ -1,15 +1,15 @@
-"""How accurate architectures are as paths of a supernet."""
+"""The accuracies of architectures, each run as a single path of a supernet."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from itertools import repeat
 
 import torch
 
 from supernet.data import Batch
 from supernet.models.evaluate import Scorer, ValidationBatches, first_images
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 
@@ -21,19 +21,22 @@ def accuracies(
     images: int | None = None,
     seed: str | None = None,
 ) -> list[float]:
-    """Return the accuracy (0 to 1) of each, with the statistics of the batch.
+    """Return the accuracy (0 to 1) of each architecture with the statistics of the batch.
 
-    All are judged on the first `images` of `judged`, None being all of them; with a `seed`, each on one batch of so
-    many images that are drawn for it.
+    All are evaluated on the first `images` validation images; None takes all. With a `seed`, each is evaluated on one
+    batch of its own, of `images` images drawn at random.
     """
     mixes = [supernet.only(genotype) for genotype in genotypes]
     if seed is None:
-        return Scorer(supernet, first_images(validation_batches, images), timed=False)(mixes).accuracy
-    everything = Batch(*(torch.cat(parts) for parts in zip(*validation_batches(), strict=True)))
-    count, rng = min(images or len(everything.y), len(everything.y)), random.Random(seed)
-    found = []
+        return Scorer(supernet, first_images(validation_batches, images))(mixes).accuracy
+    every = Batch(*(torch.cat(parts) for parts in zip(*validation_batches(), strict=True)))
+    total, rng = len(every.y), random.Random(seed)
+    count, scores = min(images or total, total), list[float]()
     for mix in mixes:
-        drawn = torch.tensor(rng.sample(range(len(everything.y)), count), device=everything.y.device)
-        batch = Batch(*(part[drawn] for part in everything))
-        found += Scorer(supernet, lambda batch=batch: repeat(batch, 1), timed=False)([mix]).accuracy  # type: ignore[misc]
-    return found
+        drawn = torch.tensor(rng.sample(range(total), count), device=every.y.device)
+        scores += _accuracy(supernet, mix, Batch(*(part[drawn] for part in every)))
+    return scores
+
+
+def _accuracy(supernet: Supernet, mix: Mix, batch: Batch) -> list[float]:
+    return Scorer(supernet, lambda: [batch])([mix]).accuracy

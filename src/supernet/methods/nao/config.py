@@ -1,4 +1,4 @@
-"""The settings of NAO-V2: the paper's by default, for its own space (Luo et al., 2019, arXiv 1909.10815, v2)."""
+"""Settings of NAO-V2; the defaults are the paper's for its own space (Luo et al., 2019, arXiv 1909.10815, v2)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from supernet.methods.nao.controller_config import ControllerConfig
 
 @dataclass(frozen=True)
 class StandaloneConfig:
-    """How the best few are trained in the end, each as a network of its own."""
+    """Settings of the standalone training of the best architectures at the end."""
 
     dropout: float = 0.4
-    """probability that a feature before the classifier is dropped"""
+    """dropout probability of the features before the classifier"""
     drop_path: float = 0.2
-    """probability that a path of a cell is dropped for an image, by the end"""
+    """probability, in the last epoch, that a path of a cell is dropped for an image"""
     auxiliary: float = 0.4
-    """weight of the loss of a second classifier; 0 has none"""
+    """weight of the auxiliary classifier's loss; 0 builds none"""
 
     def __post_init__(self) -> None:
         at_least(0, "alone.", dropout=self.dropout, drop_path=self.drop_path, auxiliary=self.auxiliary)
@@ -31,26 +31,26 @@ class NAOConfig:
     """Settings of NAO-V2."""
 
     iterations: int = 4
-    """times that a supernet is trained and all architectures so far are judged by it"""
+    """supernets that are trained, each followed by an evaluation of all architectures so far"""
     pool: int = 1000
-    """random architectures that the first supernet is trained on"""
+    """random architectures that train the first supernet"""
     new: int = 300
-    """architectures that the controller makes for each of the others"""
+    """architectures from the controller that train each of the other supernets"""
     sampling: Literal["params", "uniform"] = "params"
-    """how often an architecture is trained: in proportion to its parameters, or all alike"""
+    """probability that a step trains an architecture: proportional to its parameters, or uniform"""
     reinit: Literal["all", "lr", "none"] = "all"
-    """what begins anew with an iteration: weights, momentum and learning rate; the learning rate alone; nothing"""
+    """reset by a new iteration: weights, momentum and learning rate (all), the learning rate alone, or nothing"""
     evaluation: Literal["fixed", "batch"] = "fixed"
-    """images that architectures are judged on: the same ones for all, or others for each"""
+    """validation images: the same ones for all architectures, or a random batch for each"""
     eval_images: int | None = None
-    """how many images; None is all of the second half, or 500 for evaluation batch"""
+    """number of validation images; None is all, or 500 with evaluation batch"""
     drop_path: float = 0.1
-    """probability that a path of the supernet's last cell is dropped for an image, by the end of an iteration"""
+    """probability, in the last epoch of an iteration, that a path of the last cell is dropped for an image"""
     controller: ControllerConfig = ControllerConfig()
     final: int = 5
-    """architectures that are trained alone in the end; 0 takes the supernet's word"""
+    """best architectures that get standalone training at the end; 0 takes the supernet's best"""
     final_epochs: int = 10
-    """epochs that each of them is trained for"""
+    """epochs of standalone training of each"""
     alone: StandaloneConfig = StandaloneConfig()
 
     def __post_init__(self) -> None:

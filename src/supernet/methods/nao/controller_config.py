@@ -1,4 +1,4 @@
-"""The settings of NAO's controller: its sizes, how it is trained, how it looks for better architectures."""
+"""Settings of NAO's controller: its size, its training, and its search for better architectures."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class ControllerConfig:
     """
 
     embedding: int = 32
-    """numbers per token that the encoder reads"""
+    """size of the encoder's token embedding"""
     hidden: int = 64
-    """numbers per step of the encoder and the decoder"""
+    """hidden units of the encoder and the decoder"""
     predictor_layers: int = 0
     """hidden layers of the predictor"""
     predictor_width: int = 200
-    """units of such a layer"""
+    """units of each hidden layer of the predictor"""
     predictor_dropout: float = 0.1
-    """dropout behind such a layer"""
+    """dropout after each hidden layer of the predictor"""
     trade_off: float = 0.8
-    """share of the loss that is the prediction's; the rest is the reconstruction's"""
+    """weight of the prediction in the loss; the reconstruction has the rest"""
     epochs: int = 1000
-    """passes over the architectures whenever it is trained"""
+    """passes over the architectures in each training"""
     batch_size: int = 100
     """architectures per step"""
     lr: float = 1e-3
@@ -36,15 +36,15 @@ class ControllerConfig:
     weight_decay: float = 0.0
     """weight decay of Adam"""
     clip: float = 5.0
-    """largest norm of a gradient; 0 does not clip"""
+    """largest norm of the gradient; 0 does not clip"""
     expand: int | None = 10
-    """each architecture and its rewritten copies, where a space has such; None rewrites anew in every epoch"""
+    """copies of each architecture in equivalent notations, itself included; None draws a notation in every epoch"""
     held_out: float = 0.1
-    """share of the architectures that is not trained on, but reported on"""
+    """share of the architectures that is kept out of the training and reported on"""
     start: Literal["fresh", "continue"] = "fresh"
-    """weights at the beginning of a training: new ones, or those of the last one, as released"""
+    """initial weights of a training: new ones, or those of the last training, as released"""
     top: int = 100
-    """best architectures that better ones are looked for from"""
+    """best architectures from which the search for better ones starts"""
     max_step: int = 50
     """largest step along the predictor's gradient"""
 

@@ -1,22 +1,21 @@
-"""NAO-V2: one-shot neural architecture optimisation with supernets whose ranking can be trusted.
+"""NAO-V2: one-shot neural architecture optimisation with a supernet whose ranking can be trusted.
 
-Luo, Qin & Chen, 2019, arXiv 1909.10815; the controller is NAO's (Luo et al., NeurIPS 2018, arXiv 1808.07233), see
-`supernet.controller`.
+Luo, Qin & Chen, 2019, arXiv 1909.10815; the controller is that of NAO (Luo et al., NeurIPS 2018, arXiv 1808.07233), see
+`controller.py`.
 
     pool <- random architectures
-    in each iteration: train a supernet, every step on one architecture of the pool, drawn in proportion to the
-        parameters of its own network; judge all architectures so far by it, one path each; fit the controller to
-        their accuracies; pool <- new architectures from the controller
-    in the end: train the best few alone for a short time, and take the most accurate
+    in each iteration: train a supernet, every step on one architecture of the pool, drawn with probability
+        proportional to its number of parameters; evaluate all architectures so far, each as one path of the supernet;
+        fit the controller to their accuracies; pool <- new architectures from the controller
+    at the end: train the best few architectures alone for a short time, and take the most accurate
 
-The three factors of its ranking, each a setting: updates per architecture (`pool`, `new` and the epochs), `sampling`,
-and supernets that are independent of one another (`reinit`).
+Three factors decide how well the supernet ranks, and each is a setting: the number of updates per architecture (`pool`,
+`new` and the epochs), `sampling`, and the independence of the supernets (`reinit`).
 
-Differences from released code, each deliberate. `reinit all` is the paper's; there only the learning rate begins anew
-(`lr`). All architectures are judged on all images of the second half; there each on another batch of 500
-(`evaluation batch`). Parameters are counted, not built. A swapped twin of a known architecture is not new. In an epoch
-the share of paths that are dropped does not rise from step to step; of a network trained alone, it is the same in all
-of its cells.
+Deliberate differences from released code. `reinit` "all" is the paper's; there only the learning rate is reset ("lr").
+All architectures are evaluated on all validation images; there each on another batch of 500 (`evaluation` "batch").
+Parameters are counted analytically. An architecture equivalent to a known one is not new. The drop-path probability
+rises from epoch to epoch, not from step to step; in standalone training all cells have the same probability.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import set_rate
-from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.nao.accuracy import accuracies
 from supernet.methods.nao.config import NAOConfig
 from supernet.methods.nao.controller import Controller
 from supernet.methods.nao.pool import Pool
+from supernet.methods.nao.schedule import Schedule
 from supernet.methods.nao.standalone import StandaloneTraining
 from supernet.methods.single_path import SinglePath
 from supernet.models.mixed_cell import MixedCell
@@ -43,154 +42,142 @@ from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tokens import Sequences
 
-_DRAWS = 100  # for every architecture of the first pool, until all are different ones
+_DRAWS = 100  # at most so many per architecture of the first pool, to make all of them different
 
 
 class NAO(SinglePath):
-    """Pools of architectures, a supernet for each, and a controller that makes the next pool."""
+    """Trains a supernet on a pool of architectures, evaluates them, and lets a controller make the next pool."""
 
     Config = NAOConfig
-    between_epochs = "judging, the controller's training, and that the networks trained alone have another size"
+    between_epochs = "evaluation, the controller's training, and the different size of networks in standalone training"
     config: NAOConfig
 
     def __init__(self, config: NAOConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
-        shared = budget.epochs - config.final * config.final_epochs
-        if shared < config.iterations:
-            raise UserError(
-                f"epochs ({budget.epochs}) must be at least {config.iterations} for the iterations and "
-                f"{config.final} x {config.final_epochs} for those that are trained alone in the end: "
-                "set epochs, iterations, final or final-epochs"
-            )
-        self._starts = [shared * number // config.iterations for number in range(config.iterations + 1)]
+        self.schedule = Schedule(config, budget.epochs)
         space, network_size = supernet.space, supernet.network_size
         self.sequences = Sequences(space)
         self.controller = Controller(self.sequences, config.controller, budget.seed)
         self.pool = Pool(space, network_size, config.sampling)
-        self.pool.begin(self._random())
-        self.alone = StandaloneTraining(space, network_size, config.alone, budget.weights, budget.seed, self.weights[0])
-        self.dropped = 0.0
+        self.pool.begin(self._random_pool())
+        self.standalone = StandaloneTraining(
+            space, network_size, config.alone, budget.weights, budget.seed, self.weights[0]
+        )
+        self.drop_path = 0.0
         self.path = self.pool.trained[0]
 
     @property
-    def longest(self) -> int:
-        """The last epoch of a supernet: which networks are trained alone after it is not known before."""
-        return self._starts[-1] - 1
+    def forecast_epoch(self) -> int:
+        """The last epoch of a supernet, because the networks of standalone training are not known in advance."""
+        return self.schedule.starts[-1] - 1
 
-    def _random(self) -> list[Genotype]:
-        """Draw the first pool: different architectures, fewer where the space has not so many."""
-        rng, found = random.Random(f"{self.budget.seed} pool"), dict[Genotype, None]()
+    def _random_pool(self) -> list[Genotype]:
+        """Draw the first pool: different architectures, fewer than asked for only in a small space."""
+        rng, pool = random.Random(f"{self.budget.seed} pool"), dict[Genotype, None]()
         for _ in range(_DRAWS * self.config.pool):
-            found[self.sample(rng)] = None
-            if len(found) == self.config.pool:
+            pool[self.sample(rng)] = None
+            if len(pool) == self.config.pool:
                 break
-        return list(found)
-
-    def _place(self, epoch: int) -> tuple[int, int, int]:
-        """Return the iteration of an epoch, which epoch of it it is, and how many it has."""
-        number = max(n for n in range(self.config.iterations) if self._starts[n] <= epoch)
-        return number, epoch - self._starts[number], self._starts[number + 1] - self._starts[number]
-
-    def _alone(self, epoch: int) -> bool:
-        return epoch >= self._starts[-1]
+        return list(pool)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Begin an iteration, or the training of one of the best few; set the learning rate and the dropped paths."""
-        if self._alone(epoch):
-            own = (epoch - self._starts[-1]) % self.config.final_epochs
-            if own == 0:
-                self.alone.begin()
-            self.alone.begin_epoch(own, self.config.final_epochs)
+        """Begin an iteration or a standalone training if due; set learning rate and drop-path probability."""
+        if self.schedule.is_standalone(epoch):
+            self.standalone.begin_epoch(self.schedule.standalone_epoch(epoch), self.config.final_epochs)
             return
-        iteration, own, length = self._place(epoch)
-        if own == 0 and iteration and self.config.reinit == "all":
+        iteration, own_epoch, length = self.schedule.position(epoch)
+        if own_epoch == 0 and iteration and self.config.reinit == "all":
             self.restart(random.Random(f"{self.budget.seed} weights {iteration}").getrandbits(32))
-        spent, of = (epoch, self._starts[-1]) if self.config.reinit == "none" else (own, length)
-        set_rate(self.optimizer, self.budget.weights.rate(spent, of))
-        self._drop(self.config.drop_path * (own + 1) / length)
+        position = (epoch, self.schedule.starts[-1]) if self.config.reinit == "none" else (own_epoch, length)
+        set_rate(self.optimizer, self.budget.weights.rate(*position))
+        self._set_drop_path(self.config.drop_path * (own_epoch + 1) / length)
 
-    def _drop(self, probability: float) -> None:
-        """Let paths of the last cell be dropped with that probability, of the others in proportion to their depth."""
-        self.dropped = probability
+    def _set_drop_path(self, probability: float) -> None:
+        """Set the drop-path probability of the last cell, and of the other cells in proportion to their depth."""
+        self.drop_path = probability
         cells = [layer for layer in self.supernet.layers if isinstance(layer, MixedCell)]
         for number, cell in enumerate(cells, 1):
             cell.drop_path = probability * number / len(cells)
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Train one architecture of the pool, or the network that is trained alone."""
-        return super().step(batches) if self.alone.network is None else self.alone.step(batches["weights"])
+        """Train one architecture of the pool, or the network of the standalone training."""
+        return super().step(batches) if self.standalone.network is None else self.standalone.step(batches["weights"])
 
     def draw(self, rng: random.Random) -> Genotype:
         """Draw the architecture of a step from the pool."""
         return self.pool.draw(rng)
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Judge and make new architectures at the end of an iteration, or note how good the network alone is."""
-        if self._alone(epoch):
-            if (epoch + 1 - self._starts[-1]) % self.config.final_epochs == 0:
-                self.alone.end(valid_accuracy)
-            return {"alone": dict(zip(map(str, self.alone.architectures), self.alone.accuracies, strict=False))}
-        iteration, own, length = self._place(epoch)
-        return self._end_iteration(iteration) if own + 1 == length else {}
+        """End the iteration or the standalone training of a network if due, and report it."""
+        if self.schedule.is_standalone(epoch):
+            if self.schedule.standalone_epoch(epoch + 1) == 0:
+                self.standalone.end(valid_accuracy)
+            names = map(str, self.standalone.architectures)
+            return {"standalone": dict(zip(names, self.standalone.accuracies, strict=False))}
+        iteration, own_epoch, length = self.schedule.position(epoch)
+        return self._end_iteration(iteration) if own_epoch + 1 == length else {}
 
     def _end_iteration(self, iteration: int) -> Mapping[str, Any]:
         trained = len(self.pool.trained)
-        self._judge(iteration)
-        told: dict[str, Any] = {"iteration": iteration + 1, "known": len(self.pool.known), "trained": trained}
+        self._evaluate_pool(iteration)
+        row = {"iteration": iteration + 1, "evaluated": len(self.pool.accuracies), "trained": trained}
         if iteration + 1 == self.config.iterations:
-            best = self.pool.ranked  # where they are fewer, they have their turn again, with other weights
-            self.alone.architectures = [best[number % len(best)] for number in range(self.config.final)]
-            return {"pool": told}
-        return {"pool": told | dict(self._renew())}
+            best = self.pool.ranked  # if there are too few, they are trained again from other weights
+            self.standalone.architectures = [best[number % len(best)] for number in range(self.config.final)]
+            return {"pool": row}
+        return {"pool": row | self._begin_pool()}
 
-    def _judge(self, iteration: int) -> None:
-        """Judge all architectures so far by the supernet as it is."""
-        config = self.config
-        images = (500 if config.evaluation == "batch" else None) if config.eval_images is None else config.eval_images
-        seed = f"{self.budget.seed} judging {iteration}" if config.evaluation == "batch" else None
-        self.pool.judge(accuracies(self.supernet, list(self.pool.known), self.budget.validation_batches, images, seed))
+    def _evaluate_pool(self, iteration: int) -> None:
+        """Evaluate all architectures so far with the current weights of the supernet."""
+        images, seed, genotypes = self.config.eval_images, None, list(self.pool.accuracies)
+        if self.config.evaluation == "batch":
+            images, seed = 500 if images is None else images, f"{self.budget.seed} judging {iteration}"
+        self.pool.record(accuracies(self.supernet, genotypes, self.budget.validation_batches, images, seed))
 
-    def _renew(self) -> Mapping[str, Any]:
-        """Fit the controller to what is known, and let it make the next pool."""
+    def _begin_pool(self) -> dict[str, Any]:
+        """Fit the controller to all accuracies, and begin the next pool with the architectures that it generates."""
         ranked = self.pool.ranked
         tokens = [self.sequences.encode(genotype) for genotype in ranked]
-        report = self.controller.fit(tokens, [self.pool.known[genotype] or 0.0 for genotype in ranked])
-        known = {self.sequences.canonical(own) for own in tokens}
-        made = self.controller.generate(tokens, known, self.config.new, self.budget.allows)
-        new = [self.sequences.decode(own) for own in made.tokens]
-        self.pool.begin(new or ranked[: self.config.new])  # where all that there are are known, the best of them
-        return {"controller": asdict(report) | {"drawn_at_random": made.drawn}}
+        report = self.controller.fit(tokens, [self.pool.accuracies[genotype] or 0.0 for genotype in ranked])
+        known = {self.sequences.canonical(architecture) for architecture in tokens}
+        generated = self.controller.generate(tokens, known, self.config.new, self.budget.allows)
+        new = [self.sequences.decode(architecture) for architecture in generated.tokens]
+        self.pool.begin(new or ranked[: self.config.new])  # the best again if every architecture is known
+        return {"controller": asdict(report) | {"drawn_at_random": generated.drawn_at_random}}
 
     def predict(self, x: Tensor) -> Tensor:
-        """Return the logits of the architecture that was trained last, or of the network that is trained alone."""
-        return super().predict(x) if self.alone.network is None else self.alone.predict(x)
+        """Return the logits of the path of the last step, or of the network of the standalone training."""
+        return super().predict(x) if self.standalone.network is None else self.standalone.predict(x)
 
     @property
     def best(self) -> Genotype:
-        """The architecture that is best so far: of those trained alone, if there is one, otherwise by the supernet."""
-        return self.alone.best or self.pool.best
+        """The best architecture so far: by standalone training if any is finished, otherwise by the supernet."""
+        return self.standalone.best or self.pool.best
 
     def op_scores(self) -> dict[str, Tensor]:
-        """Return the best architecture so far, one-hot."""
+        """Return the best architecture so far as one-hot rows."""
         return {kind: edges.weights for kind, edges in self.supernet.only(self.best).items()}
 
     def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
-        """Return random ones of the architectures that this supernet was trained on, and then of the others."""
+        """Return the architectures of this iteration in random order, and then the earlier ones in random order."""
         trained = rng.sample(self.pool.trained, len(self.pool.trained))
-        own = set(trained)
-        others = [genotype for genotype in self.pool.known if genotype not in own]
-        return [*trained, *rng.sample(others, len(others))][:count]
+        current = set(trained)
+        earlier = [genotype for genotype in self.pool.accuracies if genotype not in current]
+        return [*trained, *rng.sample(earlier, len(earlier))][:count]
 
     def state_dict(self) -> dict[str, Any]:
-        """Add the pool, the controller, the networks trained alone, and how many paths are dropped."""
-        own: dict[str, Any] = {"pool": self.pool.state_dict(), "controller": self.controller.state_dict()}
-        own |= {"alone": self.alone.state_dict(), "dropped": self.dropped}
-        return super().state_dict() | own
+        """Add the pool, the controller, the standalone training and the drop-path probability."""
+        return super().state_dict() | {
+            "pool": self.pool.state_dict(),
+            "controller": self.controller.state_dict(),
+            "standalone": self.standalone.state_dict(),
+            "drop_path": self.drop_path,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
         self.pool.load_state_dict(state["pool"])
         self.controller.load_state_dict(state["controller"])
-        self.alone.load_state_dict(state["alone"])
-        self._drop(state["dropped"])
+        self.standalone.load_state_dict(state["standalone"])
+        self._set_drop_path(state["drop_path"])

@@ -1,4 +1,4 @@
-"""The architectures that NAO has seen, and how often each of them is trained."""
+"""The pool of NAO: all architectures so far with their accuracies, and the sampling of those being trained."""
 
 from __future__ import annotations
 
@@ -7,64 +7,65 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal
 
-from supernet.models.cost.count import Prices
+from supernet.models.cost.count import OperationCosts
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import NetworkSize
 
 
 class Pool:
-    """All architectures so far with their accuracies, None until they are judged; `trained`: those of this iteration.
+    """All architectures so far, in the order in which they were added.
 
-    The order is that in which they came.
+    - `accuracies`: the accuracy of each in the supernet, None before its first evaluation.
+    - `trained`: the architectures of this iteration.
     """
 
     def __init__(self, space: SearchSpace, network_size: NetworkSize, sampling: Literal["params", "uniform"]) -> None:
         self.space, self.sampling = space, sampling
-        self._prices = Prices(space, network_size)
-        self.known: dict[Genotype, float | None] = {}
+        self._prices = OperationCosts(space, network_size)
+        self.accuracies: dict[Genotype, float | None] = {}
         self.trained: list[Genotype] = []
-        self._shares: list[float] = []
+        self._cumulative: list[float] = []
 
     def begin(self, architectures: Iterable[Genotype]) -> None:
-        """Train these from now on, and add them to those that are known."""
+        """Begin an iteration that trains `architectures`, and add those that are new."""
         self.trained = list(architectures)
-        self.known |= {genotype: None for genotype in self.trained if genotype not in self.known}
-        self._shares = list(accumulate(self.weights()))
+        self.accuracies |= {genotype: None for genotype in self.trained if genotype not in self.accuracies}
+        self._cumulative = list(accumulate(self.weights()))
 
     def weights(self) -> list[float]:
-        """Return of each that is trained the number of parameters of its own network, or 1 if all are alike."""
+        """Return the sampling weight of each trained architecture: its number of parameters as a network, or 1."""
         if self.sampling == "uniform":
             return [1.0] * len(self.trained)
         return [float(self._prices.total(genotype).params) for genotype in self.trained]
 
     def draw(self, rng: random.Random) -> Genotype:
         """Draw the architecture of a step."""
-        return rng.choices(self.trained, cum_weights=self._shares)[0]
+        return rng.choices(self.trained, cum_weights=self._cumulative)[0]
 
-    def judge(self, accuracies: Sequence[float]) -> None:
-        """Take the accuracies of all that are known, in their order."""
-        self.known = dict(zip(self.known, accuracies, strict=True))
+    def record(self, accuracies: Sequence[float]) -> None:
+        """Set the accuracies of all architectures, in their order."""
+        self.accuracies = dict(zip(self.accuracies, accuracies, strict=True))
 
     @property
     def ranked(self) -> list[Genotype]:
-        """Those that have been judged, the most accurate first."""
-        found = {genotype: accuracy for genotype, accuracy in self.known.items() if accuracy is not None}
-        return sorted(found, key=lambda genotype: -found[genotype])
+        """The architectures that have an accuracy, the most accurate first."""
+        evaluated = {genotype: accuracy for genotype, accuracy in self.accuracies.items() if accuracy is not None}
+        return sorted(evaluated, key=lambda genotype: -evaluated[genotype])
 
     @property
     def best(self) -> Genotype:
-        """The most accurate, or any one before any is judged."""
-        return next(iter(self.ranked or self.known))
+        """The most accurate architecture, or the first before any evaluation."""
+        return next(iter(self.ranked or self.accuracies))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the architectures as text, with their accuracies."""
         return {
-            "known": {str(g): accuracy for g, accuracy in self.known.items()},
+            "accuracies": {str(genotype): accuracy for genotype, accuracy in self.accuracies.items()},
             "trained": list(map(str, self.trained)),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.known = {self.space.parse(text): accuracy for text, accuracy in state["known"].items()}
+        """Resume from a state that `state_dict` returned."""
+        self.accuracies = {self.space.parse(text): accuracy for text, accuracy in state["accuracies"].items()}
         self.begin(self.space.parse(text) for text in state["trained"])

@@ -1,4 +1,4 @@
-"""Architectures trained alone, one after the other, each as a plain network from newly drawn weights."""
+"""Standalone training: architectures are trained one after another, each as a plain network from new weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
 from supernet.engine.seeds import seeded
-from supernet.methods.base import measures
 from supernet.methods.nao.config import StandaloneConfig
+from supernet.models.evaluate import measures
 from supernet.models.network import Network
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
@@ -21,9 +21,9 @@ from supernet.spaces.size import NetworkSize
 
 
 class StandaloneTraining:
-    """A network of one of the `architectures` at a time, and the accuracies of those that are done.
+    """Trains the networks of `architectures`, one at a time, and keeps the accuracies of those that are finished.
 
-    The network of number n has the weights of `seed` and n, whenever it is made.
+    The initial weights of network n are drawn from `seed` + n. `network` is None between two architectures.
     """
 
     def __init__(
@@ -31,59 +31,54 @@ class StandaloneTraining:
         space: SearchSpace,
         network_size: NetworkSize,
         config: StandaloneConfig,
-        weights: SGDConfig,
+        sgd: SGDConfig,
         seed: int,
         like: Tensor,
     ) -> None:
-        self.space, self.network_size, self.config, self.how, self.seed, self.like = (
-            space,
-            network_size,
-            config,
-            weights,
-            seed,
-            like,
-        )
+        self.space, self.network_size, self.config = space, network_size, config
+        self.sgd, self.seed, self.like = sgd, seed, like
         self.architectures: list[Genotype] = []
         self.accuracies: list[float] = []
         self.network: Network | None = None
 
-    def begin(self) -> None:
-        """Make the network of the architecture whose turn it is, and its optimizer."""
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """Begin epoch `epoch` of a network's `epochs`: build the network if it is the first; set its schedules."""
+        if epoch == 0:
+            self._build()
+        assert self.network is not None
+        set_rate(self.optimizer, self.sgd.rate(epoch, epochs))
+        self.network.drop_path = self.config.drop_path * (epoch + 1) / epochs
+
+    def _build(self) -> None:
+        """Build the network of the next architecture and its optimizer."""
         number = len(self.accuracies)
+        genotype, auxiliary = self.architectures[number], bool(self.config.auxiliary)
         with seeded(self.seed + number, self.like.device):
-            made = Network(
-                self.space, self.architectures[number], self.network_size, auxiliary=bool(self.config.auxiliary)
-            )
-        made.to(self.like.device, self.like.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        made.dropout = self.config.dropout
-        self.network, self.optimizer = made, self.how.optimizer(made.parameters())
+            network = Network(self.space, genotype, self.network_size, auxiliary=auxiliary)
+        network.to(self.like.device, self.like.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.dropout = self.config.dropout
+        self.network, self.optimizer = network, self.sgd.optimizer(network.parameters())
 
     def end(self, accuracy: float) -> None:
-        """Note how good the network has become, and let go of it."""
+        """Keep the accuracy of the finished network and release the network."""
         self.accuracies.append(accuracy)
         self.network = None
-
-    def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Set the learning rate, and how many paths are dropped, of an epoch of the network's own."""
-        assert self.network is not None
-        set_rate(self.optimizer, self.how.rate(epoch, epochs))
-        self.network.drop_path = self.config.drop_path * (epoch + 1) / epochs
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """Train the network on a batch."""
         network = self.network
         assert network is not None
-        logits, extra = network.both(batch.x) if self.config.auxiliary else (network(batch.x), None)
-        own = F.cross_entropy(logits, batch.y)
-        loss = own if extra is None else own + self.config.auxiliary * F.cross_entropy(extra, batch.y)
+        logits, auxiliary = network.both(batch.x) if self.config.auxiliary else (network(batch.x), None)
+        loss = F.cross_entropy(logits, batch.y)
+        total = loss if auxiliary is None else loss + self.config.auxiliary * F.cross_entropy(auxiliary, batch.y)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        clip_gradient(network.parameters(), self.how.clip)
+        total.backward()  # type: ignore[no-untyped-call]
+        clip_gradient(network.parameters(), self.sgd.clip)
         self.optimizer.step()
-        return measures(own, logits, batch)
+        return measures(loss, logits, batch)
 
     def predict(self, x: Tensor) -> Tensor:
-        """Return the logits of the network, with its running statistics."""
+        """Return the logits (B, classes) of the network in evaluation mode."""
         assert self.network is not None
         logits: Tensor = self.network.eval()(x)
         self.network.train()
@@ -91,12 +86,12 @@ class StandaloneTraining:
 
     @property
     def best(self) -> Genotype | None:
-        """The most accurate of those that are done; None before there is one."""
-        done = range(len(self.accuracies))
-        return self.architectures[max(done, key=self.accuracies.__getitem__)] if done else None
+        """The most accurate finished architecture; None before the first."""
+        finished = range(len(self.accuracies))
+        return self.architectures[max(finished, key=self.accuracies.__getitem__)] if finished else None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that is needed to go on exactly."""
+        """Return the state from which a run resumes exactly."""
         state: dict[str, Any] = {"architectures": list(map(str, self.architectures)), "accuracies": self.accuracies}
         if self.network is not None:
             state |= {
@@ -107,12 +102,12 @@ class StandaloneTraining:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
         self.architectures = [self.space.parse(text) for text in state["architectures"]]
         self.accuracies = list(state["accuracies"])
         self.network = None
         if "network" in state:
-            self.begin()
+            self._build()
             assert self.network is not None
             self.network.drop_path = state["drop_path"]
             self.network.load_state_dict(state["network"])

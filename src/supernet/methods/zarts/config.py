@@ -1,4 +1,4 @@
-"""The settings of zero-order search, and which of them go together."""
+"""Settings of zero-order search."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ class ZeroOrderConfig:
     """Settings of a zero-order search."""
 
     estimator: Literal["rs", "mgs", "gld"] = "mgs"
-    """how alpha is moved: random search, maximum-likelihood guided search or gradientless descent"""
+    """update of alpha: random search, maximum-likelihood guided search or gradientless descent"""
     activation: Activation = "softmax"
-    """how alpha becomes op weights"""
+    """function from alpha to op weights"""
     sigmoid_init: SigmoidInit = "inv_n"
-    """sigmoid starts at weight 1/n (inv_n) or 1/2 (zero)"""
+    """first op weight under sigmoid: 1/n (inv_n) or 1/2 (zero)"""
     samples: int = 4
-    """candidates per update of alpha, of rs and mgs"""
+    """candidates per update of alpha, for rs and mgs"""
     steps: int = 10
-    """steps of the weights in each trial of a candidate"""
+    """lookahead steps of the weights for each candidate"""
     every: int | None = None
-    """steps of the weights between two updates of alpha; None is as many as a trial has"""
+    """steps of the weights between two updates of alpha; None is the number of lookahead steps"""
     warmup: int | None = None
-    """epochs of the weights alone at the beginning; None is a fifth of all"""
+    """epochs at the beginning that train the weights alone; None is a fifth of all"""
     inner_batch: int = 48
-    """images in each step of a trial"""
+    """images in each lookahead step"""
     inner_split: Literal["validation", "train"] = "validation"
-    """half of the images that trials step on: alpha's own, as released, or that of the weights"""
+    """images of the lookahead steps: validation images, as released, or those that train the weights"""
     inner_opt: Literal["fresh", "copied", "released"] = "fresh"
-    """momentum of a trial's steps: none so far, or that of the weights; released takes no steps, as that code does"""
+    """initial momentum of lookahead: none, or a copy of the weights'; released takes no steps, as that code does"""
     base_loss: Literal["no_inner", "with_inner"] = "no_inner"
-    """loss that candidates are compared to, of gld and two-point rs: before any step, or after as many"""
+    """base loss of gld and two-point rs: that of alpha now without lookahead steps, or with them"""
     sigma: float = 0.025
     """standard deviation of mgs's candidates"""
     sigma_schedule: Literal["cosine", "constant"] = "cosine"
-    """cosine lets it fall to 0 over the epochs after the warm-up"""
+    """cosine reduces sigma to 0 over the epochs after the warm-up"""
     tau: float = 0.01
-    """temperature of mgs: a loss that is higher by as much weighs 1/e"""
+    """temperature of mgs: a loss higher by tau has a weight smaller by the factor e"""
     lam: float = 1e-3
-    """share of mgs's candidates about where alpha is, not where the gradient points"""
+    """share of mgs's candidates centred on alpha instead of a gradient step away"""
     importance: Importance = "log_space"
-    """what mgs's weights are divided by: the density, the released form of it, or that with its slip put right"""
+    """divisor of mgs's weights: the density, its released form, or that form with its mistake corrected"""
     proposal: Proposal = "mixture"
-    """what mgs draws from: the mixture of two normal distributions, or their weighted sum, as released"""
+    """proposal of mgs: the mixture of two normal distributions, or their weighted sum, as released"""
     form: Literal["antithetic", "two_point", "one_point"] = "antithetic"
-    """losses that a slope of rs is taken from"""
+    """finite difference of rs"""
     direction: Direction = "sphere"
-    """directions of rs: on a unit sphere for every kind of cell, or normal numbers"""
+    """directions of rs: on a unit sphere for each kind of cell, or standard normal"""
     delta: float = 0.1
-    """distance that rs looks along a direction"""
+    """distance of rs's finite difference"""
     lr: float = 0.1
     """learning rate of rs"""
     radius: float | None = 0.13
     """largest radius of gld; None is twice the number of edges"""
     penalty: str = ""
-    """costs added to the loss, relative to the largest: flops=0.1,latency=0.2; also params, and a table's latencies"""
+    """weighted costs, relative to the largest, added to the loss: flops=0.1,latency=0.2 (also params, ...)"""
 
     def __post_init__(self) -> None:
         at_least(1, samples=self.samples, every=self.every, inner_batch=self.inner_batch)
@@ -74,5 +74,5 @@ class ZeroOrderConfig:
 
     @property
     def inner_steps(self) -> int:
-        """Those that a trial takes."""
+        """The number of lookahead steps for each candidate."""
         return 0 if self.inner_opt == "released" else self.steps

@@ -1,7 +1,7 @@
-"""What zero-order methods compute from losses alone: which steps of alpha to try, and what the losses say of them.
+"""The estimators of zero-order search: candidate steps of alpha, and the update computed from their losses.
 
-Alphas are one vector of D numbers here, of all kinds of cell one after the other, and a step of them is a vector u; N
-steps are a tensor (N, D), in float64 on the CPU. A is where alpha is, and L(u) the loss at A + u.
+Alpha is one vector A of D numbers here, all kinds of cell one after another, and a step of alpha is a vector u. N steps
+are a tensor (N, D) of float64 on the CPU. L(u) is the loss at A + u.
 
 RS, random search: u on the unit sphere of each kind of cell (phi = its dimension), or standard normal (phi = 1)
 
@@ -14,8 +14,8 @@ MGS, maximum-likelihood guided parameter search (Welleck & Cho, 2020, arXiv 2006
     q(u) = (1 - lam) N(u; -G, sigma^2 I) + lam N(u; 0, sigma^2 I)
     c_i = exp(-L(u_i)/tau) / q(u_i), divided by their sum;        step = sum_i c_i u_i
 
-GLD, gradientless descent (Golovin et al., ICLR 2020, arXiv 1911.06317): u on spheres of radius R, R/2, R/4, ..., and
-the best of all is the step, if it is better than none.
+GLD, gradientless descent (Golovin et al., ICLR 2020, arXiv 1911.06317): u on spheres of radius R, R/2, R/4, ...; the
+best of all u is the step if its loss is below L(0).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Direction = Literal["sphere", "normal"]
 Proposal = Literal["mixture", "weighted_sum"]
 Importance = Literal["log_space", "released", "corrected_floor"]
 
-_FLOOR = math.log(1e-4)  # what released code adds to the density, which has no normalising factor there
-_SMALLEST = 0.01  # radius of gradientless descent, times the square root of the dimension, before it is scaled
+_FLOOR = math.log(1e-4)  # released code adds 1e-4 to the density, which has no normalising factor there
+_SMALLEST = 0.01  # smallest radius of GLD, times the square root of the dimension, before scaling
 
 
 # RS
@@ -44,13 +44,13 @@ def normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 
 
 def spherical(count: int, sizes: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Draw vectors (count, D) uniformly, each part of one of the `sizes` on a unit sphere of its own."""
+    """Draw vectors (count, D) whose parts, of the given `sizes`, are uniform on unit spheres."""
     parts = torch.split(normal((count, sum(sizes)), generator), list(sizes), dim=1)
     return torch.cat([part / torch.linalg.vector_norm(part, dim=1, keepdim=True) for part in parts], dim=1)
 
 
 def gradient(slopes: Tensor, directions: Tensor, sizes: Sequence[int], direction: Direction) -> Tensor:
-    """Return the estimate (D,) of the gradient from the slopes (N,) along directions (N, D)."""
+    """Return the estimate (D,) of the gradient from the slopes (N,) along the directions (N, D)."""
     mean = (slopes[:, None] * directions).mean(0)
     if direction == "normal":
         return mean
@@ -63,7 +63,7 @@ def gradient(slopes: Tensor, directions: Tensor, sizes: Sequence[int], direction
 def proposed(
     count: int, gradient: Tensor, sigma: float, lam: float, proposal: Proposal, generator: torch.Generator
 ) -> Tensor:
-    """Draw steps (N, D) from the mixture of two normal distributions, or, as released code, their weighted sum."""
+    """Draw steps (N, D) from the mixture of the two normal distributions, or from their weighted sum, as released."""
     shape = (count, len(gradient))
     if proposal == "weighted_sum":
         one, other = normal(shape, generator), normal(shape, generator)
@@ -73,7 +73,7 @@ def proposed(
 
 
 def log_density(steps: Tensor, gradient: Tensor, sigma: float, lam: float, proposal: Proposal = "mixture") -> Tensor:
-    """Return the log of the density (N,) that steps (N, D) were drawn with, but for a constant."""
+    """Return the log-density (N,) of steps (N, D) under the proposal, up to a constant."""
     if proposal == "weighted_sum":
         spread = (1 - lam) ** 2 + lam**2
         return -(steps + (1 - lam) * gradient).square().sum(1) / (2 * sigma**2 * spread)
@@ -96,11 +96,11 @@ def importance(
     form: Importance = "log_space",
     proposal: Proposal = "mixture",
 ) -> Tensor:
-    """Return the weights (N,) of steps (N, D) with those losses (N,); they sum to 1.
+    """Return the weights c (N,), with sum 1, of the steps (N, D) with the given losses (N,).
 
-    "log_space" divides by the density that the steps were drawn with. The others add 1e-4 to that of the mixture
-    without its normalising factor, "released" with a slip in the second part, ||u||^2/2 * sigma^2 in the exponent: in
-    more than some 20 dimensions both divide by a constant.
+    "log_space" divides by the density of the proposal. The other forms add 1e-4 to the density of the mixture without
+    its normalising factor, "released" with a mistake in the second part, the exponent ||u||^2/2 * sigma^2. In more than
+    about 20 dimensions both divide by a constant.
     """
     if form == "log_space":
         logs = log_density(steps, gradient, sigma, lam, proposal)
@@ -112,7 +112,7 @@ def importance(
 
 
 def effective_samples(weights: Tensor) -> float:
-    """Return how many equally weighted samples would be worth as much: 1 / sum_i c_i^2, from 1 to N."""
+    """Return the effective sample size 1 / sum_i c_i^2 of the weights c (N,), from 1 to N."""
     return 1 / float(weights.square().sum())
 
 
@@ -120,10 +120,10 @@ def effective_samples(weights: Tensor) -> float:
 
 
 def radii(radius: float | None, edges: int, dimension: int) -> list[float]:
-    """Return the radii that are tried, each half of the one before, down to the smallest.
+    """Return the radii of GLD, each half of the previous one.
 
-    With `edges` and `dimension` of the largest kind of cell they go from R = 2 edges to r = 0.01 / sqrt(dimension); a
-    `radius` scales both, so that R is that.
+    They fall from R = 2 edges to r = 0.01 / sqrt(dimension), with `edges` and `dimension` of the largest kind of cell.
+    A `radius` scales both, so that R is `radius`.
     """
     largest = 2.0 * edges
     halvings = int(math.log2(largest / (_SMALLEST / math.sqrt(dimension))))

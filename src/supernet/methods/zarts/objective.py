@@ -1,6 +1,6 @@
-"""The landscape that a zero-order method walks in: what is to be made small, as a function of where alpha is.
+"""The objective of zero-order search: the loss after lookahead steps of the weights, as a function of alpha.
 
-A step u (D,) is one vector of all alphas that mean something, kind of cell after kind of cell, in float64 on the CPU.
+A step u (D,) of alpha is one vector of float64 on the CPU, in the order of `Alphas.flat`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from supernet.models.supernet import traceless
 
 
 class CandidateBatches(NamedTuple):
-    """What all candidates of an update see: the batch they are judged on, those of the M steps, and random numbers."""
+    """The validation batch, the M batches of lookahead steps and the seed that all candidates of an update share."""
 
     valid: Batch
     inner: Sequence[Batch]
@@ -29,47 +29,47 @@ class CandidateBatches(NamedTuple):
 
 
 class Objective:
-    """The loss after M steps of the weights, and a penalty, about the point `alphas`.
+    """The loss after M lookahead steps of the weights, plus a penalty, at a step from the current `alphas`.
 
-    `passes`: batches that have gone through the supernet, forward and backward or forward alone.
+    `passes` counts the batches that went through the supernet, forward and backward or forward only.
     """
 
     def __init__(
-        self, alphas: Alphas, trials: Lookahead, penalty: Penalty, optimizer: torch.optim.SGD, momentum: Momentum
+        self, alphas: Alphas, lookahead: Lookahead, penalty: Penalty, optimizer: torch.optim.SGD, momentum: Momentum
     ) -> None:
-        self.alphas, self.trials, self.penalty = alphas, trials, penalty
+        self.alphas, self.lookahead, self.penalty = alphas, lookahead, penalty
         self.optimizer, self.momentum = optimizer, momentum
         self.passes = {"forward_backward": 0, "forward": 0}
 
-    def objectives(self, steps: Tensor, seen: CandidateBatches) -> Tensor:
-        """Return what is to be made small (K,) after each of the steps (K, D) from where alpha is."""
+    def values(self, steps: Tensor, batches: CandidateBatches) -> Tensor:
+        """Return the objective (K,) after each of the steps (K, D) of alpha."""
         mixes = [self.alphas.mix(self.alphas.after(step)) for step in steps]
-        losses = self.trials.losses(
-            self.optimizer, mixes, seen.inner, seen.valid, seed=seen.seed, momentum=self.momentum
+        losses = self.lookahead.losses(
+            self.optimizer, mixes, batches.inner, batches.valid, seed=batches.seed, momentum=self.momentum
         )
-        self.passes["forward_backward"] += len(mixes) * len(seen.inner)
+        self.passes["forward_backward"] += len(mixes) * len(batches.inner)
         self.passes["forward"] += len(mixes)
         return losses.double().cpu() + torch.tensor([self.penalty(mix) for mix in mixes], dtype=torch.float64)
 
-    def compared(self, steps: Tensor, seen: CandidateBatches, *, base_steps: bool) -> tuple[Tensor, Tensor]:
-        """Return the objective where alpha is, after the M steps or after none, and those after `steps`."""
+    def with_base(self, steps: Tensor, batches: CandidateBatches, *, base_steps: bool) -> tuple[Tensor, Tensor]:
+        """Return the objective of the current alphas, with or without lookahead steps, and those (K,) after `steps`."""
         stay = torch.zeros_like(steps[:1])
         if base_steps:
-            found = self.objectives(torch.cat([stay, steps]), seen)
-            return found[0], found[1:]
-        return self.objectives(stay, seen._replace(inner=[]))[0], self.objectives(steps, seen)
+            values = self.values(torch.cat([stay, steps]), batches)
+            return values[0], values[1:]
+        return self.values(stay, batches._replace(inner=[]))[0], self.values(steps, batches)
 
-    def gradient(self, seen: CandidateBatches) -> Tensor:
-        """Return the first-order gradient (D,) of the loss alone, with the weights as they are."""
+    def gradient(self, batches: CandidateBatches) -> Tensor:
+        """Return the gradient (D,) of the loss of the current weights, without the penalty."""
         values = {kind: alpha.detach().requires_grad_() for kind, alpha in self.alphas.items()}
-        supernet = self.trials.supernet
-        with seeded(seen.seed, seen.valid.x.device):
-            loss = F.cross_entropy(traceless(supernet, seen.valid.x, self.alphas.mix(values)), seen.valid.y)
-        found = torch.autograd.grad(loss, list(values.values()), materialize_grads=True)  # of a cell of none alone
+        supernet = self.lookahead.supernet
+        with seeded(batches.seed, batches.valid.x.device):
+            loss = F.cross_entropy(traceless(supernet, batches.valid.x, self.alphas.mix(values)), batches.valid.y)
+        gradients = torch.autograd.grad(loss, list(values.values()), materialize_grads=True)  # zeros for a cell of none
         self.passes["forward_backward"] += 1
-        return self.alphas.flat(dict(zip(values, found, strict=True)))
+        return self.alphas.flat(dict(zip(values, gradients, strict=True)))
 
     def move(self, step: Tensor) -> None:
-        """Let alpha take a step (D,)."""
+        """Add the vector `step` (D,) to the alphas."""
         for kind, moved in self.alphas.after(step).items():
             self.alphas[kind].copy_(moved)
