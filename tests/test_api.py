@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,50 +19,69 @@ from supernet.methods.differentiable import DifferentiableConfig
 from supernet.models.cost.count import cost
 from supernet.models.mix import Mix, dense
 from supernet.report import console as show
+from supernet.searching import results
+from supernet.searching.config import configured
+from supernet.searching.plan import planned
 from supernet.selectors.perturbation import PerturbationConfig
 from supernet.testing import PairDataset, ragged_space, tiny_images
 
-TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu", "quiet": True}
+TINY_CONFIG = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
+TINY = TINY_CONFIG | {"quiet": True}
 
 
-def message(**choices: object) -> str:
+def message(**settings: object) -> str:
+    """Return the message of the UserError that a search raises; it must be one line."""
     with pytest.raises(sn.UserError) as caught:
-        sn.search(**choices)  # type: ignore[arg-type]
+        sn.search(**settings)  # type: ignore[arg-type]
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
 def rows(run: sn.Run) -> list[dict[str, object]]:
+    """Return the metrics of a run without their times."""
     return [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished search on digits, which no test changes."""
+    return sn.search("digits", out=tmp_path_factory.mktemp("finished") / "run", **TINY)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Leave out the pictures of a search, which take most of its time; `finished` has them."""
+    for name in ("_pictures", "_cell"):
+        monkeypatch.setattr(results, name, lambda *arguments: None)
 
 
 # --- a search
 
 
-def test_a_search_and_what_its_run_tells(tmp_path, capsys):
+def test_a_finished_run_has_an_architecture_a_verdict_and_metrics(finished):
+    assert finished.finished
+    assert sn.space("nasbench201").parse(str(finished.genotype)) == finished.genotype
+    assert finished.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
+    assert [row["epoch"] for row in finished.metrics] == [1, 2]
+    assert finished.metrics[-1]["architecture"] == str(finished.genotype)
+    assert finished.summary["table_entry"]["index"] == sn.table("nasbench201").index(finished.genotype)
+    net = sn.build(finished.genotype, width=4, depth=1, classes=10)
+    assert net(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+    again = sn.Run(str(finished.path))
+    assert (again.genotype, again.metrics, again.summary) == (finished.genotype, finished.metrics, finished.summary)
+
+
+def test_progress_is_printed_unless_the_search_is_quiet(tmp_path, capsys):
     run = sn.search("digits", out=tmp_path / "run", **TINY)
     assert capsys.readouterr() == ("", "")
     assert run.path == tmp_path / "run"
-    assert run.finished
-    assert sn.space("nasbench201").parse(str(run.genotype)) == run.genotype
-    assert run.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
-    assert [row["epoch"] for row in run.metrics] == [1, 2]
-    assert run.metrics[-1]["architecture"] == str(run.genotype)
-    assert run.summary["table_entry"]["index"] == sn.table("nasbench201").index(run.genotype)
-    net = sn.build(run.genotype, width=4, depth=1, classes=10)
-    assert net(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
-    again = sn.Run(str(tmp_path / "run"))
-    assert (again.genotype, again.metrics, again.summary) == (run.genotype, run.metrics, run.summary)
-
-
-def test_progress_is_shown_unless_it_is_quiet(tmp_path, capsys):
-    sn.search("digits", out=tmp_path / "run", **TINY | {"quiet": False})
+    sn.search("digits", out=tmp_path / "run", force=True, **TINY | {"quiet": False})
     first, *epochs = capsys.readouterr().out.splitlines()
     assert first.startswith("running fused (")
     assert [line[:9] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
 
 
-def test_without_a_place_it_goes_under_runs_and_the_defaults_are_the_papers(tmp_path, monkeypatch):
+def test_the_default_folder_is_under_runs_and_the_default_method_is_single_darts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = sn.search(**TINY, seed=3)
     assert run.path == Path("runs/digits-nasbench201-single-darts-3")
@@ -69,36 +89,38 @@ def test_without_a_place_it_goes_under_runs_and_the_defaults_are_the_papers(tmp_
     assert run.config["image_size"] == 8
 
 
-def test_the_same_call_returns_the_finished_run_and_force_starts_over(tmp_path, capsys):
-    out = tmp_path / "run"
-    first = sn.search("digits", out=out, **TINY)
+def test_the_same_call_returns_the_finished_run_and_force_starts_over(finished, tmp_path, capsys):
+    out = shutil.copytree(finished.path, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    sn.search("digits", out=out, **TINY)
+    assert rows(sn.search("digits", out=out, **TINY)) == rows(finished)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     assert "has finished before" in capsys.readouterr().err
-    said = message(data="digits", out=out, **TINY | {"epochs": 3})
-    assert "epochs (2 there, 3 now)" in said
-    metrics = first.metrics
-    assert rows(sn.search("digits", out=out, **TINY | {"epochs": 3}, force=True))[:1] != metrics[:1]
-    assert len(sn.Run(out).metrics) == 3
+    assert "epochs (2 there, 3 now)" in message(data="digits", out=out, **TINY | {"epochs": 3})
+    sn.search("digits", out=out, **TINY | {"epochs": 3}, force=True)
+    assert [row["epoch"] for row in sn.Run(out).metrics] == [1, 2, 3]
 
 
-def test_settings_by_keyword_nested_or_as_instances(tmp_path):
+def test_nested_settings_are_mappings_or_instances(tmp_path):
     nested = {"w": {"lr": 0.1}, "alpha": {"optimizer": "adam"}, "activation": "softmax"}
-    run = sn.search("digits", out=tmp_path / "a", **TINY, **nested)
-    config = run.config
-    assert (config["w"]["lr"], config["w"]["momentum"]) == (0.1, 0.9)
-    assert (config["method_config"]["alpha"]["optimizer"], config["method_config"]["activation"]) == ("adam", "softmax")
-    settings = DifferentiableConfig(activation="softmax", alpha=AlphaOptimizerConfig(optimizer="adam"))
+    config = configured(data="digits", **TINY_CONFIG, **nested)
+    assert config.w == SGDConfig(lr=0.1)
+    alpha = AlphaOptimizerConfig(optimizer="adam")
+    assert config.method_config == DifferentiableConfig(activation="softmax", alpha=alpha)
     protocol = sn.Protocol(images=60, epochs=2, width=2, w=SGDConfig(lr=0.1))
-    same = sn.search("digits", out=tmp_path / "b", device="cpu", quiet=True, protocol=protocol, method_config=settings)
-    assert same.config == config
-    assert rows(same) == rows(run)
-    third = sn.search("digits", out=tmp_path / "c", **TINY | {"w": SGDConfig(lr=0.1), "activation": "softmax"})
-    assert third.config == config
+    for same in (
+        {"protocol": protocol, "method_config": config.method_config, "device": "cpu"},
+        TINY_CONFIG | {"w": SGDConfig(lr=0.1), "activation": "softmax", "alpha": alpha},
+        TINY_CONFIG | {"w": {"lr": 0.1}, "method_config": {"activation": "softmax", "alpha": {"optimizer": "adam"}}},
+    ):
+        assert configured(data="digits", **same) == config
+    run = sn.search("digits", out=tmp_path / "run", quiet=True, **TINY_CONFIG, **nested)
+    assert run.config == planned("digits", **TINY_CONFIG, **nested).record
+    assert (run.config["w"]["lr"], run.config["w"]["momentum"]) == (0.1, 0.9)
+    method_config = run.config["method_config"]
+    assert (method_config["alpha"]["optimizer"], method_config["activation"]) == ("adam", "softmax")
 
 
-# --- one's own parts
+# --- methods, spaces and data of a user
 
 
 @dataclass(frozen=True)
@@ -124,7 +146,7 @@ class Equal(sn.Method):
 
 
 class Bands(Dataset):
-    """As torchvision's: (PIL-like array, int)."""
+    """Images as torchvision's data sets have them: an array and an int."""
 
     def __len__(self):
         return 24
@@ -133,10 +155,9 @@ class Bands(Dataset):
         return tiny_images(24).x[index, 0].numpy(), index % 3
 
 
-def test_ones_own_method_space_and_data(tmp_path):
-    run = sn.search(
-        PairDataset(tiny_images(24)), space=ragged_space(), method=Equal, share=0.3, out=tmp_path, **TINY | {"images": None}
-    )
+def test_a_search_with_a_method_a_space_and_data_of_a_user(tmp_path):
+    images, settings = PairDataset(tiny_images(24)), TINY | {"images": None}
+    run = sn.search(images, space=ragged_space(), method=Equal, share=0.3, out=tmp_path, **settings)
     assert run.config["method"].endswith(":Equal")
     assert run.config["method_config"] == {"share": 0.3}
     assert (run.config["space"], run.summary["table_entry"]) == ("ragged", None)
@@ -145,26 +166,26 @@ def test_ones_own_method_space_and_data(tmp_path):
     assert "share" in message(data=PairDataset(tiny_images(24)), method=Equal, shares=0.3, out=tmp_path / "no")
 
 
-def test_any_torch_dataset_is_data(tmp_path):
+def test_every_torch_dataset_of_the_same_pixels_gives_the_same_search(tmp_path):
     images = tiny_images(24)
     floats = TensorDataset(images.x.float() / 255, images.y)
-    finger = []
+    losses = []
     for number, data in enumerate((Bands(), floats)):
         run = sn.search(data, out=tmp_path / str(number), **TINY | {"images": None})
         assert run.config["data"] == type(data).__name__
-        finger.append(run.metrics[-1]["loss"])
-    assert finger[0] == finger[1]  # the same pixels
+        losses.append(run.metrics[-1]["loss"])
+    assert losses[0] == losses[1]  # the same pixels
 
 
-def test_another_selector_reads_another_architecture_out_of_a_run(tmp_path):
-    run = sn.search("digits", method="darts", out=tmp_path / "run", **TINY)
-    found = sn.select(run, tune_epochs=0, device="cpu", quiet=True)
-    assert found.path == tmp_path / "run" / "selections" / "perturbation"
-    assert sn.space("nasbench201").parse(str(found.genotype)) == found.genotype
-    assert found.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
-    settings = PerturbationConfig(tune_epochs=0)
-    again = sn.search("digits", method="darts-pt", select=settings, out=tmp_path / "again", **TINY)
-    assert (again.genotype, again.config["select"]) == (found.genotype, found.config["select"])
+def test_another_selector_reads_an_architecture_out_of_a_run(finished, tmp_path):
+    run = sn.Run(shutil.copytree(finished.path, tmp_path / "run"))
+    selected = sn.select(run, tune_epochs=0, device="cpu", quiet=True)
+    assert selected.path == tmp_path / "run" / "selections" / "perturbation"
+    assert sn.space("nasbench201").parse(str(selected.genotype)) == selected.genotype
+    assert selected.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
+    config = PerturbationConfig(tune_epochs=0)
+    again = sn.search("digits", selector="perturbation", select=config, out=tmp_path / "again", **TINY)
+    assert (again.genotype, again.config["select"]) == (selected.genotype, selected.config["select"])
 
 
 # --- mistakes
@@ -209,7 +230,10 @@ MISTAKES = [
     ({"method_config": {"ordr": 2}}, "unknown setting 'ordr'; did you mean 'order'? known: regime, activation, "),
     ({"method_config": {"order": 3}}, "setting order takes 1 or 2, not 3"),
     ({"method_config": 3}, "method 'single-darts' takes a DifferentiableConfig, not 3"),
-    ({"method_config": EqualConfig()}, "method 'single-darts' takes a DifferentiableConfig, not EqualConfig(share=0.2)"),
+    (
+        {"method_config": EqualConfig()},
+        "method 'single-darts' takes a DifferentiableConfig, not EqualConfig(share=0.2)",
+    ),
     ({"seed": "0"}, "setting seed takes a whole number, not '0'"),
     ({"seed": 2**63}, f"setting seed must be below {2**63:g}, not {2**63}"),
     ({"device": "tpu"}, "device 'tpu' cannot be used here: "),
@@ -226,35 +250,33 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("choices", "said"), MISTAKES, ids=[str(choices) for choices, _ in MISTAKES])
-def test_a_mistake_is_one_line_and_nothing_is_written(choices, said, tmp_path):
-    assert message(**{"data": "digits", "out": tmp_path / "run", "quiet": True} | choices).startswith(said)
+@pytest.mark.parametrize(("settings", "expected"), MISTAKES, ids=[str(settings) for settings, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_nothing_is_written(settings, expected, tmp_path):
+    assert message(**{"data": "digits", "out": tmp_path / "run", "quiet": True} | settings).startswith(expected)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("settings", [{"lr": -0.1}, {"momentum": 1.0}, {"weight_decay": float("nan")}])
-def test_settings_are_checked_where_they_are_made(settings):
+def test_a_config_is_checked_when_it_is_made(settings):
     with pytest.raises(sn.UserError, match="setting w"):
         SGDConfig(**settings)
 
 
-# --- what belongs to the caller
+# --- the state of the caller
 
 
-def test_random_state_threads_and_signals_are_the_callers(tmp_path):
-    torch.manual_seed(7)
-    state, threads, handler = torch.get_rng_state(), torch.get_num_threads(), signal.getsignal(signal.SIGINT)
-    first = sn.search("digits", out=tmp_path / "1", **TINY)
-    assert torch.equal(torch.get_rng_state(), state)
+def test_random_state_threads_and_signals_of_the_caller_are_kept(finished, tmp_path):
     torch.manual_seed(8)
     torch.rand(5)
-    second = sn.search("digits", out=tmp_path / "2", **TINY)
-    assert rows(first) == rows(second)  # and the caller's state is not the search's
+    state, threads, handler = torch.get_rng_state(), torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    run = sn.search("digits", out=tmp_path / "run", **TINY)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert rows(run) == rows(finished)  # which had another random state before
     assert (torch.get_num_threads(), signal.getsignal(signal.SIGINT)) == (threads, handler)
 
 
 class Interrupting(Watcher):
-    """Presses Ctrl-C in the second epoch."""
+    """Presses Ctrl-C after the first step of the second epoch."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
@@ -269,7 +291,7 @@ class Interrupting(Watcher):
         self.rows.append(row["epoch"])
 
 
-def test_ctrl_c_from_python_leaves_a_run_that_goes_on(tmp_path):
+def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
     settings = TINY | {"batch_size": 15}  # two steps in each epoch
     alone = sn.search("digits", out=tmp_path / "alone", **settings)
     state, watcher = torch.get_rng_state(), Interrupting()
@@ -292,7 +314,7 @@ def test_ctrl_c_from_python_leaves_a_run_that_goes_on(tmp_path):
 # --- the package's names
 
 
-def test_every_public_name_is_there_and_listed():
+def test_every_public_name_exists_and_is_listed():
     assert dir(sn) == sorted(sn.__all__)
     assert len(set(sn.__all__)) == len(sn.__all__)
     for name in sn.__all__:
@@ -304,11 +326,11 @@ def test_every_public_name_is_there_and_listed():
         _ = sn.searhc
 
 
-def test_a_space_without_a_table_is_shown_with_its_size(tmp_path, capsys):
-    home = ragged_space()
-    run = sn.search("digits", space=home, out=tmp_path / "run", **TINY)
+def test_the_result_in_a_space_without_a_table_shows_the_size(tmp_path, capsys):
+    space = ragged_space()
+    run = sn.search("digits", space=space, out=tmp_path / "run", **TINY)
     show.result(show.Console(), run)
-    price = cost(home, run.genotype, sn.NetworkSize(16, 5, (8, 8), channels=1, classes=10))
+    price = cost(space, run.genotype, sn.NetworkSize(16, 5, (8, 8), channels=1, classes=10))
     size = f"{price.params / 1e6:.3f} M parameters, {price.flops / 1e6:.1f} M FLOPs"
     assert size in capsys.readouterr().out
     assert (run.summary["table_entry"], run.summary["params"]) == (None, price.params)
