@@ -1,4 +1,4 @@
-"""All figures: the colours, the files, and the accuracies of many searches."""
+"""All figures: their colours and files, and the accuracies of many searches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph of an architecture: every node and edge where it belongs, and nothing that overlaps or is cut off."""
+"""The figure of an architecture: its nodes, edges and positions, and a layout in which nothing overlaps."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_arrows_run_from_source_to_target() -> None:
 
 
 def way(axes: Axes, arrow: FancyArrowPatch) -> Any:
-    """Return the points of the arrow's line in pixels; matplotlib gives only its outline in public."""
+    """Return the points of the arrow's line in pixels; Matplotlib's public methods give only its outline."""
     return axes.transData.transform_path(arrow._path_original).to_polygons(closed_only=False)[0]
 
 
@@ -190,7 +190,7 @@ def middle(box: FancyBboxPatch) -> tuple[float, float]:
 
 
 def names_and_ops(axes: Axes) -> list[tuple[str, str]]:
-    """Return the name above each box and the operation inside, in the order in which one reads them."""
+    """Return the name above each box and the operation inside, in reading order."""
     found = []
     for x, y in sorted(map(middle, boxes(axes)), key=lambda place: (-place[1], place[0])):
         here = [text for text in axes.texts if text.get_position()[0] == x and abs(text.get_position()[1] - y) < 0.3]
@@ -200,7 +200,7 @@ def names_and_ops(axes: Axes) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("count", [2, 4, 7, 13, 25])
-def test_a_macro_space_is_one_chain_that_is_read_like_text(count: int) -> None:
+def test_a_macro_space_is_one_chain_in_reading_order(count: int) -> None:
     genotype = chain(count)
     figure = draw_cell(genotype, LEARNED)
     (axes,) = figure.axes
@@ -222,7 +222,7 @@ def test_the_boxes_tell_the_kinds_of_operation_apart_as_arrows_do() -> None:
     assert legend(figure) == ["has weights", "no weights", "none"]
 
 
-def test_positions_stand_in_the_order_that_is_asked_for() -> None:
+def test_positions_are_in_the_order_of_the_argument() -> None:
     genotype = Genotype.of("macro", {kind: [(1, 0, f"op of {kind}")] for kind in ("neck", "body", "stem")})
     (axes,) = draw_cell(genotype, LEARNED, ["stem", "body", "neck"]).axes
     assert [name for name, _ in names_and_ops(axes)] == ["stem", "body", "neck"]
@@ -233,7 +233,7 @@ def mixed() -> Genotype:
     return Genotype.of("mixed", cells)
 
 
-def test_positions_beside_other_cells_are_boxes_that_claim_no_order() -> None:
+def test_positions_beside_other_cells_are_boxes_without_arrows() -> None:
     body, positions = draw_cell(mixed(), LEARNED).axes
     assert body.get_label() == "body"
     assert (len(nodes(body)), len(arrows(body))) == (4, 6)

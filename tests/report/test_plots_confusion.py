@@ -1,4 +1,4 @@
-"""The picture of a confusion matrix: counts, shares, names that are readable."""
+"""The figure of a confusion matrix: counts, shares and readable names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def names(figure: Figure) -> list[list[str]]:
 
 
 def written(figure: Figure) -> dict[tuple[int, int], str]:
-    """The counts by row and column."""
+    """Return the counts by row and column."""
     texts = figure.axes[0].texts
     return {(int(y), int(x)): text.get_text() for text in texts for x, y in [text.get_position()]}
 

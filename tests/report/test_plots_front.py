@@ -1,4 +1,4 @@
-"""Accuracy against cost: the front against trying every architecture, and what is in the picture."""
+"""The figure of accuracy against cost: the Pareto front, compared with brute force, and the points that are drawn."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Points = dict[str, list[tuple[float, float]]]
 FOUND: Points = {"DARTS": [(3.0, 60.0), (2.0, 65.0)], "random": [(7.0, 71.5)]}
 
 
-def cloud(seed: int, count: int = 300, levels: int | None = None) -> np.ndarray:
-    """Random costs and accuracies; with few levels there are equal ones."""
+def random_table(seed: int, count: int = 300, levels: int | None = None) -> np.ndarray:
+    """Return random costs and accuracies; with few levels, some are equal."""
     rng = np.random.default_rng(seed)
     if levels is None:
         return np.stack([rng.gamma(4, 2, count), 100 - rng.gamma(2, 8, count)], 1)
@@ -33,7 +33,7 @@ def line(axes: Axes, label: str) -> Line2D:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("levels", [None, 9])
 def test_the_line_is_the_highest_accuracy_at_no_more_than_a_cost(seed: int, levels: int | None) -> None:
-    every = cloud(seed, levels=levels)
+    every = random_table(seed, levels=levels)
     (axes,) = draw_front({}, every).axes
     front = line(axes, "best for the cost")
     assert front.get_drawstyle() == "steps-post"
@@ -51,7 +51,7 @@ def test_the_line_is_the_highest_accuracy_at_no_more_than_a_cost(seed: int, leve
 
 
 def test_found_architectures_have_a_colour_per_label() -> None:
-    figure = draw_front(FOUND, cloud(0), "latency (ms)", "accuracy (%)")
+    figure = draw_front(FOUND, random_table(0), "latency (ms)", "accuracy (%)")
     (axes,) = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("latency (ms)", "accuracy (%)")
     for label, places in FOUND.items():
@@ -62,13 +62,13 @@ def test_found_architectures_have_a_colour_per_label() -> None:
 
 
 def test_labels_of_one_colour_have_different_markers() -> None:
-    (axes,) = draw_front({f"m{i}": [(1.0, 80.0 + i)] for i in range(20)}, cloud(0)).axes
+    (axes,) = draw_front({f"m{i}": [(1.0, 80.0 + i)] for i in range(20)}, random_table(0)).axes
     looks = {(str(line(axes, f"m{i}").get_markerfacecolor()), line(axes, f"m{i}").get_marker()) for i in range(20)}
     assert len(looks) == 20
 
 
 def test_the_worst_of_the_cloud_is_left_out_unless_something_worse_was_found() -> None:
-    every = cloud(1)
+    every = random_table(1)
     least = np.quantile(every[:, 1], 0.1)
     (axes,) = draw_front({"good": [(1.0, 99.0)]}, every).axes
     shown = axes.collections[0].get_offsets()
@@ -79,8 +79,8 @@ def test_the_worst_of_the_cloud_is_left_out_unless_something_worse_was_found() -
     assert axes.get_ylim()[0] < 1
 
 
-def test_what_was_not_measured_is_not_drawn() -> None:
-    every = cloud(2)
+def test_missing_measurements_are_not_drawn() -> None:
+    every = random_table(2)
     some = np.concatenate([every, [[math.nan, 99.9], [1.0, math.nan]]])
     pictures = [draw_front({"a": [(1.0, math.nan), (2.0, 90.0)]}, places) for places in (every, some)]
     first, second = (np.asarray(figure.axes[0].collections[0].get_offsets()) for figure in pictures)
@@ -89,7 +89,7 @@ def test_what_was_not_measured_is_not_drawn() -> None:
 
 
 def test_a_logarithmic_axis_has_plain_numbers() -> None:
-    figure = draw_front(FOUND, cloud(3), log=True)
+    figure = draw_front(FOUND, random_table(3), log=True)
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
     laid_out(figure)
@@ -97,7 +97,7 @@ def test_a_logarithmic_axis_has_plain_numbers() -> None:
     ticks = [tick.label1.get_text() for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
     assert {"1", "2", "5", "10", "20"} <= set(ticks)
     assert not any(tick.label1.get_text() for tick in axes.xaxis.get_minor_ticks())
-    assert draw_front(FOUND, cloud(3)).axes[0].get_xscale() == "linear"
+    assert draw_front(FOUND, random_table(3)).axes[0].get_xscale() == "linear"
 
 
 @pytest.mark.parametrize("found", [{}, {"a": []}, {"a": [(1.0, 50.0)]}])
@@ -108,7 +108,7 @@ def test_few_or_no_numbers_do_not_fail(found: Points, every: list[tuple[float, f
 
 def test_long_labels_stay_inside_the_picture() -> None:
     labels = [f"zarts-mgs with flops={i / 10}, latency_pixel3_ms=0.2" for i in range(8)]
-    figure = draw_front({label: [(1.0, 90.0)] for label in labels}, cloud(4))
+    figure = draw_front({label: [(1.0, 90.0)] for label in labels}, random_table(4))
     assert_laid_out(figure, height=2)
 
 

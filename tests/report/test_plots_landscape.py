@@ -1,4 +1,4 @@
-"""The loss over a plane around alpha: contours where the loss has its levels, and the path as it was given."""
+"""The figure of the loss around alpha: the levels of the contours, the path, and the layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def drawn(loss: Loss, path: object = PATH) -> Figure:
 
 
 def contours(figure: Figure) -> tuple[QuadContourSet, QuadContourSet]:
-    """Return the colours and the lines."""
+    """Return the filled contours and the contour lines."""
     filled, lines = (part for part in figure.axes[0].collections if isinstance(part, QuadContourSet))
     assert (filled.filled, lines.filled) == (True, False)
     return filled, lines
@@ -39,7 +39,7 @@ def bar(figure: Figure) -> Axes:
 
 @pytest.mark.parametrize("along", [0, 1])
 def test_contours_run_where_the_loss_has_their_level(along: int) -> None:
-    """A loss that is one of the coordinates has its levels at that coordinate."""
+    """If the loss is one of the coordinates, the contour of a level lies at that coordinate."""
     filled, lines = contours(drawn(lambda *place: place[along] + 0 * place[1 - along]))
     span = (XS, YS)[along]
     assert filled.levels[0] <= span[0] < span[-1] <= filled.levels[-1]
@@ -65,7 +65,7 @@ def test_the_path_is_a_line_of_points_with_both_ends_marked_and_cut_off_at_the_w
     assert legend(figure) == ["each epoch", "first epoch", "last epoch"]
 
 
-def test_words_are_those_that_are_given() -> None:
+def test_title_and_labels() -> None:
     figure = draw_landscape([0, 1], [0, 1], [[1, 2], [3, 4]], PATH, "DARTS, seed 0", "loss after 10 steps")
     axes = figure.axes[0]
     assert axes.get_title() == "DARTS, seed 0"
@@ -84,7 +84,7 @@ def test_the_plane_is_true_to_scale_unless_it_is_very_long(tall: float, shown: f
 
 
 @pytest.mark.parametrize(("size", "low"), [(1.0, 0.0), (0.004, 1.2345), (300.0, -0.001), (3.0, 2000.0)])
-def test_nothing_is_cut_off_or_in_the_way(size: float, low: float) -> None:
+def test_nothing_is_cut_off_or_covered(size: float, low: float) -> None:
     losses = [[low, low + 1e-4], [math.nan, low + 3e-4]]
     figure = draw_landscape([-size, size], [-size / 1.7, size / 1.7], losses, PATH, "ZARTS-MGS on CIFAR-10 " * 3)
     assert_laid_out(figure, height=2)

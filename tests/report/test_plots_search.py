@@ -1,4 +1,4 @@
-"""A search over its epochs: every score in its panel, and the gradient diagnostics."""
+"""The figures of a search over its epochs: the scores of operations, and the gradient diagnostics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DARTS_PAIRS = tuple((target, source) for target in range(2, 6) for source in ran
 MOBILE = ("mobile3_3x3", "skip_connect", "mobile6_5x5", "none")
 
 
-def weight_rows(
+def score_rows(
     edges: dict[str, list[tuple[int, int, tuple[str, ...]]]], epochs: int, **more: Any
 ) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
@@ -39,8 +39,8 @@ NASBENCH_EDGES = {"cell": [(*pair, OPS) for pair in PAIRS]}
 DARTS_EDGES = {kind: [(*pair, DARTS_OPS) for pair in DARTS_PAIRS] for kind in ("normal", "reduce")}
 
 
-def test_lines_are_the_rows_weights() -> None:
-    rows = weight_rows(NASBENCH_EDGES, 7)
+def test_lines_are_the_scores_of_the_rows() -> None:
+    rows = score_rows(NASBENCH_EDGES, 7)
     figure = draw_search(rows, NASBENCH_EDGES)
     assert [axes.get_title() for axes in figure.axes] == [f"{target} <- {source}" for target, source in PAIRS]
     for edge, axes in enumerate(figure.axes):
@@ -58,14 +58,14 @@ def test_lines_are_the_rows_weights() -> None:
 
 def test_padding_is_not_drawn() -> None:
     edges = {"cell": [(1, 0, ("skip_connect", "conv")), (2, 0, ("conv",)), (2, 1, ("skip_connect", "conv", "pool"))]}
-    figure = draw_search(weight_rows(edges, 3), edges)
+    figure = draw_search(score_rows(edges, 3), edges)
     assert [len(axes.lines) for axes in figure.axes] == [2, 1, 3]
     assert figure.axes[0].get_ylim()[0] == 0
     assert legend(figure) == ["skip_connect", "conv", "pool"]
 
 
-def test_larger_weights_share_a_wider_axis() -> None:
-    rows = weight_rows(NASBENCH_EDGES, 3)
+def test_larger_scores_share_a_longer_axis() -> None:
+    rows = score_rows(NASBENCH_EDGES, 3)
     rows[2]["op_scores"]["cell"][5][0] = 4.0
     limits = {axes.get_ylim() for axes in draw_search(rows, NASBENCH_EDGES).axes}
     ((low, high),) = limits
@@ -73,8 +73,8 @@ def test_larger_weights_share_a_wider_axis() -> None:
     assert high == pytest.approx(4.2)
 
 
-def test_the_known_accuracy_has_a_panel_on_top() -> None:
-    rows = weight_rows(NASBENCH_EDGES, 5)
+def test_the_accuracy_in_a_table_has_a_panel_on_top() -> None:
+    rows = score_rows(NASBENCH_EDGES, 5)
     for row, value in zip(rows, (90.0, None, math.nan, 54.0), strict=False):
         row["table"] = {"c10_test": value}
     figure = draw_search(rows, NASBENCH_EDGES, "c10_test")
@@ -87,21 +87,21 @@ def test_the_known_accuracy_has_a_panel_on_top() -> None:
     assert top.get_position().y0 > figure.axes[1].get_position().y1
 
 
-@pytest.mark.parametrize("known", [None, {}, {"c10_test": None}, {"c10_test": math.nan}])
-def test_without_a_known_accuracy_there_is_no_panel_for_it(known: Any) -> None:
-    figure = draw_search(weight_rows(NASBENCH_EDGES, 2, table=known), NASBENCH_EDGES, "c10_test")
+@pytest.mark.parametrize("entry", [None, {}, {"c10_test": None}, {"c10_test": math.nan}])
+def test_without_an_accuracy_in_a_table_there_is_no_panel_for_it(entry: Any) -> None:
+    figure = draw_search(score_rows(NASBENCH_EDGES, 2, table=entry), NASBENCH_EDGES, "c10_test")
     assert len(figure.axes) == 6
 
 
-def test_other_known_values_are_named_too() -> None:
-    rows = weight_rows(NASBENCH_EDGES, 2, table={"in16_valid": 40.0, "score": 1.0})
+def test_the_title_names_other_fields_of_the_table() -> None:
+    rows = score_rows(NASBENCH_EDGES, 2, table={"in16_valid": 40.0, "score": 1.0})
     titles = [draw_search(rows, NASBENCH_EDGES, key).axes[0].get_title() for key in ("in16_valid", "score")]
     assert titles[0] == "validation accuracy of the derived architecture on ImageNet16-120 (table)"
     assert titles[1] == "score of the derived architecture (table)"
 
 
 def test_a_single_row_is_visible() -> None:
-    rows = weight_rows(NASBENCH_EDGES, 1, table={"c10_test": 90.0})
+    rows = score_rows(NASBENCH_EDGES, 1, table={"c10_test": 90.0})
     figure = draw_search(rows, NASBENCH_EDGES, "c10_test")
     laid_out(figure)
     assert all(line.get_marker() == "." for axes in figure.axes for line in axes.lines)
@@ -109,7 +109,7 @@ def test_a_single_row_is_visible() -> None:
 
 
 def test_the_points_of_a_single_row_stand_side_by_side() -> None:
-    figure = draw_search(weight_rows(NASBENCH_EDGES, 1), NASBENCH_EDGES)
+    figure = draw_search(score_rows(NASBENCH_EDGES, 1), NASBENCH_EDGES)
     for axes in figure.axes:
         places = [float(line.get_xdata()[0]) for line in axes.lines]
         assert places == sorted(places)
@@ -119,7 +119,7 @@ def test_the_points_of_a_single_row_stand_side_by_side() -> None:
 
 
 def test_many_edges_and_kinds_and_missing_numbers() -> None:
-    rows = weight_rows(DARTS_EDGES, 3)
+    rows = score_rows(DARTS_EDGES, 3)
     rows[1]["op_scores"]["reduce"][0][0] = None
     rows[2]["op_scores"]["normal"][13][1] = math.nan
     figure = draw_search(rows, DARTS_EDGES)
@@ -138,7 +138,7 @@ def positions(count: int, ops: tuple[str, ...] = MOBILE) -> dict[str, list[tuple
 
 @pytest.mark.parametrize(("count", "lines"), [(2, 1), (3, 1), (4, 2), (8, 3), (10, 2), (20, 4), (25, 5)])
 def test_kinds_with_a_single_edge_share_a_grid(count: int, lines: int) -> None:
-    figure = draw_search(weight_rows(positions(count), 3), positions(count))
+    figure = draw_search(score_rows(positions(count), 3), positions(count))
     assert [axes.get_title() for axes in figure.axes] == list(positions(count))
     assert {row(axes) for axes in figure.axes} == set(range(lines))
     assert max(figure.get_size_inches()) < 10
@@ -154,7 +154,7 @@ def row(axes: Axes) -> int:
 
 def test_single_edges_beside_other_cells_have_a_block_of_their_own() -> None:
     edges = {"stem": [(1, 0, MOBILE)], **NASBENCH_EDGES, "neck": [(1, 0, MOBILE)]}
-    found = {axes.get_title(): row(axes) for axes in draw_search(weight_rows(edges, 3), edges).axes}
+    found = {axes.get_title(): row(axes) for axes in draw_search(score_rows(edges, 3), edges).axes}
     assert found == {"stem": 0, "neck": 0} | {f"cell {t} <- {s}": 1 + (t == 3) for t, s in PAIRS}
 
 
@@ -170,15 +170,15 @@ SEARCHED = {
 
 
 @pytest.mark.parametrize("edges", SEARCHED.values(), ids=SEARCHED.keys())
-def test_the_legend_and_titles_are_neither_cut_off_nor_in_the_way(edges: Any) -> None:
-    assert_laid_out(draw_search(weight_rows(edges, 3), edges))
+def test_nothing_is_cut_off_or_covered(edges: Any) -> None:
+    assert_laid_out(draw_search(score_rows(edges, 3), edges))
 
 
 def test_operations_of_one_colour_have_lines_of_different_styles() -> None:
     names = [f"op{i}" for i in range(200)]
     twins = tuple(name for name in names if colour(name) == colour(names[0]))[:3]
     edges = {"cell": [(1, 0, (*twins, "skip_connect"))]}
-    figure = draw_search(weight_rows(edges, 3), edges)
+    figure = draw_search(score_rows(edges, 3), edges)
     assert [line.get_linestyle() for line in figure.axes[0].lines] == ["-", "--", ":", "-"]
     assert [line.get_linestyle() for line in figure.legends[0].get_lines()] == ["-", "--", ":", "-"]
 

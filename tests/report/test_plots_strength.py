@@ -1,4 +1,4 @@
-"""Magnitude against strength: a point per operation where it belongs, and disagreements that are seen."""
+"""The figure of magnitude against strength: a point per operation, and marks where the two disagree."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def numbers(edges: dict[str, list[tuple[int, int, tuple[str, ...]]]], scale: flo
 
 
 def points(axes: Axes) -> dict[str, tuple[float, float]]:
-    """Return where the operations that are drawn are."""
+    """Return the place of every operation that is drawn."""
     lines = {str(line.get_label()): line for line in axes.lines if not str(line.get_label()).startswith("_")}
     places = {op: tuple(line.get_xydata()[0]) for op, line in lines.items()}
     return {op: place for op, place in places.items() if not np.isnan(place).any()}
@@ -57,7 +57,7 @@ def test_every_operation_is_a_point_at_its_weight_and_accuracy() -> None:
         assert points(axes) == measured
         shades = {str(line.get_label()): line.get_markerfacecolor() for line in axes.lines}
         assert all(shades[op] == colour(op) for op in ops)
-        assert axes.get_xlim()[1] < 0.6  # not as far as the padding
+        assert axes.get_xlim()[1] < 0.6  # the padding is not drawn
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
 
 
@@ -67,7 +67,7 @@ def test_the_largest_weight_and_the_highest_accuracy_are_marked_and_joined_if_th
     (line,) = joining(first)
     np.testing.assert_array_equal(line.get_xydata(), [(0.4, 80.0), (0.3, 90.0)])
     assert rings(second, "s") == rings(second, "o") == [(0.5, 88.0)]
-    assert rings(third, "s") == rings(third, "o") == [(0.3, 70.0)]  # what was not measured takes no part
+    assert rings(third, "s") == rings(third, "o") == [(0.3, 70.0)]  # operations that were not measured are ignored
     assert not joining(second) + joining(third)
 
 
@@ -128,7 +128,7 @@ SPACES = {
 
 
 @pytest.mark.parametrize("edges", SPACES.values(), ids=SPACES.keys())
-def test_nothing_is_cut_off_or_in_the_way(edges: Any) -> None:
+def test_nothing_is_cut_off_or_covered(edges: Any) -> None:
     figure = draw_strength(numbers(edges), numbers(edges, 90), edges, 84.0, 0.5)
     assert len(figure.axes) == sum(map(len, edges.values()))
     assert_laid_out(figure)

@@ -1,1 +1,1 @@
-"""What a person sees: the console, progress, and pictures."""
+"""Output for people: the console, progress and figures."""

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from supernet.engine.loop import Watcher
-from supernet.report.console import Console, line, short_architecture
+from supernet.report.console import Console, line
+from supernet.report.text import short_architecture
 
 
 def watcher(*, quiet: bool) -> Watcher:

@@ -30,7 +30,7 @@ class Panel(NamedTuple):
 
 
 def edges_of(cells: Mapping[str, Cell]) -> Edges:
-    """Return the edges of each kind of cell; the target of an edge into a second branch of a node is named for it."""
+    """Return the edges of each kind of cell; a target is `Edge.end`, the node with its branch."""
     return {kind: [(edge.end, edge.source, edge.ops) for edge in cell.edges] for kind, cell in cells.items()}
 
 
@@ -50,11 +50,8 @@ def edge_panels(
     blocks = _blocks(edges)
     columns, width, height = _panel_size(blocks)
     rows = [math.ceil(len(block) / columns) for block in blocks]
-    page = (
-        max(1 + columns * width, text_width(title) + 0.2),
-        0.5 + height * (wide_panel + sum(rows)) + 0.3 * bool(title),
-    )
-    figure = Figure(page, layout="constrained")
+    page_height = 0.5 + height * (wide_panel + sum(rows)) + 0.3 * bool(title)
+    figure = Figure((max(1 + columns * width, text_width(title) + 0.2), page_height), layout="constrained")
     grid = figure.add_gridspec(max(wide_panel + sum(rows), 1), columns)
     if title:
         figure.suptitle(title)
@@ -68,11 +65,11 @@ def edge_panels(
 
 
 def _panel_size(blocks: Sequence[Sequence[Panel]]) -> tuple[int, float, float]:
-    """Return the number of columns, for as few rows as possible, evenly filled, and a panel's width and height."""
+    """Return the number of columns that fills as few rows as possible evenly, and a panel's width and height."""
     largest = max(map(len, blocks), default=1)
     most, width, height = (3, 2.1, 1.6) if largest <= 9 else (5, 1.75, 1.45)
-    titles = (text_width(panel.title) + 0.2 for block in blocks for panel in block)
-    return math.ceil(largest / math.ceil(largest / most)), max(width, *titles, 0), height
+    titles = [text_width(panel.title) + 0.2 for block in blocks for panel in block]
+    return math.ceil(largest / math.ceil(largest / most)), max([width, *titles]), height
 
 
 def _add_block(
