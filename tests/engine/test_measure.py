@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from supernet.engine import measure
-from supernet.engine.measure import Latency, latency, peak_memory, peak_of, seconds
+from supernet.engine.measure import Latency, latency, seconds
+from supernet.engine.peak_memory import peak_memory, peak_of
 
 X = torch.randn(2, 3, 8, 8)
 N = X.nbytes

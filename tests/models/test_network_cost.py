@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from conftest import macro_space, ragged_space, two_input_space
 from supernet.errors import UserError
 from supernet.models.cost.count import Cost, OperationCosts, cost
 from supernet.models.layers import Reduction
@@ -18,6 +20,7 @@ from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, SearchSpace, space, tables
 from supernet.spaces.modules import Norm
 from supernet.spaces.operations import PRIMITIVES, Primitive
+from supernet.testing import macro_space, ragged_space, two_input_space
 
 NB201 = space("nasbench201")
 RAGGED, TWO, MACRO = ragged_space(), two_input_space(), macro_space()
@@ -60,26 +63,30 @@ def test_flops_are_the_benchmarks(index, millions):
     assert cost(NB201, TABLE.genotype(index), NetworkSize()).flops == pytest.approx(millions * 1e6, abs=500)
 
 
+@cache
+def table_genotypes():
+    return [TABLE.genotype(i) for i in range(len(TABLE))]
+
+
 @pytest.mark.parametrize(("dataset", "side", "classes"), [("c10", 32, 10), ("c100", 32, 100), ("in16", 16, 120)])
 def test_the_sum_of_prices_is_the_table_for_every_architecture(dataset, side, classes):
     prices = OperationCosts(NB201, NetworkSize(image_size=(side, side), classes=classes))
-    costs = [prices.total(TABLE.genotype(i)) for i in range(len(TABLE))]
+    costs = [prices.total(genotype) for genotype in table_genotypes()]
     for name in ("params", "flops"):  # the table prints six digits after the point of millions: whole numbers
         found, wanted = [getattr(c, name) for c in costs], TABLE.column(f"{dataset}_{name}_m") * 1e6
         np.testing.assert_allclose(found, wanted, rtol=0, atol=0.01, err_msg=name)
 
 
 def counted(home, genotype, network_size):
-    """Count on the network itself; one multiply-add is two of the counter's, which leaves out the classifier's bias."""
-    with torch.device("meta"):
-        network = Network(home, genotype, network_size).eval()
-        with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, network_size.channels, *network_size.image_size))
+    """Count on the network itself; one multiply-add is two of PyTorch's, which leaves out the classifier's bias."""
+    network = Network(home, genotype, network_size).eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, network_size.channels, *network_size.image_size))
     return Cost(learnable(network), counter.get_total_flops() // 2 + network_size.classes)
 
 
 FRAMES = [
-    NetworkSize(16, 5),
+    NetworkSize(16, 2),
     NetworkSize(16, 1, (16, 16), 3, 120),
     NetworkSize(4, 1, (9, 7), 1, 2),
     NetworkSize(3, 2, (5, 13), 3, 7),
@@ -162,6 +169,44 @@ def test_a_users_operation_is_counted():
 def test_a_users_operation_is_counted_down_to_a_single_pixel():  # batch norm cannot train on it
     genotype = RAGGED.choose({"normal": (1, 0, 0), "last": (0,)})
     assert cost(RAGGED, genotype, NetworkSize(2, 1, (1, 1))).flops > 0
+
+
+class Attention(torch.nn.Module):
+    """Self-attention among pixels, whose products PyTorch runs as one operation."""
+
+    def __init__(self, cin, cout, stride, norm):
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(cin, 2, batch_first=True)
+
+    def forward(self, x):
+        pixels = x.flatten(2).transpose(1, 2)
+        return self.attention(pixels, pixels, pixels, need_weights=False)[0].transpose(1, 2).reshape(x.shape)
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_attention_is_counted_in_every_mode(mode):
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        Attention(4, 4, 1, None)(torch.empty(1, 4, 3, 5))
+    primitive = Primitive("attention", lambda *shape: Attention(*shape))  # a new one, so that its cost is not known yet
+    home = SearchSpace.chain("c", [(("attention",), 1, 1)], (primitive,))
+    with mode():
+        found = OperationCosts(home, NetworkSize(4, 1, (3, 5), 1, 2)).of("01", 0, "attention")
+    products = 15 * 4 * 4 * 4 + 2 * 15 * 15 * 4  # four projections of 15 pixels, and two products of all pairs
+    assert found == Cost(4 * 4 * 4 + 4 * 4, products + 4)
+    assert products == counter.get_total_flops() // 2
+
+
+def test_counting_does_not_import_the_compiler():
+    program = """
+import random, sys
+from supernet.models.cost.count import check_shapes, cost
+from supernet.spaces import NetworkSize, space
+for name in ("nasbench201", "darts", "nao"):
+    check_shapes(space(name), NetworkSize(4, 1, (8, 8)))
+    cost(space(name), space(name).sample(random.Random(0)), NetworkSize(4, 1, (8, 8)))
+assert "torch" in sys.modules and not {"torch._dynamo", "sympy"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_fixed_weight_is_no_parameter():

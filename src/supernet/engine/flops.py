@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from supernet.engine.observer import Observer
 
 _aten = torch.ops.aten
 _FORMULAS = flop_registry | {  # attention on a CPU is an operation of its own, which the registry lacks
@@ -15,22 +16,13 @@ _FORMULAS = flop_registry | {  # attention on a CPU is an operation of its own, 
 }
 
 
-class _Counting:
+class FlopCounter(Observer):  # type: ignore[no-untyped-call]
+    """Counts in `total`, by the formulas of PyTorch's own FlopCounterMode: two FLOPs for each multiply-add."""
+
     total: int = 0
 
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
+    def see(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        """Count one operation."""
         formula = _FORMULAS.get(func._overloadpacket)  # type: ignore[attr-defined]
         if formula is not None:
-            self.total += formula(*args, **(kwargs or {}), out_val=out)
-        return out
-
-
-class FlopCounter(_Counting, TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts in `total`, by the formulas of `torch.utils.flop_counter`: two FLOPs for each multiply-add.
-
-    PyTorch's own counter imports torch._dynamo, which takes seconds, as does every mode whose class body itself has a
-    `__torch_dispatch__`; here the method is inherited.
-    """
+            self.total += formula(*args, **kwargs, out_val=out)

@@ -38,18 +38,27 @@ class OptionGroups:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.groups = [group for kind, cell in space.cells.items() for group in _cell_groups(space, kind, cell)]
+        operations = [
+            (kind, e, column)
+            for kind, cell in space.cells.items()
+            for e, edge in enumerate(cell.edges)
+            for column in range(len(edge.ops))
+        ]
+        numbers = {operation: number for number, operation in enumerate(operations)}
+        self._numbers = [_padded([[numbers[o] for o in option] for option in group]) for group in self.groups]
 
     def best(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]]) -> Genotype | None:
         """Return the architecture with the largest sum of gains whose sum of each cost is within its limit, if any.
 
         Among equal gains the lowest costs win, the first cost first.
         """
+        sums = [self._sums(cost) for cost, _ in limited]
         costs = [
-            np.array([_sums(cost, group) for cost, _ in limited], np.int64).reshape(len(limited), len(group)).T
-            for group in self.groups
+            np.array([each[g] for each in sums], np.int64).reshape(len(sums), len(group)).T
+            for g, group in enumerate(self.groups)
         ]
         limits = np.array([limit for _, limit in limited], np.int64)
-        options = knapsack.solve([_sums(gains, group) for group in self.groups], costs, limits)
+        options = knapsack.solve(self._sums(gains), costs, limits)
         return None if options is None else self.genotype(options)
 
     def genotype(self, options: Iterable[int]) -> Genotype:
@@ -66,10 +75,8 @@ class OptionGroups:
 
     def totals(self, values: PerOperation, architectures: Integers) -> Integers:
         """Return the sum of the values over the operations of each architecture; `architectures` as from above."""
-        totals = np.zeros(len(architectures), np.int64)
-        for number, group in enumerate(self.groups):
-            totals += _sums(values, group)[architectures[:, number]]
-        return totals
+        sums = self._sums(values)
+        return sum((sums[g][architectures[:, g]] for g in range(len(sums))), np.zeros(len(architectures), np.int64))
 
     def total(self, values: PerOperation, genotype: Genotype) -> int:
         """Return the sum of the values over the operations of one architecture."""
@@ -79,6 +86,11 @@ class OptionGroups:
             for edge, column in enumerate(columns)
             if column is not None
         )
+
+    def _sums(self, values: PerOperation) -> list[Integers]:
+        """Return for each group the sums (options,) of the values over the operations of each option."""
+        flat = np.array([*(value for kind in self.space.cells for row in values[kind] for value in row), 0], np.int64)
+        return [flat[numbers].sum(1) for numbers in self._numbers]
 
     def integers(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> PerOperation:
         """Return op scores in units of 2**-50 of the largest, so that their sums are exact.
@@ -105,9 +117,10 @@ def _integer(score: float, shift: int) -> int:
     return 2 << _BITS if score == math.inf else -(2 << _BITS)
 
 
-def _sums(values: PerOperation, group: Sequence[Option]) -> Integers:
-    """Return the sum of the values over the operations of each option."""
-    return np.array([sum(values[kind][e][k] for kind, e, k in option) for option in group], np.int64)
+def _padded(rows: Sequence[Sequence[int]]) -> Integers:
+    """Return the rows as one array, shorter ones filled up with -1."""
+    longest = max(map(len, rows))
+    return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)
 
 
 def _cell_groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
