@@ -36,8 +36,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import supernet as sn
 from sides import Make, Times, Work, apart, difference, fail, row, sides, table, take_turns, where
 from supernet.data import Batch
-from supernet.engine.measure import peak_of
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
+from supernet.engine.peak_memory import peak_of
 from supernet.engine.precision import Precision
 from supernet.methods.relaxation import candidate_mask, initial_alpha
 from supernet.models.mix import Mix, dense

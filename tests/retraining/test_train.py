@@ -393,7 +393,7 @@ def test_a_retraining_leaves_a_complete_folder_and_is_not_run_twice(searched, ca
     assert searched.finished
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     assert retrain(searched.path, quiet=True, **TINY | {"batch_size": 64}).summary == run.summary
-    assert "has finished before: this is what it found; --force starts it over" in capsys.readouterr().err
+    assert "has finished before: these are its results; --force starts it over" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
     expected = message(retrain, searched, quiet=True, **TINY)
     assert expected.startswith(f"run folder '{run.path}' was made with other settings: batch_size (64 there, 6 now)")

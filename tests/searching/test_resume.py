@@ -37,7 +37,7 @@ from pathlib import Path
 import torch
 from supernet import cli
 from supernet.searching import results as findings, search as searching
-from supernet.engine import loop, run
+from supernet.engine import driving, loop, run
 from supernet.report import plots
 
 torch.optim.SGD([torch.zeros(1)], lr=1.0)  # imports what the first optimizer of a process imports
@@ -86,7 +86,7 @@ def search(arguments, place):
         name, count = place.split(":")
         owner, method, act, after = PLACES[name]
         at(owner, method, int(count), act, after)
-        loop.Loop = functools.partial(loop.Loop, save_every=0)  # after every step
+        driving.Loop = functools.partial(loop.Loop, save_every=0)  # after every step
     try:
         cli.main(arguments)
     except SystemExit as stop:
@@ -294,6 +294,6 @@ def test_the_program_stopped_from_outside(
     again = started(tmp_path / "run")
     shown, warned = again.communicate()
     assert (again.returncode, warned) == (0, "")
-    assert shown.splitlines()[1].startswith("going on after step ")
+    assert shown.splitlines()[1].startswith("continuing after step ")
     assert set(undisturbed) >= {"cell.svg", "search.svg"}
     assert found(tmp_path / "run") == undisturbed

@@ -1,4 +1,4 @@
-"""The loop: epochs, steps, checkpoints, interruption. It knows batches and a run folder, not what is learned."""
+"""The training loop of all tasks: epochs, steps, checkpoints and interruption."""
 
 from __future__ import annotations
 
@@ -6,71 +6,71 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from supernet.data import Batch, Batches
-from supernet.engine.memory import keep_freed_memory
-from supernet.engine.precision import Precision, products
-from supernet.engine.run import Run, environment
-from supernet.engine.seeds import seeded
+from supernet.engine.run import Run
 from supernet.errors import UserError
 
 
 class Task(Protocol):
-    """What the loop drives."""
+    """A task that learns in steps; the length of its first stream is that of an epoch."""
 
-    streams: Mapping[str, Batches]  # the first one's length is the epoch's
+    streams: Mapping[str, Batches]
 
     @property
     def epochs(self) -> int:
-        """How many epochs it takes."""
+        """The number of epochs."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch number `epoch`, counted from 0."""
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Learn from one batch of every stream, or of those asked for; return scalars to be averaged."""
+        """Learn from a batch of every stream; return scalar tensors, which are averaged over the epoch.
+
+        A batch is drawn when its name is looked up.
+        """
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
-        """Return the row of metrics for the epoch whose averages are `means`; its "best" says to keep this state."""
+        """Return the epoch's row of metrics, from the averages `means`; "best": True keeps this state as the best."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to go on exactly."""
+        """Return the state from which a run resumes exactly."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from a state that `state_dict` returned."""
 
 
 class Watcher:
-    """Is told how far a loop has come; this one keeps quiet. A screen is a subclass."""
+    """Receives the progress of a loop, and ignores it; subclasses show it."""
 
     def start(self, epochs: int, steps: int, done: int) -> None:
-        """Note that a loop of `epochs` x `steps` begins, `done` steps of it done before."""
+        """Receive the start of a loop of `epochs` x `steps` steps, of which `done` were done before."""
 
     def step(self) -> None:
-        """Note that one step is done."""
+        """Receive the end of a step."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Note that an epoch is done, with its row of metrics."""
+        """Receive the end of an epoch, with its row of metrics."""
 
     def note(self, text: str) -> None:
-        """Take a line on how it runs."""
+        """Receive a line that says how the loop runs."""
 
     def say(self, text: str) -> None:
-        """Take a line the user should see."""
+        """Receive a line that the user should see."""
 
     def stop(self) -> None:
-        """Note that the loop has ended, finished or not."""
+        """Receive the end of the loop, finished or not."""
 
 
 class LazyBatches(Mapping[str, Batch]):
-    """The batches of one step, each drawn from its stream when it is first asked for: what is not, stays there."""
+    """The batches of one step; each is drawn from its stream when it is first looked up."""
 
     def __init__(self, streams: Mapping[str, Batches]) -> None:
         self._streams = streams
@@ -89,15 +89,15 @@ class LazyBatches(Mapping[str, Batch]):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user asked to stop; the run is saved and the same command goes on."""
+    """The user has pressed Ctrl-C; the run is saved, and the same command resumes it."""
 
 
 class Loop:
-    """Runs a task for some epochs, saving to `run` after every epoch and every `save_every` seconds between.
+    """Runs a task for some epochs; saves a checkpoint after every epoch, and every `save_every` seconds.
 
-    A state is also kept as the best one after an epoch whose row of metrics says "best": True.
-    Started again on the same run it goes on from the last checkpoint and ends with the same bits as if it had never
-    stopped, on a CPU. Ctrl-C ends the step, saves, and raises Interrupted; a second one stops at once.
+    After an epoch whose row of metrics has "best": True, the checkpoint is also kept as the best one. A loop on an
+    unfinished run resumes from the last checkpoint; on a CPU the result is bit-identical to that of an uninterrupted
+    run. Ctrl-C ends the step, saves, and raises Interrupted; a second Ctrl-C stops at once.
     """
 
     def __init__(self, task: Task, run: Run, epochs: int, watcher: Watcher, save_every: float = 60.0) -> None:
@@ -108,28 +108,28 @@ class Loop:
         self.seconds = 0.0
 
     def __call__(self) -> None:
-        """Run to the end; raises Interrupted, or UserError if the loss is no longer a number."""
-        with _ctrl_c() as asked:
+        """Run to the end; raises Interrupted, or UserError if a mean of the metrics is infinite or NaN."""
+        with _ctrl_c() as interrupted:
             self._resume()
             self.watcher.start(self.epochs, self.steps, self.epoch * self.steps + self.done)
             try:
                 while self.epoch < self.epochs:
-                    self._epoch(asked)
+                    self._epoch(interrupted)
             finally:
                 self.watcher.stop()
 
-    def _epoch(self, asked: threading.Event) -> None:
-        if self.done == 0:  # in the middle of an epoch the task was prepared before it was saved
+    def _epoch(self, interrupted: threading.Event) -> None:
+        if self.done == 0:  # otherwise the saved state is of a task that has begun the epoch
             self.task.begin_epoch(self.epoch)
         saved = time.monotonic()
         began = saved - self.seconds
         while self.done < self.steps:
             self._step()
             self.seconds = time.monotonic() - began
-            if asked.is_set() or time.monotonic() - saved > self.save_every:
+            if interrupted.is_set() or time.monotonic() - saved > self.save_every:
                 self._save()
                 saved = time.monotonic()
-            if asked.is_set():
+            if interrupted.is_set():
                 raise Interrupted
         self._end_epoch()
 
@@ -142,13 +142,13 @@ class Loop:
 
     def _end_epoch(self) -> None:
         began = time.monotonic()
-        means = {name: value.item() / self.steps for name, value in self.sums.items()}  # waits for a GPU's last step
+        means = {name: value.item() / self.steps for name, value in self.sums.items()}  # waits for the GPU
         if not all(math.isfinite(value) for value in means.values()):
             epoch = self.epoch + 1
             raise UserError(f"the loss is no longer a number in epoch {epoch}: try a lower learning rate (--w.lr)")
-        found = self.task.end_epoch(self.epoch, means)
+        metrics = self.task.end_epoch(self.epoch, means)
         seconds = self.seconds + time.monotonic() - began
-        row = {"epoch": self.epoch + 1} | found | {"seconds": round(seconds, 3)}
+        row = {"epoch": self.epoch + 1} | metrics | {"seconds": round(seconds, 3)}
         self.run.log(row)
         self.epoch, self.done, self.sums, self.seconds = self.epoch + 1, 0, {}, 0.0
         self._save(best=row.get("best", False))
@@ -182,84 +182,22 @@ class Loop:
             torch.cuda.set_rng_state_all(state["rng_cuda"])
 
 
-class Planned(Protocol):
-    """A task with every choice made."""
-
-    @property
-    def seed(self) -> int:
-        """The seed of everything drawn."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-
-    @property
-    def precision(self) -> Precision:
-        """The number format that it runs in."""
-
-    @property
-    def running(self) -> str:
-        """How it runs, in a line."""
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """The settings that a run folder keeps."""
-
-
-P = TypeVar("P", bound=Planned)
-T = TypeVar("T", bound=Task)
-
-
-def conduct(
-    run: Run,
-    plan: P,
-    make: Callable[[P], T],
-    finish: Callable[[T], None],
-    watcher: Watcher,
-    *,
-    force: bool = False,
-) -> Run:
-    """Make the task of a plan, drive it to its end in its run folder, `finish` it, and return the run.
-
-    An unfinished run is gone on with, a finished one is left as it is; `force` starts it over.
-    """
-    with as_planned(plan):
-        task = make(plan)  # before the folder is made: settings that do not go together are told here
-        run.start(plan.record, environment(), force=force)
-        if run.finished:
-            watcher.say(f"run '{run.path}' has finished before: this is what it found; --force starts it over")
-        else:
-            watcher.note(plan.running)
-            Loop(task, run, task.epochs, watcher)()
-            finish(task)
-    return run
-
-
-@contextmanager
-def as_planned(plan: Planned) -> Iterator[None]:
-    """Draw from the plan's seed and multiply in its precision; afterwards all is as the caller had it."""
-    if plan.device.type == "cpu":
-        keep_freed_memory()
-    with seeded(plan.seed, plan.device), products(plan.precision):
-        yield
-
-
 @contextmanager
 def _ctrl_c() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, and let the second one through."""
-    asked = threading.Event()
+    """Yield an event that the first Ctrl-C sets; a second Ctrl-C has its usual effect."""
+    interrupted = threading.Event()
     before = signal.getsignal(signal.SIGINT)
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or before in (None, signal.SIG_IGN):  # ignored, as by nohup: it stays so
-        yield asked
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or before in (None, signal.SIG_IGN):  # nohup ignores it, and so does the loop then
+        yield interrupted
         return
 
     def note(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)
-        asked.set()
+        interrupted.set()
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield asked
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, before)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from supernet.data import Images, Source, hold_out, is_available
 from supernet.data import load as load_images
-from supernet.engine.measure import Latency, latency, peak_memory
+from supernet.engine.measure import Latency, latency
+from supernet.engine.peak_memory import peak_memory
 from supernet.engine.run import Run, environment
 from supernet.errors import UserError
 from supernet.models.cost.count import cost

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
-from supernet.engine.driving import driving
-from supernet.engine.loop import Watcher, conduct
+from supernet.engine.driving import conduct, driving
+from supernet.engine.loop import Watcher
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
 from supernet.engine.run import Run

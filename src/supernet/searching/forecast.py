@@ -14,10 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 from supernet.data import Batch
 from supernet.engine.cuda_graphs import EAGER
-from supernet.engine.driving import driving
-from supernet.engine.loop import as_planned
-from supernet.engine.measure import peak_of, seconds
+from supernet.engine.driving import as_planned, driving
+from supernet.engine.measure import seconds
 from supernet.engine.memory import free_memory
+from supernet.engine.peak_memory import peak_of
 from supernet.searching.config import SearchCall
 from supernet.searching.plan import Plan, planned
 from supernet.searching.select import selector_on

@@ -6,8 +6,8 @@ import os
 from functools import partial
 from typing import Any
 
-from supernet.engine.driving import driving
-from supernet.engine.loop import Watcher, conduct
+from supernet.engine.driving import conduct, driving
+from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import results, select

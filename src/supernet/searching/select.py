@@ -14,7 +14,8 @@ from torch import Tensor
 
 from supernet.data import Batch, Batches, Source
 from supernet.engine.cuda_graphs import RecordedStep
-from supernet.engine.loop import Watcher, conduct
+from supernet.engine.driving import conduct
+from supernet.engine.loop import Watcher
 from supernet.engine.precision import Precision
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of

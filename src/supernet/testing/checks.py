@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from supernet.engine.loop import as_planned
+from supernet.engine.driving import as_planned
 from supernet.engine.run import Run
 from supernet.searching.plan import Plan
 from supernet.searching.task import SearchTask

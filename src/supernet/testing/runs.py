@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from supernet.engine.loop import Watcher, conduct
+from supernet.engine.driving import conduct
+from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.methods.base import Method
 from supernet.searching.config import config_of

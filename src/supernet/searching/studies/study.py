@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from supernet.data import Batch, Source
-from supernet.engine.loop import as_planned
+from supernet.engine.driving import as_planned
 from supernet.engine.optim import set_rate
 from supernet.engine.run import Run
 from supernet.searching.resume import plan_of, restored
