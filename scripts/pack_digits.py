@@ -1,10 +1,10 @@
-"""Write src/supernet/data/digits.npz, the handwritten digits that come with the package, from scikit-learn's copy.
+"""Write src/supernet/data/digits.npz, the handwritten digits that ship with the package, from scikit-learn's copy.
 
 The data: "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998,
 https://doi.org/10.24432/C50P49, licensed CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/). scikit-learn's copy
-is the test part of it, 1797 images of 8x8 pixels; changed here only in its file format, to uint8.
+is the test part of the data, 1797 images of 8x8 pixels; only the file format changes here, to uint8.
 
-Run it with scikit-learn installed: python scripts/pack_digits.py
+Usage, with scikit-learn installed: python scripts/pack_digits.py
 """
 
 from __future__ import annotations

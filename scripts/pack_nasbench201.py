@@ -3,7 +3,7 @@
 Usage: python scripts/pack_nasbench201.py nasbench201.csv.gz nasbench201_hardware.csv.gz OUT.npz
 
 Every column becomes whole numbers (value = number * step / per; -1 = not measured) in a zip member of its own, and
-every cell is checked to come back as the number printed in the csv. The same input gives the same bytes.
+every value is checked against the number printed in the csv. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def read(path: str) -> dict[str, list[str]]:
     with gzip.open(path, "rt", newline="") as stream:
         header, *rows = csv.reader(stream)
     columns = {name: list(cells) for name, cells in zip(header, zip(*rows, strict=True), strict=True)}
-    if "ops" in columns:  # written as numbers, the six digits have lost their leading zeros
+    if "ops" in columns:  # the csv lacks the leading zeros of the six digits
         columns["ops"] = [ops.zfill(len(EDGES)) for ops in columns["ops"]]
     return columns
 
 
 def check_order(columns: dict[str, list[str]], measured: dict[str, list[str]]) -> None:
-    """Row i must be architecture i in both files, and the six digits must say what the string says."""
+    """Exit unless row i is architecture i in both files and the columns ops and arch agree."""
     if columns["index"] != [str(number) for number in range(len(OPS) ** len(EDGES))]:
         sys.exit("the rows of the first file are not 0..15624 in order")
     if (columns["index"], columns["arch"]) != (measured["index"], measured["arch"]):
@@ -95,7 +95,7 @@ def check_order(columns: dict[str, list[str]], measured: dict[str, list[str]]) -
 
 
 def describe(header: str) -> tuple[str, str, int]:
-    """Return the field's name, its description and which is better (+1 higher, -1 lower, 0 neither)."""
+    """Return the field's name, its description, and the better direction (+1 higher, -1 lower, 0 neither)."""
     if header == "n_seeds":
         return header, "how many trainings the 200-epoch accuracies are means of", 0
     if header == "iso_rep":
@@ -109,10 +109,9 @@ def describe(header: str) -> tuple[str, str, int]:
 
 def describe_accuracy(split: str, epochs: str, seed: str | None) -> tuple[str, str, int]:
     suffix = f"_s{seed}" if seed else "" if epochs == "200" else "_12"
-    what = (
-        f"trained with seed {seed} of 0..2" if seed else "mean over seeds" if epochs == "200" else "the short schedule"
-    )
-    return split + suffix, f"accuracy, %, {epochs} epochs, {what}; {TRAINED[split]}", 1
+    mean = "mean over seeds" if epochs == "200" else "the short schedule"
+    training = f"trained with seed {seed} of 0..2" if seed else mean
+    return split + suffix, f"accuracy, %, {epochs} epochs, {training}; {TRAINED[split]}", 1
 
 
 def describe_hardware(header: str) -> tuple[str, str, int]:
@@ -126,7 +125,7 @@ def describe_hardware(header: str) -> tuple[str, str, int]:
 
 
 def encode(cells: list[str], about: str, better: int, *, hardware: bool) -> tuple[Field, np.ndarray]:
-    """Store `cells` as whole multiples of the largest step they allow, in the smallest type that holds them."""
+    """Encode `cells` as multiples of their greatest common step, in the smaller of int16 and int32 that holds them."""
     digits = max(len(cell.partition(".")[2]) for cell in cells)
     whole = np.array([round(float(cell) * 10**digits) if cell else MISSING for cell in cells])
     step = int(np.gcd.reduce(whole[whole > 0]))
@@ -134,12 +133,12 @@ def encode(cells: list[str], about: str, better: int, *, hardware: bool) -> tupl
     numbers = numbers.astype("<i2" if numbers.max() < 2**15 else "<i4")
     field = Field(about, step, 10**digits, better, hardware)
     if not np.array_equal(field.decode(numbers), [float(cell or "nan") for cell in cells], equal_nan=True):
-        sys.exit(f"the column '{about}' does not come back as printed")
+        sys.exit(f"the column '{about}' does not decode to the printed numbers")
     return field, numbers
 
 
 def write(path: Path, header: str, members: dict[str, np.ndarray]) -> None:
-    """Write one zip member per column; fixed dates and attributes make the bytes depend on the data alone."""
+    """Write one zip member per column, with fixed dates and attributes, so that the bytes depend only on the data."""
     with ZipFile(path, "w") as archive:
         add(archive, "fields.json", header.encode())
         for name, numbers in members.items():

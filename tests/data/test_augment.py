@@ -1,4 +1,4 @@
-"""What ImageNet recipes do to images: resized crops and colour jitter, against slow references and what they draw."""
+"""Resized crops and colour jitter against slow references and the distributions that they draw from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from supernet.data.colour import jitter, recolour
 
 
 def images_of(x: np.ndarray) -> Images:
-    """Make a set of images (N, C, H, W)."""
+    """Return a set of images (N, C, H, W)."""
     return Images.of("some", (torch.from_numpy(x.astype(np.uint8)), torch.arange(len(x)) % 2), ("a", "b"))
 
 
@@ -40,7 +40,7 @@ def levels(images: Images, batch: Batch) -> np.ndarray:
 
 def distance(sample: np.ndarray, other: np.ndarray) -> float:
     """Return the largest distance between the distribution functions of two samples (Kolmogorov-Smirnov)."""
-    sample, other = (np.sort(values.round(3)) for values in (sample, other))  # what is measured is never quite equal
+    sample, other = (np.sort(values.round(3)) for values in (sample, other))  # measured values differ by rounding
     every = np.concatenate([sample, other])
     shares = (np.searchsorted(values, every, side="right") / len(values) for values in (sample, other))
     return float(np.abs(np.subtract(*shares)).max())
@@ -50,7 +50,7 @@ def distance(sample: np.ndarray, other: np.ndarray) -> float:
 
 
 def ramps(n: int, height: int, width: int) -> np.ndarray:
-    """Make images of two ramps, one to the right and one down, and noise: a crop shows where it was taken."""
+    """Return images of two ramps, to the right and down, and noise: a crop shows its position."""
     x = noise(n, height, width)
     x[:, 0] = np.arange(width) * (255 // (width - 1))
     x[:, 1] = np.arange(height)[:, None] * (255 // (height - 1))
@@ -58,7 +58,7 @@ def ramps(n: int, height: int, width: int) -> np.ndarray:
 
 
 def interval(values: np.ndarray, length: int) -> tuple[float, float]:
-    """Return start and (signed) length in pixels of what became `values`, from those that no border has touched."""
+    """Return start and (signed) length in pixels of the interval that became `values`, from values off the border."""
     count, step = len(values), 255 // (length - 1)
     a, b = count // 4, count - 1 - count // 4
     slope = (values[b] - values[a]) / step / (b - a)
@@ -66,15 +66,15 @@ def interval(values: np.ndarray, length: int) -> tuple[float, float]:
 
 
 def box(x: np.ndarray, height: int, width: int) -> tuple[float, float, float, float]:
-    """Return left, top, width and height of the box a crop (3, S, S) of ramps shows; mirrored: from the right, < 0."""
+    """Return left, top, width and height of the box in a crop (3, S, S) of ramps; the width is negative if mirrored."""
     (left, across), (top, down) = interval(x[0].mean(axis=0), width), interval(x[1].mean(axis=1), height)
     return left, top, across, down
 
 
-def sampled(image: np.ndarray, places: tuple[float, float, float, float], side: int) -> np.ndarray:
+def sampled(image: np.ndarray, region: tuple[float, float, float, float], side: int) -> np.ndarray:
     """Return `side` x `side` points of a box of an image (H, W), interpolated the slow way."""
-    left, top, across, down = places
-    found = np.empty((side, side))
+    left, top, across, down = region
+    points = np.empty((side, side))
     for i in range(side):
         for j in range(side):
             y = min(max(top + down * (i + 0.5) / side - 0.5, 0), image.shape[0] - 1)
@@ -83,13 +83,13 @@ def sampled(image: np.ndarray, places: tuple[float, float, float, float], side: 
             below, behind = min(above + 1, image.shape[0] - 1), min(before + 1, image.shape[1] - 1)
             upper = image[above, before] * (1 - x + before) + image[above, behind] * (x - before)
             lower = image[below, before] * (1 - x + before) + image[below, behind] * (x - before)
-            found[i, j] = upper * (1 - y + above) + lower * (y - above)
-    return found
+            points[i, j] = upper * (1 - y + above) + lower * (y - above)
+    return points
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (18, 30), (30, 18)])
 @pytest.mark.parametrize("mirror", [False, True])
-def test_a_crop_shows_one_box_of_its_own_image(height: int, width: int, mirror: bool) -> None:
+def test_a_crop_is_one_box_of_its_image(height: int, width: int, mirror: bool) -> None:
     x = ramps(16, height, width)
     images = images_of(x)
     signs = set()
@@ -98,17 +98,19 @@ def test_a_crop_shows_one_box_of_its_own_image(height: int, width: int, mirror: 
         assert batch.x.dtype == torch.float32
         assert batch.x.is_contiguous(memory_format=torch.channels_last)
         for crop, index in zip(levels(images, batch), batch.index.tolist(), strict=True):
-            places = box(crop, height, width)
-            signs.add(places[2] > 0)
+            region = box(crop, height, width)
+            signs.add(region[2] > 0)
             for channel in range(3):
-                expected = sampled(x[index, channel].astype(np.float64), places, 12)
+                expected = sampled(x[index, channel].astype(np.float64), region, 12)
                 assert np.abs(crop[channel] - expected).max() < 0.1
     assert signs == ({False, True} if mirror else {True})
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("side", [9, 14])
-def test_a_crop_of_the_whole_image_is_torchs_resize(side: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crop_of_the_whole_image_is_resized_as_by_torch(
+    side: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("supernet.data.augment._LEAST_AREA", 1)
     monkeypatch.setattr("supernet.data.augment._LARGEST_RATIO", 1)
     images = images_of(noise(8, 14, 14, channels))
@@ -118,37 +120,37 @@ def test_a_crop_of_the_whole_image_is_torchs_resize(side: int, channels: int, mo
 
 
 @pytest.mark.parametrize(("height", "width"), [(36, 36), (24, 48)])
-def test_boxes_have_the_areas_ratios_and_places_of_the_recipe(height: int, width: int) -> None:
+def test_boxes_have_the_areas_ratios_and_positions_of_the_recipe(height: int, width: int) -> None:
     images = images_of(ramps(100, height, width))
     batches = drawn(stream(images, Augment(crop=8, mirror=True), size=100), 40)
-    found = np.array([box(crop, height, width) for batch in batches for crop in levels(images, batch)])
-    mirrored = found[:, 2] < 0
+    boxes = np.array([box(crop, height, width) for batch in batches for crop in levels(images, batch)])
+    mirrored = boxes[:, 2] < 0
     assert abs(mirrored.mean() - 0.5) < 0.04  # 5 sigma of 4000
-    across, down = np.abs(found[:, 2]), found[:, 3]
-    left, top = found[:, 0] - across * mirrored, found[:, 1]
+    across, down = np.abs(boxes[:, 2]), boxes[:, 3]
+    left, top = boxes[:, 0] - across * mirrored, boxes[:, 1]
 
     g = np.random.default_rng(0)
     area = height * width * g.uniform(0.08, 1, 100_000)
     ratio = np.exp(g.uniform(np.log(3 / 4), np.log(4 / 3), 100_000))
     true_across, true_down = np.minimum(np.sqrt(area * ratio), width), np.minimum(np.sqrt(area / ratio), height)
-    assert 0.05 < (true_down == height).mean() < 0.6  # boxes that did not fit are among them
-    # Two samples as large as these are apart by more than 0.04 once in 100 000 times
+    assert 0.05 < (true_down == height).mean() < 0.6  # some boxes did not fit
+    # Two samples of these sizes differ by more than 0.04 once in 100 000 times
     assert distance(across * down, true_across * true_down) < 0.04
     assert distance(across / down, true_across / true_down) < 0.04
     assert distance(across, true_across) < 0.04
     for start, side, length in ((left, across, width), (top, down, height)):
         assert start.min() > -0.01
         assert (start + side).max() < length + 0.01
-        free = side < length - 1  # where there is a place to choose
+        free = side < length - 1  # boxes whose position is free
         assert distance((start / (length - side))[free], np.linspace(0, 1, 100_000)) < 0.05
     free = (across < width - 1) & (down < height - 1)
     assert abs(np.corrcoef((left / (width - across))[free], (top / (height - down))[free])[0, 1]) < 0.1
-    assert len(np.unique(across[:100].round(6))) > 80  # not one box for the batch
+    assert len(np.unique(across[:100].round(6))) > 80  # not the same box for the whole batch
 
 
 # --- jitter
 
-# Two greys and a colour tell all four factors apart, and none of them can be clipped
+# Two greys and a colour determine all four factors, and none of them can be clipped
 GREYS, COLOUR = (100.0, 150.0), (130.0, 100.0, 80.0)
 
 
@@ -163,7 +165,7 @@ def patches(n: int) -> Images:
 
 
 def factors(x: np.ndarray) -> np.ndarray:
-    """Return brightness, contrast, saturation and turn from what became of one of the `patches`, (3, 1, 4)."""
+    """Return brightness, contrast, saturation and turn of one changed image of `patches`, (3, 1, 4)."""
     rgb = x[:, 0].T
     before = np.array([[GREYS[0]] * 3, [GREYS[1]] * 3, COLOUR, COLOUR])
     mean = luma(before).mean()
@@ -174,19 +176,19 @@ def factors(x: np.ndarray) -> np.ndarray:
     return np.array([brightness, spread / brightness, chroma / spread, (turn + 0.5) % 1 - 0.5])
 
 
-def test_each_image_has_colours_of_its_own_and_all_there_are() -> None:
+def test_each_image_draws_its_own_factors_uniformly() -> None:
     images = patches(100)
     batches = drawn(stream(images, Augment(jitter=True), size=100), 40)
-    found = np.array([factors(x) for batch in batches for x in levels(images, batch)])
-    for values, low, high in zip(found.T, (0.6, 0.6, 0.6, -0.2), (1.4, 1.4, 1.4, 0.2), strict=True):
+    drawn_factors = np.array([factors(x) for batch in batches for x in levels(images, batch)])
+    for values, low, high in zip(drawn_factors.T, (0.6, 0.6, 0.6, -0.2), (1.4, 1.4, 1.4, 0.2), strict=True):
         assert low - 1e-3 < values.min() < values.max() < high + 1e-3
         assert distance(values, np.linspace(low, high, 100_000)) < 0.04
-        assert len(np.unique(values[:100].round(6))) > 80  # not one for the batch
-    assert np.abs(np.corrcoef(found.T) - np.eye(4)).max() < 0.08  # and each on its own: 5 sigma
+        assert len(np.unique(values[:100].round(6))) > 80  # not one factor for the whole batch
+    assert np.abs(np.corrcoef(drawn_factors.T) - np.eye(4)).max() < 0.08  # independent: 5 sigma
 
 
 def slow(pixel: np.ndarray, grey: float, factor: dict[str, float]) -> list[float]:
-    """Return what one RGB pixel becomes in an image of a mean grey after brightness, values 0..1."""
+    """Return the changed RGB pixel of an image with mean grey `grey` after brightness, values 0..1."""
     rgb = np.clip(pixel * factor["brightness"], 0, 1)
     rgb = np.clip(factor["contrast"] * rgb + (1 - factor["contrast"]) * grey, 0, 1)
     rgb = np.clip(factor["saturation"] * rgb + (1 - factor["saturation"]) * luma(rgb), 0, 1)
@@ -198,9 +200,9 @@ def column(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)[:, None, None, None]
 
 
-def test_colours_are_those_of_the_slow_way_with_clipping() -> None:
+def test_changed_colours_are_those_of_a_slow_reference_with_clipping() -> None:
     x = noise(12, 6, 5).transpose(0, 2, 3, 1)
-    x[0, 0] = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [7, 7, 7]]  # ties of the largest, and grey
+    x[0, 0] = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [7, 7, 7]]  # equal largest channels, and grey
     g = np.random.default_rng(1)
     names = ("brightness", "contrast", "saturation", "turn")
     drawn_factors = [g.uniform(0, 3, 12), g.uniform(0, 3, 12), g.uniform(0, 3, 12), g.uniform(-1, 1, 12)]
@@ -214,13 +216,13 @@ def test_colours_are_those_of_the_slow_way_with_clipping() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_factors_of_one_and_no_turn_change_nothing(channels: int) -> None:
+def test_factors_of_one_without_a_turn_change_nothing(channels: int) -> None:
     x = torch.from_numpy(noise(4, 5, 6, channels)).permute(0, 2, 3, 1).float()
     one, none = column(1, 1, 1, 1), column(0, 0, 0, 0)
     assert (recolour(x, one, one, one, none) - x).abs().max() < 1e-3
 
 
-def test_without_strength_a_stream_is_what_it_is_without_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jitter_of_strength_zero_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("supernet.data.colour.STRENGTH", 0)
     monkeypatch.setattr("supernet.data.colour.HUE", 0)
     images = images_of(noise(24, 9, 7))
@@ -230,13 +232,13 @@ def test_without_strength_a_stream_is_what_it_is_without_jitter(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("turn", "order"), [(1 / 3, [2, 0, 1]), (-1 / 3, [1, 2, 0]), (1.0, [0, 1, 2])])
-def test_a_third_of_a_turn_of_the_hue_moves_the_channels(turn: float, order: list[int]) -> None:
+def test_a_third_of_a_turn_of_the_hue_permutes_the_channels(turn: float, order: list[int]) -> None:
     x = torch.from_numpy(noise(5, 4, 4)).permute(0, 2, 3, 1).float()
     one = column(1, 1, 1, 1, 1)
     assert (recolour(x, one, one, one, turn * one) - x[..., order]).abs().max() < 1e-2
 
 
-def test_grey_images_stay_grey_and_have_no_saturation_and_no_hue() -> None:
+def test_saturation_and_hue_do_not_change_grey_images() -> None:
     x = torch.from_numpy(noise(5, 4, 4, 1)).permute(0, 2, 3, 1).float().expand(5, 4, 4, 3)
     one, some = column(1, 1, 1, 1, 1), column(0.6, 0.8, 1.1, 1.3, 1.4)
     y = recolour(x, one, one, some, some - 1)
@@ -245,7 +247,7 @@ def test_grey_images_stay_grey_and_have_no_saturation_and_no_hue() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_images_without_three_channels_have_brightness_and_contrast_alone(channels: int) -> None:
+def test_images_without_three_channels_change_only_brightness_and_contrast(channels: int) -> None:
     x = noise(3, 4, 5, channels).transpose(0, 2, 3, 1).astype(np.float64)
     b, c = np.array([0.6, 1.0, 1.4])[:, None, None, None], np.array([1.4, 0.7, 0.9])[:, None, None, None]
     bright = np.clip(x * b, 0, 255)
@@ -256,20 +258,20 @@ def test_images_without_three_channels_have_brightness_and_contrast_alone(channe
         np.testing.assert_allclose(y.numpy(), expected, atol=1e-3)
 
 
-def test_jitter_leaves_the_pixels_it_is_given() -> None:
+def test_jitter_does_not_modify_its_input() -> None:
     for pixels in (torch.full((2, 3, 3, 3), 100, dtype=torch.uint8), torch.full((2, 3, 3, 3), 100.0)):
         before = pixels.clone()
         assert not torch.equal(jitter(pixels, torch.Generator().manual_seed(0)), pixels.float())
         assert torch.equal(pixels, before)
 
 
-def test_jitter_comes_after_the_padding_and_before_the_cutout() -> None:
+def test_jitter_follows_the_padding_and_precedes_the_cutout() -> None:
     images = images_of(np.concatenate([np.full((8, 3, 6, 6), 200), np.full((8, 3, 6, 6), 60)]))
     batch = stream(images, Augment(pad=2, jitter=True), size=16).next()
     darkest = levels(images, batch).min(axis=(1, 2, 3))
-    assert (darkest > 5).any()  # padding is black no more where the contrast is less
+    assert (darkest > 5).any()  # lower contrast brightens the black padding
     batch = stream(images, Augment(jitter=True, cutout=3), size=16).next()
-    assert ((batch.x == 0).all(dim=1).sum(dim=(1, 2)) >= 4).all()  # a square of the mean, untouched
+    assert ((batch.x == 0).all(dim=1).sum(dim=(1, 2)) >= 4).all()  # a square of exactly the mean
 
 
 # --- streams and normalisation
@@ -277,7 +279,7 @@ def test_jitter_comes_after_the_padding_and_before_the_cutout() -> None:
 ALL = Augment(mirror=True, cutout=2, crop=5, jitter=True)
 
 
-def test_the_seed_alone_decides() -> None:
+def test_a_stream_depends_only_on_its_seed() -> None:
     images = images_of(noise(24, 9, 7))
     torch.manual_seed(1)
     first = drawn(stream(images, ALL, seed=5), 6)
@@ -307,7 +309,7 @@ def test_a_stream_continues_bit_for_bit_from_a_saved_state(steps: int, device: s
         assert torch.equal(a.index, b.index)
 
 
-def test_normalise_needs_no_image_set() -> None:
+def test_normalise_works_without_an_image_set() -> None:
     images = images_of(noise(6, 9, 7))
     (batch,) = ordered(images, None, 6)
     normalise = Normalise(images.mean, images.std, 7)
@@ -315,4 +317,4 @@ def test_normalise_needs_no_image_set() -> None:
     assert torch.equal(normalise(pixels).permute(0, 3, 1, 2), batch.x)
     floats = pixels.float()
     assert torch.equal(normalise(floats), normalise(pixels))
-    assert torch.equal(floats, pixels.float())  # left as they were
+    assert torch.equal(floats, pixels.float())  # not modified

@@ -1,9 +1,11 @@
-"""Batches: augmentation against a slow reference, the order of a pass, and stopping and continuing."""
+"""Batches: crop, mirror and cutout against a slow reference, the order of a pass, and resuming a stream."""
 
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from supernet.errors import UserError
 
 
 def make(n: int = 24, channels: int = 3, height: int = 9, width: int = 7, test: int = 5) -> Images:
-    """Make images without two equal pixels in a row, none of them black."""
+    """Return images of noise without black pixels."""
     g = torch.Generator().manual_seed(n)
     x = torch.randint(1, 256, (n + test, channels, height, width), dtype=torch.uint8, generator=g)
     y = torch.arange(n + test) % 3
@@ -27,35 +29,36 @@ def normalised(images: Images, x: Tensor) -> np.ndarray:
     return (x.numpy().astype(np.float64) / 255 - mean) / std
 
 
-def crops(images: Images, index: int, augment: Augment) -> dict[tuple[int, int, bool], np.ndarray]:
-    """Return every crop and mirror there is of one image, each made the slow way."""
-    found = {}
+class Crops(NamedTuple):
+    """Every crop and mirror of one image, each made the slow way."""
+
+    keys: list[tuple[int, int, bool]]  # (top, left, mirrored)
+    x: np.ndarray  # (len(keys), C, H, W), normalised
+
+    def matching(self, x: np.ndarray) -> list[tuple[int, int, bool]]:
+        """Return the keys of the crops that are `x`."""
+        distances = np.abs(self.x - x).reshape(len(self.keys), -1).max(axis=1)
+        return [self.keys[number] for number in np.flatnonzero(distances < 1e-5)]
+
+
+def crops(images: Images, index: int, augment: Augment) -> Crops:
     _, height, width = images.x.shape[1:]
     pad = augment.pad
     padded = np.pad(images.x[index].numpy(), ((0, 0), (pad, pad), (pad, pad)))
-    for top in range(2 * pad + 1):
-        for left in range(2 * pad + 1):
-            crop = padded[:, top : top + height, left : left + width]
-            for flip in (False, True) if augment.mirror else (False,):
-                pixels = np.ascontiguousarray(crop[:, :, ::-1] if flip else crop)
-                found[top, left, flip] = normalised(images, torch.from_numpy(pixels))
-    return found
+    flips = (False, True) if augment.mirror else (False,)
+    keys = list(itertools.product(range(2 * pad + 1), range(2 * pad + 1), flips))
+    cut = [padded[:, top : top + height, left : left + width] for top, left, _ in keys]
+    pixels = np.stack([crop[:, :, ::-1] if flip else crop for crop, (_, _, flip) in zip(cut, keys, strict=True)])
+    return Crops(keys, normalised(images, torch.from_numpy(pixels)))
 
 
-def squares(height: int, width: int, side: int) -> dict[tuple[int, int], np.ndarray]:
-    """Return what each place of a square keeps, by its centre."""
-    found = {}
-    for row in range(height):
-        for column in range(width):
-            kept = np.ones((height, width), dtype=bool)
-            top, left = row - side // 2, column - side // 2
-            kept[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = False
-            found[row, column] = kept
-    return found
-
-
-def matching(x: np.ndarray, options: dict[tuple[int, int, bool], np.ndarray]) -> list[tuple[int, int, bool]]:
-    return [key for key, option in options.items() if np.allclose(x, option, atol=1e-5)]
+def squares(height: int, width: int, side: int) -> np.ndarray:
+    """Return the pixels that each square leaves, (H * W, H, W), one square per centre."""
+    kept = np.ones((height, width, height, width), dtype=bool)
+    for row, column in itertools.product(range(height), range(width)):
+        top, left = row - side // 2, column - side // 2
+        kept[row, column, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = False
+    return kept.reshape(-1, height, width)
 
 
 def stream(images: Images, augment: Augment, size: int = 6, seed: int = 0) -> Batches:
@@ -68,22 +71,22 @@ def drawn(batches: Batches, count: int) -> list[Batch]:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("augment", [Augment(2, True), Augment(2, False), Augment(0, True)])
-def test_each_image_is_one_of_its_own_crops_and_all_places_occur(augment: Augment, channels: int) -> None:
+def test_each_image_is_one_of_its_crops_and_all_crops_occur(augment: Augment, channels: int) -> None:
     images = make(channels=channels)
     options = [crops(images, i, augment) for i in range(len(images.x))]
     seen: set[tuple[int, int, bool]] = set()
     differing = np.zeros(3)
     for batch in drawn(stream(images, augment), 120):
-        places = [matching(x.numpy(), options[i]) for x, i in zip(batch.x, batch.index.tolist(), strict=True)]
-        assert all(len(place) == 1 for place in places)
-        seen.update(place[0] for place in places)
-        differing += [len(set(values)) > 1 for values in zip(*(place[0] for place in places), strict=True)]
-    assert seen == set(options[0])  # every offset, mirrored and not
+        keys = [options[i].matching(x.numpy()) for x, i in zip(batch.x, batch.index.tolist(), strict=True)]
+        assert all(len(key) == 1 for key in keys)
+        seen.update(key[0] for key in keys)
+        differing += [len(set(values)) > 1 for values in zip(*(key[0] for key in keys), strict=True)]
+    assert seen == set(options[0].keys)  # every offset, mirrored and not
     random = [augment.pad > 0, augment.pad > 0, augment.mirror]
-    assert ((differing > 100) == random).all()  # images of a batch have places of their own, in each direction
+    assert ((differing > 100) == random).all()  # the images of a batch have their own offsets in each direction
 
 
-def test_without_augmentation_images_come_as_they_are() -> None:
+def test_without_augmentation_images_are_unchanged() -> None:
     images = make()
     for batch in drawn(stream(images, Augment()), 4):
         np.testing.assert_allclose(batch.x.numpy(), normalised(images, images.x[batch.index]), atol=1e-5)
@@ -93,35 +96,36 @@ def test_without_augmentation_images_come_as_they_are() -> None:
 @pytest.mark.parametrize("side", [1, 4, 5, 30])
 def test_cutout_is_one_clipped_square_centred_anywhere_in_each_image(side: int) -> None:
     images = make(channels=2)
-    options = squares(9, 7, side)
-    patterns = {kept.tobytes() for kept in options.values()}
+    patterns = {kept.tobytes() for kept in squares(9, 7, side)}
     seen: list[bytes] = []
     for batch in drawn(stream(images, Augment(cutout=side), size=12), 40):
         whole = normalised(images, images.x[batch.index])
         kept = (batch.x != 0).all(dim=1).numpy()
         np.testing.assert_allclose(batch.x.numpy(), whole * kept[:, None], atol=1e-5)
         seen.extend(k.tobytes() for k in kept)
-    assert set(seen) == patterns  # each possible square, and nothing else
-    assert side == 30 or len(set(seen[:12])) > 4  # not one for the batch
+    assert set(seen) == patterns  # every possible square and no other pattern
+    assert side == 30 or len(set(seen[:12])) > 4  # not one square for the batch
 
 
-def test_cutout_comes_after_the_crop_and_hides_padding_too() -> None:
+def test_cutout_follows_the_crop_and_hides_padding() -> None:
     images = make(n=6, channels=1)
     augment = Augment(pad=3, cutout=4)
-    options, masks = [crops(images, i, augment) for i in range(6)], list(squares(9, 7, 4).values())
+    kept = squares(9, 7, 4)[None]
+    options = [(crops(images, i, augment).x * kept).reshape(-1, 9 * 7) for i in range(6)]
     for batch in drawn(stream(images, augment), 5):
         for x, index in zip(batch.x.numpy(), batch.index.tolist(), strict=True):
-            assert any(np.allclose(x, crop * kept, atol=1e-5) for crop in options[index].values() for kept in masks)
+            assert np.abs(options[index] - x.reshape(9 * 7)).max(axis=1).min() < 1e-5
     augmented = torch.cat([batch.x for batch in drawn(stream(images, augment), 5)])
     black = -images.mean[0] / images.std[0]
-    assert ((augmented - black).abs() < 1e-5).any()  # padding is black, as it was before normalisation
+    assert ((augmented - black).abs() < 1e-5).any()  # padding is black before normalisation
 
 
 def test_mirror_is_a_fair_coin() -> None:
     images = make(n=20)
     options = [crops(images, i, Augment(mirror=True)) for i in range(20)]
     batches = drawn(stream(images, Augment(mirror=True), size=20), 40)
-    flips = [matching(x.numpy(), options[i])[0][2] for b in batches for x, i in zip(b.x, b.index.tolist(), strict=True)]
+    images_drawn = [(x.numpy(), i) for batch in batches for x, i in zip(batch.x, batch.index.tolist(), strict=True)]
+    flips = [options[i].matching(x)[0][2] for x, i in images_drawn]
     assert abs(np.mean(flips) - 0.5) < 0.07  # 4 sigma of 800 draws
 
 
@@ -135,7 +139,7 @@ def test_batches_are_float_and_channels_last(channels: int, augment: Augment) ->
     assert (batch.y.dtype, batch.index.dtype) == (torch.int64, torch.int64)
 
 
-def test_images_are_left_as_they_were_and_shared_between_streams() -> None:
+def test_images_are_not_modified_and_shared_between_streams() -> None:
     images = make()
     before = images.x.clone()
     for _ in range(2):
@@ -144,7 +148,7 @@ def test_images_are_left_as_they_were_and_shared_between_streams() -> None:
     assert stream(images, Augment())._pixels.data_ptr() == images.x.data_ptr()
 
 
-def test_every_image_of_the_subset_comes_once_per_pass_in_a_new_order() -> None:
+def test_a_pass_has_every_image_of_the_subset_once_in_a_new_order() -> None:
     images, subset = make(), torch.tensor([1, 3, 4, 8, 9, 20])
     batches = Batches(images, subset, 2, Augment(), 0)
     assert batches.steps == 3
@@ -158,16 +162,16 @@ def test_the_incomplete_last_batch_is_dropped() -> None:
     assert batches.steps == 2
     passes = [torch.cat([batch.index for batch in drawn(batches, 2)]) for _ in range(20)]
     assert all(len(torch.unique(order)) == 8 for order in passes)
-    assert len(torch.unique(torch.cat(passes))) == 11  # not always the same ones
+    assert len(torch.unique(torch.cat(passes))) == 11  # not the same images in every pass
 
 
-def test_a_batch_is_cut_to_the_subset() -> None:
+def test_the_batch_size_is_at_most_the_size_of_the_subset() -> None:
     batches = Batches(make(), torch.tensor([5, 2, 7]), 64, Augment(), 0)
     assert batches.steps == 1
     assert sorted(batches.next().index.tolist()) == [2, 5, 7]
 
 
-def test_the_seed_alone_decides() -> None:
+def test_a_stream_depends_only_on_its_seed() -> None:
     images = make()
     torch.manual_seed(1)
     first = drawn(stream(images, Augment(2, True, 3), seed=5), 6)
@@ -210,10 +214,10 @@ def test_a_stream_on_a_gpu_continues_and_agrees_with_the_reference() -> None:
         assert a.x.device.type == "cuda"
         assert torch.equal(a.x, b.x)
         for x, i in zip(a.x.cpu(), a.index.tolist(), strict=True):
-            assert len(matching(x.numpy(), options[i])) == 1
+            assert len(options[i].matching(x.numpy())) == 1
 
 
-def test_a_state_is_not_changed_by_what_follows() -> None:
+def test_later_batches_do_not_change_a_state() -> None:
     batches = stream(make(), Augment(2, True, 3))
     drawn(batches, 2)
     state = batches.state_dict()
@@ -248,7 +252,7 @@ def test_stream_mistakes(augment: dict[str, int], subset: list[int], size: int, 
     assert str(caught.value) == message
 
 
-def test_ordered_yields_a_subset_once_in_its_order_with_the_last_batch() -> None:
+def test_ordered_yields_a_subset_once_in_order_with_the_incomplete_last_batch() -> None:
     images, subset = make(), torch.tensor([7, 0, 3, 22, 5])
     batches = list(ordered(images, subset, 2))
     assert [batch.index.tolist() for batch in batches] == [[7, 0], [3, 22], [5]]
@@ -271,7 +275,7 @@ def test_ordered_yields_all_test_images_normalised_as_training_images() -> None:
 
 @pytest.mark.parametrize(("side", "top", "left"), [(7, 1, 0), (6, 1, 0), (4, 2, 1), (1, 4, 3)])
 @pytest.mark.parametrize("test", [False, True])
-def test_ordered_yields_the_middle_square(side: int, top: int, left: int, test: bool) -> None:
+def test_ordered_yields_the_centre_square(side: int, top: int, left: int, test: bool) -> None:
     images = make(channels=2)
     x = images.x_test if test else images.x
     assert x is not None
@@ -281,7 +285,7 @@ def test_ordered_yields_the_middle_square(side: int, top: int, left: int, test: 
     assert all(batch.x.is_contiguous(memory_format=torch.channels_last) for batch in batches)
 
 
-def test_ordered_mistakes_are_found_before_the_first_batch() -> None:
+def test_ordered_refuses_mistakes_before_the_first_batch() -> None:
     with pytest.raises(UserError, match=r"^'some' has no test images$"):
         ordered(replace(make(), x_test=None, y_test=None), None, 4, test=True)
     with pytest.raises(UserError, match=r"^a batch has at least 1 image, not 0$"):

@@ -1,4 +1,4 @@
-"""`load` of folders of class folders: images of all sizes and modes, and one clear line for each mistake."""
+"""Folders of class folders and single pictures: files, sizes, modes, and one-line errors."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def small(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 
 
 
 def one(folder: Path, image: Image.Image | np.ndarray, name: str = "a.png", **options: object) -> np.ndarray:
-    """Return what `image` becomes, as (C, H, W), beside a red image of 8x8 pixels that makes the set RGB."""
+    """Return the loaded `image` (C, H, W) of a set with a red image of 8x8 pixels, which makes the set RGB."""
     put(folder / "a" / name, image, **options)
     put(folder / "b" / "red.png", Image.new("RGB", (8, 8), "red"))
     return np.asarray(load(folder, 8).x[0])
 
 
-# --- which files are read
+# --- files
 
 
-def test_classes_are_sorted_and_images_come_in_turn(tmp_path: Path) -> None:
+def test_classes_are_sorted_and_their_images_alternate(tmp_path: Path) -> None:
     images = load(small(tmp_path / "pets", ("dog", "ant", "cat")))
     assert (images.name, images.classes, images.mirror) == ("pets", ("ant", "cat", "dog"), True)
     assert images.y.tolist() == [0, 1, 2, 0, 1, 2]
@@ -60,7 +60,7 @@ def test_classes_are_sorted_and_images_come_in_turn(tmp_path: Path) -> None:
     assert images.x_test is None
 
 
-def test_classes_of_different_sizes_come_in_turn_as_long_as_they_last(tmp_path: Path) -> None:
+def test_classes_of_different_sizes_alternate(tmp_path: Path) -> None:
     small(tmp_path, ("a",), count=1)
     small(tmp_path, ("b",), count=3)
     assert load(tmp_path).y.tolist() == [0, 1, 1, 1]
@@ -91,7 +91,7 @@ def test_train_and_test_folders(test: str, tmp_path: Path) -> None:
     assert images.x_test.shape == (1, 1, 8, 8)
 
 
-def test_test_comes_before_val(tmp_path: Path) -> None:
+def test_a_test_folder_is_preferred_to_val(tmp_path: Path) -> None:
     small(tmp_path / "train", count=2)
     small(tmp_path / "val", count=3)
     small(tmp_path / "test", count=1)
@@ -163,10 +163,10 @@ def test_training_and_test_pictures_share_the_memory(tmp_path: Path, monkeypatch
     for i in range(3):
         put(tmp_path / "test" / "a" / f"{i}.png", np.full((40, 40), 9, dtype=np.uint8))
     assert load(tmp_path).x.shape == (8, 1, 7, 7)  # of 11: 7.4
-    assert load(tmp_path, 12).x.shape == (8, 1, 12, 12)  # what is asked for is given
+    assert load(tmp_path, 12).x.shape == (8, 1, 12, 12)  # a given size has no limit
 
 
-def test_a_given_size_is_kept_to(tmp_path: Path) -> None:
+def test_a_given_size_is_used(tmp_path: Path) -> None:
     assert sizes(tmp_path, (10, 20), (100, 40), size=48).x.shape == (2, 3, 48, 48)
 
 
@@ -176,7 +176,7 @@ def test_a_square_of_the_right_size_keeps_its_pixels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("shape", "top", "left"), [((16, 29), 0, 6), ((21, 16), 2, 0)])
-def test_the_middle_square_is_averaged_down(shape: tuple[int, int], top: int, left: int, tmp_path: Path) -> None:
+def test_the_centre_square_is_averaged(shape: tuple[int, int], top: int, left: int, tmp_path: Path) -> None:
     image = noise(*shape)
     square = image[top : top + 16, left : left + 16].astype(np.float64)
     expected = np.rint(square.reshape(8, 2, 8, 2, 3).mean(axis=(1, 3)))
@@ -184,26 +184,26 @@ def test_the_middle_square_is_averaged_down(shape: tuple[int, int], top: int, le
 
 
 @pytest.mark.parametrize("shape", [(20, 31), (43, 18), (5, 7)])
-def test_other_sides_are_resized_smoothly_about_the_middle(shape: tuple[int, int], tmp_path: Path) -> None:
+def test_other_sides_are_resized_smoothly_about_the_centre(shape: tuple[int, int], tmp_path: Path) -> None:
     side = min(shape)
-    rows, columns = np.indices(shape)  # a ramp down and one to the right
+    rows, columns = np.indices(shape)  # ramps down and to the right
     image = np.stack([rows * 240 / shape[0], columns * 240 / shape[1], 0 * rows], axis=2).astype(np.uint8)
     x = one(tmp_path, image)
     for axis in (0, 1):
         centres = (shape[axis] - side) // 2 + (np.arange(8) + 0.5) * side / 8 - 0.5
-        found = x[axis].mean(axis=1 - axis)
-        assert np.abs(found - centres * 240 / shape[axis])[2:6].max() < 4
-        assert np.abs(found - centres * 240 / shape[axis]).max() < 16  # a filter ends at the border
+        errors = np.abs(x[axis].mean(axis=1 - axis) - centres * 240 / shape[axis])
+        assert errors[2:6].max() < 4
+        assert errors.max() < 16  # the filter is cut at the border
 
 
-def test_a_large_jpeg_is_read_well(tmp_path: Path) -> None:
+def test_a_large_jpeg_is_read_accurately(tmp_path: Path) -> None:
     ramp = np.broadcast_to(np.linspace(0, 255, 1600).astype(np.uint8)[None, :, None], (1200, 1600, 3))
     x = one(tmp_path, np.ascontiguousarray(ramp), "a.jpg", quality=95)
     expected = ramp[0, 200:1400, 0].reshape(8, 150).mean(axis=1)
     assert np.abs(x - expected).max() < 2
 
 
-def test_a_jpeg_is_decoded_well_above_the_size_it_is_read_at(tmp_path: Path) -> None:
+def test_a_jpeg_is_decoded_well_above_its_final_size(tmp_path: Path) -> None:
     levels = noise(8, 8, 1)
     blocks = np.repeat(levels.repeat(5, axis=0).repeat(5, axis=1)[:, :, None], 3, axis=2)
     x = one(tmp_path, blocks, "a.jpg", quality=100)
@@ -255,7 +255,7 @@ def test_16_bit_grey_keeps_its_upper_bits(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(channel, np.rint(levels / 257))
 
 
-def test_32_bit_integers_within_16_bits_are_read_as_such(tmp_path: Path) -> None:
+def test_32_bit_integers_within_16_bits_are_read(tmp_path: Path) -> None:
     levels = np.arange(64, dtype=np.int32).reshape(8, 8) * 1040
     np.testing.assert_array_equal(one(tmp_path, levels, "a.tif")[0], np.rint(levels / 257))
 
@@ -267,7 +267,7 @@ def test_cmyk_and_black_and_white(tmp_path: Path) -> None:
     assert np.unique(binary).tolist() == [255]
 
 
-def test_images_that_are_grey_in_any_mode_give_one_channel(tmp_path: Path) -> None:
+def test_grey_images_of_any_mode_give_one_channel(tmp_path: Path) -> None:
     grey = Image.fromarray(noise(8, 8, 1))
     for i, mode in enumerate(("L", "RGB", "P", "LA", "RGBA")):
         put(tmp_path / "ab"[i % 2] / f"{mode}.png", grey.convert(mode))
@@ -341,8 +341,8 @@ def test_floating_point_and_32_bit_images(tmp_path: Path) -> None:
 # --- one picture
 
 
-def of_all_kinds(folder: Path) -> Path:
-    """Fill two class folders with pictures of other sizes, modes and formats, each read in its own way."""
+def varied(folder: Path) -> Path:
+    """Fill two class folders with pictures of different sizes, modes and formats, each read in its own way."""
     exif = Image.Exif()
     exif[0x0112] = 6
     put(folder / "a" / "0.jpg", noise(300, 400, seed=1), quality=90)  # decoded at a fraction
@@ -355,8 +355,8 @@ def of_all_kinds(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("size", [None, 8, 12, 33])
-def test_a_picture_of_a_training_folder_is_read_as_it_was_there(size: int | None, tmp_path: Path) -> None:
-    images = load(of_all_kinds(tmp_path), size)
+def test_a_picture_is_read_as_in_a_training_folder(size: int | None, tmp_path: Path) -> None:
+    images = load(varied(tmp_path), size)
     side = images.x.shape[2]
     names = ["a/0.jpg", "b/0.png", "a/1.png", "b/1.png", "a/2.jpg", "b/2.gif"]
     for name, x in zip(names, images.x.split(1), strict=True):
@@ -364,7 +364,7 @@ def test_a_picture_of_a_training_folder_is_read_as_it_was_there(size: int | None
 
 
 @pytest.mark.parametrize("size", [None, 7])
-def test_a_grey_picture_of_a_grey_folder_is_read_as_it_was_there(size: int | None, tmp_path: Path) -> None:
+def test_a_grey_picture_is_read_as_in_a_grey_folder(size: int | None, tmp_path: Path) -> None:
     put(tmp_path / "a" / "0.png", noise(21, 30, 1, seed=1))
     put(tmp_path / "b" / "0.jpg", noise(90, 70, 1, seed=2))
     put(tmp_path / "b" / "1.png", Image.fromarray(noise(14, 14, 1, seed=3)).convert("RGB"))
@@ -382,7 +382,7 @@ def test_a_coloured_picture_is_made_grey_as_pillow_does(tmp_path: Path) -> None:
     np.testing.assert_array_equal(x[0, 0].numpy(), np.asarray(picture.convert("L")))
 
 
-def test_the_whole_picture_is_averaged_down_to_a_size_that_is_no_square(tmp_path: Path) -> None:
+def test_the_whole_picture_is_averaged_to_a_rectangle(tmp_path: Path) -> None:
     image = noise(12, 20)
     x = read_picture(put(tmp_path / "a.png", image), 3, 4, 10)
     expected = np.rint(image.astype(np.float64).reshape(4, 3, 10, 2, 3).mean(axis=(1, 3)))
@@ -391,26 +391,26 @@ def test_the_whole_picture_is_averaged_down_to_a_size_that_is_no_square(tmp_path
     np.testing.assert_array_equal(same[0].numpy(), np.moveaxis(image, 2, 0))
 
 
-@pytest.mark.parametrize(("height", "width"), [(5, 10), (6, 7), (30, 25)])  # one side divides, none does, enlarged
-def test_the_whole_picture_is_resized_to_a_size_that_is_no_square(height: int, width: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("height", "width"), [(5, 10), (6, 7), (30, 25)])  # one side is divisible, none is, enlarged
+def test_the_whole_picture_is_resized_to_a_rectangle(height: int, width: int, tmp_path: Path) -> None:
     picture = Image.fromarray(noise(12, 20))
     x = read_picture(put(tmp_path / "a.png", picture), 3, height, width)
     expected = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS))
     np.testing.assert_array_equal(x[0].numpy(), np.moveaxis(expected, 2, 0))
 
 
-def test_a_large_jpeg_on_its_side_is_decoded_well_above_its_size(tmp_path: Path) -> None:
+def test_a_large_rotated_jpeg_is_decoded_well_above_its_final_size(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     ramp = np.broadcast_to(np.linspace(0, 255, 1600).astype(np.uint8)[:, None, None], (1600, 200, 3))
-    turned = np.rot90(ramp)  # as the file holds it
+    turned = np.rot90(ramp)  # as stored in the file
     x = read_picture(put(tmp_path / "a.jpg", np.ascontiguousarray(turned), quality=95, exif=exif), 3, 100, 10)
     expected = ramp[:, 0, 0].reshape(100, 16).mean(axis=1)
     assert np.abs(x[0].numpy() - expected[:, None]).max() < 3
 
 
 def test_pictures_with_warnings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # more than that, and pillow warns of a bomb
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # above this, pillow warns of a decompression bomb
     assert read_picture(put(tmp_path / "a.png", noise(12, 12)), 3, 12, 12).shape == (1, 3, 12, 12)
 
 

@@ -1,4 +1,4 @@
-"""`load` of folders of IDX files, as MNIST comes, and one clear line for each mistake in them."""
+"""Folders of IDX files, the format of MNIST, and one-line errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ X, X_TEST = pixels(6, 7, 5), pixels(4, 7, 5, seed=1)
 
 
 def idx(array: np.ndarray) -> bytes:
-    """Return an IDX file as its specification says: two zeros, 8 for unsigned bytes, the dimensions, big-endian."""
+    """Return an IDX file by its specification: two zeros, 8 for unsigned bytes, the dimensions, big-endian."""
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
@@ -64,21 +64,21 @@ def test_training_images_alone_have_no_test_images(tmp_path: Path) -> None:
     assert (images.x_test, images.y_test) == (None, None)
 
 
-def test_the_middle_square_is_brought_to_a_size(tmp_path: Path) -> None:
+def test_the_centre_square_is_resized(tmp_path: Path) -> None:
     x = pixels(6, 10, 8)
     expected = np.rint(x[:, 1:9].reshape(6, 4, 2, 4, 2).astype(np.float64).mean(axis=(2, 4)))
     np.testing.assert_array_equal(load(put(tmp_path, x=x), 4).x[:, 0].numpy(), expected)
 
 
-def test_the_name_is_that_of_the_folder_however_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_is_that_of_the_folder_for_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(put(tmp_path / "kmnist"))
     assert load(".").name == "kmnist"
 
 
-def test_a_file_is_unpacked_by_what_it_is_and_not_by_its_name(tmp_path: Path) -> None:
+def test_a_file_is_unpacked_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
     put(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte"
-    path.rename(f"{path}.gz")  # unpacked, but called .gz still
+    path.rename(f"{path}.gz")  # unpacked, but still named .gz
     labels = tmp_path / "train-labels-idx1-ubyte"
     labels.write_bytes(gzip.compress(labels.read_bytes()))
     images = load(tmp_path)
@@ -105,7 +105,7 @@ def test_fashion_mnist() -> None:
     assert (images.x.shape, images.x_test.shape) == ((60000, 1, 28, 28), (10000, 1, 28, 28))
     assert torch.bincount(images.y).tolist() == [6000] * 10
     assert torch.bincount(images.y_test).tolist() == [1000] * 10
-    assert images.mean[0] == pytest.approx(0.2860, abs=5e-5)  # as it is known in many a recipe
+    assert images.mean[0] == pytest.approx(0.2860, abs=5e-5)  # the published values
     assert images.std[0] == pytest.approx(0.3530, abs=5e-5)
 
 
@@ -149,9 +149,9 @@ def test_a_file_that_is_cut_off_or_too_long(length: int, announced: int, tmp_pat
     ("place", "damage"),
     [
         (slice(100, None), b""),  # cut off
-        (slice(2, 3), b"\x00"),  # no known method
-        (slice(10, 11), b"\x07"),  # no known kind of block
-        (slice(-8, -4), b"abcd"),  # another checksum
+        (slice(2, 3), b"\x00"),  # unknown method
+        (slice(10, 11), b"\x07"),  # unknown kind of block
+        (slice(-8, -4), b"abcd"),  # wrong checksum
     ],
 )
 def test_a_gzip_file_that_is_cut_off_or_damaged(place: slice, damage: bytes, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_mistakes_in_the_test_images(tmp_path: Path) -> None:
     assert message(tmp_path) == shape.format(tmp_path, shapes)
 
 
-def test_what_the_system_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_system_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 

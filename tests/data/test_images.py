@@ -1,4 +1,4 @@
-"""Images, their mean and fingerprint, the two halves of a set and its first images."""
+"""Images: mean, std and fingerprint, splits into halves and held-out images, and the first n images."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def make(n: int = 20, channels: int = 3, seed: int = 0, classes: int = 2) -> Ima
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_mean_and_std_of_large_images_are_the_same_from_few_at_a_time(
+def test_mean_and_std_do_not_depend_on_the_number_of_values_at_a_time(
     channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make(9, channels)
-    for pixels in (1, 40, 70):  # an image has 30: one at a time, one, two
+    for pixels in (1, 40, 70):  # an image has 30 pixels: one, one, two images at a time
         monkeypatch.setattr("supernet.data.images._CHUNK_VALUES", pixels * channels)
         few = make(9, channels)
         assert (few.mean, few.std) == (whole.mean, whole.std)
@@ -34,7 +34,7 @@ def test_mean_and_std_of_large_images_are_the_same_from_few_at_a_time(
 
 @pytest.mark.parametrize("n", [7, 1024, 1500])  # below, at and above the chunk
 @pytest.mark.parametrize("channels", [1, 3])
-def test_mean_and_std_are_numpys_over_the_training_images(n: int, channels: int) -> None:
+def test_mean_and_std_equal_those_of_numpy_over_the_training_images(n: int, channels: int) -> None:
     images = make(n, channels)
     values = images.x.numpy().astype(np.float64) / 255
     np.testing.assert_allclose(images.mean, values.mean(axis=(0, 2, 3)), rtol=1e-12)
@@ -48,14 +48,14 @@ def test_a_constant_channel_has_a_std_of_one_grey_level() -> None:
     assert images.std == (1 / 255, pytest.approx(191 / 2 / 255))
 
 
-def test_pixels_are_kept_and_lie_in_channels_last_memory() -> None:
+def test_pixels_are_unchanged_in_channels_last_memory() -> None:
     x = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
     images = Images.of("some", (x, torch.tensor([0, 1])), ("a", "b"))
     assert torch.equal(images.x, x)
     assert images.x.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_fingerprint_is_the_same_for_the_same_data_in_any_memory_order() -> None:
+def test_the_fingerprint_does_not_depend_on_the_memory_format() -> None:
     first = make()
     again = Images.of(
         "other name",
@@ -68,7 +68,7 @@ def test_fingerprint_is_the_same_for_the_same_data_in_any_memory_order() -> None
     assert int(first.fingerprint, 16) >= 0
 
 
-def test_fingerprint_tells_other_data() -> None:
+def test_the_fingerprint_depends_on_all_data() -> None:
     base = make()
     test = (base.x_test, base.y_test)
     pixel, label, test_pixel = base.x.clone(), base.y.clone(), base.x_test.clone()  # type: ignore[union-attr]
@@ -86,7 +86,7 @@ def test_fingerprint_tells_other_data() -> None:
     assert len({base.fingerprint, *(other.fingerprint for other in others)}) == 7
 
 
-def test_to_shares_what_is_already_there_and_moves_the_rest() -> None:
+def test_to_shares_tensors_on_the_same_device_and_moves_others() -> None:
     images = make()
     assert images.to("cpu").x.data_ptr() == images.x.data_ptr()
     moved = images.to("meta")
@@ -99,7 +99,7 @@ def test_to_shares_what_is_already_there_and_moves_the_rest() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.sampled_from(SPLITS))
-def test_halves_are_disjoint_complete_and_of_one_size(labels: list[int], rule: str) -> None:
+def test_halves_are_disjoint_complete_and_of_equal_size(labels: list[int], rule: str) -> None:
     first, second = split(torch.tensor(labels), rule)
     assert sorted([*first.tolist(), *second.tolist()]) == list(range(len(labels)))
     assert abs(len(first) - len(second)) <= 1
@@ -120,8 +120,8 @@ def test_stratified_halves_are_shuffled_and_the_same_in_every_run() -> None:
     torch.manual_seed(2)
     again, _ = split(y, "stratified")
     assert torch.equal(first, again)
-    assert 20 < int((first < 100).sum()) < 80  # neither one end nor the other
-    assert len(torch.unique(first[1:] - first[:-1])) > 2  # nor every second image
+    assert 20 < int((first < 100).sum()) < 80  # from both ends of the order
+    assert len(torch.unique(first[1:] - first[:-1])) > 2  # and not every second image
 
 
 def test_index_halves_are_the_first_and_the_second() -> None:
@@ -146,7 +146,7 @@ def test_split_mistakes(n: int, rule: str, message: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.floats(0.01, 0.99))
 def test_a_share_of_each_class_is_held_out(labels: list[int], share: float) -> None:
-    y = torch.tensor([7, 7, *labels])  # one class that can be divided
+    y = torch.tensor([7, 7, *labels])  # a class of two images, which can be divided
     parts = hold_out(y, share)
     assert all(part.dtype == torch.int64 and part.tolist() == sorted(part.tolist()) for part in parts)
     assert sorted(torch.cat(parts).tolist()) == list(range(len(y)))
@@ -169,12 +169,12 @@ def test_a_share_of_each_class_is_held_out(labels: list[int], share: float) -> N
         (0.001, [1, 1, 1, 0]),
     ],
 )
-def test_how_many_of_a_class_are_held_out(share: float, held: list[int]) -> None:
+def test_the_number_of_held_out_images_per_class(share: float, held: list[int]) -> None:
     y = torch.tensor([0] * 100 + [3] * 20 + [5] * 2 + [6])
     assert torch.bincount(y[hold_out(y, share)[1]], minlength=7)[[0, 3, 5, 6]].tolist() == held
 
 
-def test_what_is_held_out_is_shuffled_and_the_same_in_every_run() -> None:
+def test_held_out_images_are_shuffled_and_the_same_in_every_run() -> None:
     y = torch.arange(400) % 2
     torch.manual_seed(1)
     kept, held = hold_out(y, 0.25)
@@ -182,8 +182,8 @@ def test_what_is_held_out_is_shuffled_and_the_same_in_every_run() -> None:
     again = hold_out(y, 0.25)
     assert torch.equal(kept, again[0])
     assert torch.equal(held, again[1])
-    assert 25 < int((held < 200).sum()) < 75  # neither one end nor the other
-    assert len(torch.unique(held[1:] - held[:-1])) > 2  # nor every fourth image
+    assert 25 < int((held < 200).sum()) < 75  # from both ends of the order
+    assert len(torch.unique(held[1:] - held[:-1])) > 2  # and not every fourth image
 
 
 @pytest.mark.parametrize(
@@ -226,13 +226,13 @@ def test_take_all() -> None:
 
 
 @pytest.mark.parametrize("n", [21, 0, -1])
-def test_take_of_what_is_not_there(n: int) -> None:
+def test_take_refuses_a_wrong_number_of_images(n: int) -> None:
     with pytest.raises(UserError) as caught:
         take(make(20), n)
     assert str(caught.value) == f"cannot take {n} training images of 'some': it has 20"
 
 
-def test_take_that_would_lose_a_class() -> None:
+def test_take_refuses_to_lose_a_class() -> None:
     images = make(20, classes=3)
     by_class = torch.argsort(images.y, stable=True)
     with pytest.raises(UserError, match="the first 5 training images of 'some' hold only 1 of 3 classes: take more"):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+import supernet
 from supernet.data import Images, load
 from supernet.errors import UserError
 
@@ -62,10 +60,9 @@ def test_digits_as_a_set() -> None:
     assert images.fingerprint == "5172f23c94045037"  # of the file that comes with the package
 
 
-def test_scikit_learn_is_not_imported() -> None:
-    code = "import sys, supernet.data; supernet.data.load('digits'); sys.exit('sklearn' in sys.modules)"
-    path = os.pathsep.join(p for p in sys.path if p)
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
+def test_the_package_does_not_use_scikit_learn() -> None:
+    package = Path(supernet.__file__).parent
+    assert [path for path in package.rglob("*.py") if "sklearn" in path.read_text()] == []
 
 
 # --- sizes of arrays
@@ -75,33 +72,33 @@ def resized(x: np.ndarray, size: int, folder: Path) -> np.ndarray:
     return load(saved(folder, x_train=x, y_train=Y), size).x.numpy()
 
 
-def test_a_side_that_divides_is_averaged_down(tmp_path: Path) -> None:
+def test_a_multiple_of_the_size_is_averaged(tmp_path: Path) -> None:
     x = pixels(6, 3, 8, 8)
     mean = x.reshape(6, 3, 2, 4, 2, 4).astype(np.float64).mean(axis=(3, 5))
     np.testing.assert_array_equal(resized(x, 2, tmp_path), np.rint(mean))
 
 
-def test_digits_are_averaged_down() -> None:
+def test_digits_are_averaged() -> None:
     mean = load("digits").x.numpy().reshape(1500, 1, 4, 2, 4, 2).astype(np.float64).mean(axis=(3, 5))
     np.testing.assert_array_equal(load("digits", 4).x.numpy(), np.rint(mean))
 
 
 @pytest.mark.parametrize("size", [5, 12])
-def test_any_other_side_is_resized_bilinearly_with_antialiasing(size: int, tmp_path: Path) -> None:
+def test_other_sides_are_resized_bilinearly_with_antialiasing(size: int, tmp_path: Path) -> None:
     x = pixels(6, 3, 8, 8)
     y = F.interpolate(torch.from_numpy(x).double(), size=(size, size), mode="bilinear", antialias=True).numpy()
     assert np.abs(resized(x, size, tmp_path) - y).max() <= 0.51
 
 
-@pytest.mark.parametrize(("shape", "middle"), [((8, 13), np.s_[:, 2:10]), ((12, 8), np.s_[2:10, :])])
-def test_the_middle_square_is_kept(shape: tuple[int, int], middle: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("shape", "centre"), [((8, 13), np.s_[:, 2:10]), ((12, 8), np.s_[2:10, :])])
+def test_the_centre_square_is_kept(shape: tuple[int, int], centre: Any, tmp_path: Path) -> None:
     x = pixels(6, 3, *shape)
-    np.testing.assert_array_equal(resized(x, 8, tmp_path), x[:, :, *middle])
-    mean = x[:, :, *middle].reshape(6, 3, 4, 2, 4, 2).astype(np.float64).mean(axis=(3, 5))
+    np.testing.assert_array_equal(resized(x, 8, tmp_path), x[:, :, *centre])
+    mean = x[:, :, *centre].reshape(6, 3, 4, 2, 4, 2).astype(np.float64).mean(axis=(3, 5))
     np.testing.assert_array_equal(resized(x, 4, tmp_path), np.rint(mean))
 
 
-def test_without_a_size_arrays_stay_as_they_are(tmp_path: Path) -> None:
+def test_arrays_keep_their_size_by_default(tmp_path: Path) -> None:
     x = pixels(6, 3, 40, 50)
     np.testing.assert_array_equal(load(saved(tmp_path, x_train=x, y_train=Y)).x.numpy(), x)
 
@@ -119,7 +116,7 @@ def test_a_large_set_is_resized_in_chunks_without_a_seam(tmp_path: Path) -> None
     ("shape", "channels_last"),
     [((5, 7), False), ((5, 7, 3), True), ((5, 7, 1), True), ((3, 5, 7), False), ((4, 9, 9), False), ((3, 5, 4), True)],
 )
-def test_layouts(shape: tuple[int, ...], channels_last: bool, tmp_path: Path) -> None:
+def test_the_layouts_of_arrays(shape: tuple[int, ...], channels_last: bool, tmp_path: Path) -> None:
     x = pixels(6, *shape)
     images = load(saved(tmp_path, x_train=x, y_train=Y))
     expected = np.moveaxis(x, 3, 1) if channels_last else x if x.ndim == 4 else x[:, None]
@@ -237,10 +234,10 @@ def test_a_single_array_under_the_name_npz(tmp_path: Path) -> None:
     assert message(path) == f"'{path}' holds a single array: save it with np.savez, as x_train and y_train"
 
 
-# --- what is no data at all
+# --- sources that do not exist
 
 
-def test_names_and_paths_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_names_and_missing_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert message("digts") == f"unknown data 'digts'; did you mean 'digits'? known: {KNOWN}"
     assert message("cifar10") == f"unknown data 'cifar10'; known: {KNOWN}"
@@ -256,7 +253,7 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
     assert message(path) == f"'{path}' is not an .npz file: expected {KNOWN}"
 
 
-def test_what_the_system_refuses(tmp_path: Path) -> None:
+def test_errors_of_the_system_are_one_line(tmp_path: Path) -> None:
     name = "n" * 5000
     assert message(tmp_path / name) == f"cannot read '{tmp_path / name}': File name too long"
 
@@ -329,7 +326,7 @@ def test_arrays_are_resized_as_in_an_npz_file(tmp_path: Path) -> None:
     assert torch.equal(load(Pairs([Image.fromarray(image) for image in x]), 4).x, from_file.x)
 
 
-def test_pictures_of_one_size_keep_it_and_others_get_the_median_shorter_side() -> None:
+def test_pictures_of_one_size_keep_it_and_others_get_the_default_size() -> None:
     one = [Image.new("RGB", (50, 40), color) for color in ("red", "blue", "red", "blue", "red", "blue")]
     assert load(Pairs(one)).x.shape == (6, 3, 40, 50)
     mixed = [*one[:3], *(Image.new("RGB", (w, 90), "blue") for w in (20, 22, 24))]
@@ -390,7 +387,7 @@ def test_a_dataset_without_a_length() -> None:
     assert message(Endless()) == "Endless has no length: a Dataset with __len__ and __getitem__ is needed"
 
 
-def test_a_mistake_in_the_users_own_code_is_not_hidden() -> None:
+def test_an_exception_in_the_users_code_passes_through() -> None:
     class Broken(Pairs):
         def __getitem__(self, index: int) -> Any:
             raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Where layers stand and what they read: stems and reductions for any image, and every shape as the layout says."""
+"""The layout: stems and reductions for any image, the inputs of every layer, and shapes in networks that run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import macro_space, ragged_space, two_input_space
 from supernet.errors import UserError
 from supernet.models.cost.count import check_shapes
 from supernet.models.layers import Reduction
@@ -17,23 +16,22 @@ from supernet.models.mix import dense
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.network import FixedCell, Network
 from supernet.models.supernet import Supernet
-from supernet.spaces import Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stages, space
+from supernet.spaces import SPACES, Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stages
 from supernet.spaces.modules import FactorizedReduce, Noise, Norm, ReLUConvBN, Zero
 from supernet.spaces.operations import PRIMITIVES
 from supernet.spaces.shapes import CellAt, HeadAt, ReduceAt, Shape, StemAt, last
+from supernet.testing import macro_space, ragged_space, two_input_space
 
-NB201, DARTS, TWO, RAGGED, MACRO = (
-    *(space("nasbench201"), space("darts")),
-    *(two_input_space(), ragged_space(), macro_space()),
-)
-each_space = pytest.mark.parametrize("home", [NB201, DARTS, TWO, RAGGED, MACRO], ids=lambda home: home.name)
-
-
-def cells_of(home, network_size):
-    return [placed for placed in home.layout(network_size) if isinstance(placed.layer, CellAt)]
+NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
+TWO, RAGGED, MACRO = two_input_space(), ragged_space(), macro_space()
+each_space = pytest.mark.parametrize("space", [NB201, DARTS, TWO, RAGGED, MACRO], ids=lambda space: space.name)
 
 
-# --- DARTS' stack
+def cells_of(space, network_size):
+    return [placed for placed in space.layout(network_size) if isinstance(placed.layer, CellAt)]
+
+
+# --- DARTS' skeleton
 
 
 @pytest.mark.parametrize("depth", range(1, 7))
@@ -41,22 +39,22 @@ def test_reductions_are_at_one_and_two_thirds(depth):
     length = 3 * depth + 2
     cells = cells_of(DARTS, NetworkSize(16, depth))
     assert len(cells) == length
-    at = [number for number, placed in enumerate(cells) if placed.layer.kind == "reduce"]
-    assert at == [length // 3, 2 * length // 3]
+    reductions = [number for number, placed in enumerate(cells) if placed.layer.kind == "reduce"]
+    assert reductions == [length // 3, 2 * length // 3]
     for number, placed in enumerate(cells):
-        stage = sum(number >= reduction for reduction in at)
-        stride = 2 if number in at else 1
-        assert placed.layer == CellAt("reduce" if number in at else "normal", 16 << stage, stride)
+        stage = sum(number >= reduction for reduction in reductions)
+        stride = 2 if number in reductions else 1
+        assert placed.layer == CellAt("reduce" if number in reductions else "normal", 16 << stage, stride)
         assert placed.output == Shape(4 * 16 << stage, 32 >> stage, 32 >> stage)
 
 
-def test_the_depths_that_have_names():
-    for depth, length, at in ((2, 8, [2, 5]), (4, 14, [4, 9]), (6, 20, [6, 13])):
+def test_the_depths_of_the_paper():
+    for depth, length, reductions in ((2, 8, [2, 5]), (4, 14, [4, 9]), (6, 20, [6, 13])):
         cells = cells_of(DARTS, NetworkSize(36, depth))
-        assert (len(cells), [n for n, p in enumerate(cells) if p.layer.kind == "reduce"]) == (length, at)
+        assert (len(cells), [n for n, p in enumerate(cells) if p.layer.kind == "reduce"]) == (length, reductions)
 
 
-def test_a_cell_reads_the_two_layers_before_it_and_the_first_the_stem_twice():
+def test_a_cell_reads_the_two_preceding_layers_and_the_first_cell_reads_the_stem_twice():
     stem, *cells, head = DARTS.layout(NetworkSize(16, 1))
     assert (stem.layer, stem.output) == (StemAt(48), Shape(48, 32, 32))  # three times the width
     outputs = [stem.output, *(placed.output for placed in cells)]
@@ -65,7 +63,7 @@ def test_a_cell_reads_the_two_layers_before_it_and_the_first_the_stem_twice():
     assert (head.layer, head.inputs, head.output) == (HeadAt(norm=False), (cells[-1].output,), Shape(10, 1, 1))
 
 
-def test_imagenets_stem_is_in_two_parts_that_the_first_cell_reads():
+def test_the_first_cell_reads_both_parts_of_the_imagenet_stem():
     layout = DARTS.layout(NetworkSize(48, 4, (224, 224), classes=1000))
     assert [placed.layer for placed in layout[:2]] == [StemAt(48, 2), StemAt(48, 1, first=False)]
     first, second = cells_of(DARTS, NetworkSize(48, 4, (224, 224)))[:2]
@@ -85,14 +83,14 @@ def test_imagenets_stem_is_in_two_parts_that_the_first_cell_reads():
     assert [type(module) for module in network.layers[3].inputs] == [ReLUConvBN, ReLUConvBN]
 
 
-def test_the_input_behind_a_reduction_is_a_factorised_one():
+def test_the_far_input_behind_a_reduction_is_projected_by_a_factorised_reduction():
     network = Network(DARTS, DARTS.sample(random.Random(0)), NetworkSize(4, 2))
-    found = [[type(module) for module in layer.inputs] for layer in network.layers if isinstance(layer, FixedCell)]
-    assert [number for number, (far, _) in enumerate(found) if far is FactorizedReduce] == [3, 6]  # reductions: 2, 5
-    assert {near for _, near in found} == {ReLUConvBN}
+    types = [[type(module) for module in layer.inputs] for layer in network.layers if isinstance(layer, FixedCell)]
+    assert [number for number, (far, _) in enumerate(types) if far is FactorizedReduce] == [3, 6]  # reductions: 2, 5
+    assert {near for _, near in types} == {ReLUConvBN}
 
 
-def test_the_last_outputs_are_repeated_from_the_first():
+def test_the_first_output_fills_up_the_last_outputs():
     assert last("a", 2) == ("a", "a")
     assert last("ab", 2) == ("a", "b")
     assert last("abc", 2) == ("b", "c")
@@ -100,21 +98,18 @@ def test_the_last_outputs_are_repeated_from_the_first():
     assert last("abc", 1) == ("c",)
 
 
-# --- the stem, for any image
+# --- stems and reductions
 
 
 def test_the_stem_halves_until_at_most_32_pixels_are_left():
     for side in range(1, 513):
         for size in ((side, side), (side, side + 200), (side + 200, side)):
             network_size = NetworkSize(4, 1, size)
-            found = cells_of(NB201, network_size)[0].inputs[-1]
-            shorter = min(found.height, found.width)
+            shape = cells_of(NB201, network_size)[0].inputs[-1]
+            shorter = min(shape.height, shape.width)
             assert shorter <= 32
             assert shorter == side if network_size.halvings == 0 else shorter > 16
-            exact = tuple(
-                -(-pixels // 2**network_size.halvings) for pixels in size
-            )  # halving and rounding up, as often
-            assert (found.height, found.width) == exact
+            assert (shape.height, shape.width) == tuple(-(-pixels // 2**network_size.halvings) for pixels in size)
 
 
 @pytest.mark.parametrize(
@@ -140,115 +135,127 @@ def test_the_stem_halves_until_at_most_32_pixels_are_left():
         (512, 4, (32, 16, 8)),
     ],
 )
-def test_what_the_stages_work_on(side, halvings, stages):
+def test_the_resolution_of_every_stage(side, halvings, stages):
     network_size = NetworkSize(4, 1, (side, side))
     assert network_size.halvings == halvings
-    for home in (NB201, DARTS):
-        heights = [p.output.height for p in cells_of(home, network_size) if p.layer.kind in ("cell", "normal")]
+    for space in (NB201, DARTS):
+        heights = [p.output.height for p in cells_of(space, network_size) if p.layer.kind in ("cell", "normal")]
         assert tuple(heights) == stages
-        channels = [p.layer.channels for p in cells_of(home, network_size) if p.layer.kind in ("cell", "normal")]
-        assert channels == [4, 8, 16]  # whether they halve or not
+        channels = [p.layer.channels for p in cells_of(space, network_size) if p.layer.kind in ("cell", "normal")]
+        assert channels == [4, 8, 16]  # with and without halving
 
 
 def test_the_stem_can_be_chosen():
-    for home, stem, side in itertools.product((NB201, DARTS, MACRO), range(6), (32, 45)):
+    for space, stem, side in itertools.product((NB201, DARTS, MACRO), range(6), (32, 45)):
         network_size = NetworkSize(4, 1, (side, 64), stem=stem)
-        layout = home.layout(network_size)
+        layout = space.layout(network_size)
         stems = [placed.layer for placed in layout if isinstance(placed.layer, StemAt)]
         assert [layer.halvings for layer in stems] == {0: [0], 1: [1]}.get(stem, [2, *[1] * (stem - 2)])
         assert [layer.first for layer in stems] == [True, *[False] * (len(stems) - 1)]
-        found = layout[len(stems) - 1].output
-        assert (found.height, found.width) == (-(-side // 2**stem), 64 // 2**stem)
-        assert found.channels == (12 if home is DARTS and stem == 0 else 4)
+        output = layout[len(stems) - 1].output
+        assert (output.height, output.width) == (-(-side // 2**stem), 64 // 2**stem)
+        assert output.channels == (12 if space is DARTS and stem == 0 else 4)
 
 
-def test_as_many_reductions_as_asked_for():
-    def heights(home, **asked):
-        network_size = NetworkSize(4, 1, (32, 40), **asked)
-        return [
-            placed.output.height for placed in home.layout(network_size) if isinstance(placed.layer, CellAt | ReduceAt)
-        ]
+def test_the_number_of_reductions_can_be_chosen():
+    def heights(space, **options):
+        layout = space.layout(NetworkSize(4, 1, (32, 40), **options))
+        return [placed.output.height for placed in layout if isinstance(placed.layer, CellAt | ReduceAt)]
 
     assert [heights(NB201, reductions=n) for n in (0, 1, 2)] == [[32] * 5, [32, *[16] * 4], [32, 16, 16, 8, 8]]
     assert [heights(DARTS, reductions=n) for n in (0, 1, 2)] == [[32] * 5, [32, *[16] * 4], [32, 16, 16, 8, 8]]
     assert [heights(MACRO, reductions=n) for n in (0, 1, 2)] == [[32] * 4, [32, 16, 16, 16], [32, 16, 16, 8]]
-    assert heights(DARTS, reductions=2, stem=3) == [4, 2, 2, 1, 1]  # asked for, down to a single pixel
+    assert heights(DARTS, reductions=2, stem=3) == [4, 2, 2, 1, 1]  # down to a single pixel
     assert heights(DARTS, stem=3) == [4, 2, 2, 2, 2]
-    for home in (NB201, DARTS, MACRO):
-        with pytest.raises(UserError, match=rf"^space '{home.name}' has 2 reductions, not 3$"):
-            home.layout(NetworkSize(reductions=3))
+    for space in (NB201, DARTS, MACRO):
+        with pytest.raises(UserError, match=rf"^space '{space.name}' has 2 reductions, not 3$"):
+            space.layout(NetworkSize(reductions=3))
 
 
-def test_at_least_two_pixels_are_left_and_no_reduction_is_left_out_without_need():
-    for home, height, width in itertools.product((NB201, DARTS, MACRO), range(1, 12), range(1, 12)):
-        side, reduced = min(height, width), 0
-        for placed in home.layout(NetworkSize(4, 1, (height, width))):
-            if getattr(placed.layer, "stride", 1) == 2:
-                reduced += 1
-        wanted = 0
-        while side > 2 and wanted < 2:
-            side, wanted = -(-side // 2), wanted + 1
-        assert reduced == wanted
+def test_every_reduction_that_leaves_two_pixels_halves_the_resolution():
+    for space, height, width in itertools.product((NB201, DARTS, MACRO), range(1, 12), range(1, 12)):
+        layout = space.layout(NetworkSize(4, 1, (height, width)))
+        side, possible = min(height, width), 0
+        while side > 2 and possible < 2:
+            side, possible = -(-side // 2), possible + 1
+        assert sum(getattr(placed.layer, "stride", 1) == 2 for placed in layout) == possible
         if min(height, width) > 1:
             assert side >= 2
 
 
-# --- what runs is what was laid out
+# --- networks that run
 
-SIZES = [(8, 8), (29, 29), (31, 31), (33, 33), (57, 57), (9, 14), (1, 1), (2, 5), (3, 3), (40, 70)]
+SIZES = [
+    (9, 14),
+    (33, 33),
+    (8, 8),
+    (29, 29),
+    (31, 31),
+    (1, 1),
+    (2, 5),
+    (3, 3),
+    (40, 70),
+]  # odd, even
 
 
-def shapes_of(module, x, *given):
-    """The output's shape of each layer of a supernet or network, by its number."""
-    found = {}
+def shapes_of(module, x, *arguments):
+    """Return the output shape of each layer of a supernet or network, by its number."""
+    shapes = {}
 
-    def note(number):
-        return lambda _, inputs, output: found.update({number: tuple(output.shape)})
+    def record(number):
+        return lambda _, inputs, output: shapes.update({number: tuple(output.shape)})
 
-    for number, layer in enumerate(module.layers):
-        layer.register_forward_hook(note(number))
-    module(x, *given)
-    return found
+    hooks = [layer.register_forward_hook(record(number)) for number, layer in enumerate(module.layers)]
+    module(x, *arguments)
+    for hook in hooks:
+        hook.remove()
+    return shapes
 
 
 @each_space
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
-def test_every_layer_gives_what_the_layout_says(home, size):
-    network_size = NetworkSize(2, 1, size, 2, 3)
-    check_shapes(home, network_size)
-    x, layout = torch.randn(2, 2, *size), home.layout(network_size)
-    wanted = {n: (2, p.output.channels, p.output.height, p.output.width) for n, p in enumerate(layout)}
-    wanted[len(layout) - 1] = (2, 3)
-    supernet = Supernet(home, network_size, Norm())
-    weights = {kind: torch.ones(len(cell.edges), cell.columns) for kind, cell in home.cells.items()}
-    assert shapes_of(supernet, x, dense(weights)) == wanted
-    network = Network(home, home.sample(random.Random(0)), network_size)
-    assert shapes_of(network, x) == wanted
-    for number, (placed, mixed, fixed) in enumerate(zip(layout, supernet.layers, network.layers, strict=True)):
-        assert isinstance(placed.layer, CellAt) == isinstance(mixed, MixedCell) == isinstance(fixed, FixedCell), number
+def test_every_output_has_the_shape_of_the_layout(space):
+    mix = dense({kind: torch.ones(len(cell.edges), cell.columns) for kind, cell in space.cells.items()})
+    built = {}  # by their layers, which many sizes share
+    for size in SIZES[:2] if space is DARTS else SIZES:  # DARTS' cells are those of TWO with more operations
+        network_size = NetworkSize(2, 1, size, 2, 3)
+        x, layout = torch.randn(2, 2, *size), space.layout(network_size)
+        expected = {n: (2, p.output.channels, p.output.height, p.output.width) for n, p in enumerate(layout)}
+        expected[len(layout) - 1] = (2, 3)
+        layers = tuple(placed.layer for placed in layout)
+        if layers not in built:
+            network = Network(space, space.sample(random.Random(0)), network_size)
+            built[layers] = Supernet(space, network_size, Norm()), network
+        supernet, network = built[layers]
+        assert shapes_of(supernet, x, mix) == shapes_of(network, x) == expected, size
+        for layer, mixed, fixed in zip(layers, supernet.layers, network.layers, strict=True):
+            assert isinstance(layer, CellAt) == isinstance(mixed, MixedCell) == isinstance(fixed, FixedCell)
+        if size == (9, 14):
+            check_shapes(space, network_size)
+    assert len(built) == {"darts": 2, "ragged": 3}.get(space.name, 4)  # 0, 1 and 2 reductions, and a stem that halves
 
 
-@pytest.mark.parametrize(
-    "asked", [{"stem": 1}, {"stem": 2}, {"stem": 3}, {"reductions": 0}, {"reductions": 1}], ids=str
-)
-@pytest.mark.parametrize("home", [NB201, DARTS, RAGGED], ids=lambda home: home.name)
-def test_a_stem_or_reductions_of_ones_own_run(home, asked):
-    network_size = NetworkSize(2, 1, (13, 18), 1, 3, **asked)
-    check_shapes(home, network_size)
-    layout = home.layout(network_size)
-    network = Network(home, home.sample(random.Random(1)), network_size)
-    found = shapes_of(network, torch.randn(2, 1, 13, 18))
-    assert [found[n][1:] for n in range(len(layout) - 1)] == [
+OPTIONS = [{"stem": 1}, {"stem": 2}, {"stem": 3}, {"reductions": 0}, {"reductions": 1}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("space", [NB201, TWO, RAGGED], ids=lambda space: space.name)
+def test_networks_with_a_chosen_stem_or_number_of_reductions_run(space, options):
+    network_size = NetworkSize(2, 1, (13, 18), 1, 3, **options)
+    check_shapes(space, network_size)
+    layout = space.layout(network_size)
+    network = Network(space, space.sample(random.Random(1)), network_size)
+    shapes = shapes_of(network, torch.randn(2, 1, 13, 18))
+    assert [shapes[n][1:] for n in range(len(layout) - 1)] == [
         (p.output.channels, p.output.height, p.output.width) for p in layout[:-1]
     ]
 
 
-# --- operations and the fixed layers
+# --- operations and fixed layers
 
 
 @pytest.mark.parametrize("name", PRIMITIVES)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_built_in_operation_keeps_to_its_channels_and_stride(name, stride):
+def test_a_built_in_operation_has_the_given_channels_and_stride(name, stride):
     for side, cout in itertools.product((1, 2, 5, 8), (3, 6)):
         try:
             module = PRIMITIVES[name].build(3, cout, stride, Norm())
@@ -258,33 +265,38 @@ def test_a_built_in_operation_keeps_to_its_channels_and_stride(name, stride):
             continue
         out = module.eval()(torch.randn(2, 3, side, side + 3))
         assert out.shape == (2, cout, -(-side // stride), -(-(side + 3) // stride))
-    has = any(p.requires_grad for p in PRIMITIVES[name].build(3, 3, 1, Norm()).parameters())
-    assert PRIMITIVES[name].learned == has  # at stride 1: a skip that halves has weights, and is a skip
+    has_weights = any(p.requires_grad for p in PRIMITIVES[name].build(3, 3, 1, Norm()).parameters())
+    assert PRIMITIVES[name].learned == has_weights  # at stride 1: a skip with stride 2 has weights
     assert PRIMITIVES[name].zero == (name == "none")
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_none_is_zeros_and_noise_has_the_type_of_what_it_replaces(stride):
+def test_none_is_zeros_and_noise_has_the_type_of_its_input(stride):
     x = torch.randn(2, 3, 5, 4, dtype=torch.float64)
     assert torch.equal(Zero(6, stride)(x), torch.zeros(2, 6, -(-5 // stride), 4 // stride, dtype=torch.float64))
     assert Noise(6, stride)(x).dtype == torch.float64
 
 
+def convolved(x, weight):
+    """Return the 1x1 convolution of `x` (B, C, H, W) as a product of matrices."""
+    return torch.tensordot(weight[:, :, 0, 0], x, dims=([1], [1])).movedim(0, 1)
+
+
 @pytest.mark.parametrize("cout", [1, 2, 5])
-def test_a_factorised_reduction_is_the_papers_and_takes_odd_sides(cout):
+def test_a_factorised_reduction_is_that_of_the_paper_and_accepts_odd_sides(cout):
     reduce = FactorizedReduce(3, cout).double().eval()
     assert sum(p.numel() for p in reduce.parameters()) == 3 * cout + 2 * cout
     for height, width in itertools.product((1, 2, 4, 5, 7, 8), repeat=2):
         x = torch.randn(2, 3, height, width, dtype=torch.float64)
         positive = F.relu(x)
-        padded = F.pad(positive, (0, 1, 0, 1))  # more zeros than are needed change nothing
+        padded = F.pad(positive, (0, 1, 0, 1))  # zeros that are not read change nothing
         shifted = padded[:, :, 1::2, 1::2][:, :, : -(-height // 2), : -(-width // 2)]
-        parts = [torch.einsum("bihw,oi->bohw", shifted, reduce[1].beyond.weight[:, :, 0, 0])]
+        parts = [convolved(shifted, reduce[1].beyond.weight)]
         if cout > 1:
-            parts.insert(0, torch.einsum("bihw,oi->bohw", positive[:, :, ::2, ::2], reduce[1].here.weight[:, :, 0, 0]))
+            parts.insert(0, convolved(positive[:, :, ::2, ::2], reduce[1].here.weight))
         assert [part.shape[1] for part in parts] == ([cout // 2, cout - cout // 2] if cout > 1 else [1])
-        wanted = torch.cat(parts, 1) / (1 + 1e-5) ** 0.5  # a batch norm just made
-        torch.testing.assert_close(reduce(x), wanted)
+        expected = torch.cat(parts, 1) / (1 + 1e-5) ** 0.5  # a new batch norm
+        torch.testing.assert_close(reduce(x), expected)
         if height % 2 == width % 2 == 0:
             released = F.conv2d(positive[:, :, 1:, 1:], reduce[1].beyond.weight, stride=2) / (1 + 1e-5) ** 0.5
             torch.testing.assert_close(reduce(x)[:, cout // 2 :], released)
@@ -296,22 +308,22 @@ def test_a_reduction_without_a_stride_keeps_the_resolution():
     assert len(body.shortcut) == 1
 
 
-def test_a_chain_counts_its_channels_in_widths_and_rounds_them():
-    home = SearchSpace.chain("c", [(("nor_conv_1x1",), 1.5, 1), (("nor_conv_1x1",), 0.1, 2)], stem=2)
+def test_the_channels_of_a_chain_are_rounded_multiples_of_the_width():
+    space = SearchSpace.chain("c", [(("nor_conv_1x1",), 1.5, 1), (("nor_conv_1x1",), 0.1, 2)], stem=2)
     for width, channels in ((4, [8, 6, 1]), (5, [10, 8, 1]), (16, [32, 24, 2])):
-        stem, first, second, head = home.layout(NetworkSize(width, 7))  # the depth plays no part
+        stem, first, second, head = space.layout(NetworkSize(width, 7))  # the depth is ignored
         assert [stem.output.channels, first.output.channels, second.output.channels] == channels
         assert (first.inputs, second.inputs) == ((stem.output,), (first.output,))
         assert head.layer == HeadAt()
-    assert list(home.cells) == ["01", "02"]
+    assert list(space.cells) == ["01", "02"]
 
 
-def test_a_position_may_repeat_a_kind_and_hold_a_whole_cell():
+def test_positions_may_share_a_kind_and_have_cells_of_several_nodes():
     cell = Cell((Edge(1, 0, ("nor_conv_1x1",)), Edge(2, 0, ("nor_conv_3x3",)), Edge(2, 1, ("skip_connect",))))
-    home = SearchSpace("c", {"a": cell}, Chain((Position("a", 2, 2), Position("a", 3, 1), Position("a", 3, 2))))
+    space = SearchSpace("c", {"a": cell}, Chain((Position("a", 2, 2), Position("a", 3, 1), Position("a", 3, 2))))
     network_size = NetworkSize(2, 1, (9, 6), 1, 3)
-    check_shapes(home, network_size)
-    network = Network(home, home.choose({"a": (0, 0, 0)}), network_size)
+    check_shapes(space, network_size)
+    network = Network(space, space.choose({"a": (0, 0, 0)}), network_size)
     assert shapes_of(network, torch.randn(2, 1, 9, 6)) == {
         0: (2, 2, 9, 6),
         1: (2, 4, 5, 3),
@@ -322,10 +334,10 @@ def test_a_position_may_repeat_a_kind_and_hold_a_whole_cell():
 
 
 def test_a_cell_of_three_inputs_and_one_output():
-    home = SearchSpace("three", {"a": Cell.dense(5, ("nor_conv_1x1", "none"), inputs=3)}, Stages(("a",)))
+    space = SearchSpace("three", {"a": Cell.dense(5, ("nor_conv_1x1", "none"), inputs=3)}, Stages(("a",)))
     network_size = NetworkSize(2, 3, (4, 4), 1, 3)
-    stem, *cells, _ = home.layout(network_size)
+    stem, *cells, _ = space.layout(network_size)
     assert [placed.inputs for placed in cells] == [(stem.output,) * 3] * 3
     assert {placed.output for placed in cells} == {Shape(2, 4, 4)}
-    network = Network(home, home.sample(random.Random(0)), network_size)
+    network = Network(space, space.sample(random.Random(0)), network_size)
     assert network(torch.randn(2, 1, 4, 4)).shape == (2, 3)

@@ -1,4 +1,4 @@
-"""Architectures as tokens: there and back, what may come next against all there is, and orders that mean nothing."""
+"""Sequences of tokens: round trips, the allowed tokens against an enumeration, and equivalent orders of pairs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from conftest import macro_space, ragged_space, two_input_space
 from supernet.errors import UserError
-from supernet.spaces import SPACES, Cell, Edge, SearchSpace, Stack, Stages, space
+from supernet.spaces import SPACES, Cell, Edge, SearchSpace, Stack, Stages
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tokens import Sequences
+from supernet.testing import macro_space, ragged_space, two_input_space
 
 OPS = ("none", "skip_connect", "nor_conv_1x1")
 
@@ -24,12 +24,12 @@ BRANCHED = small("branched", Cell(tuple(Edge(t, s, OPS[1:], b) for t in (1, 2) f
 UNLIKE = small("unlike", Cell((Edge(1, 0, OPS[:2], 0), Edge(1, 0, OPS[1:], 1), Edge(2, 1, OPS), Edge(2, 0, OPS))))
 KEEPS = small("keeps", Cell.dense(4, OPS, keep=2))
 THREE = small("three", Cell.dense(5, OPS[1:], keep=3))
-LISTED = {home.name: home for home in (BRANCHED, UNLIKE, KEEPS)}
+LISTED = {space.name: space for space in (BRANCHED, UNLIKE, KEEPS)}
 OWN = (ragged_space(), two_input_space(), macro_space(), THREE)
 each_space = pytest.mark.parametrize(
-    "home", {**SPACES, **LISTED, **{home.name: home for home in OWN}}.values(), ids=lambda home: home.name
+    "space", {**SPACES, **LISTED, **{space.name: space for space in OWN}}.values(), ids=lambda space: space.name
 )
-each_listed = pytest.mark.parametrize("home", LISTED.values(), ids=LISTED)
+each_listed = pytest.mark.parametrize("space", LISTED.values(), ids=LISTED)
 
 
 def walk(sequences, rng):
@@ -39,39 +39,39 @@ def walk(sequences, rng):
     return tuple(tokens)
 
 
-def everything(home):
-    """Every sequence that `allowed` leads to."""
-    sequences = Sequences(home)
-    found = [()]
+def everything(space):
+    """Return every sequence that `allowed` leads to."""
+    sequences = Sequences(space)
+    prefixes = [()]
     for _ in range(sequences.length):
-        found = [(*prefix, token) for prefix in found for token in sequences.allowed(prefix)]
-    return found
+        prefixes = [(*prefix, token) for prefix in prefixes for token in sequences.allowed(prefix)]
+    return prefixes
 
 
-def test_nao_is_written_as_published():
-    sequences = Sequences(space("nao"))
+def test_the_tokens_of_nao_are_the_published_numbers():
+    sequences = Sequences(SPACES["nao"])
     assert (sequences.vocabulary, sequences.length) == (12, 40)
     numbers = "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0   0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1"
-    genotype = space("nao").parse(numbers)
-    plain = [int(number) for number in numbers.split()]
-    assert sequences.encode(genotype) == tuple(n + 7 if at % 2 else n + 1 for at, n in enumerate(plain))
+    genotype = SPACES["nao"].parse(numbers)
+    expected = tuple(int(n) + 7 if at % 2 else int(n) + 1 for at, n in enumerate(numbers.split()))
+    assert sequences.encode(genotype) == expected
     assert [len(sequences.slots[n].edges) for n in range(0, 20, 2)] == [2, 3, 4, 5, 6] * 2
 
 
 def test_other_spaces_number_their_own_inputs_and_operations():
-    assert (Sequences(space("nao-middle")).vocabulary, Sequences(space("nao-middle")).length) == (17, 40)
-    assert (Sequences(space("nasbench201")).vocabulary, Sequences(space("nasbench201")).length) == (9, 12)
-    assert (Sequences(space("darts")).vocabulary, Sequences(space("darts")).length) == (1 + 5 + 8, 32)
+    assert (Sequences(SPACES["nao-middle"]).vocabulary, Sequences(SPACES["nao-middle"]).length) == (17, 40)
+    assert (Sequences(SPACES["nasbench201"]).vocabulary, Sequences(SPACES["nasbench201"]).length) == (9, 12)
+    assert (Sequences(SPACES["darts"]).vocabulary, Sequences(SPACES["darts"]).length) == (1 + 5 + 8, 32)
     cell = "|skip_connect~0|+|none~0|nor_conv_3x3~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
-    tokens = Sequences(space("nasbench201")).encode(space("nasbench201").parse(cell))
+    tokens = Sequences(SPACES["nasbench201"]).encode(SPACES["nasbench201"].parse(cell))
     assert tokens == (1, 5, 1, 4, 2, 7, 1, 8, 2, 4, 3, 6)
 
 
 @each_space
-def test_there_and_back(home):
-    sequences, rng = Sequences(home), random.Random(0)
+def test_decode_inverts_encode(space):
+    sequences, rng = Sequences(space), random.Random(0)
     for _ in range(40):
-        genotype = home.sample(rng)
+        genotype = space.sample(rng)
         tokens = sequences.encode(genotype)
         assert len(tokens) == sequences.length
         assert all(1 <= token < sequences.vocabulary for token in tokens)
@@ -79,56 +79,54 @@ def test_there_and_back(home):
 
 
 @each_space
-def test_whatever_is_allowed_is_an_architecture(home):
-    sequences, rng = Sequences(home), random.Random(1)
+def test_allowed_tokens_make_an_architecture(space):
+    sequences, rng = Sequences(space), random.Random(1)
     for _ in range(40):
         tokens = walk(sequences, rng)
-        genotype = home.check(sequences.decode(tokens))
+        genotype = space.check(sequences.decode(tokens))
         again = sequences.encode(genotype)
         assert sequences.canonical(again) == sequences.canonical(tokens)
 
 
 @each_listed
-def test_every_architecture_is_allowed_and_nothing_else(home):
-    found = everything(home)
-    sequences = Sequences(home)
-    assert len(set(found)) == len(found)
-    assert len({sequences.decode(tokens) for tokens in found}) == home.size
-    product = itertools.product(range(sequences.vocabulary), repeat=4)
-    prefixes = {tokens[:4] for tokens in found}
-    for first in product:
+def test_allowed_tokens_make_every_architecture_once(space):
+    sequences, every = Sequences(space), everything(space)
+    assert len(set(every)) == len(every)
+    assert len({sequences.decode(tokens) for tokens in every}) == space.size
+    prefixes = {tokens[:n] for tokens in every for n in range(5)}
+    for first in itertools.product(range(sequences.vocabulary), repeat=4):
+        parts = [first[:n] for n in range(4)]
         valid = all(
-            first[n] in sequences.allowed(first[:n]) for n in range(4) if first[:n] in {p[:n] for p in prefixes}
+            part in prefixes and token in sequences.allowed(part) for part, token in zip(parts, first, strict=True)
         )
-        reached = all(first[:n] in {p[:n] for p in prefixes} for n in range(4))
-        assert (valid and reached) == (first in prefixes)
+        assert valid == (first in prefixes)
 
 
 def meaning(sequences, tokens):
-    """What the tokens are, by hand: per node the pairs, as a bag where their order means nothing."""
+    """Return the pairs of every node in sorted order."""
     pairs = list(zip(tokens[::2], tokens[1::2], strict=True))
     return tuple(tuple(sorted(pairs[n] for n in node)) for node in sequences.nodes())
 
 
-@pytest.mark.parametrize("home", [BRANCHED, KEEPS], ids=lambda home: home.name)
-def test_the_canonical_form_tells_what_means_the_same(home):
-    sequences = Sequences(home)
+@pytest.mark.parametrize("space", [BRANCHED, KEEPS], ids=lambda space: space.name)
+def test_equivalent_sequences_have_the_same_canonical_form(space):
+    sequences = Sequences(space)
     forms = {}
-    for tokens in everything(home):
+    for tokens in everything(space):
         canonical = sequences.canonical(tokens)
         assert sequences.canonical(canonical) == canonical
         assert forms.setdefault(canonical, meaning(sequences, tokens)) == meaning(sequences, tokens)
     assert len(set(forms.values())) == len(forms)
 
 
-def test_twins_have_one_canonical_form_but_are_two_architectures():
+def test_swapped_branches_have_one_canonical_form_but_are_two_architectures():
     sequences = Sequences(BRANCHED)
     tokens, twin = (1, 3, 1, 4, 1, 3, 2, 4), (1, 4, 1, 3, 1, 3, 2, 4)
     assert sequences.decode(tokens) != sequences.decode(twin)
     assert sequences.canonical(tokens) == sequences.canonical(twin) == tokens
 
 
-def test_branches_with_other_candidates_do_not_change_places():
+def test_branches_with_different_candidates_are_not_interchangeable():
     sequences = Sequences(UNLIKE)
     assert not sequences.symmetric
     for tokens in everything(UNLIKE)[::7]:
@@ -136,11 +134,11 @@ def test_branches_with_other_candidates_do_not_change_places():
 
 
 @each_space
-def test_rewriting_keeps_the_meaning(home):
-    sequences, rng = Sequences(home), random.Random(2)
+def test_rewriting_keeps_the_canonical_form(space):
+    sequences, rng = Sequences(space), random.Random(2)
     changed = 0
     for _ in range(40):
-        tokens = sequences.encode(home.sample(rng))
+        tokens = sequences.encode(space.sample(rng))
         other = sequences.rewritten(tokens, rng)
         sequences.check(other)
         assert sequences.canonical(other) == sequences.canonical(tokens)
@@ -148,8 +146,8 @@ def test_rewriting_keeps_the_meaning(home):
     assert bool(changed) == sequences.symmetric
 
 
-def test_rewriting_swaps_one_node_in_every_cell_and_every_node_alike():
-    sequences, rng = Sequences(space("nao")), random.Random(3)
+def test_rewriting_swaps_one_uniformly_drawn_node_per_cell():
+    sequences, rng = Sequences(SPACES["nao"]), random.Random(3)
     tokens = tuple(t for n in range(20) for t in ((1, 7) if n % 2 else (2, 8)))  # the pairs of every node differ
     swapped = [0] * 10
     for _ in range(2000):
@@ -163,10 +161,10 @@ def test_rewriting_swaps_one_node_in_every_cell_and_every_node_alike():
     assert all(abs(count - 400) < 80 for count in swapped)  # four and a half standard deviations
 
 
-def test_darts_is_written_with_the_sources_ascending_and_read_in_any_order():
-    home = two_input_space()
-    sequences = Sequences(home)
-    genotype = home.sample(random.Random(4))
+def test_sources_are_encoded_in_ascending_order_and_decoded_in_any():
+    space = two_input_space()
+    sequences = Sequences(space)
+    genotype = space.sample(random.Random(4))
     tokens = sequences.encode(genotype)
     last = tokens[8:12]  # node 4 of the normal cell: two of four
     assert last[0] < last[2]
@@ -184,12 +182,12 @@ def test_darts_is_written_with_the_sources_ascending_and_read_in_any_order():
         ((0,) * 12, "token 0 of an architecture of 'nasbench201' is 0, not one of 1"),
     ],
 )
-def test_what_is_no_architecture(tokens, message):
+def test_wrong_tokens_are_refused(tokens, message):
     with pytest.raises(UserError, match=message):
-        Sequences(space("nasbench201")).decode(tokens)
+        Sequences(SPACES["nasbench201"]).decode(tokens)
 
 
-def test_a_source_comes_once_where_few_edges_are_kept():
+def test_a_source_is_allowed_once_where_few_edges_are_kept():
     sequences = Sequences(KEEPS)
     assert sequences.allowed((1, 5, 1, 5, 2, 5)) == (1, 2, 3)
     assert sequences.allowed((1, 5, 1, 5, 2, 5, 2, 5)) == (1, 3)
@@ -198,14 +196,14 @@ def test_a_source_comes_once_where_few_edges_are_kept():
 
 def test_an_architecture_of_another_space_is_refused():
     with pytest.raises(UserError):
-        Sequences(space("darts")).encode(space("nasbench201").sample(random.Random(0)))
-    assert isinstance(Sequences(space("darts")).decode(walk(Sequences(space("darts")), random.Random(0))), Genotype)
+        Sequences(SPACES["darts"]).encode(SPACES["nasbench201"].sample(random.Random(0)))
+    assert isinstance(Sequences(SPACES["darts"]).decode(walk(Sequences(SPACES["darts"]), random.Random(0))), Genotype)
 
 
-def test_two_kinds_of_cell_stand_in_the_spaces_order():
+def test_the_kinds_of_cell_are_in_the_order_of_the_space():
     cells = {
         "reduce": Cell.dense(3, OPS, inputs=2, keep=1, project=True),
         "normal": Cell.dense(4, OPS, inputs=2, keep=1, project=True),
     }
-    home = SearchSpace("order", cells, Stack())
-    assert [slot.kind for slot in Sequences(home).slots] == ["reduce", "normal", "normal"]
+    space = SearchSpace("order", cells, Stack())
+    assert [slot.kind for slot in Sequences(space).slots] == ["reduce", "normal", "normal"]

@@ -1,4 +1,4 @@
-"""Search spaces: the number of architectures, their order, and what is refused."""
+"""Search spaces: candidates, sizes, the order of architectures, derivation, uniform draws, and mistakes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import macro_space, ragged_space, two_input_space
+from supernet import spaces
 from supernet.errors import UserError
 from supernet.models.cost.count import check_shapes
-from supernet.spaces import SPACES, Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stack, Stages, space, tables
+from supernet.spaces import SPACES, Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stack, Stages, tables
 from supernet.spaces.operations import PRIMITIVES, Primitive
 from supernet.spaces.shapes import CellAt, HeadAt, ReduceAt, StemAt
+from supernet.testing import macro_space, ragged_space, two_input_space
 
-NB201, DARTS = space("nasbench201"), space("darts")
+NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
 RAGGED, TWO, MACRO = ragged_space(), two_input_space(), macro_space()
 LINE = Cell((Edge(1, 0, ("skip_connect", "nor_conv_3x3")),))
 NO_OP = PRIMITIVES["skip_connect"].build
 
 
-def every(home):
-    """All architectures as columns per kind, the last edge of the last kind fastest; written without the space's code.
+def every(space):
+    """Yield all architectures as columns per kind, the last edge of the last kind fastest, without the space's code.
 
-    Where a cell keeps k edges per node, first which stay (in the order of itertools), then their operations.
+    Where a cell keeps k edges per node, the outer order is that of the edges (by itertools), the inner of operations.
     """
 
     def of(cell):
@@ -34,18 +35,18 @@ def every(home):
             return
         into = {node: [e for e, edge in enumerate(cell.edges) if edge.target == node] for node in range(cell.nodes)}
         ways = [itertools.combinations(edges, min(cell.keep, len(edges))) for edges in into.values() if edges]
-        for stay in itertools.product(*ways):
-            open_ = [[None]] * len(cell.edges)
-            for e in itertools.chain(*stay):
-                open_[e] = [k for k, op in enumerate(cell.edges[e].ops) if op != "none"]
-            yield from itertools.product(*open_)
+        for kept in itertools.product(*ways):
+            columns = [[None]] * len(cell.edges)
+            for e in itertools.chain(*kept):
+                columns[e] = [k for k, op in enumerate(cell.edges[e].ops) if op != "none"]
+            yield from itertools.product(*columns)
 
-    for cells in itertools.product(*(list(of(cell)) for cell in home.cells.values())):
-        yield dict(zip(home.cells, cells, strict=True))
+    for cells in itertools.product(*(list(of(cell)) for cell in space.cells.values())):
+        yield dict(zip(space.cells, cells, strict=True))
 
 
 def kept_space():
-    """Few enough architectures to count: ragged edges with none and noise, two edges kept of one, two and three."""
+    """Return a space of 44 architectures: ragged edges with none and noise, two edges kept of one, two and three."""
     edges = (
         Edge(1, 0, ("noise", "skip_connect")),
         Edge(2, 0, ("none", "skip_connect", "nor_conv_1x1")),
@@ -69,28 +70,33 @@ def test_nasbench201_has_its_edges_operations_and_size():
     assert (NB201.size, cell.nodes, cell.columns) == (15625, 4, 5)
 
 
-def test_a_ragged_space_multiplies_its_candidates():
+def test_the_size_of_a_ragged_space_is_the_product_of_its_candidates():
     assert RAGGED.size == 2 * 3 * 2 * 3
     assert [cell.columns for cell in RAGGED.cells.values()] == [3, 3]
 
 
-def test_the_products_order_shuffled_by_the_benchmark_is_the_tables_order():
-    texts = [str(NB201.choose(columns)) for columns in every(NB201)]
-    random.Random(88).shuffle(texts)
+def test_all_of_nasbench201_survive_their_text_and_are_in_the_order_of_the_table():
+    texts = []
+    for number, columns in enumerate(every(NB201)):
+        genotype = NB201.choose(columns)
+        texts.append(str(genotype))
+        if number % 25 == 0:  # every edge and operation, where the test below has every architecture
+            assert NB201.columns(genotype) == columns
+    random.Random(88).shuffle(texts)  # as the benchmark does
     assert hashlib.md5("\n".join(texts).encode()).hexdigest() == "1985aacc268bf045d31ddeecaaac0dc0"
     table = tables.load("nasbench201")
     assert [table.index(NB201.parse(text)) for text in texts] == list(range(15625))
 
 
-@pytest.mark.parametrize("home", [NB201, RAGGED, KEPT, MACRO], ids=lambda home: home.name)
-def test_columns_and_choose_are_inverses_and_size_is_the_number_of_architectures(home):
+@pytest.mark.parametrize("space", [RAGGED, KEPT, MACRO], ids=lambda space: space.name)
+def test_columns_and_choose_are_inverses_and_size_is_the_number_of_architectures(space):
     seen = set()
-    for columns in every(home):
-        genotype = home.choose(columns)
-        assert home.check(genotype) is genotype
-        assert home.columns(genotype) == columns
+    for columns in every(space):
+        genotype = space.choose(columns)
+        assert space.check(genotype) is genotype
+        assert space.columns(genotype) == columns
         seen.add(genotype)
-    assert len(seen) == home.size
+    assert len(seen) == space.size
 
 
 def test_the_sizes_of_the_darts_spaces():
@@ -98,10 +104,10 @@ def test_the_sizes_of_the_darts_spaces():
         return 1 * 3 * 6 * 10 * ops**8  # 2 of 2, of 3, of 4 and of 5 edges, an operation on each
 
     assert KEPT.size == 44
-    assert DARTS.size == space("darts7").size == kept(7) ** 2  # none is in no architecture
-    assert space("s1").size == space("s2").size == space("s3").size == space("s4").size == kept(2) ** 2
-    rows = 3 * 3  # normal: node 2 has edges 2<-0 and 2<-1, node 3 2 of 3, node 4 2 of 4, each with 3 operations
-    assert TWO.size == rows * (3 * rows) * (6 * rows) * 2 * 1 * 1
+    assert DARTS.size == SPACES["darts7"].size == kept(7) ** 2  # without none
+    assert SPACES["s1"].size == SPACES["s2"].size == SPACES["s3"].size == SPACES["s4"].size == kept(2) ** 2
+    pairs = 3 * 3  # two edges with 3 operations each: 1, 3 and 6 pairs of edges into the nodes of the normal cell
+    assert TWO.size == pairs * (3 * pairs) * (6 * pairs) * 2 * 1 * 1
 
 
 def test_darts_has_its_edges_operations_and_order():
@@ -118,17 +124,17 @@ def test_darts_has_its_edges_operations_and_order():
         "s4": ("noise", "sep_conv_3x3"),
     }
     for name in ("darts", "darts7", "s1", "s2", "s3", "s4"):
-        home = space(name)
-        assert list(home.cells) == ["normal", "reduce"]
-        assert (home.norm_pools, home.target, home.table) == (True, (36, 6), None)
-        for cell in home.cells.values():
+        space = SPACES[name]
+        assert list(space.cells) == ["normal", "reduce"]
+        assert (space.norm_pools, space.target, space.table) == (True, (36, 6), None)
+        for cell in space.cells.values():
             assert [(edge.target, edge.source) for edge in cell.edges] == places
             assert (cell.nodes, cell.inputs, cell.output, cell.keep, cell.project) == (6, 2, "concat", 2, True)
             assert (len(cell.edges), cell.columns) == (14, len(same.get(name, "ab")))
             assert name == "s1" or {edge.ops for edge in cell.edges} == {same[name]}
 
 
-def test_s1_is_the_table_of_its_authors():
+def test_s1_is_the_list_of_its_authors():
     table = """skip, dil3 | max, avg
                skip, dil5 | max, dil3
                skip, dil5 | max, avg
@@ -148,7 +154,7 @@ def test_s1_is_the_table_of_its_authors():
     for number, kind in enumerate(("normal", "reduce")):
         rows = [row.split("|")[number].split(",") for row in table.splitlines()]
         wanted = [tuple(long[op.strip()] for op in row) for row in rows]
-        assert [edge.ops for edge in space("s1").cells[kind].edges] == wanted
+        assert [edge.ops for edge in SPACES["s1"].cells[kind].edges] == wanted
 
 
 def test_edges_are_ordered_by_target_then_source():
@@ -157,127 +163,125 @@ def test_edges_are_ordered_by_target_then_source():
     assert Cell(tuple(edges)) == Cell(tuple(reversed(edges)))
 
 
-def drawn_strength(home, rng):
-    """Few values, so that ties are common; beyond an edge's candidates the largest of all."""
+def draw_scores(space, rng):
+    """Draw op scores from three values, so that ties are common, with larger ones beyond an edge's candidates."""
 
     def row(edge, width):
-        own = [rng.randrange(3) for _ in edge.ops]
-        return own + [9] * (width - len(own))
+        return [rng.randrange(3) for _ in edge.ops] + [9] * (width - len(edge.ops))
 
-    return {kind: [row(edge, cell.columns) for edge in cell.edges] for kind, cell in home.cells.items()}
+    return {kind: [row(edge, cell.columns) for edge in cell.edges] for kind, cell in space.cells.items()}
 
 
-def test_derive_is_the_best_of_all_architectures_and_the_first_among_equals():
+def test_derive_returns_the_best_architecture_and_the_first_of_equals():
     def total(columns):
-        return sum(strength[kind][e][c] for kind, row in columns.items() for e, c in enumerate(row))
+        return sum(op_scores[kind][e][c] for kind, row in columns.items() for e, c in enumerate(row))
 
     rng = random.Random(0)
     for _ in range(60):
-        strength = drawn_strength(RAGGED, rng)
-        wanted = max(every(RAGGED), key=total)  # the first of the best, and they come in the columns' order
-        assert RAGGED.columns(RAGGED.derive(strength)) == wanted
+        op_scores = draw_scores(RAGGED, rng)
+        best = max(every(RAGGED), key=total)  # the first of equals, in the order of the columns
+        assert RAGGED.columns(RAGGED.derive(op_scores)) == best
 
 
-def test_derive_in_nasbench201_is_the_first_largest_of_every_row():
+def test_derive_in_nasbench201_returns_the_first_maximum_of_every_row():
     rng = random.Random(0)
     for _ in range(60):
-        strength = drawn_strength(NB201, rng)
-        wanted = tuple(row.index(max(row)) for row in strength["cell"])
-        assert NB201.columns(NB201.derive(strength)) == {"cell": wanted}
+        op_scores = draw_scores(NB201, rng)
+        best = tuple(row.index(max(row)) for row in op_scores["cell"])
+        assert NB201.columns(NB201.derive(op_scores)) == {"cell": best}
 
 
 def test_derive_may_choose_none():
     assert NB201.derive({"cell": [[1, 0, 0, 0, 0]] * 6}) == NB201.choose({"cell": (0,) * 6})
 
 
-@pytest.mark.parametrize("home", [KEPT, TWO], ids=lambda home: home.name)
-def test_where_few_edges_are_kept_derive_is_the_best_of_all_architectures(home):
-    """With the largest operation weights in all, and of equals the first edges, and on each the first operation."""
+@pytest.mark.parametrize("space", [KEPT, TWO], ids=lambda space: space.name)
+def test_where_few_edges_are_kept_derive_returns_the_best_architecture(space):
+    """The largest sum of scores wins; of equals the first edges, and on each edge the first operation."""
 
     def total(chosen):
         return sum(row[e][c] for e, c in enumerate(chosen) if c is not None)
 
-    def first(chosen):  # False, which is smaller, is an edge that stays
+    def first(chosen):  # False, an edge that is kept, is smaller than True
         return [c is None for c in chosen], [c or 0 for c in chosen]
 
     cells = {
-        kind: SearchSpace("one", {kind: cell}, Stages((kind,)), home.primitives) for kind, cell in home.cells.items()
+        kind: SearchSpace("one", {kind: cell}, Stages((kind,)), space.primitives) for kind, cell in space.cells.items()
     }
     ways = {kind: [columns[kind] for columns in every(one)] for kind, one in cells.items() if one.size < 5000}
     assert ways
     rng = random.Random(0)
     for _ in range(60):
-        strength = drawn_strength(home, rng)
-        found = home.columns(home.derive(strength))
+        op_scores = draw_scores(space, rng)
+        derived = space.columns(space.derive(op_scores))
         for kind, choices in ways.items():
-            row = strength[kind]
+            row = op_scores[kind]
             best = max(map(total, choices))
-            assert found[kind] == min((chosen for chosen in choices if total(chosen) == best), key=first)
+            assert derived[kind] == min((chosen for chosen in choices if total(chosen) == best), key=first)
 
 
-def test_derive_passes_over_none_and_takes_noise():
+def test_derive_excludes_none_but_not_noise():
     def derived(row):
         genotype = KEPT.derive({"a": [row] * 6})
         return {(c.target, c.source): c.op for c in genotype["a"]}
 
     assert derived([9, 8, 1, 0]) == {
         (1, 0): "noise",
-        (2, 0): "skip_connect",  # none is stronger
+        (2, 0): "skip_connect",  # none has a larger score
         (2, 1): "nor_conv_1x1",
         (3, 0): "skip_connect",
         (3, 1): "skip_connect",  # 3<-2 has noise with 8, and these have 9
     }
-    s4 = space("s4")
+    s4 = SPACES["s4"]
     noise = s4.derive({kind: [[1, 0]] * 14 for kind in s4.cells})
     assert {choice.op for _, choices in noise.cells for choice in choices} == {"noise"}
     for name in ("darts", "s3"):
-        home = space(name)
-        found = home.derive({kind: [[9, *range(1, cell.columns)]] * 14 for kind, cell in home.cells.items()})
-        assert {choice.op for _, choices in found.cells for choice in choices} == {
-            home.cells["normal"].edges[0].ops[-1]
-        }
+        space = SPACES[name]
+        genotype = space.derive({kind: [[9, *range(1, cell.columns)]] * 14 for kind, cell in space.cells.items()})
+        last = space.cells["normal"].edges[0].ops[-1]
+        assert {choice.op for _, choices in genotype.cells for choice in choices} == {last}
 
 
-def test_derive_is_darts_own_rule():
-    """The loop of DARTS' released code, written again: per node the two edges whose best operation is strongest."""
+def test_derive_follows_the_rule_of_darts():
+    """The loop of DARTS' released code: per node the two edges whose best operation is strongest."""
     rng = random.Random(0)
     for _ in range(50):
-        strength = {kind: [[rng.random() for _ in range(8)] for _ in range(14)] for kind in DARTS.cells}
-        found = DARTS.derive(strength)
-        for kind, rows in strength.items():
-            wanted, start = [], 0
+        op_scores = {kind: [[rng.random() for _ in range(8)] for _ in range(14)] for kind in DARTS.cells}
+        genotype = DARTS.derive(op_scores)
+        for kind, rows in op_scores.items():
+            choices, start = [], 0
             for node in range(4):
                 into = rows[start : start + 2 + node]
                 start += 2 + node
                 strongest = sorted(range(2 + node), key=lambda j, into=into: -max(into[j][1:]))[:2]
                 for j in sorted(strongest):
                     op = DARTS.cells[kind].edges[0].ops[1 + into[j][1:].index(max(into[j][1:]))]
-                    wanted.append((2 + node, j, op, 0))
-            assert list(found[kind]) == wanted
+                    choices.append((2 + node, j, op, 0))
+            assert list(genotype[kind]) == choices
 
 
-def test_sample_is_uniform_and_its_edges_are_independent():
-    rng, n = random.Random(0), 5000
-    drawn = [NB201.columns(NB201.sample(rng))["cell"] for _ in range(n)]
+def test_samples_are_uniform_with_independent_edges():
+    rng = random.Random(0)
+    samples = [NB201.columns(NB201.sample(rng))["cell"] for _ in range(2500)]
     for edge in range(6):
-        assert chi_square([columns[edge] for columns in drawn], 5) < 18.47  # 4 degrees of freedom, p = 0.001
+        assert chi_square([columns[edge] for columns in samples], 5) < 18.47  # 4 degrees of freedom, p = 0.001
     for first, second in itertools.combinations(range(6), 2):
-        pairs = [5 * columns[first] + columns[second] for columns in drawn]
+        pairs = [5 * columns[first] + columns[second] for columns in samples]
         assert chi_square(pairs, 25) < 51.18  # 24 degrees of freedom, p = 0.001
 
 
-@pytest.mark.parametrize(("home", "bound"), [(RAGGED, 66.62), (KEPT, 77.42), (MACRO, 61.10)])  # p = 0.001
-def test_sample_is_uniform_over_all_architectures(home, bound):
+@pytest.mark.parametrize(("space", "bound"), [(RAGGED, 66.62), (KEPT, 77.42), (MACRO, 61.10)])  # p = 0.001
+def test_samples_are_uniform_over_all_architectures(space, bound):
     rng = random.Random(1)
-    order = {str(home.choose(columns)): i for i, columns in enumerate(every(home))}
-    assert len(order) == {"ragged": 36, "kept": 44, "macro": 32}[home.name]  # degrees of freedom: one less
-    drawn = [order[str(home.sample(rng))] for _ in range(5000)]
-    assert chi_square(drawn, home.size) < bound
+    order = {str(space.choose(columns)): i for i, columns in enumerate(every(space))}
+    assert len(order) == {"ragged": 36, "kept": 44, "macro": 32}[space.name]  # degrees of freedom: one less
+    samples = [order[str(space.sample(rng))] for _ in range(2500)]
+    assert chi_square(samples, space.size) < bound
 
 
-def test_sample_of_darts_keeps_every_pair_of_edges_equally_often():
+def test_samples_of_darts_keep_every_pair_of_edges_equally_often():
     rng = random.Random(2)
-    cells = [DARTS.sample(rng)["reduce"] for _ in range(3000)]
+    cells = [DARTS.sample(rng)["reduce"] for _ in range(1500)]
     pairs = list(itertools.combinations(range(5), 2))
     last = [pairs.index(tuple(choice.source for choice in cell if choice.target == 5)) for cell in cells]
     assert chi_square(last, 10) < 27.88  # 9 degrees of freedom, p = 0.001
@@ -290,7 +294,7 @@ def chi_square(values, kinds):
     return sum((values.count(kind) - expected) ** 2 / expected for kind in range(kinds))
 
 
-def test_sample_follows_its_generator_alone():
+def test_a_sample_depends_only_on_its_generator():
     random.seed(5)
     first = [NB201.sample(random.Random(3)) for _ in range(3)]
     assert len(set(first)) == 1
@@ -317,8 +321,8 @@ FREE = Cell.dense(3, ("skip_connect", "nor_conv_3x3"), inputs=2)
 THREE = Cell.dense(4, ("nor_conv_3x3",), inputs=3, project=True)
 
 
-class Bare:
-    """A skeleton of the user's without a stem."""
+class Stemless:
+    """A user's skeleton without a stem."""
 
     def plan(self, width, depth, stem):
         return (CellAt("a", width), HeadAt())
@@ -354,9 +358,9 @@ def searched(cells, stages=("a",), primitives=()):
         ),
         (searched({"a": LINE}, ("a", "b")), "unknown kind of cell 'b'; known: a"),
         (searched({"normal": LINE}, ("norml",)), "unknown kind of cell 'norml'; did you mean 'normal'? known: normal"),
-        # A cell in no stage has alphas that nothing depends on: the bi-level gradient would not exist
+        # The loss does not depend on the alphas of a cell in no stage
         (searched({"a": LINE, "b": LINE}), "cell 'b' is nowhere in the skeleton, which has a"),
-        # Names that a genotype's text could not be read back with
+        # Names that the text of a genotype cannot hold
         (
             searched({"a": Cell((Edge(1, 0, ("my op",)),))}, primitives=(Primitive("my op", NO_OP),)),
             "operation 'my op' needs a name without spaces, |, ~ and +",
@@ -393,10 +397,10 @@ def searched(cells, stages=("a",), primitives=()):
             "cell 'b' is nowhere in the skeleton, which has a",
         ),
         (
-            lambda: SearchSpace("x", {"a": LINE}, Bare()),
+            lambda: SearchSpace("x", {"a": LINE}, Stemless()),
             "the skeleton of space 'x' begins with a cell; it needs a stem before it",
         ),
-        # Inputs that do not meet
+        # Inputs of different resolutions
         (
             lambda: SearchSpace("x", {"normal": FREE, "reduce": FREE}, Stack()),
             "input 0 of cell 'normal' has 16 channels of 32x32, its nearest input 32 channels of 16x16: "
@@ -409,75 +413,76 @@ def searched(cells, stages=("a",), primitives=()):
         ),
     ],
 )
-def test_what_is_no_space_is_refused_in_one_line(make, message):
+def test_wrong_spaces_are_refused_in_one_line(make, message):
     with pytest.raises(UserError) as caught:
         make()
     assert str(caught.value) == message
 
 
-def test_spaces_are_found_by_name_or_are_themselves():
-    assert all(space(name) is value and value.name == name for name, value in SPACES.items())
-    assert space(RAGGED) is RAGGED
+def test_a_space_is_looked_up_by_name_or_returned_as_it_is():
+    assert all(spaces.space(name) is value and value.name == name for name, value in SPACES.items())
+    assert spaces.space(RAGGED) is RAGGED
     with pytest.raises(UserError, match=r"^unknown space 'nasbench-201'; did you mean 'nasbench201'\? known: "):
-        space("nasbench-201")
+        spaces.space("nasbench-201")
 
 
-def test_a_users_primitive_is_known_in_its_space_alone():
+def test_a_user_primitive_belongs_to_its_space_alone():
     assert RAGGED.primitive("depthwise") is RAGGED.primitives[0]
     assert RAGGED.primitive("none") is PRIMITIVES["none"]
     with pytest.raises(UserError, match=r"^unknown operation 'depthwise'"):
         NB201.primitive("depthwise")
 
 
-def refused(make, *given):
+def refused(make, *arguments):
+    """Return the one-line message of the UserError that `make` raises."""
     with pytest.raises(UserError) as caught:
-        make(*given)
+        make(*arguments)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
-def test_an_operation_is_tried_wherever_it_stands():
-    from torch import nn  # the rest of this file works without
+def test_operations_are_checked_at_every_position():
+    from torch import nn  # the other tests of this file work without torch
 
-    def trial(build, cells=("a",), **shape):
+    def check(build, cells=("a",), **shape):
         own = Primitive("own", build)
-        home = SearchSpace("x", {"a": Cell((Edge(1, 0, ("own",)),), **shape)}, Stages(cells), (own,))
-        return lambda: check_shapes(home, NetworkSize(4, 1, (8, 8), 1, 3))
+        space = SearchSpace("x", {"a": Cell((Edge(1, 0, ("own",)),), **shape)}, Stages(cells), (own,))
+        return lambda: check_shapes(space, NetworkSize(4, 1, (8, 8), 1, 3))
 
     def conv(cin, cout, stride):
         return nn.Conv2d(cin, cout, 1, stride)
 
-    trial(lambda cin, cout, stride, norm: conv(cin, cout, stride))()
-    assert refused(trial(lambda cin, cout, stride, norm: conv(cin, 7, stride))) == (
+    check(lambda cin, cout, stride, norm: conv(cin, cout, stride))()
+    assert refused(check(lambda cin, cout, stride, norm: conv(cin, 7, stride))) == (
         "operation 'own' on edge 1<-0 of cell 'a' gives (1, 7, 8, 8) where (1, 4, 8, 8) is needed: "
         "build(4, 4, 1, norm) must keep to its channels and stride"
     )
-    assert refused(trial(lambda cin, cout, stride, norm: conv(cin, cout, 2), ("a", "a"))) == (
+    assert refused(check(lambda cin, cout, stride, norm: conv(cin, cout, 2), ("a", "a"))) == (
         "operation 'own' on edge 1<-0 of cell 'a' gives (1, 4, 4, 4) where (1, 4, 8, 8) is needed: "
         "build(4, 4, 1, norm) must keep to its channels and stride"
     )
-    assert refused(trial(lambda cin, cout, stride, norm: conv(3, cout, stride))).startswith(
-        "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: Invalid channel dim"
+    assert refused(check(lambda cin, cout, stride, norm: conv(3, cout, stride))).startswith(
+        "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: Given groups=1, weight"
     )
-    assert refused(trial(lambda cin, cout, stride, norm: conv(cin, cout))) == (
+    assert refused(check(lambda cin, cout, stride, norm: conv(cin, cout))) == (
         "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
-        "test_an_operation_is_tried_wherever_it_stands.<locals>.conv() missing 1 required positional argument: 'stride'"
+        "test_operations_are_checked_at_every_position.<locals>.conv() missing 1 required positional argument: 'stride'"
     )
-    assert refused(trial(lambda cin, cout, stride: conv(cin, cout, stride))).startswith(
+    assert refused(check(lambda cin, cout, stride: conv(cin, cout, stride))).startswith(
         "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
     )
-    assert refused(trial(lambda cin, cout, stride, norm: 1 / 0)).endswith("stride 1: division by zero")
-    assert refused(trial(lambda cin, cout, stride, norm: {}[""])).endswith("stride 1: ''")
-    assert refused(trial(lambda cin, cout, stride, norm: None)).endswith(
+    assert refused(check(lambda cin, cout, stride, norm: 1 / 0)).endswith("stride 1: division by zero")
+    assert refused(check(lambda cin, cout, stride, norm: {}[""])).endswith("stride 1: ''")
+    assert refused(check(lambda cin, cout, stride, norm: None)).endswith(
         "stride 1: build returned a NoneType, no module"
     )
-    assert refused(trial(lambda cin, cout, stride, norm: nn.LSTM(8, 8))).startswith("operation 'own' cannot run on 4 ")
+    assert refused(check(lambda cin, cout, stride, norm: nn.LSTM(8, 8))).startswith("operation 'own' cannot run on 4 ")
 
 
-def test_a_built_in_operation_that_cannot_stand_there_says_why():
+def test_an_error_explains_why_a_built_in_operation_does_not_fit():
     def chain(op, channels, stride):
-        home = SearchSpace.chain("c", [(("nor_conv_1x1",), 1, 1), ((op,), channels, stride)])
-        return lambda: check_shapes(home, NetworkSize(4, 1, (8, 8), 1, 3))
+        space = SearchSpace.chain("c", [(("nor_conv_1x1",), 1, 1), ((op,), channels, stride)])
+        return lambda: check_shapes(space, NetworkSize(4, 1, (8, 8), 1, 3))
 
     for op in ("none", "nor_conv_1x1", "nor_conv_3x3", "noise", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3"):
         for channels, stride in itertools.product((1, 2), (1, 2)):
@@ -496,22 +501,22 @@ def test_a_built_in_operation_that_cannot_stand_there_says_why():
         )
 
 
-def test_images_must_survive_what_is_asked_for():
-    def of(*size, **asked):
-        return NetworkSize(4, 1, size, 1, 3, **asked)
+def test_images_that_are_too_small_for_the_halvings_are_refused():
+    def of(*size, **options):
+        return NetworkSize(4, 1, size, 1, 3, **options)
 
-    for home in (NB201, RAGGED, TWO, DARTS, MACRO):
-        check_shapes(home, of(1, 1))
-        check_shapes(home, of(2, 3))
+    for space in (NB201, RAGGED, TWO, DARTS, MACRO):
+        check_shapes(space, of(1, 1))
+        check_shapes(space, of(2, 3))
     check_shapes(NB201, of(9, 3, reductions=2))  # 9x3, 5x2, 3x1
-    told = "images of 9x2 pixels are too small for 0 halvings in the stem and 2 reductions: at most 1 in all"
-    assert refused(NB201.layout, of(9, 2, reductions=2)) == told
-    told = "images of 9x5 pixels are too small for 2 halvings in the stem and 2 reductions: at most 3 in all"
-    assert refused(NB201.layout, of(9, 5, stem=2, reductions=2)) == told
+    message = "images of 9x2 pixels are too small for 0 halvings in the stem and 2 reductions: at most 1 in all"
+    assert refused(NB201.layout, of(9, 2, reductions=2)) == message
+    message = "images of 9x5 pixels are too small for 2 halvings in the stem and 2 reductions: at most 3 in all"
+    assert refused(NB201.layout, of(9, 5, stem=2, reductions=2)) == message
     NB201.layout(of(9, 5, stem=2, reductions=1))
     NB201.layout(of(9, 5, stem=3))
-    told = "images of 9x5 pixels are too small for 4 halvings in the stem and 0 reductions: at most 3 in all"
-    assert refused(NB201.layout, of(9, 5, stem=4)) == told
+    message = "images of 9x5 pixels are too small for 4 halvings in the stem and 0 reductions: at most 3 in all"
+    assert refused(NB201.layout, of(9, 5, stem=4)) == message
     assert "for 1000000000 halvings in the stem" in refused(NB201.layout, of(8, 8, stem=10**9))
     assert "and 1000000000 reductions: at most 3" in refused(DARTS.layout, of(8, 8, stem=3, reductions=10**9))
     assert refused(NB201.layout, of(32, 32, reductions=3)) == "space 'nasbench201' has 2 reductions, not 3"
@@ -531,15 +536,15 @@ def test_images_must_survive_what_is_asked_for():
         (NetworkSize(reductions=-1), "setting reductions must be at least 0, not -1"),
     ],
 )
-def test_a_frame_that_cannot_be_is_refused(network_size, message):
-    for home in (NB201, DARTS, MACRO):
-        assert refused(home.layout, network_size) == message
+def test_impossible_network_sizes_are_refused(network_size, message):
+    for space in (NB201, DARTS, MACRO):
+        assert refused(space.layout, network_size) == message
 
 
-def test_a_fingerprint_tells_spaces_and_frames_apart():
+def test_fingerprints_differ_between_spaces_and_network_sizes():
     network_size = NetworkSize(4, 1, (8, 8), 1, 3)
-    marks = {home.fingerprint(network_size) for home in (NB201, RAGGED, TWO, MACRO, KEPT, *SPACES.values())}
-    assert len(marks) == len(SPACES) + 4
+    fingerprints = {space.fingerprint(network_size) for space in (NB201, RAGGED, TWO, MACRO, KEPT, *SPACES.values())}
+    assert len(fingerprints) == len(SPACES) + 4
     assert two_input_space().fingerprint(network_size) == TWO.fingerprint(network_size)
     for changed in (
         NetworkSize(5, 1, (8, 8), 1, 3),
@@ -550,25 +555,26 @@ def test_a_fingerprint_tells_spaces_and_frames_apart():
     assert replace(TWO, norm_pools=False).fingerprint(network_size) != TWO.fingerprint(network_size)
 
 
-def test_a_space_of_ones_own_is_found_by_its_module(tmp_path, monkeypatch):
+def test_a_user_space_is_imported_from_its_module(tmp_path, monkeypatch):
     source = "from supernet import SearchSpace\nMINE = SearchSpace.chain('c', [(('nor_conv_1x1',), 1, 1)])\nOTHER = 3\n"
     (tmp_path / "mine_for_test_spaces.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    assert space("mine_for_test_spaces:MINE").name == "c"
-    assert refused(space, "mine_for_test_spaces:OTHER") == (
+    assert spaces.space("mine_for_test_spaces:MINE").name == "c"
+    assert refused(spaces.space, "mine_for_test_spaces:OTHER") == (
         "space 'mine_for_test_spaces:OTHER' is not a supernet.SearchSpace"
     )
-    assert refused(space, "mine_for_test_spaces:MINES").startswith(
+    assert refused(spaces.space, "mine_for_test_spaces:MINES").startswith(
         "cannot import space 'mine_for_test_spaces:MINES': module 'mine_for_test_spaces' has no attribute 'MINES'"
     )
-    assert refused(space, "mine_for_test_spces:MINE") == (
+    assert refused(spaces.space, "mine_for_test_spces:MINE") == (
         "cannot import space 'mine_for_test_spces:MINE': No module named 'mine_for_test_spces'"
     )
     for target in (":", ":MINE", "mine_for_test_spaces:", "..a:MINE", "a..b:MINE", "a b:MINE", "a:B:C", "a:\nB"):
-        assert refused(space, target) == f"cannot import space '{target}': expected module:NAME".replace("\n", " ")
+        message = f"cannot import space '{target}': expected module:NAME"
+        assert refused(spaces.space, target) == message.replace("\n", " ")
 
 
-def test_a_built_in_operation_cannot_be_replaced_unawares() -> None:
+def test_a_built_in_operation_cannot_be_replaced() -> None:
     own = Primitive("nor_conv_3x3", NO_OP)
     with pytest.raises(UserError, match="operation 'nor_conv_3x3' is built in"):
         SearchSpace("x", {"cell": Cell.dense(2, ["nor_conv_3x3"])}, Stages(("cell",)), primitives=(own,))
