@@ -55,7 +55,7 @@ class Equal(Method):
 
 FEW_TRIALS = {"samples": 2, "steps": 1, "every": 4, "inner_batch": 3}
 ONE_POOL = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "controller": {"epochs": 1}}
-ONE_POOL |= {"alone": {"auxiliary": 0.0}}
+ONE_POOL |= {"standalone": {"auxiliary": 0.0}}
 SHORT = {
     "zarts-mgs": FEW_TRIALS,
     "zarts-rs": FEW_TRIALS,

@@ -26,14 +26,20 @@ T = TypeVar("T")
 Count = Annotated[int, Field(ge=1)]
 """A whole number from 1 on."""
 
-Size = Annotated[int, Field(ge=0)]
+Whole = Annotated[int, Field(ge=0)]
 """A whole number from 0 on."""
 
 Real = Annotated[float, Field(ge=0)]
 """A finite number from 0 on."""
 
+Positive = Annotated[float, Field(gt=0)]
+"""A finite number above 0."""
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A number from 0 on and below 1."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A number from 0 to 1."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """A seed that every random generator takes."""

@@ -42,7 +42,7 @@ def validation_batches():
 def make(home=NB201, epochs=8, seed=0, **settings):
     torch.manual_seed(0)
     supernet = Supernet(home, FRAME, Norm(affine=False)).double()
-    chosen = {"iterations": 2, "pool": 6, "new": 3, "final": 2, "final_epochs": 2, "controller": QUICK, "alone": PLAIN}
+    chosen = {"iterations": 2, "pool": 6, "new": 3, "final": 2, "final_epochs": 2, "controller": QUICK, "standalone": PLAIN}
     return NAO(
         NAOConfig(**chosen | settings), supernet, Budget(epochs, WEIGHTS, seed, validation_batches=validation_batches)
     )
@@ -161,7 +161,7 @@ def test_the_best_of_those_trained_alone_is_taken(valid):
 
 
 def test_a_network_alone_is_a_plain_one_with_steps_of_its_own():
-    method = make(alone=StandaloneConfig(0.0, 0.0, 0.4))
+    method = make(standalone=StandaloneConfig(0.0, 0.0, 0.4))
     for number in range(4):
         epoch(method, number)
     shared = [w.detach().clone() for w in method.weights]
@@ -230,7 +230,7 @@ def test_images_that_architectures_are_judged_on(evaluation):
 @pytest.mark.parametrize("cut", [(0, 1), (2, 0), (2, 1), (5, 1), (6, 0)])
 def test_it_goes_on_from_anywhere(cut):
     """Cut in an epoch, between two, while a network is trained alone, and between two of these."""
-    whole, again = make(alone=StandaloneConfig(0.2, 0.2, 0.4)), make(alone=StandaloneConfig(0.2, 0.2, 0.4))
+    whole, again = make(standalone=StandaloneConfig(0.2, 0.2, 0.4)), make(standalone=StandaloneConfig(0.2, 0.2, 0.4))
     saved = None
     for number in range(8):
         if (number, 0) == cut:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from supernet.errors import UserError, at_least
+from supernet.errors import UserError
+from supernet.settings import Real, Share, Whole, settings
 
 _TAIL = 5  # epochs at the end of P-DARTS' linear schedule in which the rate falls more slowly
 
@@ -41,38 +42,34 @@ class Adam(_Eager, torch.optim.Adam):
     step = torch.no_grad()(_undecorated(torch.optim.Adam.step))
 
 
-@dataclass(frozen=True)
+@settings
 class SGDConfig:
     """SGD on a network's weights, with a learning rate that is set once per epoch."""
 
-    lr: float = 0.025
+    prefix = "w."  # of the fields in messages
+
+    lr: Real = 0.025
     """learning rate of the first epoch, but for a warm-up"""
-    lr_min: float = 0.0
+    lr_min: Real = 0.0
     """learning rate the schedule runs down to"""
-    momentum: float = 0.9
+    momentum: Share = 0.9
     """momentum"""
     nesterov: bool = False
     """Nesterov's form of momentum"""
-    weight_decay: float = 3e-4
+    weight_decay: Real = 3e-4
     """L2 penalty"""
-    clip: float = 5.0
+    clip: Real = 5.0
     """largest norm of the gradient; 0 does not clip"""
     schedule: Literal["cosine", "linear", "exponential"] = "cosine"
     """how the learning rate falls; linear is P-DARTS', with a flatter end"""
-    gamma: float = 0.97
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.97
     """what the exponential schedule multiplies the learning rate by after each epoch"""
-    warmup: int = 0
+    warmup: Whole = 0
     """epochs at the beginning over which the learning rate is raised, in equal steps, to that of the schedule"""
 
     def __post_init__(self) -> None:
-        at_least(0, "w.", lr=self.lr, lr_min=self.lr_min, weight_decay=self.weight_decay, clip=self.clip)
-        at_least(0, "w.", warmup=self.warmup)
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"setting w.momentum must be at least 0 and less than 1, not {self.momentum}")
         if self.nesterov and not self.momentum:
             raise UserError("setting w.nesterov needs a w.momentum above 0")
-        if not 0 < self.gamma <= 1:
-            raise UserError(f"setting w.gamma must be above 0 and at most 1, not {self.gamma}")
 
     def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.SGD:
         """Make the optimizer, which steps all parameters together.
@@ -104,26 +101,25 @@ class SGDConfig:
         if self.schedule == "cosine":
             return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         if self.schedule == "exponential":
-            return self.gamma**epoch
+            return float(self.gamma**epoch)
         steep = epochs - _TAIL
         if steep <= 0:
             return (epochs - epoch) / epochs
         return (steep - epoch) / steep if epoch < steep else (epochs - epoch) / (_TAIL * steep)
 
 
-@dataclass(frozen=True)
+@settings
 class AlphaOptimizerConfig:
     """The optimizer of the architecture parameters; its learning rate is constant."""
 
+    prefix = "alpha."  # of the fields in messages
+
     optimizer: Literal["sgd", "adam"] = "sgd"
     """sgd (momentum 0.9) or adam (betas 0.5, 0.999)"""
-    lr: float | None = None
+    lr: Real | None = None
     """learning rate; None is the weights' first one for sgd, 3e-4 for adam"""
-    weight_decay: float = 0.0
+    weight_decay: Real = 0.0
     """L2 penalty, added to the gradient"""
-
-    def __post_init__(self) -> None:
-        at_least(0, "alpha.", lr=self.lr, weight_decay=self.weight_decay)
 
     def make(self, parameters: Iterable[Tensor], weights: SGDConfig) -> torch.optim.Optimizer:
         """Make the optimizer, beside that of the `weights`."""

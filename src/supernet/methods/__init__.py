@@ -108,7 +108,7 @@ METHODS = registry.Registry(
                 "final": 4,
                 "final_epochs": 3,
                 "controller": {"epochs": 300, "batch_size": 32, "top": 8},
-                "alone": {"dropout": 0.0, "drop_path": 0.0, "auxiliary": 0.0},
+                "standalone": {"dropout": 0.0, "drop_path": 0.0, "auxiliary": 0.0},
             },
         ),
         Preset(

@@ -22,7 +22,6 @@ unless the protocol sets it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -37,9 +36,10 @@ from supernet.methods.relaxation import Activation, SigmoidInit
 from supernet.methods.unrolled import unrolled_gradient
 from supernet.models.mix import Mix, detached
 from supernet.models.supernet import Supernet
+from supernet.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class DifferentiableConfig:
     """Settings of a search by gradient."""
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -28,41 +27,35 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.engine.optim import clip_gradient
 from supernet.engine.seeds import seeded
-from supernet.errors import UserError, at_least
 from supernet.methods.base import Budget
 from supernet.methods.enas_policy import ControllerPolicy
 from supernet.methods.single_path import SinglePath
 from supernet.models.evaluate import Scorer, Statistics, check_norm
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
+from supernet.settings import Count, Real, Share, settings
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tokens import Sequences, Tokens
 
 
-@dataclass(frozen=True)
+@settings
 class ENASConfig:
     """Settings of ENAS."""
 
-    updates: int = 50
+    updates: Count = 50
     """updates of the controller after each epoch"""
-    samples: int = 20
+    samples: Count = 20
     """architectures per update of the controller"""
-    controller_lr: float = 1e-3
+    controller_lr: Real = 1e-3
     """learning rate of the controller's Adam"""
-    entropy_weight: float = 1e-4
+    entropy_weight: Real = 1e-4
     """weight of the entropy in the reward; the accuracy (0 to 1) has weight 1"""
-    decay: float = 0.99
+    decay: Share = 0.99
     """decay of the moving average of rewards"""
-    clip: float = 5.0
+    clip: Real = 5.0
     """largest norm of the controller's gradient; 0 does not clip"""
     norm: Statistics = "batch"
     """statistics of batch normalisation when the controller's architectures are evaluated"""
-
-    def __post_init__(self) -> None:
-        at_least(1, updates=self.updates, samples=self.samples)
-        at_least(0, controller_lr=self.controller_lr, entropy_weight=self.entropy_weight, clip=self.clip)
-        if not 0 <= self.decay < 1:
-            raise UserError(f"setting decay must be at least 0 and less than 1, not {self.decay}")
 
 
 class ENAS(SinglePath):

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,9 +30,10 @@ from supernet.methods.base import Budget, Part, Stream
 from supernet.methods.gradient_method import GradientMethod
 from supernet.models.mix import EdgeMix, Mix, sparse
 from supernet.models.supernet import Supernet
+from supernet.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class GDASConfig:
     """Settings of GDAS."""
 

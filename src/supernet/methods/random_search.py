@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -26,14 +25,15 @@ from supernet.errors import UserError
 from supernet.methods.base import Budget, Method, Part
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
+from supernet.settings import Count, settings
 from supernet.spaces.genotype import Genotype
 
 
-@dataclass(frozen=True)
+@settings
 class RandomSearchConfig:
     """Settings of random search."""
 
-    epochs_each: int = 2
+    epochs_each: Count = 2
     """epochs for which each random architecture is trained"""
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -23,11 +22,12 @@ from supernet.methods.base import Part, Stream
 from supernet.methods.gradient_method import GradientMethod
 from supernet.methods.single_path import SinglePath
 from supernet.models.mix import Mix
+from supernet.settings import settings
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.sampling import likeliest
 
 
-@dataclass(frozen=True)
+@settings
 class SETNConfig:
     """Settings of SETN."""
 

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.engine.run import Run, atomically
+from supernet.engine.checkpoints import write_atomically
+from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
@@ -86,7 +87,7 @@ def export_checked(
     predictor = load(found, weights=weights, space=space)
     try:
         if format == "genotype":
-            atomically(path, (json.dumps(_description(predictor), indent=2) + "\n").encode())
+            write_atomically(path, (json.dumps(_description(predictor), indent=2) + "\n").encode())
             return Exported(path, None)
         return Exported(path, _write_model(predictor, path, _save_torch if format == "torch" else _save_onnx))
     except OSError as error:

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, replace
 
 from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
-from supernet.settings import Count, Real, Share, Size, settings
+from supernet.settings import Count, Real, Share, Whole, settings
 
 
 @settings
@@ -23,15 +23,15 @@ class Recipe:
     depth: Count | None = None
     """cells per stage; None is the space's own number"""
     w: SGDConfig = SGDConfig()
-    pad: Size | None = None
+    pad: Whole | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None
     """mirror half of the images; None lets the data say whether a mirrored image keeps its class"""
-    cutout: Size = 0
+    cutout: Whole = 0
     """side of the square that is cut out, in pixels"""
     image_size: int | None = None
     """pixels per side of images; None keeps arrays as they are, and brings pictures to their median, at most 224"""
-    crop: Size = 0
+    crop: Whole = 0
     """pixels per side of a random resized crop, of the middle one in a test; 0 takes whole images"""
     jitter: bool = False
     """change brightness, contrast and saturation by up to 0.4 and hue by up to 0.2"""
@@ -45,9 +45,9 @@ class Recipe:
     """share of a label that is spread evenly over all classes"""
     validation_share: Share = 0.0
     """share of the images kept for validation, to choose the best epoch; 0 is a fifth where there are no test images"""
-    stem: Size | None = None
+    stem: Whole | None = None
     """times the stem halves the image; None halves it until its shorter side is at most 32"""
-    reductions: Size | None = None
+    reductions: Whole | None = None
     """reductions that halve the resolution; None is all of the space's that leave at least 2 pixels"""
 
     def __post_init__(self) -> None:

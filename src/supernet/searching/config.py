@@ -22,7 +22,7 @@ from supernet.models.cost.limits import Limits, parse_count
 from supernet.selectors import SELECTORS
 from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors.base import Selector
-from supernet.settings import Count, OfType, Seed, Size, amend, as_plain, settings
+from supernet.settings import Count, OfType, Seed, Whole, amend, as_plain, settings
 from supernet.spaces import SearchSpace
 
 
@@ -39,9 +39,9 @@ class Protocol:
     """channels of the first stage"""
     depth: Count = 1
     """cells per stage, as the space counts them"""
-    stem: Size | None = None
+    stem: Whole | None = None
     """times the stem halves the image; None halves it until its shorter side is at most 32"""
-    reductions: Size | None = None
+    reductions: Whole | None = None
     """reductions of the space that halve the resolution; None is as many as leave at least 2 pixels"""
     images: int | None = None
     """training images used, validation images included; None uses all"""
@@ -51,11 +51,11 @@ class Protocol:
     """how the images are halved: with balanced classes, or first and second half by index"""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """share of the images kept for validation; other than 0.5 is taken class by class"""
-    pad: Size | None = None
+    pad: Whole | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None
     """mirror half of the images; None lets the data say whether a mirrored image keeps its class"""
-    cutout: Size = 0
+    cutout: Whole = 0
     """side of the square that is cut out, in pixels"""
     norm_affine: bool = False
     """candidates' batch norm learns scale and shift"""

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from supernet.errors import UserError, at_least
+from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm, first_images
 from supernet.selectors.base import Selector
+from supernet.settings import Count, settings
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.sampling import draw, likeliest
 
@@ -33,21 +33,18 @@ Sampler = Literal["own", "uniform", "alpha", "likeliest"]
 _ROUNDS = 6  # of draws, each of twice as many architectures, until enough different ones are within the limits
 
 
-@dataclass(frozen=True)
+@settings
 class BestOfSamplesConfig:
     """Settings of the best of samples."""
 
-    samples: int = 100
+    samples: Count = 100
     """architectures that are evaluated"""
     sampler: Sampler = "own"
     """origin of the architectures: the method's proposals (own), uniform or alpha draws, or the likeliest ones"""
-    images: int | None = None
+    images: Count | None = None
     """validation images for the evaluation; None is all"""
     norm: Statistics = "batch"
     """statistics of batch normalisation in the evaluation"""
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples, images=self.images)
 
 
 class BestOfSamples(Selector):

@@ -33,7 +33,6 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import set_rate
-from supernet.errors import at_least
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Scorer, ValidationBatches
@@ -43,18 +42,19 @@ from supernet.selectors.base import Selector
 from supernet.selectors.completion import Completion
 from supernet.selectors.perturbation_score import Criterion, PerturbationScore
 from supernet.selectors.projection_schedule import Decision, projection_schedule
+from supernet.settings import Real, Whole, settings
 from supernet.spaces.genotype import Genotype
 
 
-@dataclass(frozen=True)
+@settings
 class PerturbationConfig:
     """Settings of selection by perturbation."""
 
     criterion: Criterion = "accuracy"
     """score of an operation: accuracy or loss of the supernet without it, or its op score (magnitude)"""
-    tune_epochs: int = 5
+    tune_epochs: Whole = 5
     """epochs of training between two decisions"""
-    lr: float | None = None
+    lr: Real | None = None
     """learning rate of the training in between; None is a tenth of the search's first one"""
     lr_schedule: Literal["constant", "cosine"] = "constant"
     """cosine reduces it to 0.4 of itself over all epochs"""
@@ -64,9 +64,6 @@ class PerturbationConfig:
     """removal of a node's edges: in the order of one scoring, or with a new scoring after each removal"""
     norm: Literal["batch", "running"] = "batch"
     """statistics of batch normalisation in the evaluation"""
-
-    def __post_init__(self) -> None:
-        at_least(0, tune_epochs=self.tune_epochs, lr=self.lr)
 
 
 @dataclass(frozen=True)

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from supernet.errors import UserError, at_least
 from supernet.methods.nao.controller_config import ControllerConfig
+from supernet.settings import Count, Real, Share, Whole, settings
 
 
-@dataclass(frozen=True)
+@settings
 class StandaloneConfig:
     """Settings of the standalone training of the best architectures at the end."""
 
-    dropout: float = 0.4
+    prefix = "standalone."  # of the fields in messages
+
+    dropout: Share = 0.4
     """dropout probability of the features before the classifier"""
-    drop_path: float = 0.2
+    drop_path: Share = 0.2
     """probability, in the last epoch, that a path of a cell is dropped for an image"""
-    auxiliary: float = 0.4
+    auxiliary: Real = 0.4
     """weight of the auxiliary classifier's loss; 0 builds none"""
 
-    def __post_init__(self) -> None:
-        at_least(0, "alone.", dropout=self.dropout, drop_path=self.drop_path, auxiliary=self.auxiliary)
-        if max(self.dropout, self.drop_path) >= 1:
-            raise UserError("settings alone.dropout and alone.drop-path must be less than 1")
 
-
-@dataclass(frozen=True)
+@settings
 class NAOConfig:
     """Settings of NAO-V2."""
 
-    iterations: int = 4
+    iterations: Count = 4
     """supernets that are trained, each followed by an evaluation of all architectures so far"""
-    pool: int = 1000
+    pool: Count = 1000
     """random architectures that train the first supernet"""
-    new: int = 300
+    new: Count = 300
     """architectures from the controller that train each of the other supernets"""
     sampling: Literal["params", "uniform"] = "params"
     """probability that a step trains an architecture: proportional to its parameters, or uniform"""
@@ -42,20 +38,13 @@ class NAOConfig:
     """reset by a new iteration: weights, momentum and learning rate (all), the learning rate alone, or nothing"""
     evaluation: Literal["fixed", "batch"] = "fixed"
     """validation images: the same ones for all architectures, or a random batch for each"""
-    eval_images: int | None = None
+    eval_images: Count | None = None
     """number of validation images; None is all, or 500 with evaluation batch"""
-    drop_path: float = 0.1
+    drop_path: Share = 0.1
     """probability, in the last epoch of an iteration, that a path of the last cell is dropped for an image"""
     controller: ControllerConfig = ControllerConfig()
-    final: int = 5
+    final: Whole = 5
     """best architectures that get standalone training at the end; 0 takes the supernet's best"""
-    final_epochs: int = 10
+    final_epochs: Count = 10
     """epochs of standalone training of each"""
-    alone: StandaloneConfig = StandaloneConfig()
-
-    def __post_init__(self) -> None:
-        at_least(1, iterations=self.iterations, pool=self.pool, new=self.new, eval_images=self.eval_images)
-        at_least(1, final_epochs=self.final_epochs)
-        at_least(0, final=self.final, drop_path=self.drop_path)
-        if self.drop_path >= 1:
-            raise UserError(f"setting drop-path must be less than 1, not {self.drop_path}")
+    standalone: StandaloneConfig = StandaloneConfig()

@@ -14,46 +14,43 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from supernet.data import Batch, Source, ordered
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
-from supernet.errors import UserError, at_least
+from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
 from supernet.models.lookahead import Lookahead
 from supernet.searching.studies.study import lookahead_batches, studied, write
 from supernet.searching.task import SearchTask
+from supernet.settings import Count, Real, Whole, settings
 from supernet.spaces import SearchSpace
 
 _MARGIN = 0.25  # around the path, in parts of its extent
 _LEAST = 0.5  # of the longer side of the grid: the least shorter side
 
 
-@dataclass(frozen=True)
+@settings
 class LandscapeConfig:
     """Settings of the loss around alpha."""
 
-    points: int = 11
+    points: Annotated[int, Field(ge=2)] = 11
     """points per side of the grid"""
-    steps: int = 10
+    steps: Whole = 10
     """steps of the weights from the end of the search before the loss is measured"""
-    lr: float | None = None
+    lr: Real | None = None
     """learning rate of these steps; None is a tenth of the search's first one"""
-    images: int = 512
+    images: Count = 512
     """validation images on which the loss is measured"""
     directions: Literal["path", "random"] = "path"
     """principal components of the alphas after each epoch, or random ones"""
-    radius: float | None = None
+    radius: Real | None = None
     """half the side of the grid around alpha; None is as far as the path needs, or 1"""
-
-    def __post_init__(self) -> None:
-        at_least(2, points=self.points)
-        at_least(0, steps=self.steps, lr=self.lr, radius=self.radius)
-        at_least(1, images=self.images)
 
 
 @dataclass(frozen=True)

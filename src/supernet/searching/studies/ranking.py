@@ -13,43 +13,37 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import get_args
 
 from supernet.data import Source
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
-from supernet.errors import UserError, at_least, unknown
+from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts
 from supernet.models.evaluate import Scorer, Statistics, check_norm, first_images
 from supernet.models.rank_metrics import kendall, pairwise, regret, spearman
 from supernet.searching.studies.study import studied, write
 from supernet.searching.task import SearchTask
 from supernet.selectors.best_of_samples import Sampler, samples
+from supernet.settings import Count, settings
 from supernet.spaces import SearchSpace, tables
 
 
-@dataclass(frozen=True)
+@settings
 class RankingConfig:
     """Which architectures are ranked, how they are evaluated, and the accuracy they are compared with."""
 
-    count: int = 100
+    count: Count = 100
     """architectures, all different, within the limits of the search"""
     sampler: Sampler = "uniform"
     """source of the architectures: uniform, the method's own, drawn by op weight (alpha), or likeliest by op weight"""
-    images: int | None = None
+    images: Count | None = None
     """validation images on which they are evaluated; None is all"""
     norm: Statistics = "batch"
     """batch norm by batch statistics, or by the running statistics of the search"""
     truth: str = "c10_test"
     """field of the table that is the truth"""
-    top: int = 10
+    top: Count = 10
     """number of highest one-shot accuracies in the regret"""
-
-    def __post_init__(self) -> None:
-        at_least(1, count=self.count, images=self.images, top=self.top)
-        for name, value, known in (("sampler", self.sampler, Sampler), ("norm", self.norm, Statistics)):
-            if value not in get_args(known):
-                raise unknown(name, value, get_args(known))
 
 
 @dataclass(frozen=True)

@@ -16,29 +16,26 @@ from dataclasses import dataclass, field
 from supernet.data import Source
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
-from supernet.errors import at_least
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.lookahead import Lookahead
 from supernet.models.mix import detached
 from supernet.models.rank_metrics import kendall
 from supernet.searching.studies.study import lookahead_batches, studied, write
 from supernet.searching.task import SearchTask
+from supernet.settings import Real, Whole, settings
 from supernet.spaces import SearchSpace
 
 Numbers = dict[str, list[list[float]]]
 
 
-@dataclass(frozen=True)
+@settings
 class StrengthConfig:
     """Settings of the strength of operations."""
 
-    steps: int = 20
+    steps: Whole = 20
     """steps of the weights with one operation on the edge, before the accuracy is measured"""
-    lr: float | None = None
+    lr: Real | None = None
     """learning rate of these steps; None is a tenth of the search's first one"""
-
-    def __post_init__(self) -> None:
-        at_least(0, steps=self.steps, lr=self.lr)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from supernet.engine.run import atomically
+from supernet.engine.checkpoints import write_atomically
 from supernet.errors import UserError, at_least, unknown
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
@@ -147,7 +147,7 @@ def _resumed(new: Comparison, out: str | os.PathLike[str] | None) -> Comparison:
 def _save(comparison: Comparison, out: str | os.PathLike[str] | None) -> None:
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
-        atomically(Path(out) / _FILE, (json.dumps(asdict(comparison)) + "\n").encode())
+        write_atomically(Path(out) / _FILE, (json.dumps(asdict(comparison)) + "\n").encode())
 
 
 def _draw(comparison: Comparison, out: Path) -> None:
