@@ -78,10 +78,10 @@ def test_a_warm_up_multiplies_the_first_rates():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schedule": "step"}, "setting schedule: invalid value 'step', expected one of ['cosine', 'linear', "),
-        ({"gamma": 0.0}, "setting w.gamma must be above 0 and at most 1, not 0.0"),
-        ({"gamma": 1.5}, "setting w.gamma must be above 0 and at most 1, not 1.5"),
-        ({"gamma": math.nan}, "setting w.gamma must be above 0 and at most 1, not nan"),
+        ({"schedule": "step"}, "setting w.schedule takes 'cosine', 'linear' or 'exponential', not 'step'"),
+        ({"gamma": 0.0}, "setting w.gamma must be above 0, not 0.0"),
+        ({"gamma": 1.5}, "setting w.gamma must be at most 1, not 1.5"),
+        ({"gamma": math.nan}, "setting w.gamma must be a finite number, not nan"),
         ({"warmup": -1}, "setting w.warmup must be at least 0, not -1"),
     ],
 )
@@ -102,7 +102,7 @@ def test_the_weights_optimizer_has_its_settings():
     (group,) = weights.optimizer([parameter()]).param_groups
     wanted = {"lr": 0.3, "momentum": 0.7, "nesterov": True, "weight_decay": 0.01, "dampening": 0}
     assert {name: group[name] for name in wanted} == wanted
-    assert type(weights.optimizer([parameter()])) is torch.optim.SGD
+    assert isinstance(weights.optimizer([parameter()]), torch.optim.SGD)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_weights_optimizer_has_its_settings():
 def test_alphas_optimizer_has_its_settings_and_its_papers_defaults(alpha, kind, wanted):
     # sgd follows the weights' first learning rate, and nothing else of theirs
     optimizer = alpha.make([parameter()], SGDConfig(lr=0.07, momentum=0.1, nesterov=True, weight_decay=0.3))
-    assert type(optimizer) is kind
+    assert isinstance(optimizer, kind)
     assert {name: optimizer.param_groups[0][name] for name in wanted} == wanted
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,13 +17,12 @@ from supernet.models.mix import dense
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
-from supernet.spaces import NetworkSize, space
+from supernet.spaces import NetworkSize
 from supernet.spaces.modules import Norm
-from supernet.testing import PairDataset, macro_space, noise_batch, ragged_space, tiny_images, two_input_space
+from supernet.testing import EXAMPLE_SPACES, PairDataset, noise_batch, tiny_images
 
-SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
 STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
-each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
+each_space = pytest.mark.parametrize("home", EXAMPLE_SPACES, ids=lambda home: home.name)
 
 
 def make(home):
@@ -49,7 +46,7 @@ def test_every_candidate_has_one_nth_and_what_is_no_candidate_nothing(home):
 @pytest.mark.usefixtures("still_noise")
 def test_a_step_is_clipped_sgd_of_the_weights_and_nothing_else(home):
     method = make(home)
-    byhand, before = copy.deepcopy(method.supernet), {k: e.weights.clone() for k, e in method.mix().items()}
+    byhand, before = make(home).supernet, {k: e.weights.clone() for k, e in method.mix().items()}
     buffers = [torch.zeros_like(w) for w in byhand.parameters()]
     for number in range(3):
         batch = noise_batch(number)
@@ -86,4 +83,4 @@ def test_a_search_has_no_settings_and_chooses_by_perturbation():
 
 
 def test_the_state_is_the_supernets_and_the_optimizers():
-    assert set(make(SPACES[0]).state_dict()) == {"supernet", "optimizer"}
+    assert set(make(EXAMPLE_SPACES[0]).state_dict()) == {"supernet", "optimizer"}

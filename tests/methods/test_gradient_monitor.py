@@ -12,16 +12,16 @@ from supernet.methods.gradient_monitor import GradientMonitor
 from supernet.models.mix import EdgeMix
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
-from supernet.spaces import NetworkSize, SearchSpace, space
+from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.modules import Norm
-from supernet.testing import two_input_space
+from supernet.testing import EXAMPLE_SPACES
 
-NB201 = space("nasbench201")
+NB201, _, TWO, *_ = EXAMPLE_SPACES
 
 
 def make(regime: str, home: SearchSpace = NB201) -> tuple[Differentiable, dict[str, Batches]]:
     torch.manual_seed(0)
-    supernet = Supernet(home, NetworkSize(4, 2, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(2, 2, (8, 8), 1, 3), Norm(affine=False)).double()
     config = DifferentiableConfig(regime=regime, activation="softmax")  # type: ignore[arg-type]
     method = Differentiable(config, supernet, Budget(epochs=3, weights=SGDConfig(), seed=0))
     y = torch.arange(48) % 3
@@ -69,7 +69,7 @@ def test_single_level_correlation_is_the_squared_norm() -> None:
     assert monitor.means()["correlation"] == pytest.approx(gradient(method, batches["weights"]).square().sum().item())
 
 
-@pytest.mark.parametrize("home", [NB201, two_input_space()], ids=lambda home: home.name)
+@pytest.mark.parametrize("home", [NB201, TWO], ids=lambda home: home.name)
 @pytest.mark.usefixtures("still_noise")
 def test_operator_gradient_is_that_of_the_last_cell_alone(home: SearchSpace) -> None:
     method, streams = make("same_batch", home)

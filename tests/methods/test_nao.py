@@ -24,12 +24,12 @@ from supernet.models.cost.count import cost
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.network import Network
 from supernet.models.supernet import Supernet
-from supernet.spaces import NetworkSize, SearchSpace, space
+from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.modules import Norm
-from supernet.testing import macro_space, noise_batch, ragged_space, state_bytes, two_input_space
+from supernet.testing import EXAMPLE_SPACES, noise_batch, state_bytes
 
-NB201, RAGGED, TWO, MACRO, SMALL = space("nasbench201"), ragged_space(), two_input_space(), macro_space(), space("nao")
-FRAME = NetworkSize(2, 1, (8, 8), 1, 3)
+NB201 = EXAMPLE_SPACES[0]
+SIZE = NetworkSize(2, 1, (8, 8), 1, 3)
 WEIGHTS = SGDConfig(lr=0.1, lr_min=0.01, momentum=0.8, weight_decay=0.01, clip=0.3)
 QUICK = ControllerConfig(embedding=4, hidden=8, epochs=2, batch_size=8, top=3, expand=2)
 PLAIN = StandaloneConfig(0.0, 0.0, 0.0)
@@ -41,8 +41,16 @@ def validation_batches():
 
 def make(home=NB201, epochs=8, seed=0, **settings):
     torch.manual_seed(0)
-    supernet = Supernet(home, FRAME, Norm(affine=False)).double()
-    chosen = {"iterations": 2, "pool": 6, "new": 3, "final": 2, "final_epochs": 2, "controller": QUICK, "standalone": PLAIN}
+    supernet = Supernet(home, SIZE, Norm(affine=False)).double()
+    chosen = {
+        "iterations": 2,
+        "pool": 6,
+        "new": 3,
+        "final": 2,
+        "final_epochs": 2,
+        "controller": QUICK,
+        "standalone": PLAIN,
+    }
     return NAO(
         NAOConfig(**chosen | settings), supernet, Budget(epochs, WEIGHTS, seed, validation_batches=validation_batches)
     )
@@ -56,9 +64,9 @@ def epoch(method, number, valid=0.5, steps=2):
 
 
 def test_probabilities_are_the_parameters_of_the_networks_of_their_own():
-    pool, rng = Pool(NB201, FRAME, "params"), random.Random(0)
+    pool, rng = Pool(NB201, SIZE, "params"), random.Random(0)
     pool.begin(NB201.sample(rng) for _ in range(20))
-    assert pool.weights() == [cost(NB201, g, FRAME).params for g in pool.trained]
+    assert pool.weights() == [cost(NB201, g, SIZE).params for g in pool.trained]
     found, total = Counter(pool.draw(rng) for _ in range(8000)), sum(pool.weights())
     expected = Counter[object]()
     for genotype, weight in zip(pool.trained, pool.weights(), strict=True):
@@ -68,7 +76,7 @@ def test_probabilities_are_the_parameters_of_the_networks_of_their_own():
 
 
 def test_uniform_sampling_trains_all_alike():
-    pool = Pool(NB201, FRAME, "uniform")
+    pool = Pool(NB201, SIZE, "uniform")
     pool.begin(NB201.sample(random.Random(n)) for n in range(5))
     found = Counter(pool.draw(random.Random(f"draw {n}")) for n in range(5000))
     assert sum((n - 1000) ** 2 / 1000 for n in found.values()) < 18.5  # 4 degrees
@@ -119,7 +127,7 @@ def test_what_begins_anew_with_an_iteration(reinit):
         assert not learned  # weights of its own, not those of the first iteration
 
 
-@pytest.mark.parametrize("home", [NB201, RAGGED, TWO, MACRO, SMALL], ids=lambda home: home.name)
+@pytest.mark.parametrize("home", EXAMPLE_SPACES, ids=lambda home: home.name)
 @pytest.mark.usefixtures("still_noise")
 def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
     method = make(home)
@@ -200,7 +208,7 @@ def test_paths_are_dropped_more_towards_the_end_and_in_deeper_cells():
 
 def test_dropout_of_a_network_alone_is_before_the_classifier_and_while_training_only():
     torch.manual_seed(0)
-    network, x = Network(NB201, NB201.sample(random.Random(1)), FRAME).double(), noise_batch(1).x
+    network, x = Network(NB201, NB201.sample(random.Random(1)), SIZE).double(), noise_batch(1).x
     network.eval()
     plain = network(x)
     network.dropout = 0.5

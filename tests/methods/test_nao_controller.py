@@ -280,8 +280,8 @@ def test_a_clip_of_0_does_not_clip():
     [
         ({"epochs": 0}, "setting epochs must be at least 1, not 0"),
         ({"expand": 0}, "setting expand must be at least 1, not 0"),
-        ({"held_out": 1.0}, "setting held_out must be at least 0 and below 1, not 1.0"),
-        ({"trade_off": 1.5}, "setting trade_off is a share, 0 to 1, not 1.5"),
+        ({"held_out": 1.0}, "setting held_out must be below 1, not 1.0"),
+        ({"trade_off": 1.5}, "setting trade_off must be at most 1, not 1.5"),
         ({"start": "warm"}, "setting start"),
     ],
 )

@@ -26,11 +26,11 @@ from supernet.models.mix import dense, detached
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
-from supernet.spaces import NetworkSize, space
+from supernet.spaces import NetworkSize
 from supernet.spaces.modules import Norm
-from supernet.testing import PairDataset, noise_batch, ragged_space, tiny_images, two_input_space
+from supernet.testing import EXAMPLE_SPACES, PairDataset, noise_batch, tiny_images
 
-NB201, RAGGED, TWO = space("nasbench201"), ragged_space(), two_input_space()
+_, RAGGED, TWO, *_ = EXAMPLE_SPACES  # the second has an operation that draws noise
 STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)
 TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "mirror": False}
 each_estimator = pytest.mark.parametrize("estimator", ["rs", "mgs", "gld"])
@@ -93,7 +93,7 @@ def seed_and_draws(found):
 def test_an_update_of_guided_search(home):
     found, given = make(home, samples=3, sigma=0.2, tau=0.3, lam=0.3), batches(1)
     (seed, draws), before = seed_and_draws(found), flat(found)
-    supernet = copy.deepcopy(found.supernet)
+    supernet = make(home).supernet
     values = {kind: alpha.clone().requires_grad_() for kind, alpha in found.alphas.items()}
     loss = F.cross_entropy(supernet(given["alpha"].x, found.alphas.mix(values)), given["alpha"].y)
     slopes = torch.autograd.grad(loss, list(values.values()))
@@ -171,7 +171,7 @@ def everything(found):
 
 
 @each_estimator
-@pytest.mark.parametrize("home", [RAGGED, space("s4")], ids=lambda home: home.name)
+@pytest.mark.parametrize("home", [RAGGED, TWO], ids=lambda home: home.name)
 def test_an_update_touches_nothing_but_alpha(estimator, home):
     found = make(home, estimator=estimator, inner_opt="copied", base_loss="with_inner")
     found.weight_step(noise_batch(0), found.mix())  # so that there is momentum, and a gradient
@@ -213,7 +213,7 @@ def test_alpha_moves_after_the_warm_up_every_few_steps_and_before_the_weights():
 
 def test_the_weights_step_with_the_alphas_just_moved():
     found, given = make(lr=5.0, estimator="rs"), batches(1)
-    start, optimizer = copy.deepcopy(found.supernet), copy.deepcopy(found.optimizer.state_dict())
+    start, optimizer = make().supernet, copy.deepcopy(found.optimizer.state_dict())
     found.step(given)
     by_hand = STRONG.optimizer(start.parameters())
     by_hand.load_state_dict(optimizer)
@@ -410,7 +410,7 @@ def test_workers_arrive_at_the_trials_and_are_no_setting():
         ({"tau": -1.0}, "setting tau must be above 0, not -1.0"),
         ({"delta": math.inf}, "setting delta must be a finite number, not inf"),
         ({"radius": 0.0}, "setting radius must be above 0, not 0.0"),
-        ({"lam": 1.5}, "setting lam is a share, at most 1, not 1.5"),
+        ({"lam": 1.5}, "setting lam must be at most 1, not 1.5"),
         ({"warmup": 2}, r"setting warmup must be less than epochs \(2\), not 2"),
     ],
 )

@@ -27,11 +27,11 @@ from supernet.models.supernet import Supernet
 from supernet.searching.plan import planned as plan
 from supernet.selectors.perturbation import Perturbation, PerturbationConfig
 from supernet.selectors.projection_schedule import projection_schedule
-from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space
+from supernet.spaces import Cell, NetworkSize, SearchSpace
 from supernet.spaces.modules import Norm
-from supernet.testing import macro_space, noise_batch, ragged_space, two_input_space
+from supernet.testing import EXAMPLE_SPACES, NormalReduceNormal, noise_batch
 
-NB201, DARTS7 = space("nasbench201"), space("darts7")
+NB201, RAGGED, TWO, MACRO, _ = EXAMPLE_SPACES
 OPS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
 KEEPS = SearchSpace(
     "keeps",
@@ -39,11 +39,11 @@ KEEPS = SearchSpace(
         "normal": Cell.dense(4, OPS, inputs=2, output="concat", keep=2, project=True),
         "reduce": Cell.dense(4, OPS[1:], inputs=2, output="concat", keep=1, project=True),
     },
-    Stack(),
+    NormalReduceNormal(),
 )
 WEIGHTS = SGDConfig(lr=0.2, momentum=0.8, weight_decay=0.01, clip=0.5)
-FRAME = NetworkSize(2, 1, (8, 8), 1, 3)
-JUDGED = [noise_batch(21, 13)]
+SIZE = NetworkSize(2, 1, (8, 8), 1, 3)
+VALIDATION = [noise_batch(21, 13)]
 DARTS = DifferentiableConfig(
     "different_subset", "softmax", alpha=AlphaOptimizerConfig("adam", lr=0.2, weight_decay=1e-3)
 )
@@ -51,7 +51,7 @@ SINGLE = DifferentiableConfig(alpha=AlphaOptimizerConfig(lr=0.5))
 METHODS = {"darts": (Differentiable, DARTS), "single": (Differentiable, SINGLE), "blank": (Blank, NoConfig())}
 
 
-def method_of(home, name="darts", weights=WEIGHTS, network_size=FRAME):
+def method_of(home, name="darts", weights=WEIGHTS, network_size=SIZE):
     torch.manual_seed(0)
     kind, config = METHODS[name]
     method = kind(config, Supernet(home, network_size, Norm(affine=False)).double(), Budget(4, weights, 3))
@@ -72,7 +72,7 @@ def trained(home, name, **changes):
     return method
 
 
-def perturbation(method, limits=None, seed=5, images=JUDGED, network_size=FRAME, **settings):
+def perturbation(method, limits=None, seed=5, images=VALIDATION, network_size=SIZE, **settings):
     feasible = FeasibleSet(method.supernet.space, network_size, limits)
     return Perturbation(PerturbationConfig(**settings), method, feasible, lambda: images, seed)
 
@@ -89,10 +89,10 @@ def driven(selector, steps=2):
 
 
 class WrittenOut:
-    """The algorithm of the paper, and of its released code for nodes, on a copy of a method."""
+    """The algorithm of the paper, and of its released code for nodes, on a method of its own."""
 
     def __init__(self, method, seed, *, criterion, edges, tune_epochs):
-        self.method, self.home = copy.deepcopy(method), method.supernet.space
+        self.method, self.home = method, method.supernet.space
         self.criterion, self.edges, self.tune_epochs = criterion, edges, tune_epochs
         self.rows, self.outcomes = {}, []
         self.method.supernet.engine, self.method.supernet.fixed_edges = "reference", None
@@ -131,7 +131,7 @@ class WrittenOut:
             weights[kind][edge, column] = 0
         before = {name: value.clone() for name, value in supernet.state_dict().items()}
         hits = loss = images = 0
-        for batch in JUDGED:
+        for batch in VALIDATION:
             with torch.no_grad():
                 logits = supernet(batch.x, dense(weights))
             hits += (logits.argmax(1) == batch.y).sum().item()
@@ -195,15 +195,15 @@ CASES = [
     (KEEPS, "blank", {"criterion": "accuracy", "edges": "cumulative"}),
     (KEEPS, "single", {"criterion": "loss", "edges": "cumulative"}),
     (KEEPS, "darts", {"criterion": "magnitude"}),
-    (ragged_space(), "single", {"criterion": "loss"}),
-    (macro_space(), "blank", {"criterion": "loss"}),
+    (RAGGED, "single", {"criterion": "loss"}),
+    (MACRO, "blank", {"criterion": "loss"}),
 ]
 
 
 @pytest.mark.parametrize(("home", "name", "settings"), CASES, ids=[f"{h.name} {n} {s}" for h, n, s in CASES])
 def test_the_whole_sequence_is_the_one_written_out(home, name, settings):
     method = trained(home, name)
-    wanted = WrittenOut(method, 5, tune_epochs=1, **{"edges": "independent"} | settings)
+    wanted = WrittenOut(trained(home, name), 5, tune_epochs=1, **{"edges": "independent"} | settings)
     selector = perturbation(method, tune_epochs=1, **settings)
     genotype, _ = driven(selector)
     assert genotype == wanted.genotype()
@@ -258,7 +258,7 @@ def test_none_may_be_chosen_where_every_edge_is_kept_and_never_where_few_are(mon
     assert {choice.op for choice in genotype["cell"]} == {"none"}
     silent(monkeypatch, at_random)
     for seed in range(4):
-        for home in (KEEPS, two_input_space()):
+        for home in (KEEPS, TWO):
             genotype, _ = driven(perturbation(method_of(home, "blank"), tune_epochs=0, seed=seed))
             assert home.check(genotype) is genotype
             assert "none" not in {choice.op for kind in home.cells for choice in genotype[kind]}
@@ -274,12 +274,12 @@ def test_how_many_passes_it_takes(monkeypatch):
     driven(selector)
     assert selector.scorer.passes == selector.report()["passes"] == 6 * 5
     assert selector.report()["validation_images"] == 13
-    tiny = NetworkSize(1, 1, (4, 4), 1, 3)
+    cell = Cell.dense(6, ("none", "skip_connect", "max_pool_3x3"), inputs=2, output="concat", keep=2, project=True)
+    home = SearchSpace("fourteen edges", {"normal": cell, "reduce": cell}, NormalReduceNormal())
     for edges, wanted in (("independent", 3 + 4 + 5), ("cumulative", 3 + (4 + 3) + (5 + 4 + 3))):
-        method = method_of(DARTS7, "blank", network_size=tiny)
-        selector = perturbation(method, tune_epochs=0, edges=edges, network_size=tiny)
+        selector = perturbation(method_of(home, "blank"), tune_epochs=0, edges=edges)
         driven(selector)
-        assert selector.scorer.passes == 2 * 14 * 7 + 2 * wanted
+        assert selector.scorer.passes == 2 * 14 * 2 + 2 * wanted  # none is no candidate
     selector = perturbation(method_of(KEEPS, "darts"), tune_epochs=0, criterion="magnitude")
     driven(selector)
     assert selector.report()["passes"] == 0
@@ -337,7 +337,7 @@ def test_frozen_alpha_stays_while_the_weights_learn():
     alpha, state = method.alphas["cell"].detach().clone(), str(method.alphas.optimizer.state_dict())
     selector = perturbation(method, criterion="loss", tune_epochs=1, alpha="freeze")
     selector.begin_epoch(0)
-    byhand, batch = copy.deepcopy(method.supernet), batches_of(0, 0)
+    byhand, batch = trained(NB201, "darts").supernet, batches_of(0, 0)
     w = [weight.detach().clone() for weight in method.weights]
     moved = 0
     selector.step(NoAlpha(batch))
@@ -359,7 +359,7 @@ def test_frozen_alpha_stays_while_the_weights_learn():
 
 
 def test_each_moment_has_its_epochs_and_nothing_is_trained_after_the_last():
-    for home, moments in ((NB201, 6), (KEEPS, 5 + 2), (macro_space(), 4)):
+    for home, moments in ((NB201, 6), (KEEPS, 5 + 2), (MACRO, 4)):
         for tune in (0, 1, 3):
             selector = perturbation(method_of(home, "blank"), criterion="magnitude", tune_epochs=tune)
             assert selector.epochs == tune * (moments - 1)
@@ -416,13 +416,13 @@ def test_running_statistics_are_taken_where_they_are_asked_for():
 # Limits
 
 SMALL = SearchSpace("small", {"cell": Cell.dense(3, NB201.cells["cell"].edges[0].ops)}, NB201.skeleton)
-LIMITED = [SMALL, NB201, KEEPS, ragged_space(), two_input_space(), macro_space()]
+LIMITED = [SMALL, NB201, KEEPS, RAGGED, TWO, MACRO]
 
 
 def priced(home):
     """What random architectures cost."""
     rng = random.Random(0)
-    return [cost(home, home.sample(rng), FRAME) for _ in range(40)]
+    return [cost(home, home.sample(rng), SIZE) for _ in range(40)]
 
 
 @pytest.mark.parametrize("home", LIMITED, ids=lambda home: home.name)
@@ -460,10 +460,10 @@ def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
         "normal": Cell.dense(3, OPS, inputs=2, output="concat", keep=1, project=True),
         "reduce": KEEPS.cells["reduce"],
     }
-    home, rng, every = SearchSpace("listed", cells, Stack()), random.Random(0), set()
+    home, rng, every = SearchSpace("listed", cells, NormalReduceNormal()), random.Random(0), set()
     while len(every) < home.size:
         every.add(home.sample(rng))
-    columns = [(home.columns(genotype), cost(home, genotype, FRAME).params) for genotype in every]
+    columns = [(home.columns(genotype), cost(home, genotype, SIZE).params) for genotype in every]
     limit, fewer = sorted(params for _, params in columns)[40], 0
 
     def possible(rows):
@@ -494,7 +494,7 @@ def test_a_latency_of_the_table_is_kept_to(monkeypatch):
     silent(monkeypatch, at_random)
     field = latency_fields(NB201)[0]
     rng = random.Random(3)
-    feasible = FeasibleSet(NB201, FRAME, Limits(max_latency_ms=1e9, latency=field))
+    feasible = FeasibleSet(NB201, SIZE, Limits(max_latency_ms=1e9, latency=field))
     for seed in range(3):
         limit = feasible.latency.ms(NB201.sample(rng))
         limits = Limits(max_latency_ms=limit, latency=field)
@@ -502,7 +502,7 @@ def test_a_latency_of_the_table_is_kept_to(monkeypatch):
         assert feasible.latency.ms(genotype) <= limit
 
 
-@pytest.mark.parametrize("home", [SMALL, KEEPS, macro_space()], ids=lambda home: home.name)
+@pytest.mark.parametrize("home", [SMALL, KEEPS, MACRO], ids=lambda home: home.name)
 def test_a_latency_that_is_measured_is_kept_to_though_what_keeps_to_the_decisions_may_be_missed(home, monkeypatch):
     silent(monkeypatch, at_random)
     for seed in range(6):
@@ -524,7 +524,7 @@ def test_limits_that_nothing_is_within_are_told_before_anything_is_made():
     [
         ({"tune_epochs": -1}, "setting tune_epochs must be at least 0, not -1"),
         ({"lr": -0.1}, "setting lr must be at least 0, not -0.1"),
-        ({"lr": math.nan}, "setting lr must be at least 0, not nan"),
+        ({"lr": math.nan}, "setting lr must be a finite number, not nan"),
     ],
 )
 def test_settings_are_checked_where_they_are_made(settings, said):

@@ -46,8 +46,8 @@ class RandomSearch(Method):
 
     def __init__(self, config: RandomSearchConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
-        if not 1 <= config.epochs_each <= budget.epochs:
-            raise UserError(f"epochs-each must be between 1 and epochs ({budget.epochs}), not {config.epochs_each}")
+        if config.epochs_each > budget.epochs:
+            raise UserError(f"epochs-each must be at most epochs ({budget.epochs}), not {config.epochs_each}")
         self.best_accuracy = -1.0
         self.best = self.candidate = self._draw(0)[0]
         self._mix = self.candidate, supernet.only(self.candidate)
