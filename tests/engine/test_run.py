@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.engine.run import Run, atomically, environment, flat
+from supernet.engine.checkpoints import write_atomically
+from supernet.engine.run import FORMAT, Run, environment, flat
 from supernet.errors import UserError
 
-CONFIG = {"source": "digits", "fingerprint": "f", "seed": 3, "protocol": {"epochs": 2, "w": {"lr": 0.1}}}
+CONFIG = {"format": FORMAT, "data": "digits", "fingerprint": "f", "seed": 3, "epochs": 2, "w": {"lr": 0.1}}
 KNOWN = {"torch": "x"}
 
 
@@ -68,16 +69,16 @@ def test_opening_writes_nothing(tmp_path):
 
 def test_the_same_settings_enter_it_again_also_from_another_place(run):
     before = files(run)
-    run.start(CONFIG | {"source": "/somewhere/digits"}, {"torch": "y"})
+    run.start(CONFIG | {"data": "/somewhere/digits"}, {"torch": "y"})
     assert files(run) == before
 
 
 def test_other_settings_are_told_by_name_and_value(run):
     before = files(run)
-    other = CONFIG | {"seed": 4, "protocol": {"epochs": 2, "w": {"lr": 0.5}}, "more": True}
+    other = CONFIG | {"seed": 4, "w": {"lr": 0.5}, "more": True}
     assert message(run.start, other, KNOWN) == (
-        f"run folder '{run.path}' was made with other settings: seed (3 there, 4 now), protocol.w.lr (0.1 there, "
-        "0.5 now), more (None there, True now); give another place with --out, or --force to start over"
+        f"run folder '{run.path}' was made with other settings: seed (3 there, 4 now), w.lr (0.1 there, 0.5 now), "
+        "more (None there, True now); give another place with --out, or --force to start over"
     )
     assert files(run) == before
 
@@ -90,6 +91,20 @@ def test_force_starts_over_and_touches_nothing_that_is_not_the_runs(run):
     assert run.config["seed"] == 4
     assert json.loads((run.path / "environment.json").read_text()) == {"torch": "y"}
     assert (run.metrics, run.finished, run.load_checkpoint(print)) == ([], False, None)
+
+
+@pytest.mark.parametrize("there", [{"format": FORMAT + 1}, {"format": FORMAT - 1}, {}])
+def test_a_folder_of_another_version_is_left_until_it_is_forced(run, there):
+    run.write("config.yaml", json.dumps({"fingerprint": "f", "seed": 3} | there))
+    before = files(run)
+    said = (
+        f"run '{run.path}' was made by another version of supernet (format {there.get('format', 1)}, this version has "
+        f"{FORMAT}): start over with --force, or use that version"
+    )
+    assert message(run.start, CONFIG, KNOWN) == message(getattr, run, "config") == said
+    assert files(run) == before
+    run.start(CONFIG, KNOWN, force=True)
+    assert run.config == CONFIG
 
 
 def test_force_on_a_folder_that_is_not_there_makes_it(tmp_path):
@@ -141,7 +156,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     assert "cannot write" in message(Run(tmp_path / "new").start, CONFIG, KNOWN)
 
 
-@pytest.mark.parametrize("content", [b'a: "b', b"\xff\xfe\x00", b"3", b"- a\n- b", b"a: ${b", b"\t"])
+@pytest.mark.parametrize("content", [b'a: "b', b"\xff\xfe\x00", b"3", b"- a\n- b", b"a: [b", b"\t"])
 @pytest.mark.parametrize("force", [False, True])
 def test_damaged_settings_are_told_and_left(run, content, force):
     (run.path / "config.yaml").write_bytes(content)
@@ -346,10 +361,10 @@ def test_a_checkpoint_is_read_without_executing_anything(run):
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     file = tmp_path / "file"
-    atomically(file, b"old")
+    write_atomically(file, b"old")
     monkeypatch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space"):
-        atomically(file, b"new")
+        write_atomically(file, b"new")
     assert file.read_bytes() == b"old"
 
 

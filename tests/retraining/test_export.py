@@ -223,7 +223,7 @@ def test_a_full_disk_is_one_line(run: Run, format: str, monkeypatch: pytest.Monk
     def full(*given: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("_save_torch", "_save_onnx", "atomically"):
+    for name in ("_save_torch", "_save_onnx", "write_atomically"):
         monkeypatch.setattr(exporting, name, full)
     out = tmp_path / f"mine{Path(exporting._FILES[format]).suffix}"
     assert message(export, run, format, out=out).startswith(f"cannot write '{out}': No space left on device; ")

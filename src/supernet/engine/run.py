@@ -1,30 +1,28 @@
-"""Run: a folder that holds everything a later command needs, written so that it survives being killed anywhere."""
+"""Run: a folder with everything that a later command needs; a process killed at any time leaves it usable."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml  # type: ignore[import-untyped]
+
+from supernet.engine.checkpoints import Checkpoints, write_atomically
 from supernet.errors import UserError
 from supernet.spaces.genotype import Genotype
 
 FORMAT = 2
-"""The version of what a run folder holds; a folder of another version is refused."""
+"""The version of the files in a run folder; folders of other versions are refused."""
 
-# Bytes of the sha256 at the end of a checkpoint; torch.load ignores them, so the file stays an ordinary one.
-_DIGEST = 32
-# What a run writes beside its settings. Cleared in this order, a folder is never taken for a finished run.
+# The files of a run beside its settings. Removed in this order, they never look like a finished run.
 _FILES = (
     *("summary.json", "evaluation.json", "genotype.json"),
     *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion.svg"),
@@ -32,17 +30,16 @@ _FILES = (
     *("model.onnx", "model.pt2", "environment.json"),
 )
 
-
-# Written in C where PyYAML has been built so; neither runs anything that a file says.
+# The C versions where PyYAML has them; none of them runs code from a file.
 _LOADER, _DUMPER = (getattr(yaml, f"CSafe{kind}", getattr(yaml, f"Safe{kind}")) for kind in ("Loader", "Dumper"))
 
 
-class Run:
-    """A run folder: `config.yaml`, `environment.json`, `metrics.jsonl`, `checkpoints/`, and, once finished,
-    `genotype.json`, `summary.json` and pictures.
+class Run(Checkpoints):
+    """A run folder, as `Run("runs/x")`; opening one writes nothing.
 
-    `Run("runs/x")` opens one; nothing is written until something is saved.
-    """  # noqa: D205
+    It has `config.yaml`, `environment.json`, `metrics.jsonl` and `checkpoints/`, and once the run has finished,
+    `genotype.json`, `summary.json` and pictures.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -52,16 +49,16 @@ class Run:
 
     @classmethod
     def of(cls, run: Run | str | os.PathLike[str]) -> Run:
-        """Return a run as it is, and open one that is given by its folder; raises UserError for anything else."""
+        """Return a run, given as a run or as the path of its folder; raises UserError for anything else."""
         if not isinstance(run, Run | str | os.PathLike):
             raise UserError(f"run cannot be of type {type(run).__name__}: {run!r}")
         return run if isinstance(run, Run) else cls(run)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration the run was started with; empty for a new folder.
+        """The settings that the run was started with; empty for a new folder.
 
-        Raises UserError if the file is damaged, or was written by another version.
+        Raises UserError if the file is damaged or of another version.
         """
         config = self._config()
         if "fingerprint" in config and config.get("format") != FORMAT:
@@ -85,7 +82,7 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """One row per finished epoch; a last line that a crash has torn is none. Raises UserError if damaged."""
+        """One row per finished epoch, without a last line that a crash cut off; raises UserError if damaged."""
         file = self.path / "metrics.jsonl"
         lines = file.read_text().splitlines(keepends=True) if file.exists() else []
         try:
@@ -95,11 +92,10 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the finished run found: of a search the architecture, the verdict and what is known of it.
+        """The results of the finished run.
 
-        Of a retraining, the architecture and its accuracies.
-
-        Raises UserError before that, and if the file is damaged.
+        They are the architecture, its verdict and its entry in the table for a search, and the architecture and its
+        accuracies for a retraining. Raises UserError before the run has finished, and if the file is damaged.
         """
         file = self.path / "summary.json"
         if not file.exists():
@@ -112,38 +108,38 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end; raises UserError if what it found is damaged."""
+        """Whether the run has finished; raises UserError if its summary is damaged."""
         return (self.path / "summary.json").exists() and bool(self.summary)
 
     @property
     def genotype(self) -> Genotype:
-        """The architecture that was found; raises UserError before the run has finished."""
+        """The resulting architecture; raises UserError before the run has finished."""
         return Genotype.from_json(self.summary["genotype"])
 
     @property
     def verdict(self) -> str:
-        """The verdict on the architecture, in words; raises UserError before the search has finished."""
+        """The verdict on the architecture, as text; raises UserError before the search has finished."""
         if "verdict" not in self.summary:
             raise UserError(f"run '{self.path}' is a retraining, which has no verdict: ask the search")
         return str(self.summary["verdict"])
 
     def start(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, force: bool = False) -> None:
-        """Make the folder for `config`, or enter it again if it holds the same run.
+        """Make the folder for a run with `config`, or check that it already holds this run.
 
-        `force` removes what a run has left there first, and nothing else. Raises UserError if the folder cannot be
-        written, or holds another run, naming the fields that differ, or files that are no run.
+        With `force`, the files of any run there are removed first, and no others. Raises UserError if the folder cannot
+        be written, holds files of no run, or holds a run with other settings, which the message names.
         """
         try:
-            known = self._config() if force else self.config
-            ours = "fingerprint" in known  # of the data: no other program's config.yaml has it
-            if not ours:
+            existing = self._config() if force else self.config
+            is_run = "fingerprint" in existing  # of the data; no other program's config.yaml has one
+            if not is_run:
                 self._check_empty()
             elif force:
                 self._clear()
             else:
-                _check_same(self.path, known, config)
+                _check_same(self.path, existing, config)
             self.path.mkdir(parents=True, exist_ok=True)
-            if force or not ours:  # before anything else: it makes the folder a run's
+            if force or not is_run:  # the first file, which makes the folder that of a run
                 self.write("config.yaml", yaml.dump(dict(config), Dumper=_DUMPER, sort_keys=False, allow_unicode=True))
             if not (self.path / "environment.json").exists():
                 self.write("environment.json", json.dumps(environment, indent=2) + "\n")
@@ -156,118 +152,50 @@ class Run:
         for name in ("selections", "checkpoints"):
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)
-        (self.path / "metrics.jsonl").unlink(missing_ok=True)  # after the checkpoints, which count its rows
+        (self.path / "metrics.jsonl").unlink(missing_ok=True)  # last, as a checkpoint needs its rows
 
     def _check_empty(self) -> None:
-        left = {".config.yaml.tmp"}  # by a start that was killed
+        left = {".config.yaml.tmp"}  # by a run that was killed at its start
         if self.path.exists() and (not self.path.is_dir() or {file.name for file in self.path.iterdir()} - left):
             raise UserError(f"'{self.path}' exists and is not a run folder; give another place with --out")
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file into the folder, whole or not at all."""
-        atomically(self.path / name, text.encode())
+        """Write a text file into the folder, atomically."""
+        write_atomically(self.path / name, text.encode())
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Append one epoch's row to the metrics."""
+        """Append the row of an epoch to the metrics."""
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
-            os.fsync(file.fileno())  # so that no checkpoint counts a row that a power cut has taken
+            os.fsync(file.fileno())  # before the checkpoint of the epoch, which needs the row
 
     def rewind(self, epochs: int) -> None:
-        """Drop the rows after the first `epochs`, which a resumed run will write again.
+        """Remove the rows after the first `epochs`, which a resumed run writes again.
 
-        Raises UserError if the rows before are not whole: better now than at the end.
+        Raises UserError if one of the first `epochs` rows is missing.
         """
         file = self.path / "metrics.jsonl"
         lines = file.read_text().splitlines(keepends=True) if file.exists() else []
         if len(lines) > epochs:
-            atomically(file, "".join(lines[:epochs]).encode())
+            write_atomically(file, "".join(lines[:epochs]).encode())
         if len(self.metrics) != epochs:
             raise UserError(f"'{file}' lacks rows of the {epochs} epochs that are done; --force starts the run over")
 
-    def save_checkpoint(self, state: Mapping[str, Any], *, best: bool = False) -> None:
-        """Write the newest checkpoint and keep the one before it; if it is the `best` so far, write it as that, too.
 
-        As the best first: a crash between the two goes on from before it, and so writes both again.
-        """
-        folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        data = buffer.getvalue()
-        content = data + hashlib.sha256(data).digest()
-        if best:
-            atomically(folder / "best.pt", content)
-        atomically(folder / "last.pt", content, keep=folder / "previous.pt")
-
-    def load_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """Return the newest undamaged checkpoint, None if there never was one.
-
-        `say` is told if that is the one before the last. Raises UserError if all are damaged.
-        """
-        last, previous = (self.path / "checkpoints" / name for name in ("last.pt", "previous.pt"))
-        files = [file for file in (last, previous) if file.exists()]
-        for file in files:
-            state = _read_checkpoint(file)
-            if state is not None:
-                if file != files[0]:
-                    say(f"checkpoint '{last}' is damaged; going on from the one before it")
-                    last.unlink()  # or the next checkpoint would push the good one out
-                return state
-        if files:
-            raise UserError(f"every checkpoint in '{last.parent}' is damaged; --force starts the run over")
-        return None
-
-    def load_best(self) -> dict[str, Any]:
-        """Return the checkpoint of the best epoch; raises UserError if there is none, or if it is damaged."""
-        file = self.path / "checkpoints" / "best.pt"
-        if not file.exists():
-            raise UserError(f"run '{self.path}' has no best checkpoint: a retraining has one after its first epoch")
-        state = _read_checkpoint(file)
-        if state is None:
-            raise UserError(f"checkpoint '{file}' is damaged; --force starts the run over")
-        return state
-
-
-def _check_same(path: Path, known: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    here, wanted = flat(known), flat(config)
-    names = [name for name in here | wanted if name != "data"]  # the same images may be reached by another path
-    fields = [name for name in names if here.get(name) != wanted.get(name)]
-    if fields:
-        told = ", ".join(f"{name} ({here.get(name)} there, {wanted.get(name)} now)" for name in fields)
+def _check_same(path: Path, existing: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    there, now = flat(existing), flat(config)
+    names = [name for name in there | now if name != "data"]  # the same images may have another path
+    changes = [f"{n} ({there.get(n)} there, {now.get(n)} now)" for n in names if there.get(n) != now.get(n)]
+    if changes:
         raise UserError(
-            f"run folder '{path}' was made with other settings: {told}; "
+            f"run folder '{path}' was made with other settings: {', '.join(changes)}; "
             "give another place with --out, or --force to start over"
         )
 
 
-def _read_checkpoint(file: Path) -> dict[str, Any] | None:
-    content = file.read_bytes()
-    data, digest = content[:-_DIGEST], content[-_DIGEST:]
-    if hashlib.sha256(data).digest() != digest:
-        return None
-    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    return state
-
-
-def atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
-    """Write a file so that a reader, or a crash, finds the old content or the new one and nothing between.
-
-    With `keep`, the old content is moved there; a crash may then leave it there alone.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    if keep is not None and path.exists():
-        path.replace(keep)
-    temporary.replace(path)
-
-
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level: {"w": {"lr": 1}} -> {"w.lr": 1}."""
+    """Return nested settings as one level, {"w": {"lr": 1}} as {"w.lr": 1}."""
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
         leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
@@ -275,7 +203,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Return what the numbers of a run depend on beside its settings."""
+    """Return the versions and the hardware on which the numbers of a run depend."""
     return {
         "supernet": version("supernet"),
         "torch": torch.__version__,
