@@ -53,6 +53,8 @@ class Registry(dict[str, P]):
         if isinstance(which, str) and which in self:
             return self[which]
         make = type(next(iter(self.values())))
+        if not isinstance(which, str | type):
+            raise UserError(f"{make.kind} cannot be of type {type(which).__name__}: {which!r}")
         if isinstance(which, str) and ":" not in which:
             raise unknown(make.kind, which, self)
         name = which if isinstance(which, str) else f"{which.__module__}:{which.__qualname__}"

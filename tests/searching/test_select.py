@@ -1,4 +1,4 @@
-"""Selecting from a search's folder: what it leaves, that it goes on, and one line for what cannot be had."""
+"""Selection from a search: its run folder, resuming, unfinished searches, mistakes, selectors of a user, progress."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ import torch
 import supernet as sn
 from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
+from supernet.methods import METHODS
 from supernet.models.cost.latency import MeasuredLatency
 from supernet.report import console as show
 from supernet.report import progress as screen
 from supernet.report.console import Console
-from supernet.searching import results as findings
+from supernet.searching import results
 from supernet.searching import select as selecting
+from supernet.searching.plan import planned
 from supernet.searching.select import SelectionTask, selection_plan
 from supernet.selectors.perturbation import Perturbation
 from supernet.testing import PairDataset, ragged_space, tiny_images, two_input_space
 
 TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "quiet": True}
 FAST = {"device": "cpu", "quiet": True, "tune_epochs": 1}
-OWN_SPACE = ragged_space()  # by a name, for a run that names it
+RAGGED = ragged_space()  # found by its name, f"{__name__}:RAGGED"
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    """They take most of the time."""
+    """Leave out the pictures, which take most of the time."""
+    leave_out_pictures(monkeypatch)
+
+
+def leave_out_pictures(patch):
     for name in ("_pictures", "_cell"):
-        monkeypatch.setattr(findings, name, lambda *given: None)
+        patch.setattr(results, name, lambda *arguments: None)
 
 
 @pytest.fixture(scope="module")
@@ -45,27 +51,44 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def original(archive, tmp_path_factory):
+    """A finished search, which no test changes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(findings, "_pictures", lambda *given: None)
+        leave_out_pictures(patch)
         return sn.search(archive, method="darts", out=tmp_path_factory.mktemp("runs") / "search", **TINY)
+
+
+@pytest.fixture(scope="module")
+def original_selection(original, tmp_path_factory):
+    """A selection by perturbation from a copy of `original`, which no test changes."""
+    folder = shutil.copytree(original.path, tmp_path_factory.mktemp("selected") / "search")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        return sn.select(folder, **FAST)
 
 
 @pytest.fixture
 def searched(original, tmp_path):
-    """A finished search, in a folder of its own."""
-    shutil.copytree(original.path, tmp_path / "search")
-    return Run(tmp_path / "search")
+    """A finished search in a folder of its own."""
+    return Run(shutil.copytree(original.path, tmp_path / "search"))
 
 
-def message(function, *given, **named):
+@pytest.fixture
+def selected(original_selection, tmp_path):
+    """A finished selection by perturbation, in a copy of its search."""
+    search = shutil.copytree(original_selection.path.parent.parent, tmp_path / "search")
+    return Run(search / "selections" / "perturbation")
+
+
+def message(function, *arguments, **settings):
+    """Return the message of the UserError that a call raises; it must be one line."""
     with pytest.raises(sn.UserError) as caught:
-        function(*given, **named)
+        function(*arguments, **settings)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
 def timeless(value):
-    """The same as plain lists, without what is a time."""
+    """Return nested values as plain lists, without times."""
     if isinstance(value, dict):
         timed = {"seconds", "evaluation_seconds"}
         return {name: timeless(part) for name, part in value.items() if name not in timed}
@@ -74,10 +97,10 @@ def timeless(value):
     return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
-def left(run):
-    """All that a selection leaves and that must not depend on how often it was stopped."""
+def results_of(run):
+    """Return the config, the metrics, the summary and the last checkpoint of a selection, without times."""
     state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
-    state["task"]["selector"]["score"] = state["task"]["selector"]["score"][:2]
+    state["task"]["selector"]["scorer"] = state["task"]["selector"]["scorer"][:2]
     return timeless([run.config, run.metrics, run.summary, state])
 
 
@@ -85,10 +108,10 @@ def contents(folder):
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and "selections" not in p.parts}
 
 
-# --- what is left, and where
+# --- the run folder
 
 
-def test_a_selection_is_a_run_of_its_own_within_the_searchs(searched, monkeypatch):
+def test_a_selection_is_a_run_of_its_own_in_the_folder_of_the_search(searched, monkeypatch):
     monkeypatch.undo()  # with its picture
     before, state = contents(searched.path), torch.get_rng_state()
     run = sn.select(searched, **FAST)
@@ -116,71 +139,72 @@ def test_a_selection_is_a_run_of_its_own_within_the_searchs(searched, monkeypatc
     assert summary["table_entry"]["index"] == sn.table("nasbench201").index(run.genotype)
 
 
-def test_the_same_call_returns_it_and_other_settings_want_another_place(searched, capsys):
-    first = sn.select(searched, **FAST)
-    before = {path: path.stat().st_mtime_ns for path in searched.path.rglob("*")}
-    again = sn.select(str(searched.path), "perturbation", **FAST)
-    assert (again.path, again.summary) == (first.path, first.summary)
-    assert {path: path.stat().st_mtime_ns for path in searched.path.rglob("*")} == before
+def test_the_same_call_returns_the_selection_and_other_settings_are_refused(selected, capsys):
+    search = Run(selected.path.parent.parent)
+    before = {path: path.stat().st_mtime_ns for path in search.path.rglob("*")}
+    again = sn.select(str(search.path), "perturbation", **FAST)
+    assert (again.path, again.summary) == (selected.path, selected.summary)
+    assert {path: path.stat().st_mtime_ns for path in search.path.rglob("*")} == before
     assert "has finished before" in capsys.readouterr().err
     other = FAST | {"tune_epochs": 0, "criterion": "loss"}
-    said = message(sn.select, searched, **other)
-    assert said.startswith(f"run folder '{first.path}' was made with other settings: select.criterion (accuracy there,")
-    assert "select.tune_epochs (1 there, 0 now); give another place with --out, or --force" in said
-    elsewhere = sn.select(searched, out=searched.path.parent / "elsewhere", **other)
+    refused = message(sn.select, search, **other)
+    assert refused.startswith(f"run folder '{selected.path}' was made with other settings: select.criterion (accuracy ")
+    assert "select.tune_epochs (1 there, 0 now); give another place with --out, or --force" in refused
+    elsewhere = sn.select(search, out=search.path.parent / "elsewhere", **other)
     assert (elsewhere.path.name, elsewhere.metrics) == ("elsewhere", [])
-    assert sn.select(searched, force=True, **other).config["select"]["criterion"] == "loss"
-    assert not (first.path / "metrics.jsonl").exists()
+    assert sn.select(search, force=True, **other).config["select"]["criterion"] == "loss"
+    assert not (selected.path / "metrics.jsonl").exists()
 
 
-def test_search_with_a_selector_is_search_and_then_select(searched, archive, tmp_path):
-    choices = {"method": "darts", "select": {"tune_epochs": 1}, **TINY}
-    whole = sn.search(archive, selector="perturbation", out=tmp_path / "whole", **choices)
-    apart = sn.select(searched, **FAST)
-    within = Run(whole.path / "selections" / "perturbation")
-    assert whole.genotype == within.genotype == apart.genotype
-    assert left(within) == left(apart)
-    assert timeless(whole.metrics) == timeless(searched.metrics)
-    assert whole.summary["selector"] == "perturbation"
-    assert searched.summary["selector"] == "magnitude"
-    named = sn.search(archive, out=tmp_path / "named", **choices | {"method": "darts-pt"})
-    assert (named.genotype, named.config["selector"]) == (whole.genotype, "perturbation")
-    assert left(Run(named.path / "selections" / "perturbation"))[1:3] == left(within)[1:3]
+def test_search_with_a_selector_is_search_and_then_select(original, original_selection, archive, tmp_path):
+    settings = {"select": {"tune_epochs": 1}, **TINY}
+    run = sn.search(archive, method="darts", selector="perturbation", out=tmp_path / "run", **settings)
+    within = Run(run.path / "selections" / "perturbation")
+    assert run.genotype == within.genotype == original_selection.genotype
+    assert results_of(within) == results_of(original_selection)
+    assert timeless(run.metrics) == timeless(original.metrics)
+    assert run.summary["selector"] == "perturbation"
+    assert original.summary["selector"] == "magnitude"
+    del settings["quiet"]
+    darts_pt = planned(archive, method="darts-pt", **settings)
+    assert darts_pt.record | {"method": "darts"} == run.config
+    assert darts_pt.method.load() is METHODS["darts"].load()
 
 
-def test_it_begins_where_the_last_checkpoint_of_the_search_ends(searched):
+def test_a_selection_starts_from_the_last_checkpoint_of_the_search(searched):
     state = torch.load(searched.path / "checkpoints" / "last.pt", weights_only=True)
     task = SelectionTask(selection_plan(searched, device="cpu"))
     assert timeless({name: stream.state_dict() for name, stream in task.streams.items()}) == timeless(state["streams"])
     found, before = timeless(task.search.method.state_dict()), timeless(state["task"]["method"])
-    assert found.pop("optimizer")["state"] == {} != before.pop("optimizer")["state"]  # momentum is fresh
+    assert found.pop("optimizer")["state"] == {} != before.pop("optimizer")["state"]  # the momentum is not restored
     assert found == before
 
 
-def test_settings_that_the_search_was_run_with_are_the_selections(archive, tmp_path, capsys):
+def test_a_selection_has_the_settings_of_its_search(archive, tmp_path, capsys):
     how = {"precision": "bf16", "checkpointing": True, "engine": "reference", "diagnose": True, "target_width": 4}
     limits = {"max_params": "20k", "max_flops": "5M", "seed": 3, "regime": "same_subset"}
     settings = {"selector": "perturbation", "select": {"tune_epochs": 0}, **TINY}
     run = sn.search(archive, out=tmp_path / "run", **how, **limits, **settings)
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
-    again = sn.select(run, **FAST | {"tune_epochs": 0})  # the search has made it: entered again
+    again = sn.select(run, **FAST | {"tune_epochs": 0})  # the search has made this selection
     assert again.genotype == run.genotype
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
     assert "has finished before" in capsys.readouterr().err
-    assert again.config["execution"] == {"engine": "reference", "precision": "bf16", "checkpointing": True}
-    assert (again.config["limits"]["max_params"], again.summary["params"] <= 20000) == (20000, True)
+    same = {"engine": "reference", "precision": "bf16", "checkpointing": True, "max_params": 20000, "target_width": 4}
+    assert again.config.items() >= same.items()
+    assert again.summary["params"] <= 20000
 
 
-def test_a_seed_decides_the_order_and_stands_in_the_name(searched):
-    first, other = sn.select(searched, **FAST), sn.select(searched, seed=4, **FAST)
+def test_a_seed_decides_the_order_of_decisions_and_is_in_the_name(selected):
+    other = sn.select(selected.path.parent.parent, seed=4, **FAST)
     assert other.path.name == "perturbation-seed4"
-    orders = [[choice["edge"] for choice in run.summary["decisions"]] for run in (first, other)]
+    orders = [[choice["edge"] for choice in run.summary["decisions"]] for run in (selected, other)]
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1])
 
 
 @pytest.mark.parametrize("name", ["magnitude", "perturbation-magnitude"])
-def test_the_other_selectors(name, searched):
+def test_magnitude_and_perturbation_by_magnitude(name, searched):
     run = sn.select(searched, name, **FAST if name != "magnitude" else {"device": "cpu", "quiet": True})
     assert run.path.name == name
     if name == "magnitude":
@@ -197,21 +221,21 @@ def test_a_search_that_starts_over_has_no_selections(searched, archive):
     assert not (searched.path / "selections").exists()
 
 
-def test_what_was_selected_can_be_trained(searched):
+def test_a_selection_can_be_retrained(searched):
     run = sn.select(searched, "perturbation-magnitude", device="cpu", quiet=True, tune_epochs=0)
     trained = sn.retrain(run, device="cpu", quiet=True, epochs=1, width=2, depth=1)
     assert trained.path == run.path / "quick-0"
     assert trained.config["architecture"] == str(run.genotype)
     assert trained.finished
-    said = message(sn.select, trained, **FAST)
-    assert said == f"'{trained.path}' is no run folder of a search"
+    expected = message(sn.select, trained, **FAST)
+    assert expected == f"'{trained.path}' is no run folder of a search"
 
 
-# --- cut off, and gone on with
+# --- resuming
 
 
-class Stopping(Watcher):
-    """Pulls the plug after a step."""
+class PowerCut(Watcher):
+    """Ends a run by an error at a step."""
 
     def __init__(self, at):
         self.left = at
@@ -222,118 +246,116 @@ class Stopping(Watcher):
             raise RuntimeError("power cut")
 
 
-@pytest.fixture(scope="module")
-def whole(original, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(findings, "_cell", lambda *given: None)
-        return left(sn.select(original, out=tmp_path_factory.mktemp("whole") / "run", **FAST))
-
-
 @pytest.mark.parametrize("at", [1, 5, 10])
-def test_a_selection_cut_off_at_a_step_ends_with_the_same_bits(at, whole, searched, monkeypatch):
+def test_a_selection_interrupted_at_a_step_ends_with_the_same_bits(at, original_selection, searched, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("supernet.engine.loop.Loop.__init__.__defaults__", (0.0,))  # saved after every step
         with pytest.raises(RuntimeError, match="power cut"):
-            sn.select(searched, watcher=Stopping(at), **FAST)
+            sn.select(searched, watcher=PowerCut(at), **FAST)
     assert not Run(searched.path / "selections" / "perturbation").finished
-    assert left(sn.select(searched, **FAST)) == whole
+    assert results_of(sn.select(searched, **FAST)) == results_of(original_selection)
 
 
 @pytest.mark.parametrize("at", [1, 4, 6])
-def test_a_selection_cut_off_while_it_judges_ends_with_the_same_bits(at, whole, searched, monkeypatch):
-    count, decide = [], Perturbation._operation
+def test_a_selection_interrupted_at_a_decision_ends_with_the_same_bits(at, original_selection, searched, monkeypatch):
+    decisions, decide = [], Perturbation._decide_operation
 
-    def cut(self, kind, edge):
-        count.append(edge)
-        if len(count) == at:
+    def cut(self, decision):
+        decisions.append(decision)
+        if len(decisions) == at:
             raise RuntimeError("power cut")
-        return decide(self, kind, edge)
+        yield from decide(self, decision)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Perturbation, "_operation", cut)
+        patch.setattr(Perturbation, "_decide_operation", cut)
         with pytest.raises(RuntimeError, match="power cut"):
             sn.select(searched, **FAST)
-    assert left(sn.select(searched, **FAST)) == whole
+    assert len(decisions) == at
+    assert results_of(sn.select(searched, **FAST)) == results_of(original_selection)
 
 
-def test_a_search_cut_off_while_it_selects_goes_on_there(whole, archive, tmp_path):
-    choices = {"method": "darts", "selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
+def test_a_search_interrupted_in_its_selection_resumes_the_selection(original_selection, archive, tmp_path):
+    settings = {"method": "darts", "selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
     with pytest.raises(RuntimeError, match="power cut"):
-        sn.search(archive, out=tmp_path / "run", watcher=Stopping(4 + 5), **choices)  # 4 steps are the search's
+        sn.search(archive, out=tmp_path / "run", watcher=PowerCut(4 + 5), **settings)  # 4 steps are the search's
     run = Run(tmp_path / "run")
     assert (len(run.metrics), run.finished) == (2, False)
     before = (run.path / "checkpoints" / "last.pt").read_bytes()
-    sn.search(archive, out=tmp_path / "run", **choices)
+    sn.search(archive, out=tmp_path / "run", **settings)
     assert (run.path / "checkpoints" / "last.pt").read_bytes() == before
-    assert left(Run(run.path / "selections" / "perturbation")) == whole
+    assert results_of(Run(run.path / "selections" / "perturbation")) == results_of(original_selection)
 
 
 def test_latencies_that_were_measured_are_not_measured_again(archive, tmp_path, monkeypatch):
-    clock = iter(range(1, 1000))  # no two measurements are alike
+    clock = iter(range(1, 1000))  # every measurement differs
     monkeypatch.setattr(MeasuredLatency, "_timed", lambda *given: float(next(clock)))
     run = sn.search(archive, out=tmp_path / "run", max_latency_ms=1000.0, **TINY)
     task, again = (SelectionTask(selection_plan(run, device="cpu", tune_epochs=0)) for _ in range(2))
     task.selector.genotype()
-    known = dict(task.plan.search.feasible.measured)
-    assert known
+    measured = dict(task.plan.search.feasible.measured)
+    assert measured
     again.load_state_dict(task.state_dict())
-    assert again.plan.search.feasible.measured == known
+    assert again.plan.search.feasible.measured == measured
     assert again.selector.genotype() == task.selector.genotype()
 
 
-# --- a search that has not finished
+# --- unfinished searches
 
 
-def test_an_unfinished_search_is_selected_from_and_goes_on_as_if_it_had_not_been(searched, archive, tmp_path):
+def test_a_selection_from_an_unfinished_search_leaves_the_search_as_it_is(
+    original, original_selection, archive, tmp_path
+):
     with pytest.raises(RuntimeError, match="power cut"):
-        sn.search(archive, method="darts", out=tmp_path / "cut", watcher=Stopping(3), **TINY)
+        sn.search(archive, method="darts", out=tmp_path / "cut", watcher=PowerCut(3), **TINY)
     early = sn.select(tmp_path / "cut", **FAST)
     assert early.path.name == "perturbation-epoch1"
     assert early.config["epoch"] == 1
     assert not Run(tmp_path / "cut").finished
     done = sn.search(archive, method="darts", out=tmp_path / "cut", **TINY)
-    assert timeless(done.metrics) == timeless(searched.metrics)
-    assert done.genotype == searched.genotype
+    assert timeless(done.metrics) == timeless(original.metrics)
+    assert done.genotype == original.genotype
     late = sn.select(done, **FAST)
     assert late.path.name == "perturbation"
-    assert left(late)[1:] == left(sn.select(searched, **FAST))[1:]
+    assert results_of(late)[1:] == results_of(original_selection)[1:]
     assert [run.path.name for run in selecting.selections(done)] == ["cut", "perturbation", "perturbation-epoch1"]
     assert [run.path.name for run in selecting.selections(Run(late.path))] == ["perturbation"]
 
 
-def test_a_search_without_a_checkpoint_and_one_whose_checkpoints_are_damaged(searched, archive, tmp_path):
+def test_a_search_with_no_or_damaged_checkpoints_is_one_line(searched, archive, tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
-        sn.search(archive, out=tmp_path / "cut", watcher=Stopping(1), **TINY)
-    said = f"run '{tmp_path / 'cut'}' has no checkpoint yet: search for an epoch at least"
-    assert message(sn.select, tmp_path / "cut", **FAST) == said
+        sn.search(archive, out=tmp_path / "cut", watcher=PowerCut(1), **TINY)
+    expected = f"run '{tmp_path / 'cut'}' has no checkpoint yet: search for an epoch at least"
+    assert message(sn.select, tmp_path / "cut", **FAST) == expected
     for name in ("last.pt", "previous.pt"):
         (searched.path / "checkpoints" / name).write_bytes(b"x" * 100)
     assert message(sn.select, searched, **FAST).startswith("every checkpoint in ")
     assert not (searched.path / "selections").exists()
 
 
-# --- what the run does not find again by itself
+# --- data and spaces that the run cannot find
 
 
-def test_a_dataset_and_a_space_of_ones_own_are_to_be_given_again(tmp_path):
-    images, home = PairDataset(tiny_images(24)), two_input_space()
-    run = sn.search(images, space=home, out=tmp_path / "run", **TINY)
-    give = f"run '{run.path}' was searched on 'PairDataset', which is not here: give the images with --data, "
-    give += "or data= in"
-    assert message(sn.select, run, space=home, **FAST).startswith(give)
-    said = message(sn.select, run, data=images, **FAST)
-    assert said == "space 'two inputs' is one of your own: give it, too, as --space module:NAME, or space= in Python"
-    said = message(sn.select, run, data=PairDataset(tiny_images(27)), space=home, **FAST)
-    assert said == f"'PairDataset' holds other images than when run '{run.path}' was searched on it"
-    said = message(sn.select, run, data=images, space=ragged_space(), **FAST)
-    assert said == f"space 'ragged' is another than when run '{run.path}' was searched in it"
-    found = sn.select(run, data=images, space=home, **FAST | {"tune_epochs": 0})
-    assert home.check(found.genotype) == found.genotype
-    for kind, cell in home.cells.items():
-        into = [choice.target for choice in found.genotype[kind]]
-        assert all(into.count(cell.edges[n[0]].target) == min(2, len(n)) for n in cell.groups())
-    gone = [choice for choice in found.summary["decisions"] if choice["chosen"] is None]
-    assert len(gone) == (3 - 2) + (4 - 2)
+def test_a_dataset_and_a_user_defined_space_have_to_be_given_again(tmp_path):
+    images, space = PairDataset(tiny_images(24)), two_input_space()
+    run = sn.search(images, space=space, out=tmp_path / "run", **TINY)
+    gone = f"run '{run.path}' was searched on 'PairDataset', which is not here: give the images with --data, "
+    gone += "or data= in"
+    assert message(sn.select, run, space=space, **FAST).startswith(gone)
+    expected = message(sn.select, run, data=images, **FAST)
+    assert (
+        expected == "space 'two inputs' is one of your own: give it, too, as --space module:NAME, or space= in Python"
+    )
+    expected = message(sn.select, run, data=PairDataset(tiny_images(27)), space=space, **FAST)
+    assert expected == f"'PairDataset' holds other images than when run '{run.path}' was searched on it"
+    expected = message(sn.select, run, data=images, space=ragged_space(), **FAST)
+    assert expected == f"space 'ragged' is another than when run '{run.path}' was searched in it"
+    found = sn.select(run, data=images, space=space, **FAST | {"tune_epochs": 0})
+    assert space.check(found.genotype) == found.genotype
+    for kind, cell in space.cells.items():
+        targets = [choice.target for choice in found.genotype[kind]]
+        assert all(targets.count(cell.edges[n[0]].target) == min(2, len(n)) for n in cell.groups())
+    removed = [choice for choice in found.summary["decisions"] if choice["chosen"] is None]
+    assert len(removed) == (3 - 2) + (4 - 2)
     named = sn.select(run, "magnitude", data=images, space=f"{__name__}:TWO", device="cpu", quiet=True)
     assert named.genotype == run.genotype
 
@@ -341,13 +363,13 @@ def test_a_dataset_and_a_space_of_ones_own_are_to_be_given_again(tmp_path):
 TWO = two_input_space()
 
 
-def test_images_that_have_changed_or_gone_are_told(archive, tmp_path):
+def test_changed_or_missing_images_are_one_line(archive, tmp_path):
     file = tmp_path / "bands.npz"
     shutil.copy(archive, file)
     run = sn.search(file, out=tmp_path / "run", **TINY | {"epochs": 1})
     images = tiny_images(27)
     np.savez(file, x_train=images.x[:, 0].numpy(), y_train=images.y.numpy())
-    # the protocol has taken all 24 images there were: as many of the 27 are others
+    # the search took all 24 images, so the selection takes 24 of the 27
     assert message(sn.select, run, **FAST).endswith(f"holds other images than when run '{run.path}' was searched on it")
     file.unlink()
     assert message(sn.select, run, **FAST).startswith(f"run '{run.path}' was searched on '{file}', which is not here: ")
@@ -368,14 +390,14 @@ MISTAKES = [
     ({"selector": "nowhere:Mine"}, "cannot import selector 'nowhere:Mine': No module named 'nowhere'"),
     ({"tune_epoch": 3}, "unknown setting 'tune_epoch'; did you mean 'tune_epochs'? known: criterion, tune_epochs, "),
     ({"tune_epochs": -1}, "setting tune_epochs must be at least 0, not -1"),
-    ({"tune_epochs": "many"}, "setting tune_epochs: value 'many'"),
-    ({"criterion": "size"}, "setting criterion: invalid value 'size', expected one of "),
+    ({"tune_epochs": "many"}, "setting tune_epochs takes a whole number, not 'many'"),
+    ({"criterion": "size"}, "setting criterion takes 'accuracy', 'loss' or 'magnitude', not 'size'"),
     ({"lr": -1.0}, "setting lr must be at least 0, not -1.0"),
     ({"selector": "magnitude", "tune_epochs": 1}, "unknown setting 'tune_epochs'"),
-    ({"seed": -1}, "seed must be between 0 and 2**63 - 1, not -1"),
-    ({"seed": "0"}, "seed cannot be of type str: '0'"),
+    ({"seed": -1}, "setting seed must be at least 0, not -1"),
+    ({"seed": "0"}, "setting seed takes a whole number, not '0'"),
     ({"device": "tpu"}, "device 'tpu' cannot be used here: "),
-    ({"data": 3}, "data must be 'digits', a path or a torch Dataset, not int"),
+    ({"data": 3}, "data cannot be of type int: 3"),
     ({"data": "nowhere.npz"}, "no such file or folder: 'nowhere.npz'"),
     ({"space": 3}, "space cannot be of type int: 3"),
     ({"space": "dart"}, "unknown space 'dart'; did you mean 'darts'?"),
@@ -385,33 +407,33 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("choices", "said"), MISTAKES, ids=[str(choices) for choices, _ in MISTAKES])
-def test_a_mistake_is_one_line_and_nothing_is_written(choices, said, original):
+@pytest.mark.parametrize(("settings", "expected"), MISTAKES, ids=[str(settings) for settings, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_nothing_is_written(settings, expected, original):
     before = {path: path.stat().st_mtime_ns for path in original.path.rglob("*")}
-    assert message(sn.select, **{"run": original, "device": "cpu", "quiet": True} | choices).startswith(said)
+    assert message(sn.select, **{"run": original, "device": "cpu", "quiet": True} | settings).startswith(expected)
     assert {path: path.stat().st_mtime_ns for path in original.path.rglob("*")} == before
 
 
-def test_a_selection_is_no_search_to_select_from(searched):
+def test_a_selection_from_a_selection_is_refused(searched):
     run = sn.select(searched, "magnitude", device="cpu", quiet=True)
     assert message(sn.select, run, **FAST) == f"run '{run.path}' is a selection: give the folder of the search"
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
+    ("choices", "expected"),
     [
         ({"selector": "magnitude", "select": {"tune_epochs": 1}}, "unknown setting 'tune_epochs'"),
         ({"selector": "perturbation", "select": {"tune": 1}}, "unknown setting 'tune'; did you mean"),
-        ({"selector": "perturbation", "select": 3}, "select cannot be of type int: 3"),
+        ({"selector": "perturbation", "select": 3}, "selector 'perturbation' takes a PerturbationConfig, not 3"),
         ({"selector": list}, "selector 'builtins:list' is not a class derived from supernet.Selector"),
     ],
 )
-def test_mistakes_in_what_a_search_shall_select_by(choices, said, archive, tmp_path):
-    assert message(sn.search, archive, out=tmp_path / "run", **TINY, **choices).startswith(said)
+def test_a_wrong_selector_of_a_search_is_one_line(choices, expected, archive, tmp_path):
+    assert message(sn.search, archive, out=tmp_path / "run", **TINY, **choices).startswith(expected)
     assert list(tmp_path.iterdir()) == []
 
 
-# --- a selector of one's own
+# --- selectors of a user
 
 
 @dataclass(frozen=True)
@@ -420,7 +442,7 @@ class FirstConfig:
 
 
 class First(sn.Selector):
-    """A user's selector: trains on, and takes the first candidate everywhere; it says nothing of its epochs."""
+    """A user's selector, which trains the supernet and then takes the first candidate of every edge."""
 
     Config = FirstConfig
 
@@ -433,14 +455,14 @@ class First(sn.Selector):
         return self.feasible.best({k: [[-k for k in range(c.columns)]] * len(c.edges) for k, c in cells})
 
 
-class Deaf(First):
-    """It learns nothing and is quick."""
+class Quick(First):
+    """A selector that trains nothing."""
 
     quick = True
 
 
 @pytest.mark.parametrize("which", [First, f"{__name__}:First"])
-def test_a_selector_of_ones_own_by_class_and_by_name(which, searched, capsys):
+def test_a_user_defined_selector_by_class_and_by_name(which, searched, capsys):
     run = sn.select(searched, which, device="cpu", passes=3)
     assert {choice.op for choice in run.genotype["cell"]} == {"none"}
     assert run.path.name == f"{__name__}.First"
@@ -453,8 +475,8 @@ def test_a_selector_of_ones_own_by_class_and_by_name(which, searched, capsys):
     assert message(sn.select, searched, which, device="cpu", pases=3).startswith("unknown setting 'pases'")
 
 
-def test_a_search_by_a_selector_of_ones_own(archive, tmp_path, capsys):
-    for number, (which, folders) in enumerate([(First, 1), (Deaf, 0), (f"{__name__}:Deaf", 0)]):
+def test_a_search_with_a_user_defined_selector(archive, tmp_path, capsys):
+    for number, (which, folders) in enumerate([(First, 1), (Quick, 0), (f"{__name__}:Quick", 0)]):
         run = sn.search(archive, selector=which, select={"passes": 1}, out=tmp_path / str(number), **TINY)
         assert {choice.op for choice in run.genotype["cell"]} == {"none"}
         assert run.config["select"] == {"passes": 1}
@@ -462,7 +484,7 @@ def test_a_search_by_a_selector_of_ones_own(archive, tmp_path, capsys):
     assert sn.select(tmp_path / "0", "magnitude", device="cpu", quiet=True).finished
 
 
-def test_where_no_images_are_held_out_a_line_says_so(archive, tmp_path, capsys):
+def test_progress_says_that_there_are_no_validation_images(archive, tmp_path, capsys):
     run = sn.search(archive, train_on="full", out=tmp_path / "run", **TINY)
     found = sn.select(run, First, device="cpu", passes=1)
     assert found.metrics[0]["valid_accuracy"] is None
@@ -470,7 +492,7 @@ def test_where_no_images_are_held_out_a_line_says_so(archive, tmp_path, capsys):
     assert sn.select(run, **FAST).finished
 
 
-def test_only_a_selector_that_says_so_is_recorded(searched, monkeypatch):
+def test_only_a_capturable_selector_is_recorded(searched, monkeypatch):
     graph, given, restored = object(), [], selecting.restored
 
     def on_a_gpu(plan, run):
@@ -485,31 +507,27 @@ def test_only_a_selector_that_says_so_is_recorded(searched, monkeypatch):
     assert given == [None, graph]
 
 
-# --- what is shown
+# --- progress and results
 
 
-def test_progress_is_a_line_for_each_epoch_and_a_bar_that_is_alone(searched, archive, tmp_path, capsys):
+def test_progress_is_a_line_per_epoch_or_one_bar_at_a_time(searched, archive, tmp_path, capsys):
     run = sn.select(searched, **FAST | {"quiet": False})
     running, *lines = capsys.readouterr().out.splitlines()
     assert running.startswith("selecting by perturbation after epoch 2; running fused (")
-    wanted = [f"decided {n} of 6: {choice['edge']} {choice['chosen']}" for n, choice in enumerate(_told(run)[:5], 1)]
-    assert [line.split("  ")[-1] for line in lines] == wanted
+    decisions = enumerate(run.summary["decisions"][:5], 1)
+    expected = [f"decided {n} of 6: {choice['edge']} {choice['chosen']}" for n, choice in decisions]
+    assert [line.split("  ")[-1] for line in lines] == expected
     bar = screen.Bar(Console(force_terminal=True, width=80, color_system=None))
     choices = {"selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
     sn.search(archive, out=tmp_path / "bar", watcher=bar, **choices)
-    assert bar.progress.tasks == []  # the search's is gone where the selection's begins
+    assert bar.progress.tasks == []  # the search's bar is removed before the selection's begins
     assert "decided 5 of 6" in capsys.readouterr().out
 
 
-def _told(run):
-    return run.summary["decisions"]
-
-
-def test_the_result_tells_every_decision_and_what_it_was_for(searched, capsys):
-    run = sn.select(searched, **FAST)
-    show.result(Console(width=100), run)
+def test_the_result_shows_every_decision_with_its_scores(original_selection, capsys):
+    show.result(Console(width=100), original_selection)
     out = capsys.readouterr().out
-    for choice in _told(run):
+    for choice in original_selection.summary["decisions"]:
         scores = dict(choice["scores"])
         own = scores.pop(choice["chosen"])
         low, high = (f"{100 * bound(scores.values()):.2f} %" for bound in (min, max))
@@ -519,29 +537,29 @@ def test_the_result_tells_every_decision_and_what_it_was_for(searched, capsys):
     assert "(cell.svg, metrics.jsonl; " in out
 
 
-def test_selections_stand_side_by_side_each_by_its_own_name(searched, capsys):
+def test_selections_are_listed_by_folder_name(searched, capsys):
     show.selections(Console(width=100), selecting.selections(searched))
-    assert capsys.readouterr().out == ""  # there is but one
+    assert capsys.readouterr().out == ""  # there is only one
     for seed in (0, 4):
         sn.select(searched, "perturbation-magnitude", seed=seed, tune_epochs=0, device="cpu", quiet=True)
     show.selections(Console(width=100), selecting.selections(searched))
     lines = capsys.readouterr().out.splitlines()
     names = ["magnitude", "perturbation-magnitude", "perturbation-magnitude-seed4"]
     assert [line.split()[0] for line in lines[3:6]] == names
-    known = searched.summary["table_entry"]
-    assert lines[3].split()[-1] == str(known["index"])
-    assert f"{known['results'][0]['test']:.2f}" in lines[3]
+    entry = searched.summary["table_entry"]
+    assert lines[3].split()[-1] == str(entry["index"])
+    assert f"{entry['results'][0]['test']:.2f}" in lines[3]
     assert lines[-1] == "Test accuracy in %, and number, of nasbench201."
 
 
 def test_a_selection_of_a_space_without_a_table_shows_its_size(archive, tmp_path, capsys):
-    run = sn.search(archive, space=f"{__name__}:OWN_SPACE", out=tmp_path / "run", **TINY | {"epochs": 1})
+    run = sn.search(archive, space=f"{__name__}:RAGGED", out=tmp_path / "run", **TINY | {"epochs": 1})
     found = sn.select(run, criterion="loss", **FAST)
     show.result(Console(width=100), found)
     show.selections(Console(width=100), selecting.selections(run))
     out = capsys.readouterr().out
     assert "normal 1<-0" in out
     assert "last 1<-0" in out
-    assert f"  loss {max(_told(found)[0]['scores'].values()):.3f} without it, " in out
+    assert f"  loss {max(found.summary['decisions'][0]['scores'].values()):.3f} without it, " in out
     assert out.splitlines()[-1].split()[-1] == f"{found.summary['params'] / 1e6:.3f}"
     assert json.loads((found.path / "genotype.json").read_text()) == found.genotype.to_json()
