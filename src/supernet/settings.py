@@ -110,8 +110,8 @@ def as_plain(value: Any) -> Any:
 def amend(config: T, changes: Mapping[str, Any], prefix: str | None = None) -> T:
     """Return the dataclass instance `config` with `changes`, which may be nested mappings.
 
-    Types and ranges are checked, also those of an ordinary dataclass. `prefix` stands before the names in messages; None
-    is the prefix of the class. Raises UserError for an unknown name or a wrong value.
+    Types and ranges are checked, also those of an ordinary dataclass. `prefix` precedes names in messages; None is
+    the prefix of the class. Raises UserError for an unknown name or a wrong value.
     """
     prefix = getattr(config, "prefix", "") if prefix is None else prefix
     values = {entry.name: getattr(config, entry.name) for entry in fields(config)}  # type: ignore[arg-type]
