@@ -96,7 +96,9 @@ def _decisions(console: Console, summary: Mapping[str, Any]) -> None:
     line(console, "")
     if summary["passes"]:
         seconds = duration(summary["evaluation_seconds"])
-        line(console, f"evaluated     {summary['passes']} passes over {summary['judged']} images in {seconds}")
+        line(
+            console, f"evaluated     {summary['passes']} passes over {summary['validation_images']} images in {seconds}"
+        )
 
 
 def _scores(decision: Mapping[str, Any], criterion: str) -> str:

@@ -50,11 +50,11 @@ class Lines(Quiet):
         line(self.console, f"{numbers}  {_outcome(row)}{_table_accuracy(row)}")
 
 
-class Bar(Quiet):
-    """Shows a progress bar with the time left, and below it the outcome of the last epoch."""
+class Bar(Lines):
+    """Shows a progress bar with the time left instead of lines, and below it the outcome of the last epoch."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
+        super().__init__(console)
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=30),
@@ -66,9 +66,6 @@ class Bar(Quiet):
         )
         self.task: TaskID
         self.live: Live
-
-    def note(self, text: str) -> None:  # noqa: D102
-        line(self.console, text)
 
     def start(self, epochs: int, steps: int, done: int) -> None:  # noqa: D102
         self.epochs, self.steps = epochs, steps

@@ -8,8 +8,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from supernet.report.plots.chain import ChainDrawing
-from supernet.report.plots.graph import GraphDrawing
+from supernet.report.plots.chain import TOP, ChainDrawing
+from supernet.report.plots.graph import column_pitch, draw_graph, extent, routes_of
 from supernet.report.plots.style import STYLE, line_keys, line_kind
 from supernet.spaces.genotype import Choice, Genotype
 
@@ -29,22 +29,24 @@ def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str]
     """
     cells = {kind: genotype[kind] for kind in kinds or dict(genotype.cells)}
     chain = ChainDrawing.of(_positions(cells))
-    graphs = {kind: GraphDrawing.of(choices) for kind, choices in cells.items() if kind not in chain.ops}
-    head = 0.35 if len(cells) > 1 else 0.05  # room for a title
-    pitch = max((graph.pitch for graph in graphs.values()), default=0.0)
+    graphs = {kind: routes_of(choices) for kind, choices in cells.items() if kind not in chain.ops}
+    every = [route for routes in graphs.values() for route in routes]
+    pitch = column_pitch(every)
     keys = line_keys({line_kind(choice.op, learned) for choices in cells.values() for choice in choices})
-    width = max([chain.width, 1.1 * len(keys) - 2 * _SIDE, *(pitch * graph.columns for graph in graphs.values())])
-    bottom = sum(head + graph.height for graph in graphs.values()) + chain.height + _LEGEND
+    width = max(pitch * max((route.end for route in every), default=0), chain.width, 1.1 * len(keys) - 2 * _SIDE)
+    spans = {kind: extent(routes) for kind, routes in graphs.items()}
+    head = 0.35 if len(cells) > 1 else 0.05  # room for a title
+    bottom = sum(high + head - low for low, high in spans.values()) + chain.height + _LEGEND
     figure = Figure(figsize=(2 * _SIDE + width, bottom))
-    for kind, graph in graphs.items():
-        bottom -= head + graph.height
-        axes = _inch_axes(figure, bottom, head + graph.height, graph.base)
+    for kind, (low, high) in spans.items():
+        bottom -= high + head - low
+        axes = _inch_axes(figure, bottom, low, high + head)
         axes.set_label(kind)
         if len(cells) > 1:
-            axes.text(0.1 - _SIDE, axes.get_ylim()[1] - 0.08, kind, va="top", weight="bold", size=11)
-        graph.draw(axes, pitch, learned)
+            axes.text(0.1 - _SIDE, high + head - 0.08, kind, va="top", weight="bold", size=11)
+        draw_graph(axes, graphs[kind], pitch, learned)
     if chain.ops:
-        chain.draw(_inch_axes(figure, _LEGEND, chain.height, chain.base), learned, linked=not graphs)
+        chain.draw(_inch_axes(figure, _LEGEND, TOP - chain.height, TOP), learned, linked=not graphs)
     figure.legend(handles=keys, loc="lower center", ncols=3, fontsize=8)
     return figure
 
@@ -55,10 +57,10 @@ def _positions(cells: Mapping[str, Sequence[Choice]]) -> dict[str, str]:
     return ops if len(ops) > 1 else {}
 
 
-def _inch_axes(figure: Figure, bottom: float, height: float, base: float) -> Axes:
-    """Add axes without ticks whose unit is the inch: y begins at `base`, and x = 0 is the first column."""
-    width, whole = figure.get_size_inches()
-    axes = figure.add_axes((0, bottom / whole, 1, height / whole))
-    axes.set(xlim=(-_SIDE, width - _SIDE), ylim=(base, base + height))
+def _inch_axes(figure: Figure, bottom: float, low: float, high: float) -> Axes:
+    """Add axes without ticks whose unit is the inch: y runs from `low` to `high`, and x = 0 is the first column."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((0, bottom / height, 1, (high - low) / height))
+    axes.set(xlim=(-_SIDE, width - _SIDE), ylim=(low, high))
     axes.axis("off")
     return axes

@@ -15,7 +15,7 @@ from supernet.report.plots.style import DARK, LINES, colour, line_kind, text_wid
 # are read like text: each begins with an arrow from the row above.
 
 _BOX, _GAP, _ROW, _PAD = 0.32, 0.27, 0.72, 0.12  # a box's height, the gaps between boxes, a row, the margins in a box
-_TOP = 0.42  # from the middle of the first row to the upper edge of the drawing
+TOP = 0.42  # the y of the upper edge of the drawing
 _PAGE = 8.0  # the width of a row, unless a single box is wider
 _POINTS = 8.0  # the size of names and operations
 
@@ -42,11 +42,6 @@ class ChainDrawing(NamedTuple):
     def width(self) -> float:
         """The inches from the first box to the last."""
         return self.columns * (self.box + _GAP) - _GAP if self.ops else 0.0
-
-    @property
-    def base(self) -> float:
-        """The y of the lower edge."""
-        return _TOP - self.height
 
     @property
     def height(self) -> float:

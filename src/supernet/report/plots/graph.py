@@ -32,59 +32,45 @@ class Route(NamedTuple):
     lane: int  # the lane that the edge runs on
 
 
-class GraphDrawing(NamedTuple):
-    """The layout of a cell's graph."""
+def routes_of(choices: Sequence[Choice]) -> list[Route]:
+    """Put every edge on the nearest free lane, short edges first, so that longer edges arch over them."""
+    places = _places(choices)
+    routes: list[Route] = []
+    for choice in sorted(choices, key=lambda c: (places[c.target][0] - places[c.source][0], c.target)):
+        (start, level), (end, _) = places[choice.source], places[choice.target]
+        options = [Route(choice, start, end, level, _free_lane(routes, start, end, side)) for side in (1, -1)]
+        if level:  # edges from upper inputs stay above the nodes, edges from lower inputs below
+            options = options[:1] if level > 0 else options[1:]
+        elif end - start == 1 and not any(r.lane == 0 and r.start == start for r in routes):
+            options = [Route(choice, start, end, level, 0)]
+        routes.append(min(options, key=lambda option: abs(option.lane)))
+    return routes
 
-    routes: Sequence[Route]
 
-    @classmethod
-    def of(cls, choices: Sequence[Choice]) -> GraphDrawing:
-        """Put every edge on the nearest free lane, short edges first, so that longer edges arch over them."""
-        places = _places(choices)
-        routes: list[Route] = []
-        for choice in sorted(choices, key=lambda c: (places[c.target][0] - places[c.source][0], c.target)):
-            (start, level), (end, _) = places[choice.source], places[choice.target]
-            options = [Route(choice, start, end, level, _free_lane(routes, start, end, side)) for side in (1, -1)]
-            if level:  # edges from upper inputs stay above the nodes, edges from lower inputs below
-                options = options[:1] if level > 0 else options[1:]
-            elif end - start == 1 and not any(r.lane == 0 and r.start == start for r in routes):
-                options = [Route(choice, start, end, level, 0)]
-            routes.append(min(options, key=lambda option: abs(option.lane)))
-        return cls(routes)
+def extent(routes: Sequence[Route]) -> tuple[float, float]:
+    """Return the y of the lower and of the upper edge of a graph."""
+    lanes = [0, *(route.lane for route in routes)]
+    return (min(lanes) - 0.5) * _LANE, (max(lanes) + 0.5) * _LANE
 
-    @property
-    def columns(self) -> int:
-        """The number of the last column."""
-        return max((route.end for route in self.routes), default=0)
 
-    @property
-    def pitch(self) -> float:
-        """The distance between columns that leaves room for every label."""
-        return 2 * _RAMP + max((text_width(route.choice.op, _POINTS) for route in self.routes), default=0.5)
+def column_pitch(routes: Sequence[Route]) -> float:
+    """Return the distance between columns that leaves room for every label."""
+    return 2 * _RAMP + max((text_width(route.choice.op, _POINTS) for route in routes), default=0.5)
 
-    @property
-    def base(self) -> float:
-        """The y of the lower edge."""
-        return (min([0, *(route.lane for route in self.routes)]) - 0.5) * _LANE
 
-    @property
-    def height(self) -> float:
-        """The height of all lanes together."""
-        return _LANE * float(1 + np.ptp([0, *(route.lane for route in self.routes)]))
-
-    def draw(self, axes: Axes, pitch: float, learned: Collection[str]) -> None:
-        """Draw the graph with columns at multiples of `pitch`; operations in `learned` have weights."""
-        for route in self.routes:
-            op = route.choice.op
-            width, style = LINES[line_kind(op, learned)]
-            arrow = FancyArrowPatch(path=_path(route, self.routes, pitch), arrowstyle="-" if op == "none" else "-|>")
-            arrow.set(color=colour(op), linewidth=width, linestyle=style, capstyle="butt", joinstyle="miter")
-            arrow.set_mutation_scale(7 + 2 * width)
-            axes.add_patch(arrow)
-            x, y = _label_column(route, self.routes) * pitch, route.lane * _LANE + 0.07
-            size, shade = (6.5, "#888888") if op == "none" else (_POINTS, DARK)
-            axes.text(x, y, op, ha="center", size=size, color=shade)
-        _draw_nodes(axes, _places(route.choice for route in self.routes), pitch)
+def draw_graph(axes: Axes, routes: Sequence[Route], pitch: float, learned: Collection[str]) -> None:
+    """Draw a graph with columns at multiples of `pitch`; operations in `learned` have weights."""
+    for route in routes:
+        op = route.choice.op
+        width, style = LINES[line_kind(op, learned)]
+        arrow = FancyArrowPatch(path=_path(route, routes, pitch), arrowstyle="-" if op == "none" else "-|>")
+        arrow.set(color=colour(op), linewidth=width, linestyle=style, capstyle="butt", joinstyle="miter")
+        arrow.set_mutation_scale(7 + 2 * width)
+        axes.add_patch(arrow)
+        x, y = _label_column(route, routes) * pitch, route.lane * _LANE + 0.07
+        size, shade = (6.5, "#888888") if op == "none" else (_POINTS, DARK)
+        axes.text(x, y, op, ha="center", size=size, color=shade)
+    _draw_nodes(axes, _places(route.choice for route in routes), pitch)
 
 
 def _places(choices: Iterable[Choice]) -> dict[int, tuple[int, float]]:
