@@ -124,7 +124,8 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
 
 def _print_forecast(running: str, forecast: Forecast) -> None:
     """Print the time and memory of a search."""
-    from supernet.report.console import Console, duration, line
+    from supernet.report.console import Console, line
+    from supernet.report.text import duration
 
     console = Console()
     line(console, running)
@@ -145,7 +146,7 @@ def _print_forecast(running: str, forecast: Forecast) -> None:
 
 
 def _memory(forecast: Forecast) -> str:
-    from supernet.report.console import size
+    from supernet.report.text import size
 
     if forecast.free_bytes is None:
         return size(forecast.peak_bytes) if forecast.fits else "more than there is"
