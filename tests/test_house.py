@@ -72,6 +72,12 @@ def test_no_rooms_import_each_other_in_a_circle(imports: dict[str, set[str]]) ->
     assert not circles(rooms), "\n".join(circles(rooms))
 
 
+def test_every_circle_is_found() -> None:
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    found = circles({"a": {"a"}, "b": {"c"}, "c": {"d"}, "d": {"b"}})
+    assert found == ["a imports a", "b imports c imports d imports b"]
+
+
 def imported_by(code: str) -> set[str]:
     """Return the modules that a fresh process has imported after `code`."""
     code = f"{code}\nimport sys\nprint(*sys.modules, sep='\\n', file=sys.stderr)"

@@ -27,7 +27,7 @@ SMALL: Mapping[str, Any] = {"epochs": 2, "batch_size": 6, "width": 2, "device": 
 
 
 def small_data(images: int = 24, side: int = 8) -> PairDataset:
-    """Return the first `images` of the images with bands."""
+    """Return that many tiny images as a torch Dataset."""
     return PairDataset(tiny_images(images, side))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from supernet.engine.run import Run
+from supernet.methods.base import Method
 from supernet.searching.plan import Plan
 from supernet.searching.search import search
 from supernet.selectors.base import Selector
@@ -25,21 +26,21 @@ class SelectorConformance(Conformance):
 
     selector: ClassVar[str | type[Selector]]
     settings: ClassVar[Mapping[str, Any]] = {}
-    methods: ClassVar[Sequence[str]] = ("single-darts", "random", "rsps", "darts", "blank")
+    methods: ClassVar[Sequence[str | type[Method]]] = ("single-darts", "random", "rsps", "darts", "blank")
     spaces: ClassVar[Sequence[SearchSpace]] = EXAMPLE_SPACES
 
     def factors(self) -> dict[str, Sequence[Any]]:
         """Return the spaces and the methods."""
         return {"space": self.spaces, "method": self.methods}
 
-    def searched(self, space: SearchSpace, method: str, folder: Path) -> tuple[Plan, Run]:
+    def searched(self, space: SearchSpace, method: str | type[Method], folder: Path) -> tuple[Plan, Run]:
         """Run a search of one step to an epoch."""
         plan = runs.small_plan(space, method, images=12)
         return plan, runs.run_search(plan, folder / "search")[1]
 
     @in_turn(0)
     def test_it_reads_an_architecture_and_leaves_the_search_alone(
-        self, space: SearchSpace, method: str, tmp_path: Path
+        self, space: SearchSpace, method: str | type[Method], tmp_path: Path
     ) -> None:
         """The architecture is one of the space, and an interrupted selection ends with the same bits."""
         checks.check_selection(self.searched(space, method, tmp_path), self.selector, self.settings, tmp_path)
