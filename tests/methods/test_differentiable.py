@@ -24,7 +24,7 @@ from supernet.models.mix import EdgeMix, dense
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
-from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 from supernet.testing import EXAMPLE_SPACES, PairDataset, noise_batch, tiny_images
 
@@ -359,7 +359,7 @@ def through_the_step(method, batch, other):
     return exact, direct, estimate
 
 
-@pytest.mark.parametrize("home", [RAGGED, NB201, MACRO], ids=lambda home: home.name)
+@pytest.mark.parametrize("home", [RAGGED, space("nasbench201"), MACRO], ids=lambda home: home.name)
 @pytest.mark.parametrize("warm", [0, 3], ids=["no momentum yet", "with momentum"])
 def test_the_second_order_gradient_is_the_derivative_through_the_step(home, warm):
     config = DifferentiableConfig(regime="different_subset", activation="softmax", order=2)

@@ -395,7 +395,7 @@ def test_workers_arrive_at_the_trials_and_are_no_setting():
     assert given.record == planned().record
     with pytest.raises(UserError, match="setting workers must be at least 1, not 0"):
         planned(workers=0)
-    with pytest.raises(UserError, match="workers share the trials of zero-order methods; this method has none"):
+    with pytest.raises(UserError, match="workers share the lookahead of zero-order methods; this method has no lookahead"):
         plan("digits", method="darts", workers=2, **TINY)
 
 

@@ -127,7 +127,7 @@ def test_the_likeliest_are_those_of_the_methods_strength():
 
 @pytest.mark.parametrize("sampler", ["own", "uniform", "alpha", "likeliest"])
 def test_only_what_is_within_the_limits_is_judged(sampler):
-    feasible = FeasibleSet(NB201, SIZE, Limits(max_params=2500))
+    feasible = FeasibleSet(NB201, SIZE, Limits(max_params=600))
     assert not all(feasible.allows(NB201.sample(random.Random(n))) for n in range(20))
     found = samples(method_of(NB201), feasible, sampler, 6, random.Random(0))
     assert len(found) == 6
