@@ -39,10 +39,7 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
 
 
 def imported(kind: str, target: str) -> Any:
-    """Import and return the object named "module:NAME"; raises UserError, which calls the object a `kind`, on failure.
-
-    Errors other than ImportError and AttributeError from the user's module pass through.
-    """
+    """Import and return the object named "module:NAME", a `kind` of object in the UserError that a failure raises."""
     module, _, name = target.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
         raise UserError(f"cannot import {kind} '{target}': expected module:NAME")

@@ -574,17 +574,16 @@ def test_drop_path_applies_to_every_operation_but_the_identity(monkeypatch):
     assert {cell.drop_path for cell in cells} == {0.0}
     for number, cell in enumerate(cells):
         cell.drop_path = number / 8  # 0 in the first, which therefore drops nothing
-    for mix in mixes_of(supernet):
-        expected = by_hand(supernet, x, mix, passes=0.5)
-        for supernet.engine in ENGINES:
-            seen.clear()
-            torch.testing.assert_close(supernet(x, mix), expected, rtol=1e-10, atol=1e-10)
-            assert set(seen) == {1 / 8, 2 / 8, 3 / 8, 4 / 8}
-    seen.clear()
+    mixes = mixes_of(supernet)
+    expected = [by_hand(supernet, x, mix, passes=0.5) for mix in mixes]
     for supernet.engine in ENGINES:
+        for mix, logits in zip(mixes, expected, strict=True):
+            torch.testing.assert_close(supernet(x, mix), logits, rtol=1e-10, atol=1e-10)
+        assert set(seen) == {1 / 8, 2 / 8, 3 / 8, 4 / 8}
+        seen.clear()
         supernet.eval()(x, mix)
         supernet.train().batched(x, [mix])
-    assert not seen
+        assert not seen
 
 
 def test_drop_path_drops_images_with_the_given_probability():

@@ -20,13 +20,10 @@ _LARGEST_RATIO = 4 / 3  # width to height of a resized crop; the smallest ratio 
 class Augment:
     """The random augmentation of training images: crop, mirror, jitter and cutout, in this order.
 
-    - `pad`: pixels of black around the image before a crop of the image's own size.
-    - `mirror`: flip left and right with probability one half.
-    - `cutout`: side in pixels of a square that is set to the mean, centred anywhere in the image and clipped at the
-      border (DeVries & Taylor, 2017).
-    - `crop`: as in ImageNet recipes, instead of `pad`: a box of 8 to 100 % of the image's area and a ratio of 3:4 to
-      4:3, resized to this side in pixels.
-    - `jitter`: random brightness, contrast, saturation and hue, see `supernet.data.colour.jitter`.
+    `pad`: pixels of black around the image before a crop of its own size; `mirror`: flip left and right with
+    probability one half; `cutout`: side in pixels of a square set to the mean, centred anywhere in the image and
+    clipped at its border (DeVries & Taylor, 2017); `crop`, instead of `pad`: side in pixels of a resized random box, as
+    in ImageNet recipes (see `_resized_crop`); `jitter`: random colours (see `supernet.data.colour.jitter`).
     """
 
     pad: int = 0
@@ -44,11 +41,10 @@ class Augment:
 
 def check_crop(x: Tensor, crop: int | None, name: str) -> None:
     """Raise UserError if the images (N, C, H, W) of the set `name` have no square of `crop` pixels a side."""
-    height, width = x.shape[2:]
     if crop is not None and crop < 1:
         raise UserError(f"crop is a side in pixels, 1 or more, not {crop}")
-    if crop is not None and crop > min(height, width):
-        pixels = f"they have {height}x{width} pixels"
+    if crop is not None and crop > min(x.shape[2:]):
+        pixels = "they have {}x{} pixels".format(*x.shape[2:])
         raise UserError(f"images of '{name}' are too small for a crop of {crop}x{crop}: {pixels}")
 
 
@@ -73,11 +69,7 @@ class Normalise:
 
 
 def crop_and_mirror(pixels: Tensor, augment: Augment, draws: torch.Generator) -> Tensor:
-    """Crop and mirror each image of `pixels`, (B, H, W, C) uint8.
-
-    Returns float32 images of side `augment.crop` if it is set, otherwise uint8 images of their own size, by one gather
-    of pixels.
-    """
+    """Return images (B, H, W, C) uint8 cropped and mirrored: float32 with `augment.crop`, otherwise of equal size."""
     if augment.crop is not None:
         return _resized_crop(pixels, augment.crop, augment.mirror, draws)
     if not (augment.pad or augment.mirror):

@@ -114,12 +114,8 @@ def ordered(
     pixels = _rows(x) if crop is None else _centre(_rows(x), crop)
     indices = torch.arange(len(x)) if subset is None else subset
     normalise = Normalise(images.mean, images.std, pixels.shape[2], x.device)
-    return _in_order(pixels, y, normalise, torch.split(indices.to(x.device), batch_size))
-
-
-def _in_order(pixels: Tensor, y: Tensor, normalise: Normalise, parts: tuple[Tensor, ...]) -> Iterator[Batch]:
-    for index in parts:
-        yield Batch(normalise(pixels[index]).permute(0, 3, 1, 2), y[index], index)
+    parts = torch.split(indices.to(x.device), batch_size)
+    return (Batch(normalise(pixels[index]).permute(0, 3, 1, 2), y[index], index) for index in parts)
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -30,11 +30,11 @@ def read_dataset(dataset: Dataset[Any], image_size: int | None) -> Images:
         raise UserError(f"{name} has no length: a Dataset with __len__ and __getitem__ is needed")
     if len(dataset) == 0:
         raise UserError(f"{name} holds no images")
-    pictures = isinstance(_item(dataset, 0)[0], Image.Image)
-    size = _picture_size(dataset) if pictures and image_size is None else image_size
+    pictures = isinstance(next(_items(dataset, 1))[0], Image.Image)
+    size = _picture_size(dataset, len(dataset)) if pictures and image_size is None else image_size
     parts: list[Tensor] = []
     numbers: list[int] = []
-    for index, (image, label) in enumerate(_items(dataset)):
+    for index, (image, label) in enumerate(_items(dataset, len(dataset))):
         item = f"item {index} of {name}"
         parts.append(_image(image, size, item))
         _check_shape(parts, item)
@@ -44,20 +44,16 @@ def read_dataset(dataset: Dataset[Any], image_size: int | None) -> Images:
     return Images.of(name, (drop_grey(x) if pictures else x, y), classes)
 
 
-def _items(dataset: Dataset[Any]) -> Iterator[tuple[Any, Any]]:
-    assert isinstance(dataset, Sized)
-    return (_item(dataset, index) for index in range(len(dataset)))
+def _items(dataset: Dataset[Any], count: int) -> Iterator[tuple[Any, Any]]:
+    for index in range(count):
+        item = dataset[index]
+        if not (isinstance(item, tuple | list) and len(item) == 2):
+            raise UserError(f"item {index} of {type(dataset).__name__} is not a pair (image, label)")
+        yield item[0], item[1]
 
 
-def _item(dataset: Dataset[Any], index: int) -> tuple[Any, Any]:
-    item = dataset[index]
-    if not (isinstance(item, tuple | list) and len(item) == 2):
-        raise UserError(f"item {index} of {type(dataset).__name__} is not a pair (image, label)")
-    return item[0], item[1]
-
-
-def _picture_size(dataset: Dataset[Any]) -> int | None:
-    sizes = [image.size for image, _ in _items(dataset) if isinstance(image, Image.Image)]
+def _picture_size(dataset: Dataset[Any], count: int) -> int | None:
+    sizes = [image.size for image, _ in _items(dataset, count) if isinstance(image, Image.Image)]
     return None if len(set(sizes)) == 1 else default_size((min(size) for size in sizes), len(sizes))
 
 

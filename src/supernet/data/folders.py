@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -118,25 +120,24 @@ def _interleave(files: dict[str, list[Path]]) -> list[tuple[int, Path]]:
 
 
 def _shorter_side(path: Path) -> int:
-    try:
-        with Image.open(path) as picture:
-            return min(picture.size)
-    except DAMAGED as error:
-        raise _damaged(path, error) from None
+    with _opened(path) as picture:
+        return min(picture.size)
 
 
 def _read(path: Path, height: int, width: int) -> Tensor:
     """Return a picture as (1, 3, height, width) uint8, resized as in `read_picture`."""
     side = 4 * max(height, width)
+    with _opened(path) as picture:
+        picture.draft(None, (side, side))  # decodes a JPEG far larger than needed at a fraction of its size
+        return shaped_picture(picture, height, width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as picture:
-            picture.draft(None, (side, side))  # decodes a JPEG far larger than needed at a fraction of its size
-            return shaped_picture(picture, height, width)
+            yield picture
     except DAMAGED as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)  # strerror has no number and path
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(text.split())
-    return UserError(f"cannot read image '{path}': {reason}")
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)  # strerror has no number and path
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(text.split())
+        raise UserError(f"cannot read image '{path}': {reason}") from None

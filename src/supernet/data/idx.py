@@ -43,15 +43,10 @@ def _find(folder: Path, part: str, dimensions: int) -> Path | None:
 
 
 def _part(folder: Path, part: str) -> Part:
-    images, labels = (_require(folder, part, dimensions) for dimensions in _KINDS)
+    images, labels = (_find(folder, part, dimensions) for dimensions in _KINDS)
+    if images is None or labels is None:
+        raise UserError(f"'{folder}' has no file {_name(part, 3 if images is None else 1)}, or .gz")
     return Part(_read(images, 3), _read(labels, 1), images.name, labels.name)
-
-
-def _require(folder: Path, part: str, dimensions: int) -> Path:
-    path = _find(folder, part, dimensions)
-    if path is None:
-        raise UserError(f"'{folder}' has no file {_name(part, dimensions)}, or .gz")
-    return path
 
 
 def _read(path: Path, dimensions: int) -> Array:

@@ -33,10 +33,6 @@ class Edge:
         """The target node, with the branch if it is above 0."""
         return f"{self.target}.{self.branch}" if self.branch else str(self.target)
 
-    def __repr__(self) -> str:  # omits branch 0, so that the fingerprints of spaces without branches stay the same
-        branch = f", branch={self.branch}" if self.branch else ""
-        return f"Edge(target={self.target}, source={self.source}, ops={self.ops!r}{branch})"
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -127,9 +123,8 @@ class Cell:
         `nodes` includes the inputs; with several `branches` a node has these edges in each branch.
         """
         candidates = tuple(ops)
-        places = [(t, s, b) for t in range(inputs, nodes) for s in range(t) for b in range(branches)]
-        edges = tuple(Edge(t, s, candidates, b) for t, s, b in places)
-        return cls(edges, inputs, output, keep, project)
+        edges = (Edge(t, s, candidates, b) for t in range(inputs, nodes) for s in range(t) for b in range(branches))
+        return cls(tuple(edges), inputs, output, keep, project)
 
     @property
     def nodes(self) -> int:

@@ -21,14 +21,7 @@ OPS = (
     *("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"),
 )
 _EDGES = tuple((target, source) for target in range(2, 6) for source in range(target))
-_NAMES = {
-    "max": "max_pool_3x3",
-    "avg": "avg_pool_3x3",
-    "skip": "skip_connect",
-    "sep3": "sep_conv_3x3",
-    "dil3": "dil_conv_3x3",
-    "dil5": "dil_conv_5x5",
-}
+_NAMES = {"max": OPS[1], "avg": OPS[2], "skip": OPS[3], "sep3": OPS[4], "dil3": OPS[6], "dil5": OPS[7]}
 
 
 def _cell(candidates: Sequence[Sequence[str]]) -> Cell:

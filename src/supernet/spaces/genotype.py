@@ -40,8 +40,11 @@ class Genotype:
         cls, space: str, cells: Mapping[str, Iterable[tuple[int, int, str] | tuple[int, int, str, int]]]
     ) -> Genotype:
         """Build the genotype of `space` from `cells[kind]`: (target, source, op[, branch]) tuples in any order."""
-        choices = {kind: sorted((Choice(*choice) for choice in cells[kind]), key=_order) for kind in sorted(cells)}
-        return cls(space, tuple((kind, tuple(chosen)) for kind, chosen in choices.items()))
+
+        def choices(kind: str) -> tuple[Choice, ...]:
+            return tuple(sorted((Choice(*c) for c in cells[kind]), key=lambda c: (c.target, c.branch, c.source, c.op)))
+
+        return cls(space, tuple((kind, choices(kind)) for kind in sorted(cells)))
 
     def __getitem__(self, kind: str) -> tuple[Choice, ...]:
         return dict(self.cells)[kind]
@@ -66,7 +69,3 @@ class Genotype:
 
 def _choice(target: Any, source: Any, op: Any, branch: Any = 0) -> Choice:
     return Choice(operator.index(target), operator.index(source), str(op), operator.index(branch))
-
-
-def _order(choice: Choice) -> tuple[int, int, int, str]:
-    return choice.target, choice.branch, choice.source, choice.op

@@ -44,10 +44,10 @@ class Zero(nn.Module):
 
 def zeros(x: Tensor, channels: int, stride: int) -> Tensor:
     """Return zeros (B, `channels`, ceil(H/`stride`), ceil(W/`stride`)) for `x` (B, C, H, W), in its memory format."""
-    last = torch.channels_last
-    like = last if x.is_contiguous(memory_format=last) else torch.contiguous_format
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
     shape = (x.shape[0], channels, -(-x.shape[2] // stride), -(-x.shape[3] // stride))
-    return torch.zeros(shape, dtype=x.dtype, device=x.device).contiguous(memory_format=like)
+    return torch.zeros(shape, dtype=x.dtype, device=x.device).contiguous(memory_format=memory_format)
 
 
 class Noise(nn.Module):

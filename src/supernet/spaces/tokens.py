@@ -52,17 +52,10 @@ class Sequences:
         self.slots: tuple[Slot, ...] = ()
         for kind, cell in space.cells.items():
             self.slots += tuple(self._slots(kind, cell, len(self.slots)))
+        self.vocabulary = 1 + self.inputs + len(self.ops)  # number of different tokens, including token 0
+        self.length = 2 * len(self.slots)  # tokens of an architecture
         self._interchangeable = self._find_interchangeable()
-
-    @property
-    def vocabulary(self) -> int:
-        """The number of different tokens, including token 0."""
-        return 1 + self.inputs + len(self.ops)
-
-    @property
-    def length(self) -> int:
-        """The number of tokens of an architecture."""
-        return 2 * len(self.slots)
+        self.symmetric = bool(self._interchangeable)  # whether the pairs of some node may be in more than one order
 
     def _slots(self, kind: str, cell: Cell, start: int) -> list[Slot]:
         candidates, slots = self.space.candidates(cell), list[Slot]()
@@ -90,11 +83,6 @@ class Sequences:
             if len(slots) > 1 and all(slot.ops == slots[0].ops for slot in slots):
                 nodes[slots[0].kind].append(node)
         return {kind: of_kind for kind, of_kind in nodes.items() if of_kind}
-
-    @property
-    def symmetric(self) -> bool:
-        """Whether the pairs of some node may be in more than one order."""
-        return bool(self._interchangeable)
 
     def encode(self, genotype: Genotype) -> Tokens:
         """Return the tokens of an architecture; raises UserError for an architecture of another space."""
