@@ -153,8 +153,8 @@ def test_s1_is_the_list_of_its_authors():
     long |= {"sep3": "sep_conv_3x3", "dil3": "dil_conv_3x3", "dil5": "dil_conv_5x5"}
     for number, kind in enumerate(("normal", "reduce")):
         rows = [row.split("|")[number].split(",") for row in table.splitlines()]
-        wanted = [tuple(long[op.strip()] for op in row) for row in rows]
-        assert [edge.ops for edge in SPACES["s1"].cells[kind].edges] == wanted
+        pairs = [tuple(long[op.strip()] for op in row) for row in rows]
+        assert [edge.ops for edge in SPACES["s1"].cells[kind].edges] == pairs
 
 
 def test_edges_are_ordered_by_target_then_source():
