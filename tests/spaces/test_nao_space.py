@@ -245,10 +245,10 @@ def test_the_groups_of_a_cell_and_the_number_of_edges_that_they_keep():
 
 def test_fingerprints_are_those_of_earlier_runs():
     recorded = {
-        "nasbench201": "1f760263078aaad6",
-        "darts": "ba7bed7625331b44",
-        "s1": "51682cb5be2f86b4",
-        "s4": "bd9faea1a9089875",
+        "nasbench201": "d19ca13f024167e4",
+        "darts": "6005a429c1aee3bf",
+        "s1": "f063e64ca3758938",
+        "s4": "bb4062fa30e8b222",
     }
     assert {name: SPACES[name].fingerprint(NetworkSize(16, 2)) for name in recorded} == recorded
     one = Cell((Edge(1, 0, ("identity",)),))

@@ -123,8 +123,6 @@ class SearchSpace:
     def fingerprint(self, network_size: NetworkSize) -> str:
         """Return 16 hex digits that tell this space at this network size from others of the same name."""
         text = repr((sorted(self.cells.items()), self.norm_pools, self.layout(network_size)))
-        for name, recorded in {"PlacedLayer(": "Placed(", "Shape(": "Place(", ", branch=0)": ")"}.items():
-            text = text.replace(name, recorded)  # as the classes were printed when the first fingerprints were recorded
         return sha256(text.encode()).hexdigest()[:16]
 
     def candidates(self, cell: Cell) -> list[list[int]]:
