@@ -166,7 +166,7 @@ def test_what_cannot_be_recorded_is_run_as_it_is_to_the_end_and_told_in_one_line
     toy.recorded.begin()
     assert toy.go(7) == -28
     assert tape.events == ["warm"] * EAGER + ["capture"]
-    assert toy.said == [f"CUDA graphs cannot record a step here, so each is run one by one: {NOT_PERMITTED}"]
+    assert toy.said == [f"CUDA graphs cannot record this step, so no step is recorded: {NOT_PERMITTED}"]
 
 
 def test_an_error_of_the_step_itself_is_raised() -> None:
@@ -247,7 +247,7 @@ def test_a_step_that_looks_at_a_value_is_not_recorded(tmp_path: Path, monkeypatc
     watcher = Heard()
     _, same = searched(recorded(given, monkeypatch), tmp_path / "recorded", watcher)
     assert same == rows
-    assert watcher.said == [f"CUDA graphs cannot record a step here, so each is run one by one: {NOT_PERMITTED}"]
+    assert watcher.said == [f"CUDA graphs cannot record this step, so no step is recorded: {NOT_PERMITTED}"]
 
 
 def test_a_search_cut_off_and_gone_on_with_records_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def test_an_update_of_gradientless_descent(base):
 
 
 def test_gradientless_descent_never_makes_worse_what_it_evaluates():
-    found = make(estimator="gld", base_loss="with_inner")
+    found = make(estimator="gld", base_loss="with_inner", steps=1)
     assert METHODS["zarts-gld"].settings["base_loss"] == "with_inner"
     for number in range(4):
         seen = CandidateBatches(noise_batch(number), halves(noise_batch(50 + number, 4)), number)
@@ -184,9 +184,9 @@ def test_an_update_touches_nothing_but_alpha(estimator, home):
 
 @each_estimator
 def test_columns_without_a_candidate_stay_as_they_are(estimator):
-    found = make(estimator=estimator, samples=3)
+    found = make(estimator=estimator, samples=3, steps=1)
     before = {kind: alpha.clone() for kind, alpha in found.alphas.items()}
-    for number in range(3):
+    for number in range(2):
         found.step(batches(number))
     for kind, alpha in found.alphas.items():
         mask = found.alphas.masks[kind]
@@ -370,7 +370,7 @@ def planned(images=24, **choices):
 def rows(folder, **choices):
     folder.mkdir()
     torch.manual_seed(0)
-    given, run = planned(steps=2, every=1, space=RAGGED, **choices), Run(folder)
+    given, run = planned(steps=1, samples=2, every=4, space=RAGGED, **choices), Run(folder)
     Loop(SearchTask(given), run, given.config.epochs, Watcher())()
     return [{k: v for k, v in row.items() if k not in ("seconds", "diagnostics")} for row in run.metrics]
 
@@ -395,7 +395,9 @@ def test_workers_arrive_at_the_trials_and_are_no_setting():
     assert given.record == planned().record
     with pytest.raises(UserError, match="setting workers must be at least 1, not 0"):
         planned(workers=0)
-    with pytest.raises(UserError, match="workers share the lookahead of zero-order methods; this method has no lookahead"):
+    with pytest.raises(
+        UserError, match="workers share the lookahead of zero-order methods; this method has no lookahead"
+    ):
         plan("digits", method="darts", workers=2, **TINY)
 
 

@@ -467,31 +467,22 @@ def planned(**changes):
 def test_the_target_is_the_spaces_unless_given_and_limits_stand_in_the_config():
     usual = planned()
     assert usual.target == NetworkSize(16, 5, (8, 8), 1, 3)
-    assert usual.TARGET == {"width": 16, "depth": 5}
-    assert usual.config["limits"] == {
-        "max_params": None,
-        "max_flops": None,
-        "max_latency_ms": None,
-        "latency": "measured",
-    }
+    unlimited = {"max_params": None, "max_flops": None, "max_latency_ms": None, "latency": "measured"}
+    assert usual.record | unlimited | {"target_width": 16, "target_depth": 5} == usual.record
     given = planned(target_width=4, target_depth=1, max_params="100k", max_flops=10**7)
     assert given.target == NetworkSize(4, 1, (8, 8), 1, 3)
     assert given.network_size == usual.network_size
-    assert given.config["limits"] | {"latency": ""} == {
-        "max_params": 100_000,
-        "max_flops": 10**7,
-        "max_latency_ms": None,
-        "latency": "",
-    }
+    limited = unlimited | {"max_params": 100_000, "max_flops": 10**7}
+    assert given.record | limited | {"target_width": 4, "target_depth": 1} == given.record
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"target_width": 0}, "setting target_width must be at least 1, not 0"),
-        ({"target_depth": 1.5}, "target_depth cannot be of type float: 1.5"),
-        ({"max_latency_ms": "5"}, "max_latency_ms cannot be of type str: '5'"),
-        ({"latency": 5}, "latency cannot be of type int: 5"),
+        ({"target_depth": 1.5}, "setting target_depth takes a whole number, not 1.5"),
+        ({"max_latency_ms": "5"}, "setting max_latency_ms takes a number, not '5'"),
+        ({"latency": 5}, "setting latency takes text, not 5"),
         ({"max_params": []}, "max_params takes a number above 0"),
         ({"max_params": 10}, "no architecture of space 'nasbench201' (16 channels, depth 5) is within the limits: at "),
         ({"space": ragged_space(), "max_latency_ms": 1, "latency": "latency_fpga_ms"}, "unknown latency 'latency_fpga"),
@@ -611,7 +602,7 @@ def test_limits_on_the_command_line(call):
     assert call(*SMALL, *limits, "--out", "run")[1] == out
     status, _, err = call(*SMALL, "--max-params", "100k", "--target-depth", "2", "--out", "run")
     assert status == 2
-    assert "limits.max_params (200000 there, 100000 now), limits.max_flops (3000000 there, None now)" in err
+    assert ": max_params (200000 there, 100000 now), max_flops (3000000 there, None now);" in err
 
 
 def test_config_starts_from_the_limits_of_a_run(call):
@@ -625,8 +616,9 @@ def test_config_starts_from_the_limits_of_a_run(call):
     assert f"\nlatency       {summary['latency']['ms']:.3g} ms, latency_raspi4_ms of nasbench201\n" in out
     assert Run("first").config == Run("second").config
     assert call("search", "--config", "first", "--max-params", "None", "--quiet", "--out", "third")[0] == 0
-    assert Run("third").config["limits"]["max_params"] is None
-    no_table = ["--max-latency-ms", "None", "--latency", "None", "--space", "s2"]
+    assert Run("third").config["max_params"] is None
+    no_table = ["--max-latency-ms", "None", "--latency", "measured", "--space", "s2"]
     assert call("search", "--config", "first", *no_table, "--quiet", "--out", "other", "--max-params", "3M")[0] == 0
-    assert Run("other").TARGET == {"width": 36, "depth": 6}
+    assert Run("other").config["target_width"] == 36
+    assert Run("other").config["target_depth"] == 6
     assert json.loads(json.dumps(Run("other").summary))["latency"] is None

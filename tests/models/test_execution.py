@@ -1,4 +1,4 @@
-"""How a supernet is run: what is chosen, where it arrives, what is said of it, and that it stays in its feasible."""
+"""How a supernet is run: what is chosen, where it arrives, what is said of it, and that every supernet has its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from supernet.errors import UserError
 from supernet.models.execution import Execution, execution
 from supernet.models.supernet import Supernet
 from supernet.retraining import plan as retraining_plan
-from supernet.retraining import train as training
 from supernet.retraining.train import TrainingTask
 from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
@@ -31,6 +30,7 @@ from supernet.testing import PairDataset, tiny_images
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|"
+RUN = {"engine": "reference", "precision": "bf16", "checkpointing": True}
 SMALL = {"epochs": 2, "batch_size": 6, "width": 2, "depth": 1, "device": "cpu"}
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_had_is_told_in_a_line(gpu: Callable[[tuple[int, int]], N
     gpu((7, 5))
     for choices, said in (
         ({"device": CPU, "graphs": True}, "CUDA graphs need a GPU, not 'cpu'"),
-        ({"device": GPU, "graphs": True, "capturable": False}, "CUDA graphs cannot record this method, which decides"),
+        ({"device": GPU, "graphs": True, "capturable": False}, "CUDA graphs cannot record this method: what it "),
         ({"device": GPU, "precision": "tf32"}, "precision tf32 needs a GPU of compute capability 8.0 or more, not "),
         ({"device": CPU, "engine": "fsed"}, "unknown engine 'fsed'; did you mean 'fused'? known: auto, fused, ref"),
     ):
@@ -91,7 +91,8 @@ def test_it_arrives_at_the_supernet_and_in_the_config() -> None:
     given = plan("digits", engine="reference", precision="bf16", checkpointing=True, **TINY)
     supernet = SearchTask(given).method.supernet
     assert (supernet.engine, supernet.precision, supernet.checkpointing) == ("reference", "bf16", True)
-    assert given.config["execution"] == {"engine": "reference", "precision": "bf16", "checkpointing": True}
+    assert {name: given.record[name] for name in RUN} == RUN
+    assert not {"graphs", "workers"} & set(given.record)
     assert SearchTask(plan("digits", **TINY)).method.supernet.engine == "fused"
 
 
@@ -104,7 +105,7 @@ def test_it_is_that_of_every_supernet_alone() -> None:
 def test_a_run_goes_on_as_it_began(tmp_path: Path) -> None:
     choices = TINY | {"quiet": True, "out": tmp_path / "run"}
     sn.search("digits", engine="reference", **choices)
-    with pytest.raises(UserError, match=r"other settings: execution.engine \(reference there, fused now\); give"):
+    with pytest.raises(UserError, match=r"other settings: engine \(reference there, fused now\); give"):
         sn.search("digits", **choices)
     assert sn.search("digits", engine="reference", graphs=False, **choices).finished  # graphs change no number
 
@@ -115,12 +116,11 @@ def test_the_flags_of_a_search(call: Call) -> None:
     status, out, err = call("search", "digits", *small, *flags, "--out", "run")
     assert (status, err) == (0, "")
     assert out.startswith("running reference, bf16, checkpointing, on cpu with ")
-    wanted = {"engine": "reference", "precision": "bf16", "checkpointing": True}
-    assert Run("run").config["execution"] == wanted
+    assert {name: Run("run").config[name] for name in RUN} == RUN
     assert call("search", "--config", "run", "--quiet", "--device", "cpu", "--out", "again")[0] == 0
     assert Run("again").config == Run("run").config
     page = call("search", "--help")[1]
-    for flag in ("--engine NAME", "--precision NAME", "--checkpointing", "--graphs", "--no-graphs", "--dry-run"):
+    for flag in ("--engine", "--precision", "--checkpointing", "--graphs", "--no-graphs", "--dry-run"):
         assert flag in page
 
 
@@ -130,7 +130,7 @@ def test_tf32_of_a_saved_search_is_taken_where_there_is_one(call: Call) -> None:
     file = Path("run", "config.yaml")
     file.write_text(file.read_text().replace("precision: float32", "precision: tf32"))  # as if from a GPU
     assert call("search", "--config", "run", *small, "--out", "again")[0] == 0
-    assert Run("again").config["execution"]["precision"] == "float32"
+    assert Run("again").config["precision"] == "float32"
 
 
 # --- the switches of products
@@ -208,7 +208,7 @@ def test_names_of_precisions(gpu: Callable[[tuple[int, int]], None]) -> None:
 
 def trained_in(precision: str) -> TrainingTask:
     images = PairDataset(tiny_images(24))
-    chosen = retraining_plan.plan(CELL, data=images, precision=precision, auxiliary=0.4, **SMALL)
+    chosen = retraining_plan.planned(CELL, data=images, precision=precision, auxiliary=0.4, **SMALL)
     torch.manual_seed(0)
     return TrainingTask(chosen)
 
@@ -242,12 +242,14 @@ def test_a_retraining_in_bfloat16_begins_near_that_in_float32() -> None:
 
 
 def test_the_precision_of_a_retraining_is_in_its_config_and_said(tmp_path: Path, call: Call) -> None:
-    assert training.plan(CELL, data="digits", **SMALL).config["precision"] == "float32"
+    assert retraining_plan.planned(CELL, data="digits", **SMALL).record["precision"] == "float32"
     sn.search("digits", out=tmp_path / "run", quiet=True, **TINY)
     small = ["--epochs", "1", "--width", "2", "--depth", "1", "--device", "cpu"]
     status, out, err = call("retrain", "run", *small, "--precision", "bf16")
     assert (status, err) == (0, "")
     assert out.startswith("running bf16, on cpu with ")
     assert Run("run/quick-0").config["precision"] == "bf16"
-    said = "supernet: unknown precision 'bf61'; did you mean 'bf16'? known: auto, float32, tf32, bf16\n"
-    assert call("retrain", "run", "--precision", "bf61") == (2, "", said)
+    said = "supernet: invalid choice 'bf61' for argument '--precision'. Expected one of ('auto', 'float32', "
+    status, out, err = call("retrain", "run", "--precision", "bf61")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith(said)

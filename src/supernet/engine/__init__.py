@@ -1,1 +1,1 @@
-"""How anything is run: devices, seeds, optimizers, worker processes, the run folder and the loop."""
+"""How tasks are run: the loop, run folders, optimizers, devices, precision, seeds, workers and measurements."""

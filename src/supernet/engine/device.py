@@ -1,4 +1,4 @@
-"""Devices: the one of a name, and what a device is called."""
+"""Devices by name, and their descriptions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from supernet.errors import UserError
 
 
 def device_named(name: str) -> torch.device:
-    """Return the device of that name, the GPU if there is one for "auto"; raises UserError if it cannot be used."""
+    """Return the device called `name`; "auto" is the GPU if there is one. Raises UserError for an unusable device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # devices without values, as meta, cannot do that
+        torch.zeros(1, device=device).item()  # fails on devices without values, such as meta
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{name}' cannot be used here: {str(error).splitlines()[0]}") from None
     return device
 
 
 def described(device: torch.device) -> str:
-    """Return what a device is called: the CPU with its threads, a GPU with its model."""
+    """Return a description of a device: the CPU with the number of threads, a GPU with its model."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type != "cpu":

@@ -1,4 +1,4 @@
-"""Precision: the number format that the big operations of a network run in, and the automatic choice of it."""
+"""Precision: the number format of convolutions and matrix products."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import torch
 from supernet.errors import UserError, unknown
 
 Precision = Literal["float32", "tf32", "bf16"]
-"""float32 throughout; float32 with products in TF32, on a GPU of compute capability 8; or bfloat16 by autocast."""
+"""float32; float32 with products in TF32, on GPUs of compute capability 8.0 or more; or bfloat16 by autocast."""
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def precision_named(name: str, device: torch.device) -> Precision:
-    """Return the precision of that name, and for "auto" TF32 where `device` has it, float32 elsewhere.
+    """Return the precision called `name`; "auto" is TF32 if `device` has it, and float32 otherwise.
 
-    Raises UserError for a name that is none, and for TF32 where there is none.
+    Raises UserError for an unknown name, and for TF32 on a device without it.
     """
     has_tf32 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     if name == "auto":
         return "tf32" if has_tf32 else "float32"
-    for known in PRECISIONS:
-        if name == known:
-            if known == "tf32" and not has_tf32:
+    for precision in PRECISIONS:
+        if name == precision:
+            if precision == "tf32" and not has_tf32:
                 raise UserError(f"precision tf32 needs a GPU of compute capability 8.0 or more, not '{device}'")
-            return known
+            return precision
     raise unknown("precision", name, ["auto", *PRECISIONS])
 
 
 @contextmanager
 def products(precision: Precision) -> Iterator[None]:
-    """Let the float32 products on GPUs be TF32 or not, as `precision` says, in the whole process and until the end.
+    """Compute float32 products on GPUs in TF32 or not, as `precision` says, in the whole process.
 
-    Afterwards they are what the caller had.
+    The caller's settings are restored at the end.
     """
     switches, (off, on) = _switches()
     before = [getattr(*switch) for switch in switches]
@@ -50,11 +50,11 @@ def products(precision: Precision) -> Iterator[None]:
 
 
 def _switches() -> tuple[list[tuple[Any, str]], tuple[Any, Any]]:
-    """Return PyTorch's switches for products, as owner and name, and what they are set to for no TF32 and for TF32.
+    """Return PyTorch's switches for products, as owner and attribute, and their values without and with TF32.
 
-    They have an older name and a newer one; what was set by the newer cannot be read by the older.
+    Each switch has an old and a new name. A value set by the new name cannot be read by the old one.
     """
-    backends: Any = torch.backends  # some are made when PyTorch is imported, and no type tells of them
+    backends: Any = torch.backends  # some attributes are set at run time and have no type
     switches = [(backends.cuda.matmul, "allow_tf32"), (backends.cudnn, "allow_tf32")]
     try:
         for switch in switches:
@@ -66,5 +66,5 @@ def _switches() -> tuple[list[tuple[Any, str]], tuple[Any, Any]]:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
-    """Return the context in which a forward pass runs; its outputs may be bfloat16."""
+    """Return the context for a forward pass; for "bf16" the outputs may be bfloat16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

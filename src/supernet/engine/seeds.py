@@ -1,4 +1,4 @@
-"""Seeds: a seed of its own for everything that draws, and drawing without moving the caller's random state."""
+"""Seeds: a separate one for each purpose, and contexts that restore the caller's random state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _CPU = torch.device("cpu")
 
 
 def seed_of(seed: int, name: str) -> int:
-    """Return the seed of the thing called `name` in a run of that `seed`."""
+    """Return the seed for the purpose `name` in a run with seed `seed`."""
     return random.Random(f"{seed} {name}").getrandbits(62)
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
-    """Draw from `seed` on the CPU and on `device`; afterwards the random state of both is the caller's again."""
+    """Seed the generators of the CPU and `device`, and restore the caller's random state at the end."""
     with random_state_kept(device):
         torch.manual_seed(seed)
         yield
@@ -26,6 +26,6 @@ def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
 
 @contextmanager
 def random_state_kept(device: torch.device = _CPU) -> Iterator[None]:
-    """Restore the random state of the CPU and of `device` at the end."""
+    """Restore the random state of the CPU and `device` at the end."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield

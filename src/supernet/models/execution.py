@@ -1,9 +1,9 @@
-"""Execution: how a supernet is run while it is searched. It changes speed, memory and rounding, and nothing else."""
+"""Execution: how a supernet is run in a search. It affects speed, memory and rounding only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 
@@ -19,10 +19,11 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 @dataclass(frozen=True)
 class Execution:
-    """How a supernet is run, with every choice made.
+    """How a supernet is run.
 
-    `engine`, `precision` and `checkpointing` are those of the supernet. `graphs`: on a GPU, a step is recorded once per
-    epoch and replayed (CUDA graphs), see `supernet.engine.cuda_graphs`. `workers`: processes that trials are spread over.
+    - `engine`, `precision`, `checkpointing`: as for `Supernet`.
+    - `graphs`: whether steps are recorded and replayed on a GPU; see `supernet.engine.cuda_graphs`.
+    - `workers`: the number of processes that lookahead is spread over.
     """
 
     engine: Engine = "fused"
@@ -31,28 +32,23 @@ class Execution:
     graphs: bool = False
     workers: int = 1
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """What of it a run is compared by when it goes on: graphs and workers do the same arithmetic, and are not."""
-        return {"engine": self.engine, "precision": self.precision, "checkpointing": self.checkpointing}
-
     def apply(self, supernet: Supernet) -> None:
-        """Let `supernet` be run so."""
+        """Set the attributes of `supernet`."""
         supernet.engine, supernet.precision = self.engine, self.precision
         supernet.checkpointing = self.checkpointing
 
     def on(self, device: torch.device) -> str:
-        """Say it in a line, with the device."""
-        also = [
+        """Return a line that describes the execution on a device."""
+        options = [
             *(["checkpointing"] if self.checkpointing else []),
             *(["CUDA graphs"] if self.graphs else []),
             *([f"{self.workers} workers"] if self.workers > 1 else []),
         ]
         engine: str = self.engine
-        if (engine, device.type) == ("fused", "cpu"):  # no other engine has a use for the kernels: nothing is compiled
+        if (engine, device.type) == ("fused", "cpu"):  # only then, as `library` compiles the kernels
             kernels = "compiled" if library() is not None else "PyTorch's"
             engine = f"fused ({kernels} kernels)"
-        return ", ".join([f"running {engine}", self.precision, *also, f"on {described(device)}"])
+        return ", ".join([f"running {engine}", self.precision, *options, f"on {described(device)}"])
 
 
 def execution(
@@ -66,27 +62,27 @@ def execution(
     workers: int = 1,
     spreads: bool = True,
 ) -> Execution:
-    """Make the choices that are left to `device`: "auto" for names, None for the graphs.
+    """Return the execution on `device`, which decides about names "auto" and graphs None.
 
-    `capturable`: whether the method's step can be recorded. `spreads`: whether it has work for several `workers`.
-    Raises UserError for a name that is none, and for what the device or the method does not have.
+    `capturable` and `spreads` are the method's: whether its steps can be recorded, and whether it can use several
+    workers. Raises UserError for an unknown name, and for options that the device or the method does not support.
     """
     at_least(1, workers=workers)
     if workers > 1 and not spreads:
-        raise UserError("workers share the trials of zero-order methods; this method has none to share")
+        raise UserError("workers share the lookahead of zero-order methods; this method has no lookahead")
     if graphs and device.type != "cuda":
         raise UserError(f"CUDA graphs need a GPU, not '{device}'")
     if graphs and not capturable:
-        raise UserError("CUDA graphs cannot record this method, which decides anew in every step what to run")
+        raise UserError("CUDA graphs cannot record this method: what it runs is decided anew in every step")
     recorded = device.type == "cuda" and capturable and graphs is not False
     return Execution(engine_named(engine), precision_named(precision, device), checkpointing, recorded, workers)
 
 
 def engine_named(name: str) -> Engine:
-    """Return the engine of that name, and the fused one for "auto"; raises UserError for a name that is none."""
+    """Return the engine called `name`; "auto" is the fused one. Raises UserError for an unknown name."""
     if name == "auto":
         return "fused"
-    for known in ENGINES:
-        if name == known:
-            return known
+    for engine in ENGINES:
+        if name == engine:
+            return engine
     raise unknown("engine", name, ["auto", *ENGINES])

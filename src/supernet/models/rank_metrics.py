@@ -1,4 +1,4 @@
-"""Ranks: whether two measures put the same things in the same order, and what is lost where they do not."""
+"""Rank metrics: how well an estimate orders architectures, compared with their true accuracies."""
 
 from __future__ import annotations
 
@@ -11,32 +11,31 @@ from numpy.typing import NDArray
 
 
 def kendall(left: Sequence[float], right: Sequence[float]) -> float:
-    """Return Kendall's tau-b (1945) of two rows of equal length, -1 to 1; NaN where one of them is all ties."""
+    """Return Kendall's tau-b (1945) of two equally long rows, -1 to 1; NaN if all values of a row are equal."""
     return _cosine(_signs(left), _signs(right))
 
 
 def spearman(left: Sequence[float], right: Sequence[float]) -> float:
-    """Return Spearman's rho (1904) of two rows of equal length, -1 to 1; NaN where one of them is all ties.
+    """Return Spearman's rho (1904) of two equally long rows, -1 to 1; NaN if all values of a row are equal.
 
-    It is the correlation of the ranks, of which equals have the mean of theirs.
+    It is the correlation of the ranks; equal values have the mean of their ranks.
     """
-    return _cosine(_signs(left).sum(1), _signs(right).sum(1))  # twice the ranks, centred: below less above
+    return _cosine(_signs(left).sum(1), _signs(right).sum(1))  # twice the centred ranks
 
 
 def pairwise(estimate: Sequence[float], truth: Sequence[float]) -> float:
-    """Return the share of pairs that `estimate` puts in the order of `truth`, 0 to 1; NaN where all are equal in truth.
+    """Return the share of pairs that `estimate` orders as `truth` does, 0 to 1; NaN if all values of `truth` are equal.
 
-    Pairs that are equal in truth have no order and are left out; of the others those that the estimate leaves equal
-    count one half.
+    Pairs with equal values of `truth` are left out. Other pairs count one half if their estimates are equal.
     """
-    told = _signs(estimate)[_signs(truth) > 0]
-    return float((1 + told).mean()) / 2 if told.size else math.nan
+    signs = _signs(estimate)[_signs(truth) > 0]
+    return float((1 + signs).mean()) / 2 if signs.size else math.nan
 
 
 def regret(estimate: Sequence[float], truth: Sequence[float], top: int = 1) -> float:
-    """Return how far the best in truth among the `top` highest of `estimate` is below the best there is.
+    """Return the difference of `truth` between the best of all and the best of the `top` highest estimates.
 
-    It is in the units of `truth`. Of equals in the estimate those that come first are taken.
+    Among equal estimates the first are taken.
     """
     values = np.asarray(truth)
     chosen = np.argsort(-np.asarray(estimate), kind="stable")[:top]
@@ -44,7 +43,7 @@ def regret(estimate: Sequence[float], truth: Sequence[float], top: int = 1) -> f
 
 
 def _signs(row: Sequence[float]) -> NDArray[np.float64]:
-    """Return for every ordered pair the sign of its difference, (n, n)."""
+    """Return the signs (n, n) of the differences of all ordered pairs."""
     values = np.asarray(row, dtype=np.float64)
     return np.sign(np.subtract.outer(values, values))
 
