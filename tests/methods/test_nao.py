@@ -159,10 +159,10 @@ def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
 def test_the_best_of_those_trained_alone_is_taken(valid):
     method = make()
     for number in range(4):
-        epoch(method, number)
+        epoch(method, number, steps=0)
     few = method.standalone.architectures
     for number in range(4):
-        row = epoch(method, 4 + number, valid[number // 2])
+        row = epoch(method, 4 + number, valid[number // 2], steps=0)
     assert method.best == few[1 if valid[1] > valid[0] else 0]
     assert row["standalone"] == dict(zip(map(str, few), valid, strict=True))
     assert method.supernet.space.derive({k: v.tolist() for k, v in method.op_scores().items()}) == method.best
@@ -235,21 +235,29 @@ def test_images_that_architectures_are_judged_on(evaluation):
     assert (found == fixed) == (evaluation == "fixed")
 
 
-@pytest.mark.parametrize("cut", [(0, 1), (2, 0), (2, 1), (5, 1), (6, 0)])
-def test_it_goes_on_from_anywhere(cut):
-    """Cut in an epoch, between two, while a network is trained alone, and between two of these."""
-    whole, again = make(standalone=StandaloneConfig(0.2, 0.2, 0.4)), make(standalone=StandaloneConfig(0.2, 0.2, 0.4))
-    saved = None
+CUTS = [(0, 1), (2, 0), (2, 1), (5, 1), (6, 0)]  # in an epoch, between two, in and between standalone trainings
+
+
+@pytest.fixture(scope="module")
+def uncut():
+    """A whole search: the states of method and random numbers at every cut, and the method's last state."""
+    method, states = make(standalone=StandaloneConfig(0.2, 0.2, 0.4)), {}
     for number in range(8):
-        if (number, 0) == cut:
-            saved = state_bytes(whole.state_dict()), torch.get_rng_state()
-        whole.begin_epoch(number)
+        if (number, 0) in CUTS:
+            states[number, 0] = state_bytes(method.state_dict()), torch.get_rng_state()
+        method.begin_epoch(number)
         for step in range(2):
-            if step and (number, step) == cut:
-                saved = state_bytes(whole.state_dict()), torch.get_rng_state()
-            whole.step({"weights": noise_batch(10 * number + step)})
-        whole.end_epoch(number, number / 10)
-    state, drawn = saved
+            if step and (number, step) in CUTS:
+                states[number, step] = state_bytes(method.state_dict()), torch.get_rng_state()
+            method.step({"weights": noise_batch(10 * number + step)})
+        method.end_epoch(number, number / 10)
+    return states, state_bytes(method.state_dict())
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_it_resumes_from_anywhere(cut, uncut):
+    states, last = uncut
+    (state, drawn), again = states[cut], make(standalone=StandaloneConfig(0.2, 0.2, 0.4))
     again.load_state_dict(torch.load(io.BytesIO(state), weights_only=True))
     assert state_bytes(again.state_dict()) == state
     torch.set_rng_state(drawn)
@@ -260,7 +268,7 @@ def test_it_goes_on_from_anywhere(cut):
         for step in range(done, 2):
             again.step({"weights": noise_batch(10 * number + step)})
         again.end_epoch(number, number / 10)
-    assert state_bytes(again.state_dict()) == state_bytes(whole.state_dict())
+    assert state_bytes(again.state_dict()) == last
 
 
 def test_it_proposes_what_was_trained_first():

@@ -148,7 +148,9 @@ def test_only_what_is_accepted_is_generated():
     found = controller.generate(pool, pool, 15, lambda genotype: genotype["cell"][0].op == "none")
     assert len(found.tokens) == 15
     assert all(NB201.decode(tokens)["cell"][0].op == "none" for tokens in found.tokens)
-    refused = controller.generate(pool, pool, 2, lambda genotype: False)
+    few_steps = Controller(NB201, replace(TOY, max_step=2), seed=0)
+    few_steps.load_state_dict(controller.state_dict())
+    refused = few_steps.generate(pool, pool, 1, lambda genotype: False)
     assert (refused.tokens, refused.drawn_at_random) == ((), 0)
 
 

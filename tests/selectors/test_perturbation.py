@@ -102,13 +102,12 @@ class WrittenOut:
             group["lr"] = WEIGHTS.lr / 10
         if isinstance(method, Blank):  # what it steps on is its own
             self.method.step = lambda batches: self.method.weight_step(batches["weights"], self.mix())
-        moments = projection_schedule(self.home, seed)
-        for number, moment in enumerate(moments):
-            for item in moment:
-                (self.node if len(item.edges) > 1 else self.operation)(item.kind, item.edges)
-            for epoch in range(tune_epochs if number + 1 < len(moments) else 0):
-                for step in range(2):
-                    self.method.step(batches_of(number * tune_epochs + epoch, step))
+        schedule = projection_schedule(self.home, seed)
+        for number, decisions in enumerate(schedule):
+            for decision in decisions:
+                (self.node if len(decision.edges) > 1 else self.operation)(decision.kind, decision.edges)
+            for epoch in range(tune_epochs if number + 1 < len(schedule) else 0):
+                self.method.step(batches_of(number * tune_epochs + epoch, 0))
 
     def mix(self):
         """The method's op weights, with the rows that are decided written over."""
@@ -129,15 +128,14 @@ class WrittenOut:
         supernet, weights = self.method.supernet.train(), {k: e.weights.detach().clone() for k, e in self.mix().items()}
         for edge, column in masked:
             weights[kind][edge, column] = 0
-        before = {name: value.clone() for name, value in supernet.state_dict().items()}
         hits = loss = images = 0
         for batch in VALIDATION:
+            buffers = {name: value.clone() for name, value in supernet.named_buffers()}  # its own stay as they are
             with torch.no_grad():
-                logits = supernet(batch.x, dense(weights))
+                logits = torch.func.functional_call(supernet, buffers, (batch.x, dense(weights)))
             hits += (logits.argmax(1) == batch.y).sum().item()
             loss += F.cross_entropy(logits, batch.y, reduction="sum").item()
             images += len(batch.y)
-        supernet.load_state_dict(before)
         return hits / images if self.criterion == "accuracy" else -loss / images
 
     def magnitude(self, kind, edge, column):
@@ -156,7 +154,7 @@ class WrittenOut:
             if best is None or scores[op] < scores[best]:  # strictly: the first of equals
                 best = op
         self.rows[kind, e] = ops.index(best)
-        self.outcomes.append((kind, e, best, self.told(scores)))
+        self.outcomes.append((kind, e, best, self.reported(scores)))
 
     def node(self, kind, edges):
         cell, left, gone = self.home.cells[kind], list(edges), []
@@ -172,12 +170,12 @@ class WrittenOut:
                     scores[e] = self.without(kind, itertools.product(off, every))
                 if scores[e] >= highest:  # not strictly: the last of equals
                     highest, worst = scores[e], e
-            self.outcomes.append((kind, worst, None, self.told({str(cell.edges[e]): s for e, s in scores.items()})))
+            self.outcomes.append((kind, worst, None, self.reported({str(cell.edges[e]): s for e, s in scores.items()})))
             left.remove(worst)
             gone.append(worst)
         self.rows |= {(kind, e): None for e in gone}
 
-    def told(self, scores):
+    def reported(self, scores):
         sign = 1 if self.criterion == "accuracy" else -1
         return {name: sign * score for name, score in scores.items()} if len(scores) > 1 else {}
 
@@ -205,22 +203,20 @@ def test_the_whole_sequence_is_the_one_written_out(home, name, settings):
     method = trained(home, name)
     wanted = WrittenOut(trained(home, name), 5, tune_epochs=1, **{"edges": "independent"} | settings)
     selector = perturbation(method, tune_epochs=1, **settings)
-    genotype, _ = driven(selector)
+    genotype, _ = driven(selector, steps=1)
     assert genotype == wanted.genotype()
     for found, (kind, edge, chosen, scores) in zip(selector.outcomes, wanted.outcomes, strict=True):
         assert (found.kind, found.edge, found.chosen) == (kind, str(home.cells[kind].edges[edge]), chosen)
         assert list(found.scores) == list(scores)
         assert list(found.scores.values()) == pytest.approx(list(scores.values()), rel=1e-7)
-    x = noise_batch(
-        77
-    ).x  # the weights of what was not chosen are left alone, and moved by decay in what is written out
+    x = noise_batch(77).x  # weights of operations not chosen differ: they are idle here, and decay where written out
     logits, before = method.supernet(x, method.mix()), trained(home, name).supernet(x, method.supernet.only(genotype))
     torch.testing.assert_close(logits, wanted.method.supernet(x, wanted.mix()), rtol=1e-6, atol=1e-8)
     assert not torch.allclose(logits, before, atol=1e-3)  # it was trained at all
 
 
-def silent(monkeypatch, logits):
-    """Let the supernet say what `logits` makes of a mix, at no cost."""
+def fake(monkeypatch, logits):
+    """Let `logits` stand in for the supernet: a function from a mix and the number of images to logits."""
 
     def batched(self, x, mixes):
         return torch.stack([logits(mix, len(x)) for mix in mixes])
@@ -240,10 +236,11 @@ def at_random(mix, count):
 
 
 def test_of_equals_the_first_operation_stays_and_the_last_edges_go(monkeypatch):
-    silent(monkeypatch, all_alike)
+    fake(monkeypatch, all_alike)
+    method = method_of(KEEPS, "blank")
     for criterion in ("accuracy", "loss"):
         for edges in ("independent", "cumulative"):
-            selector = perturbation(method_of(KEEPS, "blank"), tune_epochs=0, criterion=criterion, edges=edges)
+            selector = perturbation(method, tune_epochs=0, criterion=criterion, edges=edges)
             genotype, _ = driven(selector)
             assert [(c.target, c.source) for c in genotype["normal"]] == [(t, s) for t in (2, 3) for s in (0, 1)]
             assert [(c.target, c.source) for c in genotype["reduce"]] == [(2, 0), (3, 0)]
@@ -253,13 +250,13 @@ def test_of_equals_the_first_operation_stays_and_the_last_edges_go(monkeypatch):
 
 
 def test_none_may_be_chosen_where_every_edge_is_kept_and_never_where_few_are(monkeypatch):
-    silent(monkeypatch, all_alike)
+    fake(monkeypatch, all_alike)
     genotype, _ = driven(perturbation(method_of(NB201, "blank"), tune_epochs=0))
     assert {choice.op for choice in genotype["cell"]} == {"none"}
-    silent(monkeypatch, at_random)
-    for seed in range(4):
-        for home in (KEEPS, TWO):
-            genotype, _ = driven(perturbation(method_of(home, "blank"), tune_epochs=0, seed=seed))
+    fake(monkeypatch, at_random)
+    for home, method in ((home, method_of(home, "blank")) for home in (KEEPS, TWO)):
+        for seed in range(4):
+            genotype, _ = driven(perturbation(method, tune_epochs=0, seed=seed))
             assert home.check(genotype) is genotype
             assert "none" not in {choice.op for kind in home.cells for choice in genotype[kind]}
             for kind, cell in home.cells.items():
@@ -269,7 +266,7 @@ def test_none_may_be_chosen_where_every_edge_is_kept_and_never_where_few_are(mon
 
 
 def test_how_many_passes_it_takes(monkeypatch):
-    silent(monkeypatch, at_random)
+    fake(monkeypatch, at_random)
     selector = perturbation(method_of(NB201, "blank"), tune_epochs=0)
     driven(selector)
     assert selector.scorer.passes == selector.report()["passes"] == 6 * 5
@@ -361,8 +358,9 @@ def test_frozen_alpha_stays_while_the_weights_learn():
 
 def test_each_moment_has_its_epochs_and_nothing_is_trained_after_the_last():
     for home, moments in ((NB201, 6), (KEEPS, 5 + 2), (MACRO, 4)):
-        for tune in (0, 1, 3):
-            selector = perturbation(method_of(home, "blank"), criterion="magnitude", tune_epochs=tune)
+        method = method_of(home, "blank")
+        for tune in (0, 1, 2):
+            selector = perturbation(method, criterion="magnitude", tune_epochs=tune)
             assert selector.epochs == tune * (moments - 1)
             _, rows = driven(selector, steps=1)
             assert [row["decided"] for row in rows] == [1 + epoch // tune for epoch in range(selector.epochs)]
@@ -387,12 +385,12 @@ def test_a_state_goes_on_from_the_middle_with_the_same_bits():
     file = io.BytesIO()
     for epoch in range(ours.epochs):
         ours.begin_epoch(epoch)
-        for step in range(2):
-            if (epoch, step) == (5, 1):  # a node is decided, and another is not
+        for step in range(1 + (epoch == 5)):
+            if (epoch, step) == (5, 1):  # one node is decided, and another is not
                 torch.save(ours.state_dict(), file)
             ours.step(batches_of(epoch, step))
     theirs.begin_epoch(0)
-    theirs.step(batches_of(3, 0))  # somewhere else altogether
+    theirs.step(batches_of(3, 0))  # in another state altogether
     file.seek(0)
     theirs.load_state_dict(torch.load(file, weights_only=True))
     theirs.step(batches_of(5, 1))
@@ -421,34 +419,35 @@ LIMITED = [SMALL, NB201, KEEPS, RAGGED, shortened(two_input_space()), MACRO]
 
 
 def priced(home):
-    """What random architectures cost."""
+    """The costs of random architectures."""
     rng = random.Random(0)
     return [cost(home, home.sample(rng), SIZE) for _ in range(40)]
 
 
 @pytest.mark.parametrize("home", LIMITED, ids=lambda home: home.name)
 def test_an_architecture_is_within_random_limits_whatever_the_order(home, monkeypatch):
-    silent(monkeypatch, at_random)
+    fake(monkeypatch, at_random)
     prices, rng, binding = priced(home), random.Random(1), 0
+    method = method_of(home, "blank")
     free = {}
     for seed in range(4):
-        free[seed], _ = driven(perturbation(method_of(home, "blank"), tune_epochs=0, seed=seed))
+        free[seed], _ = driven(perturbation(method, tune_epochs=0, seed=seed))
         one = rng.choice(prices)  # there is an architecture within, this one
         given = rng.choice([{"max_params": one.params}, {"max_flops": one.flops}, None])
         limits = Limits(**({"max_params": one.params, "max_flops": one.flops} if given is None else given))
         edges = rng.choice(["independent", "cumulative"])
-        selector = perturbation(method_of(home, "blank"), limits, seed=seed, tune_epochs=0, edges=edges)
+        selector = perturbation(method, limits, seed=seed, tune_epochs=0, edges=edges)
         genotype, _ = driven(selector)
         assert home.check(genotype) is genotype
         assert selector.feasible.allows(genotype)
         assert genotype == selector.completion.genotype
         binding += not selector.feasible.allows(free[seed])
-    assert binding or home.name == "ragged"  # somewhere the limit has made a difference
+    assert binding or home.name == "ragged"  # a limit has made a difference in some case
 
 
 @pytest.mark.parametrize("home", [NB201, KEEPS], ids=lambda home: home.name)
 def test_limits_that_allow_everything_change_nothing(home, monkeypatch):
-    silent(monkeypatch, at_random)
+    fake(monkeypatch, at_random)
     limits = Limits(max_params=10**9, max_flops=10**12)
     ours, theirs = (perturbation(method_of(home, "blank"), own, tune_epochs=0) for own in (limits, None))
     assert driven(ours)[0] == driven(theirs)[0]
@@ -456,7 +455,7 @@ def test_limits_that_allow_everything_change_nothing(home, monkeypatch):
 
 
 def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
-    silent(monkeypatch, at_random)
+    fake(monkeypatch, at_random)
     cells = {
         "normal": Cell.dense(3, OPS, inputs=2, output="concat", keep=1, project=True),
         "reduce": KEEPS.cells["reduce"],
@@ -473,8 +472,9 @@ def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
             for own, params in columns
         )
 
+    method = method_of(home, "blank")
     for seed in range(4):
-        selector = perturbation(method_of(home, "blank"), Limits(max_params=limit), seed=seed, tune_epochs=0)
+        selector = perturbation(method, Limits(max_params=limit), seed=seed, tune_epochs=0)
         driven(selector)
         rows = {}
         for decision in selector.outcomes:
@@ -492,7 +492,7 @@ def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
 
 
 def test_a_latency_of_the_table_is_kept_to(monkeypatch):
-    silent(monkeypatch, at_random)
+    fake(monkeypatch, at_random)
     field = latency_fields(NB201)[0]
     rng = random.Random(3)
     feasible = FeasibleSet(NB201, SIZE, Limits(max_latency_ms=1e9, latency=field))
@@ -505,7 +505,7 @@ def test_a_latency_of_the_table_is_kept_to(monkeypatch):
 
 @pytest.mark.parametrize("home", [SMALL, KEEPS, MACRO], ids=lambda home: home.name)
 def test_a_latency_that_is_measured_is_kept_to_though_what_keeps_to_the_decisions_may_be_missed(home, monkeypatch):
-    silent(monkeypatch, at_random)
+    fake(monkeypatch, at_random)
     for seed in range(6):
         rng = random.Random(seed)
         fast = [home.sample(rng) for _ in range(3)]  # no others are
