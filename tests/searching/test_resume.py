@@ -1,8 +1,8 @@
-"""A search that is killed anywhere, started again with the same command, ends with the same bits.
+"""A search that is killed at any moment and started again with the same command ends with the same bits.
 
-Every search here is a process of its own. Those that die at an exact place are forked from one program, which has
-imported everything once: a place is "step:3", the moment after the third step, or "rename:5", the one before the
-fifth file is put in its place.
+Every search here is a process of its own. Searches that die at an exact place are forked from one program, which has
+run a search before, so that a fork imports nothing. A place is "step:3", right after the third step, or "rename:5",
+right before the fifth file gets its name.
 """
 
 from __future__ import annotations
@@ -17,46 +17,47 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import Call
+
 DIGITS = ["search", "digits", "--images", "48", "--batch-size", "8", "--epochs", "2", "--width", "2", "--device", "cpu"]
-STEPS = 6  # of the whole search: 3 in each epoch
-RENAMES = 19  # settings and environment; 4 checkpoints in each epoch, each moving the one before; two findings
+STEPS = 6  # in all: 3 in each epoch
+RENAMES = 19  # config and environment; 4 checkpoints in each epoch, each moving the one before; genotype and summary
 KILLED = -signal.SIGKILL
 STOPPED = "supernet: stopped; the same command goes on from here\n"
 METHODS = {
     "single-darts": [],
     "darts": ["--method", "darts"],
     "darts-2nd": ["--method", "darts-2nd"],
-    "random": ["--method", "random", "--epochs-each", "1", "--epochs", "4"],  # the second candidate is the best
+    "random": ["--method", "random", "--epochs-each", "1", "--epochs", "4"],
     "zarts-mgs": ["--method", "zarts-mgs", "--steps", "2", "--every", "2", "--penalty", "flops=0.1"],
-    "with noise": ["--space", "s4", "--width", "1"],  # an operation that draws from the global random state
+    "with noise": ["--space", "s4", "--width", "1"],  # draws from the global random state
 }
 
 FORGE = '''
-import functools, json, os, signal, sys, tempfile
+import contextlib, functools, io, json, os, signal, sys, tempfile
 from pathlib import Path
+os.environ["OMP_NUM_THREADS"] = "1"  # a process with threads must not be forked
 import torch
 from supernet import cli
-from supernet.searching import results as findings, search as searching
+from supernet.searching import results
 from supernet.engine import driving, loop, run
-from supernet.report import plots
 
-torch.optim.SGD([torch.zeros(1)], lr=1.0)  # imports what the first optimizer of a process imports
-findings._pictures = lambda *given: None  # they take most of the time
+results._pictures = lambda *arguments: None  # they take most of the time
 
 def at(owner, name, count, act, after):
     """Do `act` at the `count`-th call of a method, before it or after it."""
     real, calls = getattr(owner, name), []
-    def counted(*given, **named):
+    def counted(*arguments, **options):
         calls.append(1)
         if len(calls) == count and not after:
-            act(*given)
-        result = real(*given, **named)
+            act(*arguments)
+        result = real(*arguments, **options)
         if len(calls) == count and after:
-            act(*given)
+            act(*arguments)
         return result
     setattr(owner, name, counted)
 
-def kill(*given):
+def kill(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
 def tear(run, row):
@@ -64,10 +65,10 @@ def tear(run, row):
         file.write(json.dumps(row)[:40])
     kill()
 
-def interrupt(*given):
+def interrupt(*arguments):
     os.kill(os.getpid(), signal.SIGINT)
 
-def interrupt_twice(*given):
+def interrupt_twice(*arguments):
     interrupt(), interrupt()
 
 PLACES = {
@@ -94,12 +95,12 @@ def search(arguments, place):
     return 0
 
 def forked(arguments, place):
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as errors:
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.dup2(said.fileno(), 2)
+            os.dup2(errors.fileno(), 2)
             status = 1
             try:
                 status = search(arguments, place)
@@ -107,21 +108,23 @@ def forked(arguments, place):
                 sys.stderr.flush()
                 os._exit(status)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said.seek(0)
-        return [status, said.read().decode()]
+        errors.seek(0)
+        return [status, errors.read().decode()]
 
+with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    search([*json.loads(sys.argv[1]), "--quiet", "--out", f"{folder}/run"], None)
 for line in sys.stdin:
     print(json.dumps(forked(*json.loads(line))), flush=True)
 '''
 
 Search = Callable[..., tuple[int, str]]
-Found = dict[str, object]
+Results = dict[str, object]
 
 
 @pytest.fixture(scope="module")
 def search() -> Iterator[Search]:
-    """Run a command line, dying at a place if one is named; return its exit status and what it said on stderr."""
-    command = [sys.executable, "-c", FORGE]
+    """Run a command line, which dies at `place` if one is named; return its exit status and its messages."""
+    command = [sys.executable, "-c", FORGE, json.dumps(DIGITS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forge:
         assert forge.stdin is not None
         assert forge.stdout is not None
@@ -129,15 +132,15 @@ def search() -> Iterator[Search]:
         def run(out: Path, *arguments: str, place: str | None = None) -> tuple[int, str]:
             forge.stdin.write(json.dumps([[*DIGITS, *arguments, "--quiet", "--out", str(out)], place]) + "\n")
             forge.stdin.flush()
-            status, said = json.loads(forge.stdout.readline())
-            return status, said
+            status, messages = json.loads(forge.stdout.readline())
+            return status, messages
 
         yield run
         forge.stdin.close()
 
 
 def without_seconds(value: object) -> object:
-    """The same as plain lists, so that == compares every bit."""
+    """Return nested values as plain lists, without times, so that == compares every bit."""
     if isinstance(value, dict):
         return {name: without_seconds(part) for name, part in value.items() if name != "seconds"}
     if isinstance(value, list | tuple):
@@ -145,8 +148,8 @@ def without_seconds(value: object) -> object:
     return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
-def found(folder: Path) -> Found:
-    """Everything that a finished run holds and that must not depend on how often it was stopped."""
+def results_of(folder: Path) -> Results:
+    """Return the contents of the folder of a finished run, without times and environment."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     state = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
     del files["checkpoints/last.pt"], files["checkpoints/previous.pt"], files["environment.json"]
@@ -160,19 +163,19 @@ def found(folder: Path) -> Found:
 
 
 @pytest.fixture(scope="module")
-def whole(search: Search, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    """What each method finds when it is left alone, and saves at the end of an epoch only."""
+def whole(search: Search, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Results]:
+    """Return the results of each method without an interruption, saved at the end of each epoch only."""
     folder = tmp_path_factory.mktemp("whole")
     for method, arguments in METHODS.items():
         assert search(folder / method, *arguments) == (0, "")
-    return {method: found(folder / method) for method in METHODS}
+    return {method: results_of(folder / method) for method in METHODS}
 
 
-def test_what_is_compared_is_the_same_for_a_seed_and_not_for_another(
-    search: Search, whole: dict[str, Found], tmp_path: Path
+def test_the_compared_results_depend_on_the_seed_alone(
+    search: Search, whole: dict[str, Results], tmp_path: Path
 ) -> None:
     assert search(tmp_path / "same") == search(tmp_path / "other", "--seed", "1") == (0, "")
-    same, other, first = found(tmp_path / "same"), found(tmp_path / "other"), whole["single-darts"]
+    same, other, first = results_of(tmp_path / "same"), results_of(tmp_path / "other"), whole["single-darts"]
     assert same == first
     assert set(first) == {"config.yaml", "genotype.json", "rows", "summary", "state"}
     assert len(first["rows"]) == 2
@@ -185,56 +188,63 @@ def test_what_is_compared_is_the_same_for_a_seed_and_not_for_another(
 
 
 KILLS = [
-    *(f"rename:{number}" for number in range(1, RENAMES + 1)),
-    *(f"step:{number}" for number in range(1, STEPS + 1)),
-    *("log:1", "log:2", "tear:1", "tear:2", "write:1", "write:4"),
+    *("rename:1", "rename:2"),  # config and environment
+    *("rename:3", "rename:4", "rename:5", "rename:8", "rename:9"),  # the first, the second and the last of an epoch
+    *("rename:14", "rename:15", "rename:16", "rename:17"),  # within the second epoch, and the last of the search
+    *("rename:18", f"rename:{RENAMES}"),  # genotype and summary
+    *("step:1", "step:3", "step:4", f"step:{STEPS}"),  # before any checkpoint, and at both ends of the epochs
+    *("log:2", "tear:1", "tear:2", "write:1", "write:4"),
 ]
 
 
 @pytest.mark.parametrize("place", KILLS)
-def test_a_search_killed_anywhere(place: str, search: Search, whole: dict[str, Found], tmp_path: Path) -> None:
+def test_a_killed_search_ends_with_the_same_bits(
+    place: str, search: Search, whole: dict[str, Results], tmp_path: Path
+) -> None:
     assert search(tmp_path / "run", place=place) == (KILLED, "")
     assert search(tmp_path / "run") == (0, "")
-    assert found(tmp_path / "run") == whole["single-darts"]
+    assert results_of(tmp_path / "run") == whole["single-darts"]
 
 
-def test_no_file_was_left_out_above(search: Search, tmp_path: Path) -> None:
+def test_there_are_no_more_renames(search: Search, tmp_path: Path) -> None:
     assert search(tmp_path / "run", place=f"rename:{RENAMES + 1}") == (0, "")
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_killed_in_each_epoch(
-    method: str, search: Search, whole: dict[str, Found], tmp_path: Path
+    method: str, search: Search, whole: dict[str, Results], tmp_path: Path
 ) -> None:
     last = 3 * len(whole[method]["rows"])
-    for place in ("step:2", "log:1", f"step:{last - 1}"):
-        assert search(tmp_path / place, *METHODS[method], place=place) == (KILLED, "")
-        assert search(tmp_path / place, *METHODS[method]) == (0, "")
-        assert found(tmp_path / place) == whole[method]
+    for place in ("step:2", "log:1", f"step:{last - 4}"):  # the last run starts after step 3
+        assert search(tmp_path / "run", *METHODS[method], place=place) == (KILLED, "")
+    assert search(tmp_path / "run", *METHODS[method]) == (0, "")
+    assert results_of(tmp_path / "run") == whole[method]
 
 
-def test_a_search_killed_again_and_again(search: Search, whole: dict[str, Found], tmp_path: Path) -> None:
+def test_a_search_killed_again_and_again(search: Search, whole: dict[str, Results], tmp_path: Path) -> None:
     for place in ("rename:1", "step:1", "rename:2", "step:1", "write:1", "log:1", "step:2", "tear:1", "log:1"):
         assert search(tmp_path / "run", place=place) == (KILLED, "")
     assert search(tmp_path / "run") == (0, "")
-    assert found(tmp_path / "run") == whole["single-darts"]
+    assert results_of(tmp_path / "run") == whole["single-darts"]
 
 
-def test_a_search_killed_while_it_is_started_over(search: Search, whole: dict[str, Found], tmp_path: Path) -> None:
+def test_a_search_killed_while_it_is_started_over(search: Search, whole: dict[str, Results], tmp_path: Path) -> None:
     assert search(tmp_path / "run", "--seed", "1") == (0, "")
     assert search(tmp_path / "run", "--force", place="rename:1") == (KILLED, "")
     assert search(tmp_path / "run", "--force") == (0, "")
-    assert found(tmp_path / "run") == whole["single-darts"]
+    assert results_of(tmp_path / "run") == whole["single-darts"]
 
 
 @pytest.mark.parametrize("place", ["interrupt:1", "interrupt:3", f"interrupt:{STEPS}", "twice:2", "twice-saving:9"])
-def test_a_search_interrupted(place: str, search: Search, whole: dict[str, Found], tmp_path: Path) -> None:
+def test_an_interrupted_search_ends_with_the_same_bits(
+    place: str, search: Search, whole: dict[str, Results], tmp_path: Path
+) -> None:
     assert search(tmp_path / "run", place=place) == (130, STOPPED)
     assert search(tmp_path / "run") == (0, "")
-    assert found(tmp_path / "run") == whole["single-darts"]
+    assert results_of(tmp_path / "run") == whole["single-darts"]
 
 
-def test_damaged_checkpoints(search: Search, whole: dict[str, Found], tmp_path: Path) -> None:
+def test_damaged_checkpoints(search: Search, whole: dict[str, Results], tmp_path: Path) -> None:
     run, alone = tmp_path / "run", tmp_path / "alone"
     assert search(run, place="step:5") == (KILLED, "")
     last, previous = (run / "checkpoints" / name for name in ("last.pt", "previous.pt"))
@@ -248,52 +258,47 @@ def test_damaged_checkpoints(search: Search, whole: dict[str, Found], tmp_path: 
     (alone / "checkpoints" / "last.pt").write_bytes(previous.read_bytes()[:-100])
 
     assert search(run) == (0, f"supernet: checkpoint '{last}' is damaged; going on from the one before it\n")
-    assert found(run) == whole["single-darts"]
-    said = f"supernet: every checkpoint in '{alone / 'checkpoints'}' is damaged; --force starts the run over\n"
-    assert search(alone) == (2, said)
+    assert results_of(run) == whole["single-darts"]
+    refused = f"supernet: every checkpoint in '{alone / 'checkpoints'}' is damaged; --force starts the run over\n"
+    assert search(alone) == (2, refused)
     assert search(alone, "--force") == (0, "")
-    assert found(alone) == whole["single-darts"]
+    assert results_of(alone) == whole["single-darts"]
 
 
-# --- the program itself, stopped from outside at no exact place, with its pictures
+# --- the program, stopped from outside at no exact place, with pictures
 
-LONG = [*DIGITS, "--images", "400", "--epochs", "6", "--out"]  # so that the signal comes before the end
+LONG = [*DIGITS, "--images", "400", "--epochs", "6", "--out"]  # long enough for the signals to come before the end
 
 
-def started(out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def stopped_after(epoch: int, how: signal.Signals, out: Path) -> tuple[list[str], str, int]:
+    """Run the program and stop it after an epoch; return its lines up to there, its messages and its exit status."""
+    with subprocess.Popen(
         [sys.executable, "-m", "supernet", *LONG, str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
-    )
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        while not lines[-1].startswith(f"epoch {epoch}/6  loss "):
+            lines.append(process.stdout.readline())
+        process.send_signal(how)
+        messages = process.communicate()[1]
+    return lines, messages, process.returncode
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    folder = tmp_path_factory.mktemp("long")
-    process = started(folder / "run")
-    shown, said = process.communicate()
-    assert (process.returncode, said) == (0, "")
-    assert shown.splitlines()[1].startswith("epoch 1/6  loss ")
-    return found(folder / "run")
-
-
-@pytest.mark.parametrize(("sent", "status", "said"), [(signal.SIGKILL, KILLED, ""), (signal.SIGINT, 130, STOPPED)])
-def test_the_program_stopped_from_outside(
-    sent: signal.Signals, status: int, said: str, undisturbed: Found, tmp_path: Path
-) -> None:
-    process = started(tmp_path / "run")
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("running ")
-    assert process.stdout.readline().startswith("epoch 1/6  loss ")
-    process.send_signal(sent)
-    assert process.communicate()[1] == said
-    assert process.returncode == status
-    again = started(tmp_path / "run")
-    shown, warned = again.communicate()
-    assert (again.returncode, warned) == (0, "")
-    assert shown.splitlines()[1].startswith("continuing after step ")
+def test_the_program_stopped_from_outside(call: Call, tmp_path: Path) -> None:
+    lines, messages, status = stopped_after(1, signal.SIGKILL, tmp_path / "run")
+    assert (messages, status) == ("", KILLED)
+    assert (len(lines), lines[0].startswith("running ")) == (2, True)
+    lines, messages, status = stopped_after(3, signal.SIGINT, tmp_path / "run")
+    assert (messages, status) == (STOPPED, 130)
+    assert lines[1].startswith("continuing after step ")
+    assert not (tmp_path / "run" / "summary.json").exists()
+    for folder, second_line in (("run", "continuing after step "), ("undisturbed", "epoch 1/6  loss ")):
+        status, out, messages = call(*LONG, str(tmp_path / folder))
+        assert (status, messages, out.splitlines()[1].startswith(second_line)) == (0, "", True)
+    undisturbed = results_of(tmp_path / "undisturbed")
     assert set(undisturbed) >= {"cell.svg", "search.svg"}
-    assert found(tmp_path / "run") == undisturbed
+    assert results_of(tmp_path / "run") == undisturbed
