@@ -128,6 +128,12 @@ def groups_made_once(monkeypatch):
     )
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Most of the time of a small search goes into its pictures."""
+    monkeypatch.setattr("supernet.searching.results._pictures", lambda *given: None)
+
+
 def between(values, rng):
     """A limit between the smallest and the largest of the values, either included."""
     return rng.randint(min(values), max(values))

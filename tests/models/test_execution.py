@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import supernet as sn
 from conftest import Call
 from supernet.engine.device import described
-from supernet.engine.precision import PRECISIONS, precision_named
+from supernet.engine.precision import PRECISIONS, precision_named, products
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.execution import Execution, execution
@@ -32,6 +32,12 @@ TINY = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|"
 RUN = {"engine": "reference", "precision": "bf16", "checkpointing": True}
 SMALL = {"epochs": 2, "batch_size": 6, "width": 2, "depth": 1, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the time of a small search goes into its pictures."""
+    monkeypatch.setattr("supernet.searching.results._pictures", lambda *given: None)
 
 
 @pytest.fixture
@@ -184,14 +190,17 @@ def test_products_are_set_and_afterwards_the_callers_again() -> None:
 
 
 def test_a_search_and_a_retraining_multiply_as_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with products("float32"):  # in a new process: a switch that was never set is set from here on
+        pass
     seen, before = [], switches()
     for kind in (SearchTask, TrainingTask):
         real = kind.begin_epoch
         monkeypatch.setattr(
             kind, "begin_epoch", lambda self, epoch, real=real: (seen.append(switches()), real(self, epoch))
         )
-    run = sn.search("digits", out=tmp_path / "run", quiet=True, **TINY)
-    sn.retrain(run, quiet=True, **SMALL)
+    images = PairDataset(tiny_images(24))
+    run = sn.search(images, out=tmp_path / "run", quiet=True, **TINY | {"images": 24, "batch_size": 6})
+    sn.retrain(run, data=images, quiet=True, **SMALL)
     assert len(seen) == 4
     assert all("tf32" not in state for state in seen)
     assert switches() == before
