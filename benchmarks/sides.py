@@ -1,8 +1,8 @@
-"""What the benchmarks of speed share: sides that take turns, ratios of their times, and where they were taken.
+"""Shared by the speed benchmarks: sides that take turns, the ratios of their times, and the provenance of numbers.
 
-Each side does the same work in its own way. On a CPU it has a process of its own, so that no setting of one reaches
-another; only one of them computes at a time, while the others wait at their pipes. A ratio is taken in every round, of
-two measurements that were taken one after the other, and the median of the rounds is what is reported.
+All sides do the same work in different ways. On a CPU every side has a process of its own, so that no setting of one
+side affects another; only one side computes at a time, while the others wait. Every round measures all sides one after
+the other and takes the ratio of their times; the median ratio of the rounds is reported.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from supernet.engine.memory import keep_freed_memory
 
 T = TypeVar("T")
 Work = Callable[[], Tensor | None]
-"""What is timed. What it returns first must be what the other sides return; None is not compared."""
+"""The work that is timed. The sides must agree on the first result; None is not compared."""
 
 Make = Callable[[], Mapping[str, Work]]
-"""Builds what a side needs, and returns its works by name."""
+"""Builds all that a side needs, and returns its works by name."""
 
 Proof = Mapping[str, NDArray[np.floating] | None]
 Times = Mapping[str, list[float]]
@@ -44,12 +44,12 @@ Times = Mapping[str, list[float]]
 HEAD = ("what", "compared", "first", "second", "ratio", "10 to 90 %", "n", "target")
 _SPAWN = multiprocessing.get_context("spawn")
 _CPU = torch.device("cpu")
-_PAUSE = 0.02  # seconds between two sides: the threads of the one before stop spinning after a few milliseconds
+_PAUSE = 0.02  # seconds between two sides: idle threads of the previous side stop spinning after a few milliseconds
 _MOST = 50  # repeats in one measurement
 
 
 class Side:
-    """A process that builds its works, does each of them once, and then times them when asked."""
+    """A process that builds its works, runs each of them once, and times them on request."""
 
     def __init__(self, name: str, make: Make, threads: int, *, keeps: bool) -> None:
         self.name = name
@@ -60,7 +60,7 @@ class Side:
         self.proof: Proof = self._receive()
 
     def time(self, work: str, budget: float) -> float:
-        """Return the milliseconds of a work, see `milliseconds`."""
+        """Return the time of a work, see `milliseconds`."""
         time.sleep(_PAUSE)
         self._pipe.send((work, budget))
         found: float = self._receive()
@@ -86,13 +86,13 @@ def _serve(pipe: Connection, make: Make, threads: int, keeps: bool) -> None:
         keep_freed_memory()
     works = make()
     pipe.send({name: plain(work()) for name, work in works.items()})
-    while (asked := pipe.recv()) is not None:
-        name, budget = asked
+    while (request := pipe.recv()) is not None:
+        name, budget = request
         pipe.send(milliseconds(works[name], _CPU, budget))
 
 
 def plain(result: Tensor | None) -> NDArray[np.floating] | None:
-    """Return what a work has returned as an array."""
+    """Return the result of a work as an array."""
     return None if result is None else result.detach().float().cpu().numpy().copy()
 
 
@@ -100,7 +100,7 @@ def plain(result: Tensor | None) -> NDArray[np.floating] | None:
 def sides(makes: Mapping[str, tuple[Make, bool]], threads: int) -> Iterator[dict[str, Side]]:
     """Start a process for each side, one after the other, and compare their results.
 
-    A side is what it makes, and whether its allocator keeps freed memory.
+    `makes` holds for each side the function that builds its works, and whether its allocator keeps freed memory.
     """
     with ExitStack() as stack:
         started = {}
@@ -112,15 +112,15 @@ def sides(makes: Mapping[str, tuple[Make, bool]], threads: int) -> Iterator[dict
 
 
 def apart(work: Callable[[], T], threads: int) -> T:
-    """Do `work` in a process of its own, with the system's allocator as it is, and return the result."""
+    """Return the result of `work`, done in a process of its own with the default allocator."""
     with ProcessPoolExecutor(1, _SPAWN, torch.set_num_threads, (threads,)) as pool:
         return pool.submit(work).result()
 
 
 def milliseconds(work: Work, device: torch.device, budget: float) -> float:
-    """Return how long `work` takes, repeated for about `budget` seconds, after one time that does not count.
+    """Return the milliseconds of `work`, repeated for about `budget` seconds after one repeat that does not count.
 
-    On a CPU it is the median; on a GPU the mean of repeats that are not waited for in between, as in training.
+    On a CPU this is the median; on a GPU it is the mean of repeats without synchronisation in between, as in training.
     """
     repeats = max(1, min(_MOST, int(budget / seconds(work, device))))
     if device.type == "cuda":
@@ -129,7 +129,7 @@ def milliseconds(work: Work, device: torch.device, budget: float) -> float:
 
 
 def take_turns(asks: Mapping[str, Callable[[], float]], rounds: int) -> Times:
-    """Ask the sides in turn, A B C A B C ..., and return the measurements of each, one per round."""
+    """Measure the sides in turn, A B C A B C ..., and return the measurements of each side, one per round."""
     times: dict[str, list[float]] = {name: [] for name in asks}
     for _ in range(rounds):
         for name, ask in asks.items():
@@ -138,29 +138,29 @@ def take_turns(asks: Mapping[str, Callable[[], float]], rounds: int) -> Times:
 
 
 def check_same(proofs: Mapping[str, Proof], tolerance: float = 1e-3) -> None:
-    """Exit with an error if what the sides compute is not the same: relative to the largest number, or to 1."""
-    for first, known in proofs.items():
-        for second, found in proofs.items():
-            for work in known.keys() & found.keys():
-                a, b = known[work], found[work]
+    """Exit with an error if the results of two sides differ by more than `tolerance`, see `difference`."""
+    for first, one in proofs.items():
+        for second, other in proofs.items():
+            for work in one.keys() & other.keys():
+                a, b = one[work], other[work]
                 if a is not None and b is not None and not difference(a, b) <= tolerance:
                     fail(f"'{first}' and '{second}' differ in '{work}' by {difference(a, b):.1e}")
 
 
 def difference(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Return the largest difference, relative to the largest number or to 1; NaN and another shape are infinite."""
+    """Return the largest difference, relative to the largest number of `b` or 1; infinite for NaN or other shapes."""
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
     return float(np.abs(a - b).max(initial=0) / max(1, np.abs(b).max(initial=0)))
 
 
 def fail(message: str) -> NoReturn:
-    """Say what is wrong and exit with status 1."""
+    """Print an error and exit with status 1."""
     sys.exit(f"error: {message}")
 
 
 def row(what: str, times: Times, first: str, second: str, target: str = "") -> list[str]:
-    """Return a line of the table: the median of both sides, and the ratio first / second of the rounds."""
+    """Return a line of the table: the medians of both sides, and the median and spread of first / second per round."""
     a, b = np.array(times[first]), np.array(times[second])
     low, middle, high = np.percentile(a / b, [10, 50, 90])
     spread = f"{low:.2f} to {high:.2f}" if len(a) > 1 else "one"
@@ -169,12 +169,12 @@ def row(what: str, times: Times, first: str, second: str, target: str = "") -> l
 
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] = HEAD) -> str:
-    """Return rows in Markdown."""
+    """Return the rows as a Markdown table."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)) + "\n"
 
 
 def where(device: torch.device = _CPU, threads: int | None = None) -> str:
-    """Say on what was measured, with which versions, when, and by which command."""
+    """Return the provenance of the numbers: machine, versions, date and command."""
     cores, load = os.cpu_count(), os.getloadavg()[0]
     parts = [
         f"{_processor()}, {cores} cores, {threads or torch.get_num_threads()} threads, load {load:.1f} at the start"

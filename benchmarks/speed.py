@@ -1,23 +1,25 @@
-"""Time and memory of the fused engine on a CPU, against the plain reference engine in the same run.
+"""Time and memory of the fused engine on a CPU, against the reference engine in the same run.
 
-    python benchmarks/speed.py                      # all of it
+    python benchmarks/speed.py                      # all sections
     python benchmarks/speed.py --only dense --quick # one section, few rounds
 
-- dense: a search step, single-level: forward, backward, SGD step of weights and alphas, sigmoid op weights. `rivals` is
-  the reference engine as others run such a supernet, in channels-first memory; `reference` has what can be had without
-  the engine, channels-last memory and an allocator that keeps freed memory, and so has `fused`. The convolutions alone
-  are those of the same step, forward and backward, by PyTorch's own functions, and nothing else.
-- sparse: one operation per edge, against the same architecture as a plain network with the same weights.
-- many: many architectures on the same images, against one pass after the other.
-- memory: the bytes of all tensors when a step needs most, and what the process grows by.
+- dense: a single-level search step: forward, backward, SGD step of weights and alphas; the op weights are sigmoids.
+  `rivals` is the reference engine as others run such a supernet, in channels-first memory. `reference` also has all
+  advantages that need no fusion: channels-last memory and an allocator that keeps freed memory; so has `fused`. The
+  convolutions alone are those of the same step, forward and backward, by PyTorch's own functions, without the rest.
+- kernels: the fused step with the C kernel of the weighted sum, against the same step with PyTorch's operations.
+- sparse: one operation per edge, against the same architecture as a standalone network with the same weights.
+- batched: many architectures on the same images, against one pass after the other.
+- memory: the peak of the bytes of all tensors in a step, and the growth of the process.
 
-Before anything is timed, the sides are compared in float64: outputs, gradients, running statistics, to 1e-10. What the
-timed sides return first is compared once more.
+Before they are timed, the sides are compared in float64: outputs, gradients and running statistics, to 1e-10. The first
+results of the timed sides are compared as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,31 +52,31 @@ T = TypeVar("T")
 EXACT = 1e-10
 CHECKED = 16  # images in the comparison in float64
 SEARCHED, PLAIN = Norm(affine=False, track=True), Norm(affine=True, track=True)
-KNOWN = 9930  # the best architecture of NAS-Bench-201
-MANY = (10, 100)
+BEST = 9930  # the best architecture of NAS-Bench-201
+COUNTS = (10, 100)  # of architectures on one batch
 
 
 @dataclass(frozen=True)
 class Case:
-    """A supernet and what goes into it."""
+    """A supernet and the size of its batches."""
 
     space: str
     width: int
     depth: int
     size: int
     batch: int = 64
-    norm_pools: bool | None = None  # None is the space's own
+    norm_pools: bool | None = None  # None leaves the space as it is
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """The name of the case in tables."""
         return f"{self.space} C={self.width} depth {self.depth}, {self.batch} of {self.size}x{self.size}"
 
     @property
-    def home(self) -> sn.SearchSpace:
+    def search_space(self) -> sn.SearchSpace:
         """The space."""
-        home = sn.space(self.space)
-        return home if self.norm_pools is None else replace(home, norm_pools=self.norm_pools)
+        space = sn.space(self.space)
+        return space if self.norm_pools is None else replace(space, norm_pools=self.norm_pools)
 
     @property
     def network_size(self) -> sn.NetworkSize:
@@ -84,37 +86,41 @@ class Case:
 
 @dataclass(frozen=True)
 class How:
-    """How it is run; `keeps`: the allocator keeps freed memory."""
+    """How a case runs; `keeps`: the allocator keeps freed memory; `compiled`: with the C kernel if there is one."""
 
     engine: Engine
     channels_last: bool = True
     keeps: bool = True
+    compiled: bool = True
     checkpointing: bool = False
     precision: Precision = "float32"
     device: torch.device = torch.device("cpu")
 
-    def lay(self, module: Any) -> Any:
-        """Return a module or images on the device, in the memory format."""
+    def placed(self, module: Any) -> Any:
+        """Return a module or images on the device and in the memory format of this side."""
         return module.to(self.device).to(
             memory_format=torch.channels_last if self.channels_last else torch.contiguous_format
         )
 
     def supernet(self, case: Case, norm: Norm = SEARCHED) -> sn.Supernet:
-        """Return the supernet, the same weights every time."""
+        """Return the supernet, with the same weights every time."""
+        if not self.compiled:  # in the process of this side alone
+            os.environ["SUPERNET_NATIVE"] = "0"
         torch.manual_seed(0)
-        supernet = sn.Supernet(case.home, case.network_size, norm)
+        supernet = sn.Supernet(case.search_space, case.network_size, norm)
         supernet.engine, supernet.precision, supernet.checkpointing = self.engine, self.precision, self.checkpointing
-        return self.lay(supernet)
+        return self.placed(supernet)
 
     def images(self, case: Case) -> Batch:
         """Return a batch of noise, the same every time."""
         generator = torch.Generator().manual_seed(1)
         x = torch.randn(case.batch, 3, case.size, case.size, generator=generator)
         y = torch.randint(10, (case.batch,), generator=generator)
-        return Batch(self.lay(x), y.to(self.device), torch.arange(case.batch, device=self.device))
+        return Batch(self.placed(x), y.to(self.device), torch.arange(case.batch, device=self.device))
 
 
 RIVALS, REFERENCE, FUSED = How("reference", channels_last=False, keeps=False), How("reference"), How("fused")
+UNCOMPILED = replace(FUSED, compiled=False)
 
 DENSE = (
     Case("nasbench201", 16, 1, 16),
@@ -122,27 +128,31 @@ DENSE = (
     Case("nasbench201", 8, 1, 8),
     Case("darts", 16, 2, 32),
 )
-SPARSE = (Case("nasbench201", 16, 1, 16), Case("darts", 8, 2, 32, norm_pools=False))  # a network has no norm there
-SEVERAL = Case("nasbench201", 16, 1, 16)
+SPARSE = (
+    Case("nasbench201", 16, 1, 16),
+    Case("darts", 8, 2, 32, norm_pools=False),
+)  # networks have no norm behind a pool
+BATCHED = Case("nasbench201", 16, 1, 16)
 LARGE = (DENSE[0], DENSE[3])
+KERNELS = (DENSE[0], DENSE[1], Case("darts", 16, 1, 32))
 
 
 def shrunk(case: Case) -> Case:
-    """Return a case so small that it only shows whether a benchmark runs."""
+    """Return a very small case, which only shows that a benchmark runs."""
     return replace(case, width=4, depth=1, size=8, batch=8)
 
 
 class Dense:
-    """A step of single-level search: forward, backward, SGD step of weights and alphas; the op weights are sigmoids."""
+    """A single-level search step: forward, backward, SGD step of weights and alphas; the op weights are sigmoids."""
 
     def __init__(self, case: Case, how: How) -> None:
         self.supernet = how.supernet(case)
-        masks = {kind: candidate_mask(cell) for kind, cell in case.home.cells.items()}
+        masks = {kind: candidate_mask(cell) for kind, cell in case.search_space.cells.items()}
         start = {k: initial_alpha(m, "sigmoid", "inv_n", torch.Generator()) for k, m in masks.items()}
         self.alphas = {kind: alpha.to(how.device).requires_grad_() for kind, alpha in start.items()}
-        settings = SGDConfig()
-        of_weights = settings.optimizer(self.supernet.parameters())
-        self._optimizers = [of_weights, AlphaOptimizerConfig().make(self.alphas.values(), settings)]
+        config = SGDConfig()
+        of_weights = config.optimizer(self.supernet.parameters())
+        self._optimizers = [of_weights, AlphaOptimizerConfig().make(self.alphas.values(), config)]
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take the step and return the loss before it."""
@@ -155,7 +165,7 @@ class Dense:
         return loss.detach()
 
     def tensors(self) -> list[Tensor]:
-        """Return all that is kept between two steps."""
+        """Return all tensors that live from step to step."""
         states = [state.values() for optimizer in self._optimizers for state in optimizer.state.values()]
         found = [*self.supernet.parameters(), *self.supernet.buffers(), *self.alphas.values()]
         return found + [value for values in states for value in values if isinstance(value, Tensor)]
@@ -171,7 +181,7 @@ def engines_agree(case: Case, how: How) -> float:
     case = replace(case, batch=min(CHECKED, case.batch))
     supernet, (x, y, _) = how.supernet(case).double(), how.images(case)
     generator = torch.Generator().manual_seed(2)
-    shapes = {kind: candidate_mask(cell).shape for kind, cell in case.home.cells.items()}
+    shapes = {kind: candidate_mask(cell).shape for kind, cell in case.search_space.cells.items()}
     alphas = {k: torch.randn(s, generator=generator).double().to(x.device) for k, s in shapes.items()}
     before, found = deepcopy(supernet.state_dict()), []
     for engine in ("reference", "fused"):
@@ -194,8 +204,8 @@ def largest(some: Iterable[Tensor], others: Iterable[Tensor]) -> float:
     return max(difference(*(t.detach().double().cpu().numpy() for t in pair)) for pair in pairs)
 
 
-class _Seen(TorchDispatchMode):
-    """Notes every convolution with weights: shapes, settings, and whether its input needs a gradient."""
+class _Recorded(TorchDispatchMode):
+    """Records every convolution with weights: shapes, settings, and whether its input needs a gradient."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,22 +223,22 @@ class _Seen(TorchDispatchMode):
 
 
 class Convolutions:
-    """Forward and backward pass of every convolution of a dense step, as the engine runs them, and nothing else."""
+    """The forward and backward passes of all convolutions of a dense step, as the engine runs them."""
 
     def __init__(self, case: Case, how: How) -> None:
         step = Dense(case, how)
-        with _Seen() as seen:
+        with _Recorded() as recorded:
             step(how.images(case))
         self._calls = [
-            (*(how.lay(torch.randn(shape)) for shape in shapes), needed, settings)
-            for *shapes, needed, settings in seen.calls
+            (*(how.placed(torch.randn(shape)) for shape in shapes), needed, settings)
+            for *shapes, needed, settings in recorded.calls
         ]
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def __call__(self) -> None:
-        """Run them: all forward, then all backward."""
+        """Run all forward passes, then all backward passes."""
         for x, weight, _, _, (stride, padding, dilation, _, _, groups) in self._calls:
             F.conv2d(x, weight, None, stride, padding, dilation, groups)
         for x, weight, g, needed, settings in reversed(self._calls):
@@ -240,31 +250,31 @@ def convolution_works(case: Case, how: How) -> Mapping[str, Work]:
 
 
 def architectures(case: Case) -> dict[str, sn.Genotype]:
-    """Return what the sparse section runs, by name: random ones, and the best one that is known."""
-    home, rng = case.home, random.Random(0)
-    if home.table is None:
-        return {f"random {number}": home.sample(rng) for number in range(3)}
-    known = sn.table(home.table)
-    drawn = [home.sample(rng) for _ in range(5)]
-    return {f"#{known.index(genotype)}": genotype for genotype in (*drawn, known.genotype(KNOWN))}
+    """Return the architectures of the sparse section by name: random ones and the best of the benchmark's table."""
+    space, rng = case.search_space, random.Random(0)
+    if space.table is None:
+        return {f"random {number}": space.sample(rng) for number in range(3)}
+    benchmark = sn.table(space.table)
+    drawn = [space.sample(rng) for _ in range(5)]
+    return {f"#{benchmark.index(genotype)}": genotype for genotype in (*drawn, benchmark.genotype(BEST))}
 
 
 def twins(supernet: sn.Supernet, network: Network) -> list[tuple[nn.Module, nn.Module]]:
-    """Return the parts of the supernet that make up an architecture, each with that of its network."""
-    home, pairs = supernet.space, []
-    columns = home.columns(network.genotype)
+    """Return the modules of the supernet that make up an architecture, each with its counterpart in the network."""
+    space, pairs = supernet.space, []
+    columns = space.columns(network.genotype)
     for kind, mixed, fixed in zip(supernet.kinds, supernet.layers, network.layers, strict=True):
         if kind is None or not isinstance(mixed, MixedCell) or not isinstance(fixed, FixedCell):
             pairs.append((mixed, fixed))
             continue
         kept = [(e, k) for e, k in enumerate(columns[kind]) if k is not None]
-        kept = [(e, k) for e, k in kept if not home.primitive(mixed.cell.edges[e].ops[k]).zero]
+        kept = [(e, k) for e, k in kept if not space.primitive(mixed.cell.edges[e].ops[k]).zero]
         pairs += [(mixed.inputs, fixed.inputs), *zip((mixed.ops[e][k] for e, k in kept), fixed.ops, strict=True)]
     return pairs
 
 
 def network_of(supernet: sn.Supernet, genotype: sn.Genotype) -> Network:
-    """Return the plain network of an architecture with the supernet's weights."""
+    """Return the standalone network of an architecture with the supernet's weights."""
     network = Network(supernet.space, genotype, supernet.network_size)
     for mixed, fixed in twins(supernet, network):
         fixed.load_state_dict(mixed.state_dict())
@@ -272,7 +282,7 @@ def network_of(supernet: sn.Supernet, genotype: sn.Genotype) -> Network:
 
 
 def network_agrees(case: Case, how: How) -> float:
-    """Return the largest difference in float64 between supernet and network: logits of both modes, and gradients."""
+    """Return the largest difference in float64 between supernet and network: logits in both modes, and gradients."""
     case = replace(case, batch=min(CHECKED, case.batch))
     x, y, _ = how.images(case)
     return max(_network_differs(case, how, genotype, x.double(), y) for genotype in architectures(case).values())
@@ -280,7 +290,7 @@ def network_agrees(case: Case, how: How) -> float:
 
 def _network_differs(case: Case, how: How, genotype: sn.Genotype, x: Tensor, y: Tensor) -> float:
     supernet = how.supernet(case, PLAIN).double()
-    network, mix = how.lay(network_of(supernet, genotype).double()), supernet.only(genotype)
+    network, mix = how.placed(network_of(supernet, genotype).double()), supernet.only(genotype)
     logits = [supernet(x, mix), network(x)]
     for found in logits:
         F.cross_entropy(found, y).backward()
@@ -288,15 +298,15 @@ def _network_differs(case: Case, how: How, genotype: sn.Genotype, x: Tensor, y: 
     pairs = [(a, b) for a, b in pairs if a.grad is not None or b.grad is not None]
     slopes = [[torch.zeros_like(p) if p.grad is None else p.grad for p in side] for side in zip(*pairs, strict=True)]
     evaluated = [supernet.eval()(x, mix), network.eval()(x)]
-    return largest(*([one, two, *own] for one, two, own in zip(logits, evaluated, slopes, strict=True)))
+    return largest(*([one, two, *gradients] for one, two, gradients in zip(logits, evaluated, slopes, strict=True)))
 
 
 def sparse_works(case: Case, how: How, *, whole: bool) -> Mapping[str, Work]:
-    """Return passes of each architecture, by the supernet (`whole`) or by its network: all forward ones first."""
+    """Return the passes of each architecture by the supernet (`whole`) or its network: first all forward passes."""
     supernet, batch, chosen = how.supernet(case, PLAIN), how.images(case), architectures(case)
-    modules = {name: supernet if whole else how.lay(network_of(supernet, g)) for name, g in chosen.items()}
-    judged = deepcopy(supernet).eval()
-    evaluated = {name: judged if whole else deepcopy(module).eval() for name, module in modules.items()}
+    modules = {name: supernet if whole else how.placed(network_of(supernet, g)) for name, g in chosen.items()}
+    evaluating = deepcopy(supernet).eval()
+    evaluated = {name: evaluating if whole else deepcopy(module).eval() for name, module in modules.items()}
 
     def run(module: nn.Module, genotype: sn.Genotype) -> Tensor:
         return module(batch.x, module.only(genotype)) if isinstance(module, sn.Supernet) else module(batch.x)
@@ -311,7 +321,7 @@ def sparse_works(case: Case, how: How, *, whole: bool) -> Mapping[str, Work]:
 
 
 class _Both:
-    """A forward and a backward pass; the weights' gradients are made anew each time."""
+    """A forward and a backward pass, with new gradients of the weights each time."""
 
     def __init__(self, forward: Callable[[], Tensor], y: Tensor, module: nn.Module) -> None:
         self._forward, self._y, self._module = forward, y, module
@@ -326,27 +336,27 @@ class _Both:
         return loss.detach()
 
 
-def many_works(case: Case, how: How, *, together: bool) -> Mapping[str, Work]:
-    """Return passes of the first 10, 100 architectures without gradient: `together`, or one after the other."""
+def batched_works(case: Case, how: How, *, batched: bool) -> Mapping[str, Work]:
+    """Return passes of the first 10 and 100 architectures without gradient: `batched`, or one after the other."""
     supernet, x, rng = how.supernet(case).eval(), how.images(case).x, random.Random(0)
-    mixes = [supernet.only(case.home.sample(rng)) for _ in range(max(MANY))]
-    run = supernet.batched if together else partial(_one_by_one, supernet)
-    return {many_title(case, count): torch.no_grad()(partial(run, x, mixes[:count])) for count in MANY}
+    mixes = [supernet.only(case.search_space.sample(rng)) for _ in range(max(COUNTS))]
+    run = supernet.batched if batched else partial(_one_by_one, supernet)
+    return {batched_title(case, count): torch.no_grad()(partial(run, x, mixes[:count])) for count in COUNTS}
 
 
 def _one_by_one(supernet: sn.Supernet, x: Tensor, mixes: Sequence[Mix]) -> Tensor:
     return torch.stack([supernet(x, mix) for mix in mixes])
 
 
-def many_title(case: Case, count: int) -> str:
+def batched_title(case: Case, count: int) -> str:
     return f"{count} architectures, {case.title}"
 
 
-def many_agrees(case: Case, how: How) -> float:
-    """Return the largest difference in float64 of architectures together, and one by one with either engine."""
+def batched_agrees(case: Case, how: How) -> float:
+    """Return the largest difference in float64 between batched architectures and each alone, by either engine."""
     case = replace(case, batch=min(CHECKED, case.batch))
     supernet, x, rng = how.supernet(case).double().eval(), how.images(case).x.double(), random.Random(0)
-    mixes = [supernet.only(case.home.sample(rng)) for _ in range(max(MANY))]
+    mixes = [supernet.only(case.search_space.sample(rng)) for _ in range(max(COUNTS))]
     with torch.no_grad():
         found = [supernet.batched(x, mixes), _one_by_one(supernet, x, mixes)]
         supernet.engine = "reference"
@@ -354,20 +364,20 @@ def many_agrees(case: Case, how: How) -> float:
 
 
 def memory(case: Case, how: How) -> dict[str, float]:
-    """Return the MiB that a dense step needs at its peak: of all tensors, and of its process if it has its own."""
+    """Return the peak MiB of a dense step: of all tensors, and of its process if it has its own."""
     small = shrunk(case)
-    Dense(small, how)(how.images(small))  # libraries load what they need
+    Dense(small, how)(how.images(small))  # libraries allocate their own memory first
     before = resident()
     step, batch = Dense(case, how), how.images(case)
     for _ in range(2):
-        step(batch)  # makes the momentum, and what libraries keep
+        step(batch)  # allocates the momentum and the libraries' work spaces
     grown = resident() - before
     peak = peak_of(lambda: step(batch), how.device, [*batch, *step.tensors()]) / 2**20
     return {"tensors": peak} | ({"process": grown} if before and parent_process() else {})
 
 
 def resident() -> float:
-    """Return the most MiB that this process has had in memory; 0 where the system does not tell."""
+    """Return the peak MiB of this process in memory; 0 where the system does not report it."""
     try:
         found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
@@ -376,7 +386,7 @@ def resident() -> float:
 
 
 def memory_rows(case: Case, found: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
-    """Return a line per quantity and side, against the reference."""
+    """Return one line per quantity and side, against the reference."""
     rows = []
     for what in found["reference"]:
         times = {name: [values[what]] for name, values in found.items()}
@@ -387,22 +397,22 @@ def memory_rows(case: Case, found: Mapping[str, Mapping[str, float]]) -> list[li
 
 
 def exact(what: str, worst: float) -> None:
-    """Exit with an error if two ways of computing the same differ."""
+    """Exit with an error if the largest difference between two sides is too large."""
     if not worst <= EXACT:
         fail(f"{what} differ by {worst:.1e} in float64")
 
 
 class Bench:
-    """The sections, on a CPU, with a process for each side."""
+    """The sections on a CPU, with a process for each side; `large` are the cases of the memory section."""
 
-    large = LARGE  # whose memory is measured
+    large = LARGE
 
     def __init__(self, rounds: int, budget: float, threads: int, *, tiny: bool = False) -> None:
         self.rounds, self.budget, self.threads = rounds, budget, threads
         self.fit = shrunk if tiny else lambda case: case
 
     def on(self, how: How) -> How:
-        """Return how a side is run here."""
+        """Return how a side runs in this bench."""
         return how
 
     def dense(self) -> list[list[str]]:
@@ -411,9 +421,9 @@ class Bench:
 
     def _dense(self, case: Case) -> list[list[str]]:
         self.check_engines(case)
-        known, ways = case.space == "nasbench201", {"rivals": RIVALS, "reference": REFERENCE, "fused": FUSED}
+        ways = {"rivals": RIVALS, "reference": REFERENCE, "fused": FUSED}
         makes = {name: (partial(dense_works, case, how), how.keeps) for name, how in ways.items()}
-        if not known:  # all three at once would take 24 GB
+        if case.space != "nasbench201":  # all three at once would take 24 GB
             pairs = {name: {name: makes[name], "fused": makes["fused"]} for name in ("rivals", "reference")}
             found = {name: self.times(pair)["step"] for name, pair in pairs.items()}
             return [
@@ -442,25 +452,27 @@ class Bench:
             ways = {"supernet": True, "network": False}
             times = self.times({n: (partial(sparse_works, case, how, whole=w), True) for n, w in ways.items()})
             rows += [
-                row(f"ms, {case.title}: {work}", own, "supernet", "network", "<= 1.15") for work, own in times.items()
+                row(f"ms, {case.title}: {work}", found, "supernet", "network", "<= 1.15")
+                for work, found in times.items()
             ]
         return rows
 
+    def kernels(self) -> list[list[str]]:
+        """Time fused steps with and without the C kernel."""
+        ways, rows = {"PyTorch": UNCOMPILED, "C": FUSED}, []
+        for case in map(self.fit, KERNELS):
+            times = self.times({name: (partial(dense_works, case, how), True) for name, how in ways.items()})["step"]
+            rows.append(row(f"ms, weighted sum, {case.title}", times, "PyTorch", "C"))
+        return rows
+
     def batched(self) -> list[list[str]]:
-        """Time many architectures on the same images; skipped where a supernet cannot do it."""
-        if not hasattr(sn.Supernet, "batched"):
-            print("many: skipped, Supernet has no attribute 'many'\n")
-            return []
-        case, ways = (
-            self.fit(SEVERAL),
-            {"many": (FUSED, True), "loop": (FUSED, False), "reference loop": (REFERENCE, False)},
-        )
-        exact("architectures together and one by one", self.alone(partial(many_agrees, case, self.on(FUSED))))
-        makes = {n: (partial(many_works, case, self.on(how), together=t), True) for n, (how, t) in ways.items()}
-        times = self.times(makes)
-        return [
-            row(f"ms, {work}", own, side, "many") for work, own in times.items() for side in ("loop", "reference loop")
-        ]
+        """Time many architectures on the same images."""
+        case, how = self.fit(BATCHED), self.on(FUSED)
+        ways = {"batched": (how, True), "loop": (how, False), "reference loop": (self.on(REFERENCE), False)}
+        exact("architectures batched and alone", self.alone(partial(batched_agrees, case, how)))
+        times = self.times({n: (partial(batched_works, case, w, batched=b), True) for n, (w, b) in ways.items()})
+        loops = ("loop", "reference loop")
+        return [row(f"ms, {work}", found, side, "batched") for work, found in times.items() for side in loops]
 
     def memory(self) -> list[list[str]]:
         """Measure the memory of search steps."""
@@ -471,7 +483,7 @@ class Bench:
         return rows
 
     def alone(self, work: Callable[[], T]) -> T:
-        """Do `work` where it meets nothing else."""
+        """Return the result of `work`, done in a process of its own."""
         return apart(work, self.threads)
 
     def times(self, makes: Mapping[str, tuple[Make, bool]]) -> dict[str, Times]:
@@ -486,10 +498,12 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sections = ("dense", "sparse", "many", "memory")
+    sections = ("dense", "kernels", "sparse", "batched", "memory")
     parser.add_argument("--only", choices=sections, nargs="+", default=sections)
     parser.add_argument("--quick", action="store_true", help="3 rounds of a few steps")
-    parser.add_argument("--tiny", action="store_true", help="nets so small that their times mean nothing: a trial run")
+    parser.add_argument(
+        "--tiny", action="store_true", help="a trial run with very small nets, whose times mean nothing"
+    )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--report", type=Path, help="write the tables here (.md)")

@@ -1,9 +1,9 @@
-"""How long the commands take that need no PyTorch, as whole processes: start of Python, imports, work, end.
+"""The time of commands that need no PyTorch, as whole processes: start of Python, imports, work, exit.
 
     python benchmarks/startup.py
 
-Beside them, in the same rounds, Python on its own and Python that imports PyTorch. Every command runs once before it
-counts, so that the files are in memory.
+Python alone and Python with PyTorch imported are measured in the same rounds. Every command runs once before the first
+round, so that its files are in the cache.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from sides import fail, table, take_turns, where
 
 SUPERNET = Path(sys.executable).with_name("supernet")
-COMMANDS = {  # what is run, a word that it must print, and the most milliseconds that it should take
+COMMANDS = {  # the command, a word that it must print, and its target in milliseconds
     "supernet --help": ([str(SUPERNET), "--help"], "query", 300),
     "supernet query 9930": ([str(SUPERNET), "query", "9930"], "73.51", 500),
     "python -c pass": ([sys.executable, "-c", "pass"], "", None),
@@ -30,7 +30,7 @@ COMMANDS = {  # what is run, a word that it must print, and the most millisecond
 
 
 def milliseconds(name: str, command: Sequence[str], word: str) -> float:
-    """Run the command and return how long it took; exit with an error if it did not do what it should."""
+    """Return the milliseconds of the command; exit with an error if it fails or does not print `word`."""
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
     took = 1000 * (time.perf_counter() - start)
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="3 rounds")
     given = parser.parse_args()
     if not SUPERNET.exists():
-        fail(f"there is no '{SUPERNET}': install the package, pip install -e .")
+        fail(f"'{SUPERNET}' does not exist: install the package with pip install -e .")
     print(where())
     asks = {name: partial(milliseconds, name, command, word) for name, (command, word, _) in COMMANDS.items()}
     take_turns(asks, 1)

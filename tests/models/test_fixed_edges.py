@@ -1,4 +1,4 @@
-"""FixedEdges: a supernet of which some edges are decided, against op weights written by hand and whole architectures."""
+"""FixedEdges: supernets with some edges fixed, against op weights written by hand and against whole architectures."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.methods.relaxation import candidate_mask, relax
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mix import EdgeMix, dense
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
+from supernet.testing import macro_space, noise_batch, ragged_space, shortened, two_input_space
 
-SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
+SPACES = [shortened(space("nasbench201")), ragged_space(), shortened(two_input_space()), macro_space()]
 NB201 = SPACES[0]
 pytestmark = pytest.mark.usefixtures("still_noise")
 each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
@@ -43,22 +43,22 @@ def mix_of(home, alphas, activation="softmax"):
     return dense({kind: relax(alpha, candidate_mask(home.cells[kind]), activation) for kind, alpha in alphas.items()})
 
 
-def some_decided(home, count, seed=0):
-    """Random decisions about `count` edges, the third of them left out."""
-    rng, decided = random.Random(seed), FixedEdges.none(home)
+def some_fixed(home, count, seed=0):
+    """Random operations on `count` edges; the third edge is left out."""
+    rng, fixed = random.Random(seed), FixedEdges.none(home)
     places = [(kind, edge) for kind, cell in home.cells.items() for edge in range(len(cell.edges))]
     for number, (kind, edge) in enumerate(rng.sample(places, min(count, len(places)))):
         columns = [] if number == 2 else [rng.randrange(len(home.cells[kind].edges[edge].ops))]
-        decided = decided.fix(kind, edge, columns)
-    return decided
+        fixed = fixed.fix(kind, edge, columns)
+    return fixed
 
 
-def by_hand(decided, mix):
-    """The op weights with decided rows written over, one number after the other."""
+def by_hand(fixed, mix):
+    """The op weights with the rows of the fixed edges overwritten, one number after the other."""
     found = {}
     for kind, edges in mix.items():
         weights = edges.weights.detach().clone()
-        for edge, row in enumerate(decided.rows[kind]):
+        for edge, row in enumerate(fixed.rows[kind]):
             if row is not None:
                 for column in range(weights.shape[1]):
                     weights[edge, column] = float(column in row)
@@ -66,22 +66,22 @@ def by_hand(decided, mix):
     return found
 
 
-def all_decided(home, genotype):
-    decided = FixedEdges.none(home)
+def all_fixed(home, genotype):
+    fixed = FixedEdges.none(home)
     for kind, columns in home.columns(genotype).items():
         for edge, column in enumerate(columns):
-            decided = decided.fix(kind, edge, [] if column is None else [column])
-    return decided
+            fixed = fixed.fix(kind, edge, [] if column is None else [column])
+    return fixed
 
 
 @each_space
 @pytest.mark.parametrize("count", [0, 1, 3, 9])
 def test_op_weights_are_those_written_by_hand(home, count):
-    decided, mix = some_decided(home, count), mix_of(home, alphas_of(home))
-    applied = decided.apply(mix)
-    for kind, weights in by_hand(decided, mix).items():
+    fixed, mix = some_fixed(home, count), mix_of(home, alphas_of(home))
+    applied = fixed.apply(mix)
+    for kind, weights in by_hand(fixed, mix).items():
         assert torch.equal(applied[kind].weights, weights)
-        for edge, row in enumerate(decided.rows[kind]):
+        for edge, row in enumerate(fixed.rows[kind]):
             if row is not None:
                 assert applied[kind].active[edge] == row
     if not count:
@@ -89,15 +89,15 @@ def test_op_weights_are_those_written_by_hand(home, count):
 
 
 @each_space
-def test_after_k_decisions_exactly_k_rows_are_one_hot_and_the_others_are_the_mixs(home):
-    mix, decided = mix_of(home, alphas_of(home)), FixedEdges.none(home)
+def test_with_k_fixed_edges_exactly_k_rows_are_one_hot_and_the_others_are_the_mixs(home):
+    mix, fixed = mix_of(home, alphas_of(home)), FixedEdges.none(home)
     places = [(kind, edge) for kind, cell in home.cells.items() for edge, e in enumerate(cell.edges) if len(e.ops) > 1]
     random.Random(1).shuffle(places)
     done = []
     for kind, edge in places:
-        decided = decided.fix(kind, edge, [len(home.cells[kind].edges[edge].ops) - 1])
+        fixed = fixed.fix(kind, edge, [len(home.cells[kind].edges[edge].ops) - 1])
         done.append((kind, edge))
-        applied = decided.apply(mix)
+        applied = fixed.apply(mix)
         hot = [p for p in places if sorted(applied[p[0]].weights[p[1]].tolist())[-2:] == [0, 1]]
         assert hot == [place for place in places if place in done]
         for kind, edge in set(places) - set(done):
@@ -106,7 +106,7 @@ def test_after_k_decisions_exactly_k_rows_are_one_hot_and_the_others_are_the_mix
 
 @pytest.mark.parametrize("home", SPACES[:3], ids=lambda home: home.name)
 @each_engine
-def test_masking_all_but_one_operation_is_a_decision_but_for_the_weight_that_is_left(home, engine):
+def test_masking_all_but_one_operation_is_fixing_the_edge_except_for_the_remaining_weight(home, engine):
     supernet, x, mix = make(home, engine), noise_batch(1).x, mix_of(home, alphas_of(home))
     kind, cell = next(iter(home.cells.items()))
     for edge, column in ((0, 1), (len(cell.edges) - 1, 0)):
@@ -114,28 +114,28 @@ def test_masking_all_but_one_operation_is_a_decision_but_for_the_weight_that_is_
         masked[edge, torch.arange(cell.columns) != column] = 0
         scaled = masked.clone()
         scaled[edge] /= scaled[edge].sum()
-        decided = FixedEdges.none(home).fix(kind, edge, [column]).apply(mix)
-        assert torch.equal(scaled, decided[kind].weights)
-        as_decided = supernet(x, decided)
-        torch.testing.assert_close(supernet(x, {**mix, kind: EdgeMix(scaled)}), as_decided, rtol=1e-10, atol=1e-12)
+        fixed = FixedEdges.none(home).fix(kind, edge, [column]).apply(mix)
+        assert torch.equal(scaled, fixed[kind].weights)
+        as_fixed = supernet(x, fixed)
+        torch.testing.assert_close(supernet(x, {**mix, kind: EdgeMix(scaled)}), as_fixed, rtol=1e-10, atol=1e-12)
         if cell.edges[edge].ops[column] != "none":
-            assert not torch.allclose(supernet(x, {**mix, kind: EdgeMix(masked)}), as_decided, atol=1e-4)
+            assert not torch.allclose(supernet(x, {**mix, kind: EdgeMix(masked)}), as_fixed, atol=1e-4)
 
 
 @each_space
 @each_engine
 @pytest.mark.parametrize(("activation", "checkpointing"), [("softmax", False), ("sigmoid", True)])
-def test_alpha_of_decided_rows_has_no_gradient_and_the_others_have_autograds(home, engine, checkpointing, activation):
-    decided, batch = some_decided(home, 2), noise_batch(2)
+def test_alpha_has_no_gradient_on_fixed_edges_and_autograds_on_the_others(home, engine, checkpointing, activation):
+    fixed, batch = some_fixed(home, 2), noise_batch(2)
     ours, theirs = ({k: a.clone().requires_grad_() for k, a in alphas_of(home).items()} for _ in range(2))
     supernet = make(home, engine)
-    supernet.fixed_edges, supernet.checkpointing = decided, checkpointing
+    supernet.fixed_edges, supernet.checkpointing = fixed, checkpointing
     F.cross_entropy(supernet(batch.x, mix_of(home, ours, activation)), batch.y).backward()
 
     reference, weights = make(home), {}
     for kind, edges in mix_of(home, theirs, activation).items():  # one row after the other, constants in their places
-        fixed = by_hand(decided, {kind: edges})[kind]
-        rows = [edges.weights[e] if row is None else fixed[e] for e, row in enumerate(decided.rows[kind])]
+        constants = by_hand(fixed, {kind: edges})[kind]
+        rows = [edges.weights[e] if row is None else constants[e] for e, row in enumerate(fixed.rows[kind])]
         weights[kind] = torch.stack(rows)
     F.cross_entropy(reference(batch.x, dense(weights)), batch.y).backward()
 
@@ -144,7 +144,7 @@ def test_alpha_of_decided_rows_has_no_gradient_and_the_others_have_autograds(hom
         wanted = torch.zeros_like(alpha) if theirs[kind].grad is None else theirs[kind].grad
         found = torch.zeros_like(alpha) if alpha.grad is None else alpha.grad
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-13)
-        for edge, row in enumerate(decided.rows[kind]):
+        for edge, row in enumerate(fixed.rows[kind]):
             assert row is None or not found[edge].any()
             moved += bool(found[edge].any())
     assert moved
@@ -158,18 +158,18 @@ def test_alpha_of_decided_rows_has_no_gradient_and_the_others_have_autograds(hom
 @each_space
 @each_engine
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
-def test_a_supernet_that_is_decided_throughout_is_the_architecture(home, engine, train):
+def test_a_supernet_with_all_edges_fixed_is_the_architecture(home, engine, train):
     supernet, x, rng = make(home, engine).train(train), noise_batch(3).x, random.Random(2)
     mix = mix_of(home, alphas_of(home))
-    undecided = supernet(x, mix).detach()
+    mixed = supernet(x, mix).detach()
     buffers = {name: value.clone() for name, value in supernet.named_buffers()}
-    for _ in range(3):
+    for _ in range(2):
         genotype = home.sample(rng)
         only = supernet.only(genotype)
         alone = supernet(x, only).detach()
         supernet.load_state_dict(buffers, strict=False)
-        supernet.fixed_edges = all_decided(home, genotype)
-        assert not torch.allclose(alone, undecided, atol=1e-4)
+        supernet.fixed_edges = all_fixed(home, genotype)
+        assert not torch.allclose(alone, mixed, atol=1e-4)
         supernet.checkpointing = True
         torch.testing.assert_close(supernet(x, mix).detach(), alone, rtol=1e-10, atol=1e-10)
         supernet.checkpointing = False
@@ -181,18 +181,18 @@ def test_a_supernet_that_is_decided_throughout_is_the_architecture(home, engine,
         supernet.fixed_edges = None
 
 
-def test_many_mixes_are_each_run_with_what_is_decided():
+def test_batched_mixes_are_each_run_with_the_fixed_edges():
     home, x = NB201, noise_batch(4).x
     supernet, mixes = make(home), [mix_of(home, alphas_of(home, seed)) for seed in range(3)]
-    supernet.fixed_edges = decided = some_decided(home, 3)
+    supernet.fixed_edges = fixed = some_fixed(home, 3)
     found = supernet.batched(x, mixes)
     supernet.fixed_edges = None
     for logits, mix in zip(found, mixes, strict=True):
-        torch.testing.assert_close(logits, supernet(x, decided.apply(mix)).detach(), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(logits, supernet(x, fixed.apply(mix)).detach(), rtol=1e-10, atol=1e-10)
         assert not torch.allclose(logits, supernet(x, mix).detach(), atol=1e-4)
 
 
-def test_a_mix_that_runs_few_operations_runs_what_is_decided_in_their_place():
+def test_a_fixed_edge_replaces_the_active_operations_of_a_sparse_mix():
     width = {"cell": NB201.cells["cell"].columns}
     active = tuple((k % 3,) for k in range(6))
     weights = F.one_hot(torch.tensor([k % 3 for k in range(6)]), width["cell"]).double()
@@ -208,7 +208,7 @@ def test_a_mix_that_runs_few_operations_runs_what_is_decided_in_their_place():
     assert not applied.weights[3].any()
 
 
-def test_decisions_are_plain_data_and_another_one_leaves_them_as_they_were():
+def test_fixed_edges_are_plain_data_and_fixing_another_edge_leaves_them_unchanged():
     before = FixedEdges.none(SPACES[1]).fix("normal", 2, [1])
     after = before.fix("normal", 0, [1]).fix("last", 0, [])
     assert before.rows == {"normal": (None, None, (1,)), "last": (None,)}
@@ -217,7 +217,7 @@ def test_decisions_are_plain_data_and_another_one_leaves_them_as_they_were():
     assert FixedEdges.none(SPACES[1]).rows == {"normal": (None, None, None), "last": (None,)}
 
 
-def test_what_was_first_applied_where_nothing_is_recorded_is_of_use_to_training():
+def test_fixed_edges_first_applied_in_inference_mode_can_be_trained_with():
     supernet, batch = make(NB201, "fused"), noise_batch(5)
     supernet.fixed_edges = FixedEdges.none(NB201).fix("cell", 0, [3])
     with torch.inference_mode():

@@ -1,8 +1,7 @@
-"""The kernels against PyTorch's own operations and autograd, in float64; and when the native ones are had."""
+"""The kernels against PyTorch's operations and autograd, in float64, and the conditions for the native ones."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from supernet.models.fused import Normal, Term, average, convolve, eager, native, weighted_sums
+from supernet.models.fused import Normalisation, Term, eager, library, native, weighted_sums
+from supernet.models.fused.convolutions import convolve
 
-needs_compiler = pytest.mark.skipif(native.library() is None, reason="there is no C compiler with OpenMP here")
+needs_compiler = pytest.mark.skipif(library() is None, reason="there is no C compiler with OpenMP here")
 each_backend = pytest.mark.parametrize("backend", [pytest.param("native", marks=needs_compiler), "eager", "contiguous"])
 each_norm = pytest.mark.parametrize("norm", ["plain", "own", "untracked", "running"])
 each_way = pytest.mark.parametrize("how", ["apart", "shared", "repeated"])
@@ -23,7 +22,7 @@ each_affine = pytest.mark.parametrize("affine", [True, False], ids=["affine", "n
 
 @pytest.fixture
 def chosen(backend, monkeypatch):
-    """Run the backend that is named, and no other; return the memory format of its tensors."""
+    """Run only the given backend, and return the memory format of its tensors."""
     ran = []
     for module, name in ((native, "native"), (eager, "eager")):
         inner = module.forward
@@ -40,7 +39,7 @@ def tensors(count, shape, layout, seed=0, dtype=torch.float64):
     return [one.contiguous(memory_format=layout).requires_grad_() for one in made]
 
 
-def normal(norm, parts, width, affine, seed=0, dtype=torch.float64):
+def normalisation(norm, parts, width, affine, seed=0, dtype=torch.float64):
     g = torch.Generator().manual_seed(seed)
 
     def rows(low, high, learned=False):
@@ -51,45 +50,47 @@ def normal(norm, parts, width, affine, seed=0, dtype=torch.float64):
         return None
     running = None if norm == "untracked" else (rows(-1, 1), rows(0.5, 2))
     scales, shifts = (rows(-1, 2, True), rows(-1, 1, True)) if affine else (None, None)
-    return Normal(norm != "running", 1e-5, 0.3, running, scales, shifts)
+    return Normalisation(norm != "running", 1e-5, 0.3, running, scales, shifts)
 
 
-def laid(value, targets, how, known=None):
-    """A term whose parts are tensors apart from each other, all the same one, or some of them."""
+def laid_out(value, targets, how, norm=None):
+    """A term whose parts are different tensors, all the same tensor, or pairwise the same ("repeated")."""
     parts = len(targets)
     slots = {"apart": range(parts), "shared": [0] * parts, "repeated": [j % -(-parts // 2) for j in range(parts)]}[how]
-    return Term(value, max(slots) + 1, targets, tuple(slots), known)
+    return Term(value, max(slots) + 1, targets, tuple(slots), norm)
 
 
 def term(norm, targets, how, width, layout, *, affine=True, seed=0, size=(3, 5, 7), dtype=torch.float64):
-    """A term of a random value of an odd number of rows."""
-    channels = width * laid(None, targets, how).count
+    """A term with a random value that has an odd number of rows."""
+    channels = width * laid_out(None, targets, how).count
     (value,) = tensors(1, (size[0], channels, *size[1:]), layout, seed, dtype)
-    return laid(value, targets, how, normal(norm, len(targets), width, affine, seed + 1, dtype))
+    return laid_out(value, targets, how, normalisation(norm, len(targets), width, affine, seed + 1, dtype))
 
 
 def plainly(terms, weights, sums, joined=False):
-    """What `weighted_sums` says it computes, in PyTorch's operations: the sums, and the running statistics after it."""
+    """The sums and the running statistics after `weighted_sums`, by PyTorch's operations."""
     totals, weights, running = list(sums), list(weights), []
     for one in terms:
         for j, (part, target) in enumerate(zip(one.parts(one.value), one.targets, strict=True)):
-            if one.normal is not None:
-                known = [rows[j].clone() for rows in one.normal.running or ()]
-                running += known
-                scale, shift = (rows and rows[j] for rows in (one.normal.scales, one.normal.shifts))
-                settings = (one.normal.own, one.normal.momentum, one.normal.eps)
-                part = F.batch_norm(part, *(known or (None, None)), scale, shift, *settings)
+            if one.normalisation is not None:
+                statistics = [rows[j].clone() for rows in one.normalisation.running or ()]
+                running += statistics
+                scale, shift = (rows and rows[j] for rows in (one.normalisation.scales, one.normalisation.shifts))
+                settings = (one.normalisation.batch_statistics, one.normalisation.momentum, one.normalisation.eps)
+                part = F.batch_norm(part, *(statistics or (None, None)), scale, shift, *settings)
             part = part * weights.pop(0)
             totals[target] = part if totals[target] is None else totals[target] + part
     return [torch.cat(totals, 1)] if joined else totals, running
 
 
 def learned(terms):
-    return [one.value for one in terms] + [row for one in terms if one.normal for row in one.normal.learned]
+    return [one.value for one in terms] + [
+        row for one in terms if one.normalisation for row in one.normalisation.learned
+    ]
 
 
 def tracked(terms):
-    found = [one.normal.running for one in terms if one.normal and one.normal.running]
+    found = [one.normalisation.running for one in terms if one.normalisation and one.normalisation.running]
     return [row for running in found for rows in zip(*running, strict=True) for row in rows]
 
 
@@ -100,7 +101,7 @@ def differentiated(totals, inputs):
 
 
 def both(terms, sums=None, *, joined=False, seed=3):
-    """Outputs, running statistics and gradients as found, and as wanted, and their names."""
+    """Outputs, running statistics and gradients of `weighted_sums`, and the same by PyTorch's operations."""
     width = sum(len(one.targets) for one in terms)
     weights = torch.randn(width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     weights = weights.to(torch.promote_types(terms[0].value.dtype, torch.float32)).requires_grad_()
@@ -108,7 +109,7 @@ def both(terms, sums=None, *, joined=False, seed=3):
     inputs = [weights, *learned(terms), *(total for total in sums if total is not None)]
     outs, running = plainly(terms, weights, sums, joined)
     wanted = [*outs, *running, *differentiated(outs, inputs)]
-    begun = [None if total is None else total.clone() for total in sums]  # they are changed in place
+    begun = [None if total is None else total.clone() for total in sums]  # `weighted_sums` changes them in place
     outs = weighted_sums(terms, weights, begun, joined=joined)
     return [*outs, *tracked(terms), *differentiated(outs, inputs)], wanted
 
@@ -145,7 +146,7 @@ def test_terms_of_all_kinds_add_up_at_any_width(chosen, width):
 
 @each_backend
 @pytest.mark.parametrize("begun", [(True, True), (True, False), (False, True)])
-def test_sums_that_have_begun_go_on(chosen, begun):
+def test_given_sums_are_added_to_in_place(chosen, begun):
     terms = [term("own", (0, 1), "apart", 4, chosen), term("plain", (1, 0), "shared", 4, chosen, seed=5)]
     own = tensors(2, (3, 4, 5, 7), chosen, seed=7)
     found, wanted = both(terms, [total if there else None for total, there in zip(own, begun, strict=True)])
@@ -156,7 +157,7 @@ def test_sums_that_have_begun_go_on(chosen, begun):
 
 
 @each_backend
-def test_a_sum_that_nothing_goes_into_stays(chosen):
+def test_a_sum_without_a_part_stays_unchanged(chosen):
     terms = [term("own", (0,), "shared", 4, chosen)]
     assert_close(*both(terms, tensors(2, (3, 4, 5, 7), chosen, seed=7)))
 
@@ -173,7 +174,7 @@ def test_joined_sums_lie_side_by_side(chosen, norm, affine):
 def test_a_scale_without_a_shift(chosen):
     for how in ("apart", "shared", "repeated"):
         one = term("own", (0, 1), how, 4, chosen)
-        assert_close(*both([replace(one, normal=replace(one.normal, shifts=None))]))
+        assert_close(*both([replace(one, normalisation=replace(one.normalisation, shifts=None))]))
 
 
 @each_backend
@@ -210,19 +211,24 @@ def test_a_large_mean_takes_no_accuracy(chosen, dtype):
         one = term("own", (0, 1), how, 4, chosen)
         value = (one.value.detach() + 1e4).to(dtype)
         weights = torch.tensor([1.0, -2], dtype=dtype)
-        rows = [tuple(row.detach().to(dtype) for row in rows) for rows in (one.normal.scales, one.normal.shifts)]
-        running = tuple(tuple(row.to(dtype) for row in rows) for rows in one.normal.running)
-        settings = replace(one.normal, scales=rows[0], shifts=rows[1], running=running)
+        rows = [
+            tuple(row.detach().to(dtype) for row in rows)
+            for rows in (one.normalisation.scales, one.normalisation.shifts)
+        ]
+        running = tuple(tuple(row.to(dtype) for row in rows) for rows in one.normalisation.running)
+        settings = replace(one.normalisation, scales=rows[0], shifts=rows[1], running=running)
         exact = [replace(settings, scales=None, shifts=None, running=None)]  # exactly the same numbers, in float64
-        exact[0] = Normal(
+        exact[0] = Normalisation(
             *(True, settings.eps, settings.momentum),
             tuple(tuple(row.double() for row in rows) for rows in running),
             *(tuple(row.double() for row in learned) for learned in rows),
         )
-        wanted, after = plainly([laid(value.double(), (0, 1), how, exact[0])], weights.double(), [None, None])
-        outs = weighted_sums([laid(value, (0, 1), how, settings)], weights, [None, None])
+        wanted, after = plainly([laid_out(value.double(), (0, 1), how, exact[0])], weights.double(), [None, None])
+        outs = weighted_sums([laid_out(value, (0, 1), how, settings)], weights, [None, None])
         assert_close(outs, wanted, 1e-10 if dtype == torch.float64 else 5e-3)  # float32 has 1e4 to 1e-3
-        assert_close(tracked([laid(value, (0, 1), how, settings)]), after, 1e-10 if dtype == torch.float64 else 1e-3)
+        assert_close(
+            tracked([laid_out(value, (0, 1), how, settings)]), after, 1e-10 if dtype == torch.float64 else 1e-3
+        )
 
 
 @each_backend
@@ -233,16 +239,16 @@ def test_gradients_are_those_of_small_differences(chosen, how):
     weights = torch.tensor([0.7, -1.3], dtype=torch.float64, requires_grad=True)
 
     def run(value, weights, started, *rows):
-        own = replace(one.normal, scales=rows[:2], shifts=rows[2:])
+        own = replace(one.normalisation, scales=rows[:2], shifts=rows[2:])
         value = value.contiguous(memory_format=chosen)
         begun = started.clone(memory_format=torch.preserve_format)
-        return tuple(weighted_sums([laid(value, (0, 1), how, own)], weights, [begun, None]))
+        return tuple(weighted_sums([laid_out(value, (0, 1), how, own)], weights, [begun, None]))
 
-    torch.autograd.gradcheck(run, (one.value, weights, started, *one.normal.learned))
+    torch.autograd.gradcheck(run, (one.value, weights, started, *one.normalisation.learned))
 
 
 @each_backend
-def test_only_what_is_asked_for_has_a_gradient(chosen):
+def test_only_tensors_that_require_a_gradient_get_one(chosen):
     fixed, free = term("own", (0,), "shared", 4, chosen, affine=False), term("own", (0,), "shared", 4, chosen, seed=4)
     fixed.value.requires_grad_(False)
     weights = torch.tensor([1.0, 2], dtype=torch.float64)
@@ -258,7 +264,7 @@ def test_only_what_is_asked_for_has_a_gradient(chosen):
 
 @each_backend
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_same_comes_out_twice(chosen, dtype):
+def test_results_are_bit_identical_from_call_to_call(chosen, dtype):
     def once():
         terms = [
             term("own", (0, 1), "apart", 16, chosen, size=(8, 9, 9), dtype=dtype),
@@ -289,12 +295,12 @@ def test_bfloat16_is_close_to_float32(chosen, monkeypatch):
         replace(
             one,
             value=one.value.detach().bfloat16().requires_grad_(),
-            normal=one.normal
+            normalisation=one.normalisation
             and replace(
-                one.normal,
-                running=tuple(tuple(row.float() for row in rows) for rows in one.normal.running),
-                scales=tuple(row.detach().float().requires_grad_() for row in one.normal.scales),
-                shifts=tuple(row.detach().float().requires_grad_() for row in one.normal.shifts),
+                one.normalisation,
+                running=tuple(tuple(row.float() for row in rows) for rows in one.normalisation.running),
+                scales=tuple(row.detach().float().requires_grad_() for row in one.normalisation.scales),
+                shifts=tuple(row.detach().float().requires_grad_() for row in one.normalisation.shifts),
             ),
         )
         for one in exact
@@ -309,7 +315,7 @@ def test_bfloat16_is_close_to_float32(chosen, monkeypatch):
 
 
 @each_backend
-def test_what_is_not_a_number_stays_so(chosen):
+def test_nan_stays_nan(chosen):
     one = term("own", (0,), "shared", 4, chosen)
     with torch.no_grad():
         one.value[0, 1, 0, 0] = torch.nan
@@ -318,7 +324,7 @@ def test_what_is_not_a_number_stays_so(chosen):
         assert found.tolist() == [False, True, False, False]
 
 
-# Convolutions and average pooling
+# Convolutions
 
 CONVOLUTIONS = [
     (kernel, stride, dilation)
@@ -390,50 +396,20 @@ def test_one_gradient_of_a_depthwise_convolution_alone(wanted):
     compare(convolve(x, weight, None, *pairs, 4), F.conv2d(x, weight, None, *pairs, 4), own)
 
 
-@each_layout
-@each_size
-@pytest.mark.parametrize("count_include_pad", [True, False])
-@pytest.mark.parametrize("channels", [1, 4])
-def test_average_pooling_is_pytorchs(layout, size, count_include_pad, channels):
-    (x,) = tensors(1, (2, channels, *size), layout)
-    shapes = [(3, 1, 1), (3, 2, 1), (2, 2, 0), (5, 1, 2), (3, None, 0), ((3, 5), (2, 1), (1, 2)), (4, 3, 2), (1, 2, 0)]
-    for kernel, stride, padding in shapes:
-        for ceil_mode in (False, True):
-            for divisor in (None, 5):
-                pool = nn.AvgPool2d(kernel, stride, padding, ceil_mode, count_include_pad, divisor)
-                compare(average(x, pool), pool(x), [x])
-
-
-def test_average_pooling_keeps_the_type():
-    pool = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
-    x = torch.randn(2, 4, 6, 5)
-    for dtype in (torch.float64, torch.float32, torch.float64):  # what is kept of one type is not taken for another
-        assert average(x.to(dtype), pool).dtype == dtype
-        assert_close([average(x.to(dtype), pool)], [pool(x.to(dtype))], 1e-6)
-
-
-def test_average_pooling_after_inference_mode_can_be_trained():
-    pool = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
-    (x,) = tensors(1, (2, 4, 13, 11), torch.channels_last)  # a size of its own: nothing is kept of it
-    with torch.inference_mode():
-        average(x, pool)
-    compare(average(x, pool), pool(x), [x])
-
-
-# When the native kernels are had
+# Conditions for the native kernels
 
 
 @pytest.fixture
 def fresh():
-    """Nothing is known of the compiler, before and after."""
-    native.library.cache_clear()
+    """The compiler is looked for anew in the test, and again after it."""
+    library.cache_clear()
     yield
-    native.library.cache_clear()
+    library.cache_clear()
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, fresh):
-    """Where compiled kernels are kept; none are."""
+    """The empty folder of the compiled kernels."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "supernet"
 
@@ -445,7 +421,7 @@ def program(path: Path, text: str) -> str:
 
 
 def falls_back():
-    assert native.library() is None
+    assert library() is None
     one = term("own", (0, 1), "apart", 4, torch.channels_last)
     assert not fits(one.value)
     assert_close(*both([one]))
@@ -453,12 +429,12 @@ def falls_back():
 
 
 def fits(*values):
-    """Whether the native kernels take these values, each a term of one part."""
+    """Whether the native kernels can run these values, each a term of one part."""
     return native.usable([Term(value, 1, (0,), (0,)) for value in values], values, [])
 
 
 @pytest.mark.usefixtures("place")
-def test_without_a_compiler_the_eager_kernels_do(tmp_path, monkeypatch):
+def test_without_a_compiler_the_eager_kernels_run(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     assert falls_back()
@@ -472,14 +448,14 @@ def compilers():
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in compilers()])
-def test_with_a_compiler_that_cannot_the_eager_kernels_do(text, tmp_path, monkeypatch, place):
+def test_with_a_compiler_that_fails_the_eager_kernels_run(text, tmp_path, monkeypatch, place):
     monkeypatch.setenv("CC", program(tmp_path / "compiler", text))
     assert falls_back()
     assert text == dict(compilers())["makes rubbish"] or not list(place.glob("*"))
 
 
 @pytest.mark.usefixtures("place")
-def test_with_a_compiler_that_is_not_there_the_eager_kernels_do(tmp_path, monkeypatch):
+def test_with_a_missing_compiler_the_eager_kernels_run(tmp_path, monkeypatch):
     monkeypatch.setenv("CC", str(tmp_path / "nothing"))
     assert falls_back()
 
@@ -491,14 +467,14 @@ def test_the_native_kernels_can_be_switched_off(monkeypatch, place):
 
 
 @needs_compiler
-def test_without_a_place_to_keep_them_the_eager_kernels_do(tmp_path, monkeypatch, fresh):
+def test_without_a_folder_for_the_library_the_eager_kernels_run(tmp_path, monkeypatch, fresh):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert falls_back()
 
 
 @needs_compiler
-def test_without_a_home_the_eager_kernels_do(monkeypatch, fresh):
+def test_without_a_home_folder_the_eager_kernels_run(monkeypatch, fresh):
     def home():
         raise RuntimeError("Could not determine home directory.")
 
@@ -508,7 +484,7 @@ def test_without_a_home_the_eager_kernels_do(monkeypatch, fresh):
 
 
 @needs_compiler
-def test_what_is_compiled_is_kept_and_used_again(monkeypatch, place):
+def test_the_compiled_library_is_kept_and_used_again(monkeypatch, place):
     commands, run = [], subprocess.run
 
     def noted(command, **settings):
@@ -516,32 +492,34 @@ def test_what_is_compiled_is_kept_and_used_again(monkeypatch, place):
         return run(command, **settings)
 
     monkeypatch.setattr(subprocess, "run", noted)
-    assert native.library() is not None
+    assert library() is not None
     assert any("-shared" in command for command in commands)
     (file,) = place.iterdir()  # and nothing else is left
     assert file.suffix == ".so"
     before = file.stat().st_mtime_ns
-    native.library.cache_clear()
+    library.cache_clear()
     commands.clear()
-    assert native.library() is not None
+    assert library() is not None
     assert not any("-shared" in command for command in commands)
     assert file.stat().st_mtime_ns == before
     assert_close(*both([term("own", (0, 1), "apart", 4, torch.channels_last)]))
 
 
 @needs_compiler
-def test_another_compiler_compiles_for_itself(tmp_path, monkeypatch, place):
-    assert native.library() is not None
-    native.library.cache_clear()
-    real = os.environ.get("CC", "cc")
-    text = f'case "$1" in --version) echo "another 2.0";; *) exec {real} "$@";; esac'
-    monkeypatch.setenv("CC", program(tmp_path / "compiler", text))
-    assert native.library() is not None
-    assert len(list(place.iterdir())) == 2
+def test_every_compiler_has_a_library_of_its_own(tmp_path, monkeypatch, fresh):
+    compiled = library()._name
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name, count in (("one", 1), ("another", 2), ("one", 2)):  # both copy the library in place of compiling it
+        copies = f'while [ "$1" != -o ]; do shift; done; cp {compiled} "$2"'
+        text = f'case "$1" in --version) echo {name} 1.0;; *) {copies};; esac'
+        monkeypatch.setenv("CC", program(tmp_path / "compiler", text))
+        library.cache_clear()
+        assert library() is not None
+        assert len(list((tmp_path / "supernet").iterdir())) == count
 
 
 @needs_compiler
-def test_native_kernels_take_what_they_can():
+def test_which_tensors_the_native_kernels_take():
     (x,) = tensors(1, (2, 4, 3, 5), torch.channels_last)
     assert fits(x)
     assert fits(x.float())

@@ -1,8 +1,7 @@
-"""The supernet against an implementation of its own, written from the equations, in float64."""
+"""The supernet against a second implementation that is written from the equations, in float64."""
 
 from __future__ import annotations
 
-import copy
 import random
 from dataclasses import replace
 
@@ -11,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from conftest import macro_space, noise_batch, ragged_space, two_input_space
 from supernet.models.mix import EdgeMix, dense, detached
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.network import build
 from supernet.models.supernet import Supernet, traceless
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm, Zero
+from supernet.testing import macro_space, noise_batch, ragged_space, shortened, two_input_space
 
-SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
+SPACES = [shortened(space("nasbench201")), ragged_space(), shortened(two_input_space()), macro_space()]
 each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
 each_mode = pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 
@@ -27,14 +26,14 @@ each_mode = pytest.mark.parametrize("train", [True, False], ids=["train", "eval"
 pytestmark = pytest.mark.usefixtures("still_noise")
 
 
-def network_size(depth=2):
+def network_size(depth=1):
     return NetworkSize(4, depth, (8, 8), 1, 3)
 
 
-def make(home, seed=0, depth=2, norm=Norm(affine=False)):  # noqa: B008
+def make(home, seed=0, depth=1, norm=Norm(affine=False)):  # noqa: B008
     torch.manual_seed(seed)
     supernet = Supernet(home, network_size(depth), norm).double()
-    with torch.no_grad():  # statistics that are no longer the initial ones, different for every operation
+    with torch.no_grad():  # running statistics that are not the initial ones and differ from operation to operation
         for _ in range(2):
             supernet(noise_batch(seed).x + 0.3, dense(weights(home, seed)))
     return supernet
@@ -46,15 +45,15 @@ def weights(home, seed):
     return {kind: torch.randn(shape, generator=g, dtype=torch.float64) for kind, shape in shapes.items()}
 
 
-def architectures(home, count=6):
+def architectures(home, count=4):
     rng = random.Random(0)
     return [home.sample(rng) for _ in range(count)]
 
 
-def by_hand(supernet, x, mix, kept=None):
-    """x_j = sum_{i<j} sum_k p_k o_k(x_i), with every candidate run, `none` too; notes each edge's output and parts.
+def by_hand(supernet, x, mix, edges=None):
+    """x_j = sum_{i<j} sum_k p_k o_k(x_i), with all candidates, also `none`; appends each edge's output and parts.
 
-    A cell's first nodes are the outputs of the layers before it, the stem's in place of those that are not there.
+    The first nodes of a cell are the outputs of the layers before it; the stem replaces layers that do not exist.
     """
     outputs = []
     for layer, kind in zip(supernet.layers, supernet.kinds, strict=True):
@@ -67,16 +66,16 @@ def by_hand(supernet, x, mix, kept=None):
         for e, edge in enumerate(cell.edges):
             parts = [layer.ops[e][k](nodes[edge.source]) for k in range(len(edge.ops))]
             out = sum(mix[kind][e, k] * part for k, part in enumerate(parts))
-            if kept is not None:
-                kept.append((kind, e, out, parts))
+            if edges is not None:
+                edges.append((kind, e, out, parts))
             nodes[edge.target] = nodes.get(edge.target, 0) + out
         own = [nodes[number] for number in range(cell.inputs, cell.nodes)]
         outputs.append(torch.cat(own, dim=1) if cell.output == "concat" else own[-1])
     return outputs[-1]
 
 
-def own_modules(supernet):
-    """Every candidate of every edge of every cell, with the primitive it is."""
+def candidates(supernet):
+    """Kind, edge, column, primitive and module of every candidate of every cell."""
     for layer, kind in zip(supernet.layers, supernet.kinds, strict=True):
         if kind is not None:
             for e, edge in enumerate(supernet.space.cells[kind].edges):
@@ -87,7 +86,7 @@ def own_modules(supernet):
 @each_space
 @each_mode
 def test_output_is_the_weighted_sum_over_edges_and_operations(home, train):
-    supernet, x, mix = make(home).train(train), noise_batch(1).x, weights(home, 1)
+    supernet, x, mix = make(home, depth=2).train(train), noise_batch(1).x, weights(home, 1)
     torch.testing.assert_close(supernet(x, dense(mix)), by_hand(supernet, x, mix), rtol=1e-12, atol=1e-12)
 
 
@@ -98,13 +97,13 @@ def test_an_op_weights_gradient_is_the_inner_product_with_the_operations_output(
     loss = F.cross_entropy(supernet(batch.x, dense(mix)), batch.y)
     found = dict(zip(mix, torch.autograd.grad(loss, list(mix.values())), strict=True))
 
-    kept = []
-    loss = F.cross_entropy(by_hand(supernet, batch.x, mix, kept), batch.y)
-    slopes = torch.autograd.grad(loss, [out for _, _, out, _ in kept])
+    edges = []
+    loss = F.cross_entropy(by_hand(supernet, batch.x, mix, edges), batch.y)
+    gradients = torch.autograd.grad(loss, [out for _, _, out, _ in edges])
     wanted = {kind: torch.zeros_like(value) for kind, value in mix.items()}
-    for (kind, e, _, parts), slope in zip(kept, slopes, strict=True):  # summed over the cells that share the weights
+    for (kind, e, _, parts), gradient in zip(edges, gradients, strict=True):  # summed over the cells of one kind
         for k, part in enumerate(parts):
-            wanted[kind][e, k] += (slope * part).sum()
+            wanted[kind][e, k] += (gradient * part).sum()
     for kind, value in wanted.items():
         assert value.abs().max() > 1e-4
         torch.testing.assert_close(found[kind], value, rtol=1e-10, atol=1e-14)
@@ -122,24 +121,23 @@ def test_gradients_of_the_weights_are_those_of_the_weighted_sum(home):
 @each_space
 @each_mode
 def test_running_one_architecture_is_running_all_with_a_one_hot_mix(home, train):
-    supernet, x = make(home), noise_batch(1).x
-    supernet.engine = "reference"  # the fused one rounds differently
+    supernet, x = make(home).train(train), noise_batch(1).x
+    supernet.engine = "reference"  # the fused engine rounds differently
     for genotype in architectures(home):
         one_hot = {kind: torch.zeros_like(value) for kind, value in weights(home, 0).items()}
         for kind, columns in home.columns(genotype).items():
             for e, k in enumerate(columns):
                 if k is not None:
                     one_hot[kind][e, k] = 1
-        alone, together = copy.deepcopy(supernet).train(train), copy.deepcopy(supernet).train(train)
-        assert torch.equal(alone(x, alone.only(genotype)), together(x, dense(one_hot)))
+        assert torch.equal(supernet(x, supernet.only(genotype)), supernet(x, dense(one_hot)))
 
 
 @each_space
 @each_mode
 @pytest.mark.parametrize("affine", [True, False])
-def test_running_one_architecture_is_the_plain_network_with_the_same_weights(home, train, affine):
-    home = replace(home, norm_pools=False)  # the norm behind a pool is a supernet's alone
-    supernet, x = make(home, norm=Norm(affine=affine)), noise_batch(1).x
+def test_running_one_architecture_is_the_standalone_network_with_the_same_weights(home, train, affine):
+    home = replace(home, norm_pools=False)  # only supernets have a norm behind a pool
+    supernet, x = make(home, norm=Norm(affine=affine)).train(train), noise_batch(1).x
     if affine:
         with torch.no_grad():
             for weight in supernet.parameters():
@@ -148,11 +146,11 @@ def test_running_one_architecture_is_the_plain_network_with_the_same_weights(hom
     def take(plain, shared):
         gaps = plain.load_state_dict(shared.state_dict(), strict=False)
         assert not gaps.unexpected_keys
-        # A norm that learns no scale and shift is one with weight 1 and bias 0, as the network's are when made
+        # A norm that learns no scale and shift equals one with weight 1 and bias 0, the network's initial values
         assert not gaps.missing_keys or not affine
 
     for genotype in architectures(home):
-        network = build(genotype, width=4, depth=2, classes=3, channels=1, image_size=(8, 8), within=home).double()
+        network = build(genotype, width=4, depth=1, classes=3, channels=1, image_size=(8, 8), within=home).double()
         columns = home.columns(genotype)
         for layer, kind, plain in zip(supernet.layers, supernet.kinds, network.layers, strict=True):
             if kind is None:
@@ -162,27 +160,26 @@ def test_running_one_architecture_is_the_plain_network_with_the_same_weights(hom
             chosen = [layer.ops[e][k] for e, k in enumerate(columns[kind]) if k is not None]
             for own, shared in zip(plain.ops, (op for op in chosen if not isinstance(op, Zero)), strict=True):
                 take(own, shared)
-        alone = copy.deepcopy(supernet).train(train)
         wanted = network.train(train)(x)
-        torch.testing.assert_close(alone(x, alone.only(genotype)), wanted, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(supernet(x, supernet.only(genotype)), wanted, rtol=1e-12, atol=1e-12)
 
 
 @each_space
 def test_only_active_operations_run_and_none_never_does(home):
     supernet, x = make(home), noise_batch(1).x
-    supernet.engine = "reference"  # the fused one calls what the modules are made of
+    supernet.engine = "reference"  # the fused engine calls the layers of an operation
     runs = {}
-    for number, (*_, module) in enumerate(own_modules(supernet)):
+    for number, (*_, module) in enumerate(candidates(supernet)):
         module.register_forward_hook(lambda *_, number=number: runs.update({number: runs.get(number, 0) + 1}))
     for genotype in architectures(home):
         columns = home.columns(genotype)
         runs.clear()
         supernet(x, supernet.only(genotype))
-        wanted = [columns[kind][e] == k and not p.zero for kind, e, k, p, _ in own_modules(supernet)]
+        wanted = [columns[kind][e] == k and not p.zero for kind, e, k, p, _ in candidates(supernet)]
         assert runs == {number: 1 for number, active in enumerate(wanted) if active}
     runs.clear()
     supernet(x, dense(weights(home, 0)))
-    assert runs == {n: 1 for n, (_, _, _, p, _) in enumerate(own_modules(supernet)) if not p.zero}
+    assert runs == {n: 1 for n, (_, _, _, p, _) in enumerate(candidates(supernet)) if not p.zero}
 
 
 @each_space
@@ -192,7 +189,7 @@ def test_weights_of_operations_that_do_not_run_get_no_gradient(home):
     genotype = home.derive(learned)
     columns = home.columns(genotype)
     F.cross_entropy(supernet(batch.x, supernet.only(genotype)), batch.y).backward()
-    for kind, e, k, _, module in own_modules(supernet):
+    for kind, e, k, _, module in candidates(supernet):
         for weight in module.parameters():
             assert (weight.grad is not None) == (columns[kind][e] == k)
     assert all(w.grad is not None for w in supernet.layers[0].parameters())
@@ -240,35 +237,35 @@ def test_a_cell_of_nothing_but_none_gives_zeros_and_still_trains(train):
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("track", [True, False])
 @each_space
-def test_the_norm_in_a_cell_is_as_asked_and_the_rest_learns(home, affine, track):
+def test_norms_in_cells_are_of_the_given_kind_and_all_others_learn(home, affine, track):
     supernet = Supernet(home, network_size(1), Norm(affine, track))
     cells = [layer for layer in supernet.layers if isinstance(layer, MixedCell)]
     inside = {id(m) for cell in cells for m in cell.modules()}
-    behind = {id(m[1]) for *_, p, m in own_modules(supernet) if p.name == "max_pool_3x3" and home.norm_pools}
+    behind = {id(m[1]) for *_, p, m in candidates(supernet) if p.name == "max_pool_3x3" and home.norm_pools}
     norms = [m for m in supernet.modules() if isinstance(m, nn.BatchNorm2d)]
     assert 0 < len([m for m in norms if id(m) in inside]) < len(norms)
-    assert len(behind) == (27 if home.norm_pools else 0)  # one on each of 9 edges of 3 normal cells
+    assert len(behind) == (18 if home.norm_pools else 0)  # one on each of 9 edges of 2 normal cells
     for norm in norms:
         wanted = (affine, track) if id(norm) in inside else (True, True)
         wanted = (False, track) if id(norm) in behind else wanted
         assert (norm.affine, norm.track_running_stats) == wanted
 
 
-def test_a_plain_network_has_no_norm_behind_a_pool():
+def test_a_standalone_network_has_no_norm_behind_a_pool():
     home = SPACES[2]
     for switch in (True, False):
         supernet = Supernet(replace(home, norm_pools=switch), network_size(1), Norm())
-        kinds = {type(m) for *_, p, m in own_modules(supernet) if p.name == "max_pool_3x3"}
+        kinds = {type(m) for *_, p, m in candidates(supernet) if p.name == "max_pool_3x3"}
         assert kinds == {nn.Sequential if switch else nn.MaxPool2d}
     ops = [[float(op == "max_pool_3x3") for op in edge.ops] for edge in home.cells["normal"].edges]
     genotype = home.derive({"normal": ops, "reduce": [[1, 0]] * 3})
     assert {choice.op for choice in genotype["normal"]} == {"max_pool_3x3"}
     network = build(genotype, width=4, depth=1, channels=1, image_size=(8, 8), within=home)
     found = [type(op) for layer in network.layers if hasattr(layer, "ops") for op in layer.ops]
-    assert found.count(nn.MaxPool2d) == 3 * 6
+    assert found.count(nn.MaxPool2d) == 2 * 6
 
 
-def test_a_batchs_own_statistics_are_used_in_evaluation_when_not_tracked():
+def test_batch_statistics_are_used_in_evaluation_without_running_ones():
     home, x = SPACES[0], noise_batch(1).x
     for track in (True, False):
         supernet = make(home, norm=Norm(affine=False, track=track))
@@ -287,7 +284,7 @@ def test_detached_keeps_the_mix_and_cuts_the_gradient():
 
 
 @each_space
-def test_a_traceless_run_gives_the_same_and_leaves_the_statistics(home):
+def test_a_traceless_run_has_the_same_logits_and_leaves_the_running_statistics(home):
     supernet, x, mix = make(home), noise_batch(1).x, dense(weights(home, 1))
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     found = traceless(supernet, x, mix)
@@ -301,7 +298,7 @@ def test_a_traceless_run_gives_the_same_and_leaves_the_statistics(home):
 
 
 @each_space
-def test_redrawn_weights_are_those_of_a_supernet_just_made(home):
+def test_redrawn_weights_are_those_of_a_new_supernet(home):
     torch.manual_seed(3)
     fresh = Supernet(home, network_size(), Norm(affine=False)).state_dict()
     used = Supernet(home, network_size(), Norm(affine=False))

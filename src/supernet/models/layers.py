@@ -1,4 +1,4 @@
-"""The layers that are not searched: stem, reductions, projections, heads; the same in supernets and plain networks."""
+"""The layers that are not searched, in supernets and networks alike: stem, reductions, projections, heads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from supernet.spaces.cell import Cell
 from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm
-from supernet.spaces.size import CellAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
+from supernet.spaces.shapes import CellAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
 
 
 class Reduction(nn.Module):
-    """NAS-Bench-201's residual block; its batch norm is always learned, also in a supernet.
+    """NAS-Bench-201's residual block: (B, Ci, H, W) -> (B, Co, ceil(H/s), ceil(W/s)).
 
-    (B, Ci, H, W) -> (B, Co, ceil(H/s), ceil(W/s)): of an odd side the pool keeps the last row, as the convolution does.
+    Its batch norms learn scale and shift, also in a supernet. The pool of the shortcut keeps the last row and column of
+    an odd side, as the convolutions do.
     """
 
     def __init__(self, cin: int, cout: int, stride: int) -> None:
@@ -29,7 +30,7 @@ class Reduction(nn.Module):
 
 
 def build_layer(placed: PlacedLayer) -> nn.Module:
-    """Build a layer that is not searched."""
+    """Build a layer that is not searched. Raises TypeError for a cell."""
     cin, layer = placed.inputs[-1].channels, placed.layer
     match layer:
         case StemAt():
@@ -43,7 +44,10 @@ def build_layer(placed: PlacedLayer) -> nn.Module:
 
 
 def _stem(cin: int, stem: StemAt) -> nn.Sequential:
-    """NAS-Bench-201's and DARTS' stem for small images; with halvings, DARTS' for ImageNet, its two parts apart."""
+    """Build the stem of NAS-Bench-201 and DARTS for small images or, with halvings, DARTS' stem for ImageNet.
+
+    The ImageNet stem is two layers; all but the first begin with ReLU.
+    """
     widths = [max(1, stem.channels // 2)] * (stem.halvings - 1) + [stem.channels]
     parts: list[nn.Module] = [] if stem.first else [nn.ReLU()]
     for number, width in enumerate(widths):
@@ -54,38 +58,43 @@ def _stem(cin: int, stem: StemAt) -> nn.Sequential:
 
 
 def projections(cell: Cell, placed: PlacedLayer, norm: Norm) -> nn.ModuleList:
-    """Build what each input of a cell passes first: DARTS' preprocessing if the cell projects, otherwise nothing.
+    """Build the module that each input of a cell passes before any edge reads it, one per input.
 
-    To calibrate is to project only what has not the cell's channels and the nearest input's resolution.
+    In a cell that projects (DARTS' preprocessing) the module is ReLU, 1x1 convolution and batch norm to the cell's
+    channels, or a factorised reduction if the input has another resolution than the nearest input. In a cell that
+    calibrates (NAO), an input with the cell's channels and the nearest input's resolution passes unchanged. In all
+    other cells every input passes unchanged.
     """
     assert isinstance(placed.layer, CellAt)
     channels, nearest = placed.layer.channels, placed.inputs[-1]
 
-    def projection(place: Shape) -> nn.Module:
+    def projection(shape: Shape) -> nn.Module:
         if not cell.project:
             return nn.Identity()
-        if (place.height, place.width) == (nearest.height, nearest.width):
-            if cell.project == "calibrate" and place.channels == channels:
+        if (shape.height, shape.width) == (nearest.height, nearest.width):
+            if cell.project == "calibrate" and shape.channels == channels:
                 return nn.Identity()
-            return ReLUConvBN(place.channels, channels, 1, norm=norm)
-        return FactorizedReduce(place.channels, channels, norm)
+            return ReLUConvBN(shape.channels, channels, 1, norm=norm)
+        return FactorizedReduce(shape.channels, channels, norm)
 
-    return nn.ModuleList(projection(place) for place in placed.inputs)
+    return nn.ModuleList(projection(shape) for shape in placed.inputs)
 
 
 def shortened(cell: Cell, placed: PlacedLayer, norm: Norm, inputs: Collection[int]) -> nn.ModuleDict:
-    """Build by number what these inputs of a cell pass on their way to its output, if that can hold unused nodes.
+    """Build the modules that halve the inputs of a cell which are part of its output, by the number of the input.
 
-    In a layer with a stride it is a factorised reduction without ReLU, otherwise nothing.
+    Where the output is made of the unused nodes (NAO), an input can be among them; in a layer of stride 2 it has twice
+    the resolution of the other nodes, and passes a factorised reduction without ReLU. `inputs` are the numbers of the
+    inputs that need one. All other cells need none: the result is empty.
     """
     assert isinstance(placed.layer, CellAt)
     channels = placed.layer.channels
-    some = sorted(inputs) if cell.output == "unused" and placed.layer.stride == 2 else ()
-    return nn.ModuleDict({str(n): FactorizedReduce(channels, channels, norm, relu=False) for n in some})
+    numbers = sorted(inputs) if cell.output == "unused" and placed.layer.stride == 2 else ()
+    return nn.ModuleDict({str(n): FactorizedReduce(channels, channels, norm, relu=False) for n in numbers})
 
 
 def edge_shape(cell: Cell, placed: PlacedLayer, source: int) -> tuple[int, int]:
-    """Return what an edge from node `source` has to do besides its operation: channels it reads, and its stride."""
+    """Return the input channels and the stride of every operation on an edge that leaves node `source`."""
     assert isinstance(placed.layer, CellAt)
     if source >= cell.inputs:
         return placed.layer.channels, 1
@@ -95,18 +104,18 @@ def edge_shape(cell: Cell, placed: PlacedLayer, source: int) -> tuple[int, int]:
 class AuxiliaryHead(nn.Module):
     """DARTS' second classifier, which helps to train a deep network: (B, C, H, W) -> (B, classes).
 
-    Of 8x8 pixels (CIFAR) or 7x7 (ImageNet) it is the one of the paper's code; other sizes are averaged to the same 2x2.
-    At 7x7 that code leaves the second batch norm out, and so does this.
+    For 8x8 pixels (CIFAR) and 7x7 pixels (ImageNet) it is that of the paper's code, which has no second batch norm at
+    7x7; images of other sizes are averaged to 2x2.
     """
 
-    def __init__(self, place: Shape, classes: int) -> None:
+    def __init__(self, shape: Shape, classes: int) -> None:
         super().__init__()
-        side = (place.height, place.width)
+        side = (shape.height, shape.width)
         pool = {(8, 8): nn.AvgPool2d(5, stride=3), (7, 7): nn.AvgPool2d(5, stride=2)}.get(side)
         second = [] if side == (7, 7) else [batch_norm(768)]
         self.features = nn.Sequential(
             *(nn.ReLU(), pool or nn.AdaptiveAvgPool2d(2)),
-            *(nn.Conv2d(place.channels, 128, 1, bias=False), batch_norm(128), nn.ReLU()),
+            *(nn.Conv2d(shape.channels, 128, 1, bias=False), batch_norm(128), nn.ReLU()),
             *(nn.Conv2d(128, 768, 2, bias=False), *second, nn.ReLU()),
         )
         self.classifier = nn.Linear(768, classes)
@@ -117,9 +126,9 @@ class AuxiliaryHead(nn.Module):
 
 
 def drop_path(x: Tensor, probability: float) -> Tensor:
-    """Set whole images' features to 0 with that probability and scale the others up: (B, C, H, W) -> the same.
+    """Set an image's features to 0 with this probability and scale up all others: (B, C, H, W) -> (B, C, H, W).
 
-    FractalNet (Larsson, Maire & Shakhnarovich, 2017), one draw per image, as in DARTS.
+    FractalNet (Larsson, Maire & Shakhnarovich, 2017), with one draw per image, as in DARTS.
     """
     keep = x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(1 - probability)
     return x * keep / (1 - probability)

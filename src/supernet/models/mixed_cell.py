@@ -1,4 +1,4 @@
-"""Mix, and the cell that runs it: every candidate of every edge, weighted and summed, by either engine."""
+"""MixedCell: a cell that runs all candidates of all edges and sums them with the op weights, by either engine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from supernet.models.fused.plan import Candidate, Stage, candidate, plan_stage
+from supernet.models.fused.plan import Candidate, Stage, plan_stage
 from supernet.models.layers import drop_path, edge_shape, projections, shortened
 from supernet.models.mix import EdgeMix
 from supernet.spaces.modules import Norm, Unused, zeros
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import CellAt, PlacedLayer
-
+from supernet.spaces.shapes import CellAt, PlacedLayer
 
 Engine = Literal["fused", "reference"]
+Active = tuple[tuple[int, ...], ...] | None
+"""For each edge, the columns that run; None for all."""
+
 T = TypeVar("T")
+_Nodes = list[Tensor | None]
+"""The tensor of each node, (B, C, H, W); None while nothing has been added to the node."""
+
+_Zeros = Callable[[int], Tensor]
+"""Returns the zeros that stand for an empty node, for a stride."""
+
+_PLANS = 256  # plans kept per cell: methods that sample a path in every step need many
+_CACHE = 2 * 2**20  # bytes: on a CPU, merging separable convolutions of larger tensors is slower than running each
 
 
 class MixedCell(nn.Module):
@@ -28,8 +38,7 @@ class MixedCell(nn.Module):
     This is the mixed operation of DARTS (Liu, Simonyan & Yang, 2019), eq. 2, with any weights in place of the softmax.
     `placed` is the cell's layer in the layout of the space.
 
-    While training, `drop_path` is the probability that what an operation makes of an image is dropped, as in a plain
-    network.
+    In training, each image's output of an operation is dropped with probability `drop_path`, as in a `Network`.
     """
 
     engine: Engine = "fused"
@@ -49,25 +58,25 @@ class MixedCell(nn.Module):
             nn.ModuleList(p.build(cin, self.channels, stride, norm) for p in row)
             for row, (cin, stride) in zip(primitives, shapes, strict=True)
         )
-        # An operation that outputs nothing is left out: its output and its weight's gradient are zero either way.
-        self._runs = tuple(tuple(k for k, p in enumerate(row) if not p.zero) for row in primitives)
-        owned = [id(module) for row in self.ops.children() for op in row.children() for module in op.modules()]
-        self._shares = len(set(owned)) < len(owned)  # then its statistics depend on the order of the operations
+        # `none` never runs: its output and its weight's gradient are zero anyway
+        self._all_active = tuple(tuple(k for k, p in enumerate(row) if not p.zero) for row in primitives)
+        modules = [id(module) for row in self.ops.children() for op in row.children() for module in op.modules()]
+        # Operations that share a module run one after the other: their order decides its running statistics
+        self._shares_modules = len(set(modules)) < len(modules)
         self._norms = [module for module in self.ops.modules() if isinstance(module, nn.BatchNorm2d)]
-        self._planned_for: tuple[object, ...] = ()  # how the norms were run then
+        self._norm_modes: tuple[object, ...] = ()  # of the norms when the plans were made
         self._plans: dict[Hashable, Any] = {}
-        self._known: dict[int, Candidate] = {}
+        self._candidates: dict[int, Candidate] = {}
 
     def forward(self, inputs: Sequence[Tensor], mix: EdgeMix) -> Tensor:
         """Map the outputs of the layers before, (B, C, H, W) each, to (B, C, H, W) as the layout says."""
-        nodes: list[Tensor | None] = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
-        nodes += [None] * (self.cell.nodes - len(nodes))  # None: nothing has reached the node
+        nodes: _Nodes = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
+        nodes += [None] * (self.cell.nodes - len(nodes))
         empty = partial(zeros, inputs[-1], self.channels)
         if mix.shift is not None:
-            self._begin(nodes, mix.shift, empty)
-        fused = self._added if mix.ones else self._together
-        apart = self.engine == "reference" or self._shares or (self._drops and not mix.ones)
-        run = self._one_by_one if apart else fused
+            self._add_shift(nodes, mix.shift, empty)
+        reference = self.engine == "reference" or self._shares_modules or (self._drops_paths and not mix.ones)
+        run = self._run_reference if reference else self._run_sparse if mix.ones else self._run_fused
         run(nodes, mix, empty)
         ends = self.ends(mix.active)
         for number, reduce in self.shortened.items():
@@ -76,113 +85,111 @@ class MixedCell(nn.Module):
         values = [empty(self.stride) if value is None else value for value in (nodes[end] for end in ends)]
         return torch.cat(values, dim=1) if self.join is None else self.join(values, ends)
 
-    def ends(self, active: tuple[tuple[int, ...], ...] | None) -> tuple[int, ...]:
-        """Return the nodes that the output is made of; an edge with an active operation reads, also if that is none."""
+    def ends(self, active: Active) -> tuple[int, ...]:
+        """Return the nodes that make up the output; an edge whose only active operation is `none` reads its source."""
         return self.cell.ends({edge.source for e, edge in enumerate(self.cell.edges) if active is None or active[e]})
 
-    def _begin(self, nodes: list[Tensor | None], shift: Tensor, empty: Callable[[int], Tensor]) -> None:
-        for edge, own in zip(self.cell.edges, shift.to(empty(1).dtype).unbind(), strict=True):
+    def _add_shift(self, nodes: _Nodes, shift: Tensor, empty: _Zeros) -> None:
+        for edge, value in zip(self.cell.edges, shift.to(empty(1).dtype).unbind(), strict=True):
             total = nodes[edge.target]
-            nodes[edge.target] = (empty(self.stride) if total is None else total) + own
+            nodes[edge.target] = (empty(self.stride) if total is None else total) + value
 
-    def _one_by_one(self, nodes: list[Tensor | None], mix: EdgeMix, empty: Callable[[int], Tensor]) -> None:
+    def _run_reference(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros) -> None:
+        """Run one operation after the other."""
         weights = [row.unbind() for row in mix.weights.to(empty(1).dtype).unbind()]
-        for e, k in self.candidates(mix.active):  # sorted by target, so that a source is complete before it is read
+        for e, k in self.candidates(mix.active):  # edges are sorted by target: every source is complete when it is read
             edge = self.cell.edges[e]
             source, total = nodes[edge.source], nodes[edge.target]
             part = self.ops[e][k](empty(self.stride) if source is None else source)  # type: ignore[index]
-            part = self._dropped(e, k, part) * weights[e][k]
+            part = self._drop_images(e, k, part) * weights[e][k]
             nodes[edge.target] = part if total is None else total + part
 
-    def _together(self, nodes: list[Tensor | None], mix: EdgeMix, empty: Callable[[int], Tensor]) -> None:
+    def _run_fused(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros) -> None:
+        """Run all operations that read a node together."""
         x = nodes[self.cell.inputs - 1]
-        assert x is not None  # an input is there from the start
-        program = self._program(mix.active, _most_together(x))
+        assert x is not None  # the inputs are given
+        program = self._program(mix.active, _most_grouped(x))
         weights = mix.weights.to(torch.promote_types(x.dtype, torch.float32)).flatten()
-        weights = weights.index_select(0, program.places(weights.device))
+        weights = weights.index_select(0, program.indices(weights.device))
         parts = zip(program.stages, program.idle, torch.split(weights, program.sizes), strict=True)
-        for stage, idle, own in parts:
+        for stage, idle, some in parts:
             source = nodes[stage.source]
             with torch.set_grad_enabled(torch.is_grad_enabled() and not idle):
-                sums = stage(empty(self.stride) if source is None else source, own, [nodes[t] for t in stage.targets])
+                sums = stage(empty(self.stride) if source is None else source, some, [nodes[t] for t in stage.targets])
             for target, total in zip(stage.targets, sums, strict=True):
                 nodes[target] = total
 
-    def _added(self, nodes: list[Tensor | None], mix: EdgeMix, empty: Callable[[int], Tensor]) -> None:
-        """Sum what runs, as a plain network does: with an operation or two per edge, there is little to be fused."""
+    def _run_sparse(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros) -> None:
+        """Run and add the active operations as a `Network` does: with one or two per edge there is little to fuse."""
         for stage in self._program(mix.active, 0).stages:
             source = nodes[stage.source]
-            for end, z in stage.values(empty(self.stride) if source is None else source):
-                for number, one in enumerate(end.candidates):
-                    part, total = end.norms[number](z) if end.norms else z, nodes[one.target]
-                    part = self._dropped(*divmod(one.place, self.cell.columns), part)
+            for output, z in stage.outputs(empty(self.stride) if source is None else source):
+                for number, one in enumerate(output.candidates):
+                    part, total = output.norms[number](z) if output.norms else z, nodes[one.target]
+                    part = self._drop_images(*divmod(one.index, self.cell.columns), part)
                     nodes[one.target] = part if total is None else total + part
 
     @property
-    def _drops(self) -> bool:
+    def _drops_paths(self) -> bool:
         return self.training and self.drop_path > 0
 
-    def _dropped(self, e: int, k: int, part: Tensor) -> Tensor:
-        """Drop images of what an operation gives; of what it only passes on, none."""
-        passes = not self._drops or isinstance(self.ops[e][k], nn.Identity)  # type: ignore[index]
-        return part if passes else drop_path(part, self.drop_path)
+    def _drop_images(self, e: int, k: int, part: Tensor) -> Tensor:
+        """Drop some images of an operation's output, `part`; none if the operation is the identity."""
+        keeps_all = not self._drops_paths or isinstance(self.ops[e][k], nn.Identity)  # type: ignore[index]
+        return part if keeps_all else drop_path(part, self.drop_path)
 
-    def candidates(self, active: tuple[tuple[int, ...], ...] | None) -> list[tuple[int, int]]:
-        """Return edge and column of every candidate that runs."""
-        chosen = self._runs if active is None else active
-        return [(e, k) for e, columns in enumerate(chosen) for k in columns if k in self._runs[e]]
+    def candidates(self, active: Active) -> list[tuple[int, int]]:
+        """Return (edge, column) of every candidate that runs."""
+        chosen = self._all_active if active is None else active
+        return [(e, k) for e, columns in enumerate(chosen) for k in columns if k in self._all_active[e]]
 
     def candidate(self, e: int, k: int) -> Candidate:
-        """Return what is run of edge `e` and column `k`."""
-        place = e * self.cell.columns + k
-        if place not in self._known:
-            self._known[place] = candidate(place, self.cell.edges[e].target, self.ops[e][k])  # type: ignore[index]
-        return self._known[place]
+        """Return the candidate of edge `e` and column `k`."""
+        index = e * self.cell.columns + k
+        if index not in self._candidates:
+            self._candidates[index] = Candidate.of(index, self.cell.edges[e].target, self.ops[e][k])  # type: ignore[index]
+        return self._candidates[index]
 
-    def stage(self, source: int, places: frozenset[int]) -> Stage:
-        """Return what reads node `source`, of the candidates at these places of the flattened op weights."""
+    def stage(self, source: int, indices: frozenset[int]) -> Stage:
+        """Return the plan of candidates that read node `source`, given by their indices in the flattened op weights."""
 
         def plan() -> Stage:
             columns = self.cell.columns
-            return plan_stage(source, [self.candidate(p // columns, p % columns) for p in sorted(places)], len(places))
+            return plan_stage(source, [self.candidate(*divmod(i, columns)) for i in sorted(indices)], len(indices))
 
-        return self._kept((source, places), plan)
+        return self._cached((source, indices), plan)
 
-    def _program(self, active: tuple[tuple[int, ...], ...] | None, most: int) -> _Program:
-        return self._kept((active, most), lambda: _Program(self, active, most))
+    def _program(self, active: Active, most: int) -> _Program:
+        return self._cached((active, most), lambda: _Program(self, active, most))
 
-    def _kept(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the plan of that key, made if it is not there, or if a norm is run in another way since."""
-        norms = tuple((norm.training, norm.momentum, norm.track_running_stats) for norm in self._norms)
-        if norms != self._planned_for:
+    def _cached(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the plan of that key; it is made when first needed, and again when the mode of a norm has changed."""
+        modes = tuple((norm.training, norm.momentum, norm.track_running_stats) for norm in self._norms)
+        if modes != self._norm_modes:
             self._plans.clear()
-            self._known.clear()
-            self._planned_for = norms
+            self._candidates.clear()
+            self._norm_modes = modes
         if key not in self._plans:
             if len(self._plans) == _PLANS:
                 self._plans.clear()
             self._plans[key] = make()
-        found: T = self._plans[key]
-        return found
+        plan: T = self._plans[key]
+        return plan
 
 
-_PLANS = 256  # kept per cell: where paths are drawn anew in every step there are more
-_CACHE = 2 * 2**20  # bytes: on a CPU, separable convolutions side by side are faster up to this size, and slower beyond
-
-
-def _most_together(x: Tensor) -> int:
-    """Return how many grouped convolutions of a tensor like `x` should be one."""
+def _most_grouped(x: Tensor) -> int:
+    """Return how many grouped convolutions of tensors like `x` are merged into one at most."""
     return max(1, _CACHE // (x.numel() * x.element_size())) if x.device.type == "cpu" else sys.maxsize
 
 
 class _Program:
-    """The stages of a cell: what reads a node, for every node that is read.
+    """The stages of a cell, one for each node that is read.
 
-    What leads to no output is run after all, as the reference does, for the running statistics' sake; but as `idle`
-    stages, without gradient: a weight whose gradient is 0 is moved by momentum and decay, one without is left alone.
+    Candidates that lead to no output run, as in the reference engine, because they update running statistics. They run
+    in `idle` stages without gradient: a weight with a gradient of 0 would be moved by momentum and weight decay.
     """
 
-    def __init__(self, cell: MixedCell, active: tuple[tuple[int, ...], ...] | None, most: int) -> None:
+    def __init__(self, cell: MixedCell, active: Active, most: int) -> None:
         chosen, alive = cell.candidates(active), set(cell.ends(active))
         for e, _ in reversed(chosen):  # sorted by target
             if cell.cell.edges[e].target in alive:
@@ -193,13 +200,13 @@ class _Program:
             readers.setdefault((edge.source, edge.target not in alive), []).append(cell.candidate(e, k))
         self.stages = [plan_stage(source, readers[source, idle], most) for source, idle in sorted(readers)]
         self.idle = [idle for _, idle in sorted(readers)]
-        self.sizes = [len(stage.places) for stage in self.stages]
-        with torch.inference_mode(False):  # made once, it must be of use to training, too
-            self._places = torch.tensor([place for stage in self.stages for place in stage.places], dtype=torch.int64)
+        self.sizes = [len(stage.indices) for stage in self.stages]
+        with torch.inference_mode(False):  # the tensor is kept for training steps, too
+            self._indices = torch.tensor([i for stage in self.stages for i in stage.indices], dtype=torch.int64)
 
-    def places(self, device: torch.device) -> Tensor:
-        """Return where in the flattened op weights the stages find theirs, in their order."""
-        if self._places.device != device:
+    def indices(self, device: torch.device) -> Tensor:
+        """Return the indices of the stages' op weights in the flattened op weights, stage after stage."""
+        if self._indices.device != device:
             with torch.inference_mode(False):
-                self._places = self._places.to(device)
-        return self._places
+                self._indices = self._indices.to(device)
+        return self._indices

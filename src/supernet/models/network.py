@@ -1,4 +1,4 @@
-"""Network: one architecture as a plain module, for training, evaluation and export; no search code runs in it."""
+"""Network: one architecture as a module of its own, for training, evaluation and export, without any search code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from supernet.models.layers import AuxiliaryHead, build_layer, drop_path, edge_s
 from supernet.spaces import SearchSpace, space
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import PLAIN, zeros
-from supernet.spaces.size import CellAt, HeadAt, NetworkSize, PlacedLayer, StemAt, last
+from supernet.spaces.shapes import CellAt, HeadAt, PlacedLayer, StemAt, last
+from supernet.spaces.size import NetworkSize
 
 
 class FixedCell(nn.Module):
-    """A cell with one operation on each edge that the architecture keeps."""
+    """A cell with one operation on each edge of the architecture."""
 
     def __init__(self, space: SearchSpace, placed: PlacedLayer, genotype: Genotype) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ class FixedCell(nn.Module):
         )
 
     def forward(self, inputs: Sequence[Tensor], dropped: float = 0.0) -> Tensor:
-        """Map the outputs of the layers before to (B, C, H, W); a path is dropped with probability `dropped`."""
+        """Map the outputs of the layers before to (B, C, H, W), with drop-path of probability `dropped`."""
         states = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
         states += [zeros(inputs[-1], self.channels, self.stride)] * (self.cell.nodes - len(states))
         for (target, source), op in zip(self.links, self.ops, strict=True):
@@ -49,13 +50,13 @@ class FixedCell(nn.Module):
 
 
 class Network(nn.Module):
-    """The plain network of one architecture: (B, channels, H, W) -> logits (B, classes).
+    """The standalone network of one architecture: (B, channels, H, W) -> logits (B, classes).
 
-    - `auxiliary`: a second classifier behind layer 2L/3 of the L layers between stem and head, for `both`.
-    - `drop_path`: the probability that a path of a cell is dropped for an image; while training only.
-    - `dropout`: the probability that a feature is dropped before the classifier; while training only.
+    - `auxiliary`: adds a second classifier behind layer 2L/3 of the L layers between stem and head, for `both`.
+    - `drop_path`: the probability that an operation's output for an image is dropped, in training.
+    - `dropout`: the probability that a feature is dropped before the classifier, in training.
 
-    Raises UserError if the genotype is not of the space or the layers do not fit the network_size.
+    Raises UserError if the genotype is not of the space or the network size does not suit the space.
     """
 
     def __init__(
@@ -78,26 +79,26 @@ class Network(nn.Module):
         return self._outputs(x)[-1]
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits and those of the auxiliary head, which the network must have."""
+        """Return the logits and the auxiliary head's logits; the network must have been built with one."""
         assert self.auxiliary is not None
         outputs = self._outputs(x)
         return outputs[-1], self.auxiliary(outputs[self._branch])
 
     def _outputs(self, x: Tensor) -> list[Tensor]:
-        """Return the output of every layer."""
+        """Return the outputs of all layers."""
         outputs: list[Tensor] = []
         for layer in self.layers:
             if isinstance(layer, FixedCell):
                 dropped = self.drop_path if self.training else 0.0
                 outputs.append(layer(last(outputs, len(layer.inputs)), dropped))
             elif self.dropout and self.training and layer is self.layers[-1]:
-                outputs.append(self._classified(outputs[-1]))
+                outputs.append(self._head_with_dropout(outputs[-1]))
             else:
                 outputs.append(layer(outputs[-1] if outputs else x))
         return outputs
 
-    def _classified(self, x: Tensor) -> Tensor:
-        """Return the head's logits, with features dropped before the classifier."""
+    def _head_with_dropout(self, x: Tensor) -> Tensor:
+        """Return the logits, with dropout before the classifier."""
         head = self.layers[-1]
         assert isinstance(head, nn.Sequential)
         logits: Tensor = head[-1](F.dropout(head[:-1](x), self.dropout))
@@ -119,9 +120,8 @@ def build(
 ) -> Network:
     """Build the network of `genotype`: (B, `channels`, `image_size`) -> logits (B, `classes`).
 
-    The fields of `NetworkSize` say what they mean; `width` and `depth` default to NAS-Bench-201's. `within` is the space if
-    it is your own; otherwise the genotype names it. Raises UserError if the space has no such architecture.
+    `NetworkSize` explains the other sizes; `width` and `depth` default to NAS-Bench-201's. `within` is the space if you
+    made it yourself; otherwise the genotype names it. Raises UserError if the space has no such architecture.
     """
-    home = space(genotype.space if within is None else within)
     network_size = NetworkSize(width, depth, image_size, channels, classes, stem, reductions)
-    return Network(home, genotype, network_size, auxiliary=auxiliary)
+    return Network(space(genotype.space if within is None else within), genotype, network_size, auxiliary=auxiliary)

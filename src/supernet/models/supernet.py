@@ -1,4 +1,4 @@
-"""Supernet: all weights of a space in one module, and none of its architecture parameters."""
+"""Supernet: the shared weights of all architectures of a space in one module, without architecture parameters."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from supernet.models.mixed_cell import Engine, MixedCell
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import CellAt, NetworkSize, last
+from supernet.spaces.shapes import CellAt, last
+from supernet.spaces.size import NetworkSize
 
 
 class Supernet(nn.Module):
     """The weight-sharing network of a space: `supernet(x, mix) -> logits`.
 
-    `norm` is how batch norm is done inside the candidate operations and the projections of the cells' inputs. The stem,
-    the residual blocks and the head always learn scale and shift.
+    `norm` is the kind of batch norm in the candidate operations and in the projections of the cells' inputs. The batch
+    norms of stem, residual blocks and head always learn scale and shift.
 
-    How it is run can be changed at any time, and changes no weight:
+    These attributes can be changed at any time, and change no weight:
 
     - `engine`: "fused", or "reference", which runs one operation after the other.
     - `precision`: see `supernet.engine.precision`.
-    - `checkpointing`: while training, a cell keeps its inputs only, and is run again in the backward pass.
-
-    `fixed_edges` says what some edges run whatever the mix says; None leaves everything to the mix.
+    - `checkpointing`: in training, a cell stores only its inputs and runs again in the backward pass.
+    - `fixed_edges`: the edges whose operation is fixed, whatever the mix says; None fixes none.
     """
 
     precision: Precision = "float32"
@@ -55,8 +55,8 @@ class Supernet(nn.Module):
         )
 
     def forward(self, x: Tensor, mix: Mix) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, classes), with the architecture that `mix` says."""
-        mix, outputs = self._left(mix), [x]
+        """Map images (B, C, H, W) to logits (B, classes), with the op weights of `mix`."""
+        mix, outputs = self._fixed(mix), [x]
         with autocast(x.device, self.precision):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
                 if kind is None:
@@ -68,15 +68,17 @@ class Supernet(nn.Module):
     def _cell(self, layer: nn.Module, inputs: Sequence[Tensor], mix: EdgeMix) -> Tensor:
         run: Callable[..., Tensor] = layer
         if self.checkpointing and torch.is_grad_enabled():
-            run = partial(checkpoint, layer, use_reentrant=False, context_fn=lambda: (nullcontext(), _unnoticed(layer)))
+            run = partial(
+                checkpoint, layer, use_reentrant=False, context_fn=lambda: (nullcontext(), _buffers_restored(layer))
+            )
         return run(inputs, mix)
 
-    def _left(self, mix: Mix) -> Mix:
+    def _fixed(self, mix: Mix) -> Mix:
         return mix if self.fixed_edges is None else self.fixed_edges.apply(mix)
 
     @property
     def engine(self) -> Engine:
-        """How the cells are run."""
+        """How the cells run: "fused" or "reference"."""
         return next(layer.engine for layer in self.layers if isinstance(layer, MixedCell))
 
     @engine.setter
@@ -89,12 +91,12 @@ class Supernet(nn.Module):
     def batched(self, x: Tensor, mixes: Sequence[Mix]) -> Tensor:
         """Map images (B, C, H, W) to the logits (K, B, classes) of K mixes, faster than one after the other.
 
-        What is equal among them is computed once (see `many.py`). Nothing is recorded for a gradient, and running
-        statistics stay as they are. Operations that draw at random draw for each other.
+        Tensors that are equal for several mixes are computed once (see `BatchedEvaluation`). No gradient is recorded,
+        and running statistics stay as they are. A random operation draws once for all mixes that share its input.
         """
-        mixes = [self._left(mix) for mix in mixes]
+        mixes = [self._fixed(mix) for mix in mixes]
         tensors = BatchedEvaluation(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))
-        with autocast(x.device, self.precision), _unnoticed(self):
+        with autocast(x.device, self.precision), _buffers_restored(self):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
                 if isinstance(layer, MixedCell):
                     tensors.cell(layer, [mix[str(kind)] for mix in mixes])
@@ -103,37 +105,37 @@ class Supernet(nn.Module):
         return tensors.last().float() if self.precision == "bf16" else tensors.last()
 
     def redraw(self) -> None:
-        """Draw all weights anew from the current random state, in place, as if the supernet had just been made."""
+        """Draw all weights anew from the current random state, in place, as a new supernet would."""
         self.load_state_dict(Supernet(self.space, self.network_size, self.norm).state_dict())
 
     def only(self, genotype: Genotype) -> Mix:
-        """Return the mix that runs one architecture of the space and nothing else."""
+        """Return the mix that runs one architecture of the space."""
         width = {kind: cell.columns for kind, cell in self.space.cells.items()}
         return sparse(self.space.columns(genotype), width, next(self.parameters()).device)
 
 
 @contextmanager
-def _unnoticed(layer: nn.Module) -> Iterator[None]:
-    """Let a layer run without a trace in its running statistics: it has copies for as long."""
-    owners = [(module, dict(module._buffers)) for module in layer.modules() if module._buffers]
-    for module, own in owners:
-        module._buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in own.items()})
+def _buffers_restored(layer: nn.Module) -> Iterator[None]:
+    """Replace all buffers of a layer by copies, and put the originals back: running statistics stay as they are."""
+    originals = [(module, dict(module._buffers)) for module in layer.modules() if module._buffers]
+    for module, buffers in originals:
+        module._buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in buffers.items()})
     try:
         yield
     finally:
-        for module, own in owners:
-            module._buffers.update(own)
+        for module, buffers in originals:
+            module._buffers.update(buffers)
 
 
 def traceless(supernet: Supernet, x: Tensor, mix: Mix, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-    """Run the supernet with other `weights`, or its own, and leave no trace in its running statistics.
+    """Return the supernet's logits with `weights` in place of its own, and leave the running statistics unchanged.
 
-    Nothing is checkpointed: run again in the backward pass, a cell would find the supernet's own weights.
+    Without checkpointing: a cell that runs again in the backward pass would use the supernet's own weights.
     """
-    asked, supernet.checkpointing = supernet.checkpointing, False
+    checkpointing, supernet.checkpointing = supernet.checkpointing, False
     try:
-        with _unnoticed(supernet):
+        with _buffers_restored(supernet):
             logits: Tensor = functional_call(supernet, dict(weights or {}), (x, mix))
     finally:
-        supernet.checkpointing = asked
+        supernet.checkpointing = checkpointing
     return logits

@@ -1,8 +1,7 @@
-"""Kernels: what a fused cell computes with, exact like PyTorch's own operations and faster where those are slow."""
+"""The kernels and plans of the fused engine, which computes the same as one operation after the other, but faster."""
 
-from supernet.models.fused.convolutions import average, convolve, pair
-from supernet.models.fused.native import library
-from supernet.models.fused.terms import Normal, Term
+from supernet.models.fused.compiler import library
+from supernet.models.fused.terms import Normalisation, Term
 from supernet.models.fused.weighted_sum import weighted_sums
 
-__all__ = ["Normal", "Term", "average", "convolve", "library", "pair", "weighted_sums"]
+__all__ = ["Normalisation", "Term", "library", "weighted_sums"]

@@ -1,4 +1,4 @@
-"""The weighted sums in PyTorch's own operations, for any device, type and memory format."""
+"""The weighted sums by PyTorch's own operations, for any device, type and memory format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from supernet.models.fused.terms import Back, Normal, Rows, Term, split
+from supernet.models.fused.terms import Gradients, Normalisation, Rows, Term, split_weights
 
 Statistics = tuple[Tensor, Tensor]
 """Mean and 1/sqrt(variance + eps), (parts, C) each."""
@@ -17,18 +17,21 @@ Statistics = tuple[Tensor, Tensor]
 def forward(
     terms: Sequence[Term], values: Sequence[Tensor], weights: Tensor, sums: Sequence[Tensor | None], *, joined: bool
 ) -> tuple[list[Tensor], list[Statistics | None]]:
-    """Return the sums, changed in place, and what `backward` wants to know."""
-    known = [_statistics(term, z, term.normal) if term.normal else None for term, z in zip(terms, values, strict=True)]
-    shares: list[list[tuple[Tensor, Tensor]]] = [[] for _ in sums]
+    """Return the sums, changed in place, and each term's statistics for `backward`."""
+    statistics = [
+        _statistics(term, z, term.normalisation) if term.normalisation else None
+        for term, z in zip(terms, values, strict=True)
+    ]
+    products: list[list[tuple[Tensor, Tensor]]] = [[] for _ in sums]
     constants: list[list[Tensor]] = [[] for _ in sums]
-    for term, value, own, found in zip(terms, values, split(terms, weights), known, strict=True):
-        factors, added = _factors(term.normal, own, found, value.dtype)
+    for term, value, weight, rows in zip(terms, values, split_weights(terms, weights), statistics, strict=True):
+        factors, added = _factors(term.normalisation, weight, rows, value.dtype)
         for j, (part, target) in enumerate(zip(term.parts(value), term.targets, strict=True)):
-            shares[target].append((part, factors[j]))
+            products[target].append((part, factors[j]))
             if added is not None:
                 constants[target].append(added[j])
-    totals = [_total(*parts) for parts in zip(sums, shares, constants, strict=True)]
-    return [torch.cat(totals, 1)] if joined else totals, known
+    totals = [_total(*parts) for parts in zip(sums, products, constants, strict=True)]
+    return [torch.cat(totals, 1)] if joined else totals, statistics
 
 
 def backward(
@@ -37,122 +40,129 @@ def backward(
     weights: Tensor,
     gradients: Sequence[Tensor],
     needed: Sequence[bool],
-    known: Sequence[Statistics | None],
+    statistics: Sequence[Statistics | None],
     *,
     joined: bool,
-) -> Back:
+) -> Gradients:
     """Return the gradients of the terms, from those of the sums."""
     if joined:
         gradients = gradients[0].chunk(1 + max(target for term in terms for target in term.targets), 1)
-    wide, of_weights, back = _Wide(gradients), [], Back(weights)
-    for term, value, own, need, found in zip(terms, values, split(terms, weights), needed, known, strict=True):
-        weight, of_value, learned = (
-            _plain(term, value, own, wide) if found is None else _normal(term, value, own, wide, found)
+    of_sums, of_weights, result = _SumGradients(gradients), [], Gradients(weights)
+    parts = zip(terms, values, split_weights(terms, weights), needed, statistics, strict=True)
+    for term, value, weight, need, rows in parts:
+        of_weight, of_value, of_learned = (
+            _plain_gradients(term, value, weight, of_sums)
+            if rows is None
+            else _normalised_gradients(term, value, weight, of_sums, rows)
         )
-        of_weights.append(weight)
-        back.values.append(of_value if need else None)
-        back.learned += learned
-    back.weights = torch.cat(of_weights)
-    return back
+        of_weights.append(of_weight)
+        result.values.append(of_value if need else None)
+        result.learned += of_learned
+    result.weights = torch.cat(of_weights)
+    return result
 
 
-def _statistics(term: Term, z: Tensor, normal: Normal) -> Statistics:
-    """Return the mean and 1/std of the rows; the running ones follow."""
-    if not normal.own:
-        assert normal.running is not None
-        mean, variance = (torch.stack(rows) for rows in normal.running)
-        return mean, torch.rsqrt(variance + normal.eps)
+def _statistics(term: Term, z: Tensor, normalisation: Normalisation) -> Statistics:
+    """Return the mean and 1/std of every part, and update the running statistics."""
+    if not normalisation.batch_statistics:
+        assert normalisation.running is not None
+        mean, variance = (torch.stack(rows) for rows in normalisation.running)
+        return mean, torch.rsqrt(variance + normalisation.eps)
     count, slots = z.numel() // z.shape[1], list(term.slots)
     mean = _totals(z) / count
-    centred = z - _channels(mean, z.dtype)  # as a difference of squares it would be lost where the mean is large
+    centred = z - _channels(mean, z.dtype)  # E[z^2] - E[z]^2 would lose its digits where the mean is large
     variance = _totals(centred * centred) / count
     mean, variance = (rows.view(term.count, -1)[slots] for rows in (mean, variance))
-    if normal.running is not None:
-        for rows, now in zip(normal.running, (mean, variance * (count / (count - 1))), strict=True):
-            torch._foreach_lerp_(rows, now.to(rows[0].dtype).unbind(), normal.momentum)
-    return mean, torch.rsqrt(variance + normal.eps)
+    if normalisation.running is not None:
+        for rows, now in zip(normalisation.running, (mean, variance * (count / (count - 1))), strict=True):
+            torch._foreach_lerp_(rows, now.to(rows[0].dtype).unbind(), normalisation.momentum)
+    return mean, torch.rsqrt(variance + normalisation.eps)
 
 
-def _plain(term: Term, value: Tensor, own: Tensor, wide: _Wide) -> tuple[Tensor, Tensor, Rows]:
-    gradients = [wide.each[target] for target in term.targets]
+def _plain_gradients(term: Term, value: Tensor, weights: Tensor, of_sums: _SumGradients) -> tuple[Tensor, Tensor, Rows]:
+    """Return the gradients of a term without normalisation: of its weights, its value and its learned rows (none)."""
+    gradients = [of_sums.each[target] for target in term.targets]
     parts = zip(gradients, term.parts(value), strict=True)
-    weight = torch.stack([(g * z).sum(dtype=own.dtype) for g, z in parts])
-    shares: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(term.count)]
-    for slot, g, factor in zip(term.slots, gradients, own.to(value.dtype).unbind(), strict=True):
-        shares[slot].append((g, factor))
-    found = [_total(None, share, ()) for share in shares]
-    return weight, torch.cat(found, 1) if len(found) > 1 else found[0], ()
+    of_weights = torch.stack([(g * z).sum(dtype=weights.dtype) for g, z in parts])
+    products: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(term.count)]
+    for slot, g, factor in zip(term.slots, gradients, weights.to(value.dtype).unbind(), strict=True):
+        products[slot].append((g, factor))
+    tensors = [_total(None, some, ()) for some in products]
+    return of_weights, torch.cat(tensors, 1) if len(tensors) > 1 else tensors[0], ()
 
 
-def _normal(term: Term, value: Tensor, own: Tensor, wide: _Wide, known: Statistics) -> tuple[Tensor, Tensor, Rows]:
-    normal, (mean, rstd), weight = term.normal, known, own[:, None]
-    assert normal is not None
-    aligned = term.slots == tuple(range(term.count))  # all parts at once then
-    side, levels = wide(term.targets)
-    gradients = [side] if aligned else [wide.each[target] for target in term.targets]
+def _normalised_gradients(
+    term: Term, value: Tensor, weights: Tensor, of_sums: _SumGradients, statistics: Statistics
+) -> tuple[Tensor, Tensor, Rows]:
+    """Return the gradients of a normalised term: of its weights, its value and its learned rows."""
+    normalisation, (mean, rstd), weight = term.normalisation, statistics, weights[:, None]
+    assert normalisation is not None
+    aligned = term.slots == tuple(range(term.count))  # then all parts are computed at once
+    side, levels = of_sums(term.targets)
+    gradients = [side] if aligned else [of_sums.each[target] for target in term.targets]
     parts = (value,) if aligned else term.parts(value)
     products = [g * part for g, part in zip(gradients, parts, strict=True)]
     dots = torch.stack([_totals(product) for product in products]).view(levels.shape)
     dots = (dots - mean * levels) * rstd
-    scale = torch.stack(normal.scales) if normal.scales else torch.ones_like(dots)
-    share = scale * dots + torch.stack(normal.shifts) * levels if normal.shifts else scale * dots
+    scale = torch.stack(normalisation.scales) if normalisation.scales else torch.ones_like(dots)
+    of_weights = scale * dots + torch.stack(normalisation.shifts) * levels if normalisation.shifts else scale * dots
     factor = weight * scale * rstd
-    if normal.own:
+    if normalisation.batch_statistics:
         slope = factor * dots * rstd
         constant = factor * levels - slope * mean
         if not aligned:
             constant, slope = (_by_slot(term, rows) for rows in (constant, slope))
-        count = -(value.numel() // value.shape[1])  # negative: both are taken away
+        count = -(value.numel() // value.shape[1])  # negative: both are subtracted
         constant, slope = (_channels(rows / count, value.dtype) for rows in (constant, slope))
-        back = torch.addcmul(constant, value, slope, out=products[0] if aligned else None)
+        of_value = torch.addcmul(constant, value, slope, out=products[0] if aligned else None)
     else:
-        back = torch.zeros_like(value)
+        of_value = torch.zeros_like(value)
     factors = [factor] if aligned else factor.unbind()
-    for to, g, row in zip((back,) if aligned else term.parts(back), gradients, factors, strict=True):
-        to.addcmul_(g, _channels(row, value.dtype))
-    of_scales = (weight * dots).unbind() if normal.scales else ()
-    of_shifts = (weight * levels).unbind() if normal.shifts else ()
-    return share.sum(1), back, of_scales + of_shifts
+    for part, g, row in zip((of_value,) if aligned else term.parts(of_value), gradients, factors, strict=True):
+        part.addcmul_(g, _channels(row, value.dtype))
+    of_scales = (weight * dots).unbind() if normalisation.scales else ()
+    of_shifts = (weight * levels).unbind() if normalisation.shifts else ()
+    return of_weights.sum(1), of_value, of_scales + of_shifts
 
 
 def _by_slot(term: Term, rows: Tensor) -> Tensor:
-    """Return the sum of the parts' rows (parts, C) for each slot."""
+    """Return (slots, C), the sum of `rows` (parts, C) over the parts that share a slot."""
     return rows.new_zeros(term.count, rows.shape[1]).index_add_(0, torch.tensor(term.slots, device=rows.device), rows)
 
 
-class _Wide:
-    """Gradients of several sums side by side, made once for all terms that need the same ones."""
+class _SumGradients:
+    """The gradients of the sums, and their concatenations, each of which is made once for all terms."""
 
     def __init__(self, gradients: Sequence[Tensor]) -> None:
         self.each = gradients
-        self._made: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+        self._joined: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, targets: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return the gradients (B, parts * C, H, W) of the sums `targets`, and their totals (parts, C)."""
-        if targets not in self._made:
+        if targets not in self._joined:
             side = torch.cat([self.each[t] for t in targets], 1) if len(targets) > 1 else self.each[targets[0]]
-            self._made[targets] = side, _totals(side).view(len(targets), -1)
-        return self._made[targets]
+            self._joined[targets] = side, _totals(side).view(len(targets), -1)
+        return self._joined[targets]
 
 
 def _factors(
-    normal: Normal | None, own: Tensor, known: Statistics | None, dtype: torch.dtype
+    normalisation: Normalisation | None, weights: Tensor, statistics: Statistics | None, dtype: torch.dtype
 ) -> tuple[Rows, Rows | None]:
-    """Return what each part is multiplied by, and what is added per channel."""
-    if normal is None or known is None:
-        return own.to(dtype).unbind(), None
-    weight, (mean, rstd) = own[:, None], known
-    factor = weight * rstd * torch.stack(normal.scales) if normal.scales else weight * rstd
+    """Return the factor of each part, and the constant that is added to each channel, or None."""
+    if normalisation is None or statistics is None:
+        return weights.to(dtype).unbind(), None
+    weight, (mean, rstd) = weights[:, None], statistics
+    factor = weight * rstd * torch.stack(normalisation.scales) if normalisation.scales else weight * rstd
     constant = -mean * factor
-    if normal.shifts:
-        constant = constant + weight * torch.stack(normal.shifts)
-    shape = (len(own), 1, -1, 1, 1)
+    if normalisation.shifts:
+        constant = constant + weight * torch.stack(normalisation.shifts)
+    shape = (len(weights), 1, -1, 1, 1)
     return factor.to(dtype).view(shape).unbind(), constant.to(dtype).view(shape).unbind()
 
 
-def _total(total: Tensor | None, shares: Sequence[tuple[Tensor, Tensor]], constants: Sequence[Tensor]) -> Tensor:
-    """Add value * factor of all shares, and the constants, to `total`."""
-    for value, factor in shares:
+def _total(total: Tensor | None, products: Sequence[tuple[Tensor, Tensor]], constants: Sequence[Tensor]) -> Tensor:
+    """Return `total` plus value * factor of all products plus all constants."""
+    for value, factor in products:
         total = value * factor if total is None else total.addcmul_(value, factor)
     assert total is not None
     return total.add_(sum(constants[1:], constants[0])) if constants else total
@@ -161,9 +171,9 @@ def _total(total: Tensor | None, shares: Sequence[tuple[Tensor, Tensor]], consta
 def _totals(z: Tensor) -> Tensor:
     """Return the sum of each channel of `z` (B, C, H, W), as (C,), at least in float32.
 
-    On a CPU, PyTorch gives every thread some channels of all rows to add. What reads or writes `z` before and after
-    gives it some rows, and then nearly every cache line changes hands, which costs more than the sum. So the rows are
-    shared out first.
+    On a CPU, PyTorch sums some channels of all rows in each thread, while the operations before and after work on some
+    rows in each thread. Nearly every cache line then moves from core to core, which costs more than the sum. The rows
+    are therefore divided among the threads first.
     """
     exact = torch.promote_types(z.dtype, torch.float32)
     threads = math.gcd(len(z), torch.get_num_threads()) if z.device.type == "cpu" else 1
@@ -173,5 +183,5 @@ def _totals(z: Tensor) -> Tensor:
 
 
 def _channels(rows: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return (rows, C) as what multiplies a value with the rows side by side."""
+    """Return (rows, C) as (1, rows * C, 1, 1), to be broadcast over tensors that lie side by side."""
     return rows.to(dtype).reshape(1, -1, 1, 1)

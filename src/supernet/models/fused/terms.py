@@ -1,4 +1,4 @@
-"""What is weighted and summed."""
+"""Term: the data that both kinds of kernels take, with the gradients that they return."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from supernet.errors import UserError
 
 Rows = tuple[Tensor, ...]
-"""A number per channel, (C,), for each part of a term."""
+"""One number per channel, (C,), for each part of a term."""
 
 
 @dataclass(frozen=True)
-class Normal:
-    """Batch normalisation of each part: scale * (value - mean) / sqrt(variance + eps) + shift.
+class Normalisation:
+    """Batch normalisation of every part of a term: scale * (value - mean) / sqrt(variance + eps) + shift.
 
-    - `own`: mean and variance are the batch's, with a gradient, and what is in `running` follows them by `momentum`;
-      otherwise they are those in `running`.
-    - `running`: mean and variance of each part, or None.
-    - `scales`, `shifts`: learned, for each part, or None.
+    - `batch_statistics`: mean and variance are those of the batch and have a gradient, and `running` is updated with
+      `momentum`; otherwise they are taken from `running`.
+    - `running`: running mean and running variance of each part, or None.
+    - `scales`, `shifts`: the learned rows of each part, or None.
     """
 
-    own: bool
+    batch_statistics: bool
     eps: float
     momentum: float
     running: tuple[Rows, Rows] | None = None
@@ -33,45 +33,46 @@ class Normal:
 
     @property
     def learned(self) -> Rows:
-        """All that is learned: the scales, then the shifts."""
+        """The learned rows: all scales, then all shifts."""
         return (self.scales or ()) + (self.shifts or ())
 
 
 @dataclass(frozen=True)
 class Term:
-    """A value and the sums that its parts go into.
+    """A tensor whose parts are weighted and added to sums.
 
-    - `value`: (B, count * C, H, W): so many tensors of C channels side by side.
-    - `targets`: per part the number of its sum.
-    - `slots`: per part which of those tensors it is. Several parts may be the same one; where gradients are wanted,
-      each is some part.
+    - `value`: (B, count * C, H, W), which holds `count` tensors of C channels side by side.
+    - `targets`: for each part, the index of the sum it is added to.
+    - `slots`: for each part, the index of its tensor in `value`. Parts may share a tensor; if gradients are needed,
+      every tensor must belong to a part.
     """
 
     value: Tensor
     count: int
     targets: tuple[int, ...]
     slots: tuple[int, ...]
-    normal: Normal | None = None
+    normalisation: Normalisation | None = None
 
     def parts(self, value: Tensor) -> Rows:
-        """Return for each target the part of `value` that goes into it, (B, C, H, W)."""
-        slots = value.chunk(self.count, 1)
-        return tuple(slots[slot] for slot in self.slots)
+        """Return the parts of `value`, (B, C, H, W) each, in the order of `targets`."""
+        tensors = value.chunk(self.count, 1)
+        return tuple(tensors[slot] for slot in self.slots)
 
 
 @dataclass
-class Back:
-    """The gradients of terms: of their weights (parts,), of each term's value, and of what they have learned."""
+class Gradients:
+    """The gradients of all terms: of the parts' weights (parts,), of each value, and of all learned rows in order."""
 
     weights: Tensor
     values: list[Tensor | None] = field(default_factory=list)
     learned: list[Tensor] = field(default_factory=list)
 
 
-def refuse_a_second_time() -> None:
-    """Raise UserError in a backward pass that is itself to be differentiated: it would be taken for a constant.
+def refuse_second_derivatives() -> None:
+    """Raise UserError in a backward pass that is itself to be differentiated; its result would count as a constant.
 
-    PyTorch's `once_differentiable` raises only if that derivative's path leads through here, and says nothing if not.
+    PyTorch's `once_differentiable` raises only if the second derivative's path leads through the function, and silently
+    returns a wrong result otherwise.
     """
     if torch.is_grad_enabled():
         raise UserError(
@@ -79,6 +80,6 @@ def refuse_a_second_time() -> None:
         )
 
 
-def split(terms: Sequence[Term], weights: Tensor) -> Rows:
-    """Return the weights of each term's parts."""
+def split_weights(terms: Sequence[Term], weights: Tensor) -> Rows:
+    """Return for each term the weights of its parts, from `weights` (parts,) of all terms."""
     return torch.split(weights, [len(term.targets) for term in terms])
