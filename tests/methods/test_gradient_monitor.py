@@ -21,7 +21,7 @@ NB201, _, TWO, *_ = EXAMPLE_SPACES
 
 def make(regime: str, home: SearchSpace = NB201) -> tuple[Differentiable, dict[str, Batches]]:
     torch.manual_seed(0)
-    supernet = Supernet(home, NetworkSize(2, 2, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     config = DifferentiableConfig(regime=regime, activation="softmax")  # type: ignore[arg-type]
     method = Differentiable(config, supernet, Budget(epochs=3, weights=SGDConfig(), seed=0))
     y = torch.arange(48) % 3

@@ -61,11 +61,12 @@ def test_rsps_is_one_step_of_the_weights_on_a_path_drawn_for_it(home):
 
 def test_rsps_draws_uniformly_what_reaches_every_node():
     method = make(RSPS, NoConfig())
-    found = Counter(str(method.draw(random.Random(n)))[:16].split("|")[1] for n in range(5000))  # the first edge's
+    drawn = [method.draw(random.Random(n)) for n in range(5000)]
+    found = Counter(str(genotype)[:16].split("|")[1] for genotype in drawn)  # the first edge's operation
     expected = 5000 / 4  # none alone would leave node 1 with nothing
     assert set(found) == {"skip_connect~0", "nor_conv_1x1~0", "nor_conv_3x3~0", "avg_pool_3x3~0"}
     assert sum((n - expected) ** 2 / expected for n in found.values()) < 16.3  # chi square, 3 degrees, 0.1 %
-    second = Counter(tuple(c.op for c in method.draw(random.Random(n))["cell"][1:3]) for n in range(5000))
+    second = Counter(tuple(choice.op for choice in genotype["cell"][1:3]) for genotype in drawn)
     assert len(second) == 24
     assert sum((n - 5000 / 24) ** 2 * 24 / 5000 for n in second.values()) < 49.7  # 23 degrees
 

@@ -173,7 +173,7 @@ def everything(found):
 @each_estimator
 @pytest.mark.parametrize("home", [RAGGED, TWO], ids=lambda home: home.name)
 def test_an_update_touches_nothing_but_alpha(estimator, home):
-    found = make(home, estimator=estimator, inner_opt="copied", base_loss="with_inner")
+    found = make(home, estimator=estimator, inner_opt="copied", base_loss="with_inner", steps=1)
     found.weight_step(noise_batch(0), found.mix())  # so that there is momentum, and a gradient
     before, alphas = everything(found), flat(found)
     assert before[1]
