@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from conftest import macro_space, ragged_space, two_input_space
-from supernet.searching.collapse import judge
+from supernet.searching import collapse
 from supernet.spaces import Cell, Chain, Edge, Position, SearchSpace, Stages, space, tables
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.paths import working
+from supernet.spaces.paths import live_choices
+from supernet.testing import macro_space, ragged_space, two_input_space
 
 NB201 = space("nasbench201")
 RAGGED = ragged_space()
@@ -41,7 +41,7 @@ def of(ops):
     ],
 )
 def test_known_architectures(ops, state, told):
-    verdict = judge(NB201, of(ops))
+    verdict = collapse.verdict(NB201, of(ops))
     assert verdict.state == state
     assert told is None or told in verdict.reason
     assert str(verdict) == f"{state}: {verdict.reason}"
@@ -76,7 +76,7 @@ def test_what_works_lies_on_a_path_from_input_to_output(home):
         genotype = home.sample(rng)
         for kind, cell in home.cells.items():
             on_a_path = set(itertools.chain.from_iterable(paths(home, kind, genotype)))
-            found = working(home, cell, genotype[kind])
+            found = live_choices(home, cell, genotype[kind])
             assert found == [choice for choice in genotype[kind] if choice in on_a_path]
             empty += not found
             partly += len(found) < len(genotype[kind])
@@ -86,9 +86,9 @@ def test_what_works_lies_on_a_path_from_input_to_output(home):
 
 def test_the_worst_cell_gives_the_verdict():
     good, bad = RAGGED.choose({"normal": (1, 1, 0), "last": (0,)}), RAGGED.choose({"normal": (1, 1, 0), "last": (1,)})
-    assert judge(RAGGED, good).state == "healthy"
-    assert judge(RAGGED, bad).state == "collapsed"
-    assert "'last'" in judge(RAGGED, bad).reason
+    assert collapse.verdict(RAGGED, good).state == "healthy"
+    assert collapse.verdict(RAGGED, bad).state == "collapsed"
+    assert "'last'" in collapse.verdict(RAGGED, bad).reason
 
 
 def test_verdicts_follow_the_measured_accuracies():
@@ -96,7 +96,7 @@ def test_verdicts_follow_the_measured_accuracies():
     accuracy = table.column("c10_test")
     found = {"healthy": [], "thin": [], "collapsed": []}
     for index in range(0, len(table), 5):
-        found[judge(NB201, table.genotype(index)).state].append(accuracy[index])
+        found[collapse.verdict(NB201, table.genotype(index)).state].append(accuracy[index])
     means = {state: sum(values) / len(values) for state, values in found.items()}
     assert means["healthy"] > means["thin"] + 1 > means["collapsed"] + 2
     assert min(found["healthy"]) > 85
@@ -105,7 +105,7 @@ def test_verdicts_follow_the_measured_accuracies():
 def test_a_cell_of_learned_operations_that_mostly_lead_nowhere():
     edges = [Edge(node, 0, ("nor_conv_1x1",)) for node in range(1, 9)] + [Edge(9, 8, ("nor_conv_1x1",))]
     home = SearchSpace("x", {"cell": Cell(tuple(edges))}, Stages(("cell",)))
-    verdict = judge(home, home.choose({"cell": [0] * 9}))
+    verdict = collapse.verdict(home, home.choose({"cell": [0] * 9}))
     told = "only 2 of the 9 edges of 'cell' compute with learned weights; the others lead nowhere"
     assert (verdict.state, verdict.reason) == ("collapsed", told)
 
@@ -126,7 +126,7 @@ V2 = (
 
 @pytest.mark.parametrize(("text", "learned"), [(V1, 5), (V2, 6)])
 def test_a_reduction_cell_is_made_to_pool_and_is_not_judged(text, learned):
-    verdict = judge(DARTS, DARTS.parse(text))
+    verdict = collapse.verdict(DARTS, DARTS.parse(text))
     told = f"{learned} of the 8 edges of 'normal' compute with learned weights on a path from input to output"
     assert (verdict.state, verdict.reason) == ("healthy", told)
 
@@ -147,12 +147,12 @@ def test_a_normal_cell_of_skips_has_collapsed_whatever_the_reduction_cell(skips,
         (target, source, "skip_connect" if n < skips else op) for n, (target, source, op) in enumerate(convolutions)
     ]
     genotype = DARTS.check(Genotype.of("darts", {"normal": normal, "reduce": convolutions}))
-    verdict = judge(DARTS, genotype)
+    verdict = collapse.verdict(DARTS, genotype)
     assert verdict.state == state
     assert verdict.reason.startswith(told)
     noise = Genotype.of("s4", {"normal": [(t, s, op.replace("skip_connect", "noise")) for t, s, op in normal],
                                "reduce": convolutions})  # fmt: skip
-    assert judge(space("s4"), space("s4").check(noise)).state == state
+    assert collapse.verdict(space("s4"), space("s4").check(noise)).state == state
 
 
 def test_a_chain_is_judged_as_a_whole():
@@ -169,12 +169,12 @@ def test_a_chain_is_judged_as_a_whole():
         ("000000", "collapsed", "none of the 6 positions compute with learned weights"),
         ("112111", "collapsed", "no path leads from the input to the output of '03'"),
     ]:
-        verdict = judge(home, of(ops))
+        verdict = collapse.verdict(home, of(ops))
         assert (verdict.state, verdict.reason[: len(told)]) == (state, told)
 
 
 def test_a_space_of_nothing_but_reductions_is_judged_by_them():
     skips = {"a": Cell.dense(3, ("skip_connect", "nor_conv_3x3"))}
     home = SearchSpace("down", skips, Chain((Position("a", 1, 2), Position("a", 2, 2))))
-    assert judge(home, home.choose({"a": (1, 1, 1)})).state == "healthy"
-    assert judge(home, home.choose({"a": (0, 0, 0)})).state == "collapsed"
+    assert collapse.verdict(home, home.choose({"a": (1, 1, 1)})).state == "healthy"
+    assert collapse.verdict(home, home.choose({"a": (0, 0, 0)})).state == "collapsed"

@@ -11,15 +11,16 @@ import pytest
 import torch
 
 import supernet as sn
-from conftest import Call, Pairs, ragged_space, tiny_images
+from conftest import Call
+from supernet.cli.search import _print_forecast
 from supernet.engine import memory
 from supernet.engine.cuda_graphs import EAGER
 from supernet.methods.differentiable import Differentiable
-from supernet.report import console as show
 from supernet.searching import forecast as forecasting
 from supernet.searching.forecast import Forecast, _Trial
-from supernet.searching.plan import plan
+from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
+from supernet.testing import PairDataset, ragged_space, tiny_images
 
 CPU = torch.device("cpu")
 TINY = {"epochs": 3, "batch_size": 16, "width": 2, "space": ragged_space(), "device": "cpu"}
@@ -28,7 +29,7 @@ FOUND = Forecast(2.0, 3.0, steps=10, epochs=4, peak_bytes=1_500_000_000, free_by
 
 
 def told(**choices: Any) -> Forecast:
-    return sn.forecast(Pairs(tiny_images(96)), **TINY | choices)
+    return sn.forecast(PairDataset(tiny_images(96)), **TINY | choices)
 
 
 def test_the_seconds_of_a_search_are_those_of_its_parts() -> None:
@@ -70,7 +71,7 @@ def test_checkpointing_takes_less_memory() -> None:
 def test_the_peak_is_guessed_from_smaller_batches() -> None:
     for choices in ({}, {"method": "darts"}, {"engine": "reference", "alpha": {"optimizer": "adam"}}):
         torch.manual_seed(0)
-        task = SearchTask(plan(Pairs(tiny_images(96)), **TINY | {"batch_size": 48} | choices))
+        task = SearchTask(plan(PairDataset(tiny_images(96)), **TINY | {"batch_size": 48} | choices))
         task.begin_epoch(0)
         trial = _Trial(task)
         guess = trial.guess()
@@ -231,13 +232,5 @@ def test_a_dry_run_warns_of_what_will_not_fit(call: Call, monkeypatch: pytest.Mo
     ],
 )
 def test_memory_is_told_against_what_is_free(found: Forecast, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
-    show.forecast(show.Console(width=80), "running", found)
+    _print_forecast("running", found)
     assert f"memory        {wanted}\n" in capsys.readouterr().out
-
-
-def test_numbers_as_a_person_reads_them() -> None:
-    seconds = (0.0123, 0.9996, 4.25, 59.96, 61.4, 3599.7, 3600, 12_345, 400_000)
-    wanted = ["12 ms", "1.0 s", "4.2 s", "1 min 00 s", "1 min 01 s", "1 h 00 min", "1 h 00 min", "3 h 25 min"]
-    assert [show.duration(each) for each in seconds] == [*wanted, "111 h 06 min"]
-    sizes = (0, 999, 1000, 1_550_000, 2 * 10**9, 3 * 10**12)
-    assert [show.size(each) for each in sizes] == ["0 bytes", "999 bytes", "1.0 kB", "1.6 MB", "2.0 GB", "3.0 TB"]

@@ -1,8 +1,11 @@
-"""The studies of a finished search: what they measure against plain passes, and what a person gets and reads."""
+"""The studies of a search, landscape and strength, against plain forward passes; and their commands."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,38 +13,57 @@ import torch
 import torch.nn.functional as F
 
 import supernet as sn
-from conftest import Pairs, macro_space, ragged_space, tiny_images, two_input_space
-from supernet import cli
+from conftest import Call
 from supernet.models.mix import dense, detached
 from supernet.models.rank_metrics import kendall
 from supernet.models.supernet import traceless
-from supernet.searching.resume import planned, restored
+from supernet.report import plots
+from supernet.searching import results
+from supernet.searching.resume import plan_of, restored
 from supernet.searching.studies import LandscapeConfig, StrengthConfig, landscape, strength
 from supernet.searching.studies.landscape import _batch
+from supernet.testing import PairDataset, macro_space, ragged_space, tiny_images, two_input_space
 
 TINY = {"batch_size": 6, "width": 2, "device": "cpu", "mirror": False, "quiet": True}
-SPACES = [ragged_space(), two_input_space(), macro_space()]
-each_space = pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
+SPACES = {space.name: space for space in (ragged_space(), two_input_space(), macro_space())}
 
 
-def searched(folder: Any, home: Any = SPACES[0], **choices: Any) -> tuple[sn.Run, dict[str, Any]]:
-    """Return a search, and what its studies need beside it."""
-    images = Pairs(tiny_images(24))
-    own = {"epochs": 3, "method": "darts"} | choices
-    settings = own if own["method"] == "blank" else {"alpha": {"lr": 0.3}} | own
-    run = sn.search(images, space=home, out=folder / "run", **TINY | settings)
-    return run, {"data": images, "space": home, "device": "cpu"}
+Searched = Callable[..., tuple[sn.Run, dict[str, Any]]]
 
 
-@each_space
-def test_the_landscape_is_the_loss_at_alphas_moved_along_two_directions(home, tmp_path):
-    run, given = searched(tmp_path, home)
-    found = landscape(run, **given, settings=LandscapeConfig(points=3, steps=0, images=10))
-    task = restored(planned(run, **given), run)
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """Return a function that searches, once for equal arguments, and returns the run and what its studies need."""
+
+    @cache
+    def search(space: str = "ragged", method: str = "darts", epochs: int = 3, alpha_lr: float = 0.3) -> Any:
+        images = PairDataset(tiny_images(24))
+        settings = {"alpha": {"lr": alpha_lr, "weight_decay": 0.0}} if method == "darts" else {"selector": "magnitude"}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(results, "_pictures", lambda *arguments: None)  # they take most of the time
+            out = tmp_path_factory.mktemp("runs") / "run"
+            run = sn.search(images, space=SPACES[space], method=method, epochs=epochs, out=out, **TINY | settings)
+        return run, {"data": images, "space": SPACES[space], "device": "cpu"}
+
+    return search
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures of studies."""
+    monkeypatch.setattr(plots, "save", lambda figure, path: None)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("space", SPACES)
+def test_the_landscape_is_the_loss_at_alphas_moved_in_a_plane(space, searched):
+    run, given = searched(space)
+    found = landscape(run, **given, config=LandscapeConfig(points=3, steps=0, images=10))
+    task = restored(plan_of(run, **given), run)
     batch = _batch(task, 10)
     assert len(batch.y) == 10
     alphas = {kind: alpha.detach() for kind, alpha in task.method.alphas.items()}
-    assert found.path[-1] == pytest.approx((0, 0), abs=1e-9)  # the last epoch is where the search has left alpha
+    assert found.path[-1] == pytest.approx((0, 0), abs=1e-9)  # the last alpha is the origin
     rows = [task.method.alphas.flat({k: torch.tensor(v) for k, v in row["alphas"].items()}) for row in run.metrics]
     moved = torch.stack([*rows, task.method.alphas.flat()]) - task.method.alphas.flat()
     centred = moved - moved.mean(0)
@@ -57,20 +79,20 @@ def test_the_landscape_is_the_loss_at_alphas_moved_along_two_directions(home, tm
     assert ys[0] <= here[:, 1].min() <= here[:, 1].max() <= ys[-1]
     assert torch.tensor(found.losses).shape == (3, 3)
     radius = LandscapeConfig(points=3, steps=0, images=10, radius=0.5)
-    around = landscape(run, **given, settings=radius)
+    around = landscape(run, **given, config=radius)
     assert around.xs == around.ys == [-0.5, 0, 0.5]
     own = F.cross_entropy(traceless(task.method.supernet, batch.x, task.method.alphas.mix(alphas)), batch.y)
-    if home.name != "two inputs":  # which has an operation that outputs noise
+    if space != "two inputs":  # which has an operation that outputs noise
         assert around.losses[1][1] == pytest.approx(own.item(), rel=1e-5)
         assert around.losses[0][0] != pytest.approx(own.item(), rel=1e-6)
 
 
-def test_steps_of_the_weights_lower_the_landscape_and_leave_the_search_alone(tmp_path):
-    run, given = searched(tmp_path)
+def test_steps_of_the_weights_lower_the_landscape_and_leave_the_search_as_it_is(searched):
+    run, given = searched()
     before = (run.path / "checkpoints" / "last.pt").read_bytes()
     state = torch.get_rng_state()
     low, high = (
-        landscape(run, **given, settings=LandscapeConfig(points=2, steps=steps, lr=0.1, images=12, radius=0.1))
+        landscape(run, **given, config=LandscapeConfig(points=2, steps=steps, lr=0.1, images=12, radius=0.1))
         for steps in (30, 0)
     )
     assert max(max(row) for row in low.losses) < min(min(row) for row in high.losses)
@@ -78,25 +100,26 @@ def test_steps_of_the_weights_lower_the_landscape_and_leave_the_search_alone(tmp
     assert (run.path / "checkpoints" / "last.pt").read_bytes() == before
     saved = json.loads((run.path / "landscape.json").read_text())
     assert saved["losses"] == high.losses
-    assert saved["settings"]["steps"] == 0
+    assert saved["config"]["steps"] == 0
     assert (run.path / "landscape.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("directions", ["path", "random"])
-def test_a_path_that_stands_still_has_a_plane_all_the_same(directions, tmp_path):
-    run, given = searched(tmp_path, epochs=1, alpha={"lr": 0.0, "weight_decay": 0.0})
-    settings = LandscapeConfig(points=2, steps=0, images=6, directions=directions)
-    found = landscape(run, **given, settings=settings)
+def test_a_path_of_a_single_point_has_a_plane(directions, searched):
+    run, given = searched(epochs=1, alpha_lr=0.0)
+    config = LandscapeConfig(points=2, steps=0, images=6, directions=directions)
+    found = landscape(run, **given, config=config)
     assert found.xs == found.ys == [-1.0, 1.0]
     assert len({loss for row in found.losses for loss in row}) == 4
-    assert found == landscape(run, **given, settings=settings)
+    assert found == landscape(run, **given, config=config)
 
 
-@pytest.mark.parametrize("home", [SPACES[0], SPACES[2]], ids=lambda home: home.name)  # without noise
-def test_strength_is_the_accuracy_with_an_edges_one_operation(home, tmp_path):
-    run, given = searched(tmp_path, home)
-    found = strength(run, **given, settings=StrengthConfig(steps=0))
-    task = restored(planned(run, **given), run)
+@pytest.mark.parametrize("space", ["ragged", "macro"])  # without noise
+def test_strength_is_the_accuracy_with_one_operation_on_an_edge(space, searched):
+    run, given = searched(space)
+    found = strength(run, **given, config=StrengthConfig(steps=0))
+    task = restored(plan_of(run, **given), run)
     mix = detached(task.method.mix())
     supernet = task.method.supernet.train()
 
@@ -108,7 +131,7 @@ def test_strength_is_the_accuracy_with_an_edges_one_operation(home, tmp_path):
 
     weights = {kind: edges.weights for kind, edges in mix.items()}
     taus, agreeing, edges = [], 0, 0
-    for kind, cell in home.cells.items():
+    for kind, cell in SPACES[space].cells.items():
         for e, edge in enumerate(cell.edges):
             own = []
             for k in range(len(edge.ops)):
@@ -130,49 +153,53 @@ def test_strength_is_the_accuracy_with_an_edges_one_operation(home, tmp_path):
     assert (run.path / "strength.svg").exists()
 
 
-def test_training_on_is_the_same_for_every_operation_and_repeats(tmp_path):
-    run, given = searched(tmp_path)
-    first, again, other = (strength(run, **given, settings=StrengthConfig(steps=steps, lr=0.1)) for steps in (8, 8, 0))
+@pytest.mark.usefixtures("no_pictures")
+def test_steps_before_the_strength_change_it_and_are_repeatable(searched):
+    run, given = searched()
+    first, again, other = (strength(run, **given, config=StrengthConfig(steps=steps, lr=0.1)) for steps in (8, 8, 0))
     assert first == again
     assert first.accuracies != other.accuracies
 
 
-def test_equal_weights_have_no_order(tmp_path):
-    run, given = searched(tmp_path, method="blank", selector="magnitude")
-    assert strength(run, **given, settings=StrengthConfig(steps=0)).tau is None
+def test_equal_weights_have_no_rank_correlation(searched):
+    run, given = searched(method="blank")
+    assert strength(run, **given, config=StrengthConfig(steps=0)).tau is None
 
 
-def test_the_commands_say_what_they_found(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    small = ["--images", "60", "--epochs", "2", "--width", "2", "--device", "cpu", "--quiet"]
-    cli.main(["search", "digits", "--method", "darts", *small, "--out", "x"])
-    capsys.readouterr()
-    cli.main(["landscape", "x", "--points", "3", "--steps", "1", "--images", "20"])
-    told = capsys.readouterr().out
-    assert "on the grid" in told
-    assert "x/landscape.svg" in told
-    cli.main(["strength", "x", "--steps", "1"])
-    told = capsys.readouterr().out
-    assert "of 6 edges" in told
-    assert "x/strength.svg" in told
+@pytest.fixture(scope="module")
+def on_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a search on digits by darts, and one by blank."""
+    folder, small = tmp_path_factory.mktemp("digits"), {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "_pictures", lambda *arguments: None)
+        sn.search("digits", method="darts", out=folder / "darts", quiet=True, **small)
+        sn.search("digits", method="blank", selector="magnitude", out=folder / "blank", quiet=True, **small)
+    return folder
+
+
+def test_the_commands_print_the_results(on_digits: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(on_digits)
+    status, out, _ = call("landscape", "darts", "--points", "3", "--steps", "1", "--images", "20")
+    assert status == 0
+    assert "on the grid" in out
+    assert "darts/landscape.svg" in out
+    status, out, _ = call("strength", "darts", "--steps", "1")
+    assert status == 0
+    assert "of 6 edges" in out
+    assert "darts/strength.svg" in out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("line", "message"),
     [
-        (["landscape", "blank", "--points", "3"], "method 'blank' has no alpha to look around"),
-        (["landscape", "blank", "--points", "1"], "setting points must be at least 2, not 1"),
-        (["strength", "nowhere"], "'nowhere' is no run folder of a search"),
-        (["strength", "blank", "--steps", "-1"], "setting steps must be at least 0, not -1"),
+        ("landscape blank --points 3", "method 'blank' has no alpha to look around"),
+        ("landscape blank --points 1", "setting points must be at least 2, not 1"),
+        ("strength nowhere", "'nowhere' is no run folder of a search"),
+        ("strength blank --steps -1", "setting steps must be at least 0, not -1"),
     ],
 )
-def test_a_mistake_is_one_line(arguments, words, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    if "blank" in arguments:
-        small = {"images": 60, "epochs": 1, "width": 2, "device": "cpu", "quiet": True}
-        sn.search("digits", method="blank", selector="magnitude", out="blank", **small)
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    assert stop.value.code == 2
-    assert words in capsys.readouterr().err
+def test_a_mistake_in_a_command_is_one_line(
+    line: str, message: str, on_digits: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(on_digits)
+    assert call(*line.split()) == (2, "", f"supernet: {message}\n")
