@@ -1,4 +1,4 @@
-"""The verdict on collapse: known architectures, and paths against an enumeration of all of them."""
+"""The verdict on collapse: of known architectures, and of paths against an enumeration of all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def of(ops):
 
 
 @pytest.mark.parametrize(
-    ("ops", "state", "told"),
+    ("ops", "state", "reason"),
     [
         ("111111", "collapsed", "none of the 6 edges of 'cell' compute with learned weights; the others are skip"),
         ("113111", "collapsed", "only 1 of the 6 edges"),  # Single-DARTS, table 5: 80.57 % on CIFAR-10
@@ -40,18 +40,18 @@ def of(ops):
         ("444444", "collapsed", "avg_pool_3x3"),
     ],
 )
-def test_known_architectures(ops, state, told):
+def test_the_verdict_on_known_architectures(ops, state, reason):
     verdict = collapse.verdict(NB201, of(ops))
     assert verdict.state == state
-    assert told is None or told in verdict.reason
+    assert reason is None or reason in verdict.reason
     assert str(verdict) == f"{state}: {verdict.reason}"
     assert len(str(verdict).splitlines()) == 1
 
 
-def paths(home, kind, genotype):
-    """Every way from an input to the output over operations that output something, as sets of choices."""
-    choices = [choice for choice in genotype[kind] if not home.primitive(choice.op).zero]
-    cell = home.cells[kind]
+def paths(searched, kind, genotype):
+    """Return every path from an input to the output over operations that do not output zeros."""
+    choices = [choice for choice in genotype[kind] if not searched.primitive(choice.op).zero]
+    cell = searched.cells[kind]
     ends = range(cell.inputs, cell.nodes) if cell.output == "concat" else [cell.nodes - 1]
 
     def ways(node):
@@ -68,20 +68,20 @@ LATE = Cell.dense(5, ("none", "skip_connect"), inputs=2, output="last", project=
 SPACES = [NB201, FIVE, RAGGED, TWO, MACRO, DARTS, SearchSpace("late", {"a": LATE}, Stages(("a",)))]
 
 
-@pytest.mark.parametrize("home", SPACES, ids=lambda home: home.name)
-def test_what_works_lies_on_a_path_from_input_to_output(home):
+@pytest.mark.parametrize("searched", SPACES, ids=lambda searched: searched.name)
+def test_live_choices_lie_on_a_path_from_input_to_output(searched):
     rng = random.Random(0)
     partly = empty = 0
     for _ in range(300):
-        genotype = home.sample(rng)
-        for kind, cell in home.cells.items():
-            on_a_path = set(itertools.chain.from_iterable(paths(home, kind, genotype)))
-            found = live_choices(home, cell, genotype[kind])
+        genotype = searched.sample(rng)
+        for kind, cell in searched.cells.items():
+            on_a_path = set(itertools.chain.from_iterable(paths(searched, kind, genotype)))
+            found = live_choices(searched, cell, genotype[kind])
             assert found == [choice for choice in genotype[kind] if choice in on_a_path]
             empty += not found
             partly += len(found) < len(genotype[kind])
-    assert (empty > 0) == (home not in (TWO, DARTS))  # some were cut off altogether, where `none` may be chosen
-    assert (partly > 0) == (home not in (TWO, DARTS))  # the output of a DARTS cell is all of its nodes
+    assert (empty > 0) == (searched not in (TWO, DARTS))  # some were cut off altogether, where `none` may be chosen
+    assert (partly > 0) == (searched not in (TWO, DARTS))  # the output of a DARTS cell is all of its nodes
 
 
 def test_the_worst_cell_gives_the_verdict():
@@ -102,12 +102,12 @@ def test_verdicts_follow_the_measured_accuracies():
     assert min(found["healthy"]) > 85
 
 
-def test_a_cell_of_learned_operations_that_mostly_lead_nowhere():
+def test_learned_operations_that_lead_nowhere_do_not_count():
     edges = [Edge(node, 0, ("nor_conv_1x1",)) for node in range(1, 9)] + [Edge(9, 8, ("nor_conv_1x1",))]
-    home = SearchSpace("x", {"cell": Cell(tuple(edges))}, Stages(("cell",)))
-    verdict = collapse.verdict(home, home.choose({"cell": [0] * 9}))
-    told = "only 2 of the 9 edges of 'cell' compute with learned weights; the others lead nowhere"
-    assert (verdict.state, verdict.reason) == ("collapsed", told)
+    searched = SearchSpace("x", {"cell": Cell(tuple(edges))}, Stages(("cell",)))
+    verdict = collapse.verdict(searched, searched.choose({"cell": [0] * 9}))
+    reason = "only 2 of the 9 edges of 'cell' compute with learned weights; the others lead nowhere"
+    assert (verdict.state, verdict.reason) == ("collapsed", reason)
 
 
 V1 = (
@@ -125,14 +125,14 @@ V2 = (
 
 
 @pytest.mark.parametrize(("text", "learned"), [(V1, 5), (V2, 6)])
-def test_a_reduction_cell_is_made_to_pool_and_is_not_judged(text, learned):
+def test_a_reduction_cell_does_not_count(text, learned):
     verdict = collapse.verdict(DARTS, DARTS.parse(text))
-    told = f"{learned} of the 8 edges of 'normal' compute with learned weights on a path from input to output"
-    assert (verdict.state, verdict.reason) == ("healthy", told)
+    reason = f"{learned} of the 8 edges of 'normal' compute with learned weights on a path from input to output"
+    assert (verdict.state, verdict.reason) == ("healthy", reason)
 
 
 @pytest.mark.parametrize(
-    ("skips", "state", "told"),
+    ("skips", "state", "reason"),
     [
         (8, "collapsed", "none of the 8 edges of 'normal' compute with learned weights; the others are skip_connect"),
         (6, "collapsed", "only 2 of the 8 edges of 'normal' compute with learned weights; the others are skip_connect"),
@@ -141,7 +141,7 @@ def test_a_reduction_cell_is_made_to_pool_and_is_not_judged(text, learned):
         (3, "healthy", "5 of the 8 edges of 'normal'"),
     ],
 )
-def test_a_normal_cell_of_skips_has_collapsed_whatever_the_reduction_cell(skips, state, told):
+def test_a_normal_cell_of_skips_has_collapsed_whatever_the_reduction_cell(skips, state, reason):
     convolutions = [(2 + n // 2, n % 2, "sep_conv_3x3") for n in range(8)]
     normal = [
         (target, source, "skip_connect" if n < skips else op) for n, (target, source, op) in enumerate(convolutions)
@@ -149,19 +149,19 @@ def test_a_normal_cell_of_skips_has_collapsed_whatever_the_reduction_cell(skips,
     genotype = DARTS.check(Genotype.of("darts", {"normal": normal, "reduce": convolutions}))
     verdict = collapse.verdict(DARTS, genotype)
     assert verdict.state == state
-    assert verdict.reason.startswith(told)
+    assert verdict.reason.startswith(reason)
     noise = Genotype.of("s4", {"normal": [(t, s, op.replace("skip_connect", "noise")) for t, s, op in normal],
                                "reduce": convolutions})  # fmt: skip
     assert collapse.verdict(space("s4"), space("s4").check(noise)).state == state
 
 
-def test_a_chain_is_judged_as_a_whole():
-    home = SearchSpace.chain("c", [(("skip_connect", "nor_conv_3x3", "none"), 1, 1)] * 6)
+def test_the_positions_of_a_chain_count_together():
+    searched = SearchSpace.chain("c", [(("skip_connect", "nor_conv_3x3", "none"), 1, 1)] * 6)
 
     def of(ops):
-        return home.choose({kind: (int(op),) for kind, op in zip(home.cells, ops, strict=True)})
+        return searched.choose({kind: (int(op),) for kind, op in zip(searched.cells, ops, strict=True)})
 
-    for ops, state, told in [
+    for ops, state, reason in [
         ("111111", "healthy", "6 of the 6 positions compute with learned weights on a path from input to output"),
         ("001111", "healthy", "4 of the 6 positions"),  # although some positions have no learned operation
         ("000111", "thin", "3 of the 6 positions"),
@@ -169,12 +169,12 @@ def test_a_chain_is_judged_as_a_whole():
         ("000000", "collapsed", "none of the 6 positions compute with learned weights"),
         ("112111", "collapsed", "no path leads from the input to the output of '03'"),
     ]:
-        verdict = collapse.verdict(home, of(ops))
-        assert (verdict.state, verdict.reason[: len(told)]) == (state, told)
+        verdict = collapse.verdict(searched, of(ops))
+        assert (verdict.state, verdict.reason[: len(reason)]) == (state, reason)
 
 
-def test_a_space_of_nothing_but_reductions_is_judged_by_them():
+def test_reductions_count_in_a_space_without_normal_cells():
     skips = {"a": Cell.dense(3, ("skip_connect", "nor_conv_3x3"))}
-    home = SearchSpace("down", skips, Chain((Position("a", 1, 2), Position("a", 2, 2))))
-    assert collapse.verdict(home, home.choose({"a": (1, 1, 1)})).state == "healthy"
-    assert collapse.verdict(home, home.choose({"a": (0, 0, 0)})).state == "collapsed"
+    searched = SearchSpace("down", skips, Chain((Position("a", 1, 2), Position("a", 2, 2))))
+    assert collapse.verdict(searched, searched.choose({"a": (1, 1, 1)})).state == "healthy"
+    assert collapse.verdict(searched, searched.choose({"a": (0, 0, 0)})).state == "collapsed"

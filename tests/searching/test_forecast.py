@@ -1,46 +1,50 @@
-"""What a search will take: steps that are taken in memory, numbers that go together, and too little memory."""
+"""Forecasts of the time and memory of a search, of searches that do not fit into memory, and `--dry-run`."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import supernet as sn
 from conftest import Call
 from supernet.cli.search import _print_forecast
+from supernet.data import Batch
 from supernet.engine import memory
 from supernet.engine.cuda_graphs import EAGER
 from supernet.methods.differentiable import Differentiable
 from supernet.searching import forecast as forecasting
+from supernet.searching import results
 from supernet.searching.forecast import Forecast, _Trial
-from supernet.searching.plan import planned as plan
+from supernet.searching.plan import planned
 from supernet.searching.task import SearchTask
 from supernet.testing import PairDataset, ragged_space, tiny_images
 
 CPU = torch.device("cpu")
 TINY = {"epochs": 3, "batch_size": 16, "width": 2, "space": ragged_space(), "device": "cpu"}
 SMALL = ["--images", "60", "--epochs", "2", "--width", "2", "--device", "cpu"]
-FOUND = Forecast(2.0, 3.0, steps=10, epochs=4, peak_bytes=1_500_000_000, free_bytes=16_000_000_000, fits=True)
+FORECAST = Forecast(2.0, 3.0, steps=10, epochs=4, peak_bytes=1_500_000_000, free_bytes=16_000_000_000, fits=True)
 
 
-def told(**choices: Any) -> Forecast:
-    return sn.forecast(PairDataset(tiny_images(96)), **TINY | choices)
+def forecast(**settings: Any) -> Forecast:
+    return sn.forecast(PairDataset(tiny_images(96)), **TINY | settings)
 
 
-def test_the_seconds_of_a_search_are_those_of_its_parts() -> None:
-    assert FOUND.epoch_seconds == 23
-    assert FOUND.seconds == 92
+def test_the_seconds_of_a_search_are_the_sum_of_its_parts() -> None:
+    assert FORECAST.epoch_seconds == 23
+    assert FORECAST.seconds == 92
 
 
-def test_a_forecast_and_what_it_leaves_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forecast_writes_nothing_and_keeps_the_random_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     state = torch.get_rng_state()
-    found = told()
+    found = forecast()
     assert torch.equal(torch.get_rng_state(), state)
     assert list(tmp_path.iterdir()) == []
     assert (found.steps, found.epochs, found.fits) == (3, 3, True)
@@ -50,13 +54,13 @@ def test_a_forecast_and_what_it_leaves_alone(tmp_path: Path, monkeypatch: pytest
     assert found.free_bytes is None or found.free_bytes > found.peak_bytes
 
 
-def test_images_that_are_all_learned_from_are_not_measured_on() -> None:
-    assert told(train_on="full").valid_seconds == 0
+def test_without_validation_images_no_measurement_is_forecast() -> None:
+    assert forecast(train_on="full").valid_seconds == 0
 
 
 @pytest.mark.parametrize("method", ["single-darts", "darts", "darts-2nd", "random"])
 def test_every_method_is_forecast_and_peaks_grow_with_the_batch(method: str) -> None:
-    peaks = [told(method=method, batch_size=size).peak_bytes for size in (8, 16, 32)]
+    peaks = [forecast(method=method, batch_size=size).peak_bytes for size in (8, 16, 32)]
     if method == "random":  # one path alone may need less than the measurement, which is the same for all
         assert peaks[0] <= peaks[1] <= peaks[2]
     else:
@@ -64,14 +68,14 @@ def test_every_method_is_forecast_and_peaks_grow_with_the_batch(method: str) -> 
 
 
 def test_checkpointing_takes_less_memory() -> None:
-    peaks = [told(depth=3, width=8, checkpointing=wanted).peak_bytes for wanted in (False, True)]
+    peaks = [forecast(depth=3, width=8, checkpointing=on).peak_bytes for on in (False, True)]
     assert peaks[1] < peaks[0]
 
 
-def test_the_peak_is_guessed_from_smaller_batches() -> None:
-    for choices in ({}, {"method": "darts"}, {"engine": "reference", "alpha": {"optimizer": "adam"}}):
+def test_the_peak_is_extrapolated_from_smaller_batches() -> None:
+    for settings in ({}, {"method": "darts"}, {"engine": "reference", "alpha": {"optimizer": "adam"}}):
         torch.manual_seed(0)
-        task = SearchTask(plan(PairDataset(tiny_images(96)), **TINY | {"batch_size": 48} | choices))
+        task = SearchTask(planned(PairDataset(tiny_images(96)), **TINY | {"batch_size": 48} | settings))
         task.begin_epoch(0)
         trial = _Trial(task)
         guess = trial.guess()
@@ -79,21 +83,17 @@ def test_the_peak_is_guessed_from_smaller_batches() -> None:
         assert guess == pytest.approx(trial.peak(trial.step), rel=0.25)  # more runs together where a batch is small
 
 
-def test_a_batch_too_small_to_be_divided_is_not_guessed_about() -> None:
-    assert told(batch_size=3).fits
+def test_a_batch_too_small_to_be_divided_is_forecast() -> None:
+    assert forecast(batch_size=3).fits
 
 
-def test_steps_are_timed_after_one_was_recorded_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_timed_after_the_step_that_a_gpu_records(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-    real = forecasting.seconds
-    monkeypatch.setattr(
-        Differentiable,
-        "step",
-        lambda self, batches, step=Differentiable.step: (steps.append("step"), step(self, batches))[1],
-    )
-    monkeypatch.setattr(forecasting, "seconds", lambda *given: (steps.append("timed"), real(*given))[1])
-    told()
-    before = steps.index("timed") - 3  # those on a part of the batch, which a GPU does without
+    step, seconds = Differentiable.step, forecasting.seconds
+    monkeypatch.setattr(Differentiable, "step", lambda *given: (steps.append("step"), step(*given))[1])
+    monkeypatch.setattr(forecasting, "seconds", lambda *given: (steps.append("timed"), seconds(*given))[1])
+    forecast()
+    before = steps.index("timed") - 3  # those on parts of the batch, which are left out on a GPU
     assert before == EAGER + 1
     assert steps[steps.index("timed") :] == ["timed", *["step"] * 5, "timed"]
 
@@ -101,22 +101,20 @@ def test_steps_are_timed_after_one_was_recorded_where_they_are(monkeypatch: pyte
 # --- too little memory
 
 
-def test_what_will_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_will_not_fit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(
-        Differentiable,
-        "step",
-        lambda self, batches, step=Differentiable.step: (seen.append(len(batches["weights"].y)), step(self, batches))[
-            1
-        ],
-    )
-    whole = told().peak_bytes
+    step = Differentiable.step
+
+    def counted(self: Differentiable, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        seen.append(len(batches["weights"].y))
+        return step(self, batches)
+
+    monkeypatch.setattr(Differentiable, "step", counted)
+    whole = forecast().peak_bytes
     assert max(seen) == 16
     seen.clear()
-    monkeypatch.setattr(
-        forecasting, "free_memory", lambda device: whole
-    )  # and the quarter more that is asked for is not
-    found = told()
+    monkeypatch.setattr(forecasting, "free_memory", lambda device: whole)  # a CPU needs a quarter more
+    found = forecast()
     assert seen == [2, 2, 4]
     assert not found.fits
     assert found.peak_bytes == pytest.approx(whole, rel=0.05)
@@ -135,35 +133,35 @@ SHORTAGES = [
 
 @pytest.mark.parametrize("error", SHORTAGES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("owner", [Differentiable, SearchTask])
-def test_a_step_or_a_supernet_that_finds_no_memory_does_not_fit(
+def test_a_shortage_of_memory_in_a_step_or_a_supernet_is_a_search_that_does_not_fit(
     error: Exception, owner: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*given: object) -> None:
+    def fail(*arguments: object) -> None:
         raise error
 
     monkeypatch.setattr(owner, "__init__" if owner is SearchTask else "step", fail)
-    found = told()
+    found = forecast()
     assert not found.fits
     assert math.isnan(found.seconds)
     assert found.steps == (0 if owner is SearchTask else 3)
 
 
-def test_what_pytorch_says_without_memory_is_known() -> None:
+def test_the_error_of_pytorch_is_recognised_as_a_shortage_of_memory() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert forecasting._is_shortage(caught.value)
 
 
 def test_any_other_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*given: object) -> None:
+    def fail(*arguments: object) -> None:
         raise RuntimeError("shapes do not meet")
 
     monkeypatch.setattr(Differentiable, "step", fail)
     with pytest.raises(RuntimeError, match="shapes do not meet"):
-        told()
+        forecast()
 
 
-# --- how much is free
+# --- free memory
 
 
 def test_the_memory_of_the_system_and_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,14 +179,14 @@ def test_the_memory_of_the_system_and_of_a_container(tmp_path: Path, monkeypatch
         assert memory.free_memory(CPU) == wanted
 
 
-def test_of_a_device_that_does_not_tell_nothing_is_known() -> None:
+def test_the_free_memory_of_other_devices_is_unknown() -> None:
     assert memory.free_memory(torch.device("meta")) is None
 
 
-# --- what is shown
+# --- the command
 
 
-def test_a_dry_run_writes_nothing_and_says_what_a_search_will_take(call: Call, tmp_path: Path) -> None:
+def test_a_dry_run_prints_a_forecast_and_writes_nothing(call: Call, tmp_path: Path) -> None:
     status, out, err = call("search", "digits", *SMALL, "--dry-run", "--out", "run")
     assert (status, err) == (0, "")
     assert list(tmp_path.iterdir()) == []
@@ -203,7 +201,8 @@ def test_a_dry_run_writes_nothing_and_says_what_a_search_will_take(call: Call, t
         assert re.fullmatch(wanted, line)
 
 
-def test_a_dry_run_leaves_a_run_that_is_there_as_it_is(call: Call, tmp_path: Path) -> None:
+def test_a_dry_run_leaves_an_existing_run_as_it_is(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_pictures", lambda *arguments: None)  # they take most of the time
     call("search", "digits", *SMALL, "--quiet", "--out", "run")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     for also in ([], ["--force"], ["--width", "3"]):
@@ -212,7 +211,7 @@ def test_a_dry_run_leaves_a_run_that_is_there_as_it_is(call: Call, tmp_path: Pat
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_a_dry_run_warns_of_what_will_not_fit(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_warns_of_a_search_that_does_not_fit(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecasting, "free_memory", lambda device: 100_000)
     status, out, err = call("search", "digits", *SMALL, "--dry-run")
     assert (status, err) == (0, "")
@@ -224,13 +223,15 @@ def test_a_dry_run_warns_of_what_will_not_fit(call: Call, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("found", "wanted"),
     [
-        (FOUND, "1.5 GB of 16.0 GB that are free"),
+        (FORECAST, "1.5 GB of 16.0 GB that are free"),
         (Forecast(1, 1, 1, 1, 2000, None, fits=True), "2.0 kB"),
         (Forecast(math.nan, math.nan, 0, 1, 0, 5_000_000, fits=False), "more than the 5.0 MB that are free"),
         (Forecast(math.nan, math.nan, 0, 1, 0, None, fits=False), "more than there is"),
         (Forecast(math.nan, math.nan, 0, 1, 7_000_000, 5_000_000, fits=False), "7.0 MB of 5.0 MB that are free"),
     ],
 )
-def test_memory_is_told_against_what_is_free(found: Forecast, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_memory_is_printed_against_the_free_memory(
+    found: Forecast, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     _print_forecast("running", found)
     assert f"memory        {wanted}\n" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Search on a table: what each search asks for, against counting by hand, and the comparison as a person types it."""
+"""Searches that query a table, against counts by hand; their comparison, its command and its picture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ToyTable(Table):
         self.all = [sn.Genotype.of("toy", {"cell": [(*p, o) for p, o in zip(places, row, strict=True)]}) for row in ops]
         numbers = np.arange(len(self.all), dtype=np.float64)
         gaps = np.where(numbers == 3, np.nan, numbers)
-        valid = 100 * np.abs(np.sin(5 * numbers))  # in no order that a neighbour tells
+        valid = 100 * np.abs(np.sin(5 * numbers))  # unrelated to the values of neighbours
         columns = {"valid": valid, "test": numbers, "size": numbers, "seeds": numbers, "gaps": gaps}
         self._columns = columns
         self._fields = {name: Field(name, 1, 1, better, hardware=False) for name, better in BETTER.items()}
@@ -69,77 +69,77 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> SearchSpace:
     tables.load.cache_clear()
 
 
-def queries(home=TOY, budget=20, table=TABLE, fitness="valid"):
-    return Queries(Sequences(home), table, fitness, budget)
+def queries(space=TOY, budget=20, table=TABLE, fitness="valid"):
+    return Queries(Sequences(space), table, fitness, budget)
 
 
 def nb201(budget):
     return queries(space("nasbench201"), budget, tables.load("nasbench201"), "c10_valid_12")
 
 
-# --- queries and the search at random
+# --- queries and random search
 
 
 def test_the_incumbent_is_the_running_maximum_and_the_first_among_equals():
-    asked = queries(budget=40)
-    at_random(asked, random.Random(0))
+    queried = queries(budget=40)
+    at_random(queried, random.Random(0))
     fitness = TABLE.column("valid")
-    assert len(asked.indices) == 40
-    assert asked.left == 0
-    for count, best in enumerate(asked.incumbents(), 1):
-        seen = asked.indices[:count]
+    assert len(queried.indices) == 40
+    assert queried.left == 0
+    for count, best in enumerate(queried.incumbents(), 1):
+        seen = queried.indices[:count]
         assert best == max(seen, key=lambda index: fitness[index])  # max returns the first
-    assert len(set(asked.indices)) < 40  # asking again counts again
+    assert len(set(queried.indices)) < 40  # a repeated query counts again
 
 
 def test_random_search_is_uniform():
-    asked = queries(budget=2700)
-    at_random(asked, random.Random(1))
-    counts = Counter(asked.indices)
+    queried = queries(budget=2700)
+    at_random(queried, random.Random(1))
+    counts = Counter(queried.indices)
     assert len(counts) == 27
     assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 55  # chi-square, 26 degrees: 1 in 1000
 
 
-def test_a_search_that_ends_early_keeps_what_it_has():
-    asked = queries(budget=5)
+def test_a_search_that_ends_early_keeps_its_last_incumbent():
+    queried = queries(budget=5)
     for genotype in TABLE.all[:2]:
-        asked.ask(asked.sequences.encode(genotype))
-    assert asked.left == 3
-    assert asked.incumbents() == [0, 1, 1, 1, 1]
+        queried.ask(queried.sequences.encode(genotype))
+    assert queried.left == 3
+    assert queried.incumbents() == [0, 1, 1, 1, 1]
 
 
 # --- evolution
 
 
-def edges(asked, number):
-    return [choice.op for _, cell in TABLE.all[asked.indices[number]].cells for choice in cell]
+def edges(queried, number):
+    return [choice.op for _, cell in TABLE.all[queried.indices[number]].cells for choice in cell]
 
 
 @pytest.mark.parametrize("population", [1, 4, 10])
-def test_a_child_is_a_neighbour_of_one_that_is_alive(population):
-    asked = queries(budget=200)
-    evolution(asked, EvolutionConfig(population, tournament=2), random.Random(0))
+def test_a_child_is_a_neighbour_of_a_member_of_the_population(population):
+    queried = queries(budget=200)
+    evolution(queried, EvolutionConfig(population, tournament=2), random.Random(0))
     for number in range(population, 200):
-        alive = [edges(asked, n) for n in range(number - population, number)]
-        child = edges(asked, number)
+        alive = [edges(queried, n) for n in range(number - population, number)]
+        child = edges(queried, number)
         assert 1 in [sum(a != b for a, b in zip(child, parent, strict=True)) for parent in alive]
 
 
-def test_the_fittest_of_a_large_tournament_is_the_fittest_alive_and_the_oldest_dies_however_fit():
+def test_the_parent_is_the_fittest_of_its_tournament_and_the_oldest_member_dies():
     fitness = TABLE.column("valid")
-    asked = queries(budget=300)
-    evolution(asked, EvolutionConfig(population=5, tournament=200), random.Random(1))
+    queried = queries(budget=300)
+    evolution(queried, EvolutionConfig(population=5, tournament=200), random.Random(1))
     lost = False
     for number in range(5, 300):
-        alive = asked.indices[number - 5 : number]
+        alive = queried.indices[number - 5 : number]
         parent = max(alive, key=lambda index: fitness[index])
-        own = edges(asked, asked.indices.index(parent))
-        assert sum(a != b for a, b in zip(own, edges(asked, number), strict=True)) == 1
-        lost |= fitness[parent] < fitness[asked.indices[:number]].max()
+        genes = edges(queried, queried.indices.index(parent))
+        assert sum(a != b for a, b in zip(genes, edges(queried, number), strict=True)) == 1
+        lost |= fitness[parent] < fitness[queried.indices[:number]].max()
     assert lost
 
 
-def test_selection_is_as_likely_as_a_tournament_with_replacement_makes_it(monkeypatch):
+def test_the_probability_of_the_fittest_is_that_of_a_tournament_with_replacement(monkeypatch):
     """The fittest of ten is the parent with 1 - 0.9^3, the next with 0.9^3 - 0.8^3, ..."""
     parents = Counter()
     fitness = TABLE.column("valid")
@@ -150,20 +150,20 @@ def test_selection_is_as_likely_as_a_tournament_with_replacement_makes_it(monkey
 
     monkeypatch.setattr("supernet.searching.tabular.evolution.mutated", child)
     for seed in range(1500):
-        asked = queries(budget=11)
-        evolution(asked, EvolutionConfig(), random.Random(seed))
-        first = sorted(set(asked.indices[:10]), key=lambda index: -fitness[index])
-        parents["first"] += asked.indices[10] == first[0] and Counter(asked.indices[:10])[first[0]] == 1
-        parents["rounds"] += Counter(asked.indices[:10])[first[0]] == 1
+        queried = queries(budget=11)
+        evolution(queried, EvolutionConfig(), random.Random(seed))
+        first = sorted(set(queried.indices[:10]), key=lambda index: -fitness[index])
+        parents["first"] += queried.indices[10] == first[0] and Counter(queried.indices[:10])[first[0]] == 1
+        parents["rounds"] += Counter(queried.indices[:10])[first[0]] == 1
     share = parents["first"] / parents["rounds"]
     assert abs(share - 0.271) < 4 * (0.271 * 0.729 / parents["rounds"]) ** 0.5
 
 
 def test_a_mutation_is_uniform_over_nodes_then_edges_then_operations():
     """NAS-Bench-201: edges with probability 1/3, 1/6, 1/6, 1/9, 1/9, 1/9, and four other operations alike."""
-    home, rng = space("nasbench201"), random.Random(0)
-    sequences = Sequences(home)
-    tokens = sequences.encode(home.sample(rng))
+    searched, rng = space("nasbench201"), random.Random(0)
+    sequences = Sequences(searched)
+    tokens = sequences.encode(searched.sample(rng))
     counts = Counter()
     for _ in range(7200):
         (place,) = [n for n, token in enumerate(mutated(sequences, tokens, rng)) if token != tokens[n]]
@@ -178,14 +178,14 @@ def test_a_mutation_is_uniform_over_nodes_then_edges_then_operations():
 
 
 @pytest.mark.parametrize(
-    "home", [space("nasbench201"), space("darts"), space("s1"), space("nao"), ragged_space(), two_input_space()],
-    ids=lambda home: home.name,
+    "searched", [space("nasbench201"), space("darts"), space("s1"), space("nao"), ragged_space(), two_input_space()],
+    ids=lambda searched: searched.name,
 )  # fmt: skip
-def test_a_mutation_changes_one_edge_in_any_space(home):
-    sequences, rng = Sequences(home), random.Random(0)
+def test_a_mutation_changes_one_edge_in_any_space(searched):
+    sequences, rng = Sequences(searched), random.Random(0)
     changed = Counter()
     for _ in range(200):
-        tokens = sequences.encode(home.sample(rng))
+        tokens = sequences.encode(searched.sample(rng))
         child = mutated(sequences, tokens, rng)
         sequences.check(child)
         places = [n for n in range(len(tokens)) if child[n] != tokens[n]]
@@ -205,24 +205,24 @@ def test_a_source_is_as_likely_to_change_as_an_operation():
     assert abs(sources - 1000) < 100  # four and a half standard deviations
 
 
-def test_the_only_architecture_stays():
-    home = SearchSpace("one", {"cell": Cell.dense(3, ("skip_connect",))}, Stages(("cell",)))
-    sequences = Sequences(home)
-    tokens = sequences.encode(home.sample(random.Random(0)))
+def test_the_only_architecture_of_a_space_has_no_mutation():
+    searched = SearchSpace("one", {"cell": Cell.dense(3, ("skip_connect",))}, Stages(("cell",)))
+    sequences = Sequences(searched)
+    tokens = sequences.encode(searched.sample(random.Random(0)))
     assert mutated(sequences, tokens, random.Random(0)) == tokens
 
 
 def test_evolution_beats_random_search_on_nasbench201():
     means = {}
     for name, search in (
-        ("evolution", lambda asked, rng: evolution(asked, EvolutionConfig(), rng)),
+        ("evolution", lambda queried, rng: evolution(queried, EvolutionConfig(), rng)),
         ("random", at_random),
     ):
         fitness, found = tables.load("nasbench201").column("c10_valid_12"), []
         for seed in range(10):
-            asked = nb201(100)
-            search(asked, random.Random(seed))
-            found.append(fitness[asked.indices[50:]].mean())
+            queried = nb201(100)
+            search(queried, random.Random(seed))
+            found.append(fitness[queried.indices[50:]].mean())
         means[name] = np.mean(found)
     assert means["evolution"] > means["random"] + 5
 
@@ -230,39 +230,39 @@ def test_evolution_beats_random_search_on_nasbench201():
 # --- NAO
 
 
-def test_nao_asks_for_random_architectures_and_then_for_new_ones():
-    asked = nb201(30)
-    nao(asked, TabularNAOConfig(pool=12, new=7, controller=FAST), random.Random(0))
-    assert len(asked.indices) == 30 == len(set(asked.indices))
+def test_nao_queries_random_architectures_and_then_new_ones():
+    queried = nb201(30)
+    nao(queried, TabularNAOConfig(pool=12, new=7, controller=FAST), random.Random(0))
+    assert len(queried.indices) == 30 == len(set(queried.indices))
     alone = nb201(12)
     nao(alone, TabularNAOConfig(pool=50, new=7, controller=FAST), random.Random(0))
-    assert alone.indices == asked.indices[:12]
+    assert alone.indices == queried.indices[:12]
 
 
-def test_nao_ends_where_there_is_nothing_new():
-    asked = queries(budget=40)
-    nao(asked, TabularNAOConfig(pool=5, new=10, controller=FAST), random.Random(0))
-    assert sorted(asked.indices) == list(range(27))
-    assert len(asked.incumbents()) == 40
+def test_nao_ends_when_no_architecture_is_new():
+    queried = queries(budget=40)
+    nao(queried, TabularNAOConfig(pool=5, new=10, controller=FAST), random.Random(0))
+    assert sorted(queried.indices) == list(range(27))
+    assert len(queried.incumbents()) == 40
 
 
-def test_nao_finds_better_ones_than_it_began_with():
-    asked = nb201(150)
+def test_nao_improves_on_its_random_architectures():
+    queried = nb201(150)
     controller = ControllerConfig(epochs=60, lr=1e-2, start="continue", top=20)
-    nao(asked, TabularNAOConfig(pool=50, new=50, controller=controller), random.Random(0))
+    nao(queried, TabularNAOConfig(pool=50, new=50, controller=controller), random.Random(0))
     fitness = tables.load("nasbench201").column("c10_valid_12")
-    assert fitness[asked.indices[50:]].mean() > fitness[asked.indices[:50]].mean() + 3
+    assert fitness[queried.indices[50:]].mean() > fitness[queried.indices[:50]].mean() + 3
 
 
-# --- the comparison
+# --- comparisons
 
 SMALL = {"queries": 12, "fitness": "valid", "report": "test", "nao": {"pool": 5, "new": 4, "controller": FAST}}
 
 
 def test_a_comparison_reports_the_incumbents(toy, tmp_path):
-    heard = []
-    found = sn.tabular(toy, seeds=3, out=tmp_path, watcher=lambda *one: heard.append(one), **SMALL)
-    assert [(method, trace.seed) for method, trace in heard] == [
+    calls = []
+    found = sn.tabular(toy, seeds=3, out=tmp_path, watcher=lambda *one: calls.append(one), **SMALL)
+    assert [(method, trace.seed) for method, trace in calls] == [
         (method, seed) for seed in range(3) for method in ("nao", "evolution", "random")
     ]
     assert (found.space, found.best) == ("toy", 26.0)
@@ -270,21 +270,21 @@ def test_a_comparison_reports_the_incumbents(toy, tmp_path):
         for trace in traces:
             assert trace.accuracies == [float(index) for index in trace.indices]
             assert len(trace.indices) == 12
-    asked = queries(budget=12)
-    at_random(asked, random.Random("2 random"))
-    assert found.methods["random"][2].indices == asked.incumbents()
+    queried = queries(budget=12)
+    at_random(queried, random.Random("2 random"))
+    assert found.methods["random"][2].indices == queried.incumbents()
     written = json.loads((tmp_path / "tabular.json").read_text())
     assert written["methods"]["nao"][1]["indices"] == found.methods["nao"][1].indices
     assert (tmp_path / "tabular.svg").stat().st_size > 1000
 
 
-def test_a_comparison_goes_on_from_its_folder(toy, tmp_path):
+def test_a_comparison_resumes_from_its_folder(toy, tmp_path):
     first = sn.tabular(toy, ["random"], seeds=2, out=tmp_path, **SMALL)
-    heard = []
+    calls = []
     more = sn.tabular(
-        toy, ["random", "evolution"], seeds=3, out=tmp_path, watcher=lambda *one: heard.append(one[0]), **SMALL
+        toy, ["random", "evolution"], seeds=3, out=tmp_path, watcher=lambda *one: calls.append(one[0]), **SMALL
     )
-    assert Counter(heard) == {"random": 1, "evolution": 3}
+    assert Counter(calls) == {"random": 1, "evolution": 3}
     assert more.methods["random"][:2] == first.methods["random"]
     again = sn.tabular(toy, ["random", "evolution"], seeds=3, **SMALL)
     for method, traces in more.methods.items():
@@ -308,11 +308,11 @@ def test_a_comparison_goes_on_from_its_folder(toy, tmp_path):
         ({"report": "size"}, "'size' is not an accuracy of every architecture: for tests"),
         ({"fitness": "gaps"}, "'gaps' is not an accuracy of every architecture: for tests"),
         ({"fitness": "seeds"}, "'seeds' has no better and worse: for tests"),
-        ({"evolution": {"population": 0}}, "setting population must be at least 1, not 0"),
+        ({"evolution": {"population": 0}}, "setting evolution.population must be at least 1, not 0"),
         ({"nao": {"pol": 3}}, "unknown setting 'nao.pol'; did you mean 'nao.pool'"),
     ],
 )
-def test_what_cannot_be_compared(toy, changes, message):
+def test_a_mistake_is_one_line(toy, changes, message):
     with pytest.raises(UserError, match=message):
         sn.tabular(**{"space": toy, "methods": ["random"], "seeds": 1} | SMALL | changes)
 
@@ -348,7 +348,7 @@ def test_the_command_prints_a_table_and_writes_a_picture(call: Call) -> None:
     assert call(*command, "--quiet")[1:] == (out, "")
 
 
-def test_a_mistake_is_one_line(call: Call) -> None:
+def test_a_mistake_in_the_command_is_one_line(call: Call) -> None:
     assert call("tabular", "s1") == (2, "", "supernet: space 's1' has no table of accuracies, as nasbench201 has\n")
     status, _, err = call("tabular", "--with", "evolutio")
     assert (status, err.count("\n")) == (2, 1)
@@ -358,7 +358,7 @@ def test_a_mistake_is_one_line(call: Call) -> None:
 # --- the picture
 
 
-def test_the_picture_has_the_means_and_begins_where_the_searches_are_past_their_start():
+def test_the_picture_shows_means_and_leaves_out_the_first_queries():
     rng = np.random.default_rng(0)
     curves = {name: np.maximum.accumulate(80 + 14 * rng.random((4, 100)) ** 0.3, 1).tolist() for name in ("a", "b")}
     for some in curves.values():
@@ -377,5 +377,5 @@ def test_the_picture_has_the_means_and_begins_where_the_searches_are_past_their_
 
 
 @pytest.mark.parametrize("curves", [{}, {"a": []}, {"a": [[90.0]]}, {"a": [[90.0, 90.0], [90.0, 90.0]]}])
-def test_few_numbers_do_not_fail(curves):
+def test_few_curves_are_drawn(curves):
     FigureCanvasAgg(draw_tabular(curves)).draw()
