@@ -139,6 +139,18 @@ def test_tf32_of_a_saved_search_is_taken_where_there_is_one(call: Call) -> None:
     assert Run("again").config["precision"] == "float32"
 
 
+def test_a_search_never_imports_the_compiler(tmp_path: Path) -> None:
+    """Counting costs and making an optimizer would import it, which takes seconds."""
+    program = f"""
+import sys
+import supernet as sn
+sn.search("digits", images=60, epochs=1, width=2, method="darts", device="cpu", quiet=True, max_flops="300M",
+          alpha={{"optimizer": "adam"}}, out={str(tmp_path / "run")!r})
+assert "torch" in sys.modules and not {{"torch._dynamo", "sympy"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 # --- the switches of products
 
 
