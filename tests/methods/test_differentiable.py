@@ -257,6 +257,7 @@ def drawn(tmp_path, **settings):
     planned = plan(
         PairDataset(images),
         method="single-darts",
+        space=RAGGED,
         epochs=2,
         batch_size=5,
         width=2,

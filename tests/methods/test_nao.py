@@ -31,7 +31,7 @@ from supernet.testing import EXAMPLE_SPACES, noise_batch, state_bytes
 NB201 = EXAMPLE_SPACES[0]
 SIZE = NetworkSize(2, 1, (8, 8), 1, 3)
 WEIGHTS = SGDConfig(lr=0.1, lr_min=0.01, momentum=0.8, weight_decay=0.01, clip=0.3)
-QUICK = ControllerConfig(embedding=4, hidden=8, epochs=2, batch_size=8, top=3, expand=2)
+QUICK = ControllerConfig(embedding=4, hidden=8, epochs=2, batch_size=8, top=3, expand=2, max_step=4)
 PLAIN = StandaloneConfig(0.0, 0.0, 0.0)
 
 

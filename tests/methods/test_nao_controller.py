@@ -248,7 +248,7 @@ def test_a_fresh_start_forgets_and_a_continued_one_does_not():
     pool = pool_of(NB201, 8)
     losses = {}
     for start in ("fresh", "continue"):
-        controller = Controller(NB201, replace(TOY, epochs=40, start=start), seed=0)
+        controller = Controller(NB201, replace(TOY, epochs=25, start=start), seed=0)
         losses[start] = [controller.fit(pool, range(8)).loss for _ in range(2)]
     assert losses["continue"][1] < 0.5 * losses["continue"][0]
     assert losses["fresh"][1] > 0.5 * losses["fresh"][0]
