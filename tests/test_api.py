@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -309,6 +311,17 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
     assert (watcher.steps, watcher.rows) == (11, [2])
     assert rows(again) == rows(alone)
     assert again.genotype == alone.genotype
+
+
+def test_a_search_does_not_import_the_compiler_of_pytorch(tmp_path):
+    code = """
+import sys
+import supernet as sn
+sn.search("digits", images=60, epochs=1, width=2, device="cpu", quiet=True, out=sys.argv[1])
+print("torch" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"  # whose import takes longer than a small search
 
 
 # --- the package's names

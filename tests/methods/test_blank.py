@@ -1,4 +1,4 @@
-"""The search without alpha: its op weights, and its steps against those written by hand."""
+"""Blank: its op weights, and its steps against the same steps written out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make(home):
 
 
 @each_space
-def test_every_candidate_has_one_nth_and_what_is_no_candidate_nothing(home):
+def test_each_of_n_candidates_has_weight_one_nth_and_other_columns_have_zero(home):
     method = make(home)
     for kind, cell in home.cells.items():
         wanted = [[1 / len(e.ops) if k < len(e.ops) else 0 for k in range(cell.columns)] for e in cell.edges]
@@ -46,25 +46,25 @@ def test_every_candidate_has_one_nth_and_what_is_no_candidate_nothing(home):
 @pytest.mark.usefixtures("still_noise")
 def test_a_step_is_clipped_sgd_of_the_weights_and_nothing_else(home):
     method = make(home)
-    byhand, before = make(home).supernet, {k: e.weights.clone() for k, e in method.mix().items()}
-    buffers = [torch.zeros_like(w) for w in byhand.parameters()]
+    by_hand, before = make(home).supernet, {k: e.weights.clone() for k, e in method.mix().items()}
+    buffers = [torch.zeros_like(w) for w in by_hand.parameters()]
     for number in range(3):
         batch = noise_batch(number)
-        loss = F.cross_entropy(byhand(batch.x, dense(before)), batch.y)
-        gradient = torch.autograd.grad(loss, list(byhand.parameters()), materialize_grads=True)
+        loss = F.cross_entropy(by_hand(batch.x, dense(before)), batch.y)
+        gradient = torch.autograd.grad(loss, list(by_hand.parameters()), materialize_grads=True)
         norm = sum(part.square().sum() for part in gradient).sqrt()
         scale = min(1.0, (STRONG.clip / (norm + 1e-6)).item())
         with torch.no_grad():
-            for w, buffer, g in zip(byhand.parameters(), buffers, gradient, strict=True):
+            for w, buffer, g in zip(by_hand.parameters(), buffers, gradient, strict=True):
                 buffer.mul_(STRONG.momentum).add_(g * scale + STRONG.weight_decay * w)
                 w -= STRONG.lr * buffer
         assert method.step({"weights": batch})["loss"].item() == pytest.approx(loss.item())
-        for mine, theirs in zip(method.supernet.parameters(), byhand.parameters(), strict=True):
+        for mine, theirs in zip(method.supernet.parameters(), by_hand.parameters(), strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
     assert all(torch.equal(before[kind], edges.weights) for kind, edges in method.mix().items())
 
 
-def test_only_the_first_half_of_the_images_trains_and_the_second_judges(tmp_path):
+def test_training_images_train_and_validation_images_are_left_to_the_selector(tmp_path):
     images = tiny_images(40)
     task = SearchTask(plan(PairDataset(images), method="blank", epochs=2, batch_size=5, width=2, device="cpu"))
     seen, step = [], task.method.step

@@ -1,4 +1,4 @@
-"""The DARTS space against its paper's code, written again from the description; and the literature's numbers."""
+"""The DARTS space against the paper's code, rewritten from its description, and against the literature's numbers."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_the_multiply_adds_of_darts_v2_on_imagenet():
     assert cost(DARTS, V1, NetworkSize(**IMAGENET)).flops < 600e6  # the mobile setting
 
 
-# --- the network, written again
+# --- the network, rewritten
 
 
 def norm(weights, x, train):

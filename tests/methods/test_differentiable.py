@@ -1,4 +1,4 @@
-"""The methods against their equations: one step by hand, the batches each part sees, and the unrolled gradient."""
+"""Gradient methods against their equations: steps written out, the batches of each part, and the unrolled gradient."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def supernet_of(home, norm, width):
 
 def make(home, config, weights=STRONG, seed=3, epochs=4, norm=Norm(affine=False), width=2):  # noqa: B008
     method = Differentiable(config, supernet_of(home, norm, width), Budget(epochs, weights, seed))
-    with torch.no_grad():  # away from the start, where all operations weigh the same
+    with torch.no_grad():  # away from the start, where all op weights are equal
         for number, alpha in enumerate(method.alphas.values()):
             alpha += torch.randn(alpha.shape, generator=torch.Generator().manual_seed(number)).double()
     return method
@@ -61,7 +61,7 @@ def copy_of(supernet):
 
 
 class ByHand:
-    """The updates written out on copies: SGD with clipping for the weights, SGD or Adam for the alphas."""
+    """The updates written out on a copy: SGD with clipping for the weights, SGD or Adam for the alphas."""
 
     def __init__(self, method):
         self.supernet, self.method = copy_of(method.supernet), method
@@ -123,7 +123,7 @@ class ByHand:
 @each_space
 @each_optimizer
 @each_activation
-def test_a_single_level_step_is_both_updates_from_two_backward_passes_at_the_same_point(home, alpha, activation):
+def test_a_single_level_step_equals_both_updates_from_two_backward_passes_at_the_same_point(home, alpha, activation):
     method = make(home, DifferentiableConfig(activation=activation, alpha=alpha))
     hand = ByHand(method)
     for number in range(2):
@@ -175,7 +175,7 @@ def test_clip_zero_does_not_clip():
     assert torch.linalg.vector_norm(torch.cat([w.grad.flatten() for w in method.weights])) > 0.3
 
 
-def test_measures_are_the_batchs_loss_and_accuracy_before_the_step():
+def test_measures_are_loss_and_accuracy_of_the_batch_before_the_step():
     method, batch = make(NB201, DifferentiableConfig()), noise_batch(0)
     logits = copy_of(method.supernet)(batch.x, method.mix())
     found = method.step({"weights": batch})
@@ -200,7 +200,7 @@ def test_the_supernets_parameters_hold_no_alpha():
 @each_space
 @each_optimizer
 @pytest.mark.parametrize("regime", ["same_subset", "different_subset"])
-def test_a_bi_level_step_is_alpha_on_its_batch_and_then_weights_on_theirs(home, alpha, regime):
+def test_a_bi_level_step_updates_alpha_on_its_batch_and_then_the_weights_on_theirs(home, alpha, regime):
     method = make(home, DifferentiableConfig(regime=regime, activation="softmax", alpha=alpha))
     hand = ByHand(method)
     for number in range(2):
@@ -252,7 +252,7 @@ def test_settings_that_do_not_go_together_are_refused(config, message):
 
 
 def drawn(tmp_path, **settings):
-    """Run two epochs of a real search, and return the batches of each step by the stream's name, and the halves."""
+    """Run two epochs of a search; return the indices in each step's batches, and those of either half of the images."""
     images = tiny_images(40)
     planned = plan(
         PairDataset(images),
@@ -280,14 +280,14 @@ def drawn(tmp_path, **settings):
     return seen, first, second
 
 
-def test_same_batch_draws_one_stream_from_the_first_half(tmp_path):
+def test_same_batch_draws_one_stream_from_the_training_images(tmp_path):
     seen, first, _ = drawn(tmp_path, regime="same_batch")
     assert all(set(step) == {"weights"} for step in seen)
     assert {i for step in seen for i in step["weights"]} == first
     assert len(seen) == 2 * 4  # two passes over 20 images
 
 
-def test_same_subset_draws_different_batches_from_the_same_half(tmp_path):
+def test_same_subset_draws_different_batches_from_the_training_images(tmp_path):
     seen, first, _ = drawn(tmp_path, regime="same_subset")
     for name in ("weights", "alpha"):
         assert {i for step in seen for i in step[name]} == first
@@ -295,7 +295,7 @@ def test_same_subset_draws_different_batches_from_the_same_half(tmp_path):
     assert any(set(step["weights"]) & set(step["alpha"]) for step in seen)  # independent, not complementary
 
 
-def test_different_subset_draws_from_disjoint_halves(tmp_path):
+def test_different_subset_draws_alpha_from_the_validation_images(tmp_path):
     seen, first, second = drawn(tmp_path, regime="different_subset")
     assert {i for step in seen for i in step["weights"]} == first
     assert {i for step in seen for i in step["alpha"]} == second
@@ -312,7 +312,7 @@ def test_train_on_full_draws_from_all_images(tmp_path, regime):
 
 
 def smooth(module):
-    """Put tanh for ReLU, so that a finite difference differs from the derivative by its own error alone."""
+    """Replace ReLU by tanh, so that a finite difference differs from the derivative by its own error alone."""
     for name, child in module.named_children():
         if isinstance(child, nn.ReLU):
             setattr(module, name, nn.Tanh())
@@ -366,16 +366,16 @@ def test_the_second_order_gradient_is_the_derivative_through_the_step(home, warm
     config = DifferentiableConfig(regime="different_subset", activation="softmax", order=2)
     weights = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.5)
     method = make(home, config, weights, norm=Norm(affine=False, track=False), width=4)
-    smooth(method.supernet).engine = "reference"  # which alone can be differentiated twice
+    smooth(method.supernet).engine = "reference"  # the only engine that can be differentiated twice
     for number in range(warm):
         method.step({"weights": noise_batch(number), "alpha": noise_batch(50 + number)})
     batch, other = noise_batch(10), noise_batch(11)
     exact, direct, estimate = through_the_step(method, batch, other)
     correction = (exact - direct).norm()
-    assert correction > 0.05 * exact.norm()  # else there is nothing to see
+    assert correction > 0.05 * exact.norm()  # otherwise the comparison below would show nothing
     found = torch.cat([g.flatten() for g in method.alpha_gradient(batch, other)])
     assert (found - exact).norm() < 0.01 * correction
-    # All of that is the error of a central difference over 0.01, which shrinks with the square of the distance
+    # The rest is the error of a central difference over 0.01, which shrinks with the square of the distance
     torch.testing.assert_close(found, estimate(0.01), rtol=1e-9, atol=1e-12)
     assert (estimate(1e-5) - exact).norm() < 1e-7 * correction
 
@@ -434,7 +434,7 @@ def test_the_momentum_buffer_moves_the_unrolled_step():
 
 
 @each_space
-def test_a_second_order_gradient_leaves_everything_as_it_was(home):
+def test_a_second_order_gradient_changes_no_state(home):
     config = DifferentiableConfig(regime="different_subset", activation="softmax", order=2)
     method = make(home, config, norm=Norm(affine=True, track=True))
     method.step({"weights": noise_batch(0), "alpha": noise_batch(1)})
@@ -446,13 +446,13 @@ def test_a_second_order_gradient_leaves_everything_as_it_was(home):
 
 
 def saved(method):
-    """The method's whole state as bytes, to be compared bit for bit."""
+    """The state of the method as bytes."""
     file = io.BytesIO()
     torch.save(method.state_dict(), file)
     return file.getvalue()
 
 
-def test_a_second_order_step_is_alpha_by_that_gradient_and_then_weights():
+def test_a_second_order_step_updates_alpha_by_that_gradient_and_then_the_weights():
     method = make(
         RAGGED,
         DifferentiableConfig(
@@ -473,7 +473,7 @@ def test_a_second_order_step_is_alpha_by_that_gradient_and_then_weights():
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_a_node_without_a_way_out_does_not_stop_a_search(order):
+def test_a_node_that_is_not_read_does_not_stop_a_search(order):
     ops = ("nor_conv_1x1", "skip_connect")
     home = SearchSpace("dead end", {"a": Cell((Edge(1, 0, ops), Edge(2, 0, ops)))}, Stages(("a",)))
     method = make(home, DifferentiableConfig(regime="different_subset", order=order))
@@ -522,10 +522,10 @@ def test_candidates_differ_by_number_and_by_seed():
     assert candidates(0) == candidates(0)
 
 
-def test_a_candidate_starts_from_weights_that_no_other_has_touched():
+def test_a_candidate_starts_from_new_weights():
     used, fresh = random_search(epochs=8), random_search(epochs=8)
     started = []
-    for epoch in range(5):  # two candidates trained, and the third begun
+    for epoch in range(5):  # two candidates are trained, the third begins
         used.begin_epoch(epoch)
         started.append({name: value.clone() for name, value in used.supernet.state_dict().items()})
         if epoch < 4:
@@ -533,20 +533,20 @@ def test_a_candidate_starts_from_weights_that_no_other_has_touched():
                 used.step(single(noise_batch(number)))
             used.end_epoch(epoch, 0.5)
     fresh.begin_epoch(4)
-    for name, value in fresh.supernet.state_dict().items():  # statistics and weights of no layer's own, too
+    for name, value in fresh.supernet.state_dict().items():  # including statistics, and weights that belong to no layer
         assert torch.equal(used.supernet.state_dict()[name], value), name
-    assert not used.optimizer.state  # no momentum either
+    assert not used.optimizer.state  # and no momentum
     assert not torch.equal(started[0]["layers.0.0.weight"], started[2]["layers.0.0.weight"])  # a new draw
 
 
-def test_a_new_candidate_leaves_the_global_random_state():
+def test_a_new_candidate_does_not_change_the_global_random_state():
     method = random_search()
     state = torch.get_rng_state()
     method.begin_epoch(0)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_candidates_get_equal_passes_each_with_a_cosine_of_its_own():
+def test_candidates_get_equal_epochs_each_with_a_cosine_of_its_own():
     method, seen = random_search(epochs=7, each=3), []
     for epoch in range(7):
         method.begin_epoch(epoch)
@@ -589,7 +589,7 @@ def test_the_best_candidate_at_the_end_of_its_training_is_kept(home):
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
-def test_random_search_goes_on_in_the_middle_of_a_candidate_with_the_same_bits(stop):
+def test_random_search_resumes_in_the_middle_of_a_candidate_with_the_same_bits(stop):
     def run(method, begin, end):
         for epoch in range(begin, end):
             method.begin_epoch(epoch)
@@ -611,7 +611,7 @@ def test_random_search_goes_on_in_the_middle_of_a_candidate_with_the_same_bits(s
 
 
 @pytest.mark.parametrize("each", [0, -1, 7])
-def test_more_passes_for_a_candidate_than_there_are_is_refused(each):
+def test_more_epochs_for_a_candidate_than_the_budget_has_are_refused(each):
     with pytest.raises(UserError) as caught:
         random_search(epochs=6, each=each)
     low, high = (

@@ -1,4 +1,4 @@
-"""ENAS: the controller's probabilities against counting, its update by hand, and that it learns what pays."""
+"""ENAS: the controller's probabilities against counts, its update written out, and its learning."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def policy_of(home, seed=0):
 
 
 @each_space
-def test_what_is_drawn_is_an_architecture_and_as_likely_as_its_tokens_say(home):
+def test_draws_are_architectures_with_valid_probabilities(home):
     policy, generator = policy_of(home).double(), torch.Generator().manual_seed(1)
     drawn = policy.draw(30, generator)
     for tokens in drawn.tokens:
@@ -51,7 +51,7 @@ def test_what_is_drawn_is_an_architecture_and_as_likely_as_its_tokens_say(home):
     assert again.tokens == drawn.tokens
 
 
-def test_six_decisions_of_nasbench201_are_drawn_as_often_as_they_are_likely():
+def test_the_frequencies_of_draws_are_their_probabilities():
     policy = policy_of(NB201, seed=3)
     with torch.no_grad():
         for parameter in policy.parameters():
@@ -77,7 +77,7 @@ def test_logits_are_bounded_by_the_tanh():
 
 
 def fake(monkeypatch, accuracy):
-    """Let architectures have the accuracies that a function says."""
+    """Replace the scorer by a function from a mix to an accuracy."""
 
     class Fake:
         def __init__(self, supernet, validation_batches, *, running):
@@ -115,7 +115,7 @@ def test_an_update_is_reinforce_with_a_moving_baseline(monkeypatch):
         assert torch.allclose(one, two, atol=1e-7)
 
 
-def test_the_controller_comes_to_draw_what_is_rewarded(monkeypatch):
+def test_the_controller_learns_to_draw_what_is_rewarded(monkeypatch):
     fake(monkeypatch, lambda mix: float(mix["cell"].weights[:, 3].mean()))
     method = make(ENASConfig(updates=40, samples=10, controller_lr=0.02))
     before = method.op_scores()["cell"][:, 3].mean()
@@ -125,7 +125,7 @@ def test_the_controller_comes_to_draw_what_is_rewarded(monkeypatch):
     assert row["passes"] == {"forward_backward": 0, "forward": 400}
 
 
-def test_steps_train_what_the_controller_draws_and_the_epochs_end_trains_the_controller_alone():
+def test_steps_train_the_weights_alone_and_the_end_of_an_epoch_the_controller_alone():
     method = make()
     weights, policy = ([p.detach().clone() for p in part] for part in (method.weights, method.policy.parameters()))
     method.step({"weights": noise_batch(1)})
@@ -137,7 +137,7 @@ def test_steps_train_what_the_controller_draws_and_the_epochs_end_trains_the_con
     assert not all(torch.equal(a, b) for a, b in zip(policy, method.policy.parameters(), strict=True))
 
 
-def test_it_proposes_what_the_controller_draws():
+def test_proposals_are_draws_of_the_controller():
     method = make()
     with torch.no_grad():
         method.policy.linear.bias[:] = torch.tensor([0.0, 0, 0, 0, -1e6, -1e6, -1e6, 1e6, -1e6])  # nor_conv_3x3
@@ -154,6 +154,6 @@ def test_it_proposes_what_the_controller_draws():
         ({"clip": -1.0}, "clip must be at least 0"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         ENASConfig(**settings)

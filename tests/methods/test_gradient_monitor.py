@@ -80,7 +80,7 @@ def test_operator_gradient_is_that_of_the_last_cell_alone(home: SearchSpace) -> 
     monitor.before({"weights": batch})
     found = monitor.means()
 
-    own, outputs, kinds = None, [], method.supernet.kinds  # the cells one after the other, by hand
+    own, outputs, kinds = None, [], method.supernet.kinds  # one cell after another
     number_of_last = max(i for i, layer in enumerate(method.supernet.layers) if isinstance(layer, MixedCell))
     for number, (layer, kind) in enumerate(zip(method.supernet.layers, kinds, strict=True)):
         if kind is None:
@@ -117,7 +117,7 @@ def test_it_measures_every_so_many_steps_and_changes_nothing() -> None:
     assert torch.equal(watched.alphas["cell"], alone.alphas["cell"])
 
 
-def test_it_goes_on_from_its_state() -> None:
+def test_it_resumes_from_its_state() -> None:
     first, streams = make("different_subset")
     monitor = GradientMonitor(first, every=1)
     for _ in range(2):

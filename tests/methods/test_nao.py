@@ -1,4 +1,4 @@
-"""NAO-V2: its schedule, its pools, what begins anew, the networks trained alone, and that it goes on from anywhere."""
+"""NAO-V2: its schedule, its pools, the resets between iterations, standalone training, and resuming from anywhere."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def epoch(method, number, valid=0.5, steps=1):
     return method.end_epoch(number, valid)
 
 
-def test_probabilities_are_the_parameters_of_the_networks_of_their_own():
+def test_the_probabilities_of_architectures_are_proportional_to_their_parameters():
     pool, rng = Pool(NB201, SIZE, "params"), random.Random(0)
     pool.begin(NB201.sample(rng) for _ in range(20))
     assert pool.weights() == [cost(NB201, g, SIZE).params for g in pool.trained]
@@ -75,7 +75,7 @@ def test_probabilities_are_the_parameters_of_the_networks_of_their_own():
     assert sum((found[g] - n) ** 2 / n for g, n in expected.items()) < 43.9  # chi square, 19 degrees, 0.1 %
 
 
-def test_uniform_sampling_trains_all_alike():
+def test_uniform_sampling_draws_all_equally_often():
     pool = Pool(NB201, SIZE, "uniform")
     pool.begin(NB201.sample(random.Random(n)) for n in range(5))
     found = Counter(pool.draw(random.Random(f"draw {n}")) for n in range(5000))
@@ -90,7 +90,7 @@ def test_uniform_sampling_trains_all_alike():
         (5, {"iterations": 1, "final": 0}, [0, 5]),
     ],
 )
-def test_the_epochs_are_shared_out(epochs, settings, starts):
+def test_iterations_share_the_epochs(epochs, settings, starts):
     method = make(epochs=epochs, **settings)
     assert method.schedule.starts == starts
     places = [method.schedule.position(e) for e in range(starts[-1])]
@@ -104,7 +104,7 @@ def test_too_few_epochs_are_refused():
 
 
 @pytest.mark.parametrize("reinit", ["all", "lr", "none"])
-def test_what_begins_anew_with_an_iteration(reinit):
+def test_a_new_iteration_resets_what_reinit_says(reinit):
     method, rates, weights = make(reinit=reinit, epochs=8), [], []
     for number in range(4):
         method.begin_epoch(number)
@@ -123,12 +123,12 @@ def test_what_begins_anew_with_an_iteration(reinit):
     assert same == (reinit != "all")
     if reinit == "all":
         learned = [a for a, b in zip(weights[2], weights[0], strict=True) if a.std() > 0 and torch.equal(a, b)]
-        assert not learned  # weights of its own, not those of the first iteration
+        assert not learned  # new weights, not those of the first iteration
 
 
 @pytest.mark.parametrize("home", EXAMPLE_SPACES, ids=lambda home: home.name)
 @pytest.mark.usefixtures("still_noise")
-def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
+def test_each_iteration_trains_new_architectures_and_evaluates_all_so_far(home):
     method = make(home)
     first = list(method.pool.trained)
     assert len(set(first)) == 6
@@ -154,7 +154,7 @@ def test_each_iteration_trains_new_architectures_and_judges_all_so_far(home):
     assert method.best == best[0]
 
 
-def test_the_best_of_those_trained_alone_is_taken():
+def test_the_best_by_standalone_training_is_taken():
     method = make()
     for number in range(4):
         epoch(method, number, steps=0)
@@ -168,7 +168,7 @@ def test_the_best_of_those_trained_alone_is_taken():
         assert NB201.derive({k: v.tolist() for k, v in method.op_scores().items()}) == method.best
 
 
-def test_a_network_alone_is_a_plain_one_with_steps_of_its_own():
+def test_standalone_training_steps_a_plain_network_and_leaves_the_supernet():
     method = make(standalone=StandaloneConfig(0.0, 0.0, 0.4))
     for number in range(4):
         epoch(method, number)
@@ -206,7 +206,7 @@ def test_paths_are_dropped_more_towards_the_end_and_in_deeper_cells():
     assert [cell.drop_path for cell in cells] == pytest.approx([0.15, 0.3])
 
 
-def test_dropout_of_a_network_alone_is_before_the_classifier_and_while_training_only():
+def test_dropout_is_before_the_classifier_and_in_training_only():
     torch.manual_seed(0)
     network, x = Network(NB201, NB201.sample(random.Random(1)), SIZE).double(), noise_batch(1).x
     network.eval()
@@ -215,7 +215,7 @@ def test_dropout_of_a_network_alone_is_before_the_classifier_and_while_training_
     assert torch.equal(network(x), plain)
     features = network.layers[-1][:-1](network._outputs(x)[-2])
     for module in network.modules():
-        module.training = module is network  # batch norm as before
+        module.training = module is network  # batch norm stays in evaluation mode
     torch.manual_seed(7)
     dropped = network(x)
     torch.manual_seed(7)
@@ -224,7 +224,7 @@ def test_dropout_of_a_network_alone_is_before_the_classifier_and_while_training_
 
 
 @pytest.mark.parametrize("evaluation", ["fixed", "batch"])
-def test_images_that_architectures_are_judged_on(evaluation):
+def test_images_of_the_evaluation(evaluation):
     method = make(evaluation=evaluation, eval_images=7)
     genotypes = list(method.pool.accuracies)
     epoch(method, 0)
@@ -271,7 +271,7 @@ def test_it_resumes_from_anywhere(cut, uncut):
     assert state_bytes(again.state_dict()) == last
 
 
-def test_it_proposes_what_was_trained_first():
+def test_architectures_of_the_last_iteration_are_proposed_first():
     method = make()
     for number in range(4):
         epoch(method, number)
@@ -283,18 +283,18 @@ def test_it_proposes_what_was_trained_first():
 
 
 @pytest.mark.parametrize("settings", [{"drop_path": 1.0}, {"iterations": 0}, {"eval_images": 0}, {"final": -1}])
-def test_settings_that_cannot_be_are_refused(settings):
+def test_invalid_settings_are_refused(settings):
     with pytest.raises(UserError, match="must be"):
         NAOConfig(**settings)
 
 
 @pytest.mark.parametrize("settings", [{"dropout": 1.0}, {"auxiliary": -0.1}])
-def test_settings_of_networks_alone_that_cannot_be_are_refused(settings):
+def test_invalid_settings_of_standalone_training_are_refused(settings):
     with pytest.raises(UserError, match="must be"):
         StandaloneConfig(**settings)
 
 
-def test_a_space_that_is_all_known_is_searched_to_the_end():
+def test_a_space_without_new_architectures_is_searched_to_the_end():
     """The pool is the whole space, the controller finds nothing new, and the best few are more than there are."""
     home = SearchSpace.chain("one", [(("nor_conv_1x1", "skip_connect"), 1, 1)])
     method = make(home, epochs=5, pool=6, new=1, final=3, final_epochs=1)
@@ -309,7 +309,7 @@ def test_a_space_that_is_all_known_is_searched_to_the_end():
     assert method.best == second
 
 
-def test_what_a_forecast_takes_is_the_last_epoch_of_a_supernet():
+def test_a_forecast_times_the_last_epoch_of_a_supernet():
     method = make(epochs=8)
     method.begin_epoch(method.forecast_epoch)
     assert method.forecast_epoch == 3

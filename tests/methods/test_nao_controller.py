@@ -1,4 +1,4 @@
-"""NAO's controller: its size, what it learns of a small pool, and that its steps lead to better architectures."""
+"""NAO's controller: its size, its training on a small pool, and steps that lead to better architectures."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def pool_of(sequences, count, seed=0):
 
 
 def worth(tokens):
-    """A toy accuracy, %: how many 3x3 convolutions there are on the six edges."""
+    """A toy accuracy (%) that counts the 3x3 convolutions on the six edges."""
     return 50 + 8 * sum(token == NB201.ops["nor_conv_3x3"] for token in tokens[1::2])
 
 
 @cache
 def learned():
-    """A controller that has seen forty architectures of NAS-Bench-201 and their toy accuracies, and these."""
+    """A controller trained on forty architectures of NAS-Bench-201 with toy accuracies, its pool and its report."""
     pool = sorted(set(pool_of(NB201, 40)), key=worth, reverse=True)
     controller = Controller(NB201, TOY, seed=0)
     return controller, pool, controller.fit(pool, [worth(tokens) for tokens in pool])
@@ -49,8 +49,8 @@ def test_the_sizes_are_those_of_the_released_controllers(settings, count):
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-def test_the_formulas_one_step_after_the_other():
-    """The whole forward pass against the equations, written with single LSTM steps in float64."""
+def test_the_forward_pass_is_that_of_the_formulas():
+    """The forward pass against the equations, written with single LSTM steps in float64."""
     torch.manual_seed(0)
     model = EncoderPredictorDecoder(NAO.vocabulary, ControllerConfig(embedding=5, hidden=7)).double()
     x = torch.tensor(pool_of(NAO, 3))
@@ -85,8 +85,8 @@ def test_an_untrained_decoder_writes_valid_architectures(sequences):
         sequences.space.check(sequences.decode(tokens))
 
 
-def test_decoding_takes_the_likeliest_token_that_is_allowed():
-    """Greedy, one architecture at a time, by teacher-forcing what has been written so far."""
+def test_decoding_takes_the_most_probable_allowed_token():
+    """Greedy decoding of one architecture at a time, with the prefix fed to `reconstruct`."""
     model = Controller(DARTS, ControllerConfig(), seed=2).model
     with torch.no_grad():
         states = model.encode(torch.tensor(pool_of(DARTS, 4)))
@@ -119,7 +119,7 @@ def test_a_step_along_the_gradient_raises_the_prediction():
     torch.testing.assert_close(embedding_of(states).norm(dim=1), torch.ones(len(middle)))
 
 
-def test_what_is_generated_is_new_and_better_than_where_it_came_from():
+def test_generated_architectures_are_new_and_better_than_their_origins():
     controller, pool, _ = learned()
     start = [tokens for tokens in pool if worth(tokens) <= 66]
     found = controller.generate(start, pool, 20)
@@ -132,7 +132,7 @@ def test_what_is_generated_is_new_and_better_than_where_it_came_from():
     assert after > before + 4  # half a convolution
 
 
-def test_a_twin_of_what_is_known_is_not_new():
+def test_an_equivalent_of_an_excluded_architecture_is_not_new():
     controller = Controller(NAO, QUICK, seed=0)
     pool = pool_of(NAO, 12)
     controller.fit(pool, range(12))
@@ -143,7 +143,7 @@ def test_a_twin_of_what_is_known_is_not_new():
     assert not forms & known
 
 
-def test_only_what_is_accepted_is_generated():
+def test_only_accepted_architectures_are_generated():
     controller, pool, _ = learned()
     found = controller.generate(pool, pool, 15, lambda genotype: genotype["cell"][0].op == "none")
     assert len(found.tokens) == 15
@@ -154,7 +154,7 @@ def test_only_what_is_accepted_is_generated():
     assert (refused.tokens, refused.drawn_at_random) == ((), 0)
 
 
-def test_a_space_that_has_no_more_gives_what_it_has():
+def test_a_small_space_gives_all_that_it_has():
     home = SearchSpace("two", {"cell": Cell.dense(2, ("skip_connect", "none"))}, Stages(("cell",)))
     sequences = Sequences(home)
     found = Controller(sequences, QUICK, seed=0).generate((), (), 5)
@@ -181,7 +181,7 @@ def test_each_copy_is_the_original_with_one_node_of_each_cell_swapped():
             assert sorted(different) == [0] + [8] * 9  # two nodes of four tokens
 
 
-def test_without_copies_every_epoch_is_written_anew():
+def test_without_copies_every_epoch_draws_new_notations():
     pool = pool_of(NAO, 6)
     seen = set()
     for ((x, _),) in _epochs(pool, torch.arange(6.0), NAO, replace(QUICK, expand=None, epochs=4), random.Random(0)):
@@ -191,7 +191,7 @@ def test_without_copies_every_epoch_is_written_anew():
     assert len(seen) > 12
 
 
-def test_where_order_means_something_there_are_no_copies():
+def test_a_space_without_equivalent_notations_has_no_copies():
     pool = pool_of(NB201, 6)
     ((x, y),) = next(iter(_epochs(pool, torch.arange(6.0), NB201, replace(QUICK, expand=10), random.Random(0))))
     assert sorted(map(tuple, x.tolist())) == sorted(pool)
@@ -199,7 +199,7 @@ def test_where_order_means_something_there_are_no_copies():
 
 
 def test_a_tenth_is_held_out_and_reported_on():
-    """The report's numbers, computed by hand from what the model says of those that it was not trained on."""
+    """The numbers of the report, computed from the predictions and reconstructions of the architectures held out."""
     pool = pool_of(NB201, 30, seed=3)
     accuracies = {tokens: worth(tokens) + 0.001 * number for number, tokens in enumerate(pool)}
     controller = Controller(NB201, replace(QUICK, held_out=0.2), seed=5)
@@ -219,7 +219,7 @@ def test_a_tenth_is_held_out_and_reported_on():
     assert report.hamming == pytest.approx(sum(wrong) / len(wrong))
 
 
-def test_the_same_seed_gives_the_same_and_torchs_state_stays():
+def test_the_seed_decides_all_and_the_global_random_state_stays():
     pool = pool_of(NAO, 10)
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -233,7 +233,7 @@ def test_the_same_seed_gives_the_same_and_torchs_state_stays():
 
 
 @pytest.mark.parametrize("start", ["fresh", "continue"])
-def test_it_goes_on_from_its_state(start):
+def test_it_resumes_from_its_state(start):
     pool, settings = pool_of(NAO, 10), replace(QUICK, start=start, expand=None)
     whole_way = Controller(NAO, settings, seed=0)
     whole_way.fit(pool[:6], range(6))
@@ -280,18 +280,18 @@ def test_a_clip_of_0_does_not_clip():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "setting epochs must be at least 1, not 0"),
-        ({"expand": 0}, "setting expand must be at least 1, not 0"),
-        ({"held_out": 1.0}, "setting held_out must be below 1, not 1.0"),
-        ({"trade_off": 1.5}, "setting trade_off must be at most 1, not 1.5"),
-        ({"start": "warm"}, "setting start"),
+        ({"epochs": 0}, "setting controller.epochs must be at least 1, not 0"),
+        ({"expand": 0}, "setting controller.expand must be at least 1, not 0"),
+        ({"held_out": 1.0}, "setting controller.held_out must be below 1, not 1.0"),
+        ({"trade_off": 1.5}, "setting controller.trade_off must be at most 1, not 1.5"),
+        ({"start": "warm"}, "setting controller.start"),
     ],
 )
-def test_settings_that_cannot_be(changes, message):
+def test_invalid_settings(changes, message):
     with pytest.raises(UserError, match=message):
         amend(ControllerConfig(), changes)
 
 
-def test_nothing_to_learn_from():
+def test_training_needs_an_architecture():
     with pytest.raises(UserError, match="at least one architecture"):
         Controller(NB201, QUICK, seed=0).fit([], [])

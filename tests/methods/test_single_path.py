@@ -49,7 +49,7 @@ def batches(**seeds):
 
 
 @each_space
-def test_rsps_is_one_step_of_the_weights_on_a_path_drawn_for_it(home):
+def test_rsps_takes_one_step_of_the_weights_of_a_drawn_path(home):
     method, again = (make(RSPS, NoConfig(), home) for _ in range(2))
     for _ in range(3):
         method.step(batches(weights=1))
@@ -59,11 +59,11 @@ def test_rsps_is_one_step_of_the_weights_on_a_path_drawn_for_it(home):
     assert reaches_every_node(method.supernet, method.path)
 
 
-def test_rsps_draws_uniformly_what_reaches_every_node():
+def test_rsps_draws_uniformly_among_architectures_with_an_input_to_every_node():
     method = make(RSPS, NoConfig())
     drawn = [method.draw(random.Random(n)) for n in range(5000)]
     found = Counter(str(genotype)[:16].split("|")[1] for genotype in drawn)  # the first edge's operation
-    expected = 5000 / 4  # none alone would leave node 1 with nothing
+    expected = 5000 / 4  # without none, which would leave node 1 without input
     assert set(found) == {"skip_connect~0", "nor_conv_1x1~0", "nor_conv_3x3~0", "avg_pool_3x3~0"}
     assert sum((n - expected) ** 2 / expected for n in found.values()) < 16.3  # chi square, 3 degrees, 0.1 %
     second = Counter(tuple(choice.op for choice in genotype["cell"][1:3]) for genotype in drawn)
@@ -71,7 +71,7 @@ def test_rsps_draws_uniformly_what_reaches_every_node():
     assert sum((n - 5000 / 24) ** 2 * 24 / 5000 for n in second.values()) < 49.7  # 23 degrees
 
 
-def test_rsps_goes_on_where_it_stood():
+def test_rsps_resumes():
     method, again = (make(RSPS, NoConfig()) for _ in range(2))
     for _ in range(4):
         method.step(batches(weights=1))
@@ -84,7 +84,7 @@ def test_rsps_goes_on_where_it_stood():
 
 
 @each_space
-def test_setn_trains_a_path_and_then_alpha_on_everything(home):
+def test_setn_trains_a_path_and_then_alpha_on_all_operations(home):
     method, other = (make(SETN, SETNConfig(AlphaOptimizerConfig("sgd", lr=0.5)), home) for _ in range(2))
     given = batches(weights=1, alpha=2)
     method.step(given)
@@ -146,7 +146,7 @@ def test_the_likeliest_are_those_of_brute_force_and_draws_come_as_often_as_they_
         assert abs(found[genotype] / 2000 - p) < 4.5 * math.sqrt(p * (1 - p) / 2000)
 
 
-def test_more_than_there_are_is_all_there_are():
+def test_a_larger_count_than_the_space_gives_the_whole_space():
     weights = {k: [[1.0] * c.columns for _ in c.edges] for k, c in MACRO.cells.items()}
     assert len(set(likeliest(MACRO, weights, 10**6))) == MACRO.size
 
@@ -166,7 +166,7 @@ def test_a_straight_through_sample_is_one_hot_with_the_softmaxes_gradient():
 
 @pytest.mark.parametrize("engine", ["fused", "reference"])
 @pytest.mark.parametrize("home", [NB201, RAGGED, TWO, MACRO], ids=lambda home: home.name)
-def test_the_gradient_of_what_is_not_drawn_is_that_of_a_number_added_everywhere(home, engine):
+def test_an_operation_not_drawn_has_the_gradient_of_a_number_added_everywhere(home, engine):
     """Against the written-out sum: h_i o_i(x), and the other h_k added as numbers to the edge's output."""
     torch.manual_seed(0)
     supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
@@ -199,7 +199,7 @@ def test_the_gradient_of_what_is_not_drawn_is_that_of_a_number_added_everywhere(
 
 
 @pytest.mark.parametrize("engine", ["fused", "reference"])
-def test_a_shift_is_added_to_all_that_an_edge_gives(engine):
+def test_a_shift_is_added_to_the_whole_output_of_an_edge(engine):
     """In a cell of one edge into the output, the shift is a number added to the cell's output."""
     torch.manual_seed(0)
     supernet = Supernet(MACRO, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
@@ -218,7 +218,7 @@ def test_a_shift_is_added_to_all_that_an_edge_gives(engine):
 
 
 @each_space
-def test_a_step_of_gdas_is_the_weights_on_one_draw_and_alpha_on_the_next(home):
+def test_gdas_steps_the_weights_on_one_draw_and_alpha_on_the_next(home):
     method, other = (make(GDAS, GDASConfig(alpha=AlphaOptimizerConfig("sgd", lr=0.5)), home) for _ in range(2))
     for each in (method, other):
         each.begin_epoch(0)
@@ -238,7 +238,7 @@ def test_a_step_of_gdas_is_the_weights_on_one_draw_and_alpha_on_the_next(home):
     for (kind, alpha), value in zip(before.items(), gradient, strict=True):
         assert torch.allclose(method.alphas[kind], alpha - 0.5 * value, atol=1e-12)
     assert any(value.abs().sum() > 0 for value in gradient)
-    for one, two in zip(method.weights, other.weights, strict=True):  # alpha's pass moves no weight
+    for one, two in zip(method.weights, other.weights, strict=True):  # the step of alpha moves no weight
         assert torch.allclose(one, two, atol=1e-12)
 
 
@@ -263,6 +263,6 @@ def test_the_temperature_falls_linearly_from_the_first_epoch_to_the_last():
 
 
 @pytest.mark.parametrize("settings", [{"tau": 0.05}, {"tau_min": 0.0}, {"tau_min": -1.0}])
-def test_a_temperature_that_cannot_be_is_refused(settings):
+def test_an_invalid_temperature_is_refused(settings):
     with pytest.raises(UserError, match="tau-min must be above 0 and at most tau"):
         GDASConfig(**settings)

@@ -1,4 +1,4 @@
-"""Zero-order search: its updates by hand, when they come, what they see, what they cost, and what they leave alone."""
+"""Zero-order search: its updates written out, their schedule, batches and passes, and the state they leave alone."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def halves(batch):
 
 
 def flat(found):
-    """The alphas that mean something, as one vector."""
+    """The alphas of all candidates as one vector."""
     return torch.cat([alpha[found.alphas.masks[kind]] for kind, alpha in found.alphas.items()])
 
 
-# An update by hand
+# Updates written out
 
 
 def shifted(found, step):
-    """The mix where alpha is after a step."""
+    """The mix after a step of alpha."""
     values, start = {}, 0
     for kind, alpha in found.alphas.items():
         values[kind] = alpha.clone()
@@ -77,7 +77,7 @@ def shifted(found, step):
 
 
 def losses(found, steps, given, seed, *, inner=True):
-    """The losses of trials of their own."""
+    """The losses of the given steps of alpha, by a lookahead of its own."""
     mixes = [shifted(found, step) for step in steps]
     inner = {1: [given["inner"]], 2: halves(given["inner"])}[found.config.steps] if inner else []
     return Lookahead(found.supernet, STRONG).losses(found.optimizer, mixes, inner, given["alpha"], seed=seed)
@@ -144,7 +144,7 @@ def test_an_update_of_gradientless_descent(base):
     assert found.end_epoch(0, 0.5)["accepted"] == better
 
 
-def test_gradientless_descent_never_makes_worse_what_it_evaluates():
+def test_gradientless_descent_never_increases_the_objective():
     found = make(estimator="gld", base_loss="with_inner", steps=1)
     assert METHODS["zarts-gld"].settings["base_loss"] == "with_inner"
     for number in range(4):
@@ -160,11 +160,11 @@ def test_gradientless_descent_never_makes_worse_what_it_evaluates():
     assert found.end_epoch(0, 0.5)["accepted"] == 4 / 5
 
 
-# What an update leaves alone
+# State that an update does not change
 
 
 def everything(found):
-    """The supernet, the momentum, the gradients and the random state, as lists of bits."""
+    """The supernet, the momentum, the gradients and the random state as lists."""
     momenta = [state["momentum_buffer"].tolist() for state in found.optimizer.state.values()]
     gradients = [None if w.grad is None else w.grad.tolist() for w in found.weights]
     state = {name: value.tolist() for name, value in found.supernet.state_dict().items()}
@@ -173,9 +173,9 @@ def everything(found):
 
 @each_estimator
 @pytest.mark.parametrize("home", [RAGGED, NOISY], ids=lambda home: home.name)
-def test_an_update_touches_nothing_but_alpha(estimator, home):
+def test_an_update_changes_alpha_alone(estimator, home):
     found = make(home, estimator=estimator, inner_opt="copied", base_loss="with_inner", steps=1)
-    found.weight_step(noise_batch(0), found.mix())  # so that there is momentum, and a gradient
+    found.weight_step(noise_batch(0), found.mix())  # for momentum and a gradient
     before, alphas = everything(found), flat(found)
     assert before[1]
     found.update(CandidateBatches(noise_batch(1), halves(noise_batch(2, 4)), 5))
@@ -196,7 +196,7 @@ def test_columns_without_a_candidate_stay_as_they_are(estimator):
     assert (~found.alphas.masks["normal"]).sum() == 2
 
 
-# When alpha moves, and on what
+# The schedule and the batches of updates
 
 
 def test_alpha_moves_after_the_warm_up_every_few_steps_and_before_the_weights():
@@ -234,7 +234,7 @@ def test_the_weights_step_with_the_alphas_just_moved():
         ({"steps": 3, "warmup": 4, "every": 5}, 5, 4, 5),
     ],
 )
-def test_when_nothing_is_said(settings, epochs, warmup, every):
+def test_defaults_of_warmup_and_every(settings, epochs, warmup, every):
     found = make(epochs=epochs, **{"steps": 10, "every": None, "warmup": None} | settings)
     assert (found.warmup, found.every) == (warmup, every)
 
@@ -247,7 +247,7 @@ def test_sigma_falls_over_the_epochs_after_the_warm_up():
     assert make(sigma=0.2, sigma_schedule="constant").sigma == 0.2
 
 
-def test_streams_and_what_is_drawn_of_them():
+def test_streams_and_their_draws():
     found = make(steps=3, inner_batch=5, every=2)
     assert found.streams == {
         "weights": Stream("train"),
@@ -275,13 +275,13 @@ def test_streams_and_what_is_drawn_of_them():
 @pytest.mark.parametrize(
     ("images", "wanted"), [(8, [[0, 1], [2, 3], [4, 5]]), (3, [[0], [1], [2]]), (2, [[0], [1], [0]])]
 )
-def test_every_step_of_a_trial_has_images(images, wanted):
+def test_every_lookahead_step_has_images(images, wanted):
     found = make(steps=3).inner_batches({"inner": noise_batch(0, images)})
     assert [batch.index.tolist() for batch in found] == wanted
     assert [len(batch.x) for batch in found] == [len(index) for index in wanted]
 
 
-def test_without_inner_steps_nothing_is_drawn_for_them_and_released_is_that():
+def test_without_inner_steps_no_batch_is_drawn_for_them_as_in_released():
     released, none = make(inner_opt="released"), make(steps=0)
     for found in (released, none):
         assert set(found.streams) == {"weights", "alpha"}
@@ -291,7 +291,7 @@ def test_without_inner_steps_nothing_is_drawn_for_them_and_released_is_that():
     assert not torch.equal(flat(make()), flat(none))
 
 
-def test_what_is_spent_is_counted():
+def test_passes_are_counted():
     """A step of the weights is one pass forward and backward, and so is a gradient of alpha."""
     for settings, updates, learned, judged in (
         ({}, 2, 4 + 2 * (1 + 2 * 2), 2 * 2),
@@ -311,7 +311,7 @@ def test_what_is_spent_is_counted():
     assert row["accepted"] is None  # nothing in this epoch
 
 
-# Costs
+# Penalties
 
 
 def test_a_penalty_is_the_sum_of_its_terms():
@@ -324,12 +324,12 @@ def test_a_penalty_is_the_sum_of_its_terms():
 @pytest.mark.parametrize(
     "text", ["flops", "flops=", "=1", "flops=x", "flops=-1", "flops=nan", "flops=inf", "a=1,a=2", "a=1=2"]
 )
-def test_a_penalty_that_cannot_be_read(text):
+def test_an_unreadable_penalty_is_refused(text):
     with pytest.raises(UserError, match=rf"^setting penalty takes terms name=weight, .*; got '{text}'$"):
         Penalty(text, lambda name: lambda rows: 0.0)
 
 
-def test_a_penalty_needs_costs_that_are_known():
+def test_a_penalty_needs_known_costs():
     with pytest.raises(UserError, match="needs costs, and the budget of this method has none"):
         make(penalty="flops=1")
     with pytest.raises(UserError, match="unknown cost of space 'nasbench201': 'flop'; did you mean 'flops'"):
@@ -337,8 +337,8 @@ def test_a_penalty_needs_costs_that_are_known():
 
 
 @each_estimator
-def test_a_penalty_makes_what_costs_weigh_less(estimator):
-    """Where all losses are equal, only the cost is left: the weights of the first operation of each edge."""
+def test_a_penalty_reduces_the_op_weights_that_cost(estimator):
+    """With equal losses only the cost decides: the op weights of the first operation of each edge."""
 
     def price(name):
         assert name == "first"
@@ -358,7 +358,7 @@ def test_a_penalty_makes_what_costs_weigh_less(estimator):
     free = make(estimator=estimator, **settings)
     for kind, alpha in found.alphas.items():
         free.alphas[kind].copy_(alpha)
-    torch.testing.assert_close(found.objective.gradient(seen), free.objective.gradient(seen))  # of the loss alone
+    torch.testing.assert_close(found.objective.gradient(seen), free.objective.gradient(seen))  # without the penalty
 
 
 # In a search
@@ -382,14 +382,14 @@ def test_a_diagnosis_changes_nothing(tmp_path):
     assert plain[0]["alphas"] != plain[1]["alphas"]
 
 
-def test_the_weights_are_judged_on_the_half_that_only_trials_see():
+def test_validation_images_are_those_of_alpha_and_lookahead():
     task = SearchTask(planned())
     assert task.validated == 12
-    assert len(task.streams["inner"].next().y) == 12  # as many as there are
+    assert len(task.streams["inner"].next().y) == 12  # all of them
     assert len(task.streams["weights"].next().y) == 6
 
 
-def test_workers_arrive_at_the_trials_and_are_no_setting():
+def test_workers_reach_the_lookahead_and_are_not_recorded():
     given = planned(workers=2)
     assert ", 2 workers, on cpu" in given.running
     assert SearchTask(given).method.objective.lookahead.workers == 2
@@ -417,6 +417,6 @@ def test_workers_arrive_at_the_trials_and_are_no_setting():
         ({"warmup": 2}, r"setting warmup must be less than epochs \(2\), not 2"),
     ],
 )
-def test_settings_that_cannot_be(settings, said):
+def test_invalid_settings(settings, said):
     with pytest.raises(UserError, match=f"^{said}$"):
         SearchTask(planned(**settings))

@@ -82,7 +82,7 @@ def test_a_mixture_is_drawn_as_its_formula_says(lam):
     spread = 0.3**2 * torch.eye(2).double() + lam * (1 - lam) * torch.outer(g, g)
     torch.testing.assert_close(u.T.cov(), spread, rtol=0, atol=0.02)
     near = (torch.linalg.vector_norm(u, dim=1) < torch.linalg.vector_norm(u + g, dim=1)).double().mean()
-    assert near.item() == pytest.approx(lam, abs=0.01)  # two heaps, and none between
+    assert near.item() == pytest.approx(lam, abs=0.01)  # two separate clusters
 
 
 def test_a_weighted_sum_is_one_normal_distribution():
@@ -133,7 +133,7 @@ def test_weights_are_those_of_the_formulas(form, lam, sigma, tau):
     found = importance(losses, u, g, sigma, tau, lam, form)
     torch.testing.assert_close(found, by_hand(losses, u, g, sigma, tau, lam, form))
     assert found.sum().item() == pytest.approx(1)
-    torch.testing.assert_close(importance(losses + 7, u, g, sigma, tau, lam, form), found)  # so it needs no base
+    torch.testing.assert_close(importance(losses + 7, u, g, sigma, tau, lam, form), found)  # a base cancels
 
 
 def test_the_three_forms_are_different_and_where_there_are_many_dimensions_two_of_them_are_a_plain_softmax():
@@ -149,7 +149,7 @@ def test_the_three_forms_are_different_and_where_there_are_many_dimensions_two_o
         assert vanished or not torch.allclose(released, floor)
 
 
-def test_guided_search_finds_the_mean_of_what_it_is_to_draw_from():
+def test_guided_search_finds_the_mean_of_its_target():
     """For L = (u - m)' P (u - m) / 2 the target exp(-L/tau) is normal about m: without a bias by the proposal."""
     m, tau = torch.tensor([0.4, -0.3], dtype=torch.float64), 0.5
     precision = torch.tensor([[2.0, 0.6], [0.6, 1.5]], dtype=torch.float64)
@@ -168,7 +168,7 @@ def test_effective_samples_are_one_if_one_counts_and_all_if_all_do():
     assert effective_samples(torch.tensor([0.0, 1.0, 0.0])) == 1
     assert effective_samples(torch.full((4,), 0.25)) == 4
     shares = torch.softmax(torch.randn(8, generator=drawing(), dtype=torch.float64), 0)
-    released = ((8 * shares - 1) ** 2).mean()  # what that code logs, before its root
+    released = ((8 * shares - 1) ** 2).mean()  # the value that the released code logs, before its root
     assert effective_samples(shares) == pytest.approx(8 / (1 + released.item()))
 
 

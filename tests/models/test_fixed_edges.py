@@ -175,7 +175,7 @@ def test_a_supernet_with_all_edges_fixed_is_the_architecture(home, engine, train
         supernet.checkpointing = False
         torch.testing.assert_close(supernet(x, mix).detach(), alone, rtol=1e-10, atol=1e-10)
         supernet.load_state_dict(buffers, strict=False)
-        other = supernet.only(home.sample(rng))  # whatever the mix says, one that runs a single path included
+        other = supernet.only(home.sample(rng))  # the mix does not matter, also if it runs a single path
         for logits in supernet.batched(x, [mix, other, only]):
             torch.testing.assert_close(logits, alone, rtol=1e-10, atol=1e-10)
         supernet.fixed_edges = None

@@ -15,7 +15,7 @@ from supernet.models.fused.convolutions import convolve
 
 needs_compiler = pytest.mark.skipif(library() is None, reason="there is no C compiler with OpenMP here")
 each_backend = pytest.mark.parametrize("backend", [pytest.param("native", marks=needs_compiler), "eager", "contiguous"])
-each_norm = pytest.mark.parametrize("norm", ["plain", "own", "untracked", "running"])
+each_norm = pytest.mark.parametrize("norm", ["plain", "batch", "untracked", "running"])
 each_way = pytest.mark.parametrize("how", ["apart", "shared", "repeated"])
 each_affine = pytest.mark.parametrize("affine", [True, False], ids=["affine", "not affine"])
 
@@ -135,7 +135,7 @@ def test_one_term_is_normalised_weighted_and_summed(chosen, norm, affine, how):
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 8, 16, 24, 64])
 def test_terms_of_all_kinds_add_up_at_any_width(chosen, width):
     ways = ["apart", "shared", "apart", "shared", "repeated", "repeated"]
-    kinds = zip(["own", "plain", "running", "untracked", "plain", "own"], ways, strict=True)
+    kinds = zip(["batch", "plain", "running", "untracked", "plain", "batch"], ways, strict=True)
     targets = [(0, 1), (1,), (1, 0, 1), (0, 2), (2, 2, 0), (1, 2, 0)]
     terms = [
         term(norm, own, how, width, chosen, affine=number % 3 != 2, seed=number)
@@ -147,7 +147,7 @@ def test_terms_of_all_kinds_add_up_at_any_width(chosen, width):
 @each_backend
 @pytest.mark.parametrize("begun", [(True, True), (True, False), (False, True)])
 def test_given_sums_are_added_to_in_place(chosen, begun):
-    terms = [term("own", (0, 1), "apart", 4, chosen), term("plain", (1, 0), "shared", 4, chosen, seed=5)]
+    terms = [term("batch", (0, 1), "apart", 4, chosen), term("plain", (1, 0), "shared", 4, chosen, seed=5)]
     own = tensors(2, (3, 4, 5, 7), chosen, seed=7)
     found, wanted = both(terms, [total if there else None for total, there in zip(own, begun, strict=True)])
     assert_close(found, wanted)
@@ -158,7 +158,7 @@ def test_given_sums_are_added_to_in_place(chosen, begun):
 
 @each_backend
 def test_a_sum_without_a_part_stays_unchanged(chosen):
-    terms = [term("own", (0,), "shared", 4, chosen)]
+    terms = [term("batch", (0,), "shared", 4, chosen)]
     assert_close(*both(terms, tensors(2, (3, 4, 5, 7), chosen, seed=7)))
 
 
@@ -173,7 +173,7 @@ def test_joined_sums_lie_side_by_side(chosen, norm, affine):
 @each_backend
 def test_a_scale_without_a_shift(chosen):
     for how in ("apart", "shared", "repeated"):
-        one = term("own", (0, 1), how, 4, chosen)
+        one = term("batch", (0, 1), how, 4, chosen)
         assert_close(*both([replace(one, normalisation=replace(one.normalisation, shifts=None))]))
 
 
@@ -181,7 +181,7 @@ def test_a_scale_without_a_shift(chosen):
 @pytest.mark.parametrize("size", [(1, 1, 2), (2, 1, 1), (1, 1, 33), (7, 9, 11), (4, 8, 8)])
 def test_few_rows_and_many(chosen, size):
     terms = [
-        term("own", (0, 1), "apart", 4, chosen, size=size),
+        term("batch", (0, 1), "apart", 4, chosen, size=size),
         term("running", (0, 1), "shared", 4, chosen, size=size),
     ]
     assert_close(*both(terms), tolerance=1e-10)
@@ -195,7 +195,7 @@ def test_several_threads_share_the_rows(chosen, threads):
     try:
         for size in ((1, 1, 2), (6, 9, 5)):  # fewer rows than threads, too
             terms = [
-                term("own", (0, 1), "apart", 8, chosen, size=size),
+                term("batch", (0, 1), "apart", 8, chosen, size=size),
                 term("plain", (1,), "shared", 8, chosen, size=size),
             ]
             assert_close(*both(terms), tolerance=1e-10)
@@ -205,10 +205,10 @@ def test_several_threads_share_the_rows(chosen, threads):
 
 @each_backend
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_a_large_mean_takes_no_accuracy(chosen, dtype):
-    """A variance made of squares loses (mean / std)^2 of its digits: all of float32's, half of float64's."""
+def test_a_large_mean_costs_no_accuracy(chosen, dtype):
+    """The variance E[x^2] - E[x]^2 would lose (mean / std)^2 of its digits: all of float32's, half of float64's."""
     for how in ("apart", "shared", "repeated"):
-        one = term("own", (0, 1), how, 4, chosen)
+        one = term("batch", (0, 1), how, 4, chosen)
         value = (one.value.detach() + 1e4).to(dtype)
         weights = torch.tensor([1.0, -2], dtype=dtype)
         rows = [
@@ -217,15 +217,14 @@ def test_a_large_mean_takes_no_accuracy(chosen, dtype):
         ]
         running = tuple(tuple(row.to(dtype) for row in rows) for rows in one.normalisation.running)
         settings = replace(one.normalisation, scales=rows[0], shifts=rows[1], running=running)
-        exact = [replace(settings, scales=None, shifts=None, running=None)]  # exactly the same numbers, in float64
-        exact[0] = Normalisation(
+        exact = Normalisation(  # the same numbers in float64
             *(True, settings.eps, settings.momentum),
             tuple(tuple(row.double() for row in rows) for rows in running),
             *(tuple(row.double() for row in learned) for learned in rows),
         )
-        wanted, after = plainly([laid_out(value.double(), (0, 1), how, exact[0])], weights.double(), [None, None])
+        wanted, after = plainly([laid_out(value.double(), (0, 1), how, exact)], weights.double(), [None, None])
         outs = weighted_sums([laid_out(value, (0, 1), how, settings)], weights, [None, None])
-        assert_close(outs, wanted, 1e-10 if dtype == torch.float64 else 5e-3)  # float32 has 1e4 to 1e-3
+        assert_close(outs, wanted, 1e-10 if dtype == torch.float64 else 5e-3)  # float32 resolves 1e4 to 1e-3
         assert_close(
             tracked([laid_out(value, (0, 1), how, settings)]), after, 1e-10 if dtype == torch.float64 else 1e-3
         )
@@ -249,7 +248,10 @@ def test_gradients_are_those_of_small_differences(chosen, how):
 
 @each_backend
 def test_only_tensors_that_require_a_gradient_get_one(chosen):
-    fixed, free = term("own", (0,), "shared", 4, chosen, affine=False), term("own", (0,), "shared", 4, chosen, seed=4)
+    fixed, free = (
+        term("batch", (0,), "shared", 4, chosen, affine=False),
+        term("batch", (0,), "shared", 4, chosen, seed=4),
+    )
     fixed.value.requires_grad_(False)
     weights = torch.tensor([1.0, 2], dtype=torch.float64)
     (out,) = weighted_sums([fixed, free], weights, [None])
@@ -267,8 +269,8 @@ def test_only_tensors_that_require_a_gradient_get_one(chosen):
 def test_results_are_bit_identical_from_call_to_call(chosen, dtype):
     def once():
         terms = [
-            term("own", (0, 1), "apart", 16, chosen, size=(8, 9, 9), dtype=dtype),
-            term("own", (1, 0), "shared", 16, chosen, size=(8, 9, 9), seed=4, dtype=dtype),
+            term("batch", (0, 1), "apart", 16, chosen, size=(8, 9, 9), dtype=dtype),
+            term("batch", (1, 0), "shared", 16, chosen, size=(8, 9, 9), seed=4, dtype=dtype),
         ]
         return both(terms)[0]
 
@@ -278,7 +280,7 @@ def test_results_are_bit_identical_from_call_to_call(chosen, dtype):
 @each_backend
 def test_float32_is_close(chosen):
     terms = [
-        term("own", (0, 1), "apart", 8, chosen, dtype=torch.float32),
+        term("batch", (0, 1), "apart", 8, chosen, dtype=torch.float32),
         term("plain", (1,), "shared", 8, chosen, seed=3),
     ]
     terms[1] = replace(terms[1], value=terms[1].value.detach().float().requires_grad_())
@@ -289,7 +291,7 @@ def test_float32_is_close(chosen):
 
 @pytest.mark.parametrize("backend", ["eager"])
 def test_bfloat16_is_close_to_float32(chosen, monkeypatch):
-    exact = [term("own", (0, 1), "apart", 8, chosen), term("plain", (1,), "shared", 8, chosen, seed=3)]
+    exact = [term("batch", (0, 1), "apart", 8, chosen), term("plain", (1,), "shared", 8, chosen, seed=3)]
     exact.append(term("running", (0, 1), "shared", 8, chosen, seed=6))
     terms = [
         replace(
@@ -316,7 +318,7 @@ def test_bfloat16_is_close_to_float32(chosen, monkeypatch):
 
 @each_backend
 def test_nan_stays_nan(chosen):
-    one = term("own", (0,), "shared", 4, chosen)
+    one = term("batch", (0,), "shared", 4, chosen)
     with torch.no_grad():
         one.value[0, 1, 0, 0] = torch.nan
     (out,) = weighted_sums([one], torch.ones(1, dtype=torch.float64), [None])
@@ -422,7 +424,7 @@ def program(path: Path, text: str) -> str:
 
 def falls_back():
     assert library() is None
-    one = term("own", (0, 1), "apart", 4, torch.channels_last)
+    one = term("batch", (0, 1), "apart", 4, torch.channels_last)
     assert not fits(one.value)
     assert_close(*both([one]))
     return True
@@ -494,7 +496,7 @@ def test_the_compiled_library_is_kept_and_used_again(monkeypatch, place):
     monkeypatch.setattr(subprocess, "run", noted)
     assert library() is not None
     assert any("-shared" in command for command in commands)
-    (file,) = place.iterdir()  # and nothing else is left
+    (file,) = place.iterdir()  # the only file
     assert file.suffix == ".so"
     before = file.stat().st_mtime_ns
     library.cache_clear()
@@ -502,7 +504,7 @@ def test_the_compiled_library_is_kept_and_used_again(monkeypatch, place):
     assert library() is not None
     assert not any("-shared" in command for command in commands)
     assert file.stat().st_mtime_ns == before
-    assert_close(*both([term("own", (0, 1), "apart", 4, torch.channels_last)]))
+    assert_close(*both([term("batch", (0, 1), "apart", 4, torch.channels_last)]))
 
 
 @needs_compiler

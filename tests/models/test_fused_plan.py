@@ -1,4 +1,4 @@
-"""The fused engine against the reference, one operation after the other, in float64."""
+"""The fused engine against the reference engine, which runs one operation after the other, in float64."""
 
 from __future__ import annotations
 
@@ -239,13 +239,13 @@ def test_an_edge_without_a_source_and_a_cell_of_nothing_are_zeros(kernel):
 def test_what_does_not_run_or_leads_nowhere_has_no_gradient(engine):
     home = SMALL[0]
     supernet, x, y = shared(home)
-    # Node 1 has two operations into it and none out of it, and there is one edge that is read from node 2
+    # Node 1 has two incoming operations and no outgoing one; one edge reads node 2
     mix = {"cell": EdgeMix(weights(home)["cell"], ((2, 3), (3,), (), (), (), (2,)))}
     found = outcome(supernet, engine, x, y, mix)
     for e, k, runs in ((1, 3, True), (5, 2, True), (0, 2, False), (0, 3, False), (1, 2, False), (3, 3, False)):
         for name in ("1.weight", "2.weight", "2.bias"):
             assert (found[f"gradient of layers.1.ops.{e}.{k}.{name}"] is not None) == runs
-    for e, k in ((0, 2), (0, 3)):  # the batch was seen
+    for e, k in ((0, 2), (0, 3)):  # they ran
         assert found[f"layers.1.ops.{e}.{k}.2.num_batches_tracked"] == 1
 
 
@@ -282,7 +282,7 @@ def test_training_goes_on_equally_when_the_engine_is_switched(home):
     with torch.no_grad():
         assert_same(found, wanted)
         state = {name: value for name, value in found.items() if name not in home.cells}
-        again = make(home, seed=1)[0]  # what one engine has learned is loaded by the other
+        again = make(home, seed=1)[0]  # the other engine loads the weights
         again.engine = "reference"
         again.load_state_dict(state)
         supernet.load_state_dict(state)
@@ -367,8 +367,8 @@ def test_other_weights_can_be_used(home, kernel):
 
 
 @each_kernel
-def test_other_weights_need_not_be_next_to_each_other(kernel):
-    """PyTorch's batch norm (2.13, channels-last) has wrong gradients then, so that the reference has them in a row."""
+def test_other_weights_need_not_be_contiguous(kernel):
+    """PyTorch's batch norm (2.13, channels-last) has wrong gradients then: the reference gets contiguous weights."""
     supernet, x, y = shared(SMALL[0], kernel=kernel)
 
     def run(supernet, x, mix, apart):
@@ -385,7 +385,7 @@ def test_other_weights_need_not_be_next_to_each_other(kernel):
 
 
 @each_small_space
-def test_a_copy_of_a_supernet_that_has_run_is_one_of_its_own(home):
+def test_a_copy_of_a_supernet_that_has_run_is_independent(home):
     supernet, x, y = make(home)
     mix = mixed(home, "dense")
     supernet(x, mix)
@@ -443,11 +443,11 @@ def test_second_derivatives_are_refused_and_the_reference_has_them(kernel):
             torch.autograd.grad(out, own, create_graph=True)
 
 
-# Operations of a user's
+# Operations of the user's
 
 
 def of(*makers, edges=None, kind="mine"):
-    """A space whose candidates are made by these functions of (channels read, channels, stride)."""
+    """A space whose candidates are built by these functions of (input channels, output channels, stride)."""
     names = tuple(f"op{number}" for number in range(len(makers)))
     primitives = tuple(
         Primitive(name, lambda cin, cout, stride, norm, maker=maker: maker(cin, cout, stride))
@@ -470,7 +470,7 @@ def pool(kind, **settings):
 
 
 class Apart(nn.Module):
-    """An operation whose output lies in memory channel after channel, whatever it reads."""
+    """An operation with a channels-first output, whatever the memory format of its input."""
 
     def forward(self, x):
         return torch.tanh(x).contiguous()
@@ -628,7 +628,7 @@ def test_hooks_are_called():
     supernet, x, y = make(home)
     for module in supernet.modules():
         if isinstance(module, nn.Conv2d) and hasattr(module, "weight_u"):
-            module.weight = module.weight.double()  # what `.double()` leaves out: it is set by the hook
+            module.weight = module.weight.double()  # `.double()` does not convert the weight that the hook sets
     assert_equal_engines(supernet, x, y, mixed(home, "dense"))
 
     supernet, x, y = make(SMALL[0])
@@ -658,7 +658,7 @@ def test_operations_may_share_a_module(shared, after):
 
 
 class Gain(nn.Module):
-    """What only its author knows."""
+    """A module of the user's with a weight."""
 
     def __init__(self, channels):
         super().__init__()
@@ -669,7 +669,7 @@ class Gain(nn.Module):
 
 
 class Twice(nn.Module):
-    """A convolution that is used two times."""
+    """A convolution that is applied twice."""
 
     def __init__(self, channels):
         super().__init__()
@@ -680,7 +680,7 @@ class Twice(nn.Module):
 
 
 class Backwards(nn.Sequential):
-    """A sequence that is not run as one."""
+    """An nn.Sequential with a forward pass of its own."""
 
     def forward(self, x):
         for module in reversed(self):
@@ -727,7 +727,7 @@ CHANGING = {
 
 @dataclass(frozen=True)
 class ChainOf:
-    """A user's operation: leaves by name, one of which changes the shape."""
+    """An operation of the user's: leaves by name, of which `change` changes the shape."""
 
     before: tuple[str, ...]
     change: str
@@ -745,13 +745,13 @@ class ChainOf:
 
 @dataclass(frozen=True)
 class Row:
-    """A skeleton of cells in a row, with their strides."""
+    """A skeleton of cells with the given strides."""
 
     strides: tuple[int, ...]
 
     def plan(self, width, depth, stem):
         cells = [CellAt("cell", width, stride) for stride in self.strides]
-        return (StemAt(width), *cells, HeadAt(norm=False))  # a norm would take a bias away
+        return (StemAt(width), *cells, HeadAt(norm=False))  # a norm would remove a bias
 
 
 NAMES = st.lists(st.sampled_from(sorted(KEEPING)), max_size=2).map(tuple)
@@ -759,7 +759,7 @@ NAMES = st.lists(st.sampled_from(sorted(KEEPING)), max_size=2).map(tuple)
 
 @st.composite
 def chains(draw):
-    """One to three operations, which often begin with the same leaves, so that they are merged in part."""
+    """One to three operations, which often begin with the same leaves and are merged in part."""
     found = []
     for _ in range(draw(st.integers(1, 3))):
         if found and draw(st.booleans()):

@@ -1,4 +1,4 @@
-"""The best of samples: which architectures are judged, on what, and which one is taken."""
+"""The best of samples: the architectures, the images of their evaluation, and the choice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def method_of(home, track=True):
     return RSPS(NoConfig(), Supernet(home, SIZE, Norm(False, track)).double(), Budget(2, SGDConfig(), 0))
 
 
-def judged(count=3, size=8):
+def validation(count=3, size=8):
     return lambda: (noise_batch(seed, size) for seed in range(count))
 
 
@@ -56,8 +56,8 @@ def by_hand(method, genotype, batches):
 
 @pytest.mark.usefixtures("still_noise")
 @pytest.mark.parametrize("home", [NB201, RAGGED, MACRO], ids=lambda home: home.name)
-def test_the_most_accurate_in_the_supernet_is_taken(home):
-    method, given = method_of(home, track=False), judged()
+def test_the_most_accurate_in_the_supernet_is_selected(home):
+    method, given = method_of(home, track=False), validation()
     selector = choose(method, given, BestOfSamplesConfig(samples=12))
     found = selector.genotype()
     drawn = samples(method, selector.feasible, "own", 12, random.Random(1))
@@ -72,8 +72,8 @@ def test_the_most_accurate_in_the_supernet_is_taken(home):
     assert selector.report()["passes"] == 12
 
 
-def test_judging_leaves_the_supernet_as_it_was_and_a_seed_decides():
-    method, given = method_of(NB201), judged()
+def test_the_evaluation_does_not_change_the_supernet_and_a_seed_decides():
+    method, given = method_of(NB201), validation()
     before = {name: value.clone() for name, value in method.supernet.state_dict().items()}
     one, two, other = (choose(method, given, BestOfSamplesConfig(samples=9), seed=s) for s in (1, 1, 2))
     assert one.genotype() == two.genotype()
@@ -84,8 +84,8 @@ def test_judging_leaves_the_supernet_as_it_was_and_a_seed_decides():
 
 
 @pytest.mark.parametrize("images", [1, 8, 11, 24, 100])
-def test_only_the_first_images_are_judged_on(images):
-    given = judged()
+def test_the_evaluation_can_use_the_first_images_alone(images):
+    given = validation()
     whole = torch.cat([batch.index + 100 * n for n, batch in enumerate(given())])
     seen = [Batch(*batch) for batch in first_images(given, images)()]
     found = torch.cat([batch.index + 100 * n for n, batch in enumerate(seen)])
@@ -94,12 +94,12 @@ def test_only_the_first_images_are_judged_on(images):
     assert first_images(given, None) is given
 
 
-def test_running_statistics_are_used_where_they_are_asked_for():
-    method, given = method_of(NB201), judged()
+def test_running_statistics_are_used_if_asked_for():
+    method, given = method_of(NB201), validation()
     with torch.no_grad():
         for module in method.supernet.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_var.fill_(1e4)  # nothing is told apart through these
+                module.running_var.fill_(1e4)  # these make all outputs nearly equal
     batch = choose(method, given, BestOfSamplesConfig(samples=6))
     running = choose(method, given, BestOfSamplesConfig(samples=6, norm="running"))
     batch.genotype()
@@ -109,7 +109,7 @@ def test_running_statistics_are_used_where_they_are_asked_for():
 
 @pytest.mark.parametrize("sampler", ["own", "uniform", "alpha", "likeliest"])
 @pytest.mark.parametrize("home", [RAGGED, MACRO, TWO], ids=lambda home: home.name)
-def test_architectures_are_different_ones_of_the_space_and_no_more_than_there_are(home, sampler):
+def test_architectures_are_different_and_at_most_the_whole_space(home, sampler):
     method, feasible = method_of(home), FeasibleSet(home, SIZE)
     few = samples(method, feasible, sampler, 5, random.Random(0))
     assert len(set(few)) == len(few) == 5
@@ -118,7 +118,7 @@ def test_architectures_are_different_ones_of_the_space_and_no_more_than_there_ar
         assert len(samples(method, feasible, sampler, 50, random.Random(0))) == home.size
 
 
-def test_the_likeliest_are_those_of_the_methods_strength():
+def test_the_likeliest_are_those_by_op_scores():
     weights = {"cell": torch.rand(6, 5, generator=torch.Generator().manual_seed(0))}
     method = SimpleNamespace(op_scores=lambda: weights, supernet=None)
     found = samples(method, FeasibleSet(NB201, SIZE), "likeliest", 4, random.Random(0))
@@ -126,7 +126,7 @@ def test_the_likeliest_are_those_of_the_methods_strength():
 
 
 @pytest.mark.parametrize("sampler", ["own", "uniform", "alpha", "likeliest"])
-def test_only_what_is_within_the_limits_is_judged(sampler):
+def test_only_architectures_within_the_limits_are_evaluated(sampler):
     feasible = FeasibleSet(NB201, SIZE, Limits(max_params=600))
     assert not all(feasible.allows(NB201.sample(random.Random(n))) for n in range(20))
     found = samples(method_of(NB201), feasible, sampler, 6, random.Random(0))
@@ -134,7 +134,7 @@ def test_only_what_is_within_the_limits_is_judged(sampler):
     assert all(feasible.allows(genotype) for genotype in found)
 
 
-def test_where_no_sample_is_within_the_limits_it_is_told():
+def test_no_sample_within_the_limits_is_an_error():
     method = SimpleNamespace(proposals=lambda count, rng: [NB201.choose({"cell": (3,) * 6})] * count)
     feasible = FeasibleSet(NB201, SIZE, Limits(max_params=1300))
     with pytest.raises(UserError, match=r"no architecture of sampler 'own' is within the limits.*try uniform"):
@@ -142,13 +142,13 @@ def test_where_no_sample_is_within_the_limits_it_is_told():
 
 
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"images": 0}])
-def test_settings_that_cannot_be_are_refused(settings):
+def test_invalid_settings_are_refused(settings):
     with pytest.raises(UserError, match="must be at least 1"):
         BestOfSamplesConfig(**settings)
 
 
 @pytest.mark.parametrize("method", ["rsps", "enas"])
-def test_running_statistics_that_are_not_kept_are_refused_before_anything_is_trained(method, tmp_path):
+def test_running_statistics_that_are_not_kept_are_refused_before_training(method, tmp_path):
     choices = {"method": method, "select": {"norm": "running"}, "norm_track": False, "device": "cpu"}
     images = PairDataset(tiny_images(12))
     with pytest.raises(UserError, match="norm running needs a search that keeps running statistics"):

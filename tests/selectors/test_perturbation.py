@@ -1,4 +1,4 @@
-"""Selection by perturbation against the same thing written out: one mask, one forward pass, one number at a time."""
+"""Selection by perturbation against the same algorithm written out, one mask and one forward pass at a time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def method_of(home, name="darts", weights=WEIGHTS, network_size=SIZE):
     torch.manual_seed(0)
     kind, config = METHODS[name]
     method = kind(config, Supernet(home, network_size, Norm(affine=False)).double(), Budget(4, weights, 3))
-    for number, alpha in enumerate(getattr(method, "alphas", {}).values()):  # away from the start, where all are alike
+    for number, alpha in enumerate(getattr(method, "alphas", {}).values()):  # away from the start, where all are equal
         with torch.no_grad():
             alpha += torch.randn(alpha.shape, generator=torch.Generator().manual_seed(number)).double()
     return method
@@ -102,7 +102,7 @@ class WrittenOut:
         self.method.optimizer.state.clear()
         for group in self.method.optimizer.param_groups:
             group["lr"] = WEIGHTS.lr / 10
-        if isinstance(method, Blank):  # what it steps on is its own
+        if isinstance(method, Blank):  # its step uses a mix of its own
             self.method.step = lambda batches: self.method.weight_step(batches["weights"], self.mix())
         schedule = projection_schedule(self.home, seed)
         for number, decisions in enumerate(schedule):
@@ -112,7 +112,7 @@ class WrittenOut:
                 self.method.step(batches_of(number * tune_epochs + epoch, 0))
 
     def mix(self):
-        """The method's op weights, with the rows that are decided written over."""
+        """The method's op weights, with decided rows overwritten."""
         found = {}
         for kind, edges in self.undecided().items():
             rows = list(edges.weights.unbind())
@@ -126,7 +126,7 @@ class WrittenOut:
         return dense(found)
 
     def without(self, kind, masked):
-        """Accuracy, or minus the loss, of the supernet with the weights at `masked` set to 0: less is a worse loss."""
+        """Accuracy, or minus the loss, of the supernet with the op weights at `masked` set to 0."""
         supernet, weights = self.method.supernet, {k: e.weights.detach().clone() for k, e in self.mix().items()}
         for edge, column in masked:
             weights[kind][edge, column] = 0
@@ -201,7 +201,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("home", "name", "settings"), CASES, ids=[f"{h.name} {n} {s}" for h, n, s in CASES])
-def test_the_whole_sequence_is_the_one_written_out(home, name, settings):
+def test_the_whole_sequence_is_that_of_the_algorithm_written_out(home, name, settings):
     method = trained(home, name)
     wanted = WrittenOut(trained(home, name), 5, tune_epochs=1, **{"edges": "independent"} | settings)
     selector = perturbation(method, tune_epochs=1, **settings)
@@ -267,7 +267,7 @@ def test_none_may_be_chosen_where_every_edge_is_kept_and_never_where_few_are(mon
                     assert into.count(cell.edges[node[0]].target) == min(cell.keep, len(node))
 
 
-def test_how_many_passes_it_takes(monkeypatch):
+def test_the_number_of_passes(monkeypatch):
     fake(monkeypatch, at_random)
     selector = perturbation(method_of(NB201, "blank"), tune_epochs=0)
     driven(selector)
@@ -285,9 +285,9 @@ def test_how_many_passes_it_takes(monkeypatch):
 
 
 def rates(**settings):
-    """The learning rate of each step of the weights while it is tuned."""
+    """The learning rate of each step of the training in between."""
     method = method_of(NB201, weights=SGDConfig(lr=0.025, warmup=2, lr_min=0.001))
-    method.begin_epoch(3)  # where the search has come to
+    method.begin_epoch(3)  # the epoch that the search has reached
     selector, seen = perturbation(method, criterion="magnitude", **settings), []
     step = method.optimizer.step
     method.optimizer.step = lambda: seen.append(method.optimizer.param_groups[0]["lr"]) or step()
@@ -324,7 +324,7 @@ def test_momentum_is_fresh_and_the_alphas_optimizer_goes_on():
 
 
 class NoAlpha(dict):
-    """Batches of which alpha's must not be drawn."""
+    """Batches that fail if alpha's batch is drawn."""
 
     def __getitem__(self, name):
         assert name != "alpha"
@@ -336,8 +336,8 @@ def test_frozen_alpha_stays_while_the_weights_learn():
     alpha, state = method.alphas["cell"].detach().clone(), str(method.alphas.optimizer.state_dict())
     selector = perturbation(method, criterion="loss", tune_epochs=1, alpha="freeze")
     selector.begin_epoch(0)
-    byhand, batch = trained(NB201, "darts").supernet, batches_of(0, 0)
-    byhand.fixed_edges = method.supernet.fixed_edges
+    by_hand, batch = trained(NB201, "darts").supernet, batches_of(0, 0)
+    by_hand.fixed_edges = method.supernet.fixed_edges
     w = [weight.detach().clone() for weight in method.weights]
     moved = 0
     selector.step(NoAlpha(batch))
@@ -345,20 +345,20 @@ def test_frozen_alpha_stays_while_the_weights_learn():
     assert str(method.alphas.optimizer.state_dict()) == state
     mix = dense({"cell": torch.softmax(alpha, -1)})
     gradient = torch.autograd.grad(
-        F.cross_entropy(byhand(batch["weights"].x, mix), batch["weights"].y),
-        list(byhand.parameters()),
+        F.cross_entropy(by_hand(batch["weights"].x, mix), batch["weights"].y),
+        list(by_hand.parameters()),
         materialize_grads=True,
     )
     norm = sum(part.square().sum() for part in gradient).sqrt().item()
     for old, g, new in zip(w, gradient, method.weights, strict=True):
         step = g * min(1, WEIGHTS.clip / (norm + 1e-6)) + WEIGHTS.weight_decay * old
-        if new.grad is not None:  # of what is not chosen
+        if new.grad is not None:  # idle operations have none
             torch.testing.assert_close(new, old - 0.1 * WEIGHTS.lr * step, rtol=1e-8, atol=1e-12)
             moved += 1
     assert moved > 10
 
 
-def test_each_moment_has_its_epochs_and_nothing_is_trained_after_the_last():
+def test_each_step_of_the_schedule_has_its_epochs_and_none_follow_the_last():
     for home, moments in ((NB201, 6), (KEEPS, 5 + 2), (MACRO, 4)):
         method = method_of(home, "blank")
         for tune in (0, 1, 2):
@@ -370,19 +370,19 @@ def test_each_moment_has_its_epochs_and_nothing_is_trained_after_the_last():
             assert selector.done == moments
 
 
-def test_a_row_tells_all_that_was_decided_last_every_edge_of_a_node_that_went_included():
+def test_a_row_reports_the_last_outcomes_including_every_removed_edge():
     selector = perturbation(method_of(KEEPS, "blank"), criterion="magnitude", tune_epochs=1)
     _, rows = driven(selector, steps=1)
-    told = [decision for row in rows for decision in row["last"]]
+    reported = [outcome for row in rows for outcome in row["last"]]
     everything = selector.report()["decisions"]
-    assert told == everything[: len(told)]
+    assert reported == everything[: len(reported)]
     last = selector.schedule[-1]
-    assert len(everything) - len(told) == sum(len(item.edges) - KEEPS.cells[item.kind].keep for item in last)
+    assert len(everything) - len(reported) == sum(len(item.edges) - KEEPS.cells[item.kind].keep for item in last)
     assert len(everything) == 5 + 5 + 1 + 1 + 2
     json.dumps(selector.report())
 
 
-def test_a_state_goes_on_from_the_middle_with_the_same_bits():
+def test_a_selection_resumes_from_the_middle_with_the_same_bits():
     ours, theirs = (perturbation(trained(KEEPS, "darts"), tune_epochs=1, criterion="loss") for _ in range(2))
     file = io.BytesIO()
     for epoch in range(ours.epochs):
@@ -404,7 +404,7 @@ def test_a_state_goes_on_from_the_middle_with_the_same_bits():
     assert all(torch.equal(mine, other) for mine, other in pairs)
 
 
-def test_running_statistics_are_taken_where_they_are_asked_for():
+def test_running_statistics_are_used_if_asked_for():
     method = trained(NB201, "blank")
     scores = []
     for norm in ("batch", "running"):
@@ -433,7 +433,7 @@ def test_an_architecture_is_within_random_limits_whatever_the_order(home, monkey
     method = method_of(home, "blank")
     for seed in range(3):
         free, _ = driven(perturbation(method, tune_epochs=0, seed=seed))
-        one = rng.choice(prices)  # there is an architecture within, this one
+        one = rng.choice(prices)  # at least this architecture is within the limits
         given = rng.choice([{"max_params": one.params}, {"max_flops": one.flops}, None])
         limits = Limits(**({"max_params": one.params, "max_flops": one.flops} if given is None else given))
         edges = rng.choice(["independent", "cumulative"])
@@ -455,7 +455,7 @@ def test_limits_that_allow_everything_change_nothing(home, monkeypatch):
     assert ours.outcomes == theirs.outcomes
 
 
-def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
+def test_only_decisions_that_leave_an_architecture_within_the_limits_are_candidates(monkeypatch):
     fake(monkeypatch, at_random)
     cells = {
         "normal": Cell.dense(3, OPS, inputs=2, output="concat", keep=1, project=True),
@@ -492,7 +492,7 @@ def test_only_what_leaves_an_architecture_within_is_a_candidate(monkeypatch):
     assert fewer > 4
 
 
-def test_a_latency_of_the_table_is_kept_to(monkeypatch):
+def test_a_latency_of_the_table_is_respected(monkeypatch):
     fake(monkeypatch, at_random)
     field = latency_fields(NB201)[0]
     rng = random.Random(3)
@@ -505,18 +505,18 @@ def test_a_latency_of_the_table_is_kept_to(monkeypatch):
 
 
 @pytest.mark.parametrize("home", [SMALL, KEEPS, MACRO], ids=lambda home: home.name)
-def test_a_latency_that_is_measured_is_kept_to_though_what_keeps_to_the_decisions_may_be_missed(home, monkeypatch):
+def test_a_measured_latency_is_respected_although_the_best_completion_may_be_missed(home, monkeypatch):
     fake(monkeypatch, at_random)
     for seed in range(6):
         rng = random.Random(seed)
-        fast = [home.sample(rng) for _ in range(3)]  # no others are
+        fast = [home.sample(rng) for _ in range(3)]  # only these are fast
         monkeypatch.setattr(FeasibleSet, "best", lambda self, strength, f=fast: random.Random(str(strength)).choice(f))
         limits = Limits(max_latency_ms=1.0)
         selector = perturbation(method_of(home, "blank"), limits, seed=seed, tune_epochs=0)
         assert driven(selector)[0] in fast
 
 
-def test_limits_that_nothing_is_within_are_told_before_anything_is_made():
+def test_limits_that_exclude_every_architecture_are_an_error_before_anything_is_made():
     with pytest.raises(UserError, match="no architecture of space 'nasbench201' "):
         plan("digits", method="blank", max_params=1, images=40, device="cpu")
 
@@ -529,7 +529,7 @@ def test_limits_that_nothing_is_within_are_told_before_anything_is_made():
         ({"lr": math.nan}, "setting lr must be a finite number, not nan"),
     ],
 )
-def test_settings_are_checked_where_they_are_made(settings, said):
+def test_settings_are_checked_by_their_constructor(settings, said):
     with pytest.raises(UserError) as caught:
         PerturbationConfig(**settings)
     assert str(caught.value) == said

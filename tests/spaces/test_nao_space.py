@@ -155,7 +155,7 @@ def test_derive_keeps_the_strongest_edge_of_each_branch():
         assert space.derive(op_scores) == max(every(space), key=total)
     scores = {kind: [[rng.random() for _ in edge.ops] for edge in cell.edges] for kind, cell in SMALL.cells.items()}
     groups = OptionGroups(SMALL)
-    assert groups.best(groups.integers(scores), []) == SMALL.derive(scores)
+    assert groups.best(groups.integers(scores)) == SMALL.derive(scores)
 
 
 @pytest.mark.parametrize(

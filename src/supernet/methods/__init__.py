@@ -23,6 +23,10 @@ class Preset(registry.Preset["Method"]):
     selector: str = "magnitude"
 
 
+_LIU = "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055"
+_LI = "Li & Talwalkar, UAI 2019, arXiv 1902.07638"
+_LUO = "Luo, Qin & Chen 2019, arXiv 1909.10815"
+
 _DIFFERENTIABLE = "supernet.methods.differentiable:Differentiable"
 _DARTS = {
     "regime": "different_subset",
@@ -31,6 +35,7 @@ _DARTS = {
 }
 
 _ZERO_ORDER = "supernet.methods.zarts.method:ZeroOrder"
+_NAO = "supernet.methods.nao.method:NAO"
 _ZARTS = "Wang et al., NeurIPS 2022, arXiv 2110.04743"
 
 METHODS = registry.Registry(
@@ -45,20 +50,20 @@ METHODS = registry.Registry(
             "darts",
             _DIFFERENTIABLE,
             "bi-level, first order: alpha learns from validation images; softmax",
-            "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
+            _LIU,
             _DARTS,
         ),
         Preset(
             "darts-2nd",
             _DIFFERENTIABLE,
             "bi-level, second order: alpha learns through one unrolled step of the weights",
-            "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
+            _LIU,
             _DARTS | {"order": 2},
         ),
         Preset(
             "darts-pt",
             _DIFFERENTIABLE,
-            "DARTS, then each operation is chosen by what its removal costs the supernet",
+            "DARTS, then each operation is chosen by how much its removal costs the supernet",
             "Wang et al., ICLR 2021, arXiv 2108.04392",
             _DARTS,
             selector="perturbation",
@@ -92,15 +97,15 @@ METHODS = registry.Registry(
         ),
         Preset(
             "nao-v2",
-            "supernet.methods.nao.method:NAO",
+            _NAO,
             "pools of architectures, a new supernet for each, and a controller that makes the next pool",
-            "Luo, Qin & Chen 2019, arXiv 1909.10815",
+            _LUO,
         ),
         Preset(
             "nao-v2-small",
-            "supernet.methods.nao.method:NAO",
+            _NAO,
             "the same for minutes on two CPU cores: 2 iterations, 36 architectures",
-            "Luo, Qin & Chen 2019, arXiv 1909.10815",
+            _LUO,
             {
                 "iterations": 2,
                 "pool": 24,
@@ -128,7 +133,7 @@ METHODS = registry.Registry(
             "rsps",
             "supernet.methods.single_path:RSPS",
             "one random architecture per step with shared weights; the best of samples is kept",
-            "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
+            _LI,
             selector="best-of-samples",
         ),
         Preset(
@@ -142,7 +147,7 @@ METHODS = registry.Registry(
             "random",
             "supernet.methods.random_search:RandomSearch",
             "random architectures, each trained alone for a few epochs; the best is kept",
-            "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
+            _LI,
         ),
     )
 )

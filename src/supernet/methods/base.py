@@ -41,6 +41,10 @@ class Stream:
         return stream if isinstance(stream, Stream) else cls(stream)
 
 
+Streams = Mapping[str, Part | Stream]
+"""The streams of a method by name."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a search gives to its method.
@@ -110,7 +114,7 @@ class Method(ABC):
 
     @property
     @abstractmethod
-    def streams(self) -> Mapping[str, Part | Stream]:
+    def streams(self) -> Streams:
         """The batches that `step` draws: a name for each, and the images that the batch comes from.
 
         One pass over the images of the first stream is an epoch. The weights are taken to learn from all streams except
@@ -152,7 +156,7 @@ class Method(ABC):
         set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Return what to add to the epoch's row of metrics, as plain data.
+        """Return additions to the epoch's row of metrics, as plain data.
 
         `valid_accuracy` is the accuracy of `predict` on the validation images, NaN if the weights learn from these.
         """

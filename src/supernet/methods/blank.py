@@ -10,12 +10,13 @@ Difference from released code: there alpha stays at its small random start value
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.methods.base import Budget, Method, NoConfig, Part
+from supernet.methods.base import Budget, Method, NoConfig, Streams
 from supernet.methods.relaxation import candidate_mask, relax
 from supernet.models.mix import Mix, dense
 from supernet.models.supernet import Supernet
@@ -24,6 +25,7 @@ from supernet.models.supernet import Supernet
 class Blank(Method):
     """Learns the weights alone, with the op weight 1/n for each of the n candidates of an edge."""
 
+    streams: ClassVar[Streams] = {"weights": "train"}
     capturable = True
     ranks = False
 
@@ -33,11 +35,6 @@ class Blank(Method):
         like = self.weights[0]
         zeros = {kind: torch.zeros(mask.shape, dtype=like.dtype, device=like.device) for kind, mask in masks.items()}
         self._mix = dense({kind: relax(zeros[kind], mask, "softmax") for kind, mask in masks.items()})
-
-    @property
-    def streams(self) -> Mapping[str, Part]:
-        """Training images only; validation images are left to the selector."""
-        return {"weights": "train"}
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the weights."""

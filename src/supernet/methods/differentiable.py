@@ -30,7 +30,7 @@ from supernet.data import Batch
 from supernet.engine.optim import AlphaOptimizerConfig
 from supernet.errors import UserError
 from supernet.methods.alphas import LearnedAlphas
-from supernet.methods.base import Budget, Part
+from supernet.methods.base import Budget, Part, Streams
 from supernet.methods.gradient_method import GradientMethod
 from supernet.methods.relaxation import Activation, SigmoidInit
 from supernet.methods.unrolled import unrolled_gradient
@@ -81,7 +81,7 @@ class Differentiable(GradientMethod):
         return LearnedAlphas(space, config.activation, config.sigmoid_init, self.budget, self.weights[0], config.alpha)
 
     @property
-    def streams(self) -> Mapping[str, Part]:
+    def streams(self) -> Streams:
         """One stream if single-level; otherwise one for the weights and one for alpha."""
         part: Part = "all" if self.config.train_on == "full" else "train"
         match self.config.regime:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.engine.optim import AlphaOptimizerConfig
 from supernet.errors import UserError
-from supernet.methods.base import Budget, Part, Stream
+from supernet.methods.base import Budget, Streams
 from supernet.methods.gradient_method import GradientMethod
 from supernet.models.mix import EdgeMix, Mix, sparse
 from supernet.models.supernet import Supernet
@@ -50,20 +50,16 @@ class GDASConfig:
 
 
 class GDAS(GradientMethod):
-    """Alphas learned through hard Gumbel samples."""
+    """Learns alphas through hard Gumbel samples, and the weights on such samples."""
 
     Config = GDASConfig
+    streams: ClassVar[Streams] = {"weights": "train", "alpha": "validation"}
     config: GDASConfig
 
     def __init__(self, config: GDASConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
         self.tau = config.tau
         self.generator = torch.Generator().manual_seed(budget.seed)
-
-    @property
-    def streams(self) -> Mapping[str, Part | Stream]:
-        """One stream for the weights and one for alpha."""
-        return {"weights": "train", "alpha": "validation"}
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rate and the temperature."""

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import set_rate
 from supernet.errors import UserError
-from supernet.methods.base import Budget, Method, Part
+from supernet.methods.base import Budget, Method, Streams
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.settings import Count, settings
@@ -41,6 +41,7 @@ class RandomSearch(Method):
     """Trains random architectures within the limits, each alone for `epochs_each` epochs, and keeps the best."""
 
     Config = RandomSearchConfig
+    streams: ClassVar[Streams] = {"weights": "train"}
     capturable = True  # the candidate changes between epochs only
     config: RandomSearchConfig
 
@@ -51,11 +52,6 @@ class RandomSearch(Method):
         self.best_accuracy = -1.0
         self.best = self.candidate = self._draw(0)[0]
         self._mix = self.candidate, supernet.only(self.candidate)
-
-    @property
-    def streams(self) -> Mapping[str, Part]:
-        """Training images only; the accuracy on validation images ranks the candidates."""
-        return {"weights": "train"}
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin a new candidate with new weights after every `epochs_each` epochs."""

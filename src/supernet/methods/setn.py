@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import AlphaOptimizerConfig
-from supernet.methods.base import Part, Stream
+from supernet.methods.base import Streams
 from supernet.methods.gradient_method import GradientMethod
 from supernet.methods.single_path import SinglePath
 from supernet.models.mix import Mix
@@ -38,12 +39,8 @@ class SETN(SinglePath, GradientMethod):
     """Learns weights on uniformly drawn paths and alpha on the mix of all operations."""
 
     Config = SETNConfig
+    streams: ClassVar[Streams] = {"weights": "train", "alpha": "validation"}
     config: SETNConfig
-
-    @property
-    def streams(self) -> Mapping[str, Part | Stream]:
-        """One stream for the weights and one for alpha."""
-        return {"weights": "train", "alpha": "validation"}
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the weights of a path, then alpha."""

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.methods.base import Budget, Method, Part, Stream
+from supernet.methods.base import Budget, Method, Streams
 from supernet.methods.relaxation import candidate_mask
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
@@ -34,15 +34,12 @@ class SinglePath(Method):
     An epoch is measured by the path of its last step.
     """
 
+    streams: ClassVar[Streams] = {"weights": "train"}
+
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
         self.steps = 0
         self.path = self.uniform(random.Random(f"{budget.seed} first path"))
-
-    @property
-    def streams(self) -> Mapping[str, Part | Stream]:
-        """Training images only."""
-        return {"weights": "train"}
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Draw an architecture, the same one however often a run is resumed, and train its weights."""

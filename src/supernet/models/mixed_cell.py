@@ -107,7 +107,7 @@ class MixedCell(nn.Module):
     def _run_fused(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros) -> None:
         """Run all operations that read a node together."""
         x = nodes[self.cell.inputs - 1]
-        assert x is not None  # the inputs are given
+        assert x is not None  # an input node is never empty
         program = self._program(mix.active, _most_grouped(x))
         weights = mix.weights.to(torch.promote_types(x.dtype, torch.float32)).flatten()
         weights = weights.index_select(0, program.indices(weights.device))

@@ -60,11 +60,11 @@ class Selector(ABC):
         return self.method.step(batches)
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
-        """Return what to add to the epoch's row of metrics, as plain data."""
+        """Return additions to the epoch's row of metrics, as plain data."""
         return {}
 
     def report(self) -> Mapping[str, Any]:
-        """Return what to add to the summary of the selection, as plain data."""
+        """Return additions to the summary of the selection, as plain data."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,6 +14,8 @@ class ControllerConfig:
     NAO-V1 with weight sharing has embedding 48, hidden 96, predictor_layers 3, weight_decay 1e-4 and expand None.
     """
 
+    prefix = "controller."  # of the fields in messages
+
     embedding: Count = 32
     """size of the encoder's token embedding"""
     hidden: Count = 64

@@ -45,7 +45,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
-from supernet.methods.base import Budget, Method, Stream
+from supernet.methods.base import Budget, Method, Stream, Streams
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
 from supernet.methods.zarts.objective import CandidateBatches, Objective
@@ -79,7 +79,7 @@ class ZeroOrder(Method):
         self.diagnostics: list[float] = []  # of this epoch's updates: effective samples (mgs), accepted or not (gld)
 
     @property
-    def streams(self) -> Mapping[str, Stream]:
+    def streams(self) -> Streams:
         """One stream for the weights, one for alpha, and one whose batch holds the images of all lookahead steps."""
         streams = {"weights": Stream("train"), "alpha": Stream("validation")}
         if not self.config.inner_steps:

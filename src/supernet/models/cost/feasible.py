@@ -95,7 +95,7 @@ class FeasibleSet:
         self.check()
         gains, ms = self._groups.integers(op_scores), self.limits.max_latency_ms
         if self.latency is None or ms is None:
-            return self._optimum(gains, self._costs)
+            return self._groups.best(gains, self._costs)
         if isinstance(self.latency, TabulatedLatency):
             return self._tabulated.best(gains, ms)
         latencies = self.latency.per_operation
@@ -125,7 +125,7 @@ class FeasibleSet:
         """
         smallest, others = None, ""
         for number, (name, most) in enumerate(self._maxima):
-            smallest = self._optimum(negative(self._costs[number][0]), self._costs[:number])
+            smallest = self._groups.best(negative(self._costs[number][0]), self._costs[:number])
             least = getattr(self._operation_costs.total(smallest), name)
             if least > most:
                 raise self._infeasible(f"the smallest{others} has {least:,} {_UNITS[name]}: {smallest}")
@@ -141,18 +141,13 @@ class FeasibleSet:
     def _fastest(self) -> Genotype:
         """Return the architecture with the lowest latency, or whose operations have the lowest sum of latencies."""
         if isinstance(self.latency, MeasuredLatency):
-            return self._optimum(negative(self.latency.per_operation), self._costs)
+            return self._groups.best(negative(self.latency.per_operation), self._costs)
         return self._tabulated.fastest()
 
     def _infeasible(self, smallest: str) -> UserError:
         size = f"{self.network_size.width} channels, depth {self.network_size.depth}"
         space = f"no architecture of space '{self.space.name}' ({size}) is within the limits"
         return UserError(f"{space}: {self.limits}; {smallest}")
-
-    def _optimum(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]]) -> Genotype:
-        best = self._groups.best(gains, limited)
-        assert best is not None  # checked before
-        return best
 
     def _is_small(self, genotype: Genotype) -> bool:
         if not self._maxima:

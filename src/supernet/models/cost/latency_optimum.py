@@ -48,19 +48,13 @@ def best_by_bisection(
     Bisection raises this limit as long as `is_fast` finds the best architecture within it to be fast enough as a whole.
     `fastest` has the lowest sum and is fast enough. The sums of other costs stay within their limits, `limited`.
     """
-
-    def optimum(*limit: tuple[PerOperation, int]) -> Genotype:
-        best = groups.best(gains, [*limited, *limit])
-        assert best is not None  # as `fastest` is within all limits
-        return best
-
-    candidate, best = optimum(), fastest
+    candidate, best = groups.best(gains, limited), fastest
     if is_fast(candidate):
         return candidate
     low, high = (groups.total(latencies, genotype) for genotype in (best, candidate))
     for _ in range(_HALVINGS):
         middle = (low + high) // 2
-        candidate = optimum((latencies, middle))
+        candidate = groups.best(gains, [*limited, (latencies, middle)])
         if is_fast(candidate):
             best, low = candidate, middle + 1
         else:

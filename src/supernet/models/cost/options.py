@@ -38,19 +38,15 @@ class OptionGroups:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.groups = [group for kind, cell in space.cells.items() for group in _cell_groups(space, kind, cell)]
-        operations = [
-            (kind, e, column)
-            for kind, cell in space.cells.items()
-            for e, edge in enumerate(cell.edges)
-            for column in range(len(edge.ops))
-        ]
+        edges = [(kind, e, len(edge.ops)) for kind, cell in space.cells.items() for e, edge in enumerate(cell.edges)]
+        operations = [(kind, e, column) for kind, e, count in edges for column in range(count)]
         numbers = {operation: number for number, operation in enumerate(operations)}
         self._numbers = [_padded([[numbers[o] for o in option] for option in group]) for group in self.groups]
 
-    def best(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]]) -> Genotype | None:
-        """Return the architecture with the largest sum of gains whose sum of each cost is within its limit, if any.
+    def best(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]] = ()) -> Genotype:
+        """Return the architecture with the largest sum of gains whose sum of each cost is within its limit.
 
-        Among equal gains the lowest costs win, the first cost first.
+        There must be one within the limits. Among equal gains the lowest costs win, the first cost first.
         """
         sums = [self._sums(cost) for cost, _ in limited]
         costs = [
@@ -59,7 +55,8 @@ class OptionGroups:
         ]
         limits = np.array([limit for _, limit in limited], np.int64)
         options = knapsack.solve(self._sums(gains), costs, limits)
-        return None if options is None else self.genotype(options)
+        assert options is not None
+        return self.genotype(options)
 
     def genotype(self, options: Iterable[int]) -> Genotype:
         """Return the architecture with these options, one of each group."""

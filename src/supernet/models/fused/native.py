@@ -19,11 +19,11 @@ _PLAIN, _BATCH, _RUNNING = range(3)  # as in kernels.c
 
 def usable(terms: Sequence[Term], values: Sequence[Tensor], sums: Sequence[Tensor | None]) -> bool:
     """Return whether the kernels can run these terms: channels-last on the CPU, all of one type and shape."""
-    like, given = values[0], [total for total in sums if total is not None]
+    like, started = values[0], [total for total in sums if total is not None]
     batch, channels, height, width = like.shape
     width_of_parts = channels // terms[0].count
-    counts = [term.count for term in terms] + [1] * len(given)
-    images = [*values, *given]
+    counts = [term.count for term in terms] + [1] * len(started)
+    images = [*values, *started]
     return (
         all(
             tuple(x.shape) == (batch, width_of_parts * n, height, width)

@@ -1,4 +1,4 @@
-"""Steps of a plan: what runs several leaves of the same kind as one operation."""
+"""Steps of a plan: each runs several leaves of one kind as one operation."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ from supernet.spaces.tokens import Sequences, Tokens
 class EvolutionConfig:
     """Settings of regularised evolution; the defaults are NAS-Bench-201's."""
 
+    prefix = "evolution."  # of the fields in messages
+
     population: Count = 10
     """architectures alive at a time"""
     tournament: Count = 3

@@ -23,6 +23,8 @@ from supernet.spaces.tokens import Tokens
 class TabularNAOConfig:
     """Settings of NAO on a table."""
 
+    prefix = "nao."  # of the fields in messages
+
     pool: Count = 50
     """random architectures at the beginning"""
     new: Count = 25
