@@ -25,6 +25,8 @@ from supernet.retraining.recipes import RECIPES, Recipe
 from supernet.searching.config import PROTOCOLS, Protocol, SearchCall, SearchConfig, config_of, configured, saved
 from supernet.selectors import SELECTORS
 
+TEXTS = ("", "flops=0.1", "no", "~", "1e3", "a: b", "# a", "- a", " a", "é", "a\nb", "${seed}")  # special in YAML
+
 # --- strategies that draw settings by the types of their fields
 
 
@@ -50,9 +52,9 @@ def values_of(hint: Any, bounds: dict[str, Any] | None = None) -> SearchStrategy
     if hint is int:
         return st.integers(bounds.get("ge", -9), bounds.get("lt", 10**9) - 1)
     if hint is float:
-        low, high = bounds.get("ge", bounds.get("gt", -1e9)), bounds.get("le", bounds.get("lt", 1e9))
+        low, high = bounds.get("ge", bounds.get("gt", 1e-3)), bounds.get("le", bounds.get("lt", 1e9))
         return st.floats(low, high, exclude_min="gt" in bounds, exclude_max="lt" in bounds)
-    return {bool: st.booleans(), str: st.text(max_size=6), type(None): st.none()}[hint]
+    return {bool: st.booleans(), str: st.sampled_from(TEXTS), type(None): st.none()}[hint]
 
 
 def vars_of(bound: Any) -> dict[str, Any]:
@@ -70,7 +72,11 @@ def read_back(config: SearchConfig, folder: Path) -> SearchConfig:
 # --- saving and reading back
 
 several = hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
