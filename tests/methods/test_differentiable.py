@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 
 import pytest
@@ -31,13 +32,18 @@ from supernet.testing import EXAMPLE_SPACES, PairDataset, noise_batch, tiny_imag
 NB201, RAGGED, TWO, MACRO, _ = EXAMPLE_SPACES
 STRONG = SGDConfig(lr=0.1, momentum=0.8, weight_decay=0.01, clip=0.3)  # clips in every step
 each_space = pytest.mark.parametrize("home", [NB201, RAGGED, TWO, MACRO], ids=lambda home: home.name)
-each_optimizer = pytest.mark.parametrize(
-    "alpha",
-    [AlphaOptimizerConfig("sgd", lr=0.5, weight_decay=0.02), AlphaOptimizerConfig("adam", lr=0.01, weight_decay=0.02)],
-    ids=["sgd", "adam"],
-)
+SGD = AlphaOptimizerConfig("sgd", lr=0.5, weight_decay=0.02)
+ADAM = AlphaOptimizerConfig("adam", lr=0.01, weight_decay=0.02)
+each_optimizer = pytest.mark.parametrize("alpha", [SGD, ADAM], ids=["sgd", "adam"])
 pytestmark = pytest.mark.usefixtures("still_noise")
-each_activation = pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+
+
+def each_case(name, first, second):
+    """Parametrize by space, optimizer and `name`: all combinations in small spaces, each value once in the others."""
+    cases = [*itertools.product((RAGGED, MACRO), (SGD, ADAM), (first, second))]
+    cases += [(home, *case) for home in (NB201, TWO) for case in ((SGD, first), (ADAM, second))]
+    ids = [f"{home.name} {alpha.optimizer} {value}" for home, alpha, value in cases]
+    return pytest.mark.parametrize(("home", "alpha", name), cases, ids=ids)
 
 
 def supernet_of(home, norm, width):
@@ -120,9 +126,7 @@ class ByHand:
 # Single level
 
 
-@each_space
-@each_optimizer
-@each_activation
+@each_case("activation", "softmax", "sigmoid")
 def test_a_single_level_step_equals_both_updates_from_two_backward_passes_at_the_same_point(home, alpha, activation):
     method = make(home, DifferentiableConfig(activation=activation, alpha=alpha))
     hand = ByHand(method)
@@ -197,9 +201,7 @@ def test_the_supernets_parameters_hold_no_alpha():
 # Bi-level, first order
 
 
-@each_space
-@each_optimizer
-@pytest.mark.parametrize("regime", ["same_subset", "different_subset"])
+@each_case("regime", "same_subset", "different_subset")
 def test_a_bi_level_step_updates_alpha_on_its_batch_and_then_the_weights_on_theirs(home, alpha, regime):
     method = make(home, DifferentiableConfig(regime=regime, activation="softmax", alpha=alpha))
     hand = ByHand(method)

@@ -38,8 +38,8 @@ OPS = ("none", "skip_connect", "nor_conv_3x3", "max_pool_3x3")
 KEEPS = SearchSpace(
     "keeps",
     {
-        "normal": Cell.dense(4, OPS, inputs=2, output="concat", keep=2, project=True),
-        "reduce": Cell.dense(4, OPS[1:], inputs=2, output="concat", keep=1, project=True),
+        "normal": Cell.dense(4, OPS[:3], inputs=2, output="concat", keep=2, project=True),
+        "reduce": Cell.dense(4, OPS[1:3], inputs=2, output="concat", keep=1, project=True),
     },
     NormalReduceNormal(),
 )
@@ -459,7 +459,7 @@ def test_only_decisions_that_leave_an_architecture_within_the_limits_are_candida
     fake(monkeypatch, at_random)
     cells = {
         "normal": Cell.dense(3, OPS, inputs=2, output="concat", keep=1, project=True),
-        "reduce": KEEPS.cells["reduce"],
+        "reduce": Cell.dense(4, OPS[1:], inputs=2, output="concat", keep=1, project=True),
     }
     home, rng, every = SearchSpace("listed", cells, NormalReduceNormal()), random.Random(0), set()
     while len(every) < home.size:
