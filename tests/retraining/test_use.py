@@ -110,19 +110,22 @@ def test_the_export_gives_the_same_logits_in_onnxruntime(
 
 
 @pytest.mark.parametrize(
-    ("shape", "maps"),
+    ("space", "shape", "maps"),
     [
-        ((8, 8, 1), [8, 4, 2]),
-        ((28, 28, 1), [28, 14, 7]),
-        ((32, 32, 3), [32, 16, 8]),
-        ((96, 96, 3), [24, 12, 6]),
-        ((224, 224, 3), [28, 14, 7]),
-        ((40, 56, 2), [20, 10, 5]),
-        ((3, 3, 4), [3, 2, 2]),
+        ("nasbench201", (8, 8, 1), [8, 4, 2]),
+        ("nasbench201", (28, 28, 1), [28, 14, 7]),
+        ("nasbench201", (32, 32, 3), [32, 16, 8]),
+        ("nasbench201", (96, 96, 3), [24, 12, 6]),
+        ("nasbench201", (224, 224, 3), [28, 14, 7]),
+        ("nasbench201", (40, 56, 2), [20, 10, 5]),
+        ("nasbench201", (3, 3, 4), [3, 2, 2]),
+        ("s2", (8, 8, 1), [8, 4, 2]),
+        ("s2", (96, 96, 3), [24, 12, 6]),
+        ("s2", (40, 56, 2), [20, 10, 5]),
+        ("s2", (3, 3, 4), [3, 2, 2]),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("space", ["nasbench201", "s2"])
 def test_the_resolutions_of_a_network_for_images_of_any_size(
     space: str, shape: tuple[int, int, int], maps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ import supernet as sn
 from supernet import cli
 from supernet.models.evaluate import Scorer, Scores
 from supernet.models.mix import Mix
+from supernet.searching import results
 from supernet.searching.resume import plan_of, restored
 from supernet.searching.studies import RankingConfig, ranking
 from supernet.testing import PairDataset, ragged_space, tiny_images
@@ -48,6 +49,14 @@ class Proposing(sn.Method):
 
     def step(self, batches):
         return self.weight_step(batches["weights"], self.mix())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures_of_searches():
+    """Leave out the pictures of searches, which take most of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "_pictures", lambda *arguments: None)
+        yield
 
 
 @pytest.fixture(scope="module")

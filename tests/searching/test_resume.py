@@ -30,7 +30,7 @@ METHODS = {
     "darts-2nd": ["--method", "darts-2nd"],
     "random": ["--method", "random", "--epochs-each", "1", "--epochs", "4"],
     "zarts-mgs": ["--method", "zarts-mgs", "--steps", "2", "--every", "2", "--penalty", "flops=0.1"],
-    "with noise": ["--space", "s4", "--width", "1"],  # draws from the global random state
+    "with noise": ["--space", "supernet.testing.examples:NOISY"],  # draws from the global random state
 }
 
 FORGE = '''
@@ -40,8 +40,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # a process with threads must not be forked
 import torch
 from supernet import cli
 from supernet.searching import results
+from supernet.testing import examples
 from supernet.engine import driving, loop, run
 
+examples.NOISY = examples.two_input_space()
 results._pictures = lambda *arguments: None  # they take most of the time
 
 def at(owner, name, count, act, after):
@@ -267,7 +269,7 @@ def test_damaged_checkpoints(search: Search, whole: dict[str, Results], tmp_path
 
 # --- the program, stopped from outside at no exact place, with pictures
 
-LONG = [*DIGITS, "--images", "400", "--epochs", "6", "--out"]  # long enough for the signals to come before the end
+LONG = [*DIGITS, "--images", "240", "--epochs", "6", "--out"]  # long enough for the signals to come before the end
 
 
 def stopped_after(epoch: int, how: signal.Signals, out: Path) -> tuple[list[str], str, int]:

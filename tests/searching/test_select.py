@@ -246,31 +246,33 @@ class PowerCut(Watcher):
             raise RuntimeError("power cut")
 
 
-@pytest.mark.parametrize("at", [1, 5, 10])
-def test_a_selection_interrupted_at_a_step_ends_with_the_same_bits(at, original_selection, searched, monkeypatch):
+def test_a_selection_interrupted_at_steps_ends_with_the_same_bits(original_selection, searched, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("supernet.engine.loop.Loop.__init__.__defaults__", (0.0,))  # saved after every step
-        with pytest.raises(RuntimeError, match="power cut"):
-            sn.select(searched, watcher=PowerCut(at), **FAST)
+        for at in (1, 5, 6):  # step 1, before any checkpoint; step 5, within an epoch; and step 10, the last
+            with pytest.raises(RuntimeError, match="power cut"):
+                sn.select(searched, watcher=PowerCut(at), **FAST)
     assert not Run(searched.path / "selections" / "perturbation").finished
     assert results_of(sn.select(searched, **FAST)) == results_of(original_selection)
 
 
-@pytest.mark.parametrize("at", [1, 4, 6])
-def test_a_selection_interrupted_at_a_decision_ends_with_the_same_bits(at, original_selection, searched, monkeypatch):
-    decisions, decide = [], Perturbation._decide_operation
+def test_a_selection_interrupted_at_decisions_ends_with_the_same_bits(original_selection, searched, monkeypatch):
+    left, decide = 0, Perturbation._decide_operation
 
-    def cut(self, decision):
-        decisions.append(decision)
-        if len(decisions) == at:
+    def counted(self, decision):
+        nonlocal left
+        left -= 1
+        if left == 0:
             raise RuntimeError("power cut")
         yield from decide(self, decision)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Perturbation, "_decide_operation", cut)
-        with pytest.raises(RuntimeError, match="power cut"):
-            sn.select(searched, **FAST)
-    assert len(decisions) == at
+        patch.setattr(Perturbation, "_decide_operation", counted)
+        for at in (1, 4, 3):  # decision 1, before any checkpoint; decision 4; and decision 6, after the last epoch
+            left = at
+            with pytest.raises(RuntimeError, match="power cut"):
+                sn.select(searched, **FAST)
+    assert len(Run(searched.path / "selections" / "perturbation").metrics) == 5
     assert results_of(sn.select(searched, **FAST)) == results_of(original_selection)
 
 
