@@ -102,9 +102,29 @@ def signature_of(settings: Callable[P, object]) -> Callable[[Callable[..., R]], 
     return signed
 
 
-def as_plain(value: Any) -> Any:
-    """Return a nested config as a mapping, and any other value as it is."""
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+def values_of(config: Any, kind: type[Any] | None = None) -> dict[str, Any]:
+    """Return the values of a config by field; only the fields of its base class `kind`, if that is given."""
+    return {entry.name: getattr(config, entry.name) for entry in fields(kind or config)}
+
+
+def plain_values(config: Any, kind: type[Any]) -> dict[str, Any]:
+    """Return `values_of` with nested configs as mappings."""
+
+    def plain(value: Any) -> Any:
+        return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+    return {name: plain(value) for name, value in values_of(config, kind).items()}
+
+
+def preset_named(what: str, which: object, presets: Mapping[str, T]) -> T:
+    """Return the preset of that name, and a config of the presets' class as it is; raises UserError for others."""
+    if isinstance(which, str):
+        if which not in presets:
+            raise unknown(what, which, presets)
+        return presets[which]
+    if not isinstance(which, type(next(iter(presets.values())))):
+        raise UserError(f"{what} cannot be of type {type(which).__name__}: {which!r}")
+    return which
 
 
 def amend(config: T, changes: Mapping[str, Any], prefix: str | None = None) -> T:
@@ -114,7 +134,7 @@ def amend(config: T, changes: Mapping[str, Any], prefix: str | None = None) -> T
     the prefix of the class. Raises UserError for an unknown name or a wrong value.
     """
     prefix = getattr(config, "prefix", "") if prefix is None else prefix
-    values = {entry.name: getattr(config, entry.name) for entry in fields(config)}  # type: ignore[arg-type]
+    values = values_of(config)
     for name, value in changes.items():
         if name not in values:
             raise unknown("setting", f"{prefix}{name}", [f"{prefix}{known}" for known in values])

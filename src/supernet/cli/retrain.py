@@ -35,6 +35,7 @@ def _arguments(recipe: str) -> Any:
 
     from supernet.retraining.config import RetrainCall, configured
     from supernet.retraining.recipes import RECIPES
+    from supernet.settings import values_of
 
     types = {
         "what": option(Positional[str], "folder of a finished search, or an architecture in quotes", metavar="WHAT"),
@@ -46,7 +47,7 @@ def _arguments(recipe: str) -> Any:
         "watcher": Annotated[None, Suppress],
     }
     start = configured("", recipe)
-    values = {entry.name: getattr(start, entry.name) for entry in fields(start)} | {"what": tyro.MISSING}
+    values = values_of(start) | {"what": tyro.MISSING}
     about = "Train the architecture of a search, or any other, from scratch."
     return derived(RetrainCall, about, types, values | {"recipe": recipe})
 

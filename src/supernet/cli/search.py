@@ -77,6 +77,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
     from supernet.methods import METHODS
     from supernet.searching.config import PROTOCOLS, SearchCall
     from supernet.selectors import SELECTORS
+    from supernet.settings import values_of
     from supernet.spaces import SPACES
 
     sources = "digits (embedded), an .npz file, a folder of class folders or IDX files"
@@ -99,7 +100,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "dry_run": option(bool, "print a forecast of time and memory, and stop"),
         "watcher": Annotated[None, Suppress],
     }
-    values = {entry.name: getattr(start, entry.name) for entry in fields(start)} | {
+    values = values_of(start) | {
         "data": start.data if resumed else tyro.MISSING,
         "method": start.method_preset.name,
         "selector": start.selector_preset.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import KW_ONLY, fields
+from dataclasses import KW_ONLY
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,9 +12,8 @@ from torch.utils.data import Dataset
 from supernet.data import Source, source_name
 from supernet.engine.driving import Driving
 from supernet.engine.run import Run
-from supernet.errors import UserError, unknown
 from supernet.retraining.recipes import RECIPES, Recipe
-from supernet.settings import OfType, Seed, amend, as_plain, settings
+from supernet.settings import OfType, Seed, amend, plain_values, preset_named, settings, values_of
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 
@@ -42,9 +41,8 @@ class RetrainConfig(Recipe):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe's fields, data, seed, device and precision as plain data."""
-        names = [entry.name for entry in fields(RetrainConfig) if entry.name not in ("what", "space")]
-        plain = {name: getattr(self, name) for name in names}
-        plain = {name: as_plain(value) for name, value in plain.items()}
+        plain = plain_values(self, RetrainConfig)
+        del plain["what"], plain["space"]
         return plain | {"data": source_name(self.data) if self.data is not None else None, "device": str(self.device)}
 
 
@@ -62,11 +60,5 @@ def configured(what: Target, recipe: str | Recipe = "quick", **given: Any) -> Re
 
     Raises UserError for an unknown name or a wrong value.
     """
-    if isinstance(recipe, str):
-        if recipe not in RECIPES:
-            raise unknown("recipe", recipe, RECIPES)
-        recipe = RECIPES[recipe]
-    elif not isinstance(recipe, Recipe):
-        raise UserError(f"recipe cannot be of type {type(recipe).__name__}: {recipe!r}")
-    base = {entry.name: getattr(recipe, entry.name) for entry in fields(Recipe)}
+    base = values_of(preset_named("recipe", recipe, RECIPES), Recipe)
     return amend(RetrainConfig(what=what, **base), given)

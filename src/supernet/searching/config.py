@@ -22,7 +22,7 @@ from supernet.models.cost.limits import Limits, parse_count
 from supernet.selectors import SELECTORS
 from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors.base import Selector
-from supernet.settings import Count, OfType, Seed, Whole, amend, as_plain, settings
+from supernet.settings import Count, OfType, Seed, Whole, amend, plain_values, preset_named, settings, values_of
 from supernet.spaces import SearchSpace
 
 
@@ -131,9 +131,10 @@ class SearchConfig(Protocol):
         return SELECTORS.named(self.selector or self.method_preset.selector)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return numbers, strings, lists and mappings alone: what `saved` reads back."""
-        plain = {entry.name: getattr(self, entry.name) for entry in fields(SearchConfig)}
-        plain = {name: as_plain(value) for name, value in plain.items()}
+        """Return every setting that can change a number as plain data, which `saved` reads back."""
+        plain = plain_values(self, SearchConfig)
+        for name in ("graphs", "workers"):  # they change no number, so a run may go on with others
+            del plain[name]
         return plain | {
             "data": source_name(self.data),
             "space": self.space if isinstance(self.space, str) else self.space.name,
@@ -188,19 +189,13 @@ def configured(
     `given` may name any field of SearchConfig, and any field of the method's Config. Raises UserError for an unknown
     name or a wrong value.
     """
-    if isinstance(protocol, str):
-        if protocol not in PROTOCOLS:
-            raise unknown("protocol", protocol, PROTOCOLS)
-        protocol = PROTOCOLS[protocol]
-    elif not isinstance(protocol, Protocol):
-        raise UserError(f"protocol cannot be of type {type(protocol).__name__}: {protocol!r}")
-    names = [entry.name for entry in fields(SearchConfig)]
-    base = {entry.name: getattr(protocol, entry.name) for entry in fields(Protocol)}
+    base = values_of(preset_named("protocol", protocol, PROTOCOLS), Protocol)
     start = SearchConfig(**base, method=method, selector=selector)
     own = config_of(start.method_preset, method_config)
+    names, own_names = list(values_of(start)), list(values_of(own))
     for name in given:
-        if name not in names and not hasattr(own, name):
-            raise unknown("setting", name, [*names, *(entry.name for entry in fields(own))])
+        if name not in names and name not in own_names:
+            raise unknown("setting", name, [*names, *own_names])
     own = amend(own, {name: value for name, value in given.items() if name not in names})
     shared = {name: value for name, value in given.items() if name in names}
     return amend(start, shared | {"method_config": own, "select": config_of(start.selector_preset, select)})
@@ -222,8 +217,8 @@ def config_of(preset: MethodPreset | SelectorPreset, given: object = None) -> An
 def saved(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `configured` that make the search of a run's `config` again.
 
-    Graphs and workers change no number and are not among them; TF32 is "auto" again, which takes it where there is one.
+    The device is not among them; TF32 is "auto" again, which takes it where there is one.
     """
-    names = {entry.name for entry in fields(SearchConfig)} - {"graphs", "workers", "device"}
+    names = {entry.name for entry in fields(SearchConfig)} - {"device"}
     arguments = {name: value for name, value in config.items() if name in names}
     return arguments | ({"precision": "auto"} if arguments.get("precision") == "tf32" else {})

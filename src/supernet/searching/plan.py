@@ -40,10 +40,7 @@ class Plan:
     @property
     def record(self) -> dict[str, Any]:
         """The configuration as plain data, and the identity of images and space: what a run folder keeps."""
-        config = self.config.to_dict()
-        for name in ("graphs", "workers"):  # they change no number, so a run may go on with others
-            del config[name]
-        return config | {
+        return self.config.to_dict() | {
             "format": FORMAT,
             "task": "search",
             "data_name": self.images.name,
