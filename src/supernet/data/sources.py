@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,13 @@ Source = str | os.PathLike[str] | Dataset[Any]
 """A source of images: "digits", an .npz file, a folder, or a Dataset of (image, label)."""
 
 
-def load(source: Source, image_size: int | None = None) -> Images:
+def load(
+    source: Source,
+    image_size: int | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    skip_broken: bool = False,
+) -> Images:
     """Load a labelled image set.
 
     `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_test, y_test; the path of a
