@@ -47,6 +47,8 @@ class Images:
     validation: int = 0  # how many of the last images of x the source gives for validation
     levels: Levels | None = None  # None: the source has 8-bit values
     notes: tuple[str, ...] = ()  # what was converted or left out in reading, a phrase each
+    left_out: tuple[str, ...] = ()  # files and folders that were not read, and why
+    broken: int = 0  # how many of them are broken
 
     @classmethod
     def of(
@@ -60,6 +62,8 @@ class Images:
         validation: Labelled | None = None,
         levels: Levels | None = None,
         notes: tuple[str, ...] = (),
+        left_out: tuple[str, ...] = (),
+        broken: int = 0,
     ) -> Images:
         """Build the set from (x, y) pairs, x (N, C, H, W) uint8 and y (N,) int64."""
         if validation is not None:
@@ -70,7 +74,7 @@ class Images:
         mean, std = _moments(x)
         tensors = [x, y] if x_test is None or y_test is None else [x, y, x_test, y_test]
         mark = _fingerprint(tensors, classes, given)
-        return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark, given, levels, notes)
+        return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark, given, levels, notes, left_out, broken)
 
     @property
     def given_parts(self) -> tuple[Tensor, Tensor] | None:
@@ -164,6 +168,8 @@ def take(images: Images, n: int | None) -> Images:
         validation=validation,
         levels=images.levels,
         notes=images.notes,
+        left_out=images.left_out,
+        broken=images.broken,
     )
 
 

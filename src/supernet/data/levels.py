@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 
 from supernet.data.images import Levels
 
+FULL: Levels = (0, 2**16 - 1)
+"""All values of 16 bits."""
+
+
+def levels_of(low: int, high: int) -> Levels:
+    """Return the levels of training images with these least and largest values: all 16 bits if they fill most."""
+    return (low, high) if high - low < 2**15 else FULL
+
 
 def to_bytes(values: NDArray[Any], levels: Levels) -> NDArray[np.uint8]:
     """Return `values` of any shape as pixels: the lower level and all below become 0, the upper and all above 255.

@@ -9,6 +9,8 @@ from pathlib import Path
 from supernet.errors import UserError
 
 VARIABLE = "SUPERNET_MEMORY_GB"
+PIXELS_VARIABLE = "SUPERNET_MAX_PIXELS"
+_PIXELS = 10**8  # of one picture: at 40 bytes each, 4 GB while it is resized
 _SHARE = 0.8  # of the free memory
 _UNKNOWN = 8 * 10**9  # bytes, where the system does not say what is free
 _SYSTEM = Path("/proc/meminfo")
@@ -22,19 +24,25 @@ def check_size(needed: int, what: str) -> None:
     """
     given = os.environ.get(VARIABLE)
     free = free_bytes()
-    limit = _parsed(given) if given else _UNKNOWN if free is None else _SHARE * free
+    limit = 10**9 * _parsed(VARIABLE, given, "gigabytes") if given else _UNKNOWN if free is None else _SHARE * free
     if needed > limit:
         reason = f"{VARIABLE} allows" if given else "the free memory allows"
         sizes = f"{_gigabytes(needed)} of memory, but {reason} {_gigabytes(limit)}"
         raise UserError(f"{what} needs {sizes}: give fewer or smaller images, or set {VARIABLE} to a larger number")
 
 
-def _parsed(text: str) -> float:
+def most_pixels() -> float:
+    """Return the pixels that a picture may have at most: SUPERNET_MAX_PIXELS; without it, 100 million."""
+    given = os.environ.get(PIXELS_VARIABLE)
+    return _parsed(PIXELS_VARIABLE, given, "pixels") if given else _PIXELS
+
+
+def _parsed(variable: str, text: str, unit: str) -> float:
     with suppress(ValueError):
         number = float(text)
         if 0 < number < float("inf"):
-            return 10**9 * number
-    raise UserError(f"{VARIABLE} must be a number of gigabytes above 0, not '{text}'")
+            return number
+    raise UserError(f"{variable} must be a number of {unit} above 0, not '{text}'")
 
 
 def _gigabytes(size: float) -> str:
