@@ -25,7 +25,9 @@ def retrain(given: Arguments) -> None:
     call = vars(parse("retrain", _arguments(recipe), given))
     config = amend(RetrainConfig(call["what"]), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
     watcher = progress.watcher(quiet=call["quiet"])
-    run = train.start(plan.plan(config, recipe), out=call["out"], force=call["force"], watcher=watcher)
+    given_sizes = [name for name in ("width", "depth") if peek(given, name, None) is not None]
+    ready = plan.plan(config, recipe, given_sizes)
+    run = train.start(ready, out=call["out"], force=call["force"], watcher=watcher)
     _print_result(run)
 
 

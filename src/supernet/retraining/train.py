@@ -137,6 +137,8 @@ def start(
     plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False
 ) -> Run:
     """Run a planned retraining, or resume it, and return the finished run."""
+    if plan.broken is not None:
+        watcher.say(plan.broken)
     run = Run(plan.folder if out is None else out)
     return conduct(run, plan, TrainingTask, partial(_write, run), watcher, force=force)
 
