@@ -182,3 +182,12 @@ def test_equal_logits_are_the_first_class():
     labels = torch.cat([batch.y for batch in BATCHES])
     assert found.accuracy == [(labels == 0).sum().item() / len(labels)]
     assert found.loss == pytest.approx([torch.tensor(3.0).double().log().item()])
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_the_classes_with_images():
+    labels = torch.tensor([0, 0, 0, 0, 2, 3, 3])
+    hits = torch.tensor([1, 1, 1, 0, 0, 1, 0]).bool()
+    assert scoring.balanced_accuracy(hits, labels) == pytest.approx((3 / 4 + 0 / 1 + 1 / 2) / 3)
+    assert scoring.balanced_accuracy(hits[:4], labels[:4]) == 3 / 4
+    assert scoring.are_unequal(labels)
+    assert not scoring.are_unequal(torch.tensor([0, 0, 3, 3]))

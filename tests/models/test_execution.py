@@ -249,7 +249,7 @@ def test_a_retraining_in_bfloat16_keeps_its_loss_and_its_weights_in_float32(monk
     assert {p.dtype for p in task.network.parameters()} == {torch.float32}
     assert set(seen) == {(True, torch.bfloat16)}
     seen.clear()
-    task.accuracy(test=False)
+    task.accuracies(test=False)
     assert set(seen) == {(False, torch.float32)}
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from conftest import Call
-from retrained import CELL, message, retrained, save_images
+from retrained import CELL, message, noise, retrained, save_images
 from supernet.data import Images, hold_out
 from supernet.data import load as load_images
 from supernet.engine.measure import Latency
@@ -158,15 +159,40 @@ def test_a_recipe_with_crops_is_evaluated_on_the_middle(tmp_path: Path) -> None:
     assert found.confusion == confusion_of(predictor.load(run), images.x_test[:, :, 1:9, 1:9], images.y_test)
 
 
+def test_data_may_lack_classes_of_the_network(tmp_path: Path, call: Call) -> None:
+    def folder(name: str, images: dict[str, int]) -> Path:
+        for label, count in images.items():
+            (tmp_path / name / label).mkdir(parents=True)
+            for number, pixels in enumerate(noise(count, 8, 8)):
+                Image.fromarray(pixels.numpy()).save(tmp_path / name / label / f"{number}.png")
+        return tmp_path / name
+
+    run = retrained(tmp_path / "run", folder("photos", {"cat": 5, "dog": 5, "owl": 5}))
+    found = evaluate(run, data=folder("two", {"cat": 1, "owl": 3}), device="cpu")
+    assert [(score.name, score.support) for score in found.classes] == [("cat", 1), ("dog", 0), ("owl", 3)]
+    cat, dog, owl = found.classes
+    assert dog.recall is None
+    assert (found.accuracy, found.balanced_accuracy) == (
+        (cat.recall + 3 * owl.recall) / 4,
+        (cat.recall + owl.recall) / 2,
+    )
+    alone = evaluate(run, data=folder("one", {"owl": 2}), device="cpu")
+    assert alone.accuracy == alone.balanced_accuracy == alone.classes[2].recall
+    status, out, err = call("evaluate", "run", "--data", "two", "--device", "cpu")
+    assert (status, err) == (0, "")
+    assert f"balanced      {100 * found.balanced_accuracy:.2f} %, the mean recall of the classes\n" in out
+    assert re.search(r"^dog +\S+ +- +\S+ +0$", out, re.MULTILINE)
+    assert out.splitlines()[-1] == "run folder    run (evaluation-two.json, confusion-two.svg)"
+
+
 # --- mistakes
 
 
 def test_data_of_other_classes_or_channels_is_one_line(run: Run, tmp_path: Path) -> None:
     x = np.zeros((6, 8, 8), np.uint8)
-    np.savez(tmp_path / "two.npz", x_train=x, y_train=np.arange(6) % 2)
+    np.savez(tmp_path / "four.npz", x_train=x, y_train=[0, 1, 2, 3, 0, 1])
     np.savez(tmp_path / "rgb.npz", x_train=np.zeros((6, 8, 8, 3), np.uint8), y_train=np.arange(6) % 3)
-    expected = "'two' has classes 0, 1; the network was trained on 0, 1, 2"
-    assert message(evaluate, run, data=tmp_path / "two.npz") == expected
+    assert "0, 1, 2" in message(evaluate, run, data=tmp_path / "four.npz")  # and no 3
     expected = "each image of 'rgb' is 3x8x8 (channels, height, width); the network was trained on 1x8x8"
     assert message(evaluate, run, data=tmp_path / "rgb.npz") == expected
     assert "no such file" in message(evaluate, run, data=tmp_path / "nothing.npz")
@@ -201,6 +227,33 @@ def test_an_evaluation_is_written_as_json_and_as_a_picture(run: Run, monkeypatch
     assert {file.name for file in run.path.iterdir()} == files
 
 
+def test_only_the_last_weights_on_its_own_data_are_the_evaluation_of_a_run(run: Run, tmp_path: Path) -> None:
+    evaluate(run, device="cpu")
+    own = {name: (run.path / name).read_bytes() for name in ("evaluation.json", "confusion.svg")}
+    other = np.zeros((6, 8, 8), np.uint8)
+    np.savez(tmp_path / "a b (2).x.npz", x_train=other, y_train=np.arange(6) % 3)
+    for settings, names in (
+        ({"weights": "best"}, {"evaluation.best.json", "confusion.best.svg"}),
+        ({"data": tmp_path / "a b (2).x.npz"}, {"evaluation-a-b-2-x.json", "confusion-a-b-2-x.svg"}),
+        ({"data": tmp_path / "a b (2).x.npz", "weights": "best"}, {"evaluation-a-b-2-x.best.json"}),
+    ):
+        found = evaluate(run, **settings, device="cpu")  # type: ignore[arg-type]
+        assert names <= {file.name for file in run.path.iterdir()}
+        file, _ = evaluation.files_of(run, found)
+        assert json.loads((run.path / file).read_text()) == found.to_json()
+    assert {name: (run.path / name).read_bytes() for name in own} == own
+    again = evaluate(run, data=run.config["data"], device="cpu")  # its own data, given again
+    assert evaluation.files_of(run, again) == ("evaluation.json", "confusion.svg")
+    run.start(run.config | {"seed": 1}, {}, force=True)
+    assert {file.name for file in run.path.iterdir()} == {"config.yaml", "environment.json"}
+
+
+@pytest.mark.parametrize(("name", "part"), [("", "data"), ("../../x", "x"), ("é" * 99, "é" * 60), ("a\n[b]", "a-b")])
+def test_a_name_of_data_is_safe_in_the_name_of_a_file(name: str, part: str, run: Run) -> None:
+    found = Evaluation(name, "0", "all", 9, "last", 0.25, 0.3, None, (), (), 10**6, 10**6, "cpu", (), {})
+    assert evaluation.files_of(run, found) == (f"evaluation-{part}.json", f"confusion-{part}.svg")
+
+
 def test_the_command_prints_the_measurements(run: Run, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     let_it_predict([0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1], monkeypatch)
     status, out, err = call("evaluate", "run", "--device", "cpu", "--weights", "best")
@@ -215,7 +268,7 @@ def test_the_command_prints_the_measurements(run: Run, call: Call, monkeypatch: 
     assert re.search(r"^class +precision % +recall % +F1 % +images$", out, re.MULTILINE)
     assert re.search(r"^0 +50\.0 +75\.0 +60\.0 +4$", out, re.MULTILINE)
     assert re.search(r"^2 +- +0\.0 +0\.0 +4$", out, re.MULTILINE)
-    assert lines[-1] == "run folder    run (evaluation.json, confusion.svg)"
+    assert lines[-1] == "run folder    run (evaluation.best.json, confusion.best.svg)"
 
 
 def test_of_many_classes_the_command_prints_those_of_lowest_f1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,14 +277,16 @@ def test_of_many_classes_the_command_prints_those_of_lowest_f1(capsys: pytest.Ca
 
     scores = tuple(ClassScore(f"[{number}]", 0.5, 0.5, None if number == 3 else number / 30, 7) for number in range(30))
     needed = (Pass(Latency(1, 1.0, 1.0, 1.0, 50, 2), 10**6),)
-    found = Evaluation("set", "0", "validation", 9, "last", 0.25, 0.5, scores, (), 10**6, 10**6, "cuda:0", needed, {})
-    use._result(Console(width=80), found)
+    found = Evaluation(
+        "set", "0", "validation", 9, "last", 0.25, 0.3, 0.5, scores, (), 10**6, 10**6, "cuda:0", needed, {}
+    )
+    use._result(Console(width=80), found, "evaluation-set.json")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "accuracy      25.00 %, 50.00 % among the five most probable; on 9 validation images of set"
     assert "on cuda:0     1 image: 1.00 ms (half of 50 passes: 1.00 to 1.00; 2 threads)" in lines[3]
     shown = [line.split()[0] for line in lines if line.startswith("[")]
     assert sorted(shown) == sorted(f"[{number}]" for number in range(20))
-    assert lines[-1] == "These 20 of 30 classes have the lowest F1; all are in evaluation.json."
+    assert lines[-1] == "These 20 of 30 classes have the lowest F1; all are in evaluation-set.json."
 
 
 def test_a_mistake_in_the_command_is_one_line(run: Run, call: Call) -> None:

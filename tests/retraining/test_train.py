@@ -140,7 +140,7 @@ def test_paths_are_dropped_in_training_only():
     batch = noise_batch(0)._replace(x=noise_batch(0).x.float())
     one, two = (task.network(batch.x) for _ in range(2))
     assert not torch.equal(one, two)
-    assert task.accuracy(test=False) == task.accuracy(test=False)
+    assert task.accuracies(test=False)["accuracy"] == task.accuracies(test=False)["accuracy"]
     assert task.network.training
 
 
@@ -155,7 +155,7 @@ def test_accuracy_is_without_augmentation_and_with_running_statistics(archive):
     mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (images.mean, images.std))
     network = copy.deepcopy(task.network).eval()
     logits = network((images.x_test / 255 - mean) / std)
-    assert task.accuracy(test=True) == int((logits.argmax(1) == images.y_test).sum()) / 9
+    assert task.accuracies(test=True)["accuracy"] == int((logits.argmax(1) == images.y_test).sum()) / 9
 
 
 def test_with_crops_accuracy_is_measured_on_the_middle(archive):
@@ -165,7 +165,7 @@ def test_with_crops_accuracy_is_measured_on_the_middle(archive):
     images = task.plan.images
     x = (images.x_test[:, :, 1:7, 1:7] / 255 - images.mean[0]) / images.std[0]
     network = copy.deepcopy(task.network).eval()
-    assert task.accuracy(test=True) == int((network(x).argmax(1) == images.y_test).sum()) / 9
+    assert task.accuracies(test=True)["accuracy"] == int((network(x).argmax(1) == images.y_test).sum()) / 9
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_the_images_that_train_and_those_that_measure(tested, share, validated, 
 def test_the_best_epoch_is_the_first_of_the_highest_accuracy(monkeypatch):
     task = task_of(tiny_plan())
     accuracies = iter([0.0, 0.5, 0.5, 0.4, 0.75])
-    monkeypatch.setattr(task, "accuracy", lambda *, test: next(accuracies))
+    monkeypatch.setattr(task, "accuracies", lambda *, test: {"accuracy": next(accuracies)})
     assert [task.end_epoch(epoch, {})["best"] for epoch in range(5)] == [True, True, False, False, True]
     assert task.best == 0.75
 
@@ -387,7 +387,7 @@ def test_a_retraining_leaves_a_complete_folder_and_is_not_run_twice(searched, ca
     ] * 2
     assert set(run.summary) == {
         *("genotype", "architecture", "params", "flops", "measured_on", "accuracy", "test_accuracy", "best_epoch"),
-        "seconds",
+        *("balanced_accuracy", "test_balanced_accuracy", "seconds"),
     }
     assert run.genotype == searched.genotype
     assert searched.finished
@@ -416,13 +416,39 @@ def test_the_summary_has_the_accuracies_of_the_last_and_the_best_epoch(share, ar
     for kind in ("last", "best"):
         state = torch.load(run.path / "checkpoints" / f"{kind}.pt", weights_only=True)
         task.load_state_dict(state["task"])
-        tested[kind] = task.accuracy(test=True)
-        assert task.accuracy(test=not share) == summary["accuracy"][kind]
+        tested[kind] = task.accuracies(test=True)["accuracy"]
+        assert task.accuracies(test=not share)["accuracy"] == summary["accuracy"][kind]
     assert summary["test_accuracy"] == tested
     price = cost(space("nasbench201"), run.genotype, NetworkSize(4, 1, (8, 8), 1, 3))
     assert (summary["params"], summary["flops"]) == (price.params, price.flops)
     network = Network(space("nasbench201"), run.genotype, NetworkSize(4, 1, (8, 8), 1, 3))
     network.load_state_dict(run.load_best()["task"]["network"])
+
+
+def test_unequal_classes_have_a_balanced_accuracy_too(call, tmp_path):
+    train, test = tiny_images(30), tiny_images(30)
+    x_test = torch.cat([test.x[test.y == 0][:7], test.x[test.y == 1][:2]])
+    y_test = torch.tensor([0] * 7 + [1] * 2)
+    arrays = {"x_train": train.x[:28], "y_train": train.y[:28], "x_test": x_test, "y_test": y_test}
+    np.savez(tmp_path / "bands.npz", **{name: value.numpy() for name, value in arrays.items()})
+    status, shown, _ = call(CELL, "--data", "bands.npz", *FLAGS, "--validation-share", "0", "--out", "run")
+    assert status == 0
+    summary, rows = Run("run").summary, Run("run").metrics
+    assert summary["test_balanced_accuracy"] == summary["balanced_accuracy"]
+    for kind, row in (("last", rows[-1]), ("best", rows[summary["best_epoch"] - 1])):
+        assert summary["accuracy"][kind] == row["test_accuracy"]
+        assert summary["balanced_accuracy"][kind] == row["balanced_accuracy"]
+    task = task_of(planned(CELL, data="bands.npz", validation_share=0.0, **TINY))
+    task.load_state_dict(torch.load("run/checkpoints/last.pt", weights_only=True)["task"])
+    task.network.eval()
+    images = task.images
+    hits = task.network((images.x_test / 255 - images.mean[0]) / images.std[0]).argmax(1) == y_test
+    recalls = [hits[y_test == label].double().mean().item() for label in (0, 1)]
+    assert summary["balanced_accuracy"]["last"] == pytest.approx(sum(recalls) / 2)
+    assert f" ({100 * rows[0]['balanced_accuracy']:.2f} % balanced) on test images" in shown
+    balanced = {kind: f"{100 * value:.2f} %" for kind, value in summary["balanced_accuracy"].items()}
+    best = f"{balanced['best']} in the best epoch: the mean recall of the classes"
+    assert f"\n  balanced    {balanced['last']} after the last epoch, {best}\n" in shown
 
 
 def test_without_test_images_the_summary_has_no_test_accuracy(tmp_path):

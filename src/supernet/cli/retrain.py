@@ -11,6 +11,7 @@ from supernet.cli.parsing import Arguments, allow_own_modules, derived, option, 
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
+    from supernet.report.console import Console
 
 
 def retrain(given: Arguments) -> None:
@@ -25,7 +26,9 @@ def retrain(given: Arguments) -> None:
     call = vars(parse("retrain", _arguments(recipe), given))
     config = amend(RetrainConfig(call["what"]), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
     watcher = progress.watcher(quiet=call["quiet"])
-    run = train.start(plan.plan(config, recipe), out=call["out"], force=call["force"], watcher=watcher)
+    given_sizes = [name for name in ("width", "depth") if peek(given, name, None) is not None]
+    ready = plan.plan(config, recipe, given_sizes)
+    run = train.start(ready, out=call["out"], force=call["force"], watcher=watcher)
     _print_result(run)
 
 
@@ -63,12 +66,22 @@ def _print_result(run: Run) -> None:
     best = f"in the best epoch, {summary['best_epoch']}"
     if summary["measured_on"] == "validation":
         line(console, f"validation    {_accuracies(summary['accuracy'], best)}")
+        _balanced(console, summary.get("balanced_accuracy"))
     else:
         best += ", which these images chose"
     if summary["test_accuracy"] is not None:
         line(console, f"test          {_accuracies(summary['test_accuracy'], best)}")
+        _balanced(console, summary.get("test_balanced_accuracy"))
     line(console, f"run folder    {run.path} (training.svg, metrics.jsonl; {summary['seconds']:.0f} s)")
 
 
 def _accuracies(accuracy: dict[str, float], best: str) -> str:
     return f"{100 * accuracy['last']:.2f} % after the last epoch, {100 * accuracy['best']:.2f} % {best}"
+
+
+def _balanced(console: Console, accuracy: dict[str, float] | None) -> None:
+    """Print the mean recall of the classes, if they are unequal."""
+    from supernet.report.console import line
+
+    if accuracy is not None:
+        line(console, f"  balanced    {_accuracies(accuracy, 'in the best epoch: the mean recall of the classes')}")

@@ -76,9 +76,10 @@ def evaluate(given: Arguments) -> None:
         asked.run, data=asked.data, weights=asked.weights, space=asked.space, device=asked.device
     )
     console = show.Console()
-    _result(console, found)
-    folder = predictor.retraining(asked.run).path
-    show.line(console, f"run folder    {folder} (evaluation.json, confusion.svg)")
+    run = predictor.retraining(asked.run)
+    files = evaluation.files_of(run, found)
+    _result(console, found, files[0])
+    show.line(console, f"run folder    {run.path} ({', '.join(files)})")
 
 
 def predict(given: Arguments) -> None:
@@ -111,19 +112,21 @@ def export(given: Arguments) -> None:
     show.line(show.Console(), f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
 
 
-def _result(console: Console, found: Evaluation) -> None:
-    """Print the measurements."""
+def _result(console: Console, found: Evaluation, file: str) -> None:
+    """Print the measurements, which lie in `file`."""
     from supernet.report.console import line
 
     top5 = "" if found.top5 is None else f", {100 * found.top5:.2f} % among the five most probable"
     images = {"test": "test images", "validation": "validation images", "all": "images"}[found.images]
     line(console, f"accuracy      {100 * found.accuracy:.2f} %{top5}; on {found.count} {images} of {found.data}")
+    if len({score.support for score in found.classes if score.support}) > 1:
+        line(console, f"balanced      {100 * found.balanced_accuracy:.2f} %, the mean recall of the classes")
     line(console, f"weights       those of the {found.weights} epoch")
     line(console, f"size          {found.params / 1e6:.3f} M parameters, {found.flops / 1e6:.1f} M FLOPs")
     for number, needed in enumerate(found.passes):
         line(console, ("" if number else f"on {found.device}").ljust(14) + _pass(needed))
     line(console, "")
-    _scores(console, found.classes)
+    _scores(console, found.classes, file)
 
 
 def _pass(needed: Pass) -> str:
@@ -134,7 +137,12 @@ def _pass(needed: Pass) -> str:
     return f"{images}: {time.median:.2f} ms ({spread}), {needed.memory / 1e6:.2f} MB beside the weights"
 
 
-def _scores(console: Console, classes: tuple[ClassScore, ...]) -> None:
+def _ranked(score: ClassScore) -> tuple[bool, float]:
+    """Return the place of a class in the table: lowest F1 first, and classes without images last."""
+    return score.support == 0, score.f1 or 0.0
+
+
+def _scores(console: Console, classes: tuple[ClassScore, ...], file: str) -> None:
     """Print a row per class; of many classes only those of lowest F1."""
     from rich import box
     from rich.markup import escape
@@ -142,7 +150,7 @@ def _scores(console: Console, classes: tuple[ClassScore, ...]) -> None:
 
     from supernet.report.console import line
 
-    shown = classes if len(classes) <= _SHOWN else sorted(classes, key=lambda score: score.f1 or 0)[:_SHOWN]
+    shown = classes if len(classes) <= _SHOWN else sorted(classes, key=_ranked)[:_SHOWN]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in ("class", "precision %", "recall %", "F1 %", "images"):
         table.add_column(name, justify="left" if name == "class" else "right")
@@ -151,4 +159,4 @@ def _scores(console: Console, classes: tuple[ClassScore, ...]) -> None:
         table.add_row(escape(score.name), *shares, str(score.support))
     console.print(table)
     if len(shown) < len(classes):
-        line(console, f"These {len(shown)} of {len(classes)} classes have the lowest F1; all are in evaluation.json.")
+        line(console, f"These {len(shown)} of {len(classes)} classes have the lowest F1; all are in {file}.")

@@ -22,10 +22,10 @@ from supernet.spaces.genotype import Genotype
 FORMAT = 2
 """The version of the files in a run folder; folders of other versions are refused."""
 
-# The files of a run beside its settings. Removed in this order, they never look like a finished run.
+# The files of a run beside its settings, as patterns. Removed in this order, they never look like a finished run.
 _FILES = (
-    *("summary.json", "evaluation.json", "genotype.json"),
-    *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion.svg"),
+    *("summary.json", "evaluation*.json", "genotype.json"),
+    *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion*.svg"),
     *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
     *("model.onnx", "model.pt2", "environment.json"),
 )
@@ -147,8 +147,8 @@ class Run(Checkpoints):
             raise UserError(f"cannot write '{self.path}': {error.strerror}; give another place with --out") from None
 
     def _clear(self) -> None:
-        for name in _FILES:
-            (self.path / name).unlink(missing_ok=True)
+        for file in [file for pattern in _FILES for file in self.path.glob(pattern)]:
+            file.unlink()
         for name in ("selections", "checkpoints"):
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)

@@ -90,11 +90,29 @@ def _first_images(batches: ValidationBatches, count: int) -> Iterator[Batch]:
             return
 
 
-@torch.no_grad()
 def accuracy(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> float:
     """Return the share of images whose class has the largest of the logits (B, classes) that `forward` returns."""
-    hits = torch.cat([forward(batch.x).argmax(1) == batch.y for batch in batches])
+    hits, _ = hits_and_labels(forward, batches)
     return int(hits.sum()) / len(hits)
+
+
+@torch.no_grad()
+def hits_and_labels(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """Return for each image whether its class has the largest logit, and its class, both (N,)."""
+    pairs = [(forward(batch.x).argmax(1) == batch.y, batch.y) for batch in batches]
+    return torch.cat([hits for hits, _ in pairs]), torch.cat([labels for _, labels in pairs])
+
+
+def balanced_accuracy(hits: Tensor, labels: Tensor) -> float:
+    """Return the mean recall of the classes that have images."""
+    images = torch.bincount(labels.cpu())
+    right = torch.bincount(labels[hits].cpu(), minlength=len(images))
+    return (right[images > 0] / images[images > 0].double()).mean().item()
+
+
+def are_unequal(labels: Tensor) -> bool:
+    """Return whether some classes have more images than others, so that accuracy and balanced accuracy differ."""
+    return len(torch.unique(labels, return_counts=True)[1].unique()) > 1
 
 
 @torch.no_grad()

@@ -99,7 +99,8 @@ def _outcome(row: Mapping[str, Any]) -> str:
     accuracy = row[f"{split}_accuracy"]
     if accuracy is None:
         return "no validation images"
-    return f"{100 * accuracy:.2f} % on {images} images{', the best so far' if row.get('best') else ''}"
+    balanced = f" ({100 * row['balanced_accuracy']:.2f} % balanced)" if "balanced_accuracy" in row else ""
+    return f"{100 * accuracy:.2f} %{balanced} on {images} images{', the best so far' if row.get('best') else ''}"
 
 
 def _table_accuracy(row: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,10 +21,12 @@ from supernet.engine.peak_memory import peak_memory
 from supernet.engine.run import Run, environment
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
+from supernet.models.evaluate import balanced_accuracy
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 
 _FEW = 10  # classes; up to this number top-5 accuracy says nothing
+_LETTERS = 60  # of the data's name in the name of a file
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Evaluation:
     count: int
     weights: str  # "last" or "best"
     accuracy: float
+    balanced_accuracy: float  # the mean recall of the classes that have images
     top5: float | None  # of more than 10 classes
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]  # [i][j]: images of class i predicted as class j
@@ -81,17 +85,19 @@ def evaluate(
     """Measure a finished retraining; writes `evaluation.json` and `confusion.svg` into its folder.
 
     - `run`, `weights`, `space`, `device`: as for `supernet.load`.
-    - `data`: other images, as for `supernet.search`, of the same classes; None is the run's own.
+    - `data`: other images, as for `supernet.search`, of some or all of the same classes; None is the run's own.
 
     The images are the test images. Without any, they are the validation images of the run's own data, and all images
-    of other data. Raises UserError for data of other classes or of another size.
+    of other data. An evaluation of other data or of the best weights has files of its own: see `files_of`. Raises
+    UserError for data of other classes or of another size.
     """
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
     images = _images(found, data)
     x, y, which = _chosen(found, images)
     logits = _logits(predictor, predictor.fitted(x, f"each image of '{images.name}'"))
-    confusion = _confusion(logits.argmax(dim=1), y, len(predictor.classes))
+    predicted = logits.argmax(dim=1)
+    confusion = _confusion(predicted, y, len(predictor.classes))
     price = cost(predictor.space, predictor.genotype, predictor.network_size)
     evaluation = Evaluation(
         data=images.name,
@@ -100,6 +106,7 @@ def evaluate(
         count=len(y),
         weights=weights,
         accuracy=_share(logits, y, 1),
+        balanced_accuracy=balanced_accuracy(predicted == y, y),
         top5=_share(logits, y, 5) if len(predictor.classes) > _FEW else None,
         classes=_scores(confusion, predictor.classes),
         confusion=confusion,
@@ -118,13 +125,7 @@ def _images(run: Run, data: Source | None) -> Images:
     config = run.config
     size = config["image_size"]
     if data is not None:
-        images = load_images(data, size)
-        if list(images.classes) != config["classes"]:
-            raise UserError(
-                f"'{images.name}' has classes {', '.join(images.classes)}; "
-                f"the network was trained on {', '.join(config['classes'])}"
-            )
-        return images
+        return load_images(data, size, classes=config["classes"])
     source, advice = str(config["data"]), "give images with --data, or data= in Python"
     if not is_available(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
@@ -182,12 +183,25 @@ def _pass(predictor: Predictor, batch: int) -> Pass:
     return Pass(latency(predictor, x), peak_memory(predictor, x))
 
 
+def files_of(run: Run, evaluation: Evaluation) -> tuple[str, str]:
+    """Return the names of an evaluation's file and picture in the folder of its run.
+
+    They are `evaluation.json` and `confusion.svg` for the last weights on the run's own data. Other data puts its name
+    into them, as in `evaluation-photos.json`, and the best weights put "best", as in `evaluation.best.json`.
+    """
+    own = evaluation.fingerprint == run.config["fingerprint"]
+    data = "" if own else "-" + (re.sub(r"[^\w-]+", "-", evaluation.data)[:_LETTERS].strip("-") or "data")
+    weights = "" if evaluation.weights == "last" else f".{evaluation.weights}"
+    return f"evaluation{data}{weights}.json", f"confusion{data}{weights}.svg"
+
+
 def _write(run: Run, evaluation: Evaluation) -> None:
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
+    file, drawn = files_of(run, evaluation)
     names = [score.name for score in evaluation.classes]
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder, "confusion.svg")
+        picture = Path(folder, drawn)
         plots.save(plots.draw_confusion(evaluation.confusion, names), picture)
-        run.write(picture.name, picture.read_text())
-    run.write("evaluation.json", json.dumps(evaluation.to_json(), indent=2) + "\n")
+        run.write(drawn, picture.read_text())
+    run.write(file, json.dumps(evaluation.to_json(), indent=2) + "\n")

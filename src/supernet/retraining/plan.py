@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,10 +21,11 @@ from supernet.models.cost.count import cost
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
+from supernet.retraining.searched import broken_limits, search_of, sized
 from supernet.spaces import NetworkSize, SearchSpace, recorded_space
 from supernet.spaces import space as space_named
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.genotype_text import is_darts, is_numbers
+from supernet.spaces.genotype_text import is_darts
 
 _NO_TEST_IMAGES = 0.2  # validation share where there are no test images and the recipe has no validation images
 
@@ -38,6 +39,7 @@ class RetrainingPlan:
     - `parts`: the indices of the training and of the validation images, maybe none.
     - `space_name`: the name that leads back to the space, a published one or "module:NAME".
     - `search`: the folder of the search that found the architecture, if there is one.
+    - `broken`: a line on the limits of the search that the network breaks, if it breaks any.
     """
 
     config: RetrainConfig
@@ -52,6 +54,7 @@ class RetrainingPlan:
     device: torch.device
     precision: Precision
     search: Path | None
+    broken: str | None
 
     @property
     def seed(self) -> int:
@@ -98,17 +101,23 @@ class RetrainingPlan:
         return Path("runs") / "-".join(names).lower()
 
 
-def plan(config: RetrainConfig, recipe: str = "own") -> RetrainingPlan:
-    """Load the images and make every choice that is left open; `recipe` names the recipe. Raises UserError."""
-    search = _search(config.what)
+def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()) -> RetrainingPlan:
+    """Load the images and make every choice that is left open. Raises UserError.
+
+    `recipe` names the recipe, and `given` the settings that the user gave, which no search changes.
+    """
+    search = search_of(config.what)
     architecture = _architecture(config.what, search)
     space, space_name = _space(architecture, search, config.space)
     genotype = space.parse(architecture) if isinstance(architecture, str) else space.check(architecture)
+    if search is not None:
+        config = sized(config, search, space, given)
     device = device_named(str(config.device))
     images, source = _images(search, config.data, config.image_size)
     precision = precision_named(config.precision, device)
     resolved, network_size = _resolved(config, images, space)
     resolved = replace(resolved, data=source, device=str(device), precision=precision)
+    price = cost(space, genotype, network_size)
     return RetrainingPlan(
         config=resolved,
         recipe=recipe,
@@ -117,35 +126,18 @@ def plan(config: RetrainConfig, recipe: str = "own") -> RetrainingPlan:
         space=space,
         space_name=space_name,
         genotype=genotype,
-        price=cost(space, genotype, network_size),
+        price=price,
         network_size=network_size,
         device=device,
         precision=precision,
         search=None if search is None else search.path,
+        broken=None if search is None else broken_limits(search, space, genotype, network_size, price, device),
     )
 
 
 def planned(what: Target, recipe: str | Recipe = "quick", **settings: Any) -> RetrainingPlan:
     """Return the plan of a retraining with these settings, the arguments of `configured`. Raises UserError."""
-    return plan(configured(what, recipe, **settings), recipe if isinstance(recipe, str) else "own")
-
-
-def _search(what: Target) -> Run | None:
-    """Return the search that `what` is or names, None for an architecture."""
-    if isinstance(what, Genotype) or (isinstance(what, str) and _is_architecture(what)):
-        return None
-    run = Run.of(what)
-    config = run.config
-    if "fingerprint" not in config:
-        raise UserError(f"'{run.path}' is no run folder: give that of a finished search, or an architecture in quotes")
-    if config.get("task") == "retrain":
-        raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
-    return run
-
-
-def _is_architecture(text: str) -> bool:
-    """Return whether a text looks like an architecture; a single number is the name of a folder."""
-    return "|" in text or is_darts(text) or (len(text.split()) > 1 and is_numbers(text))
+    return plan(configured(what, recipe, **settings), recipe if isinstance(recipe, str) else "own", settings)
 
 
 def _architecture(what: Target, search: Run | None) -> Genotype | str:

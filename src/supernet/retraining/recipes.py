@@ -19,9 +19,9 @@ class Recipe:
     batch_size: Count = 96
     """images per step"""
     width: Count | None = None
-    """channels of the first stage; None is the space's own number"""
+    """channels of the first stage; None is the search's, or the space's own number"""
     depth: Count | None = None
-    """cells per stage; None is the space's own number"""
+    """cells per stage; None is the search's, or the space's own number"""
     w: SGDConfig = SGDConfig()
     pad: Whole | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
@@ -30,7 +30,7 @@ class Recipe:
     cutout: Whole = 0
     """side of the square that is cut out, in pixels"""
     image_size: int | None = None
-    """pixels per side of images; None keeps arrays as they are, and brings pictures to their median, at most 224"""
+    """pixels per side; None is the search's, else keeps arrays as they are, and brings pictures to their median"""
     crop: Whole = 0
     """pixels per side of a random resized crop, of the middle one in a test; 0 takes whole images"""
     jitter: bool = False

@@ -24,7 +24,7 @@ from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
-from supernet.models.evaluate import accuracy, measures
+from supernet.models.evaluate import are_unequal, balanced_accuracy, hits_and_labels, measures
 from supernet.models.network import Network
 from supernet.report import progress
 from supernet.retraining.config import RetrainCall, Target
@@ -82,20 +82,24 @@ class TrainingTask:
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the epoch's row with the accuracy on the validation images, or without any on the test images."""
-        accuracy = self.accuracy(test=self.measured == "test_accuracy")
-        best = accuracy > self.best
-        self.best = max(accuracy, self.best)
-        lr = self.recipe.w.rate(epoch, self.recipe.epochs)
-        return dict(means) | {"lr": lr, self.measured: accuracy, "best": best}
+        accuracies = self.accuracies(test=self.measured == "test_accuracy")
+        best = accuracies["accuracy"] > self.best
+        self.best = max(accuracies["accuracy"], self.best)
+        found = {self.measured: accuracies.pop("accuracy")} | accuracies
+        return dict(means) | {"lr": self.recipe.w.rate(epoch, self.recipe.epochs)} | found | {"best": best}
 
-    def accuracy(self, *, test: bool) -> float:
-        """Return the accuracy (0 to 1) on the test or the validation images, with running statistics."""
+    def accuracies(self, *, test: bool) -> dict[str, float]:
+        """Return the accuracy (0 to 1) on the test or the validation images, with running statistics.
+
+        Where classes have unequally many images, the balanced accuracy is there, too.
+        """
         self.network.eval()
         subset = None if test else self.plan.parts[1]
         batches = ordered(self.images, subset, self.recipe.batch_size, test=test, crop=self._crop)
-        found = accuracy(self.network, batches)
+        hits, labels = hits_and_labels(self.network, batches)
         self.network.train()
-        return found
+        balanced = {"balanced_accuracy": balanced_accuracy(hits, labels)} if are_unequal(labels) else {}
+        return {"accuracy": int(hits.sum()) / len(hits)} | balanced
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the network and the optimizer, and the best accuracy so far."""
@@ -137,6 +141,8 @@ def start(
     plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False
 ) -> Run:
     """Run a planned retraining, or resume it, and return the finished run."""
+    if plan.broken is not None:
+        watcher.say(plan.broken)
     run = Run(plan.folder if out is None else out)
     return conduct(run, plan, TrainingTask, partial(_write, run), watcher, force=force)
 
@@ -151,24 +157,33 @@ def _write(run: Run, task: TrainingTask) -> None:
 
 def _summary(run: Run, task: TrainingTask) -> dict[str, Any]:
     plan, rows, best = task.plan, run.metrics, run.load_best()
-    accuracy = {"last": rows[-1][task.measured], "best": best["task"]["best"]}
+    chosen = {"last": rows[-1], "best": rows[best["epoch"] - 1]}
+    measured = {kind: row | {"accuracy": row[task.measured]} for kind, row in chosen.items()}
+    tested = measured if plan.measured_on == "test" else _tested(task, best["task"])
     return {
         "genotype": plan.genotype.to_json(),
         "architecture": str(plan.genotype),
         "params": plan.price.params,
         "flops": plan.price.flops,
         "measured_on": plan.measured_on,
-        "accuracy": accuracy,
-        "test_accuracy": accuracy if plan.measured_on == "test" else _test_accuracy(task, best["task"]),
+        "accuracy": _each(measured, "accuracy"),
+        "balanced_accuracy": _each(measured, "balanced_accuracy"),
+        "test_accuracy": _each(tested, "accuracy"),
+        "test_balanced_accuracy": _each(tested, "balanced_accuracy"),
         "best_epoch": best["epoch"],
         "seconds": round(sum(row["seconds"] for row in rows), 1),
     }
 
 
-def _test_accuracy(task: TrainingTask, best: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return the test accuracies of the last and the best epoch, None without test images; keep the best weights."""
+def _tested(task: TrainingTask, best: Mapping[str, Any]) -> dict[str, dict[str, float]] | None:
+    """Return the accuracies of the last and the best epoch on the test images, if any; keep the best weights."""
     if task.images.x_test is None:
         return None
-    last = task.accuracy(test=True)
+    last = task.accuracies(test=True)
     task.load_state_dict(best)
-    return {"last": last, "best": task.accuracy(test=True)}
+    return {"last": last, "best": task.accuracies(test=True)}
+
+
+def _each(found: Mapping[str, Mapping[str, Any]] | None, name: str) -> dict[str, float] | None:
+    """Return one accuracy of the last and the best epoch, None where it was not measured."""
+    return None if found is None or name not in found["last"] else {kind: row[name] for kind, row in found.items()}

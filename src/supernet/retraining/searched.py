@@ -1,0 +1,86 @@
+"""What a search passes on to a retraining: its architecture, the size of the network it was for, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+
+from supernet.data import source_name
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.models.cost.latency import MeasuredLatency
+from supernet.models.cost.limits import MEASURED, Limits
+from supernet.models.cost.module import Cost
+from supernet.retraining.config import RetrainConfig, Target
+from supernet.settings import amend
+from supernet.spaces import NetworkSize, SearchSpace
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.genotype_text import is_darts, is_numbers
+
+
+def search_of(what: Target) -> Run | None:
+    """Return the search that `what` is or names, None for an architecture; raises UserError for any other run."""
+    if isinstance(what, Genotype) or (isinstance(what, str) and _is_architecture(what)):
+        return None
+    run = Run.of(what)
+    config = run.config
+    if "fingerprint" not in config:
+        raise UserError(f"'{run.path}' is no run folder: give that of a finished search, or an architecture in quotes")
+    if config.get("task") == "retrain":
+        raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
+    return run
+
+
+def _is_architecture(text: str) -> bool:
+    """Return whether a text looks like an architecture; a single number is the name of a folder."""
+    return "|" in text or is_darts(text) or (len(text.split()) > 1 and is_numbers(text))
+
+
+def sized(config: RetrainConfig, search: Run, space: SearchSpace, given: Collection[str]) -> RetrainConfig:
+    """Return the configuration with the sizes that the search decides on; `given` names the settings of the user.
+
+    The search decides on width and depth before the recipe if it was for other ones than the space's own, or had
+    limits. It decides on the image size and the halvings of its own images, and with limits of any images, where
+    neither the user nor the recipe names an image size.
+    """
+    searched, target, limits = search.config, search.summary["target"], _limits(search)
+    sizes: dict[str, Any] = {}
+    if limits or (target["width"], target["depth"]) != space.target:
+        sizes |= target
+    own = config.data is None or source_name(config.data) == searched["data"]
+    if (own or limits) and config.image_size in (None, searched["image_size"]):
+        sizes |= {name: searched[name] for name in ("image_size", "stem", "reductions")}
+    firm = {name for name in sizes if name in given or name not in ("width", "depth")}  # before the search's, if named
+    open_ones = {name for name in sizes if name not in firm or getattr(config, name) is None}
+    return amend(config, {name: sizes[name] for name in open_ones})
+
+
+def broken_limits(
+    search: Run, space: SearchSpace, genotype: Genotype, network_size: NetworkSize, price: Cost, device: torch.device
+) -> str | None:
+    """Return one line on the limits of the search that a network breaks, None for a network within them."""
+    limits, promised = _limits(search), search.summary
+    found = [
+        f"{has:,} {unit} are above {most:,}"
+        for has, most, unit in (
+            (price.params, limits.max_params, "parameters"),
+            (price.flops, limits.max_flops, "FLOPs"),
+        )
+        if most is not None and has > most
+    ]
+    other_size = (price.params, price.flops) != (promised["params"], promised["flops"])
+    if limits.max_latency_ms is not None and limits.latency == MEASURED and other_size:
+        ms = MeasuredLatency(space, network_size, device).ms(genotype)
+        found += [f"{ms:.3g} ms are above {limits.max_latency_ms:g}"] * (ms > limits.max_latency_ms)
+    size = f"{network_size.width} channels, depth {network_size.depth}, images of {_pixels(network_size)} pixels"
+    return f"this network ({size}) breaks limits of the search: {'; '.join(found)}" if found else None
+
+
+def _limits(search: Run) -> Limits:
+    return Limits(**search.summary["limits"] or {})
+
+
+def _pixels(network_size: NetworkSize) -> str:
+    return "x".join(map(str, network_size.image_size))

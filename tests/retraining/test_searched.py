@@ -1,0 +1,130 @@
+"""What a search passes on to its retraining: the size that it was for, and its limits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Call
+from supernet.data import Source
+from supernet.engine.run import Run
+from supernet.models.cost.count import cost
+from supernet.retraining import searched
+from supernet.retraining.plan import planned
+from supernet.searching import plan as searching
+from supernet.spaces import space
+from supernet.testing import PairDataset, tiny_images
+
+CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|"
+
+
+def found(folder: Path, data: Source = "digits", **settings: Any) -> Run:
+    """Write the folder of a finished search, without searching; its result is CELL."""
+    plan = searching.planned(data, device="cpu", **settings)
+    genotype = plan.space.parse(CELL)
+    price, run, limits = cost(plan.space, genotype, plan.target), Run(folder), plan.feasible.limits
+    run.start(plan.record, {})
+    results = {
+        "genotype": genotype.to_json(),
+        "params": price.params,
+        "flops": price.flops,
+        "target": {"width": plan.target.width, "depth": plan.target.depth},
+        "limits": vars(limits) if limits else None,
+    }
+    run.write("summary.json", json.dumps(results))
+    return run
+
+
+def size(run: Run, **settings: Any) -> tuple[int, int, tuple[int, int]]:
+    network_size = planned(run, device="cpu", **settings).network_size
+    return network_size.width, network_size.depth, network_size.image_size
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """An archive of ten images of 16x16 pixels."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "p.npz", x_train=rng.integers(0, 255, (10, 16, 16), np.uint8), y_train=np.arange(10) % 2)
+    return tmp_path / "p.npz"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"target_width": 12},
+        {"target_depth": 1, "image_size": 6},
+        {"max_params": "2M"},
+        {"target_width": 4, "target_depth": 2, "max_flops": "9M", "image_size": 16, "stem": 1, "reductions": 1},
+        {"stem": 1, "target_depth": 2},
+    ],
+)
+def test_the_retrained_network_costs_what_the_search_promised(asked: dict[str, Any], tmp_path: Path) -> None:
+    run = found(tmp_path / "run", **asked)
+    plan = planned(run, device="cpu")
+    assert (plan.price.params, plan.price.flops) == (run.summary["params"], run.summary["flops"])
+    assert {"width": plan.config.width, "depth": plan.config.depth} == run.summary["target"]
+    assert plan.broken is None
+
+
+def test_the_image_size_of_the_search_is_that_of_its_own_images(tmp_path: Path, pictures: Path) -> None:
+    run = found(tmp_path / "run", image_size=6, stem=1)
+    assert size(run) == (16, 1, (6, 6))  # width and depth are the recipe's: nothing else was asked for
+    assert planned(run, device="cpu").config.stem == 1
+    assert size(run, image_size=10)[2] == (10, 10)
+    assert planned(run, image_size=10, device="cpu").config.stem == 0  # the search's belongs to its image size
+    assert size(run, data="digits")[2] == (6, 6)
+    assert size(run, data=pictures)[2] == (16, 16)
+    within = found(tmp_path / "within", image_size=6, max_flops="9M")
+    assert size(within, data=pictures) == (16, 5, (6, 6))
+    images = PairDataset(tiny_images(24))
+    of_dataset = found(tmp_path / "dataset", images, image_size=6)  # type: ignore[arg-type]
+    assert size(of_dataset, data=images)[2] == (6, 6)
+
+
+def test_settings_of_the_user_come_first_and_a_broken_limit_is_said(tmp_path: Path) -> None:
+    run = found(tmp_path / "run", target_width=4, target_depth=1, max_params=20_000, max_flops="150k")
+    assert size(run) == (4, 1, (8, 8))
+    assert size(run, width=2, recipe="nasbench201") == (2, 1, (8, 8))
+    assert size(run, width=None, depth=3) == (4, 3, (8, 8))
+    plan = planned(run, width=16, image_size=16, device="cpu")
+    assert plan.broken == (
+        "this network (16 channels, depth 1, images of 16x16 pixels) breaks limits of the search: "
+        f"{plan.price.params:,} parameters are above 20,000; {plan.price.flops:,} FLOPs are above 150,000"
+    )
+    assert planned(run, width=3, device="cpu").broken is None
+
+
+def test_a_measured_latency_is_measured_for_another_size_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = found(tmp_path / "run", target_width=2, target_depth=1)
+    run.write("summary.json", json.dumps(run.summary | {"limits": {"max_latency_ms": 1.5}}))
+    assert planned(run, device="cpu").broken is None
+    monkeypatch.setattr(searched.MeasuredLatency, "ms", lambda self, genotype: 2.25)
+    assert planned(run, device="cpu").broken is None
+    assert str(planned(run, width=3, device="cpu").broken).endswith("of the search: 2.25 ms are above 1.5")
+
+
+def test_the_command_takes_the_size_of_the_search_and_says_what_breaks_a_limit(
+    call: Call, tmp_path: Path, pictures: Path
+) -> None:
+    found(tmp_path / "run", str(pictures), target_width=2, target_depth=1, image_size=8, max_flops="30k")
+    rest = ("--epochs", "1", "--device", "cpu", "--quiet")
+    status, out, err = call("retrain", "run", *rest)
+    assert (status, err) == (0, "")
+    assert "(2 channels, depth 1)" in out
+    status, out, err = call("retrain", "run", "--width", "16", *rest, "--force")
+    assert status == 0
+    assert "(16 channels, depth 1)" in out  # as the recipe, but asked for
+    assert err.startswith("supernet: this network (16 channels, depth 1, images of 8x8 pixels) breaks limits of the ")
+    assert len(err.splitlines()) == 1
+
+
+def test_an_architecture_keeps_the_size_of_the_recipe() -> None:
+    plan = planned(CELL, data="digits", device="cpu")
+    assert (plan.network_size.width, plan.network_size.depth, plan.broken) == (16, 1, None)
+    assert plan.device == torch.device("cpu")
+    assert plan.space is space("nasbench201")
