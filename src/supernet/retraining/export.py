@@ -215,6 +215,9 @@ def _preprocessing(predictor: Predictor) -> dict[str, Any]:
     channels, (height, width) = predictor.network_size.channels, predictor.size
     colours = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     steps = []
+    if predictor.levels:
+        low, high = predictor.levels
+        steps.append(f"scale values of more than 8 bits: {low} and less become 0, {high} and more 255")
     if predictor.image_size is not None:
         steps.append(_resizing(*predictor.image_size))
     if predictor.image_size != predictor.size:
@@ -229,6 +232,7 @@ def _preprocessing(predictor: Predictor) -> dict[str, Any]:
         "channels": channels,
         "mean": predictor.mean.flatten().tolist(),
         "std": predictor.std.flatten().tolist(),
+        "levels": predictor.levels,
     }
 
 
