@@ -168,7 +168,7 @@ IDX_MISTAKES: list[tuple[dict[str, np.ndarray], str]] = [
     ({"x": X[:5]}, IMAGES + " of '{folder}' has 5 images but " + LABELS + " has 6 labels"),
     ({"x": X[:0], "y": Y[:0]}, IMAGES + " of '{folder}' holds no images"),
     ({"y": Y * 0}, LABELS + " of '{folder}' holds only one class, 0: at least 2 are needed"),
-    ({"y": Y + 1}, LABELS + " of '{folder}' has no image of class 0: each of classes 0 to 3 needs one"),
+    ({"y": Y * 2}, LABELS + " of '{folder}' has no image of class 1: each of classes 0 to 4 needs one"),
 ]
 
 
@@ -191,9 +191,9 @@ def test_mistakes_in_the_test_images(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_system_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, mode: str) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
     put(tmp_path)
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # chmod does not stop root
+    monkeypatch.setattr(Path, "open", refuse)  # chmod does not stop root
     assert message(tmp_path) == f"cannot read '{tmp_path / IMAGES}': Permission denied"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,7 +35,9 @@ DAMAGED = (
 )
 
 
-def read_folder(root: Path, image_size: int | None) -> Images:
+def read_folder(
+    root: Path, image_size: int | None, *, classes: Sequence[str] | None = None, skip_broken: bool = False
+) -> Images:
     """Read `root/<class>/**` or `root/train/<class>/**` with an optional `root/test/<class>/**` (or val, valid).
 
     Classes are the sorted folder names. The first image of each class is followed by the second of each class, and so
