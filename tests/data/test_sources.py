@@ -17,7 +17,7 @@ from supernet.data import Images, load
 from supernet.errors import UserError
 
 Y = np.array([0, 1, 2, 0, 1, 2])
-KNOWN = "digits, a folder of class folders, a folder of IDX files, a .npz file"
+KNOWN = "digits, a folder of class folders, a folder of IDX or CIFAR files, a .npz file"
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -161,9 +161,8 @@ NPZ_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"x": X, "y": Y}, "'{path}' has no array 'x_train'; it holds x, y" + UNDERSTOOD),
     (
         {"x_train": X, "X_Train": X, "y_train": Y},
-        "'{path}' holds x_train and X_Train and y_train: expected one array of images and one of labels",
+        "'{path}' holds x_train and X_Train: expected one array of images",
     ),
-    ({"train_images": X, "y_train": Y}, "'{path}' has no array 'y_train'; it holds train_images, y_train"),
     ({"train_images": X}, "'{path}' has no array 'train_labels'; it holds train_images"),
     ({"x_train": X, "y_train": Y, "x_valid": X}, "'{path}' has no array 'y_valid'; it holds x_train, y_train, x_valid"),
     ({"x_train": X, "y_train": Y, "x_test": X}, "'{path}' has no array 'y_test'; it holds x_train, y_train, x_test"),

@@ -65,20 +65,21 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Found:
 
 def _pair(part: str, held: list[str], path: Path) -> tuple[str, ...]:
     """Return the names of the images and labels of a part as they are in the file; nothing if it has neither."""
-    words = _SPELLINGS[part]
-    pairs = [*((f"x_{word}", f"y_{word}") for word in words), *((f"{word}_images", f"{word}_labels") for word in words)]
-    present = [pair for pair in pairs if any(name.lower() in pair for name in held)]
-    if not present and part != "train":
+    pairs = [(f"x_{word}", f"y_{word}") for word in _SPELLINGS[part]]
+    pairs += [(f"{word}_images", f"{word}_labels") for word in _SPELLINGS[part]]
+    images, labels = ([name for name in held if name.lower() in known] for known in zip(*pairs, strict=True))
+    for names, kind in ((images, "images"), (labels, "labels")):
+        if len(names) > 1:
+            raise UserError(f"'{path}' holds {' and '.join(names)}: expected one array of {kind}")
+    if images and labels:
+        return images[0], labels[0]
+    given = [*images, *labels]
+    if not given and part != "train":
         return ()
+    pair = next((pair for pair in pairs if given and given[0].lower() in pair), pairs[0])
     content = ", ".join([*held[:_SHOWN], *(["..."] if len(held) > _SHOWN else [])]) or "nothing"
-    names = [name for pair in present for word in pair for name in held if name.lower() == word]
-    if len(names) > 2:
-        raise UserError(f"'{path}' holds {' and '.join(names)}: expected one array of images and one of labels")
-    for word in (present or pairs)[0]:
-        if word not in [name.lower() for name in names]:
-            known = "" if present else f"; expected {_KNOWN}"
-            raise UserError(f"'{path}' has no array '{word}'; it holds {content}{known}")
-    return tuple(names)
+    known = "" if given else f"; expected {_KNOWN}"
+    raise UserError(f"'{path}' has no array '{pair[len(images)]}'; it holds {content}{known}")
 
 
 def _size(archive: zipfile.ZipFile, member: str) -> int:

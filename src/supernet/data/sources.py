@@ -23,14 +23,15 @@ from supernet.data.npz import read_npz
 from supernet.data.parts import Found, Part, image_set
 from supernet.errors import UserError, unknown
 
-_SOURCES = ("digits", "a folder of class folders", "a folder of IDX files", "a .npz file")
+_SOURCES = ("digits", "a folder of class folders", "a folder of IDX or CIFAR files", "a .npz file")
 _DIGITS_TEST = 297  # the last images of the 1797
 _DIGITS_LEVELS = 16  # values are 0..16: the inked pixels of a 4x4 block
 
 Source = str | os.PathLike[str] | Dataset[Any] | HuggingFace | tuple[Any, ...]
 """A source of images: "digits", an .npz file, a folder, a Dataset of (image, label), or arrays (X, y)."""
 
-SOURCE_TYPES = (str, os.PathLike, Dataset, HuggingFace, tuple)
+SOURCE_TYPES: tuple[type[Any], ...] = (str, os.PathLike, Dataset, HuggingFace, tuple)
+"""The types of all sources."""
 
 
 def load(
