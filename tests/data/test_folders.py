@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from supernet.data import Images, load, read_picture
+from supernet.data import Images, load, read_picture, take
 from supernet.data.resize import default_size
 from supernet.errors import UserError
 
@@ -78,10 +78,9 @@ def test_hidden_and_other_files_are_skipped_and_deeper_folders_read(tmp_path: Pa
     assert images.x[:, 0, 0, 0].tolist() == [0, 10, 1, 11, 99]
 
 
-@pytest.mark.parametrize("test", ["test", "val", "valid"])
-def test_train_and_test_folders(test: str, tmp_path: Path) -> None:
+def test_train_and_test_folders(tmp_path: Path) -> None:
     small(tmp_path / "train", ("a", "b", "c"))
-    small(tmp_path / test, ("c",), count=1)
+    small(tmp_path / "test", ("c",), count=1)
     images = load(tmp_path)
     assert images.classes == ("a", "b", "c")
     assert images.y.tolist() == [0, 1, 2, 0, 1, 2]
@@ -89,15 +88,22 @@ def test_train_and_test_folders(test: str, tmp_path: Path) -> None:
     assert images.y_test is not None
     assert images.y_test.tolist() == [2]
     assert images.x_test.shape == (1, 1, 8, 8)
+    assert images.given_parts is None
 
 
-def test_a_test_folder_is_preferred_to_val(tmp_path: Path) -> None:
+def test_validation_images_follow_the_training_images(tmp_path: Path) -> None:
     small(tmp_path / "train", count=2)
-    small(tmp_path / "val", count=3)
+    small(tmp_path / "val", ("cat",), count=3)
     small(tmp_path / "test", count=1)
     images = load(tmp_path)
+    assert images.y.tolist() == [0, 1, 0, 1, 0, 0, 0]
+    train, validation = images.given_parts or ()
+    assert (train.tolist(), validation.tolist()) == ([0, 1, 2, 3], [4, 5, 6])
     assert images.x_test is not None
     assert len(images.x_test) == 2
+    assert "7 images of 2 classes (cat, dog), 8x8 grey; 3 of them given for validation; 2 test" in images.described()
+    fewer = take(images, 5)
+    assert (len(fewer.y), fewer.validation) == (5, 2)
 
 
 def test_train_alone_has_no_test_images(tmp_path: Path) -> None:
@@ -300,7 +306,7 @@ def test_an_empty_class_folder(tmp_path: Path) -> None:
     small(tmp_path)
     (tmp_path / "bird").mkdir()
     (tmp_path / "bird" / "notes.txt").write_text("none yet")
-    assert message(tmp_path).startswith(f"class folder '{tmp_path / 'bird'}' has no images (.bmp, .gif, .jpeg")
+    assert message(tmp_path).startswith(f"class folder '{tmp_path / 'bird'}' has no images (.avif, .bmp, .gif, .jfif")
 
 
 def test_a_single_class_folder(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 import supernet as sn
 from conftest import Call
 from supernet.cli.search import _print_forecast
-from supernet.data import Batch
+from supernet.data import Batch, limits
 from supernet.engine import memory
 from supernet.engine.cuda_graphs import EAGER
 from supernet.methods.differentiable import Differentiable
@@ -166,7 +166,7 @@ def test_any_other_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_memory_of_the_system_and_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_SYSTEM", "_GROUP"):
-        monkeypatch.setattr(memory, name, tmp_path / name)
+        monkeypatch.setattr(limits, name, tmp_path / name)
     here = memory.free_memory(CPU)
     assert here is None or here > 0
     (tmp_path / "_SYSTEM").write_text("MemTotal:  9000 kB\nMemFree:  1 kB\nMemAvailable:   8000 kB\n")

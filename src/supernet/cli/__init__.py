@@ -12,6 +12,7 @@ from supernet.errors import UserError, unknown
 
 # Each command with its module and function, and its purpose.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "data": ("data:data", "read a set of images, check every file and say what was found"),
     "search": ("search:search", "search for an architecture for your images"),
     "select": ("select:select", "read an architecture out of a search by another selector"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),

@@ -28,7 +28,7 @@ def search(given: Arguments) -> None:
     call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
     planned = plan.plan(_configured(start, call))
     if call["dry_run"]:
-        _print_forecast(planned.running, forecast.foresee(planned))
+        _print_forecast(planned.reading, planned.running, forecast.foresee(planned))
         return
     watcher = progress.watcher(quiet=call["quiet"])
     run = searching.start(planned, out=call["out"], force=call["force"], watcher=watcher)
@@ -123,12 +123,13 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
     return amend(start, values | {"graphs": False if call["no_graphs"] else call["graphs"] or None})
 
 
-def _print_forecast(running: str, forecast: Forecast) -> None:
+def _print_forecast(reading: str, running: str, forecast: Forecast) -> None:
     """Print the time and memory of a search."""
     from supernet.report.console import Console, line
     from supernet.report.text import duration
 
     console = Console()
+    line(console, reading)
     line(console, running)
     line(console, f"memory        {_memory(forecast)}")
     if not math.isnan(forecast.step_seconds):

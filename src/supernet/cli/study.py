@@ -75,6 +75,8 @@ def _asked(
     command: str, about: str, config: Any, given: Arguments, *, spread: bool = True
 ) -> tuple[str, dict[str, Any]]:
     """Return the folder of the search and the arguments of the study, `workers` among them if work can be `spread`."""
+    from supernet.report import progress
+
     fields: list[Any] = [
         ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
         ("data", option(str | None, "the search's images, if they have moved", metavar="DATA"), None),
@@ -85,4 +87,4 @@ def _asked(
     ]
     call = vars(parse(command, make_dataclass("Study", fields, namespace={"__doc__": about}), given))
     allow_own_modules()
-    return call.pop("run"), call
+    return call.pop("run"), call | {"watcher": progress.watcher(quiet=False)}

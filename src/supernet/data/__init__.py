@@ -2,8 +2,8 @@
 
 from supernet.data.augment import Augment, Normalise
 from supernet.data.batches import Batch, Batches, ordered
-from supernet.data.folders import read_picture
 from supernet.data.images import SPLITS, Images, hold_out, split, take
+from supernet.data.pictures import read_picture
 from supernet.data.sources import Source, is_available, load, source_name
 
 __all__ = [

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from supernet.data.arrays import class_names, labels, pixels
-from supernet.data.folders import DAMAGED
 from supernet.data.images import Images
+from supernet.data.pictures import readable
 from supernet.data.resize import default_size, drop_grey, fit_arrays, fit_picture
 from supernet.errors import UserError
 
@@ -60,10 +60,8 @@ def _picture_size(dataset: Dataset[Any], count: int) -> int | None:
 def _image(image: object, size: int | None, item: str) -> Tensor:
     """Return one image as (1, C, H, W) uint8."""
     if isinstance(image, Image.Image):
-        try:
+        with readable(f"the image of {item}"):
             return fit_picture(image, size)
-        except DAMAGED as error:
-            raise UserError(f"cannot read the image of {item}: {' '.join(str(error).split())}") from None
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         image = (image.float() if image.is_floating_point() else image).numpy()

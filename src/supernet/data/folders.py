@@ -1,143 +1,142 @@
-"""Loading images from a folder of class folders, and single pictures."""
+"""Loading images from a folder of class folders."""
 
 from __future__ import annotations
 
-import os
-import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
-from supernet.data.images import Images
-from supernet.data.resize import default_size, drop_grey, shaped_picture, to_grey
+from supernet.data.images import Images, Labelled, Levels
+from supernet.data.layouts import find_layout
+from supernet.data.levels import FULL, levels_of
+from supernet.data.limits import check_size
+from supernet.data.pictures import Head, head, range_of, read
+from supernet.data.resize import default_size, drop_grey
 from supernet.errors import UserError
 
-EXTENSIONS = frozenset(
-    [".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
-)
-_TEST = ("test", "val", "valid")  # the first existing one holds the test images
-# The exceptions of pillow for damaged files of all formats
-DAMAGED = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    TypeError,
-    IndexError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+T = TypeVar("T")
+_NAMED = 10  # broken files that a message names
 
 
-def read_folder(root: Path, image_size: int | None) -> Images:
-    """Read `root/<class>/**` or `root/train/<class>/**` with an optional `root/test/<class>/**` (or val, valid).
+class _Entry(NamedTuple):
+    label: int
+    path: Path
 
-    Classes are the sorted folder names. The first image of each class is followed by the second of each class, and so
-    on, so that the first n images are balanced. Raises UserError that names the bad folder or file.
+
+def read_folder(
+    root: Path,
+    image_size: int | None,
+    *,
+    classes: Sequence[str] | None = None,
+    levels: Levels | None = None,
+    skip_broken: bool = False,
+) -> Images:
+    """Read `root/<class>/**`, or `root/train/<class>/**` with optional validation and test folders: see `find_layout`.
+
+    Classes are the sorted folder names, or `classes`, some of which may have no images. The first image of each class
+    is followed by the second of each class, and so on, so that the first n images are balanced. Grey pictures of more
+    than 8 bits are scaled from `levels`, by default from the range of the training images.
+
+    Raises UserError that names the bad folder, or the files that cannot be read; `skip_broken` leaves those out.
     """
-    train, test = _parts(root)
-    files = _files(train)
-    if len(files) == 1:
-        raise UserError(f"'{train}' has only one class folder, '{next(iter(files))}': at least 2 are needed")
-    training = _interleave(files)
-    every = training + ([] if test is None else _interleave(_test_files(test, files)))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # about metadata; unreadable pictures raise errors
-        size = image_size or default_size((_shorter_side(path) for _, path in training), len(every))
-        x = drop_grey(torch.cat([_read(path, size, size) for _, path in every]))
-    y = torch.from_numpy(np.array([label for label, _ in every], dtype=np.int64))
-    n = len(training)
-    return Images.of(root.resolve().name, (x[:n], y[:n]), tuple(files), (x[n:], y[n:]) if n < len(y) else None)
+    layout = find_layout(root)
+    names = tuple(layout.training) if classes is None else tuple(classes)
+    if len(names) == 1 and classes is None:
+        raise UserError(f"'{root}' has only one class folder, '{names[0]}': at least 2 are needed")
+    by_class = {"training": layout.training, "validation": layout.validation, "test": layout.test}
+    parts = {part: _interleave(files, names, part) for part, files in by_class.items()}
+    broken: dict[Path, str] = {}
+    heads = _read_all((entry.path for part in parts.values() for entry in part), head, broken)
+    training = [path for _, path in parts["training"] if path in heads]
+    if levels is None:
+        levels = _levels([path for path in training if heads[path].deep], broken)
+    size = image_size or default_size((heads[path].side for path in training), len(heads)) if training else 1
+    check_size(2 * len(heads) * 3 * size**2, f"'{root}' at {size} pixels a side")  # twice while they are put together
+    pixels = _read_all(heads, lambda path: read(path, size, size, levels), broken)
+    if broken and not skip_broken:
+        raise _broken(broken)
+    read_parts = {part: [entry for entry in entries if entry.path in pixels] for part, entries in parts.items()}
+    _check_left(read_parts["training"], names if classes is None else ())
+    order = [entry for entries in read_parts.values() for entry in entries]
+    x, y = drop_grey(torch.cat([pixels.pop(path) for _, path in order])), torch.tensor([label for label, _ in order])
+    ends = [len(entries) for entries in read_parts.values()]
+    train, validation, test = zip(torch.split(x, ends), torch.split(y, ends), strict=True)
+    left_out = [f"{path}: {reason}" for path, reason in layout.left_out.items()]
+    return Images.of(
+        *(root.resolve().name, train, names, _unless_empty(test)),
+        validation=_unless_empty(validation),
+        levels=levels,
+        notes=tuple(_notes(heads, levels, layout.left_out, broken)),
+        left_out=(*left_out, *broken.values()),
+        broken=len(broken),
+    )
 
 
-def read_picture(path: str | os.PathLike[str], channels: int, height: int, width: int) -> Tensor:
-    """Read one picture for a network that was trained on pictures, as (1, channels, height, width) uint8.
-
-    The picture is resized as in `read_folder`: the centre square if height and width are equal, otherwise the whole
-    picture; one channel is grey. Raises UserError for a missing or damaged file, a file that is no image, channels
-    other than 1 (grey) and 3 (RGB), and a height or width below 1.
-    """
-    if channels not in (1, 3):
-        raise UserError(f"a picture is read with 1 channel (grey) or 3 (RGB), not {channels}")
-    if min(height, width) < 1:
-        raise UserError(f"a picture has at least 1 pixel a side, not {height}x{width}")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # as in `read_folder`
-        x = _read(Path(path).expanduser(), height, width)
-    return to_grey(x) if channels == 1 else x
-
-
-def _parts(root: Path) -> tuple[Path, Path | None]:
-    """Return the training and the test folder; `root` itself if `root/train` is a class folder or missing."""
-    folders = {path.name: path for path in _folders(root)}
-    train = folders.get("train")
-    if train is None or not (_folders(train) or set(folders) <= {"train", *_TEST}):
-        return root, None
-    return train, next((folders[name] for name in _TEST if name in folders), None)
-
-
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _files(root: Path) -> dict[str, list[Path]]:
-    """Return the image files per class folder, both sorted."""
-    files = {folder.name: _images_under(folder) for folder in _folders(root)}
-    if not files:
-        raise UserError(f"'{root}' has no class folders: expected one folder of images for each class")
+def _interleave(files: Mapping[str, Sequence[Path]], names: Sequence[str], part: str) -> list[_Entry]:
+    """Return the label and file of the first image of each class, the second of each class, and so on."""
     for name, paths in files.items():
-        if not paths:
-            raise UserError(f"class folder '{root / name}' has no images ({', '.join(sorted(EXTENSIONS))})")
-    return files
+        if name not in names:
+            raise UserError(f"{part} folder '{_of_class(name, paths)}' is of no training class: {', '.join(names)}")
+    labels = {name: label for label, name in enumerate(names)}
+    ranked = [(rank, labels[name], path) for name, paths in files.items() for rank, path in enumerate(paths)]
+    return [_Entry(label, path) for _, label, path in sorted(ranked)]
 
 
-def _test_files(root: Path, training: dict[str, list[Path]]) -> dict[str, list[Path]]:
-    files = _files(root)
-    for name in files:
-        if name not in training:
-            raise UserError(f"test folder '{root / name}' is of no training class: {', '.join(training)}")
-    return {name: files.get(name, []) for name in training}
+def _of_class(name: str, paths: Sequence[Path]) -> Path:
+    return next((folder for folder in paths[0].parents if folder.name == name), Path(name))
 
 
-def _images_under(folder: Path) -> list[Path]:
-    def visible(path: Path) -> bool:
-        return not any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-    images = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and visible(path))
-    return sorted(path for path in images if path.is_file())
-
-
-def _interleave(files: dict[str, list[Path]]) -> list[tuple[int, Path]]:
-    """Return (label, path) of the first file of each class, the second of each class, and so on."""
-    ranked = [(rank, label, path) for label, paths in enumerate(files.values()) for rank, path in enumerate(paths)]
-    return [(label, path) for _, label, path in sorted(ranked)]
+def _read_all(paths: Iterable[Path], reads: Callable[[Path], T], broken: dict[Path, str]) -> dict[Path, T]:
+    """Return what `reads` makes of each file; files that it cannot read are added to `broken`."""
+    found: dict[Path, T] = {}
+    for path in paths:
+        try:
+            found[path] = reads(path)
+        except UserError as error:
+            broken[path] = str(error)
+    return found
 
 
-def _shorter_side(path: Path) -> int:
-    with _opened(path) as picture:
-        return min(picture.size)
+def _levels(deep: Sequence[Path], broken: dict[Path, str]) -> Levels | None:
+    """Return the levels of pictures of more than 8 bits; None if there are no such pictures."""
+    ranges = [
+        found for found in _read_all(deep, range_of, broken).values() if FULL[0] <= found[0] and found[1] <= FULL[1]
+    ]
+    return levels_of(min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
 
 
-def _read(path: Path, height: int, width: int) -> Tensor:
-    """Return a picture as (1, 3, height, width) uint8, resized as in `read_picture`."""
-    side = 4 * max(height, width)
-    with _opened(path) as picture:
-        picture.draft(None, (side, side))  # decodes a JPEG far larger than needed at a fraction of its size
-        return shaped_picture(picture, height, width)
+def _broken(broken: Mapping[Path, str]) -> UserError:
+    """Return the error that names the broken files."""
+    if len(broken) == 1:
+        return UserError(next(iter(broken.values())))
+    named = [str(path) for path in broken][:_NAMED]
+    more = f" and {len(broken) - len(named)} more" if len(broken) > len(named) else ""
+    advice = "supernet data tells why, --skip-broken goes on without them"
+    return UserError(f"cannot read {len(broken)} images: {', '.join(named)}{more}; {advice}")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as picture:
-            yield picture
-    except DAMAGED as error:
-        text = (error.strerror if isinstance(error, OSError) else None) or str(error)  # strerror has no number and path
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else " ".join(text.split())
-        raise UserError(f"cannot read image '{path}': {reason}") from None
+def _check_left(training: Sequence[_Entry], names: Sequence[str]) -> None:
+    empty = set(range(len(names))) - {label for label, _ in training}
+    if empty:
+        raise UserError(f"class '{names[min(empty)]}' has no image that can be read")
+
+
+def _unless_empty(part: Labelled) -> Labelled | None:
+    return part if len(part[1]) else None
+
+
+def _notes(
+    heads: Mapping[Path, Head], levels: Levels | None, left_out: Mapping[Path, str], broken: Mapping[Path, str]
+) -> Iterable[str]:
+    if levels is not None:
+        yield f"16-bit values {levels[0]} to {levels[1]} read as black to white"
+    if cut := sum(found.cut for found in heads.values()):
+        yield f"{cut} with 16 bits a colour, of which the upper 8 are read"
+    if left_out:
+        kinds = Counter(path.suffix.lower() or path.name for path in left_out)
+        yield f"{len(left_out)} left out ({', '.join(f'{n} {kind}' for kind, n in kinds.most_common(3))})"
+    if broken:
+        yield f"{len(broken)} broken, left out"

@@ -13,7 +13,15 @@ from supernet.errors import UserError, unknown
 SPLITS = ("stratified", "index")
 _CHUNK = 1024  # images whose squares are held at a time; sums over more than 33 025 images could exceed 32 bits
 _CHUNK_VALUES = 2**24  # values held at a time, unless a single image has more
+_SHOWN, _LONG = 5, 24  # class names that one line has, and letters of a name
 _STD_FLOOR = 1 / 255  # one grey level: a channel that varies less carries no information
+
+
+Labelled = tuple[Tensor, Tensor]
+"""Images (N, C, H, W) uint8 and their labels (N,) int64."""
+
+Levels = tuple[int, int]
+"""The values of a source of more than 8 bits that become 0 and 255: least and largest of its training images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +29,9 @@ class Images:
     """A labelled image set; the pixels are in channels_last memory.
 
     `mean` and `std` are per channel, of x/255 over the training images. `fingerprint` identifies the data of a run: it
-    is a hash of the shapes, pixels, labels and class names of training and test images. Build a set with `load`, or
-    with `Images.of` from valid tensors.
+    is a hash of the shapes, pixels, labels and class names of training and test images. Where the source gives
+    validation images, they are the last ones of `x`, after all others. Build a set with `load`, or with `Images.of`
+    from valid tensors.
     """
 
     name: str
@@ -35,22 +44,55 @@ class Images:
     mean: tuple[float, ...]
     std: tuple[float, ...]  # at least one grey level
     fingerprint: str  # 16 hex digits
+    validation: int = 0  # how many of the last images of x the source gives for validation
+    levels: Levels | None = None  # None: the source has 8-bit values
+    notes: tuple[str, ...] = ()  # what was converted or left out in reading, a phrase each
+    left_out: tuple[str, ...] = ()  # files and folders that were not read, and why
+    broken: int = 0  # how many of them are broken
 
     @classmethod
     def of(
         cls,
         name: str,
-        train: tuple[Tensor, Tensor],
+        train: Labelled,
         classes: tuple[str, ...],
-        test: tuple[Tensor, Tensor] | None = None,
+        test: Labelled | None = None,
         mirror: bool = True,
+        *,
+        validation: Labelled | None = None,
+        levels: Levels | None = None,
+        notes: tuple[str, ...] = (),
+        left_out: tuple[str, ...] = (),
+        broken: int = 0,
     ) -> Images:
         """Build the set from (x, y) pairs, x (N, C, H, W) uint8 and y (N,) int64."""
+        if validation is not None:
+            train = torch.cat([train[0], validation[0]]), torch.cat([train[1], validation[1]])
+        given = 0 if validation is None else len(validation[1])
         x, y = _channels_last(train[0]), train[1]
         x_test, y_test = (None, None) if test is None else (_channels_last(test[0]), test[1])
         mean, std = _moments(x)
-        mark = _fingerprint([x, y] if x_test is None or y_test is None else [x, y, x_test, y_test], classes)
-        return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark)
+        tensors = [x, y] if x_test is None or y_test is None else [x, y, x_test, y_test]
+        mark = _fingerprint(tensors, classes, given)
+        return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark, given, levels, notes, left_out, broken)
+
+    @property
+    def given_parts(self) -> tuple[Tensor, Tensor] | None:
+        """The indices of training and of validation images as the source gives them; None if it does not."""
+        every = torch.arange(len(self.y))
+        cut = len(every) - self.validation
+        return (every[:cut], every[cut:]) if self.validation else None
+
+    def described(self, held_out: int | None = None) -> str:
+        """Return one line on the images, of which `held_out` are for validation; None is those that were given."""
+        _, channels, height, width = self.x.shape
+        colours = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+        parts = [f"{len(self.x)} images of {len(self.classes)} classes ({_listed(self.classes)}), {height}x{width}"]
+        parts[0] += f" {colours}"
+        if held_out := self.validation if held_out is None else held_out:
+            parts.append(f"{held_out} of them {'given' if self.validation else 'held out'} for validation")
+        parts.append("no test images" if self.x_test is None else f"{len(self.x_test)} test images")
+        return "; ".join([*parts, *self.notes])
 
     def to(self, device: torch.device | str) -> Images:
         """Return the same set on `device`; tensors that are there already are shared."""
@@ -104,19 +146,37 @@ def _by_class(y: Tensor) -> Tensor:
 def take(images: Images, n: int | None) -> Images:
     """Return the set with only its first `n` training images (None: all), and with all classes and test images.
 
-    Mean, std and fingerprint are those of the smaller set. Raises UserError if there are fewer than `n` images, or if a
-    class has no image among them.
+    Validation images that the source gives keep their share. Mean, std and fingerprint are those of the smaller set.
+    Raises UserError if there are fewer than `n` images, or if a class has no image among them.
     """
     if n is None or n == len(images.x):
         return images
     if not 1 <= n < len(images.x):
         raise UserError(f"cannot take {n} training images of '{images.name}': it has {len(images.x)}")
+    given = round(n * images.validation / len(images.x))
+    if images.validation:
+        given = min(max(given, 1), n - 1)
+    n, cut = n - given, len(images.x) - images.validation
+    validation = (images.x[cut : cut + given], images.y[cut : cut + given]) if given else None
     present, classes = len(torch.unique(images.y[:n])), len(images.classes)
     if present < classes:
         few = f"the first {n} training images of '{images.name}' hold only {present} of {classes} classes"
         raise UserError(f"{few}: take more, or shuffle them")
     test = None if images.x_test is None or images.y_test is None else (images.x_test, images.y_test)
-    return Images.of(images.name, (images.x[:n], images.y[:n]), images.classes, test, images.mirror)
+    return Images.of(
+        *(images.name, (images.x[:n], images.y[:n]), images.classes, test, images.mirror),
+        validation=validation,
+        levels=images.levels,
+        notes=images.notes,
+        left_out=images.left_out,
+        broken=images.broken,
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Return the names in one line, some of them if they are many or long."""
+    short = [name if len(name) <= _LONG else f"{name[: _LONG - 3]}..." for name in names]
+    return ", ".join(short if len(short) <= _SHOWN + 1 else [*short[:_SHOWN], f"and {len(short) - _SHOWN} more"])
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -137,8 +197,9 @@ def _moments(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return mean, tuple(max(d, _STD_FLOOR) for d in deviations)
 
 
-def _fingerprint(tensors: list[Tensor], classes: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(repr([classes, *(tuple(t.shape) for t in tensors)]).encode())
+def _fingerprint(tensors: list[Tensor], classes: tuple[str, ...], given: int) -> str:
+    about = [classes, *(tuple(t.shape) for t in tensors), *([given] if given else [])]
+    digest = hashlib.sha256(repr(about).encode())
     for t in tensors:
         digest.update((t.permute(0, 2, 3, 1) if t.ndim == 4 else t).contiguous().cpu().numpy().data)
     return digest.hexdigest()[:16]

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from supernet.data.images import Levels
+from supernet.data.levels import FULL, to_bytes
+
 LARGEST_DEFAULT = 224  # pixels: the side of images in networks for ImageNet
 LARGEST_SET = 2 * 10**9  # bytes of memory of all pictures together, at three bytes per pixel
 _CHUNK = 1024  # images held as floats at a time
@@ -48,13 +51,14 @@ def _resized(x: Tensor, height: int, width: int) -> Tensor:
     return y.round().clamp(0, 255).byte()
 
 
-def fit_picture(picture: Image.Image, size: int | None) -> Tensor:
+def fit_picture(picture: Image.Image, size: int | None, levels: Levels | None = None) -> Tensor:
     """Return the centre square of a picture as (1, 3, size, size) uint8; None keeps the whole picture and its size.
 
-    A side that is a multiple of `size` is averaged like an array; any other is resized by Lanczos. Raises pillow's
-    exceptions for damaged pictures, and ValueError for a picture without 8 or 16 bit values.
+    A side that is a multiple of `size` is averaged like an array; any other is resized by Lanczos. Values of more than
+    8 bits are scaled from `levels`; None is all 16 bits. Raises pillow's exceptions for damaged pictures, and
+    ValueError for a picture without 8 or 16 bit values.
     """
-    picture = _to_rgb(picture)
+    picture = _to_rgb(picture, levels)
     if size is not None and min(picture.size) % size:
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -62,14 +66,14 @@ def fit_picture(picture: Image.Image, size: int | None) -> Tensor:
     return fit_arrays(_values(picture), size)
 
 
-def shaped_picture(picture: Image.Image, height: int, width: int) -> Tensor:
+def shaped_picture(picture: Image.Image, height: int, width: int, levels: Levels | None = None) -> Tensor:
     """Return a picture as (1, 3, height, width) uint8: its centre square for equal sides, otherwise all of it.
 
-    Filters and exceptions are those of `fit_picture`.
+    Filters, levels and exceptions are those of `fit_picture`.
     """
     if height == width:
-        return fit_picture(picture, height)
-    picture = _to_rgb(picture)
+        return fit_picture(picture, height, levels)
+    picture = _to_rgb(picture, levels)
     if picture.height % height or picture.width % width:
         picture = _filtered(picture, height, width, (0, 0, *picture.size))
     return _resized(_values(picture), height, width)
@@ -96,11 +100,11 @@ def drop_grey(x: Tensor) -> Tensor:
     return x[:, :1] if grey else x
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def _to_rgb(picture: Image.Image, levels: Levels | None) -> Image.Image:
     """Return the picture as RGB, rotated by its EXIF orientation, with transparent parts on white."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):
-        picture = _from_16_bits(picture)
+        picture = _from_16_bits(picture, levels or FULL)
     if picture.mode == "F":
         raise ValueError("it has floating-point pixels; save it with 8 or 16 bits")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
@@ -109,8 +113,8 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _from_16_bits(picture: Image.Image) -> Image.Image:
-    values = np.array(picture).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
+def _from_16_bits(picture: Image.Image, levels: Levels) -> Image.Image:
+    values = np.asarray(picture)
+    if values.min() < FULL[0] or values.max() > FULL[1]:
         raise ValueError("it has 32-bit pixels; save it with 8 or 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 / 257 = 255
+    return Image.fromarray(to_bytes(values, levels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from supernet.data.arrays import read_npz
 from supernet.data.datasets import read_dataset
 from supernet.data.folders import read_folder
 from supernet.data.idx import holds_idx, read_idx
-from supernet.data.images import Images
+from supernet.data.images import Images, Levels
 from supernet.data.resize import fit_arrays
 from supernet.errors import UserError, unknown
 
@@ -27,17 +28,26 @@ Source = str | os.PathLike[str] | Dataset[Any]
 """A source of images: "digits", an .npz file, a folder, or a Dataset of (image, label)."""
 
 
-def load(source: Source, image_size: int | None = None) -> Images:
+def load(
+    source: Source,
+    image_size: int | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    levels: Levels | None = None,
+    skip_broken: bool = False,
+) -> Images:
     """Load a labelled image set.
 
     `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_test, y_test; the path of a
-    folder of class folders, or of one with train/ and optionally test/ (val/, valid/); the path of a folder of IDX
+    folder of class folders, or of one with train/ and optionally val/ and test/; the path of a folder of IDX
     files like MNIST's (train-images-idx3-ubyte or .gz, and so on); or a torch Dataset of (image, label). For details
     see `digits`, `read_npz`, `read_folder`, `read_idx` and `read_dataset`.
 
     With `image_size` S, the centre square of each image is resized to S x S pixels. Without it, arrays keep their
     size, and pictures of a folder get the median shorter side, limited to 224 pixels and to 2 GB of memory for all
-    pictures. Raises UserError for any mistake in the data.
+    pictures. With `classes`, labels refer to these names, some of which may have no images; with `levels`, values of
+    more than 8 bits are scaled from them; `skip_broken` leaves out files that cannot be read. Raises UserError for any
+    mistake in the data.
     """
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
@@ -48,7 +58,7 @@ def load(source: Source, image_size: int | None = None) -> Images:
     if source == "digits":
         return digits(image_size)
     try:
-        return _from_path(source, image_size)
+        return _from_path(source, image_size, {"classes": classes, "levels": levels, "skip_broken": skip_broken})
     except OSError as error:
         raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
 
@@ -78,11 +88,11 @@ def digits(image_size: int | None = None) -> Images:
     return Images.of("digits", (x_all[:n], y[:n]), classes, (x_all[n:], y[n:]), mirror=False)
 
 
-def _from_path(source: str | os.PathLike[str], image_size: int | None) -> Images:
+def _from_path(source: str | os.PathLike[str], image_size: int | None, known: Mapping[str, Any]) -> Images:
     text = os.fspath(source)
     path = Path(text).expanduser()
     if text and path.is_dir():
-        return read_idx(path, image_size) if holds_idx(path) else read_folder(path, image_size)
+        return read_idx(path, image_size) if holds_idx(path) else read_folder(path, image_size, **known)
     if not path.exists() or not text:
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")

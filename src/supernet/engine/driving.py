@@ -55,6 +55,10 @@ class Planned(Protocol):
         """The number format of the big operations."""
 
     @property
+    def reading(self) -> str:
+        """A line that says which images are read."""
+
+    @property
     def running(self) -> str:
         """A line that says how the task runs."""
 
@@ -86,6 +90,7 @@ def conduct(
         if run.finished:
             watcher.say(f"run '{run.path}' has finished before: these are its results; --force starts it over")
         else:
+            watcher.note(plan.reading)
             watcher.note(plan.running)
             Loop(task, run, task.epochs, watcher)()
             finish(task)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import os
-from contextlib import suppress
-from pathlib import Path
 
 import torch
 
+from supernet.data.limits import free_bytes
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
 _LARGEST = 2**31 - 1
-_SYSTEM = Path("/proc/meminfo")
-_GROUP = Path("/sys/fs/cgroup")  # of the container, if there is one
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -24,27 +21,7 @@ def free_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         unused: int = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    if device.type != "cpu":
-        return None
-    return min((size for size in (_of_system(), _of_group()) if size is not None), default=None)
-
-
-def _of_system() -> int | None:
-    with suppress(OSError):
-        for line in _SYSTEM.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    with suppress(AttributeError, ValueError, OSError):  # not on this system
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    return None
-
-
-def _of_group() -> int | None:
-    with suppress(OSError, ValueError):  # no container, or no limit ("max")
-        limit, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        stat = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
-        return limit - used + int(stat.get("inactive_file", 0))  # cached files, which can be reclaimed
-    return None
+    return free_bytes() if device.type == "cpu" else None
 
 
 def keep_freed_memory() -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from supernet.data import read_picture
 from supernet.data.arrays import pixels
-from supernet.data.folders import DAMAGED
+from supernet.data.pictures import readable
 from supernet.data.resize import shaped_picture, to_grey
 from supernet.engine.device import device_named
 from supernet.engine.run import Run
@@ -150,10 +150,8 @@ class Predictor(nn.Module):
 
     def _from_pillow(self, picture: Image.Image, what: str) -> Tensor:
         height, width = self.image_size or self.size
-        try:
+        with readable(what):
             x = shaped_picture(picture, height, width)
-        except DAMAGED as error:
-            raise UserError(f"cannot read {what}: {' '.join(str(error).split())}") from None
         return to_grey(x) if self.network_size.channels == 1 else x
 
     def fitted(self, x: Tensor, what: str) -> Tensor:

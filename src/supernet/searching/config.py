@@ -47,10 +47,12 @@ class Protocol:
     """training images used, validation images included; None uses all"""
     image_size: int | None = None
     """pixels per side; None keeps arrays as they are, and brings pictures to their median, at most 224"""
+    skip_broken: bool = False
+    """leave out pictures that cannot be read, instead of naming them all and stopping"""
     split: Literal["stratified", "index"] = "stratified"
-    """how the images are halved: with balanced classes, or first and second half by index"""
+    """how images without validation images are halved: with balanced classes, or first and second half by index"""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """share of the images kept for validation; other than 0.5 is taken class by class"""
+    """share of images without validation images kept for it; other than 0.5 is taken class by class"""
     pad: Whole | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None

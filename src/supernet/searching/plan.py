@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from supernet.data import Images, Source, load, take
+from supernet.data import Images, Source, hold_out, load, split, take
 from supernet.data.augment import check_pixels
 from supernet.engine.device import device_named
 from supernet.engine.precision import Precision
@@ -65,6 +66,17 @@ class Plan:
         return self.config.seed
 
     @property
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """The indices of training and of validation images: as the source gives them, otherwise by the protocol."""
+        y, share = self.images.y, self.config.validation_share
+        return self.images.given_parts or (split(y, self.config.split) if share == 0.5 else hold_out(y, share))
+
+    @property
+    def reading(self) -> str:
+        """The images, in one line."""
+        return f"read {self.images.described(len(self.parts[1]))}"
+
+    @property
     def running(self) -> str:
         """The engine, number format and device, in one line."""
         return self.execution.on(self.device)
@@ -106,7 +118,7 @@ def plan(config: SearchConfig) -> Plan:
         spreads=method.spreads,
     )
     limits = config.limits
-    images = take(load(config.data, config.image_size), config.images)
+    images = take(load(config.data, config.image_size, skip_broken=config.skip_broken), config.images)
     network_size = _network_size(config, images)
     width, depth = config.target_width or space.target[0], config.target_depth or space.target[1]
     target = replace(network_size, width=width, depth=depth)

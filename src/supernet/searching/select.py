@@ -63,6 +63,11 @@ class SelectionPlan:
         return self.search.precision
 
     @property
+    def reading(self) -> str:
+        """The images, in one line."""
+        return self.search.reading
+
+    @property
     def running(self) -> str:
         """The selector, and the engine, number format and device, in one line."""
         return f"selecting by {self.selector.name} after epoch {self.epoch}; {self.search.running}"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.data import Augment, Batch, Batches, hold_out, ordered, split
+from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Watcher
 from supernet.engine.seeds import seed_of
@@ -20,7 +20,6 @@ from supernet.models.cost.expected import Expected
 from supernet.models.evaluate import ValidationBatches, accuracy
 from supernet.models.supernet import Supernet
 from supernet.searching.collapse import verdict
-from supernet.searching.config import Protocol
 from supernet.searching.plan import Plan
 from supernet.selectors.magnitude import strongest
 from supernet.spaces import SearchSpace, tables
@@ -37,7 +36,7 @@ class SearchTask:
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
         self.method = _method(plan, self.validation_batches)
-        train, validation = _parts(plan.images.y, config)
+        train, validation = plan.parts
         every = torch.arange(len(plan.images.y))
         parts: dict[Part, Tensor] = {"train": train, "validation": validation, "all": every}
         augment = Augment(config.pad or 0, bool(config.mirror), config.cutout)  # no plan leaves a None in them
@@ -139,12 +138,6 @@ class SearchTask:
         self.method.load_state_dict(state["method"])
         if self.monitor is not None:
             self.monitor.load_state_dict(state["monitor"])
-
-
-def _parts(y: Tensor, config: Protocol) -> tuple[Tensor, Tensor]:
-    """Return the indices of the training and of the validation images."""
-    share = config.validation_share
-    return split(y, config.split) if share == 0.5 else hold_out(y, share)
 
 
 def _method(plan: Plan, validation_batches: ValidationBatches) -> Method:

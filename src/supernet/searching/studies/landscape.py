@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.data import Batch, Source, ordered
+from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -77,6 +78,7 @@ def landscape(
     device: str = "auto",
     workers: int = 1,
     config: LandscapeConfig | None = None,
+    watcher: Watcher | None = None,
 ) -> Landscape:
     """Measure the loss around the alphas of a search; write landscape.json and landscape.svg into its folder.
 
@@ -84,7 +86,7 @@ def landscape(
     that share the work. Raises UserError for a method without alphas, and for an argument that cannot be had.
     """
     config = config or LandscapeConfig()
-    with studied(run, data, space, device) as (searched, task):
+    with studied(run, data, space, device, watcher) as (searched, task):
         result = _Plane(task, searched, config, workers).landscape()
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from supernet.data import Source
+from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -88,6 +89,7 @@ def rank(
     space: str | SearchSpace | None = None,
     device: str = "auto",
     config: RankingConfig | None = None,
+    watcher: Watcher | None = None,
 ) -> Ranking:
     """Compare one-shot accuracies in a search with a table's; write rank.json and rank.svg into its folder.
 
@@ -95,7 +97,7 @@ def rank(
     without a table, for running statistics that the search did not track, and for an argument that cannot be had.
     """
     config = config or RankingConfig()
-    with studied(run, data, space, device) as (searched, task):
+    with studied(run, data, space, device, watcher) as (searched, task):
         check_norm(config.norm, tracked=task.plan.config.norm_track)
         table, truth = _truth(task.plan.space, config.truth)
         result = _ranked(task, config, table, truth)

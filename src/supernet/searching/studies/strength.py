@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from supernet.data import Source
+from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.models.fixed_edges import FixedEdges
@@ -64,13 +65,14 @@ def strength(
     device: str = "auto",
     workers: int = 1,
     config: StrengthConfig | None = None,
+    watcher: Watcher | None = None,
 ) -> Strength:
     """Measure every operation's strength in a search; write strength.json and strength.svg into its folder.
 
     `data` and `space` are needed where their names in the run do not lead back to them; `workers` are the processes
     that share the work. Raises UserError for an argument that cannot be had.
     """
-    with studied(run, data, space, device) as (searched, task):
+    with studied(run, data, space, device, watcher) as (searched, task):
         result = _measured(task, config or StrengthConfig(), workers)
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from supernet.data import Batch, Source
 from supernet.engine.driving import as_planned
+from supernet.engine.loop import Watcher
 from supernet.engine.optim import set_rate
 from supernet.engine.run import Run
 from supernet.searching.resume import plan_of, restored
@@ -23,14 +24,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def studied(
-    run: Run | str | os.PathLike[str], data: Source | None, space: str | SearchSpace | None, device: str
+    run: Run | str | os.PathLike[str],
+    data: Source | None,
+    space: str | SearchSpace | None,
+    device: str,
+    watcher: Watcher | None,
 ) -> Iterator[tuple[Run, SearchTask]]:
     """Open the search in a run folder, finished or not; random draws within come from its seed.
 
-    `data` and `space` are needed where their names in the run do not lead back to them. Raises UserError.
+    `data` and `space` are needed where their names in the run do not lead back to them. `watcher` is told which images
+    are read. Raises UserError.
     """
     searched = Run.of(run)
     plan = plan_of(searched, data=data, space=space, device=device)
+    (watcher or Watcher()).note(plan.reading)
     with as_planned(plan):
         yield searched, restored(plan, searched)
 

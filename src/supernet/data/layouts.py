@@ -1,0 +1,144 @@
+"""The layout of a folder of images: which folders hold training, validation and test images, and their files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from supernet.data.pictures import EXTENSIONS
+from supernet.errors import UserError
+
+LAYOUTS = "a folder of images for each class, or train/, and optionally val/ and test/, that hold such folders"
+_ROLES = {"train": "train|training|trn", "val": "val|valid|validation|dev|devel|eval", "test": "test|testing|tst"}
+_FILLERS = "images|image|imgs|img|data|dataset|set|split|seg|folder|pictures|photos"
+_PICTURES, _ANNOTATIONS = "images?|imgs?|pictures|photos", "masks?|labels?|annotations?|annots?|ground_?truths?|gt"
+_CLUTTER = ("__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini")  # of operating systems
+_DEEPEST = 3  # folders, each the only one in the one before, above the classes
+
+
+@dataclass
+class Layout:
+    """The files of a folder of images by class, and what was left out.
+
+    - `training`, `validation`, `test`: the files per class, both sorted; validation and test may be empty.
+    - `left_out`: files and folders that are not read, each with the reason.
+    """
+
+    training: dict[str, list[Path]] = field(default_factory=dict)
+    validation: dict[str, list[Path]] = field(default_factory=dict)
+    test: dict[str, list[Path]] = field(default_factory=dict)
+    left_out: dict[Path, str] = field(default_factory=dict)
+
+
+def role_of(name: str) -> str | None:
+    """Return "train", "val" or "test" for a folder's name that says so in any of the usual ways, None for others."""
+    words = re.sub(r"[\W_\d]+", " ", name.lower()).split()
+    rest = [word for word in words if not re.fullmatch(_FILLERS, word)]
+    for role, names in _ROLES.items():
+        if len(rest) == 1 and re.fullmatch(f"({names})({_FILLERS})?", rest[0]):
+            return role
+    return None
+
+
+def find_layout(root: Path) -> Layout:
+    """Return the layout of the folder `root`.
+
+    Names of training, validation and test folders are known in any case and in the usual spellings (Training,
+    seg_train, val_images). Raises UserError for folders that do not say which their classes are, two folders of one
+    role, and a class folder without images.
+    """
+    root = _inside(root)
+    folders, layout = _folders(root), Layout()
+    roles = _roles(root, folders)
+    train = roles.get("train")
+    # Without folders in it, train/ can be a class among others
+    if train is None or not (_folders(train) or len(roles) == len(folders)):
+        if roles and len(roles) == len(folders) > 1:
+            names = ", ".join(f"'{path.name}'" for path in roles.values())
+            raise UserError(f"'{root}' has {names}, but no training folder; expected {LAYOUTS}")
+        layout.training = _files(root, folders, layout)
+        return layout
+    for path in folders:
+        if path not in roles.values():
+            layout.left_out[path] = f"a folder beside {train.name}/"
+    parts = {role: _inside(path, role) for role, path in roles.items()}
+    layout.training = _files(parts["train"], _folders(parts["train"]), layout)
+    for role, name in (("val", "validation"), ("test", "test")):
+        if role in parts:
+            setattr(layout, name, _files(parts[role], _folders(parts[role]), layout))
+    return layout
+
+
+def _inside(folder: Path, role: str | None = None) -> Path:
+    """Return the folder that holds the classes or parts: the only one in `folder`, if that holds nothing else."""
+    for _ in range(_DEEPEST):
+        inner = _folders(folder)
+        if len(inner) != 1 or not _folders(inner[0]) or role_of(inner[0].name) not in (None, role):
+            break
+        folder = inner[0]
+    return folder
+
+
+def _roles(root: Path, folders: list[Path]) -> dict[str, Path]:
+    roles: dict[str, Path] = {}
+    for path in folders:
+        role = role_of(path.name)
+        if role in roles:
+            raise UserError(f"'{root}' has both '{roles[role].name}' and '{path.name}': which holds the {role} images?")
+        if role:
+            roles[role] = path
+    return roles
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if _visible(path.name) and path.is_dir())
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".") and name not in _CLUTTER
+
+
+def _files(root: Path, folders: list[Path], layout: Layout) -> dict[str, list[Path]]:
+    """Return the image files per class folder, both sorted; others are added to those left out."""
+    if not folders:
+        raise UserError(f"'{root}' has no class folders: expected one folder of images for each class")
+    _check_classes(root, folders)
+    files: dict[str, list[Path]] = {}
+    for folder in folders:
+        every = sorted(_walk(folder))
+        files[folder.name] = [path for path in every if path.suffix.lower() in EXTENSIONS and path.is_file()]
+        layout.left_out |= {path: "no picture" for path in every if path not in set(files[folder.name])}
+        if not files[folder.name]:
+            raise UserError(f"class folder '{folder}' has no images ({', '.join(sorted(EXTENSIONS))})")
+    return files
+
+
+def _check_classes(root: Path, folders: list[Path]) -> None:
+    """Raise UserError if the folders in `root` are not those of classes."""
+    names = [path.name.lower() for path in folders]
+    kinds = [pattern for pattern in (_PICTURES, _ANNOTATIONS) if any(re.fullmatch(pattern, name) for name in names)]
+    if len(kinds) == 2 and all(re.fullmatch(f"{_PICTURES}|{_ANNOTATIONS}", name) for name in names):
+        raise UserError(f"'{root}' holds {' and '.join(names)}, as for segmentation, not classes; expected {LAYOUTS}")
+    inner = [{path.name for path in _folders(folder)} for folder in folders]
+    if len(folders) > 1 and len(inner[0]) > 1 and all(found == inner[0] for found in inner):
+        if any(path.suffix.lower() in EXTENSIONS for folder in folders for path in folder.iterdir()):
+            return
+        shown = ", ".join(sorted(inner[0])[:5])
+        raise UserError(
+            f"folders {', '.join(path.name for path in folders[:5])} of '{root}' hold the same folders ({shown}), "
+            f"which look like the classes; expected {LAYOUTS}"
+        )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the visible files under a folder, through symbolic links as well, and each real folder once."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = sorted(name for name in folders if _visible(name)) if real not in seen else []
+        if real not in seen:
+            yield from (Path(place, name) for name in files if _visible(name))
+        seen.add(real)
