@@ -34,7 +34,7 @@ class Pictures:
                 yield name
 
     def _pictures(self, files: Iterable[Path]) -> Iterator[str]:
-        from supernet.data.folders import EXTENSIONS
+        from supernet.data.pictures import EXTENSIONS
 
         for file in files:
             if file.suffix.lower() in EXTENSIONS and file.is_file():
