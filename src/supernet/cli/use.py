@@ -44,6 +44,9 @@ class Export:
     """onnx, torch (torch.export) or genotype (the architecture alone, as JSON)"""
     out: Annotated[str | None, arg(metavar="FILE")] = None
     """file to write; None is one in the run's folder"""
+    input: Annotated[Literal["uint8", "float"], arg(help="values of pixels: 0 to 255, or float32 from 0 to 1")] = (
+        "uint8"
+    )
     weights: Weights = "last"
     space: Space = None
 
@@ -73,7 +76,9 @@ def export(given: Arguments) -> None:
 
     asked = parse("export", Export, given)
     allow_own_modules()
-    done = exporting.export_checked(asked.run, asked.format, out=asked.out, weights=asked.weights, space=asked.space)
+    done = exporting.export_checked(
+        asked.run, asked.format, input=asked.input, out=asked.out, weights=asked.weights, space=asked.space
+    )
     checked = "" if done.difference is None else f"; logits differ by {done.difference:.1g} at most from the network's"
     show.line(show.Console(), f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
 
