@@ -30,12 +30,15 @@ class Part(NamedTuple):
     y_name: str
 
 
-def read_npz(path: Path, image_size: int | None) -> Images:
-    """Read x_train, y_train and, if present, x_test and y_test; raises UserError for any mistake in the file."""
+def read_npz(path: Path, image_size: int | None, known: Sequence[str] | None = None) -> Images:
+    """Read x_train, y_train and, if present, x_test and y_test; raises UserError for any mistake in the file.
+
+    `known` are the names of the classes, if they are known: see `image_set`.
+    """
     arrays = _open(path)
     train = Part(arrays["x_train"], arrays["y_train"], "x_train", "y_train")
     test = Part(arrays["x_test"], arrays["y_test"], "x_test", "y_test") if "x_test" in arrays else None
-    return image_set(path.stem, path.name, train, test, image_size)
+    return image_set(path.stem, path.name, train, test, image_size, known)
 
 
 def _open(path: Path) -> dict[str, Array]:
@@ -55,20 +58,30 @@ def _open(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def image_set(name: str, source: str, train: Part, test: Part | None, image_size: int | None) -> Images:
+def image_set(
+    name: str,
+    source: str,
+    train: Part,
+    test: Part | None,
+    image_size: int | None,
+    known: Sequence[str] | None = None,
+) -> Images:
     """Check the parts of an image set against each other and build the set; errors name `source`.
 
-    Raises UserError as `pixels`, `labels` and `class_names` do, for different numbers of images and labels, and for
-    test images of a different shape or with a class that no training image has.
+    With `known`, class number 7 is the one of these names that is "7", and not every name needs images. Raises
+    UserError as `pixels`, `labels` and `renamed` do, for different numbers of images and labels, and for test images of
+    a different shape or with a class that no training image has.
     """
     x, y = _checked(train, source, image_size)
-    classes = class_names(y, None, f"{train.y_name} of '{source}'")
+    y, classes = renamed(y, None, f"{train.y_name} of '{source}'", known)
     if test is None:
         return Images.of(name, (x, y), classes)
     x_test, y_test = _checked(test, source, image_size)
     if x_test.shape[1:] != x.shape[1:]:
         shapes = f"{tuple(x_test.shape[1:])} in {test.x_name}, {tuple(x.shape[1:])} in {train.x_name}"
         raise UserError(f"test images of '{source}' have another shape (C, H, W) than training images: {shapes}")
+    if known is not None:
+        y_test, _ = renamed(y_test, None, f"{test.y_name} of '{source}'", known)
     if int(y_test.max()) >= len(classes):
         raise UserError(f"{test.y_name} of '{source}' holds label {int(y_test.max())}, which no training image has")
     return Images.of(name, (x, y), classes, (x_test, y_test))
@@ -127,6 +140,25 @@ def labels(array: Array, name: str) -> Tensor:
         if not 0 <= label <= np.iinfo(np.int64).max:
             raise UserError(f"{name} holds label {label}; labels are class numbers 0, 1, 2, ...")
     return torch.from_numpy(array.astype(np.int64))
+
+
+def renamed(
+    y: Tensor, names: Sequence[str] | None, source: str, known: Sequence[str] | None
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the labels `y` (N,) of classes with these `names`, by default their numbers, as labels of `known` names.
+
+    Without `known` they stay as they are, with the names of `class_names`. Raises UserError for a class that is not
+    among the known ones.
+    """
+    if known is None:
+        return y, class_names(y, names, source)
+    found = torch.zeros_like(y)
+    for label in torch.unique(y).tolist():
+        name = str(label) if names is None or label >= len(names) else names[label]
+        if name not in known:
+            raise UserError(f"{source} holds class '{name}', which is none of the known ones: {', '.join(known)}")
+        found[y == label] = known.index(name)
+    return found, tuple(known)
 
 
 def class_names(y: Tensor, names: Sequence[str] | None, source: str) -> tuple[str, ...]:

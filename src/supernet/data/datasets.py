@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,19 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from supernet.data.arrays import class_names, labels, pixels
+from supernet.data.arrays import labels, pixels, renamed
 from supernet.data.images import Images
 from supernet.data.pictures import readable
 from supernet.data.resize import default_size, drop_grey, fit_arrays, fit_picture
 from supernet.errors import UserError
 
 
-def read_dataset(dataset: Dataset[Any], image_size: int | None) -> Images:
+def read_dataset(dataset: Dataset[Any], image_size: int | None, known: Sequence[str] | None = None) -> Images:
     """Read every (image, label) of `dataset`, a second time where pictures need a common size and none is given.
 
     Pictures (pillow) of different sizes are resized like those of a folder; arrays and tensors must all have the same
-    shape, (H, W), (H, W, C) or (C, H, W). Raises UserError that names the first bad item.
+    shape, (H, W), (H, W, C) or (C, H, W). With `known` names of classes, some may have no images. Raises UserError that
+    names the first bad item.
     """
     name = type(dataset).__name__
     if not isinstance(dataset, Sized):
@@ -40,7 +41,7 @@ def read_dataset(dataset: Dataset[Any], image_size: int | None) -> Images:
         _check_shape(parts, item)
         numbers.append(_label(label, item))
     x, y = torch.cat(parts), labels(np.array(numbers), f"labels of {name}")
-    classes = class_names(y, _names(dataset), f"labels of {name}")
+    y, classes = renamed(y, _names(dataset), f"labels of {name}", known)
     return Images.of(name, (drop_grey(x) if pictures else x, y), classes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,15 @@ def holds_idx(folder: Path) -> bool:
     return _find(folder, "train", 3) is not None
 
 
-def read_idx(folder: Path, image_size: int | None) -> Images:
+def read_idx(folder: Path, image_size: int | None, known: Sequence[str] | None = None) -> Images:
     """Read train-images-idx3-ubyte and train-labels-idx1-ubyte and, if present, the two t10k files.
 
-    Each file may be gzipped, with the suffix .gz. Classes are named by their numbers. Raises UserError that names the
-    missing, damaged or wrong file or the mistake in its content.
+    Each file may be gzipped, with the suffix .gz. Classes are named by their numbers; for `known` names see
+    `image_set`. Raises UserError that names the missing, damaged or wrong file or the mistake in its content.
     """
     test = any(_find(folder, "t10k", dimensions) for dimensions in _KINDS)
     parts = _part(folder, "train"), _part(folder, "t10k") if test else None
-    return image_set(folder.resolve().name, str(folder), *parts, image_size)
+    return image_set(folder.resolve().name, str(folder), *parts, image_size, known)
 
 
 def _name(part: str, dimensions: int) -> str:

@@ -52,7 +52,7 @@ def load(
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
     if isinstance(source, Dataset):
-        return read_dataset(source, image_size)
+        return read_dataset(source, image_size, classes)
     if not isinstance(source, str | os.PathLike):
         raise UserError(f"data must be 'digits', a path or a torch Dataset, not {type(source).__name__}")
     if source == "digits":
@@ -92,11 +92,13 @@ def _from_path(source: str | os.PathLike[str], image_size: int | None, known: Ma
     text = os.fspath(source)
     path = Path(text).expanduser()
     if text and path.is_dir():
-        return read_idx(path, image_size) if holds_idx(path) else read_folder(path, image_size, **known)
+        return (
+            read_idx(path, image_size, known["classes"]) if holds_idx(path) else read_folder(path, image_size, **known)
+        )
     if not path.exists() or not text:
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")
         raise unknown("data", text, _SOURCES)
     if path.suffix.lower() != ".npz":
         raise UserError(f"'{text}' is not an .npz file: expected {', '.join(_SOURCES)}")
-    return read_npz(path, image_size)
+    return read_npz(path, image_size, known["classes"])
