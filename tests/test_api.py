@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 import signal
 from dataclasses import dataclass
@@ -76,8 +77,11 @@ def test_progress_is_printed_unless_the_search_is_quiet(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
     assert run.path == tmp_path / "run"
     sn.search("digits", out=tmp_path / "run", force=True, **TINY | {"quiet": False})
-    first, *epochs = capsys.readouterr().out.splitlines()
-    assert first.startswith("running fused (")
+    read, running, *epochs = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"read \d+ images of 10 classes \(0, .*\), 8x8 grey; \d+ of them held out .*; 297 test images", read
+    )
+    assert running.startswith("running fused (")
     assert [line[:9] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
 
 

@@ -263,7 +263,9 @@ def test_a_full_disk_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_search_prints_epochs_and_its_result(finished: Finished) -> None:
-    run, (running, *lines) = finished.run, finished.out.splitlines()
+    run, (read, running, *lines) = finished.run, finished.out.splitlines()
+    assert read.startswith("read ")
+    assert read.endswith(" of them held out for validation; 297 test images")
     assert re.fullmatch(r"running fused \((compiled|PyTorch's) kernels\), float32, on cpu with \d+ threads?", running)
     index = run.summary["table_entry"]["index"]
     row = tables.load("nasbench201").row(index)
@@ -288,7 +290,7 @@ def test_a_finished_run_is_printed_again(call: Call, run: Run, finished: Finishe
         0,
         "supernet: run 'run' has finished before: these are its results; --force starts it over\n",
     )
-    result = "\n".join(finished.out.splitlines()[3:-1])
+    result = "\n".join(finished.out.splitlines()[4:-1])
     assert out == f"{result}\nrun folder    run ({finished.out.rsplit(' (', 1)[1]}"
     assert times_in(tmp_path) == before
 
@@ -471,7 +473,8 @@ def test_select_prints_decisions_and_a_table_of_all_selections(call: Call, run: 
     command = ["select", "run", "--tune-epochs", "1", "--device", "cpu"]
     status, out, err = call(*command)
     assert (status, err) == (0, "")
-    running, *lines = out.splitlines()
+    read, running, *lines = out.splitlines()
+    assert read.startswith("read ")
     assert running.startswith("selecting by perturbation after epoch 2; running fused (")
     for number, line in enumerate(lines[:5], 1):
         assert re.fullmatch(rf"epoch {number}/5  loss \d\.\d{{3}}  \d+\.\d s  decided {number} of 6: \S+ \S+", line)
@@ -625,6 +628,7 @@ def test_a_search_with_a_closed_pipe_resumes(call: Call, tmp_path: Path) -> None
     with program("search", "digits", *SMALL, cwd=tmp_path, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
+        assert process.stdout.readline().startswith("read 60 images of 10 classes")
         assert process.stdout.readline().startswith("running fused (")
         assert process.stdout.readline().startswith("epoch 1/2")
         process.stdout.close()
@@ -660,7 +664,8 @@ def test_a_terminal_shows_one_bar_at_a_time_and_then_the_result(tmp_path: Path) 
     status, sent = on_a_terminal(tmp_path, "search", "digits", *SMALL, *selector, "--out", "run")
     assert status == 0
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent)
-    assert shown.startswith("running fused (")
+    assert shown.startswith("read 60 images of 10 classes")
+    assert shown.count("read 60") == 1
     assert "Traceback" not in shown
     assert sent.count("\x1b[?25l") == sent.count("\x1b[?25h") == 2  # each bar hides the cursor and shows it again
     search, _, selection = shown.partition("selecting by perturbation after epoch 2")

@@ -12,13 +12,13 @@ from supernet.errors import UserError, unknown
 
 # Each command with its module and function, and its purpose.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "data": ("data:data", "read a set of images, check every file and say what was found"),
     "search": ("search:search", "search for an architecture for your images"),
     "select": ("select:select", "read an architecture out of a search by another selector"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "evaluate": ("use:evaluate", "measure a retrained network"),
     "predict": ("predict:predict", "predict the classes of images"),
     "export": ("use:export", "write a retrained network for other programs"),
+    "data": ("data:data", "read a set of images, check every file and say what was found"),
     "landscape": ("study:landscape", "draw the loss around the alphas of a search"),
     "strength": ("study:strength", "compare op weights with the strength of operations"),
     "rank": ("study:rank", "compare one-shot accuracies with a table's"),

@@ -36,9 +36,12 @@ class Lines(Quiet):
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.noted: set[str] = set()
 
     def note(self, text: str) -> None:  # noqa: D102
-        line(self.console, text)
+        if text not in self.noted:  # a search and its selection read the same images
+            line(self.console, text)
+        self.noted.add(text)
 
     def start(self, epochs: int, steps: int, done: int) -> None:  # noqa: D102
         self.epochs = epochs

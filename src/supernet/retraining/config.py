@@ -32,6 +32,8 @@ class RetrainConfig(Recipe):
     """images to train on; None is the search's"""
     space: Annotated[str | SearchSpace | None, OfType(str, SearchSpace, type(None))] = None
     """space; None is the search's or the architecture's own"""
+    skip_broken: bool = False
+    """leave out pictures that cannot be read, instead of naming them all and stopping"""
     seed: Seed = 0
     """seed of everything drawn"""
     device: Annotated[str | torch.device, OfType(str, torch.device)] = "auto"

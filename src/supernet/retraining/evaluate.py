@@ -147,7 +147,7 @@ def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str]:
         return images.x_test, images.y_test, "test"
     if images.fingerprint != run.config["fingerprint"]:
         return images.x, images.y, "all"
-    _, held = hold_out(images.y, run.config["validation_share"])
+    _, held = images.given_parts or hold_out(images.y, run.config["validation_share"])
     return images.x[held], images.y[held], "validation"
 
 

@@ -251,6 +251,9 @@ def _preprocessing(predictor: Predictor, kind: Input = "uint8") -> dict[str, Any
     channels, (height, width) = predictor.network_size.channels, predictor.size
     colours = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     steps = []
+    if predictor.levels:
+        low, high = predictor.levels
+        steps.append(f"scale values of more than 8 bits: {low} and less become 0, {high} and more 255")
     if predictor.image_size is not None:
         steps.append(_resizing(*predictor.image_size))
     if predictor.image_size != predictor.size:
@@ -265,6 +268,7 @@ def _preprocessing(predictor: Predictor, kind: Input = "uint8") -> dict[str, Any
         "channels": channels,
         "mean": predictor.mean.flatten().tolist(),
         "std": predictor.std.flatten().tolist(),
+        "levels": predictor.levels,
     }
 
 

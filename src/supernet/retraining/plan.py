@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.data import Images, Source, hold_out, is_available, load, source_name
+from supernet.data import Images, hold_out, is_available, load, source_name
 from supernet.data.augment import check_pixels
 from supernet.engine.device import described, device_named
 from supernet.engine.precision import Precision, precision_named
@@ -27,7 +27,7 @@ from supernet.spaces import space as space_named
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.genotype_text import is_darts
 
-_NO_TEST_IMAGES = 0.2  # validation share where there are no test images and the recipe has no validation images
+_NO_TEST_IMAGES = 0.2  # validation share where neither recipe nor source has images to measure on
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class RetrainingPlan:
             "classes": list(self.images.classes),
             "mean": list(self.images.mean),
             "std": list(self.images.std),
+            "levels": self.images.levels and list(self.images.levels),
             "space": self.space_name,
             "space_hash": self.space.fingerprint(self.network_size),
             "architecture": str(self.genotype),
@@ -85,6 +86,11 @@ class RetrainingPlan:
             "network_size": self.network_size.to_json(),
             "measured_on": self.measured_on,
         }
+
+    @property
+    def reading(self) -> str:
+        """The images, in one line."""
+        return f"read {self.images.described(len(self.parts[1]))}"
 
     @property
     def running(self) -> str:
@@ -113,7 +119,7 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     if search is not None:
         config = sized(config, search, space, given)
     device = device_named(str(config.device))
-    images, source = _images(search, config.data, config.image_size)
+    images, source = _images(search, config)
     precision = precision_named(config.precision, device)
     resolved, network_size = _resolved(config, images, space)
     resolved = replace(resolved, data=source, device=str(device), precision=precision)
@@ -122,7 +128,7 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
         config=resolved,
         recipe=recipe,
         images=images,
-        parts=_parts(images.y, resolved.validation_share),
+        parts=images.given_parts or _parts(images.y, resolved.validation_share),
         space=space,
         space_name=space_name,
         genotype=genotype,
@@ -168,10 +174,10 @@ def _space_name(architecture: Genotype | str) -> str:
     raise UserError(f"architecture '{architecture}' does not say what space it is of: give it, too, with --space")
 
 
-def _images(search: Run | None, data: Source | None, size: int | None) -> tuple[Images, str]:
+def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
     """Return the given images, by default those of the search, and the name of their source."""
-    if data is not None:
-        return load(data, size), source_name(data)
+    if given.data is not None:
+        return load(given.data, given.image_size, skip_broken=given.skip_broken), source_name(given.data)
     if search is None:
         raise UserError("an architecture needs images to train on: give them with --data, or data= in Python")
     config = search.config
@@ -181,7 +187,7 @@ def _images(search: Run | None, data: Source | None, size: int | None) -> tuple[
             f"run '{search.path}' was searched on '{source}', which is not here: "
             "give the images with --data, or data= in Python"
         )
-    images = load(source, size)
+    images = load(source, given.image_size, skip_broken=given.skip_broken or config["skip_broken"])
     _check_classes(search, config, images)
     return images, source
 
@@ -211,6 +217,7 @@ def _resolved(config: RetrainConfig, images: Images, space: SearchSpace) -> tupl
     network_size = NetworkSize(width, depth, size, channels, classes, config.stem, config.reductions)
     halving = [placed for placed in space.layout(network_size) if getattr(placed.layer, "stride", 1) == 2]
     network_size = replace(network_size, stem=network_size.halvings, reductions=len(halving))
+    measurable = images.x_test is not None or images.validation
     resolved = replace(
         config,
         width=width,
@@ -218,7 +225,7 @@ def _resolved(config: RetrainConfig, images: Images, space: SearchSpace) -> tupl
         image_size=height if height == across else None,
         pad=_pad(config, min(size)),
         mirror=images.mirror if config.mirror is None else config.mirror,
-        validation_share=config.validation_share or (_NO_TEST_IMAGES if images.x_test is None else 0.0),
+        validation_share=config.validation_share or (0.0 if measurable else _NO_TEST_IMAGES),
         stem=network_size.stem,
         reductions=network_size.reductions,
     )

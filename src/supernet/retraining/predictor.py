@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from supernet.data import read_picture
 from supernet.data.arrays import pixels
+from supernet.data.images import Levels
 from supernet.data.pictures import readable
 from supernet.data.resize import shaped_picture, to_grey
 from supernet.engine.device import device_named
@@ -47,6 +48,7 @@ class Predictor(nn.Module):
 
     - `network`: the plain network; `classes`: the names of its classes.
     - `mean`, `std`: those of x/255 per channel over the training images, (C, 1, 1).
+    - `levels`: the values that became 0 and 255, if the training images had more than 8 bits.
     - `image_size`: height and width that pictures are brought to. Where the recipe takes crops it is larger than
       `size`, and the middle of a picture is looked at; None is of no certain size then, only large enough.
     """
@@ -61,9 +63,11 @@ class Predictor(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         image_size: tuple[int, int] | None,
+        levels: Levels | None = None,
     ) -> None:
         super().__init__()
         self.network, self.classes, self.image_size = network, tuple(classes), image_size
+        self.levels = levels
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
@@ -138,7 +142,7 @@ class Predictor(nn.Module):
         if isinstance(image, str | os.PathLike):
             what, x = (
                 f"image '{image}'",
-                read_picture(image, self.network_size.channels, *(self.image_size or self.size)),
+                read_picture(image, self.network_size.channels, *(self.image_size or self.size), self.levels),
             )
         elif isinstance(image, Image.Image):
             x = self._from_pillow(image, what)
@@ -151,7 +155,7 @@ class Predictor(nn.Module):
     def _from_pillow(self, picture: Image.Image, what: str) -> Tensor:
         height, width = self.image_size or self.size
         with readable(what):
-            x = shaped_picture(picture, height, width)
+            x = shaped_picture(picture, height, width, self.levels)
         return to_grey(x) if self.network_size.channels == 1 else x
 
     def fitted(self, x: Tensor, what: str) -> Tensor:
@@ -197,7 +201,8 @@ def load(
     network_size = NetworkSize.from_json(config["network_size"])
     network = Network(_space(found, space), genotype, network_size)
     _restore(network, found, _state(found, weights))
-    predictor = Predictor(network, config["classes"], config["mean"], config["std"], _image_size(config, network_size))
+    size, levels = _image_size(config, network_size), config["levels"] and (config["levels"][0], config["levels"][1])
+    predictor = Predictor(network, config["classes"], config["mean"], config["std"], size, levels)
     return predictor.eval().to(device_named(device))
 
 

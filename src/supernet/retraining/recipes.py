@@ -44,7 +44,7 @@ class Recipe:
     label_smoothing: Share = 0.0
     """share of a label that is spread evenly over all classes"""
     validation_share: Share = 0.0
-    """share of the images kept for validation, to choose the best epoch; 0 is a fifth where there are no test images"""
+    """share of images kept to choose the best epoch where none are given; 0 is a fifth without any to measure on"""
     stem: Whole | None = None
     """times the stem halves the image; None halves it until its shorter side is at most 32"""
     reductions: Whole | None = None
