@@ -59,6 +59,11 @@ def test_training_and_test_images_are_read(packed: bool, tmp_path: Path) -> None
     assert (images.name, images.classes, images.mirror) == ("garments", ("0", "1", "2"), True)
 
 
+def test_labels_refer_to_known_classes(tmp_path: Path) -> None:
+    images = load(put(tmp_path / "garments", y=np.array([2, 2, 1, 1, 2, 2])), classes=["3", "2", "1"])
+    assert (images.classes, images.y.tolist()) == (("3", "2", "1"), [1, 1, 2, 2, 1, 1])
+
+
 def test_training_images_alone_have_no_test_images(tmp_path: Path) -> None:
     images = load(put(tmp_path))
     assert (images.x_test, images.y_test) == (None, None)

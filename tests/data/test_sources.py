@@ -334,6 +334,20 @@ def test_classes_of_the_dataset_give_the_names() -> None:
     assert load(Pairs(RGB, classes=["cat", "dog", "eel"])).classes == ("cat", "dog", "eel")
 
 
+def test_labels_refer_to_known_classes_some_of_which_have_no_images(tmp_path: Path) -> None:
+    pairs = Pairs(pixels(3, 4, 4), [0, 2, 0], classes=["cat", "dog", "owl"])
+    images = load(pairs, classes=["ape", "owl", "cat"])
+    assert (images.classes, images.y.tolist()) == (("ape", "owl", "cat"), [2, 1, 2])
+    some = saved(tmp_path, x_train=pixels(3, 4, 4), y_train=[2, 2, 2], x_test=pixels(2, 4, 4), y_test=[1, 0])
+    images = load(some, classes=["0", "2", "1"])
+    assert images.y_test is not None
+    assert (images.classes, images.y.tolist(), images.y_test.tolist()) == (("0", "2", "1"), [1, 1, 1], [2, 0])
+    with pytest.raises(UserError, match=r"y_test of 'some.npz': unknown label '0'; known: 1, 2"):
+        load(some, classes=["1", "2"])
+    with pytest.raises(UserError, match=r"labels of Pairs: unknown class 'cat'; known: owl"):
+        load(pairs, classes=["owl"])
+
+
 def test_arrays_are_resized_as_in_an_npz_file(tmp_path: Path) -> None:
     x = pixels(6, 8, 10, 3)
     from_file: Images = load(saved(tmp_path, x_train=x, y_train=Y), 4)

@@ -115,6 +115,30 @@ def test_models_hold_class_names_and_preprocessing(
     assert description["input"] == "values of pixels, 0 to 255 as uint8, of shape (batch, 3, 9, 8); red, green, blue"
 
 
+@pytest.mark.parametrize("format", ["torch", "onnx"])
+def test_a_model_may_take_floats_from_0_to_1(run: Run, format: str, call: Call) -> None:  # noqa: A002
+    before = files(run)
+    status, out, err = call("export", str(run.path), "--format", format, "--input", "float")
+    assert (status, err) == (0, "")
+    (name,) = files(run) - before
+    path, x = run.path / name, noise(3, 3, 9, 8)
+    assert path.stem == "model-float"
+    assert out.startswith(f"{path} (")
+    inside: dict[str, Any] = {"preprocessing": ""}
+    if format == "torch":
+        logits = torch.export.load(path, extra_files=inside).module()(x / 255)
+    else:
+        session = onnxruntime.InferenceSession(path)
+        (given,) = session.get_inputs()
+        assert (given.name, given.type, given.shape) == ("pixels", "tensor(float)", ["batch", 3, 9, 8])
+        inside = session.get_modelmeta().custom_metadata_map
+        logits = torch.from_numpy(session.run(None, {"pixels": (x / 255).numpy()})[0])
+    torch.testing.assert_close(logits, load(run)(x), rtol=1e-4, atol=1e-4)
+    description = json.loads(inside["preprocessing"])
+    assert description["input"].startswith("values of pixels, from 0 to 1 as float32, of shape (batch, 3, 9, 8); ")
+    assert description["inside"].startswith("(x - mean) / std, ")
+
+
 def predictor_of(
     network_size: NetworkSize,
     image_size: tuple[int, int] | None = None,
@@ -220,7 +244,7 @@ def test_a_given_file_needs_the_suffix_of_its_format_and_a_folder(run: Run, tmp_
 
 @pytest.mark.parametrize("format", ["torch", "onnx", "genotype"])
 def test_a_full_disk_is_one_line(run: Run, format: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # noqa: A002
-    def full(*given: object) -> None:
+    def full(*given: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
 
     for name in ("_save_torch", "_save_onnx", "write_atomically"):
@@ -234,6 +258,9 @@ def test_a_full_disk_is_one_line(run: Run, format: str, monkeypatch: pytest.Monk
 
 def test_an_unknown_format_is_one_line(run: Run) -> None:
     assert message(export, run, "onx") == "unknown format 'onx'; did you mean 'onnx'? known: torch, onnx, genotype"
+    assert message(export, run, "torch", input="flot").startswith("unknown input 'flot'; did you mean 'float'?")
+    expected = "format 'genotype' is no model and has no input: leave it out"
+    assert message(export, run, "genotype", input="float") == expected
 
 
 @pytest.mark.parametrize("missing", EXTRA)
@@ -258,7 +285,7 @@ def test_without_the_extra_the_other_formats_work(
 def test_a_model_that_differs_from_the_network_is_not_kept(
     run: Run, wrong: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def save(predictor: Predictor, path: Path) -> exporting.Exporter:
+    def save(predictor: Predictor, path: Path, kind: str) -> exporting.Exporter:
         path.write_text("a model")
         assert path.suffix == ".pt2"
 
@@ -316,7 +343,7 @@ class Unexportable(torch.nn.Module):
 def test_the_command_prints_the_file_its_size_and_the_difference(
     run: Run, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def save(predictor: Predictor, path: Path) -> exporting.Exporter:
+    def save(predictor: Predictor, path: Path, kind: str) -> exporting.Exporter:
         path.write_bytes(bytes(123_456))
         return lambda x: predictor(x).detach() + 2.5e-6 * (torch.arange(3) == 1)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from torch import Tensor
 
 from conftest import Call
 from retrained import CELL, message, network_state, noise, retrained, save_images
+from supernet.cli import predict as command
 from supernet.data import load as load_images
 from supernet.data import ordered
 from supernet.engine.run import FORMAT, Run
@@ -290,6 +295,109 @@ def test_predict_prints_nothing_if_an_image_cannot_be_read(run: Run, call: Call,
         assert call("predict", "run", "a.png", "b.png", *json_too) == (2, "", expected)
     assert call("predict", "run") == (2, "", "supernet: missing IMAGE: picture files (see supernet predict --help)\n")
     assert call("predict", "nothing", "a.png")[2].startswith("supernet: 'nothing' is no run folder")
+
+
+def save_pictures(folder: Path, *names: str) -> None:
+    """Write pictures of noise."""
+    for name, pixels in zip(names, noise(len(names), 8, 8), strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.numpy()).save(folder / name)
+
+
+def test_predict_takes_folders_and_patterns(run: Run, call: Call, tmp_path: Path) -> None:
+    save_pictures(tmp_path, "photos/b/2.png", "photos/a.PNG", "photos/.hidden.png", "more/[1].png", "more/x.gif")
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    os.mkfifo(tmp_path / "photos" / "pipe.png")
+    (tmp_path / "photos" / "b" / "loop").symlink_to(tmp_path / "photos")
+    status, out, err = call("predict", "run", "photos/", "more/[1].png", "more/*")
+    assert status == 0
+    files = ["photos/a.PNG", "photos/b/2.png", "more/[1].png", "more/[1].png", "more/x.gif"]
+    assert [line.split()[0] for line in out.splitlines()] == files
+    assert err == "supernet: left out: 2 files that are no pictures\n"
+    _, out, err = call("predict", "run", "**/*.png")
+    assert [line.split()[0] for line in out.splitlines()] == ["more/[1].png", "photos/b/2.png"]
+    _, out, _ = call("predict", "run", "photos/**")
+    assert [line.split()[0] for line in out.splitlines()] == ["photos/a.PNG", "photos/b/2.png"]  # each once
+    assert call("predict", "run", "a*.png", "photos") == (2, "", "supernet: no file matches 'a*.png'\n")
+    (tmp_path / "empty").mkdir()
+    assert call("predict", "run", "empty") == (2, "", "supernet: no picture that can be read in empty\n")
+
+
+def test_predictions_are_written_as_csv(run: Run, call: Call, tmp_path: Path) -> None:
+    save_pictures(tmp_path, "a.png", "=1+1.png", 'b,"c".png')
+    wanted = load(run).predict(["=1+1.png", "a.png", 'b,"c".png'])
+    status, out, err = call("predict", "run", "*.png", "--csv", "-", "--top", "2")
+    assert (status, err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0]) == ["image", "label", "probability", "label_2", "probability_2"]
+    assert [row["image"] for row in rows] == ["./=1+1.png", "a.png", 'b,"c".png']  # none is a formula
+    for row, prediction in zip(rows, wanted, strict=True):
+        second = sorted(prediction.probabilities, key=lambda label: -prediction.probabilities[label])[1]
+        assert (row["label"], row["label_2"]) == (prediction.label, second)
+        assert float(row["probability_2"]) == pytest.approx(prediction.probabilities[second], rel=1e-5)
+    assert call("predict", "run", "*.png", "--csv", "out.csv", "--top", "9") == (0, "out.csv (3 images)\n", "")
+    assert (tmp_path / "out.csv").read_text().splitlines()[0].endswith(",label_3,probability_3")
+    (tmp_path / "d.png").write_text("no picture")
+    before = (tmp_path / "out.csv").read_text()
+    assert call("predict", "run", "*.png", "--csv", "out.csv")[0] == 2
+    assert (tmp_path / "out.csv").read_text() == before
+    assert not list(tmp_path.glob(".*"))
+    assert call("predict", "run", "a.png", "--csv", "no/out.csv")[2].startswith("supernet: cannot write 'no/out.csv': ")
+    assert call("predict", "run", "a.png", "--csv", "/dev/null")[0] == 0
+    assert not Path("/dev/null").is_file()
+    assert "give one" in call("predict", "run", "a.png", "--csv", "-", "--json")[2]
+    assert call("predict", "run", "a.png", "--top", "0")[2] == "supernet: setting top must be at least 1, not 0\n"
+
+
+@pytest.mark.parametrize(("label", "written"), [("=A1", "'=A1"), ("-1", "-1"), ("@x", "'@x"), ("cat", "cat")])
+def test_no_label_is_a_formula(label: str, written: str) -> None:
+    assert command._no_formula(label) == written
+
+
+def test_the_most_probable_classes_are_printed(run: Run, call: Call, tmp_path: Path) -> None:
+    save_pictures(tmp_path, "a.png")
+    (found,) = load(run).predict(["a.png"])
+    (best, p), (second, q), _ = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
+    expected = f"a.png  {best}  {100 * p:.1f} %, {second} {100 * q:.1f} %\n"
+    assert call("predict", "run", "a.png", "--top", "2") == (0, expected, "")
+    rows = json.loads(call("predict", "run", "a.png", "--top", "2", "--json")[1])
+    assert rows == [{"image": "a.png", "label": best, "probability": p, "probabilities": {best: p, second: q}}]
+
+
+def test_all_broken_pictures_are_named_or_skipped(
+    run: Run, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_pictures(tmp_path, "a.png", "d.png", "e.png")
+    for name in ("b.png", "c.png"):
+        (tmp_path / name).write_text("no picture")
+    reasons = [f"cannot read image '{name}': not an image" for name in ("b.png", "c.png")]
+    expected = f"supernet: 2 images cannot be used: {'; '.join(reasons)}; --skip-broken goes on without\n"
+    assert call("predict", "run", "*.png") == (2, "", expected)
+    whole = call("predict", "run", "a.png", "d.png", "e.png")[1]
+    skipped = "".join(f"supernet: left out: {reason}\n" for reason in reasons)
+    assert call("predict", "run", "*.png", "--skip-broken") == (0, whole, skipped)
+    monkeypatch.setattr(predictor, "_BATCH", 1)
+    monkeypatch.setattr(command, "_LINES", 1)
+    assert call("predict", "run", "*.png", "--skip-broken")[1] == whole
+    assert call("predict", "run", "*.png")[1] == whole.splitlines(keepends=True)[0]  # printed before one was broken
+
+
+def test_images_are_predicted_while_they_are_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, x, taken = load(run), noise(5, 1, 8, 8), []
+    monkeypatch.setattr(predictor, "_BATCH", 2)
+
+    def images() -> Iterator[Any]:
+        for number, image in enumerate([*x[:3], "nothing.png", *x[3:]]):
+            taken.append(number)
+            yield image
+
+    found = loaded.each(images())
+    first = next(found)
+    assert taken == [0, 1]
+    rest = list(found)
+    assert str(rest.pop(2)) == "cannot read image 'nothing.png': No such file or directory"
+    check_equal = zip([first, *rest], loaded.predict(x), strict=True)
+    assert all(one.probabilities == pytest.approx(two.probabilities, abs=1e-6) for one, two in check_equal)
 
 
 def test_predict_finds_a_space_in_a_module_of_the_current_folder(call: Call, tmp_path: Path) -> None:

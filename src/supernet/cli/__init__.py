@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "select": ("select:select", "read an architecture out of a search by another selector"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "evaluate": ("use:evaluate", "measure a retrained network"),
-    "predict": ("use:predict", "predict the classes of images"),
+    "predict": ("predict:predict", "predict the classes of images"),
     "export": ("use:export", "write a retrained network for other programs"),
     "data": ("data:data", "read a set of images, check every file and say what was found"),
     "landscape": ("study:landscape", "draw the loss around the alphas of a search"),

@@ -1,15 +1,13 @@
-"""`supernet evaluate | predict | export`: uses of a retrained network."""
+"""`supernet evaluate | export`: uses of a retrained network."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from supernet.cli.parsing import Arguments, allow_own_modules, parse
-from supernet.errors import UserError
 
 if TYPE_CHECKING:
     from supernet.report.console import Console
@@ -17,51 +15,40 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # classes in the table
 
-_Run = Annotated[
+RunFolder = Annotated[
     Positional[str], arg(metavar="RUN", help="folder of a finished retraining, or of a search that holds one")
 ]
-_Weights = Annotated[Literal["last", "best"], arg(help="those after the last epoch, or after the best one")]
-_Space = Annotated[str | None, arg(help="space as module:NAME, if it is one of your own", metavar="STR")]
-_Device = Annotated[str, arg(help="auto, cpu, cuda, cuda:1, ...")]
+Weights = Annotated[Literal["last", "best"], arg(help="those after the last epoch, or after the best one")]
+Space = Annotated[str | None, arg(help="space as module:NAME, if it is one of your own", metavar="STR")]
+Device = Annotated[str, arg(help="auto, cpu, cuda, cuda:1, ...")]
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """Measure a retrained network: accuracies, confusion, size, latency and memory."""
 
-    run: _Run
+    run: RunFolder
     data: Annotated[str | None, arg(metavar="DATA")] = None
     """images to measure on; None is the run's own"""
-    weights: _Weights = "last"
-    space: _Space = None
-    device: _Device = "auto"
-
-
-@dataclass(frozen=True)
-class Predict:
-    """Predict the classes of images."""
-
-    run: _Run
-    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGE...")]
-    """picture files"""
-    weights: _Weights = "last"
-    space: _Space = None
-    device: _Device = "auto"
-    json: bool = False
-    """print the probabilities of all classes, as JSON"""
+    weights: Weights = "last"
+    space: Space = None
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)
 class Export:
     """Write a retrained network as one file for other programs."""
 
-    run: _Run
+    run: RunFolder
     format: str
     """onnx, torch (torch.export) or genotype (the architecture alone, as JSON)"""
     out: Annotated[str | None, arg(metavar="FILE")] = None
     """file to write; None is one in the run's folder"""
-    weights: _Weights = "last"
-    space: _Space = None
+    input: Annotated[Literal["uint8", "float"], arg(help="values of pixels: 0 to 255, or float32 from 0 to 1")] = (
+        "uint8"
+    )
+    weights: Weights = "last"
+    space: Space = None
 
 
 def evaluate(given: Arguments) -> None:
@@ -82,24 +69,6 @@ def evaluate(given: Arguments) -> None:
     show.line(console, f"run folder    {run.path} ({', '.join(files)})")
 
 
-def predict(given: Arguments) -> None:
-    """Predict the classes of images."""
-    from supernet.report import console as show
-    from supernet.retraining import predictor
-
-    asked = parse("predict", Predict, given)
-    if not asked.images:
-        raise UserError("missing IMAGE: picture files (see supernet predict --help)")
-    allow_own_modules()
-    loaded = predictor.load(asked.run, weights=asked.weights, space=asked.space, device=asked.device)
-    found = loaded.predict(asked.images)
-    rows = [{"image": image} | asdict(prediction) for image, prediction in zip(asked.images, found, strict=True)]
-    if asked.json:
-        print(json.dumps(rows, indent=2))
-        return
-    show.listing(show.Console(), ((row["image"], row["label"], f"{100 * row['probability']:.1f} %") for row in rows))
-
-
 def export(given: Arguments) -> None:
     """Write a retrained network for other programs."""
     from supernet.report import console as show
@@ -107,7 +76,9 @@ def export(given: Arguments) -> None:
 
     asked = parse("export", Export, given)
     allow_own_modules()
-    done = exporting.export_checked(asked.run, asked.format, out=asked.out, weights=asked.weights, space=asked.space)
+    done = exporting.export_checked(
+        asked.run, asked.format, input=asked.input, out=asked.out, weights=asked.weights, space=asked.space
+    )
     checked = "" if done.difference is None else f"; logits differ by {done.difference:.1g} at most from the network's"
     show.line(show.Console(), f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
 

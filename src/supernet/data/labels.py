@@ -62,9 +62,9 @@ def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: 
     image; with `known` only for a name that is not among them.
     """
     values, columns, notes = plain_labels(array, name)
-    if known is not None:
-        return Rule(tuple(known), _known_numbers(name, names, known), notes, known=True)
     present: list[Any] = np.unique(values).tolist()
+    if known is not None:
+        return Rule(tuple(known), _known_numbers(present, name, names, known), notes, known=True)
     if len(present) < 2:
         raise UserError(f"{name} holds only one class, {present[0]}: at least 2 are needed")
     first = 0
@@ -83,16 +83,18 @@ def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: 
     return Rule(classes, by_name | {first + i: i for i in range(len(classes))}, notes)
 
 
-def _known_numbers(name: str, names: Sequence[str] | None, known: Sequence[str]) -> dict[int | str, int]:
+def _known_numbers(
+    present: Sequence[Any], name: str, names: Sequence[str] | None, known: Sequence[str]
+) -> dict[int | str, int]:
     """Return the number of each label in the classes of a run."""
     numbers: dict[int | str, int] = {text: i for i, text in enumerate(known)}
     if names is None:
         by_name = all(text.isdecimal() for text in known)
         return numbers | {int(text) if by_name else i: i for i, text in enumerate(known)}
-    for text in names:
-        if text not in numbers:
+    for i, text in enumerate(names):
+        if text not in numbers and {i, text} & {*present}:
             raise UserError(f"{name}: {unknown('class', text, known)}")
-    return numbers | {i: numbers[text] for i, text in enumerate(names)}
+    return numbers | {i: numbers[text] for i, text in enumerate(names) if text in numbers}
 
 
 def _check_numbers(present: list[int], count: int, names: Sequence[str] | None, name: str) -> None:

@@ -27,7 +27,7 @@ _FILES = (
     *("summary.json", "evaluation*.json", "genotype.json"),
     *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion*.svg"),
     *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
-    *("model.onnx", "model.pt2", "environment.json"),
+    *("model*.onnx", "model*.pt2", "environment.json"),
 )
 
 # The C versions where PyYAML has them; none of them runs code from a file.

@@ -125,7 +125,13 @@ def _images(run: Run, data: Source | None) -> Images:
     config = run.config
     size = config["image_size"]
     if data is not None:
-        return load_images(data, size, classes=config["classes"])
+        images = load_images(data, size, classes=config["classes"])
+        if list(images.classes) != config["classes"]:  # of a source whose labels have names of their own
+            raise UserError(
+                f"'{images.name}' has classes {', '.join(images.classes)}; "
+                f"the network was trained on {', '.join(config['classes'])}"
+            )
+        return images
     source, advice = str(config["data"]), "give images with --data, or data= in Python"
     if not is_available(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")

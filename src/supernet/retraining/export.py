@@ -10,13 +10,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from supernet.engine.checkpoints import write_atomically
 from supernet.engine.run import Run
@@ -26,11 +27,25 @@ from supernet.spaces import SearchSpace
 from supernet.spaces.modules import Noise
 
 _FILES = {"torch": "model.pt2", "onnx": "model.onnx", "genotype": "genotype.json"}
+_INPUTS = {"uint8": "0 to 255 as uint8", "float": "from 0 to 1 as float32"}  # values of pixels
 _EXTRA = ("onnx", "onnxscript", "onnxruntime")
 _BATCHES = (1, 2, 5)  # batch sizes in the comparison
 _TOLERANCE = 1e-4  # in parts of the largest logit; float32 rounding over some tens of layers is a tenth
 
-Exporter = Callable[[Tensor], Tensor]  # pixels to logits, run by the exported file's own runtime
+Exporter = Callable[[Tensor], Tensor]  # uint8 pixels to logits, run by the exported file's own runtime
+Input = Literal["uint8", "float"]
+
+
+class _OfFloats(nn.Module):
+    """A predictor that takes pixels as float32 from 0 to 1."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.predictor.network((x - self.predictor.mean) / self.predictor.std)
+        return out
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ def export(
     run: Run | str | os.PathLike[str],
     format: str,  # noqa: A002 - the best name for it, and the command line's
     *,
+    input: Input = "uint8",  # noqa: A002
     out: str | os.PathLike[str] | None = None,
     weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
@@ -54,19 +70,23 @@ def export(
     - `run`, `weights`, `space`: as for `supernet.load`.
     - `format`: "torch" (`torch.export`, read back by `torch.export.load`), "onnx", or "genotype": the architecture
       and all that is needed to build its network elsewhere, as JSON, without what was learned.
-    - `out`: the file; None is `model.pt2`, `model.onnx` or `genotype.json` in the run's folder.
+    - `input`: the values of pixels that a model takes: "uint8", from 0 to 255, or "float", float32 from 0 to 1, for
+      programs that take no uint8, as TensorRT.
+    - `out`: the file; None is `model.pt2`, `model.onnx` or `genotype.json` in the run's folder, and for floats
+      `model-float.pt2` or `model-float.onnx`.
 
-    A model takes pixels, (batch, C, H, W) uint8, and gives logits, (batch, classes); class names and preprocessing
-    travel in it. Before it gets its name it is read back and its logits are compared on random images. Raises UserError
+    A model takes pixels, (batch, C, H, W), and gives logits, (batch, classes); class names and preprocessing travel in
+    it. Before it gets its name it is read back and its logits are compared on random images. Raises UserError
     if they differ, and for an architecture with noise in it, which cannot be compared; no file is left then.
     """
-    return export_checked(run, format, out=out, weights=weights, space=space).path
+    return export_checked(run, format, input=input, out=out, weights=weights, space=space).path
 
 
 def export_checked(
     run: Run | str | os.PathLike[str],
     format: str,  # noqa: A002
     *,
+    input: Input = "uint8",  # noqa: A002
     out: str | os.PathLike[str] | None = None,
     weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
@@ -74,10 +94,19 @@ def export_checked(
     """Export as `export` does, and return the difference of the logits as well."""
     if format not in _FILES:
         raise unknown("format", format, _FILES)
+    if input not in _INPUTS:
+        raise unknown("input", input, _INPUTS)
+    if format == "genotype" and input != "uint8":
+        raise UserError("format 'genotype' is no model and has no input: leave it out")
     if format == "onnx":
         _need_extra()
     found = retraining(run)
-    path = found.path / _FILES[format] if out is None else Path(out)
+    name = Path(_FILES[format])
+    path = (
+        found.path / (name if input == "uint8" else name.with_stem(f"{name.stem}-{input}"))
+        if out is None
+        else Path(out)
+    )
     if path.suffix != Path(_FILES[format]).suffix:
         raise UserError(
             f"cannot write format '{format}' to '{path}': its name must end in {Path(_FILES[format]).suffix}"
@@ -89,7 +118,8 @@ def export_checked(
         if format == "genotype":
             write_atomically(path, (json.dumps(_description(predictor), indent=2) + "\n").encode())
             return Exported(path, None)
-        return Exported(path, _write_model(predictor, path, _save_torch if format == "torch" else _save_onnx))
+        save = partial(_save_torch if format == "torch" else _save_onnx, kind=input)
+        return Exported(path, _write_model(predictor, path, save))
     except OSError as error:
         raise UserError(f"cannot write '{path}': {error.strerror}; give another place with --out") from None
 
@@ -143,30 +173,36 @@ def _compared(predictor: Predictor, runs: Exporter) -> float:
     return difference
 
 
-def _program(predictor: Predictor) -> torch.export.ExportedProgram:
-    x = torch.zeros(2, predictor.network_size.channels, *predictor.size, dtype=torch.uint8)
-    return torch.export.export(predictor, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+def _program(predictor: Predictor, kind: Input) -> torch.export.ExportedProgram:
+    x = _as(kind, torch.zeros(2, predictor.network_size.channels, *predictor.size, dtype=torch.uint8))
+    model = predictor if kind == "uint8" else _OfFloats(predictor)
+    return torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
 
-def _save_torch(predictor: Predictor, path: Path) -> Exporter:
+def _as(kind: Input, x: Tensor) -> Tensor:
+    """Return uint8 pixels as the values that a model takes."""
+    return x if kind == "uint8" else x.float() / 255
+
+
+def _save_torch(predictor: Predictor, path: Path, kind: Input = "uint8") -> Exporter:
     content = io.BytesIO()
-    torch.export.save(_program(predictor), content, extra_files=_metadata(predictor))
+    torch.export.save(_program(predictor, kind), content, extra_files=_metadata(predictor, kind))
     path.write_bytes(content.getvalue())
     module = torch.export.load(path).module()
 
     @torch.no_grad()
     def runs(x: Tensor) -> Tensor:
-        out: Tensor = module(x)
+        out: Tensor = module(_as(kind, x))
         return out
 
     return runs
 
 
-def _save_onnx(predictor: Predictor, path: Path) -> Exporter:
+def _save_onnx(predictor: Predictor, path: Path, kind: Input = "uint8") -> Exporter:
     import onnxruntime  # type: ignore[import-untyped]
 
     program = torch.onnx.export(
-        _program(predictor),
+        _program(predictor, kind),
         (),
         dynamo=True,
         verbose=False,
@@ -175,12 +211,12 @@ def _save_onnx(predictor: Predictor, path: Path) -> Exporter:
         dynamic_shapes=({0: "batch"},),
     )
     assert program is not None  # None only where `export` writes the file itself
-    program.model.metadata_props.update(_metadata(predictor))
+    program.model.metadata_props.update(_metadata(predictor, kind))
     program.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def runs(x: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["logits"], {"pixels": x.numpy()})[0])
+        return torch.from_numpy(session.run(["logits"], {"pixels": _as(kind, x).numpy()})[0])
 
     return runs
 
@@ -199,18 +235,18 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _metadata(predictor: Predictor) -> dict[str, str]:
+def _metadata(predictor: Predictor, kind: Input) -> dict[str, str]:
     """Return the metadata of a model by name; all texts but the first two are JSON."""
     return {
         "supernet": version("supernet"),
         "architecture": str(predictor.genotype),
         "genotype": json.dumps(predictor.genotype.to_json()),
         "classes": json.dumps(predictor.classes),
-        "preprocessing": json.dumps(_preprocessing(predictor)),
+        "preprocessing": json.dumps(_preprocessing(predictor, kind)),
     }
 
 
-def _preprocessing(predictor: Predictor) -> dict[str, Any]:
+def _preprocessing(predictor: Predictor, kind: Input = "uint8") -> dict[str, Any]:
     """Return the preprocessing of an image before and inside the model, in words and numbers."""
     channels, (height, width) = predictor.network_size.channels, predictor.size
     colours = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
@@ -223,9 +259,9 @@ def _preprocessing(predictor: Predictor) -> dict[str, Any]:
     if predictor.image_size != predictor.size:
         steps.append(f"take the middle {height}x{width} pixels")
     return {
-        "input": f"values of pixels, 0 to 255 as uint8, of shape (batch, {channels}, {height}, {width}); {colours}",
+        "input": f"values of pixels, {_INPUTS[kind]}, of shape (batch, {channels}, {height}, {width}); {colours}",
         "steps": steps,
-        "inside": "(x / 255 - mean) / std, per channel; a model does this itself",
+        "inside": f"({'x / 255' if kind == 'uint8' else 'x'} - mean) / std, per channel; a model does this itself",
         "output": "logits of shape (batch, classes); softmax makes probabilities of them",
         "image_size": predictor.image_size,
         "size": predictor.size,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -95,7 +96,6 @@ class Predictor(nn.Module):
         out: Tensor = self.network((x.float() / 255 - self.mean) / self.std)
         return out
 
-    @torch.no_grad()
     def predict(self, images: Iterable[Picture]) -> list[Prediction]:
         """Return the prediction for each image.
 
@@ -103,12 +103,32 @@ class Predictor(nn.Module):
         (H, W), (H, W, C) or (C, H, W), have the size already: uint8, or floats in [0, 1]. Raises UserError for the
         first image that cannot be taken, before any is looked at.
         """
-        if isinstance(images, str | os.PathLike | Image.Image):
-            raise UserError("predict takes several images: give a single one as a list of one")
+        _check_several(images)
         parts = [self._pixels(image, number) for number, image in enumerate(images)]
-        if not parts:
-            return []
-        batches = torch.split(torch.cat(parts), _BATCH)
+        return self._predictions(torch.cat(parts)) if parts else []
+
+    def each(self, images: Iterable[Picture]) -> Iterator[Prediction | UserError]:
+        """Yield the prediction for each image in turn, or the UserError that says why it cannot be taken.
+
+        Images are as for `predict`; only some of them are held in memory at a time.
+        """
+        _check_several(images)
+        numbered = enumerate(images)
+        while group := list(islice(numbered, _BATCH)):
+            read = [self._tried(image, number) for number, image in group]
+            parts = [x for x in read if isinstance(x, Tensor)]
+            found = iter(self._predictions(torch.cat(parts)) if parts else ())
+            yield from (next(found) if isinstance(x, Tensor) else x for x in read)
+
+    def _tried(self, image: Picture, number: int) -> Tensor | UserError:
+        try:
+            return self._pixels(image, number)
+        except UserError as error:
+            return error
+
+    @torch.no_grad()
+    def _predictions(self, x: Tensor) -> list[Prediction]:
+        batches = torch.split(x, _BATCH)
         shares = torch.cat([self(batch.to(self.mean.device)).softmax(dim=1).cpu() for batch in batches])
         return [self._prediction(row) for row in shares.tolist()]
 
@@ -153,6 +173,11 @@ class Predictor(nn.Module):
             )
         top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
         return x[:, :, top : top + self.size[0], left : left + self.size[1]]
+
+
+def _check_several(images: object) -> None:
+    if isinstance(images, str | os.PathLike | Image.Image):
+        raise UserError("predict takes several images: give a single one as a list of one")
 
 
 def load(
