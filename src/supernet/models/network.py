@@ -31,7 +31,7 @@ class FixedCell(nn.Module):
         self.links = [(choice.target, choice.source) for choice in choices]
         shapes = [edge_shape(self.cell, placed, choice.source) for choice in choices]
         self.ops = nn.ModuleList(
-            space.primitive(choice.op).build(cin, self.channels, stride, PLAIN)
+            space.primitive(choice.op).module(cin, self.channels, stride, PLAIN)
             for choice, (cin, stride) in zip(choices, shapes, strict=True)
         )
 

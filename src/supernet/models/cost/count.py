@@ -122,7 +122,7 @@ def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -
     if primitive.zero:  # no network builds it
         return Cost(), _image(shape.at(channels, stride))
     try:
-        return count(lambda: primitive.build(shape.channels, channels, stride, PLAIN), shape)
+        return count(lambda: primitive.module(shape.channels, channels, stride, PLAIN), shape)
     except UserError as error:
         raise UserError(f"operation '{primitive.name}' does not fit there: {error}") from None
     except Exception as error:
