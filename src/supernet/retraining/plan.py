@@ -17,7 +17,7 @@ from supernet.engine.device import described, device_named
 from supernet.engine.precision import Precision, precision_named
 from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
-from supernet.models.cost.count import cost
+from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
@@ -109,15 +109,18 @@ def plan(config: RetrainConfig, recipe: str = "own") -> RetrainingPlan:
     precision = precision_named(config.precision, device)
     resolved, network_size = _resolved(config, images, space)
     resolved = replace(resolved, data=source, device=str(device), precision=precision)
+    price, parts = cost(space, genotype, network_size), _parts(images.y, resolved.validation_share)
+    auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()
+    check_batch_norm(price + auxiliary, min(resolved.batch_size, len(parts[0])))
     return RetrainingPlan(
         config=resolved,
         recipe=recipe,
         images=images,
-        parts=_parts(images.y, resolved.validation_share),
+        parts=parts,
         space=space,
         space_name=space_name,
         genotype=genotype,
-        price=cost(space, genotype, network_size),
+        price=price,
         network_size=network_size,
         device=device,
         precision=precision,
