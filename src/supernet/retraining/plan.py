@@ -17,7 +17,7 @@ from supernet.engine.device import described, device_named
 from supernet.engine.precision import Precision, precision_named
 from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
-from supernet.models.cost.count import cost
+from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
@@ -124,11 +124,14 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     resolved, network_size = _resolved(config, images, space)
     resolved = replace(resolved, data=source, device=str(device), precision=precision)
     price = cost(space, genotype, network_size)
+    parts = images.given_parts or _parts(images.y, resolved.validation_share)
+    auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()
+    check_batch_norm(price + auxiliary, min(resolved.batch_size, len(parts[0])))
     return RetrainingPlan(
         config=resolved,
         recipe=recipe,
         images=images,
-        parts=images.given_parts or _parts(images.y, resolved.validation_share),
+        parts=parts,
         space=space,
         space_name=space_name,
         genotype=genotype,
