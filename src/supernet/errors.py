@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
-from importlib import import_module
-from typing import Any
 
 _MANY = 20  # names that still read well on one line
 
@@ -36,14 +34,3 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
     for name, value in settings.items():
         if value is not None and not least <= value < math.inf:
             raise UserError(f"setting {prefix}{name} must be at least {least}, not {value}")
-
-
-def imported(kind: str, target: str) -> Any:
-    """Import and return the object named "module:NAME", a `kind` of object in the UserError that a failure raises."""
-    module, _, name = target.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), name)):
-        raise UserError(f"cannot import {kind} '{target}': expected module:NAME")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"cannot import {kind} '{target}': {error}") from None

@@ -369,7 +369,17 @@ def test_a_method_in_a_module_of_the_current_folder(call: Call) -> None:
     method = ["--method", "mine_for_test_cli:Mine", "--epochs-each", "1"]
     assert call("search", "digits", *SMALL, *method, "--quiet", "--out", "run")[0] == 0
     assert Run("run").config["method"] == "mine_for_test_cli:Mine"
-    assert call("search", "--config", "run", "--quiet", "--out", "again")[0] == 0
+    assert call("search", "--config", "run", *method[:2], "--quiet", "--out", "again")[0] == 0
+    assert Run("again").config == Run("run").config
+    own = (
+        "supernet: method 'mine_for_test_cli:Mine' is one of your own: give it, too, as --method mine_for_test_cli:Mine"
+    )
+    for command in (["search", "--config", "run"], ["select", "run", "--with", "magnitude", "--quiet"]):
+        assert call(*command)[2] == f"{own}, or method= in Python\n"
+    selected = ["select", "run", "--with", "magnitude", "--device", "cpu", "--quiet"]
+    assert call(*selected, *method[:2])[0] == 0
+    expected = "supernet: run 'run' was searched by method 'mine_for_test_cli:Mine', not 'darts'\n"
+    assert call(*selected, "--method", "darts")[2] == expected
 
 
 MINE = """
@@ -407,7 +417,8 @@ def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
     assert f"size          {size}" in out
     assert "6 channels, depth 2" in out
     assert call(*command)[1] == out  # printed again
-    assert call("search", "--config", str(run.path), "--quiet", "--out", "again")[0] == 0
+    again = ["search", "--config", str(run.path), "--space", f"{name}:SPACE", "--quiet", "--out", "again"]
+    assert call(*again)[0] == 0
     assert Run("again").genotype == run.genotype
     sys.modules[name].SPACE = sn.SearchSpace("my own", RAGGED.cells, RAGGED.skeleton, RAGGED.primitives)
     status, _, err = call(*command)
@@ -517,9 +528,10 @@ def test_a_selector_in_a_module_of_the_current_folder(call: Call) -> None:
     searched = ["search", "digits", *SMALL, "--selector", name, "--select.column", "1", "--quiet", "--out", "run"]
     assert call(*searched)[0] == 0
     assert {choice.op for choice in Run("run").genotype["cell"]} == {"skip_connect"}
-    assert call("search", "--config", "run", "--quiet", "--out", "again")[0] == 0
+    again = ["search", "--config", "run", "--selector", name]
+    assert call(*again, "--quiet", "--out", "again")[0] == 0
     assert Run("again").config["select"] == {"column": 1}
-    assert "--select.column INT" in call("search", "--config", "run", "--help")[1]
+    assert "--select.column INT" in call(*again, "--help")[1]
     assert call("search", "--config", "run", "--selector", "magnitude", "--quiet", "--out", "plain")[0] == 0
     assert Run("plain").config["select"] == {}
     status, out, err = call("select", "plain", "--with", name, "--column", "3", "--device", "cpu", "--quiet")

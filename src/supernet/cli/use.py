@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, parse
+from supernet.cli.parsing import Arguments, import_own, parse
 from supernet.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def evaluate(given: Arguments) -> None:
     from supernet.retraining import predictor
 
     asked = parse("evaluate", Evaluate, given)
-    allow_own_modules()
+    import_own(given)
     found = evaluation.evaluate(
         asked.run, data=asked.data, weights=asked.weights, space=asked.space, device=asked.device
     )
@@ -89,7 +89,7 @@ def predict(given: Arguments) -> None:
     asked = parse("predict", Predict, given)
     if not asked.images:
         raise UserError("missing IMAGE: picture files (see supernet predict --help)")
-    allow_own_modules()
+    import_own(given)
     loaded = predictor.load(asked.run, weights=asked.weights, space=asked.space, device=asked.device)
     found = loaded.predict(asked.images)
     rows = [{"image": image} | asdict(prediction) for image, prediction in zip(asked.images, found, strict=True)]
@@ -105,7 +105,7 @@ def export(given: Arguments) -> None:
     from supernet.retraining import export as exporting
 
     asked = parse("export", Export, given)
-    allow_own_modules()
+    import_own(given)
     done = exporting.export_checked(asked.run, asked.format, out=asked.out, weights=asked.weights, space=asked.space)
     checked = "" if done.difference is None else f"; logits differ by {done.difference:.1g} at most from the network's"
     show.line(show.Console(), f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")

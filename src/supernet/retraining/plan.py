@@ -162,8 +162,8 @@ def _space(
         return given, given.name
     if given is not None:
         return space_named(given), given
-    name = _space_name(architecture) if search is None else str(search.config["space"])
-    return recorded_space(name), name
+    space = recorded_space(_space_name(architecture) if search is None else search.config.get("space"))
+    return space, space.name
 
 
 def _space_name(architecture: Genotype | str) -> str:

@@ -18,6 +18,7 @@ from supernet.data import Source
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
+from supernet.methods.base import Method
 from supernet.models.cost.count import OperationCosts
 from supernet.models.evaluate import Scorer, Statistics, check_norm, first_images
 from supernet.models.rank_metrics import kendall, pairwise, regret, spearman
@@ -86,16 +87,18 @@ def rank(
     *,
     data: Source | None = None,
     space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
     device: str = "auto",
     config: RankingConfig | None = None,
 ) -> Ranking:
     """Compare one-shot accuracies in a search with a table's; write rank.json and rank.svg into its folder.
 
-    `data` and `space` are needed where their names in the run do not lead back to them. Raises UserError for a space
-    without a table, for running statistics that the search did not track, and for an argument that cannot be had.
+    `data`, `space` and `method` are needed where their names in the run do not lead back to them. Raises UserError
+    for a space without a table, for running statistics that the search did not track, and for an argument that cannot
+    be had.
     """
     config = config or RankingConfig()
-    with studied(run, data, space, device) as (searched, task):
+    with studied(run, data=data, space=space, method=method, device=device) as (searched, task):
         check_norm(config.norm, tracked=task.plan.config.norm_track)
         table, truth = _truth(task.plan.space, config.truth)
         result = _ranked(task, config, table, truth)

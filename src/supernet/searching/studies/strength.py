@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from supernet.data import Source
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
+from supernet.methods.base import Method
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.lookahead import Lookahead
 from supernet.models.mix import detached
@@ -61,16 +62,17 @@ def strength(
     *,
     data: Source | None = None,
     space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
     device: str = "auto",
     workers: int = 1,
     config: StrengthConfig | None = None,
 ) -> Strength:
     """Measure every operation's strength in a search; write strength.json and strength.svg into its folder.
 
-    `data` and `space` are needed where their names in the run do not lead back to them; `workers` are the processes
-    that share the work. Raises UserError for an argument that cannot be had.
+    `data`, `space` and `method` are needed where their names in the run do not lead back to them; `workers` are the
+    processes that share the work. Raises UserError for an argument that cannot be had.
     """
-    with studied(run, data, space, device) as (searched, task):
+    with studied(run, data=data, space=space, method=method, device=device) as (searched, task):
         result = _measured(task, config or StrengthConfig(), workers)
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
