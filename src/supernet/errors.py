@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 
 _MANY = 20  # names that still read well on one line
+# Control characters, among them those that begin a terminal's commands and those that reverse the direction of text,
+# separators of lines, and the bytes of a path that are no text.
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class UserError(Exception):
@@ -16,7 +20,15 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # a quoted name may contain line breaks
+        super().__init__(visible(" ".join(message.splitlines())))  # a quoted name may contain line breaks
+
+
+def visible(text: str) -> str:
+    """Return a text with every character that could steer a terminal written out, as \\x1b.
+
+    Names and paths of received files may contain any character.
+    """
+    return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from supernet.cli.parsing import Arguments, import_own, parse
-from supernet.errors import UserError
+from supernet.errors import UserError, visible
 
 if TYPE_CHECKING:
     from supernet.report.console import Console
@@ -148,7 +148,7 @@ def _scores(console: Console, classes: tuple[ClassScore, ...]) -> None:
         table.add_column(name, justify="left" if name == "class" else "right")
     for score in shown:
         shares = ("-" if share is None else f"{100 * share:.1f}" for share in (score.precision, score.recall, score.f1))
-        table.add_row(escape(score.name), *shares, str(score.support))
+        table.add_row(escape(visible(score.name)), *shares, str(score.support))
     console.print(table)
     if len(shown) < len(classes):
         line(console, f"These {len(shown)} of {len(classes)} classes have the lowest F1; all are in evaluation.json.")
