@@ -45,4 +45,5 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
     """Raise UserError for the first setting that is below `least`, infinite or NaN; settings of None are skipped."""
     for name, value in settings.items():
         if value is not None and not least <= value < math.inf:
-            raise UserError(f"setting {prefix}{name} must be at least {least}, not {value}")
+            wanted = f"at least {least}" if math.isfinite(value) else "a finite number"
+            raise UserError(f"setting {prefix}{name} must be {wanted}, not {value}")

@@ -139,6 +139,14 @@ SEARCH_MISTAKES = [
     ("digits --order 2", "order 2 needs a second batch for alpha: set the regime to different_subset or same_subset"),
     ("digits --method random --epochs 1", "epochs-each must be at most epochs (1), not 2"),
     ("digits --device tpu", "device 'tpu' cannot be used here: "),
+    (
+        "digits --device gpu",
+        "device 'gpu' cannot be used here: expected auto, cpu, cuda, cuda:1, ...",
+    ),
+    ("digits --device cuda:x", "device 'cuda:x' cannot be used here: expected auto, cpu, cuda, cuda:1, ..."),
+    ("digits --out=", "a run needs the path of a folder, not ''"),
+    ("digits --graphs --no-graphs", "give --graphs or --no-graphs, not both"),
+    ("digits --w.lr inf", "setting w.lr must be a finite number, not inf"),
     ("digits --device meta", "device 'meta' cannot be used here: "),
     (
         "digits --engine fuse",
@@ -153,7 +161,7 @@ SEARCH_MISTAKES = [
     ("digits --dry-run --epochs 0", "setting epochs must be at least 1, not 0"),
     ("digits --seed x", f"--seed takes INT, not 'x' {SEE}"),
     ("digits --seed -1", "setting seed must be at least 0, not -1"),
-    ("digits --seed 99999999999999999999", f"setting seed must be below {2**63:g}, not 99999999999999999999"),
+    ("digits --seed 99999999999999999999", f"setting seed must be below {2**63}, not 99999999999999999999"),
     ("digits --epochs 0", "setting epochs must be at least 1, not 0"),
     ("digits --pad 8", "setting pad must be less than the 8 pixels of an image's side, not 8"),
     ("digits --cutout 99", "setting cutout must be less than the 8 pixels of an image's side, not 99"),

@@ -6,7 +6,7 @@ import io
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
@@ -71,6 +71,7 @@ def assert_harmless(shown: str) -> None:
     shown.encode()
 
 
+@settings(deadline=None, derandomize=True)
 @given(ANY)
 def test_no_text_steers_the_terminal(text: str) -> None:
     console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)

@@ -129,6 +129,8 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
     """Return the configuration with the values of the command line."""
     from supernet.settings import amend
 
+    if call["graphs"] and call["no_graphs"]:
+        raise UserError("give --graphs or --no-graphs, not both")
     values = {entry.name: call[entry.name] for entry in fields(start)}
     return amend(start, values | {"graphs": False if call["no_graphs"] else call["graphs"] or None})
 

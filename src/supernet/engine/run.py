@@ -42,6 +42,8 @@ class Run(Checkpoints):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not os.fspath(path) or "\0" in os.fspath(path):
+            raise UserError(f"a run needs the path of a folder, not {path!r}")
         self.path = Path(path)
 
     def __repr__(self) -> str:

@@ -38,6 +38,8 @@ def space(which: str | SearchSpace) -> SearchSpace:
     """
     if isinstance(which, SearchSpace):
         return which
+    if not isinstance(which, str):
+        raise UserError(f"space cannot be of type {type(which).__name__}: {which!r}")
     if which in SPACES:
         return SPACES[which]
     if ":" not in which:
