@@ -15,7 +15,7 @@ from supernet.data import Images, Source, hold_out, is_available, load, source_n
 from supernet.data.augment import check_pixels
 from supernet.engine.device import described, device_named
 from supernet.engine.precision import Precision, precision_named
-from supernet.engine.run import FORMAT, Run
+from supernet.engine.run import FORMAT, Run, default_folder
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.cost.module import Cost
@@ -94,8 +94,7 @@ class RetrainingPlan:
         if self.search is not None:
             return self.search / f"{self.recipe}-{self.seed}"
         architecture = sha256(str(self.genotype).encode()).hexdigest()[:8]
-        names = (Path(self.images.name).stem, self.space.name, self.recipe, str(self.seed), architecture)
-        return Path("runs") / "-".join(names).lower()
+        return default_folder(self.images.name, self.space.name, self.recipe, str(self.seed), architecture)
 
 
 def plan(config: RetrainConfig, recipe: str = "own") -> RetrainingPlan:
