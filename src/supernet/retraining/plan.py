@@ -15,7 +15,7 @@ from supernet.data import Images, hold_out, is_available, load, source_name
 from supernet.data.augment import check_pixels
 from supernet.engine.device import described, device_named
 from supernet.engine.precision import Precision, precision_named
-from supernet.engine.run import FORMAT, Run
+from supernet.engine.run import FORMAT, Run, default_folder
 from supernet.errors import UserError
 from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
 from supernet.models.cost.module import Cost
@@ -103,8 +103,7 @@ class RetrainingPlan:
         if self.search is not None:
             return self.search / f"{self.recipe}-{self.seed}"
         architecture = sha256(str(self.genotype).encode()).hexdigest()[:8]
-        names = (Path(self.images.name).stem, self.space.name, self.recipe, str(self.seed), architecture)
-        return Path("runs") / "-".join(names).lower()
+        return default_folder(self.images.name, self.space.name, self.recipe, str(self.seed), architecture)
 
 
 def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()) -> RetrainingPlan:
@@ -163,8 +162,8 @@ def _space(
         return given, given.name
     if given is not None:
         return space_named(given), given
-    name = _space_name(architecture) if search is None else str(search.config["space"])
-    return recorded_space(name), name
+    space = recorded_space(_space_name(architecture) if search is None else search.config.get("space"))
+    return space, space.name
 
 
 def _space_name(architecture: Genotype | str) -> str:
