@@ -109,7 +109,8 @@ def read_arrays(arrays: tuple[Any, ...], image_size: int | None = None, classes:
         Part(_array(x, f"X{end}"), _array(y, f"y{end}"), f"X{end}", f"y{end}")
         for (x, y), end in zip(pairs, ("", "_test"), strict=False)
     )
-    return image_set("arrays", "the arrays", Found(train, *test), image_size, classes)
+    found = Found(train, test[0] if test else None)
+    return image_set("arrays", "the arrays", found, image_size, classes)
 
 
 def _array(values: object, name: str) -> NDArray[Any]:
