@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from supernet.cli.help import show
 from supernet.errors import UserError
 from supernet.registry import import_typed
 
@@ -79,6 +78,8 @@ def parse(command: str, arguments: Any, given: Arguments) -> Any:
     read = partial(tyro.cli, arguments if default is None else type(default), prog=prog, config=(FlagCreatePairsOff,))
     read = read if default is None else partial(read, default=default)
     if asked := {"-h", "--help", "--help-all"} & set(given):
+        from supernet.cli.help import show
+
         chosen = any(peek(given, name, None) for name in ("method", "selector", "recipe", "with"))
         show(_page(read), prog, everything="--help-all" in asked, chosen=chosen)
         raise SystemExit(0)
