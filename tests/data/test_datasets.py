@@ -192,7 +192,7 @@ def test_pictures_that_cannot_be_decoded_are_broken() -> None:
     assert message(pictures).startswith("cannot read the image of item 1 of Pairs: ")
     loaded = load(pictures, 4, skip_broken=True)
     assert loaded.y.tolist() == [0, 1]
-    assert loaded.notes[0].startswith("1 of 3 items left out (item 1: OSError ")
+    assert loaded.notes[0].startswith("1 of 3 items left out (item 1: cannot read the image of item 1 ")
 
 
 def test_nothing_can_be_read() -> None:
@@ -256,3 +256,15 @@ def test_classes_of_a_run_for_every_source() -> None:
     digits = load("digits")
     assert load("digits", classes=digits.classes[::-1]).y.tolist() == (9 - digits.y).tolist()
     assert message("digits", classes=["0", "1"]).startswith("y of digits: unknown class '2'")
+
+
+def test_16_bit_pictures_of_a_dataset_are_scaled_from_their_range() -> None:
+    deep = [Image.fromarray(np.linspace(low, high, 64).reshape(8, 8).astype(np.uint16)) for low, high in RANGES]
+    images = load(Pairs(deep, [0, 1]))
+    assert images.levels == (100, 4000)
+    assert "16-bit values 100 to 4000 read as black to white" in " ".join(images.notes)
+    assert (int(images.x.min()), int(images.x.max())) == (0, 255)
+    assert int(load(Pairs(deep, [0, 1]), levels=(0, 65535)).x.max()) == round(4000 / 257)
+
+
+RANGES = ((100, 3000), (200, 4000))
