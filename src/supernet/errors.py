@@ -47,3 +47,8 @@ def imported(kind: str, target: str) -> Any:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"cannot import {kind} '{target}': {error}") from None
+
+
+def reason_of(error: OSError) -> str:
+    """Return the system's words for an error, without number and path; those of the program where it has none."""
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__

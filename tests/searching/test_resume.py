@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from conftest import Call
+from supernet.engine.checkpoints import START_OVER
 
 DIGITS = ["search", "digits", "--images", "48", "--batch-size", "8", "--epochs", "2", "--width", "2", "--device", "cpu"]
 STEPS = 6  # in all: 3 in each epoch
@@ -154,7 +155,7 @@ def results_of(folder: Path) -> Results:
     """Return the contents of the folder of a finished run, without times and environment."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     state = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
-    del files["checkpoints/last.pt"], files["checkpoints/previous.pt"], files["environment.json"]
+    del files["checkpoints/last.pt"], files["checkpoints/previous.pt"], files["environment.json"], files[".lock"]
     rows, summary = files.pop("metrics.jsonl").decode(), files.pop("summary.json").decode()
     return {
         **files,
@@ -261,7 +262,7 @@ def test_damaged_checkpoints(search: Search, whole: dict[str, Results], tmp_path
 
     assert search(run) == (0, f"supernet: checkpoint '{last}' is damaged; going on from the one before it\n")
     assert results_of(run) == whole["single-darts"]
-    refused = f"supernet: every checkpoint in '{alone / 'checkpoints'}' is damaged; --force starts the run over\n"
+    refused = f"supernet: every checkpoint in '{alone / 'checkpoints'}' is damaged: {START_OVER}\n"
     assert search(alone) == (2, refused)
     assert search(alone, "--force") == (0, "")
     assert results_of(alone) == whole["single-darts"]

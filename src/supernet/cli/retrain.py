@@ -25,7 +25,8 @@ def retrain(given: Arguments) -> None:
     call = vars(parse("retrain", _arguments(recipe), given))
     config = amend(RetrainConfig(call["what"]), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
     watcher = progress.watcher(quiet=call["quiet"])
-    run = train.start(plan.plan(config, recipe), out=call["out"], force=call["force"], watcher=watcher)
+    again = {name: call[name] for name in ("force", "resume_anyway")}
+    run = train.start(plan.plan(config, recipe), out=call["out"], watcher=watcher, **again)
     _print_result(run)
 
 

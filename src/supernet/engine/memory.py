@@ -29,6 +29,13 @@ def free_memory(device: torch.device) -> int | None:
     return min((size for size in (_of_system(), _of_group()) if size is not None), default=None)
 
 
+def is_shortage(error: BaseException) -> bool:
+    """Return whether an error says that memory has run out."""
+    # PyTorch's allocator on a CPU, cuDNN and cuBLAS have no error class for a lack of memory.
+    messages = ("DefaultCPUAllocator", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in messages)
+
+
 def _of_system() -> int | None:
     with suppress(OSError):
         for line in _SYSTEM.read_text().splitlines():

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from supernet.data import Images, Source, hold_out, is_available
 from supernet.data import load as load_images
+from supernet.engine.environment import environment
 from supernet.engine.measure import Latency, latency
 from supernet.engine.peak_memory import peak_memory
-from supernet.engine.run import Run, environment
+from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
+from supernet.retraining.config import recorded
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 
@@ -115,7 +117,7 @@ def evaluate(
 
 def _images(run: Run, data: Source | None) -> Images:
     """Return the given images, by default those of the run."""
-    config = run.config
+    config = recorded(run)
     size = config["image_size"]
     if data is not None:
         images = load_images(data, size)
@@ -138,9 +140,10 @@ def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str]:
     """Return images, labels, and which part of the data they are."""
     if images.x_test is not None and images.y_test is not None:
         return images.x_test, images.y_test, "test"
-    if images.fingerprint != run.config["fingerprint"]:
+    config = recorded(run)
+    if images.fingerprint != config["fingerprint"]:
         return images.x, images.y, "all"
-    _, held = hold_out(images.y, run.config["validation_share"])
+    _, held = hold_out(images.y, config["validation_share"])
     return images.x[held], images.y[held], "validation"
 
 

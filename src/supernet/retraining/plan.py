@@ -84,6 +84,10 @@ class RetrainingPlan:
         }
 
     @property
+    def kernels(self) -> None:
+        """None: a plain network is run by PyTorch alone."""
+
+    @property
     def running(self) -> str:
         """The number format and the device, in one line."""
         return f"running {self.precision}, on {described(self.device)}"
@@ -135,10 +139,9 @@ def _search(what: Target) -> Run | None:
     if isinstance(what, Genotype) or (isinstance(what, str) and _is_architecture(what)):
         return None
     run = Run.of(what)
-    config = run.config
-    if "fingerprint" not in config:
+    if run.task is None:
         raise UserError(f"'{run.path}' is no run folder: give that of a finished search, or an architecture in quotes")
-    if config.get("task") == "retrain":
+    if run.task == "retrain":
         raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
     return run
 
@@ -195,7 +198,7 @@ def _images(search: Run | None, data: Source | None, size: int | None) -> tuple[
 
 
 def _check_classes(search: Run, config: Mapping[str, Any], images: Images) -> None:
-    classes = config.get("classes", list(images.classes))
+    classes = config["classes"]
     if classes != list(images.classes):
         raise UserError(
             f"'{config['data']}' has other classes than when run '{search.path}' was searched on it: "

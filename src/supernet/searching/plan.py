@@ -70,6 +70,11 @@ class Plan:
         return self.execution.on(self.device)
 
     @property
+    def kernels(self) -> str | None:
+        """The kernels of the engine."""
+        return self.execution.kernels(self.device)
+
+    @property
     def precision(self) -> Precision:
         """The number format of the search."""
         return self.execution.precision

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from supernet.engine.checkpoints import write_atomically
+from supernet.engine.files import write_atomically
 from supernet.errors import UserError, at_least, unknown
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
