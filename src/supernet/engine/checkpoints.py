@@ -102,7 +102,7 @@ class Checkpoints:
         if state.pop(_SETTINGS, None) != self._digest():
             raise UserError(
                 f"'{self.path / 'config.yaml'}' has other settings than its checkpoints were made with: "
-                f"undo the change, or start over: {START_OVER}"
+                f"undo the change; otherwise {START_OVER}"
             )
         return state
 
