@@ -10,11 +10,13 @@ import secrets
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from retrained import record
 from supernet.engine import files
 from supernet.engine.files import read_json, read_json_lines, read_yaml, temporary_name, to_yaml, write_atomically
 from supernet.engine.run import Run
+from supernet.report import plots
 
 
 def test_a_written_file_has_an_ordinary_mode_and_replaces_a_link(tmp_path):
@@ -113,3 +115,11 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
     for read in (read_json, read_json_lines, read_yaml):
         with contextlib.suppress(ValueError):
             read(file)
+
+
+def test_a_picture_replaces_a_link(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "cell.svg").symlink_to(tmp_path / "mine")
+    plots.save(Figure(), tmp_path / "cell.svg")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "cell.svg").read_text().startswith("<?xml")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import select
-import signal
 
 import pytest
 import torch
 
+from supernet.engine.signals import ENDING
 from supernet.engine.workers import SharedTensors, WorkerPool, devices_of
 from supernet.errors import UserError
 from worker_jobs import Jobs
@@ -21,11 +21,13 @@ def test_what_happens_to_workers(monkeypatch, tmp_path):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     pool = WorkerPool(Jobs, devices_of(CPU, 2))
     for process in multiprocessing.active_children():
-        os.kill(process.pid, signal.SIGINT)  # as Ctrl-C does to all of a terminal's processes, here while they start
+        for number in ENDING:  # as Ctrl-C does to all of a terminal's processes, here while they start
+            os.kill(process.pid, number)
     (one, first, threads), (also, second, _) = pool(["a", "b"])
     assert (one, also, threads) == (1, 1, 2)
     assert len({first, second, os.getpid()}) == 3
-    os.kill(first, signal.SIGINT)
+    for number in ENDING:
+        os.kill(first, number)
     assert [count for count, *_ in pool(["a", "b"])] == [2, 2]
     with pytest.raises(ZeroDivisionError, match=r"^of no use$") as error:
         pool(["fail", "b"])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -189,8 +187,5 @@ def _write(run: Run, evaluation: Evaluation) -> None:
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     names = [score.name for score in evaluation.classes]
-    with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder, "confusion.svg")
-        plots.save(plots.draw_confusion(evaluation.confusion, names), picture)
-        run.write(picture.name, picture.read_text())
+    plots.save(plots.draw_confusion(evaluation.confusion, names), run.path / "confusion.svg")
     run.write("evaluation.json", json.dumps(evaluation.to_json(), indent=2) + "\n")
