@@ -96,14 +96,14 @@ def conduct(
     same = nullcontext() if force else as_begun(run, plan.device, plan.kernels, watcher, anyway=resume_anyway)
     with _room(run), as_planned(plan), same:
         task = make(plan)  # may raise UserError for its settings, so the folder is not made before
+        if not force and run.holds(plan.record) and run.finished:
+            watcher.say(f"run '{run.path}' has finished before: these are its results; --force starts it over")
+            return run
         with run.held():
             run.start(plan.record, environment(plan.kernels), force=force, resume_anyway=resume_anyway)
-            if run.finished:
-                watcher.say(f"run '{run.path}' has finished before: these are its results; --force starts it over")
-            else:
-                watcher.note(plan.running)
-                Loop(task, run, task.epochs, watcher)()
-                finish(task)
+            watcher.note(plan.running)
+            Loop(task, run, task.epochs, watcher)()
+            finish(task)
     return run
 
 

@@ -168,6 +168,18 @@ class Run(Checkpoints):
             raise UserError(f"run '{self.path}' is a retraining, which has no verdict: ask the search")
         return str(self.summary["verdict"])
 
+    def holds(self, config: Mapping[str, Any]) -> bool:
+        """Return whether the folder already holds the run with `config`, False if there is nothing in it.
+
+        Raises UserError if it holds files of no run, or a run with other settings, which the message names.
+        """
+        with self._writing():
+            existing = self._check_is_run_or_empty()
+        if existing:
+            self._check_format(existing)
+            _check_same(self.path, existing, config)
+        return bool(existing)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes out of the folder, which is made if there is none.
@@ -196,16 +208,13 @@ class Run(Checkpoints):
         or holds a run with other settings, which the message names.
         """
         with self._writing():
-            existing = self._check_is_run_or_empty()
-            if existing and force:
+            new = force or not self.holds(config)
+            if force and self._check_is_run_or_empty():
                 self._clear()
-            elif existing:
-                self._check_format(existing)
-                _check_same(self.path, existing, config)
             self.path.mkdir(parents=True, exist_ok=True)
             for folder in (self.path, self.path / "checkpoints"):
                 remove_temporaries(folder)
-            if force or not existing:  # the first file, which makes the folder that of a run
+            if new:  # the first file, which makes the folder that of a run
                 self.write("config.yaml", to_yaml(dict(config)))
                 self._settings = None
             if resume_anyway or not (self.path / "environment.json").exists():
