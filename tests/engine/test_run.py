@@ -13,7 +13,8 @@ from retrained import message, record, summary
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.environment import environment
 from supernet.engine.files import temporary_name, write_atomically
-from supernet.engine.run import FORMAT, Run, flat
+from supernet.engine.folder import flat
+from supernet.engine.run import FORMAT, Run
 from supernet.spaces.genotype import Genotype
 
 CONFIG = record("search", seed=3, epochs=2, w={"lr": 0.1})
