@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from supernet.engine.run import Run
+from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
 from supernet.models.network import Network
 from supernet.retraining.plan import RetrainingPlan, planned
+from supernet.spaces.genotype import Genotype
 
 CELL = "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 
@@ -51,8 +52,23 @@ def retrained(folder: Path, data: Any, what: Any = CELL, **settings: Any) -> Run
     run.start(plan.record, {})
     run.save_checkpoint(network_state(plan, 1), best=True)
     run.save_checkpoint(network_state(plan, 2))
-    run.write("summary.json", json.dumps({"genotype": plan.genotype.to_json()}))
+    run.write("summary.json", json.dumps(summary(plan.genotype)))
     return run
+
+
+def record(task: str, **more: Any) -> dict[str, Any]:
+    """Return what every config.yaml has."""
+    names = dict.fromkeys(("data_name", "fingerprint", "space_hash"), "0")
+    known = {"format": FORMAT, "task": task, "data": "digits", "classes": ["a", "b"], "space": "nasbench201", "seed": 0}
+    return known | names | more
+
+
+def summary(genotype: Genotype, **more: Any) -> dict[str, Any]:
+    """Return the summary of a retraining."""
+    accuracy = {"last": 0.5, "best": 0.5}
+    size = {"params": 10, "flops": 20, "best_epoch": 1, "seconds": 1.0}
+    known = {"genotype": genotype.to_json(), "architecture": str(genotype), "measured_on": "validation"}
+    return known | size | {"accuracy": accuracy, "test_accuracy": None} | more
 
 
 def message(function: Callable[..., Any], *arguments: Any, **settings: Any) -> str:

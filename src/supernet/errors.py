@@ -47,3 +47,8 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
         if value is not None and not least <= value < math.inf:
             wanted = f"at least {least}" if math.isfinite(value) else "a finite number"
             raise UserError(f"setting {prefix}{name} must be {wanted}, not {value}")
+
+
+def reason_of(error: OSError) -> str:
+    """Return the system's words for an error, without number and path; those of the program where it has none."""
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__

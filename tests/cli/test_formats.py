@@ -11,7 +11,7 @@ import yaml
 
 import supernet as sn
 from conftest import Call
-from retrained import message, retrained
+from retrained import message, record, retrained
 from supernet.engine.run import FORMAT, Run
 from supernet.searching import results
 
@@ -59,7 +59,7 @@ def refused(folder: str, number: int | None) -> str:
 
 # --- other formats
 
-FORMATS = pytest.mark.parametrize("number", [None, 1, 3])
+FORMATS = pytest.mark.parametrize("number", [None, 1, 4])
 ON_A_SEARCH = [
     SEARCH,
     ["search", "--config", "run"],
@@ -147,7 +147,7 @@ def test_ten_thousand_classes_are_read_back_as_they_were_written(tmp_path: Path)
         "猫",
         "a\nb",
     ]
-    config = {"format": FORMAT, "fingerprint": "0", "classes": odd + [f"class {n}" for n in range(10_000 - len(odd))]}
+    config = record("search") | {"classes": odd + [f"class {n}" for n in range(10_000 - len(odd))]}
     Run(tmp_path / "run").start(config, {})
     read = Run(tmp_path / "run").config
     assert len(read["classes"]) == 10_000

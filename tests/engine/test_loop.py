@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.engine.loop import Interrupted, Loop, Watcher
+from supernet.engine.loop import Loop, Watcher
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
+from supernet.engine.signals import ENDING, Interrupted
 from supernet.errors import UserError
 
 EPOCHS, STEPS = 3, 4
@@ -214,14 +215,25 @@ def test_a_second_ctrl_c_stops_at_once(folder):
     assert watcher.told[-1] == ("stop",)
 
 
-def test_where_ctrl_c_is_ignored_it_stays_ignored(folder):
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", ENDING)
+def test_every_signal_to_end_is_heard_once_and_saves(number, folder):
+    handlers = {other: signal.getsignal(other) for other in ENDING}
+    with pytest.raises(Interrupted) as stopped:
+        go(folder, Noting(2, lambda: signal.raise_signal(number)))
+    assert stopped.value.status == 128 + number
+    assert {other: signal.getsignal(other) for other in ENDING} == handlers
+    assert Run(folder).read_checkpoint()["done"] == 2
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_that_is_ignored_stays_ignored(number, folder):
+    handler = signal.signal(number, signal.SIG_IGN)
     try:
-        go(folder, Noting(2, interrupt))
+        go(folder, Noting(2, lambda: signal.raise_signal(number)))
     except Interrupted:
-        pytest.fail("the loop heard a Ctrl-C that its program ignores")
+        pytest.fail("the loop heard a signal that its program ignores")
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(number, handler)
     assert len(rows(folder)) == EPOCHS
 
 
@@ -241,7 +253,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_one_line(loss, folder, monke
     with pytest.raises(UserError, match=r"loss is no longer a number in epoch 1: try a lower learning rate") as caught:
         go(folder, watcher)
     assert "\n" not in str(caught.value)
-    assert rows(folder) == []
+    assert not (folder / "metrics.jsonl").exists()
     assert watcher.told[-1] == ("stop",)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from supernet.engine.loop import Loop, Watcher
 from supernet.engine.optim import SGDConfig
-from supernet.engine.run import Run
+from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.network import Network
@@ -224,7 +224,7 @@ def test_the_record_of_a_plan_is_plain_and_complete(archive):
     }
     assert (record["task"], record["data"], record["space"]) == ("retrain", str(archive), "nasbench201")
     assert (record["recipe"], record["seed"], record["classes"]) == ("quick", 3, ["0", "1", "2"])
-    assert (record["format"], record["data_name"], record["precision"]) == (2, "bands", "float32")
+    assert (record["format"], record["data_name"], record["precision"]) == (FORMAT, "bands", "float32")
     assert record["architecture"] == CELL
     size = {"width": 2, "depth": 1, "image_size": [8, 8], "channels": 1, "classes": 3, "stem": 0, "reductions": 2}
     assert record["network_size"] == size
@@ -379,7 +379,7 @@ def test_a_retraining_leaves_a_complete_folder_and_is_not_run_twice(searched, ca
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert files == {
         *("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "training.svg"),
-        *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt"),
+        *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt", ".lock"),
     }
     assert run.config == planned(searched, **TINY | {"batch_size": 64}).record
     assert [set(row) for row in run.metrics] == [

@@ -16,7 +16,8 @@ from hypothesis.strategies import SearchStrategy
 
 import supernet as sn
 from conftest import Call
-from supernet.engine.run import FORMAT, Run
+from retrained import record
+from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods import METHODS
 from supernet.retraining.config import RetrainCall
@@ -65,8 +66,8 @@ def vars_of(bound: Any) -> dict[str, Any]:
 def read_back(config: SearchConfig, folder: Path) -> SearchConfig:
     """Return a configuration as the run folder that was started with it has it."""
     run = Run(folder / str(len(list(folder.iterdir()))))
-    run.start(config.to_dict() | {"format": FORMAT, "fingerprint": "0"}, {})
-    return configured(**saved(run.config))
+    run.start(record("search") | config.to_dict(), {})
+    return configured(**saved(run))
 
 
 # --- saving and reading back

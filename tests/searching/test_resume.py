@@ -18,6 +18,8 @@ import pytest
 import torch
 
 from conftest import Call
+from supernet.engine.checkpoints import START_OVER
+from supernet.engine.run import Run
 
 DIGITS = ["search", "digits", "--images", "48", "--batch-size", "8", "--epochs", "2", "--width", "2", "--device", "cpu"]
 STEPS = 6  # in all: 3 in each epoch
@@ -73,6 +75,9 @@ def interrupt(*arguments):
 def interrupt_twice(*arguments):
     interrupt(), interrupt()
 
+def end(number, *arguments):
+    os.kill(os.getpid(), number)
+
 PLACES = {
     "step": (loop.Loop, "_step", kill, True),
     "log": (run.Run, "log", kill, True),
@@ -80,6 +85,8 @@ PLACES = {
     "write": (os, "fsync", kill, False),
     "rename": (Path, "replace", kill, False),
     "interrupt": (loop.Loop, "_step", interrupt, True),
+    "term": (loop.Loop, "_step", functools.partial(end, signal.SIGTERM), True),
+    "hup": (loop.Loop, "_step", functools.partial(end, signal.SIGHUP), True),
     "twice": (loop.Loop, "_step", interrupt_twice, True),
     "twice-saving": (Path, "replace", interrupt_twice, False),
 }
@@ -154,7 +161,7 @@ def results_of(folder: Path) -> Results:
     """Return the contents of the folder of a finished run, without times and environment."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     state = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
-    del files["checkpoints/last.pt"], files["checkpoints/previous.pt"], files["environment.json"]
+    del files["checkpoints/last.pt"], files["checkpoints/previous.pt"], files["environment.json"], files[".lock"]
     rows, summary = files.pop("metrics.jsonl").decode(), files.pop("summary.json").decode()
     return {
         **files,
@@ -237,11 +244,25 @@ def test_a_search_killed_while_it_is_started_over(search: Search, whole: dict[st
     assert results_of(tmp_path / "run") == whole["single-darts"]
 
 
-@pytest.mark.parametrize("place", ["interrupt:1", "interrupt:3", f"interrupt:{STEPS}", "twice:2", "twice-saving:9"])
+@pytest.mark.parametrize(
+    "place",
+    ["interrupt:1", "interrupt:3", f"interrupt:{STEPS}", "twice:2", "twice-saving:9", "term:2", "hup:3"],
+)
 def test_an_interrupted_search_ends_with_the_same_bits(
     place: str, search: Search, whole: dict[str, Results], tmp_path: Path
 ) -> None:
-    assert search(tmp_path / "run", place=place) == (130, STOPPED)
+    status = {"term": 143, "hup": 129}.get(place.split(":")[0], 130)
+    assert search(tmp_path / "run", place=place) == (status, STOPPED)
+    assert search(tmp_path / "run") == (0, "")
+    assert results_of(tmp_path / "run") == whole["single-darts"]
+
+
+def test_a_search_interrupted_after_it_was_started_over_says_how_it_goes_on(
+    search: Search, whole: dict[str, Results], tmp_path: Path
+) -> None:
+    stopped = STOPPED.replace("the same command", "the same command without --force")
+    assert search(tmp_path / "run", "--force", place="interrupt:4") == (130, stopped)
+    assert len(Run(tmp_path / "run").metrics) == 1
     assert search(tmp_path / "run") == (0, "")
     assert results_of(tmp_path / "run") == whole["single-darts"]
 
@@ -261,7 +282,7 @@ def test_damaged_checkpoints(search: Search, whole: dict[str, Results], tmp_path
 
     assert search(run) == (0, f"supernet: checkpoint '{last}' is damaged; going on from the one before it\n")
     assert results_of(run) == whole["single-darts"]
-    refused = f"supernet: every checkpoint in '{alone / 'checkpoints'}' is damaged; --force starts the run over\n"
+    refused = f"supernet: every checkpoint in '{alone / 'checkpoints'}' is damaged: {START_OVER}\n"
     assert search(alone) == (2, refused)
     assert search(alone, "--force") == (0, "")
     assert results_of(alone) == whole["single-darts"]

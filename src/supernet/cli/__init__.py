@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from supernet.cli.parsing import Arguments
-from supernet.errors import UserError, unknown, visible
+from supernet.errors import UserError, reason_of, unknown, visible
 
 # Each command with its module and function, and its purpose.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(arguments: Arguments | None = None) -> None:
-    """Run the command line; exit with status 2 after a user's mistake, 130 or 141 when interrupted."""
+    """Run the command line; exit with status 2 after a user's mistake, 128 + the number of a signal that ended it."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         try:
@@ -44,9 +44,10 @@ def main(arguments: Arguments | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the rest of the output
         sys.exit(141)
     except OSError as error:
-        _leave(2, f"{error.strerror}: '{error.filename}'" if error.filename else str(error))
-    except KeyboardInterrupt:
-        _leave(130, "stopped; the same command goes on from here")
+        _leave(2, reason_of(error) + (f": '{error.filename}'" if error.filename else ""))
+    except KeyboardInterrupt as stop:
+        same = "the same command without --force" if "--force" in given else "the same command"
+        _leave(getattr(stop, "status", 130), f"stopped; {same} goes on from here")
 
 
 def _leave(status: int, reason: str) -> NoReturn:

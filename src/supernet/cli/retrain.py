@@ -28,7 +28,8 @@ def retrain(given: Arguments) -> None:
     watcher = progress.watcher(quiet=call["quiet"])
     given_sizes = [name for name in ("width", "depth") if peek(given, name, None) is not None]
     ready = plan.plan(config, recipe, given_sizes)
-    run = train.start(ready, out=call["out"], force=call["force"], watcher=watcher)
+    again = {name: call[name] for name in ("force", "resume_anyway")}
+    run = train.start(ready, out=call["out"], watcher=watcher, **again)
     _print_result(run)
 
 

@@ -32,7 +32,8 @@ def search(given: Arguments) -> None:
         _print_forecast(planned.reading, planned.running, forecast.foresee(planned))
         return
     watcher = progress.watcher(quiet=call["quiet"])
-    run = searching.start(planned, out=call["out"], force=call["force"], watcher=watcher)
+    again = {name: call[name] for name in ("force", "resume_anyway")}
+    run = searching.start(planned, out=call["out"], watcher=watcher, **again)
     console.result(console.Console(), run)
 
 
@@ -71,10 +72,10 @@ def _saved(file: str | None) -> dict[str, Any]:
     from supernet.searching.config import saved
 
     path = Path(file)
-    config = Run(path.parent if path.name == "config.yaml" else path).config
-    if config.get("task") != "search":
+    run = Run(path.parent if path.name == "config.yaml" else path)
+    if run.task != "search":
         raise UserError(f"--config '{file}': no such run folder, or no config.yaml of a run in it")
-    return saved(config)
+    return saved(run)
 
 
 def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:

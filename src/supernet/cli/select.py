@@ -32,7 +32,8 @@ def select(given: Arguments) -> None:
         device=call.device,
         **asdict(call.config),
     )
-    run = selecting.start(plan, out=call.out, force=call.force, watcher=progress.watcher(quiet=call.quiet))
+    again = {"force": call.force, "resume_anyway": call.resume_anyway}
+    run = selecting.start(plan, out=call.out, watcher=progress.watcher(quiet=call.quiet), **again)
     shown = console.Console()
     console.result(shown, run)
     console.selections(shown, selecting.selections(plan.run))
@@ -49,6 +50,7 @@ def _arguments(config: Any) -> type:
         ("seed", option(int | None, "seed of everything drawn; None is the search's", metavar="INT"), None),
         ("out", option(str | None, "folder; None is in the search's, under selections/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a selection that is there"), False),
+        ("resume_anyway", option(bool, "go on with a selection where it ends with other bits"), False),
         ("quiet", option(bool, "no progress"), False),
         ("config", Annotated[type(config), arg(name="")], config),
     ]

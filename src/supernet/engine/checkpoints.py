@@ -1,18 +1,24 @@
-"""Checkpoints of a run folder, each with a digest of its content, and files that are written atomically."""
+"""Checkpoints of a run folder, each with a digest of its content and of the settings that it belongs to."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from supernet.errors import UserError
+from supernet.engine.files import write_atomically
+from supernet.engine.memory import is_shortage
+from supernet.errors import UserError, reason_of
 
+START_OVER = "the command that made the run starts it over with --force"
+
+_SETTINGS = "settings"  # the entry of a state with the digest of config.yaml
 _DIGEST = 32  # bytes of the sha256 at the end of a file; torch.load ignores them
 
 
@@ -20,6 +26,10 @@ class Checkpoints:
     """The checkpoints in the folder `path`: the last one, the one before, and the best one."""
 
     path: Path
+    _settings: str | None = None  # the digest of config.yaml, once a checkpoint was written
+
+    def _config(self) -> dict[str, Any]:
+        raise NotImplementedError
 
     def save_checkpoint(self, state: Mapping[str, Any], *, best: bool = False) -> None:
         """Write the last checkpoint, and keep the one before; with `best`, write the best one as well.
@@ -28,8 +38,9 @@ class Checkpoints:
         """
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
+        self._settings = self._settings or self._digest()
         buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
+        torch.save({**state, _SETTINGS: self._settings}, buffer)
         data = buffer.getvalue()
         content = data + hashlib.sha256(data).digest()
         if best:
@@ -37,53 +48,84 @@ class Checkpoints:
         write_atomically(folder / "last.pt", content, keep=folder / "previous.pt")
 
     def load_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """Return the last undamaged checkpoint, None if there never was one.
+        """Return the last undamaged checkpoint for a run that goes on, None if there never was one.
 
-        `say` gets a line if the last one is damaged. Raises UserError if all are.
+        `say` gets a line if the last one is damaged, and then the file is removed. Raises UserError if all are, and if
+        the settings of the run have changed.
         """
-        last, previous = (self.path / "checkpoints" / name for name in ("last.pt", "previous.pt"))
-        files = [file for file in (last, previous) if file.exists()]
-        for file in files:
-            state = _read(file)
-            if state is not None:
-                if file != files[0]:
-                    say(f"checkpoint '{last}' is damaged; going on from the one before it")
-                    last.unlink()  # otherwise the next checkpoint would replace the good one
-                return state
-        if files:
-            raise UserError(f"every checkpoint in '{last.parent}' is damaged; --force starts the run over")
-        return None
+        file, state = self._newest()
+        last = self.path / "checkpoints" / "last.pt"
+        if file is not None and file != last and last.exists():
+            say(f"checkpoint '{last}' is damaged; going on from the one before it")
+            last.unlink()  # otherwise the next checkpoint would replace the good one
+        return state
+
+    def read_checkpoint(self) -> dict[str, Any] | None:
+        """Return the last undamaged checkpoint as `load_checkpoint` does, and leave the folder as it is."""
+        return self._newest()[1]
 
     def load_best(self) -> dict[str, Any]:
-        """Return the best checkpoint; raises UserError if there is none, or if it is damaged."""
+        """Return the best checkpoint; raises UserError if there is none, if it is damaged, or of other settings."""
         file = self.path / "checkpoints" / "best.pt"
         if not file.exists():
             raise UserError(f"run '{self.path}' has no best checkpoint: a retraining has one after its first epoch")
         state = _read(file)
         if state is None:
-            raise UserError(f"checkpoint '{file}' is damaged; --force starts the run over")
+            raise UserError(f"checkpoint '{file}' is damaged: {START_OVER}")
+        return self._own(state)
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Turn what goes wrong where a state is taken over into one line, a UserError."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+            if is_shortage(error):
+                raise
+            raise UserError(
+                f"checkpoint or metrics of run '{self.path}' are of something else than its settings: {START_OVER}"
+            ) from error
+
+    def _newest(self) -> tuple[Path | None, dict[str, Any] | None]:
+        """Return the newest undamaged file and its state; raises UserError if all are damaged."""
+        folder = self.path / "checkpoints"
+        files = [file for file in (folder / "last.pt", folder / "previous.pt") if file.exists()]
+        for file in files:
+            state = _read(file)
+            if state is not None:
+                return file, self._own(state)
+        if files:
+            raise UserError(f"every checkpoint in '{folder}' is damaged: {START_OVER}")
+        return None, None
+
+    def _own(self, state: dict[str, Any]) -> dict[str, Any]:
+        if state.pop(_SETTINGS, None) != self._digest():
+            raise UserError(
+                f"'{self.path / 'config.yaml'}' has other settings than its checkpoints were made with: "
+                f"undo the change; otherwise {START_OVER}"
+            )
         return state
+
+    def _digest(self) -> str:
+        """Return the digest of the settings, but for the path of the images, which may have moved."""
+        settings = {name: value for name, value in self._config().items() if name != "data"}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    content = file.read_bytes()
-    data, digest = content[:-_DIGEST], content[-_DIGEST:]
-    if hashlib.sha256(data).digest() != digest:
+    """Return the state in a checkpoint, None if it is damaged."""
+    try:
+        content = file.read_bytes()
+        data, digest = content[:-_DIGEST], content[-_DIGEST:]
+        if hashlib.sha256(data).digest() != digest:
+            return None
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except FileNotFoundError:  # a run that goes on has just moved it
         return None
-    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    return state
-
-
-def write_atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
-    """Write a file so that readers, also after a crash, find either the old content or the new one.
-
-    With `keep`, the old content is moved there first, so after a crash it may only be found there.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    if keep is not None and path.exists():
-        path.replace(keep)
-    temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot read '{file}': {reason_of(error)}") from None
+    except Exception as error:  # of any kind: whoever wrote the content may have made its digest, too
+        if is_shortage(error):
+            raise
+        return None
+    return state if isinstance(state, dict) else None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, fields
 from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
 
+from supernet.engine.environment import as_begun, environment
 from supernet.engine.loop import Loop, Task, Watcher
-from supernet.engine.memory import keep_freed_memory
+from supernet.engine.memory import is_shortage, keep_freed_memory
 from supernet.engine.precision import Precision, products
-from supernet.engine.run import Run, environment
+from supernet.engine.run import Run
 from supernet.engine.seeds import seeded
+from supernet.errors import UserError, reason_of
 from supernet.settings import OfType, settings
 
 
@@ -27,6 +30,8 @@ class Driving:
     """run folder; None makes a name from the settings"""
     force: bool = False
     """start over a run that is there"""
+    resume_anyway: bool = False
+    """go on with a run where it ends with other bits: with another PyTorch, processor or number of threads"""
     quiet: bool = False
     """no progress"""
     watcher: Annotated[Watcher | None, OfType(Watcher, type(None))] = None
@@ -59,6 +64,10 @@ class Planned(Protocol):
         """A line that says which images are read."""
 
     @property
+    def kernels(self) -> str | None:
+        """The kernels that run the supernet; None without a supernet."""
+
+    @property
     def running(self) -> str:
         """A line that says how the task runs."""
 
@@ -67,6 +76,7 @@ class Planned(Protocol):
         """The settings that the run folder keeps."""
 
 
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 P = TypeVar("P", bound=Planned)
 T = TypeVar("T", bound=Task)
 
@@ -79,22 +89,44 @@ def conduct(
     watcher: Watcher,
     *,
     force: bool = False,
+    resume_anyway: bool = False,
 ) -> Run:
     """Make the task of a plan, run it to the end in its run folder, call `finish` with it, and return the run.
 
-    An unfinished run is resumed, and a finished one is left as it is; `force` starts either over.
+    An unfinished run is resumed, and a finished one is left as it is; `force` starts either over. Raises UserError if
+    another process is in the folder, if the run began where it ends with other bits and `resume_anyway` is not given,
+    and if memory or disk have no room left.
     """
-    with as_planned(plan):
+    same = nullcontext() if force else as_begun(run, plan.device, plan.kernels, watcher, anyway=resume_anyway)
+    with _room(run), as_planned(plan), same:
         task = make(plan)  # may raise UserError for its settings, so the folder is not made before
-        run.start(plan.record, environment(), force=force)
-        if run.finished:
+        if not force and run.holds(plan.record) and run.finished:
             watcher.say(f"run '{run.path}' has finished before: these are its results; --force starts it over")
-        else:
+            return run
+        with run.held():
+            run.start(plan.record, environment(plan.kernels), force=force, resume_anyway=resume_anyway)
             watcher.note(plan.reading)
             watcher.note(plan.running)
             Loop(task, run, task.epochs, watcher)()
             finish(task)
     return run
+
+
+@contextmanager
+def _room(run: Run) -> Iterator[None]:
+    """Turn a lack of memory or of room on the disk into one line, a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        file = error.filename or run.path
+        raise UserError(f"cannot write '{file}': {reason_of(error)}; make room, and the same command goes on") from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        smaller = "take a smaller --batch-size or --width, or in a search --checkpointing, and another --out"
+        raise UserError(f"memory has run out: {smaller}; what run '{run.path}' has saved stays") from error
 
 
 @contextmanager

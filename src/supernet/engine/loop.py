@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +12,7 @@ from torch import Tensor
 
 from supernet.data import Batch, Batches
 from supernet.engine.run import Run
+from supernet.engine.signals import Interrupted, heard
 from supernet.errors import UserError
 
 
@@ -88,16 +85,13 @@ class LazyBatches(Mapping[str, Batch]):
         return len(self._streams)
 
 
-class Interrupted(KeyboardInterrupt):
-    """The user has pressed Ctrl-C; the run is saved, and the same command resumes it."""
-
-
 class Loop:
     """Runs a task for some epochs; saves a checkpoint after every epoch, and every `save_every` seconds.
 
     After an epoch whose row of metrics has "best": True, the checkpoint is also kept as the best one. A loop on an
     unfinished run resumes from the last checkpoint; on a CPU the result is bit-identical to that of an uninterrupted
-    run. Ctrl-C ends the step, saves, and raises Interrupted; a second Ctrl-C stops at once.
+    run. Ctrl-C and the system's signals to end finish the step, save, and raise Interrupted; a second one has its usual
+    effect at once.
     """
 
     def __init__(self, task: Task, run: Run, epochs: int, watcher: Watcher, save_every: float = 60.0) -> None:
@@ -109,16 +103,16 @@ class Loop:
 
     def __call__(self) -> None:
         """Run to the end; raises Interrupted, or UserError if a mean of the metrics is infinite or NaN."""
-        with _ctrl_c() as interrupted:
+        with heard() as signals:
             self._resume()
             self.watcher.start(self.epochs, self.steps, self.epoch * self.steps + self.done)
             try:
                 while self.epoch < self.epochs:
-                    self._epoch(interrupted)
+                    self._epoch(signals)
             finally:
                 self.watcher.stop()
 
-    def _epoch(self, interrupted: threading.Event) -> None:
+    def _epoch(self, signals: list[int]) -> None:
         if self.done == 0:  # otherwise the saved state is of a task that has begun the epoch
             self.task.begin_epoch(self.epoch)
         saved = time.monotonic()
@@ -126,11 +120,11 @@ class Loop:
         while self.done < self.steps:
             self._step()
             self.seconds = time.monotonic() - began
-            if interrupted.is_set() or time.monotonic() - saved > self.save_every:
+            if signals or time.monotonic() - saved > self.save_every:
                 self._save()
                 saved = time.monotonic()
-            if interrupted.is_set():
-                raise Interrupted
+            if signals:
+                raise Interrupted(signals[0])
         self._end_epoch()
 
     def _step(self) -> None:
@@ -169,35 +163,16 @@ class Loop:
 
     def _resume(self) -> None:
         state = self.run.load_checkpoint(self.watcher.say)
-        self.run.rewind(0 if state is None else state["epoch"])
+        with self.run.restoring():
+            self.run.rewind(0 if state is None else state["epoch"])
         if state is None:
             return
-        self.epoch, self.done, self.seconds = state["epoch"], state["done"], state["seconds"]
-        self.task.load_state_dict(state["task"])
-        self.sums = dict(state["sums"])
-        for name, stream in self.task.streams.items():
-            stream.load_state_dict(state["streams"][name])
-        torch.set_rng_state(state["rng"])
-        if state["rng_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets; a second Ctrl-C has its usual effect."""
-    interrupted = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or before in (None, signal.SIG_IGN):  # nohup ignores it, and so does the loop then
-        yield interrupted
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        interrupted.set()
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+        with self.run.restoring():
+            self.epoch, self.done, self.seconds = state["epoch"], state["done"], state["seconds"]
+            self.task.load_state_dict(state["task"])
+            self.sums = dict(state["sums"])
+            for name, stream in self.task.streams.items():
+                stream.load_state_dict(state["streams"][name])
+            torch.set_rng_state(state["rng"])
+            if state["rng_cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["rng_cuda"])

@@ -24,6 +24,13 @@ def free_memory(device: torch.device) -> int | None:
     return free_bytes() if device.type == "cpu" else None
 
 
+def is_shortage(error: BaseException) -> bool:
+    """Return whether an error says that memory has run out."""
+    # PyTorch's allocator on a CPU, cuDNN and cuBLAS have no error class for a lack of memory.
+    messages = ("DefaultCPUAllocator", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in messages)
+
+
 def keep_freed_memory() -> bool:
     """Let this process keep freed memory for later allocations; return whether the system supports it.
 

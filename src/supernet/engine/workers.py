@@ -21,6 +21,7 @@ from torch import Tensor
 
 from supernet import registry
 from supernet.engine.memory import keep_freed_memory
+from supernet.engine.signals import ignore, ignored
 from supernet.errors import UserError
 
 _ALIGNED = 16  # bytes
@@ -31,17 +32,18 @@ _work: Work  # of a worker process
 class WorkerPool:
     """One process per device, which calls `make(device)` once and then the result with one job after another.
 
-    Processes on the CPU share the threads of this one. All of them ignore Ctrl-C, as the process that gives the jobs
-    decides when to stop, and end with that process. `make`, jobs and results must be picklable.
+    Processes on the CPU share the threads of this one. All of them ignore Ctrl-C and its relatives, as the process that
+    gives the jobs decides when to stop, and end with that process. `make`, jobs and results must be picklable.
     """
 
     def __init__(self, make: Callable[[torch.device], Work], devices: Sequence[torch.device]) -> None:
         context, threads = get_context("spawn"), max(1, torch.get_num_threads() // len(devices))
         start = [(registry.OWN, pickle.dumps(make), device, threads) for device in devices]
-        with _ctrl_c_ignored(), _current_folder_ignored():
+        with ignored(), _current_folder_ignored():
             self._executors = [ProcessPoolExecutor(1, context, _start, arguments) for arguments in start]
             for executor in self._executors:
                 executor.submit(int)  # starts the process
+        self._processes = [process for executor in self._executors for process in executor._processes.values()]
 
     def __call__(self, jobs: Sequence[Any]) -> list[Any]:
         """Return the results of the jobs, at most one per process; raises UserError if a process has died.
@@ -55,13 +57,20 @@ class WorkerPool:
             return [pickle.loads(future.result()) for future in futures]
         except BrokenProcessPool:
             reason = "is there memory for so many? A script must call search below: if __name__ == '__main__':"
-            raise UserError(f"a worker process has ended; {reason}") from None
+            raise UserError(f"a worker process has ended{self._ending()}; {reason}") from None
+
+    def _ending(self) -> str:
+        """End the other processes, too, and return how the first that failed has ended."""
+        for executor in self._executors:
+            executor.shutdown()  # only then has every process an exit status
+        code = next((process.exitcode for process in self._processes if process.exitcode), 0)
+        return f" with exit status {code}" if code >= 0 else f" by {signal.Signals(-code).name}"
 
 
 def _start(own: Sequence[tuple[str, str]], make: bytes, device: torch.device, threads: int) -> None:
     """Prepare a worker process; the pickled `make` may need the user's own modules, which are imported first."""
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     if device.type == "cpu":
@@ -84,19 +93,6 @@ def _end_with_parent() -> None:
 
 def _run(job: bytes) -> bytes:
     return pickle.dumps(_work(pickle.loads(job)))
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C, also in the processes that are started meanwhile, until they have got as far as `_start`."""
-    if threading.current_thread() is not threading.main_thread():  # others cannot set a signal's handler
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 @contextmanager

@@ -37,6 +37,12 @@ class Execution:
         supernet.engine, supernet.precision = self.engine, self.precision
         supernet.checkpointing = self.checkpointing
 
+    def kernels(self, device: torch.device) -> str | None:
+        """Return whose kernels the fused engine runs on a CPU: compiled here, or PyTorch's; None elsewhere."""
+        if (self.engine, device.type) != ("fused", "cpu"):  # only then, as `library` compiles them
+            return None
+        return "compiled" if library() is not None else "PyTorch's"
+
     def on(self, device: torch.device) -> str:
         """Return a line that describes the execution on a device."""
         options = [
@@ -44,10 +50,8 @@ class Execution:
             *(["CUDA graphs"] if self.graphs else []),
             *([f"{self.workers} workers"] if self.workers > 1 else []),
         ]
-        engine: str = self.engine
-        if (engine, device.type) == ("fused", "cpu"):  # only then, as `library` compiles the kernels
-            kernels = "compiled" if library() is not None else "PyTorch's"
-            engine = f"fused ({kernels} kernels)"
+        kernels = self.kernels(device)
+        engine = f"{self.engine} ({kernels} kernels)" if kernels else self.engine
         return ", ".join([f"running {engine}", self.precision, *options, f"on {described(device)}"])
 
 

@@ -7,12 +7,27 @@ from dataclasses import KW_ONLY
 from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from supernet.data import SOURCE_TYPES, Source, source_name
 from supernet.engine.driving import Driving
+from supernet.engine.records import GenotypeRecord, Record
 from supernet.engine.run import Run
 from supernet.retraining.recipes import RECIPES, Recipe
-from supernet.settings import OfType, Seed, amend, plain_values, preset_named, settings, values_of
+from supernet.settings import (
+    Count,
+    OfType,
+    Positive,
+    Seed,
+    Share,
+    Whole,
+    amend,
+    plain_values,
+    preset_named,
+    settings,
+    values_of,
+)
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 
@@ -63,3 +78,36 @@ def configured(what: Target, recipe: str | Recipe = "quick", **given: Any) -> Re
     """
     base = values_of(preset_named("recipe", recipe, RECIPES), Recipe)
     return amend(RetrainConfig(what=what, **base), given)
+
+
+class SizeRecord(TypedDict):
+    """A network size, as `NetworkSize.to_json` writes it."""
+
+    width: Count
+    depth: Count
+    image_size: tuple[Count, Count]
+    channels: Count
+    classes: Count
+    stem: Whole
+    reductions: Whole
+
+
+class RetrainRecord(Record):
+    """The settings of a retraining, config.yaml: what is needed to use its network."""
+
+    task: Literal["retrain"]  # type: ignore[misc]
+    genotype: GenotypeRecord
+    network_size: SizeRecord
+    image_size: Count | None
+    crop: Whole
+    validation_share: Share
+    mean: list[float]
+    std: list[Positive]
+    levels: Annotated[list[int], Field(min_length=2, max_length=2)] | None
+    skip_broken: bool
+
+
+def recorded(run: Run) -> RetrainRecord:
+    """Return the settings of a retraining in a run folder; raises UserError if they are damaged."""
+    config: RetrainRecord = run.config_as(RetrainRecord)
+    return config

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +14,14 @@ from torch import Tensor
 
 from supernet.data import Images, Source, hold_out, is_available
 from supernet.data import load as load_images
+from supernet.engine.environment import environment
 from supernet.engine.measure import Latency, latency
 from supernet.engine.peak_memory import peak_memory
-from supernet.engine.run import Run, environment
+from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.evaluate import balanced_accuracy
+from supernet.retraining.config import recorded
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 
@@ -122,7 +122,7 @@ def evaluate(
 
 def _images(run: Run, data: Source | None) -> Images:
     """Return the given images, by default those of the run."""
-    config = run.config
+    config = recorded(run)
     size = config["image_size"]
     if data is not None:
         images = load_images(data, size, classes=config["classes"])
@@ -145,9 +145,10 @@ def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str]:
     """Return images, labels, and which part of the data they are."""
     if images.x_test is not None and images.y_test is not None:
         return images.x_test, images.y_test, "test"
-    if images.fingerprint != run.config["fingerprint"]:
+    config = recorded(run)
+    if images.fingerprint != config["fingerprint"]:
         return images.x, images.y, "all"
-    _, held = images.given_parts or hold_out(images.y, run.config["validation_share"])
+    _, held = images.given_parts or hold_out(images.y, config["validation_share"])
     return images.x[held], images.y[held], "validation"
 
 
@@ -206,8 +207,5 @@ def _write(run: Run, evaluation: Evaluation) -> None:
 
     file, drawn = files_of(run, evaluation)
     names = [score.name for score in evaluation.classes]
-    with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder, drawn)
-        plots.save(plots.draw_confusion(evaluation.confusion, names), picture)
-        run.write(drawn, picture.read_text())
+    plots.save(plots.draw_confusion(evaluation.confusion, names), run.path / drawn)
     run.write(file, json.dumps(evaluation.to_json(), indent=2) + "\n")

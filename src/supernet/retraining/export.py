@@ -19,9 +19,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from supernet.engine.checkpoints import write_atomically
+from supernet.engine.files import temporary_name, write_atomically
 from supernet.engine.run import Run
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, reason_of, unknown
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 from supernet.spaces.modules import Noise
@@ -121,7 +121,7 @@ def export_checked(
         save = partial(_save_torch if format == "torch" else _save_onnx, kind=input)
         return Exported(path, _write_model(predictor, path, save))
     except OSError as error:
-        raise UserError(f"cannot write '{path}': {error.strerror}; give another place with --out") from None
+        raise UserError(f"cannot write '{path}': {reason_of(error)}; give another place with --out") from None
 
 
 def _need_extra() -> None:
@@ -136,7 +136,7 @@ def _write_model(predictor: Predictor, path: Path, save: Callable[[Predictor, Pa
     """Write a model, read it back and compare it before it gets its name; return the largest difference of logits."""
     if any(isinstance(module, Noise) for module in predictor.modules()):
         raise UserError("this architecture has the random operation 'noise': an exported model could not be compared")
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")  # exporters go by the suffix
+    temporary = temporary_name(path)  # exporters go by the suffix
     try:
         difference = _compared(predictor, _saved(predictor, temporary, save))
         temporary.replace(path)

@@ -14,8 +14,9 @@ from torch import Tensor
 from supernet.data import Images, hold_out, is_available, load, source_name
 from supernet.data.augment import check_pixels
 from supernet.engine.device import described, device_named
+from supernet.engine.folder import default_folder
 from supernet.engine.precision import Precision, precision_named
-from supernet.engine.run import FORMAT, Run, default_folder
+from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
 from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
 from supernet.models.cost.module import Cost
@@ -91,6 +92,10 @@ class RetrainingPlan:
     def reading(self) -> str:
         """The images, in one line."""
         return f"read {self.images.described(len(self.parts[1]))}"
+
+    @property
+    def kernels(self) -> None:
+        """None: a plain network is run by PyTorch alone."""
 
     @property
     def running(self) -> str:
@@ -195,7 +200,7 @@ def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
 
 
 def _check_classes(search: Run, config: Mapping[str, Any], images: Images) -> None:
-    classes = config.get("classes", list(images.classes))
+    classes = config["classes"]
     if classes != list(images.classes):
         raise UserError(
             f"'{config['data']}' has other classes than when run '{search.path}' was searched on it: "

@@ -23,6 +23,7 @@ from supernet.engine.device import device_named
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.models.network import Network
+from supernet.retraining.config import RetrainRecord, recorded
 from supernet.spaces import NetworkSize, SearchSpace, recorded_space
 from supernet.spaces import space as space_named
 from supernet.spaces.genotype import Genotype
@@ -199,11 +200,15 @@ def load(
     Raises UserError if there is no such retraining, or if its network does not fit what it has learned.
     """
     found = retraining(run)
-    genotype, config = found.genotype, found.config  # raises UserError before the run has finished
+    config, state = recorded(found), _state(found, weights)
     network_size = NetworkSize.from_json(config["network_size"])
-    network = Network(_space(found, space), genotype, network_size)
-    _restore(network, found, _state(found, weights))
-    size, levels = _image_size(config, network_size), config["levels"] and (config["levels"][0], config["levels"][1])
+    home = _space(found, space)
+    network = Network(home, home.check(Genotype.from_json(config["genotype"])), network_size)
+    _restore(network, found, state)
+    size, levels = (
+        _image_size(config, network_size),
+        (config["levels"][0], config["levels"][1]) if config["levels"] else None,
+    )
     predictor = Predictor(network, config["classes"], config["mean"], config["std"], size, levels)
     return predictor.eval().to(device_named(device))
 
@@ -211,13 +216,12 @@ def load(
 def retraining(run: Run | str | os.PathLike[str]) -> Run:
     """Return the run itself if it is a retraining, or the one retraining in its folder. Raises UserError."""
     found = Run.of(run)
-    config = found.config
-    if "fingerprint" not in config:
+    if found.task is None:
         raise UserError(f"'{found.path}' is no run folder: give that of a retraining, or of the search it is of")
-    if config.get("task") == "retrain":
+    if found.task == "retrain":
         return found
     folders = sorted(file.parent for file in found.path.glob("*/config.yaml"))
-    runs = [inner for inner in map(Run, folders) if inner.config.get("task") == "retrain"]
+    runs = [inner for inner in map(Run, folders) if inner.task == "retrain"]
     if not runs:
         raise UserError(f"run '{found.path}' has no retrained network: supernet retrain {found.path}")
     if len(runs) > 1:
@@ -225,7 +229,7 @@ def retraining(run: Run | str | os.PathLike[str]) -> Run:
     return runs[0]
 
 
-def _image_size(config: Mapping[str, Any], network_size: NetworkSize) -> tuple[int, int] | None:
+def _image_size(config: RetrainRecord, network_size: NetworkSize) -> tuple[int, int] | None:
     if not config["crop"]:
         return network_size.image_size
     side = config["image_size"]  # None where the images are not square
@@ -239,6 +243,7 @@ def _space(run: Run, given: str | SearchSpace | None) -> SearchSpace:
 def _state(run: Run, weights: str) -> Mapping[str, Any]:
     if weights not in _CHECKPOINTS:
         raise unknown("weights", weights, _CHECKPOINTS)
+    run.check_finished()
     if weights == "best":
         return run.load_best()
 
@@ -255,10 +260,6 @@ def _state(run: Run, weights: str) -> Mapping[str, Any]:
 
 def _restore(network: Network, run: Run, state: Mapping[str, Any]) -> None:
     """Load the learned weights into the network, but for those of the auxiliary head, which only training needs."""
-    try:
+    with run.restoring():
         learned = cast(Mapping[str, Tensor], state["task"]["network"])
         network.load_state_dict({name: value for name, value in learned.items() if not name.startswith("auxiliary.")})
-    except (KeyError, RuntimeError):
-        raise UserError(
-            f"the checkpoint of run '{run.path}' is of another network than its settings: retrain again, with --force"
-        ) from None

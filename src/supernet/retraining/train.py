@@ -134,17 +134,16 @@ def retrain(**settings: Any) -> Run:
     """
     how = driving(settings)
     watcher = how.watcher or progress.watcher(quiet=how.quiet)
-    return start(planned(**settings), out=how.out, force=how.force, watcher=watcher)
+    plan = planned(**settings)
+    return start(plan, out=how.out, force=how.force, resume_anyway=how.resume_anyway, watcher=watcher)
 
 
-def start(
-    plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False
-) -> Run:
-    """Run a planned retraining, or resume it, and return the finished run."""
+def start(plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
+    """Run a planned retraining, or resume it, and return the finished run; `again` is as for `conduct`."""
     if plan.broken is not None:
         watcher.say(plan.broken)
     run = Run(plan.folder if out is None else out)
-    return conduct(run, plan, TrainingTask, partial(_write, run), watcher, force=force)
+    return conduct(run, plan, TrainingTask, partial(_write, run), watcher, **again)
 
 
 def _write(run: Run, task: TrainingTask) -> None:

@@ -10,8 +10,11 @@ import torch
 from pydantic import Field, PlainValidator
 
 from supernet.data import SOURCE_TYPES, Source, source_name
+from supernet.engine.checkpoints import START_OVER
 from supernet.engine.driving import Driving
 from supernet.engine.optim import SGDConfig
+from supernet.engine.records import damaged
+from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.methods import METHODS
 from supernet.methods import Preset as MethodPreset
@@ -22,6 +25,8 @@ from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors.base import Selector
 from supernet.settings import Count, OfType, Seed, Whole, amend, plain_values, preset_named, settings, values_of
 from supernet.spaces import SearchSpace
+
+_NO_NUMBERS = ("graphs", "workers")  # settings that change no number: a run may go on with others
 
 
 @settings
@@ -133,7 +138,7 @@ class SearchConfig(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Return every setting that can change a number as plain data, which `saved` reads back."""
         plain = plain_values(self, SearchConfig)
-        for name in ("graphs", "workers"):  # they change no number, so a run may go on with others
+        for name in _NO_NUMBERS:
             del plain[name]
         return plain | {
             "data": source_name(self.data),
@@ -214,11 +219,15 @@ def config_of(preset: MethodPreset | SelectorPreset, given: object = None) -> An
     return given
 
 
-def saved(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `configured` that make the search of a run's `config` again.
+def saved(run: Run) -> dict[str, Any]:
+    """Return the arguments of `configured` that make the search in a run folder again.
 
-    The device is not among them; TF32 is "auto" again, which takes it where there is one.
+    The device is not among them; TF32 is "auto" again, which takes it where there is one. Raises UserError if one is
+    missing in the folder.
     """
-    names = {entry.name for entry in fields(SearchConfig)} - {"device"}
-    arguments = {name: value for name, value in config.items() if name in names}
+    names = [entry.name for entry in fields(SearchConfig) if entry.name not in ("device", *_NO_NUMBERS)]
+    config = run.config
+    if missing := [name for name in names if name not in config]:
+        raise damaged(run.path / "config.yaml", f"without {', '.join(missing)}", START_OVER)
+    arguments = {name: config[name] for name in names}
     return arguments | ({"precision": "auto"} if arguments.get("precision") == "tf32" else {})

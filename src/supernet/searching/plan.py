@@ -12,8 +12,9 @@ from torch import Tensor
 from supernet.data import Images, Source, hold_out, load, split, take
 from supernet.data.augment import check_pixels
 from supernet.engine.device import device_named
+from supernet.engine.folder import default_folder
 from supernet.engine.precision import Precision
-from supernet.engine.run import FORMAT, default_folder
+from supernet.engine.run import FORMAT
 from supernet.methods import Preset as MethodPreset
 from supernet.models.cost.count import check_shapes
 from supernet.models.cost.feasible import FeasibleSet
@@ -80,6 +81,11 @@ class Plan:
     def running(self) -> str:
         """The engine, number format and device, in one line."""
         return self.execution.on(self.device)
+
+    @property
+    def kernels(self) -> str | None:
+        """The kernels of the engine."""
+        return self.execution.kernels(self.device)
 
     @property
     def precision(self) -> Precision:

@@ -30,22 +30,22 @@ def plan_of(
     or a method of your own. Raises UserError if the folder holds no search, and if images, space or method are not
     those of the search.
     """
-    config = run.config
-    if config.get("task") not in ("search", "select"):
+    if run.task not in ("search", "select"):
         raise UserError(f"'{run.path}' is no run folder of a search")
-    if data is None and not is_available(str(config.get("data"))):
+    config, arguments = run.config, saved(run) | {"device": device}
+    if data is None and not is_available(config["data"]):
         raise UserError(
-            f"run '{run.path}' was searched on '{config.get('data')}', which is not here: "
+            f"run '{run.path}' was searched on '{config['data']}', which is not here: "
             "give the images with --data, or data= in Python"
         )
-    arguments = saved(config) | {"device": device, "selector": "magnitude", "select": None}
+    arguments |= {"selector": "magnitude", "select": None}
     arguments["data"] = config["data"] if data is None else data
-    arguments["space"] = recorded_space(config.get("space")) if space is None else space
-    arguments["method"] = _method(run, str(config.get("method")), method)
+    arguments["space"] = recorded_space(config["space"]) if space is None else space
+    arguments["method"] = _method(run, config["method"], method)
     found = planned(**arguments)
-    if found.images.fingerprint != config.get("fingerprint"):
+    if found.images.fingerprint != config["fingerprint"]:
         raise UserError(f"'{found.record['data']}' holds other images than when run '{run.path}' was searched on it")
-    if found.space.fingerprint(found.network_size) != config.get("space_hash"):
+    if found.space.fingerprint(found.network_size) != config["space_hash"]:
         raise UserError(f"space '{found.space.name}' is another than when run '{run.path}' was searched in it")
     return found
 
@@ -61,20 +61,22 @@ def _method(run: Run, name: str, given: str | type[Method] | None) -> str | type
 
 def epochs_done(run: Run) -> int:
     """Return the number of epochs before the last checkpoint of a run; raises UserError if there is no checkpoint."""
-    return int(_state(run)["epoch"])
+    with run.restoring():
+        return int(_state(run)["epoch"])
 
 
 def restored(plan: Plan, run: Run) -> SearchTask:
     """Return the search of a plan as the last checkpoint of its run has it; raises UserError if there is none."""
     state, task = _state(run), SearchTask(plan)
-    task.load_state_dict(state["task"])
-    for name, stream in task.streams.items():
-        stream.load_state_dict(state["streams"][name])
+    with run.restoring():
+        task.load_state_dict(state["task"])
+        for name, stream in task.streams.items():
+            stream.load_state_dict(state["streams"][name])
     return task
 
 
 def _state(run: Run) -> dict[str, Any]:
-    state = run.load_checkpoint(lambda _: None)
+    state = run.read_checkpoint()
     if state is None:
         raise UserError(f"run '{run.path}' has no checkpoint yet: search for an epoch at least")
     return state

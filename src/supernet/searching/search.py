@@ -31,14 +31,15 @@ def search(**settings: Any) -> Run:
     """
     how = driving(settings)
     watcher = how.watcher or progress.watcher(quiet=how.quiet)
-    return start(planned(**settings), out=how.out, force=how.force, watcher=watcher)
+    plan = planned(**settings)
+    return start(plan, out=how.out, force=how.force, resume_anyway=how.resume_anyway, watcher=watcher)
 
 
-def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False) -> Run:
-    """Run a planned search, or resume it, and return the finished run."""
+def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
+    """Run a planned search, or resume it, and return the finished run; `again` is as for `conduct`."""
     run = Run(plan.folder if out is None else out)
 
     def finish(task: SearchTask) -> None:
         results.write(run, plan, select.choose(run, task, watcher))
 
-    return conduct(run, plan, partial(SearchTask, watcher=watcher), finish, watcher, force=force)
+    return conduct(run, plan, partial(SearchTask, watcher=watcher), finish, watcher, **again)

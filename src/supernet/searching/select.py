@@ -69,6 +69,11 @@ class SelectionPlan:
         return self.search.reading
 
     @property
+    def kernels(self) -> str | None:
+        """The kernels of the search's engine here."""
+        return self.search.kernels
+
+    @property
     def running(self) -> str:
         """The selector, and the engine, number format and device, in one line."""
         return f"selecting by {self.selector.name} after epoch {self.epoch}; {self.search.running}"
@@ -131,6 +136,7 @@ def select(
     device: str = "auto",
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
+    resume_anyway: bool = False,
     quiet: bool = False,
     watcher: Watcher | None = None,
     **settings: Any,
@@ -141,14 +147,16 @@ def select(
     - `selector`: a name or your own Selector class; any field of its Config is an argument as well.
     - `data`, `space`, `method`: the search's, where their names in the run do not lead back to them.
     - `seed`: of everything drawn, such as the order of decisions; None is the search's.
-    - `device`, `quiet`, `watcher`, `force`: as for `search`. `out`: the folder; None is in the search's `selections/`.
+    - `device`, `quiet`, `watcher`, `force`, `resume_anyway`: as for `search`.
+    - `out`: the folder; None is in the search's `selections/`.
 
     The selection's folder is a run of its own, which `retrain` takes like that of a search. Called again with the same
     arguments, an unfinished selection is resumed and a finished one is returned. Raises UserError for a setting that
     cannot be had.
     """
     plan = selection_plan(run, selector, data=data, space=space, method=method, seed=seed, device=device, **settings)
-    return start(plan, out=out, force=force, watcher=watcher or progress.watcher(quiet=quiet))
+    shown = watcher or progress.watcher(quiet=quiet)
+    return start(plan, out=out, force=force, resume_anyway=resume_anyway, watcher=shown)
 
 
 def selection_plan(
@@ -165,7 +173,7 @@ def selection_plan(
     """Make every choice of a selection; the arguments are those of `select`. Raises UserError."""
     searched, preset = Run.of(run), SELECTORS.named(selector)
     config = amend(config_of(preset), settings)
-    if searched.config.get("task") == "select":
+    if searched.task == "select":
         raise UserError(f"run '{searched.path}' is a selection: give the folder of the search")
     search = plan_of(searched, data=data, space=space, method=method, device=device)
     preset.load().check(config, tracked=search.config.norm_track)
@@ -173,12 +181,10 @@ def selection_plan(
     return SelectionPlan(search, searched, epochs_done(searched), preset, config, seed)
 
 
-def start(
-    plan: SelectionPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False
-) -> Run:
-    """Run a planned selection, or resume it, and return the finished run."""
+def start(plan: SelectionPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
+    """Run a planned selection, or resume it, and return the finished run; `again` is as for `conduct`."""
     run = Run(plan.folder if out is None else out)
-    return conduct(run, plan, partial(SelectionTask, watcher=watcher), partial(_finish, run), watcher, force=force)
+    return conduct(run, plan, partial(SelectionTask, watcher=watcher), partial(_finish, run), watcher, **again)
 
 
 def _finish(run: Run, task: SelectionTask) -> None:

@@ -121,8 +121,8 @@ class _UsedPixels:
 def _used(x: Tensor, dim: int, kernel: int, stride: int, dilation: int) -> Tensor:
     """Return the rows (`dim` -2) or columns (-1) of `x` that a kernel meets, place after place."""
     count = max(0, (x.shape[dim] - dilation * (kernel - 1) - 1) // stride + 1)
-    keep: list[slice] = [slice(None)] * (-1 - dim)
-    met = [x[(..., slice(dilation * n, None, stride), *keep)][(..., slice(count), *keep)] for n in range(kernel)]
+    last = x.transpose(dim, -1)
+    met = [last[..., dilation * n :: stride][..., :count].transpose(dim, -1) for n in range(kernel)]
     return met[0] if kernel == 1 else torch.stack(met, dim).flatten(dim - 1, dim)
 
 

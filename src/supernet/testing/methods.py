@@ -117,7 +117,7 @@ class MethodConformance(MethodStateConformance):
             *("config.yaml", "environment.json", "metrics.jsonl", "genotype.json", "summary.json"),
             *("cell.svg", "search.svg", "checkpoints/last.pt", "checkpoints/previous.pt"),
         }
-        assert not [name for name in files if name.endswith(".tmp")]
+        assert not [name for name in files if ".tmp" in name]
         assert run.finished
         assert checks.is_of(space, run.genotype)
         assert Genotype.from_json(json.loads((run.path / "genotype.json").read_text())) == run.genotype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
+from supernet.engine.files import write_atomically
 from supernet.errors import UserError
 
 STYLE: dict[Any, Any] = {
@@ -89,12 +91,13 @@ def save(figure: Figure, path: Path | str) -> None:
 
     Raises UserError for any other suffix.
     """
-    suffix = Path(path).suffix
+    suffix, drawn = Path(path).suffix, io.BytesIO()
     if suffix not in (".svg", ".png"):
         raise UserError(f"cannot write a figure to '{path}'; its name must end in .svg or .png")
     with mpl.rc_context(STYLE):
         figure.set_dpi(200)
         if suffix == ".svg":  # a canvas draws once, `figure.savefig` twice
-            FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+            FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
         else:
-            FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})  # type: ignore[no-untyped-call]
+            FigureCanvasAgg(figure).print_png(drawn, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    write_atomically(Path(path), drawn.getvalue())

@@ -108,8 +108,9 @@ class _Plane:
         if not isinstance(alphas, Alphas):
             raise UserError(f"method '{task.plan.method.name}' has no alpha to look around")
         self.alphas, self.lookahead = alphas, Lookahead(method.supernet, task.plan.config.w, workers)
-        rows = [{kind: torch.tensor(rows) for kind, rows in row["alphas"].items()} for row in run.metrics]
-        self.path = torch.stack([alphas.flat(row) for row in rows] + [alphas.flat()]) - alphas.flat()
+        with run.restoring():
+            rows = [{kind: torch.tensor(rows) for kind, rows in row["alphas"].items()} for row in run.metrics]
+            self.path = torch.stack([alphas.flat(row) for row in rows] + [alphas.flat()]) - alphas.flat()
         self.directions = self._directions(seed_of(task.plan.seed, "landscape"))
 
     def landscape(self) -> Landscape:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from supernet.engine.checkpoints import write_atomically
+from supernet.engine.files import read_json, write_atomically
 from supernet.errors import UserError, at_least, unknown
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
@@ -133,7 +133,7 @@ def _resumed(new: Comparison, out: str | os.PathLike[str] | None) -> Comparison:
     if out is None or not (file := Path(out) / _FILE).exists():
         return new
     try:
-        saved = json.loads(file.read_text())
+        saved = read_json(file)
         traces = {method: [Trace(**trace) for trace in some] for method, some in saved.pop("methods").items()}
     except (ValueError, TypeError, AttributeError, KeyError):
         raise UserError(f"'{file}' cannot be read as a comparison: remove it, or choose another folder") from None

@@ -1,0 +1,90 @@
+"""The environment of a run: versions, hardware and threads, and whether a run goes on in the one it began in."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from typing_extensions import TypedDict
+
+from supernet.engine.checkpoints import START_OVER
+from supernet.engine.files import read_json
+from supernet.engine.loop import Watcher
+from supernet.engine.records import check, damaged
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.settings import Count
+
+
+def environment(kernels: str | None = None) -> dict[str, Any]:
+    """Return the versions and the hardware on which the numbers of a run depend; `kernels` are a search's."""
+    return {
+        "supernet": version("supernet"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "kernels": kernels,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "command": sys.argv,
+    }
+
+
+class Computed(TypedDict):
+    """What decides the bits of a run in its environment.json."""
+
+    torch: str
+    instructions: str
+    kernels: str | None
+    threads: Count
+    gpu: str | None
+
+
+@contextmanager
+def as_begun(run: Run, device: torch.device, kernels: str | None, watcher: Watcher, *, anyway: bool) -> Iterator[None]:
+    """Let a run go on as it began: with its number of threads, which is restored at the end.
+
+    Raises UserError where versions, instructions, kernels or the GPU are others, so that it would end with other bits;
+    with `anyway` it goes on with them, and with the threads there are now, and `watcher` is told.
+    """
+    threads, now = torch.get_num_threads(), environment(kernels)
+    before = _begun(run)
+    if before is None:
+        yield
+        return
+    on = ("instructions", "kernels") if device.type == "cpu" else ("gpu",)
+    names = ["torch", *on, *(["threads"] if anyway and device.type == "cpu" else [])]
+    changes = [f"{name} ({before[name]} there, {now[name]} now)" for name in names if before[name] != now[name]]
+    if changes and not anyway:
+        raise UserError(
+            f"run '{run.path}' would end with other numbers than where it began: {', '.join(changes)}; "
+            "go on there, or here with --resume-anyway"
+        )
+    if changes:
+        watcher.say(f"going on with other numbers than where run '{run.path}' began: {', '.join(changes)}")
+    elif device.type == "cpu" and before["threads"] != threads:
+        watcher.say(f"going on with threads as run '{run.path}' began: {before['threads']}, not {threads}")
+        torch.set_num_threads(before["threads"])
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _begun(run: Run) -> Mapping[str, Any] | None:
+    """Return the environment in which the checkpoints of a run were made, None if there are none to go on from."""
+    file, has_begun = run.path / "environment.json", any((run.path / "checkpoints").glob("*.pt"))
+    if not file.exists() or not has_begun or run.task is None or run.finished:
+        return None
+    try:
+        found: Mapping[str, Any] = check(Computed, read_json(file), file, START_OVER)
+    except ValueError as error:
+        raise damaged(file, error, START_OVER) from None
+    return found

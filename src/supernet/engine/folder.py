@@ -1,0 +1,156 @@
+"""The folder of a run as it is entered: made, locked, recognised, cleared, and written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from supernet.engine.checkpoints import Checkpoints
+from supernet.engine.files import append, is_temporary, remove_temporaries, to_yaml, write_atomically
+from supernet.engine.lock import HOLDER, LOCK, locked
+from supernet.errors import UserError, reason_of
+
+_LONGEST = 150  # bytes of the name of a default run folder; file systems allow 255
+
+# The files of a run beside its settings, as patterns. Removed in this order, they never look like a finished run.
+_FILES = (
+    *("summary.json", "evaluation*.json", "genotype.json"),
+    *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion*.svg"),
+    *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
+    *("model*.onnx", "model*.pt2", "environment.json"),
+)
+
+
+class Folder(Checkpoints):
+    """The folder `path`, in which one process at a time runs."""
+
+    def _check_format(self, config: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    def holds(self, config: Mapping[str, Any]) -> bool:
+        """Return whether the folder already holds the run with `config`, False if there is nothing in it.
+
+        Raises UserError if it holds files of no run, or a run with other settings, which the message names.
+        """
+        with self._writing():
+            existing = self._check_is_run_or_empty()
+        if existing:
+            self._check_format(existing)
+            _check_same(self.path, existing, config)
+        return bool(existing)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder, which is made if there is none.
+
+        Raises UserError if one is in it, if it cannot be written, and if it holds files of no run.
+        """
+        with ExitStack() as stack:
+            with self._writing():
+                self._check_is_run_or_empty()
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.path))
+            yield
+
+    def start(
+        self,
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        *,
+        force: bool = False,
+        resume_anyway: bool = False,
+    ) -> None:
+        """Make the folder for a run with `config`, or check that it already holds this run.
+
+        With `force`, the files of any run there are removed first, and no others; with `resume_anyway`, a new
+        `environment` replaces that of the run. Raises UserError if the folder cannot be written, holds files of no run,
+        or holds a run with other settings, which the message names.
+        """
+        with self._writing():
+            new = force or not self.holds(config)
+            if force and self._check_is_run_or_empty():
+                self._clear()
+            self.path.mkdir(parents=True, exist_ok=True)
+            for folder in (self.path, self.path / "checkpoints"):
+                remove_temporaries(folder)
+            if new:  # the first file, which makes the folder that of a run
+                self.write("config.yaml", to_yaml(dict(config)))
+                self._settings = None
+            if resume_anyway or not (self.path / "environment.json").exists():
+                self.write("environment.json", json.dumps(environment, indent=2) + "\n")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"cannot write '{self.path}': {reason_of(error)}; give another place with --out") from None
+
+    def _check_is_run_or_empty(self) -> dict[str, Any]:
+        """Return the settings of the run in the folder, nothing for an empty one; raises UserError for any other."""
+        existing = self._config()
+        if "fingerprint" in existing:
+            return existing
+        if self.path.exists() and not (self.path.is_dir() and all(map(_is_left, self.path.iterdir()))):
+            raise UserError(f"'{self.path}' exists and is not a run folder; give another place with --out")
+        return {}
+
+    def _clear(self) -> None:
+        for lock in self.path.glob(f"selections/*/{LOCK}"):
+            with locked(lock.parent):  # raises UserError if a selection runs in it
+                pass
+        patterns = (*_FILES, "selections", "checkpoints", "metrics.jsonl")  # the last, as a checkpoint needs its rows
+        for path in [path for pattern in patterns for path in self.path.glob(pattern)]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file into the folder, atomically."""
+        write_atomically(self.path / name, text.encode())
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Append the row of an epoch to the metrics, before the checkpoint of the epoch, which needs the row."""
+        append(self.path / "metrics.jsonl", json.dumps(row) + "\n")
+
+
+def _is_left(file: Path) -> bool:
+    """Return whether a run that was killed at its start may have left a file in its folder."""
+    return is_temporary(file) or file.name in (LOCK, HOLDER)
+
+
+def _check_same(path: Path, existing: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    there, now = flat(existing), flat(config)
+    names = [name for name in there | now if name != "data"]  # the same images may have another path
+    changes = [f"{n} ({there.get(n)} there, {now.get(n)} now)" for n in names if there.get(n) != now.get(n)]
+    if changes:
+        raise UserError(
+            f"run folder '{path}' was made with other settings: {', '.join(changes)}; "
+            "give another place with --out, or --force to start over"
+        )
+
+
+def default_folder(*names: str) -> Path:
+    """Return the run folder under runs/ that is called by these names, whatever letters they have and however long.
+
+    Names that no file could have are told apart by a checksum.
+    """
+    plain = "-".join(names).lower().replace(":", ".")  # of a module:Class
+    name = re.sub(r"[^\w .+-]", "_", plain).lstrip(".").encode()[:_LONGEST].decode(errors="ignore")
+    mark = f"-{sha256(plain.encode(errors='backslashreplace')).hexdigest()[:8]}" if name != plain else ""
+    return Path("runs") / f"{name}{mark}"
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level, {"w": {"lr": 1}} as {"w.lr": 1}."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return leaves

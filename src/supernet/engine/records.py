@@ -1,0 +1,139 @@
+"""What the files of a run must hold, whatever else is in them; a file that does not is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
+
+from supernet.errors import UserError
+from supernet.settings import Count, Fraction, Real, Seed, Whole
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.tables.entry import TableEntry
+
+GenotypeRecord = Annotated[dict[str, Any], AfterValidator(Genotype.from_json)]
+"""An architecture, as `Genotype.to_json` writes it."""
+
+
+class Record(TypedDict):
+    """The settings of a run, config.yaml: what every task has."""
+
+    task: Literal["search", "select", "retrain"]
+    data: str
+    data_name: str
+    fingerprint: str  # of the images
+    classes: list[str]
+    space: str
+    space_hash: str
+    seed: Seed
+
+
+class Row(TypedDict):
+    """One line of metrics.jsonl: what every task has, and what pictures and studies look for."""
+
+    epoch: Count
+    seconds: Real
+    op_scores: NotRequired[dict[str, list[list[float]]]]
+    alphas: NotRequired[dict[str, list[list[float]]]]
+    architecture: NotRequired[str]
+    verdict: NotRequired[str]
+    table: NotRequired[dict[str, float]]
+
+
+class Target(TypedDict):
+    """The size of the network that a search is for."""
+
+    width: Count
+    depth: Count
+
+
+class LimitsRecord(TypedDict):
+    """The limits of a search."""
+
+    max_params: int | None
+    max_flops: int | None
+    max_latency_ms: float | None
+    latency: str
+
+
+class LatencyRecord(TypedDict):
+    """The latency of an architecture."""
+
+    ms: Real
+    source: str
+
+
+class Decision(TypedDict):
+    """What a selector has decided about an edge."""
+
+    kind: str
+    edge: str
+    chosen: str | None
+    scores: dict[str, float]
+
+
+class SearchSummary(TypedDict):
+    """The summary.json of a search or a selection."""
+
+    genotype: GenotypeRecord
+    architecture: str
+    verdict: str
+    params: Whole
+    flops: Whole
+    target: Target
+    limits: LimitsRecord | None
+    latency: LatencyRecord | None
+    table_entry: TableEntry | None
+    seconds: Real
+    selector: str
+    criterion: NotRequired[str]
+    decisions: NotRequired[list[Decision]]
+
+
+class Accuracies(TypedDict):
+    """The accuracies after the last and after the best epoch."""
+
+    last: Fraction
+    best: Fraction
+
+
+class RetrainingSummary(TypedDict):
+    """The summary.json of a retraining."""
+
+    genotype: GenotypeRecord
+    architecture: str
+    params: Whole
+    flops: Whole
+    measured_on: Literal["validation", "test"]
+    accuracy: Accuracies
+    test_accuracy: Accuracies | None
+    best_epoch: Count
+    seconds: Real
+
+
+def check(kind: Any, value: object, file: Path, advice: str) -> Any:
+    """Return plain `value`, the content of a file, if it has the fields of `kind`; raises UserError with `advice`."""
+    try:
+        _adapter(kind).validate_json(json.dumps(value), strict=True)  # read as JSON, a list may be a tuple
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        reason = f"{place}: {first['msg']}" if place else first["msg"]
+        raise damaged(file, reason, advice) from None
+    except UserError as error:
+        raise damaged(file, str(error), advice) from None
+    return value
+
+
+def damaged(file: Path, reason: object, advice: str) -> UserError:
+    """Build the error for a file that cannot be used, with what helps."""
+    return UserError(f"'{file}' is damaged ({reason}): {advice}")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

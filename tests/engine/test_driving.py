@@ -1,0 +1,135 @@
+"""How a run is driven: where it may go on, with how many threads, and what happens where room runs out."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from retrained import message, record
+from supernet.engine.driving import conduct
+from supernet.engine.environment import as_begun, environment
+from supernet.engine.loop import Watcher
+from supernet.engine.run import Run
+from supernet.errors import UserError, reason_of
+
+CPU = torch.device("cpu")
+
+
+class Hearing(Watcher):
+    """Keeps the lines that a user should see."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Run:
+    """A run that has begun here."""
+    run = Run(tmp_path / "run")
+    run.start(record("search"), environment("compiled"))
+    run.save_checkpoint({"epoch": 0})
+    return run
+
+
+def change(run: Run, **values: object) -> None:
+    file = run.path / "environment.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_a_run_goes_on_where_it_began_without_a_word(begun):
+    change(begun, command=["other"], gpu="other", supernet="9", python="9")
+    with as_begun(begun, CPU, "compiled", heard := Hearing(), anyway=False):
+        assert heard.lines == []
+
+
+@pytest.mark.parametrize("name", ["torch", "instructions", "kernels"])
+def test_a_run_goes_on_elsewhere_only_if_asked_to(begun, name):
+    change(begun, **{name: "other"})
+    now, heard = environment("compiled")[name], Hearing()
+    changes = f"{name} (other there, {now} now)"
+    assert message(as_begun(begun, CPU, "compiled", heard, anyway=False).__enter__) == (
+        f"run '{begun.path}' would end with other numbers than where it began: {changes}; "
+        "go on there, or here with --resume-anyway"
+    )
+    with as_begun(begun, CPU, "compiled", heard, anyway=True):
+        assert heard.lines == [f"going on with other numbers than where run '{begun.path}' began: {changes}"]
+
+
+def test_a_run_goes_on_with_its_number_of_threads(begun):
+    threads = torch.get_num_threads()
+    change(begun, threads=threads + 1)
+    with as_begun(begun, CPU, "compiled", heard := Hearing(), anyway=False):
+        assert torch.get_num_threads() == threads + 1
+    assert torch.get_num_threads() == threads
+    with as_begun(begun, CPU, "compiled", heard, anyway=True):
+        assert torch.get_num_threads() == threads
+    assert heard.lines[0] == f"going on with threads as run '{begun.path}' began: {threads + 1}, not {threads}"
+    assert heard.lines[1].endswith(f" began: threads ({threads + 1} there, {threads} now)")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"torch": 5}'])
+def test_a_damaged_environment_is_one_line(begun, content):
+    (begun.path / "environment.json").write_text(content)
+    said = message(as_begun(begun, CPU, None, Watcher(), anyway=False).__enter__)
+    assert said.startswith(f"'{begun.path / 'environment.json'}' is damaged (")
+
+
+def test_a_run_without_a_checkpoint_may_begin_anywhere(begun):
+    change(begun, torch="other")
+    (begun.path / "checkpoints" / "last.pt").unlink()
+    with as_begun(begun, CPU, "compiled", Watcher(), anyway=False):
+        pass
+
+
+def plan() -> SimpleNamespace:
+    lines = {"reading": "read", "running": "running"}
+    return SimpleNamespace(seed=0, device=CPU, precision="float32", kernels=None, record=record("search"), **lines)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")])
+def test_a_lack_of_memory_is_one_line(error, tmp_path):
+    def make(plan):
+        raise error
+
+    said = message(conduct, Run(tmp_path / "run"), plan(), make, print, Watcher())
+    assert said.startswith("memory has run out: take a smaller --batch-size or --width")
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    for error in (RuntimeError("a bug"), PermissionError(errno.EACCES, "Permission denied")):
+
+        def make(plan, error=error):
+            raise error
+
+        with pytest.raises(type(error)):
+            conduct(Run(tmp_path / "run"), plan(), make, print, Watcher())
+
+
+def test_the_reason_of_an_error_without_the_systems_words():
+    assert reason_of(OSError("a link\nin its place")) == "a link in its place"
+    assert reason_of(OSError(28, "No space left on device", "file")) == "No space left on device"
+    assert reason_of(OSError()) == "OSError"
+
+
+def test_two_runs_at_once_in_one_folder(tmp_path):
+    run, tasks = Run(tmp_path / "run"), []
+
+    def make(plan):
+        tasks.append(SimpleNamespace(epochs=0, streams={"train": SimpleNamespace(steps=1)}))
+        return tasks[-1]
+
+    def finish(task):
+        assert "is in use by process" in message(conduct, Run(run.path), plan(), make, print, Watcher())
+        with pytest.raises(UserError, match="is in use"):
+            conduct(Run(run.path), plan(), make, print, Watcher(), force=True)
+
+    conduct(run, plan(), make, finish, Watcher())
+    assert len(tasks) == 3
