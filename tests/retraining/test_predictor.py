@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from conftest import Call
-from retrained import CELL, message, network_state, noise, retrained, save_images
+from retrained import CELL, message, network_state, noise, retrained, save_images, save_pictures
 from supernet.cli import predict as command
 from supernet.data import load as load_images
 from supernet.data import ordered
@@ -295,13 +295,6 @@ def test_predict_prints_nothing_if_an_image_cannot_be_read(run: Run, call: Call,
         assert call("predict", "run", "a.png", "b.png", *json_too) == (2, "", expected)
     assert call("predict", "run") == (2, "", "supernet: missing IMAGE: picture files (see supernet predict --help)\n")
     assert call("predict", "nothing", "a.png")[2].startswith("supernet: 'nothing' is no run folder")
-
-
-def save_pictures(folder: Path, *names: str) -> None:
-    """Write pictures of noise."""
-    for name, pixels in zip(names, noise(len(names), 8, 8), strict=True):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.numpy()).save(folder / name)
 
 
 def test_predict_takes_folders_and_patterns(run: Run, call: Call, tmp_path: Path) -> None:
