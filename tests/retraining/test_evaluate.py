@@ -196,6 +196,18 @@ def test_broken_pictures_are_skipped_as_in_the_training(tmp_path: Path) -> None:
     assert evaluate(run, data=tmp_path / "other", skip_broken=True, device="cpu").read == own.read
 
 
+def test_grey_pictures_are_evaluated_by_a_network_for_colours(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        save_pictures(tmp_path / "grey" / label, *(f"{number}.png" for number in range(5)))
+        save_pictures(tmp_path / "photos" / label, *(f"{number}.png" for number in range(5)))
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "photos" / "cat" / "red.png")
+    run = retrained(tmp_path / "run", tmp_path / "photos")
+    files = sorted((tmp_path / "grey").rglob("*.png"))
+    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    found = evaluate(run, data=tmp_path / "grey", device="cpu")
+    assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in ("cat", "dog")]
+
+
 def test_deep_pictures_are_scaled_as_in_the_training(tmp_path: Path) -> None:
     for part, top in (("photos", 4095), ("dark", 2000)):
         for label in ("cat", "dog"):

@@ -99,6 +99,8 @@ def evaluate(
     predictor = load(found, weights=weights, space=space, device=device)
     images = _images(found, data, predictor.levels, skip_broken=skip_broken)
     x, y, which = _chosen(found, images)
+    if x.shape[1] == 1 and predictor.network_size.channels == 3:
+        x = x.expand(-1, 3, -1, -1)  # pictures that happen to be grey, as `predict` takes them
     logits = _logits(predictor, predictor.fitted(x, f"each image of '{images.name}'"))
     predicted = logits.argmax(dim=1)
     confusion = _confusion(predicted, y, len(predictor.classes))
