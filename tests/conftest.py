@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from supernet import cli
+from supernet import cli, registry
 from supernet.spaces import SearchSpace
 from supernet.spaces.modules import Noise
 from supernet.testing import ragged_space
@@ -50,7 +49,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(registry, "OWN", [])
         try:
             cli.main(arguments)
             status = 0

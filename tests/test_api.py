@@ -239,7 +239,7 @@ MISTAKES = [
         "method 'single-darts' takes a DifferentiableConfig, not EqualConfig(share=0.2)",
     ),
     ({"seed": "0"}, "setting seed takes a whole number, not '0'"),
-    ({"seed": 2**63}, f"setting seed must be below {2**63:g}, not {2**63}"),
+    ({"seed": 2**63}, f"setting seed must be below {2**63}, not {2**63}"),
     ({"device": "tpu"}, "device 'tpu' cannot be used here: "),
     ({"engine": "fuse"}, "setting engine takes 'auto', 'fused' or 'reference', not 'fuse'"),
     ({"engine": None}, "setting engine takes 'auto', 'fused' or 'reference', not None"),
@@ -258,6 +258,28 @@ MISTAKES = [
 def test_a_mistake_is_one_line_and_nothing_is_written(settings, expected, tmp_path):
     assert message(**{"data": "digits", "out": tmp_path / "run", "quiet": True} | settings).startswith(expected)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        (lambda: sn.search("a", "b"), "search() takes data by position and everything else by name, not 'b'"),
+        (lambda: sn.search("digits", data="a"), "search() got data twice: 'digits' and 'a'"),
+        (lambda: sn.forecast("a", "b"), "forecast() takes data by position and everything else by name, not 'b'"),
+        (lambda: sn.retrain("a", "b"), "retrain() takes what by position and everything else by name, not 'b'"),
+        (lambda: sn.retrain(), "retrain() needs what"),
+        (lambda: sn.load(None), "run cannot be of type NoneType: None"),
+        (lambda: sn.evaluate(None), "run cannot be of type NoneType: None"),
+        (lambda: sn.evaluate(""), "a run needs the path of a folder, not ''"),
+        (lambda: sn.search("digits", out="a\0b"), r"a run needs the path of a folder, not 'a\x00b'"),
+        (lambda: sn.space(3), "space cannot be of type int: 3"),
+        (lambda: sn.table(3), "unknown table '3'; known: nasbench201"),
+    ],
+)
+def test_a_wrong_call_is_one_line(wrong, expected):
+    with pytest.raises(sn.UserError) as error:
+        wrong()
+    assert str(error.value) == expected
 
 
 @pytest.mark.parametrize("settings", [{"lr": -0.1}, {"momentum": 1.0}, {"weight_decay": float("nan")}])

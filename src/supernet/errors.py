@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
-from importlib import import_module
-from typing import Any
 
 _MANY = 20  # names that still read well on one line
+# Control characters, among them those that begin a terminal's commands and those that reverse the direction of text,
+# separators of lines, and the bytes of a path that are no text.
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class UserError(Exception):
@@ -18,7 +20,15 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # a quoted name may contain line breaks
+        super().__init__(visible(" ".join(message.splitlines())))  # a quoted name may contain line breaks
+
+
+def visible(text: str) -> str:
+    """Return a text with every character that could steer a terminal written out, as \\x1b.
+
+    Names and paths of received files may contain any character.
+    """
+    return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -35,15 +45,5 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
     """Raise UserError for the first setting that is below `least`, infinite or NaN; settings of None are skipped."""
     for name, value in settings.items():
         if value is not None and not least <= value < math.inf:
-            raise UserError(f"setting {prefix}{name} must be at least {least}, not {value}")
-
-
-def imported(kind: str, target: str) -> Any:
-    """Import and return the object named "module:NAME", a `kind` of object in the UserError that a failure raises."""
-    module, _, name = target.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), name)):
-        raise UserError(f"cannot import {kind} '{target}': expected module:NAME")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"cannot import {kind} '{target}': {error}") from None
+            wanted = f"at least {least}" if math.isfinite(value) else "a finite number"
+            raise UserError(f"setting {prefix}{name} must be {wanted}, not {value}")

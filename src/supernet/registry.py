@@ -1,15 +1,72 @@
-"""Registry: published names, each a class and the settings that make it what was published."""
+"""Names of code: published ones, each a class and its settings, and the user's own, which are "module:NAME"."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module, invalidate_caches
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from supernet.errors import UserError, imported, unknown
+from supernet.errors import UserError, unknown
 
 T = TypeVar("T")
 P = TypeVar("P", bound="Preset[Any]")
+
+OWN: list[tuple[str, str]] = []
+"""The modules that `import_typed` has imported, each with the folder it may lie in; other processes need them, too."""
+
+
+def imported(kind: str, target: str) -> Any:
+    """Import and return the object named "module:NAME", a `kind` of object in the UserError that a failure raises."""
+    module, _, name = target.partition(":")
+    if not _is_own(target):
+        raise UserError(f"cannot import {kind} '{target}': expected module:NAME")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"cannot import {kind} '{target}': {error}") from None
+
+
+def import_typed(kind: str, target: str) -> None:
+    """Import the module of a "module:NAME" that the user typed, which may lie in the current folder.
+
+    No other module is ever taken from there: a folder of images may hold a matplotlib.py. Raises UserError.
+    """
+    folder = str(Path.cwd())
+    with searched_last(folder):
+        imported(kind, target)
+    OWN.append((folder, target.partition(":")[0]))
+
+
+@contextmanager
+def searched_last(folder: str) -> Iterator[None]:
+    """Let modules that lie nowhere else be imported from a folder."""
+    sys.path.append(folder)
+    invalidate_caches()
+    try:
+        yield
+    finally:
+        del sys.path[-1 - sys.path[::-1].index(folder)]
+
+
+def recorded(kind: str, name: object, known: Container[str]) -> str:
+    """Return the name of code that a file holds, if it is one of the published names `known`.
+
+    Raises UserError for any other: a file that somebody sent must not choose the code that is run, so the user does.
+    """
+    if isinstance(name, str) and name in known:
+        return name
+    typed = name if _is_own(str(name)) else f"module:{'NAME' if kind == 'space' else 'Class'}"
+    raise UserError(f"{kind} '{name}' is one of your own: give it, too, as --{kind} {typed}, or {kind}= in Python")
+
+
+def _is_own(text: str) -> bool:
+    """Return whether a text has the form "module:NAME"."""
+    module, _, name = text.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), name))
 
 
 @dataclass(frozen=True)

@@ -93,11 +93,32 @@ def settings(cls: type[T]) -> type[T]:
 
 
 def signature_of(settings: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[P, R]]:
-    """Give a function the signature of a class of settings, so that an editor completes and checks its arguments."""
+    """Give a function the signature of a class of settings, so that an editor completes and checks its arguments.
+
+    The function gets all of them by name. Raises UserError for arguments by position that the class does not have, and
+    without a default that are missing.
+    """
+    form = signature(settings)
+    places = [entry for entry in form.parameters.values() if entry.kind is entry.POSITIONAL_OR_KEYWORD]
 
     def signed(function: Callable[..., R]) -> Callable[P, R]:
-        function.__signature__ = signature(settings)  # type: ignore[attr-defined]
-        return function
+        @wraps(function)
+        def call(*given: Any, **named: Any) -> R:
+            call_name = f"{function.__name__}()"
+            if len(given) > len(places):
+                names = " and ".join(entry.name for entry in places)
+                raise UserError(f"{call_name} takes {names} by position and everything else by name, not {given[-1]!r}")
+            for entry, value in zip(places, given, strict=False):
+                if entry.name in named:
+                    raise UserError(f"{call_name} got {entry.name} twice: {value!r} and {named[entry.name]!r}")
+                named[entry.name] = value
+            for entry in places:
+                if entry.name not in named and entry.default is entry.empty:
+                    raise UserError(f"{call_name} needs {entry.name}")
+            return function(**named)
+
+        call.__signature__ = form  # type: ignore[attr-defined]
+        return call
 
     return signed
 
@@ -175,7 +196,8 @@ def _line(error: ValidationError, prefix: str, positional: Sequence[str] = ()) -
         return f"unknown setting '{name}'"
     for bound, words in _BOUNDS.items():
         if bound in context:
-            return f"setting {name} must be {words} {context[bound]:g}, not {value}"
+            limit = context[bound]
+            return f"setting {name} must be {words} {limit if isinstance(limit, int) else f'{limit:g}'}, not {value}"
     if first["type"] == "finite_number":
         return f"setting {name} must be a finite number, not {value}"
     wanted = context.get("expected") or _KINDS.get(first["type"])

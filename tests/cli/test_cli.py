@@ -88,11 +88,11 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SEE = "(see supernet search --help)"
 SEARCH_MISTAKES = [
-    ("", f"missing DATA: digits (embedded), an .npz file, a folder of class folders or IDX files {SEE}"),
+    ("", f"missing DATA: digits (embedded), an .npz file, a folder of class folders, IDX or CIFAR files {SEE}"),
     (
         "digit",
-        "unknown data 'digit'; did you mean 'digits'? known: digits, a folder of class folders, a folder of IDX files, "
-        "a .npz file",
+        "unknown data 'digit'; did you mean 'digits'? known: digits, a folder of class folders, "
+        "a folder of IDX or CIFAR files, a .npz file",
     ),
     ("photos/", "no such file or folder: 'photos/'"),
     ("cifar.npz", "no such file or folder: 'cifar.npz'"),
@@ -139,6 +139,14 @@ SEARCH_MISTAKES = [
     ("digits --order 2", "order 2 needs a second batch for alpha: set the regime to different_subset or same_subset"),
     ("digits --method random --epochs 1", "epochs-each must be at most epochs (1), not 2"),
     ("digits --device tpu", "device 'tpu' cannot be used here: "),
+    (
+        "digits --device gpu",
+        "device 'gpu' cannot be used here: expected auto, cpu, cuda, cuda:1, ...",
+    ),
+    ("digits --device cuda:x", "device 'cuda:x' cannot be used here: expected auto, cpu, cuda, cuda:1, ..."),
+    ("digits --out=", "a run needs the path of a folder, not ''"),
+    ("digits --graphs --no-graphs", "give --graphs or --no-graphs, not both"),
+    ("digits --w.lr inf", "setting w.lr must be a finite number, not inf"),
     ("digits --device meta", "device 'meta' cannot be used here: "),
     (
         "digits --engine fuse",
@@ -153,7 +161,7 @@ SEARCH_MISTAKES = [
     ("digits --dry-run --epochs 0", "setting epochs must be at least 1, not 0"),
     ("digits --seed x", f"--seed takes INT, not 'x' {SEE}"),
     ("digits --seed -1", "setting seed must be at least 0, not -1"),
-    ("digits --seed 99999999999999999999", f"setting seed must be below {2**63:g}, not 99999999999999999999"),
+    ("digits --seed 99999999999999999999", f"setting seed must be below {2**63}, not 99999999999999999999"),
     ("digits --epochs 0", "setting epochs must be at least 1, not 0"),
     ("digits --pad 8", "setting pad must be less than the 8 pixels of an image's side, not 8"),
     ("digits --cutout 99", "setting cutout must be less than the 8 pixels of an image's side, not 99"),
@@ -371,7 +379,17 @@ def test_a_method_in_a_module_of_the_current_folder(call: Call) -> None:
     method = ["--method", "mine_for_test_cli:Mine", "--epochs-each", "1"]
     assert call("search", "digits", *SMALL, *method, "--quiet", "--out", "run")[0] == 0
     assert Run("run").config["method"] == "mine_for_test_cli:Mine"
-    assert call("search", "--config", "run", "--quiet", "--out", "again")[0] == 0
+    assert call("search", "--config", "run", *method[:2], "--quiet", "--out", "again")[0] == 0
+    assert Run("again").config == Run("run").config
+    own = (
+        "supernet: method 'mine_for_test_cli:Mine' is one of your own: give it, too, as --method mine_for_test_cli:Mine"
+    )
+    for command in (["search", "--config", "run"], ["select", "run", "--with", "magnitude", "--quiet"]):
+        assert call(*command)[2] == f"{own}, or method= in Python\n"
+    selected = ["select", "run", "--with", "magnitude", "--device", "cpu", "--quiet"]
+    assert call(*selected, *method[:2])[0] == 0
+    expected = "supernet: run 'run' was searched by method 'mine_for_test_cli:Mine', not 'darts'\n"
+    assert call(*selected, "--method", "darts")[2] == expected
 
 
 MINE = """
@@ -409,7 +427,8 @@ def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
     assert f"size          {size}" in out
     assert "6 channels, depth 2" in out
     assert call(*command)[1] == out  # printed again
-    assert call("search", "--config", str(run.path), "--quiet", "--out", "again")[0] == 0
+    again = ["search", "--config", str(run.path), "--space", f"{name}:SPACE", "--quiet", "--out", "again"]
+    assert call(*again)[0] == 0
     assert Run("again").genotype == run.genotype
     sys.modules[name].SPACE = sn.SearchSpace("my own", RAGGED.cells, RAGGED.skeleton, RAGGED.primitives)
     status, _, err = call(*command)
@@ -520,9 +539,10 @@ def test_a_selector_in_a_module_of_the_current_folder(call: Call) -> None:
     searched = ["search", "digits", *SMALL, "--selector", name, "--select.column", "1", "--quiet", "--out", "run"]
     assert call(*searched)[0] == 0
     assert {choice.op for choice in Run("run").genotype["cell"]} == {"skip_connect"}
-    assert call("search", "--config", "run", "--quiet", "--out", "again")[0] == 0
+    again = ["search", "--config", "run", "--selector", name]
+    assert call(*again, "--quiet", "--out", "again")[0] == 0
     assert Run("again").config["select"] == {"column": 1}
-    assert "--select.column INT" in call("search", "--config", "run", "--help")[1]
+    assert "--select.column INT" in call(*again, "--help")[1]
     assert call("search", "--config", "run", "--selector", "magnitude", "--quiet", "--out", "plain")[0] == 0
     assert Run("plain").config["select"] == {}
     status, out, err = call("select", "plain", "--with", name, "--column", "3", "--device", "cpu", "--quiet")

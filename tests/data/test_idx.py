@@ -167,13 +167,29 @@ def test_a_gzip_file_that_is_cut_off_or_damaged(place: slice, damage: bytes, tmp
     assert message(tmp_path) == f"cannot read '{path}': a gzip file that is cut off or damaged"
 
 
+def test_a_small_file_that_unpacks_to_more_than_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path, packed=True) / "train-images-idx3-ubyte.gz"
+    head = struct.pack(">4B3I", 0, 0, 8, 3, 2000, 28, 28)
+    path.write_bytes(gzip.compress(head + bytes(10**7)))
+    size = 16 + 2000 * 28 * 28
+    assert (
+        message(tmp_path)
+        == f"'{path}' is cut off or damaged: it has at least {size + 1} bytes, but by its header {size}"
+    )
+    path.write_bytes(gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, 2**31, 2**31, 2**31)))
+    assert message(tmp_path).startswith(f"'{path}' needs 19,807,040,628,566,")
+    monkeypatch.setenv("SUPERNET_MEMORY_GB", "0.0001")
+    path.write_bytes(gzip.compress(head + bytes(2000 * 28 * 28)))
+    assert message(tmp_path).startswith(f"'{path}' needs 0.00314 GB of memory, but SUPERNET_MEMORY_GB allows 0.0001 GB")
+
+
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 IDX_MISTAKES: list[tuple[dict[str, np.ndarray], str]] = [
     ({"y": Y[:5]}, IMAGES + " of '{folder}' has 6 images but " + LABELS + " has 5 labels"),
     ({"x": X[:5]}, IMAGES + " of '{folder}' has 5 images but " + LABELS + " has 6 labels"),
     ({"x": X[:0], "y": Y[:0]}, IMAGES + " of '{folder}' holds no images"),
     ({"y": Y * 0}, LABELS + " of '{folder}' holds only one class, 0: at least 2 are needed"),
-    ({"y": Y + 1}, LABELS + " of '{folder}' has no image of class 0: each of classes 0 to 3 needs one"),
+    ({"y": Y * 2}, LABELS + " of '{folder}' has no image of class 1: each of classes 0 to 4 needs one"),
 ]
 
 
@@ -196,9 +212,9 @@ def test_mistakes_in_the_test_images(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_system_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, mode: str) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
     put(tmp_path)
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # chmod does not stop root
+    monkeypatch.setattr(Path, "open", refuse)  # chmod does not stop root
     assert message(tmp_path) == f"cannot read '{tmp_path / IMAGES}': Permission denied"

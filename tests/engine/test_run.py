@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from supernet.engine.checkpoints import write_atomically
-from supernet.engine.run import FORMAT, Run, environment, flat
+from supernet.engine.run import FORMAT, Run, default_folder, environment, flat
 from supernet.errors import UserError
 
 CONFIG = {"format": FORMAT, "data": "digits", "fingerprint": "f", "seed": 3, "epochs": 2, "w": {"lr": 0.1}}
@@ -378,3 +380,35 @@ def test_the_environment_is_what_numbers_depend_on():
     assert found["threads"] == torch.get_num_threads()
     assert set(found) == {"supernet", "torch", "python", "system", "processor", "threads", "gpu", "command"}
     json.dumps(found)
+
+
+def test_default_folders_of_different_names_differ():
+    names = [
+        "photos.v1",
+        "photos.v2",
+        "a/b",
+        "a_b",
+        "a\\b",
+        "Füße",
+        "猫",
+        "🐈",
+        "\x1b[31m",
+        "..",
+        "",
+        "x" * 400,
+        "x" * 401,
+    ]
+    folders = [default_folder(name, "nasbench201", "darts", "0") for name in names]
+    assert len(set(folders)) == len(names)
+    assert folders[0] == Path("runs", "photos.v1-nasbench201-darts-0")
+    assert default_folder("digits", "my own", "mine:Class") == Path("runs", "digits-my own-mine.class")
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.text(st.characters(exclude_categories=())))
+def test_a_default_folder_can_be_made_whatever_the_data_is_called(name):
+    folder = default_folder(name, "nasbench201", "darts", "0")
+    assert folder.parent == Path("runs")
+    assert len(folder.name.encode()) < 200
+    assert folder.name.isprintable()
+    assert not folder.name.startswith(".")

@@ -252,9 +252,9 @@ def test_streams_and_their_draws():
     assert found.streams == {
         "weights": Stream("train"),
         "alpha": Stream("validation"),
-        "inner": Stream("validation", 15),
+        "inner": Stream("validation", 15, 3),
     }
-    assert make(inner_split="train").streams["inner"] == Stream("train", 96)
+    assert make(inner_split="train").streams["inner"] == Stream("train", 96, 2)
     assert Stream.of("all") == Stream("all", None)
     given = {name: Batches(tiny_images(12), torch.arange(12), 4, Augment(), seed=0) for name in found.streams}
     drawn, steps = {name: [] for name in given}, []

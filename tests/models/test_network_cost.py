@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernet.errors import UserError
+from supernet.models.cost import count
 from supernet.models.cost.count import Cost, OperationCosts, cost
 from supernet.models.layers import Reduction
 from supernet.models.network import Network, build
@@ -256,3 +257,15 @@ def test_a_network_is_for_the_channels_and_classes_that_it_was_built_for():
         )
         assert network(torch.randn(2, 5, 8, 8)).shape == (2, 7)
         assert (network.space, network.network_size) == (home, NetworkSize(2, 1, (8, 8), 5, 7))
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "darts", "nao"])
+def test_a_cost_that_is_not_known_yet_leaves_the_random_state_as_it_was(name):
+    home = space(name)
+    genotype = home.sample(random.Random(0))
+    for cached in (count._cell, count._operation, count._fixed_layer):
+        cached.cache_clear()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    cost(home, genotype, NetworkSize(4, 2, (12, 12)))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.table import Table
+from rich.text import Text
 
-from supernet.report.console import Console, listing
+from supernet.errors import UserError, unknown, visible
+from supernet.report.console import Console, line, listing
+from supernet.report.progress import Quiet
 
 ROWS = [("a", "the first of two, with a longer line about it", "Somebody, 2019"), ("second", "short", "Else, 2020")]
 
@@ -43,3 +50,51 @@ def test_an_empty_last_column_needs_no_room() -> None:
     rows = [(name, summary, "") for name, summary, _ in ROWS]
     assert listed(53, terminal=True, rows=rows) == [f"{n:<6}  {s}" for n, s, _ in rows]
     assert len(listed(52, terminal=True, rows=rows)) == 3
+
+
+ANY = st.text(st.characters(exclude_categories=()) | st.sampled_from("\x1b\x07\x9b\r\t\u202e\u2066\udc80[31m"))
+
+
+def assert_harmless(shown: str) -> None:
+    """Check that a text holds no control character but the newline, and can be written to a file in UTF-8."""
+    left = [letter for letter in shown if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") and letter != "\n"]
+    assert not left
+    assert not {unicodedata.bidirectional(letter) for letter in shown} & {
+        "LRO",
+        "RLO",
+        "LRE",
+        "RLE",
+        "LRI",
+        "RLI",
+        "FSI",
+    }
+    shown.encode()
+
+
+@settings(deadline=None, derandomize=True)
+@given(ANY)
+def test_no_text_steers_the_terminal(text: str) -> None:
+    console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)
+    line(console, text)
+    listing(console, [(text, text, text), ("a", "", "")])
+    table = Table(text)
+    table.add_row(Text(text))
+    console.print(table)
+    assert_harmless(console.file.getvalue())
+    for error in (UserError(text), unknown("class", text, [text])):
+        assert_harmless(str(error))
+        assert len(str(error).splitlines()) <= 1
+
+
+def test_a_message_of_progress_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Quiet().say("run '\x1b]0;mine\x07' has finished")
+    assert capsys.readouterr().err == "supernet: run '\\x1b]0;mine\\x07' has finished\n"
+
+
+@pytest.mark.parametrize("text", ["Füße", "猫", "👨‍👩‍👧", "می‌خواهم", r"a\b"])
+def test_text_of_any_language_is_shown_as_it_is(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_a_row_stays_a_line_whatever_its_name() -> None:
+    assert listed(80, terminal=False, rows=[("a\nb", "\x1b[2J", "")]) == [r"a\nb  \x1b[2J"]

@@ -556,7 +556,7 @@ def test_selections_are_listed_by_folder_name(searched, capsys):
 
 def test_a_selection_of_a_space_without_a_table_shows_its_size(archive, tmp_path, capsys):
     run = sn.search(archive, space=f"{__name__}:RAGGED", out=tmp_path / "run", **TINY | {"epochs": 1})
-    found = sn.select(run, criterion="loss", **FAST)
+    found = sn.select(run, space=RAGGED, criterion="loss", **FAST)
     show.result(Console(width=100), found)
     show.selections(Console(width=100), selecting.selections(run))
     out = capsys.readouterr().out

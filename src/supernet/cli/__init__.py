@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from supernet.cli.parsing import Arguments
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, unknown, visible
 
 # Each command with its module and function, and its purpose.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -50,7 +50,7 @@ def main(arguments: Arguments | None = None) -> None:
 
 
 def _leave(status: int, reason: str) -> NoReturn:
-    print(f"supernet: {reason}", file=sys.stderr)
+    print(f"supernet: {visible(reason)}", file=sys.stderr)
     sys.exit(status)
 
 

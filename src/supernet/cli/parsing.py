@@ -6,16 +6,16 @@ import contextlib
 import difflib
 import io
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass
 from functools import partial
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from supernet.errors import UserError
+from supernet.registry import import_typed
 
 Arguments = Sequence[str]
 
@@ -25,9 +25,24 @@ def option(kind: Any, about: str, **more: Any) -> Any:
     return Annotated[kind, arg(help=about, **more)]
 
 
-def allow_own_modules() -> None:
-    """Make modules in the current folder importable, for --method module:Class and --space module:NAME."""
-    sys.path.insert(0, "")
+def import_own(given: Arguments) -> None:
+    """Import the user's own modules, which --space module:NAME, --method module:Class and so on name."""
+    for flag, kind in (("space", "space"), ("method", "method"), ("selector", "selector"), ("with", "selector")):
+        name = peek(given, flag, "")
+        if ":" in name:
+            import_typed(kind, name)
+
+
+def of_a_search() -> list[Any]:
+    """Return the fields of a class of arguments that say which search a command is about, and what leads back to it."""
+    own = "if it is one of your own"
+    return [
+        ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
+        ("data", option(str | None, "the search's images, if they have moved", metavar="DATA"), None),
+        ("space", option(str | None, f"the search's space as module:NAME, {own}", metavar="STR"), None),
+        ("method", option(str | None, f"the search's method as module:Class, {own}", metavar="STR"), None),
+        ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
+    ]
 
 
 def peek(given: Arguments, name: str, default: Any) -> Any:

@@ -25,11 +25,13 @@ class Pictures:
                 raise UserError(f"no file matches '{name}'")
 
     def __iter__(self) -> Iterator[str]:
+        from supernet.data.layouts import walk
+
         for name in self.named:
             if _is_pattern(name):
                 yield from self._pictures(_matches(name))
             elif Path(name).expanduser().is_dir():
-                yield from self._pictures(_below(Path(name).expanduser()))
+                yield from self._pictures(walk(Path(name).expanduser()))
             else:
                 yield name
 
@@ -49,18 +51,9 @@ def _is_pattern(name: str) -> bool:
 
 def _matches(pattern: str) -> list[Path]:
     """Return the files that a pattern matches, or that lie below a folder it matches, each by its shortest path."""
+    from supernet.data.layouts import walk
+
     names = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute one
-    parts = (_below(path) if path.is_dir() else [path] for path in map(Path, names))
+    parts = (walk(path) if path.is_dir() else [path] for path in map(Path, names))
     longest_first = sorted(chain.from_iterable(parts), key=lambda path: -len(path.parts))  # ** follows links in circles
     return sorted({(path.parent.resolve(), path.name): path for path in longest_first}.values())
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield the visible files below a folder in a fixed order, through symbolic links too, each real folder once."""
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
-        seen.add(real)

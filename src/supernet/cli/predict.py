@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from tyro.conf import Positional, arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, parse
+from supernet.cli.parsing import Arguments, import_own, parse
 from supernet.cli.pictures import Pictures
 from supernet.cli.use import Device, RunFolder, Space, Weights
 from supernet.errors import UserError
@@ -59,7 +59,7 @@ def predict(given: Arguments) -> None:
         raise UserError(f"setting top must be at least 1, not {asked.top}")
     if asked.json and asked.csv is not None:
         raise UserError("--json and --csv are two forms of the same result: give one")
-    allow_own_modules()
+    import_own(given)
     loaded = predictor.load(asked.run, weights=asked.weights, space=asked.space, device=asked.device)
     result = Result(loaded, Pictures(asked.images), skip_broken=asked.skip_broken)
     if asked.csv is not None:

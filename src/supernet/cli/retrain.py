@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, Suppress
 
-from supernet.cli.parsing import Arguments, allow_own_modules, derived, option, parse, peek
+from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
@@ -21,7 +21,7 @@ def retrain(given: Arguments) -> None:
     from supernet.retraining.config import RetrainConfig
     from supernet.settings import amend
 
-    allow_own_modules()
+    import_own(given)
     recipe = peek(given, "recipe", "quick")
     call = vars(parse("retrain", _arguments(recipe), given))
     config = amend(RetrainConfig(call["what"]), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})

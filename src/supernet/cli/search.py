@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, Suppress, arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, derived, option, parse, peek
+from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
 from supernet.errors import UserError
+from supernet.registry import recorded
 
 if TYPE_CHECKING:
     from supernet.searching.config import SearchConfig
@@ -23,7 +24,7 @@ def search(given: Arguments) -> None:
     from supernet.searching import forecast, plan
     from supernet.searching import search as searching
 
-    allow_own_modules()
+    import_own(given)
     start, resumed = _start(given), peek(given, "config", None) is not None
     call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
     planned = plan.plan(_configured(start, call))
@@ -37,18 +38,27 @@ def search(given: Arguments) -> None:
 
 def _start(given: Arguments) -> SearchConfig:
     """Return the configuration that the flags start from: a protocol's and a method's, or that of --config's run."""
+    from supernet.methods import METHODS
     from supernet.searching.config import configured
+    from supernet.selectors import SELECTORS
+    from supernet.spaces import SPACES
 
     saved = _saved(peek(given, "config", None))
-    method = peek(given, "method", saved.get("method", "single-darts"))
+    method = _chosen(given, "method", METHODS, saved) or "single-darts"
     if method != saved.get("method"):
         saved = {name: value for name, value in saved.items() if name not in ("method_config", "selector", "select")}
-    selector = peek(given, "selector", saved.get("selector"))
+    selector = _chosen(given, "selector", SELECTORS, saved)
     if selector != saved.get("selector"):
         saved.pop("select", None)
-    if saved and peek(given, "space", saved["space"]) != saved["space"]:
-        del saved["target_width"], saved["target_depth"]
+    if saved and _chosen(given, "space", SPACES, saved) != saved.get("space"):
+        saved = {name: value for name, value in saved.items() if name not in ("target_width", "target_depth")}
     return configured(peek(given, "protocol", "small"), **saved | {"method": method, "selector": selector})
+
+
+def _chosen(given: Arguments, name: str, known: Container[str], saved: Mapping[str, Any]) -> str | None:
+    """Return the --name that the user typed, or a published one from --config's run."""
+    typed: str | None = peek(given, name, None)
+    return recorded(name, saved[name], known) if typed is None and name in saved else typed
 
 
 def _saved(file: str | None) -> dict[str, Any]:
@@ -80,7 +90,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
     from supernet.settings import values_of
     from supernet.spaces import SPACES
 
-    sources = "digits (embedded), an .npz file, a folder of class folders or IDX files"
+    sources = "digits (embedded), an .npz file, a folder of class folders, IDX or CIFAR files"
     own = "or your own as module:"
     types = {
         "data": option(Positional[str], sources, metavar="DATA"),
@@ -119,6 +129,8 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
     """Return the configuration with the values of the command line."""
     from supernet.settings import amend
 
+    if call["graphs"] and call["no_graphs"]:
+        raise UserError("give --graphs or --no-graphs, not both")
     values = {entry.name: call[entry.name] for entry in fields(start)}
     return amend(start, values | {"graphs": False if call["no_graphs"] else call["graphs"] or None})
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, make_dataclass
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, option, parse, peek
+from supernet.cli.parsing import Arguments, import_own, of_a_search, option, parse, peek
 
 ABOUT = "Read an architecture out of a search by another selector, without searching again."
 
@@ -19,7 +19,7 @@ def select(given: Arguments) -> None:
     from supernet.searching.config import config_of
     from supernet.selectors import SELECTORS
 
-    allow_own_modules()
+    import_own(given)
     preset = SELECTORS.named(peek(given, "with", "perturbation"))
     call = parse("select", _arguments(config_of(preset)), given)
     plan = selecting.selection_plan(
@@ -27,6 +27,7 @@ def select(given: Arguments) -> None:
         preset.name,
         data=call.data,
         space=call.space,
+        method=call.method,
         seed=call.seed,
         device=call.device,
         **asdict(call.config),
@@ -43,12 +44,9 @@ def _arguments(config: Any) -> type:
 
     names = f"selector: {', '.join(SELECTORS)}, or your own as module:Class"
     fields: list[Any] = [
-        ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
+        *of_a_search(),
         ("selector", option(str, names, name="with", metavar="NAME"), "perturbation"),
-        ("data", option(str | None, "the search's images, if they have moved", metavar="DATA"), None),
-        ("space", option(str | None, "the search's space as module:NAME, if it is one of your own"), None),
         ("seed", option(int | None, "seed of everything drawn; None is the search's", metavar="INT"), None),
-        ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
         ("out", option(str | None, "folder; None is in the search's, under selections/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a selection that is there"), False),
         ("quiet", option(bool, "no progress"), False),

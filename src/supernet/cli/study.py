@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import make_dataclass
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, option, parse
+from supernet.cli.parsing import Arguments, import_own, of_a_search, option, parse
 
 
 def landscape(given: Arguments) -> None:
@@ -78,13 +78,10 @@ def _asked(
     from supernet.report import progress
 
     fields: list[Any] = [
-        ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
-        ("data", option(str | None, "the search's images, if they have moved", metavar="DATA"), None),
-        ("space", option(str | None, "the search's space as module:NAME, if one of your own", metavar="STR"), None),
-        ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
+        *of_a_search(),
         *[("workers", option(int, "processes that share the work"), 1)] * spread,
         ("config", Annotated[type(config), arg(name="")], config),
     ]
     call = vars(parse(command, make_dataclass("Study", fields, namespace={"__doc__": about}), given))
-    allow_own_modules()
+    import_own(given)
     return call.pop("run"), call | {"watcher": progress.watcher(quiet=False)}

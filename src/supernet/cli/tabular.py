@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, option, parse
+from supernet.cli.parsing import Arguments, import_own, option, parse
 
 if TYPE_CHECKING:
     from supernet.searching.tabular import Comparison, Trace
@@ -24,8 +24,8 @@ def tabular(given: Arguments) -> None:
     from supernet.report import console as show
     from supernet.searching import tabular as tabulated
 
-    allow_own_modules()
     asked = parse("tabular", _arguments(tabulated.SEARCHES, tabulated.TabularConfig()), given)
+    import_own(["--space", asked.space])
     config = vars(asked.config)
     found = tabulated.tabular(
         asked.space,

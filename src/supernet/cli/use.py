@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from supernet.cli.parsing import Arguments, allow_own_modules, parse
+from supernet.cli.parsing import Arguments, import_own, parse
+from supernet.errors import visible
 
 if TYPE_CHECKING:
     from supernet.report.console import Console
@@ -60,7 +61,7 @@ def evaluate(given: Arguments) -> None:
     from supernet.retraining import predictor
 
     asked = parse("evaluate", Evaluate, given)
-    allow_own_modules()
+    import_own(given)
     found = evaluation.evaluate(
         asked.run,
         data=asked.data,
@@ -82,7 +83,7 @@ def export(given: Arguments) -> None:
     from supernet.retraining import export as exporting
 
     asked = parse("export", Export, given)
-    allow_own_modules()
+    import_own(given)
     done = exporting.export_checked(
         asked.run, asked.format, input=asked.input, out=asked.out, weights=asked.weights, space=asked.space
     )
@@ -135,7 +136,7 @@ def _scores(console: Console, classes: tuple[ClassScore, ...], file: str) -> Non
         table.add_column(name, justify="left" if name == "class" else "right")
     for score in shown:
         shares = ("-" if share is None else f"{100 * share:.1f}" for share in (score.precision, score.recall, score.f1))
-        table.add_row(escape(score.name), *shares, str(score.support))
+        table.add_row(escape(visible(score.name)), *shares, str(score.support))
     console.print(table)
     if len(shown) < len(classes):
         line(console, f"These {len(shown)} of {len(classes)} classes have the lowest F1; all are in {file}.")

@@ -4,9 +4,10 @@ from supernet.data.augment import Augment, Normalise
 from supernet.data.batches import Batch, Batches, ordered
 from supernet.data.images import SPLITS, Images, hold_out, split, take
 from supernet.data.pictures import read_picture
-from supernet.data.sources import Source, is_available, load, source_name
+from supernet.data.sources import SOURCE_TYPES, Source, is_available, load, source_name
 
 __all__ = [
+    "SOURCE_TYPES",
     "SPLITS",
     "Augment",
     "Batch",

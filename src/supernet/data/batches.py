@@ -30,6 +30,7 @@ class Batches:
     subset, a batch size below 1, and images smaller than the crop.
     """
 
+    size: int  # images per batch
     steps: int  # batches per pass
 
     def __init__(
@@ -48,8 +49,8 @@ class Batches:
         self._images, self._augment, self._subset = images.to(device), augment, subset.cpu()
         self._pixels = _rows(self._images.x)
         self._normalise = Normalise(images.mean, images.std, augment.crop or images.x.shape[3], device)
-        self._size = min(batch_size, len(subset))
-        self.steps = len(subset) // self._size
+        self.size = min(batch_size, len(subset))
+        self.steps = len(subset) // self.size
         self._shuffle = torch.Generator().manual_seed(seed)
         draws_seed = int(torch.randint(2**62, (), generator=self._shuffle))  # independent of the shuffle's numbers
         self._draws = torch.Generator(device).manual_seed(draws_seed)
@@ -59,8 +60,8 @@ class Batches:
         """Return the next batch; after the last batch of a pass, a new pass begins."""
         if self._position == self.steps:
             self._begin_pass()
-        start = self._position * self._size
-        index = self._order[start : start + self._size]
+        start = self._position * self.size
+        index = self._order[start : start + self.size]
         self._position += 1
         pixels = crop_and_mirror(self._pixels[index], self._augment, self._draws)
         if self._augment.jitter:
@@ -88,7 +89,7 @@ class Batches:
         self._position = int(state["position"])
 
     def _stream(self) -> list[Any]:
-        return [len(self._subset), self._size, self._draws.device.type]
+        return [len(self._subset), self.size, self._draws.device.type]
 
     def _begin_pass(self) -> None:
         self._pass_start = self._shuffle.get_state()  # enough to draw the order of this pass again

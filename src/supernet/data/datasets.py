@@ -1,90 +1,143 @@
-"""Loading images from a torch Dataset."""
+"""Loading images from a torch Dataset, or one of Hugging Face."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Sequence, Sized
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from supernet.data.arrays import labels, pixels, renamed
+from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, with_channels
 from supernet.data.images import Images
+from supernet.data.items import HuggingFace, Items, class_names, plain_label, plain_tensor, stacked
+from supernet.data.limits import check_size
+from supernet.data.parts import Found, Part, image_set
 from supernet.data.pictures import readable
 from supernet.data.resize import default_size, drop_grey, fit_arrays, fit_picture
 from supernet.errors import UserError
 
+_FIRST = 8  # items that are read once more than others, for the range of floats and to find random transforms
+_RANDOM = (
+    "gives other pixels each time: read once, as they came; take the random transforms out, supernet augments itself"
+)
 
-def read_dataset(dataset: Dataset[Any], image_size: int | None, known: Sequence[str] | None = None) -> Images:
-    """Read every (image, label) of `dataset`, a second time where pictures need a common size and none is given.
+
+def read_dataset(
+    dataset: Dataset[Any] | HuggingFace,
+    image_size: int | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    skip_broken: bool = False,
+) -> Images:
+    """Read every (image, label) of `dataset`, once more where pictures need a common size and none is given.
 
     Pictures (pillow) of different sizes are resized like those of a folder; arrays and tensors must all have the same
-    shape, (H, W), (H, W, C) or (C, H, W). With `known` names of classes, some may have no images. Raises UserError that
-    names the first bad item.
+    shape, (H, W), (H, W, C) or (C, H, W). With `skip_broken`, items that raise errors are left out. Raises UserError
+    that names the first bad item, and for any mistake in all of them as `image_set` does.
     """
     name = type(dataset).__name__
     if not isinstance(dataset, Sized):
         raise UserError(f"{name} has no length: a Dataset with __len__ and __getitem__ is needed")
     if len(dataset) == 0:
         raise UserError(f"{name} holds no images")
-    pictures = isinstance(next(_items(dataset, 1))[0], Image.Image)
-    size = _picture_size(dataset, len(dataset)) if pictures and image_size is None else image_size
-    parts: list[Tensor] = []
-    numbers: list[int] = []
-    for index, (image, label) in enumerate(_items(dataset, len(dataset))):
+    found = _read(Items(dataset, skip_broken), image_size, name)
+    names, y = class_names(dataset), found.train.y
+    if names is not None and isinstance(dataset, Subset | ConcatDataset) and y.dtype.kind in "iu" and y.ndim == 1:
+        names = names[: int(y.max()) + 1]  # a part may lack the last classes
+    return image_set(name, name, found._replace(names=names), classes=classes)
+
+
+def _read(items: Items, size: int | None, name: str) -> Found:
+    first: dict[int, Any] = {}
+    with suppress(Exception):  # it is raised below, after the mistakes of items before
+        first.update((index, image) for index, image, _ in islice(items, _FIRST))
+    pictures = isinstance(next(iter(first.values()), None), Image.Image)
+    if pictures and size is None:
+        size = _picture_size(items)
+    scale = _scale(first, name)
+    parts: list[Array] = []
+    labels: list[Any] = []
+    same = True
+    for index, image, label in items:
         item = f"item {index} of {name}"
-        parts.append(_image(image, size, item))
-        _check_shape(parts, item)
-        numbers.append(_label(label, item))
-    x, y = torch.cat(parts), labels(np.array(numbers), f"labels of {name}")
-    y, classes = renamed(y, _names(dataset), f"labels of {name}", known)
-    return Images.of(name, (drop_grey(x) if pictures else x, y), classes)
+        try:
+            with readable(f"the image of {item}"):
+                part = fit_picture(image, size).numpy() if isinstance(image, Image.Image) else None
+        except UserError as error:
+            if not items.skip_broken:
+                raise
+            items.leave_out(index, error)
+            continue
+        parts.append(_pixels(image, size, item, scale) if part is None else part)
+        _check_alike(parts, item)
+        if len(parts) == 1:
+            check_size(2 * len(items.dataset) * parts[0].nbytes, name)
+        labels.append(plain_label(label, item))
+        same = same and (index not in first or _equal(first.pop(index), image))
+    if not parts:
+        raise UserError(f"no item of {name} can be read: {items.broken[min(items.broken)]}")
+    x, scale = _joined(parts, size, name, scale)
+    notes = items.note if same else (*items.note, f"{name} {_RANDOM}")
+    train = Part(drop_grey(x) if pictures else x, stacked(labels, name), "images", "labels")
+    return Found(train, scale=scale, notes=notes)
 
 
-def _items(dataset: Dataset[Any], count: int) -> Iterator[tuple[Any, Any]]:
-    for index in range(count):
-        item = dataset[index]
-        if not (isinstance(item, tuple | list) and len(item) == 2):
-            raise UserError(f"item {index} of {type(dataset).__name__} is not a pair (image, label)")
-        yield item[0], item[1]
-
-
-def _picture_size(dataset: Dataset[Any], count: int) -> int | None:
-    sizes = [image.size for image, _ in _items(dataset, count) if isinstance(image, Image.Image)]
+def _picture_size(items: Items) -> int | None:
+    sizes = [image.size for _, image, _ in items if isinstance(image, Image.Image)]
     return None if len(set(sizes)) == 1 else default_size((min(size) for size in sizes), len(sizes))
 
 
-def _image(image: object, size: int | None, item: str) -> Tensor:
-    """Return one image as (1, C, H, W) uint8."""
-    if isinstance(image, Image.Image):
-        with readable(f"the image of {item}"):
-            return fit_picture(image, size)
+def _array(image: object, item: str) -> Array:
+    """Return an image that is no picture as an array (1, C, H, W)."""
     if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        image = (image.float() if image.is_floating_point() else image).numpy()
+        image = plain_tensor(image)
     if not isinstance(image, np.ndarray):
         raise UserError(f"{item} has an image of type {type(image).__name__}; expected a PIL image, array or tensor")
-    return fit_arrays(pixels(image, item, one=True), size)
+    return with_channels(image, item, one=True)
 
 
-def _check_shape(parts: list[Tensor], item: str) -> None:
-    first, last = tuple(parts[0].shape[1:]), tuple(parts[-1].shape[1:])
+def _scale(first: dict[int, Any], name: str) -> Scale:
+    """Return the scale of the first images; of floats, that up to 255 if one of them has it."""
+    arrays = {f"item {i} of {name}": image for i, image in first.items() if not isinstance(image, Image.Image)}
+    scales = [scale_of(_array(image, item), item) for item, image in arrays.items()]
+    return max(scales, key=lambda scale: scale.white or 0, default=Scale())
+
+
+def _pixels(image: object, size: int | None, item: str, scale: Scale) -> Array:
+    """Return an image (1, C, H, W): uint8, or integers whose scale is known when all are read."""
+    x = _array(image, item)
+    if x.dtype.kind in "iu" and x.dtype != np.uint8:
+        return x
+    pixels: Array = fit_arrays(to_pixels(x, scale_like(scale, x, item)), size).numpy()
+    return pixels
+
+
+def _joined(parts: list[Array], size: int | None, name: str, scale: Scale) -> tuple[Tensor, Scale]:
+    x = np.concatenate(parts)
+    if x.dtype == np.uint8:
+        return torch.from_numpy(x), scale
+    scale = scale_of(x, f"images of {name}")
+    return fit_arrays(to_pixels(x, scale), size), scale
+
+
+def _check_alike(parts: list[Array], item: str) -> None:
+    first, last = (part.shape[1:] for part in (parts[0], parts[-1]))
     if first != last:
         raise UserError(f"{item} has another shape (C, H, W) than item 0: {last}, not {first}; give all one shape")
+    if parts[0].dtype != parts[-1].dtype:
+        raise UserError(f"{item} has dtype {parts[-1].dtype} and item 0 {parts[0].dtype}: give all one type")
 
 
-def _label(label: object, item: str) -> int:
-    try:
-        return operator.index(label)  # type: ignore[arg-type]
-    except TypeError:
-        raise UserError(f"{item} has a label of type {type(label).__name__}; labels must be integers") from None
-
-
-def _names(dataset: Dataset[Any]) -> list[str] | None:
-    """Return the dataset's names of its classes, None without names."""
-    names = getattr(dataset, "classes", None)
-    return [str(name) for name in names] if isinstance(names, tuple | list) else None
+def _equal(one: object, other: object) -> bool:
+    """Return whether an image that was read twice is the same."""
+    if isinstance(one, Image.Image) and isinstance(other, Image.Image):
+        return (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes())
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return type(one) is type(other) and np.array_equal(one, other)  # type: ignore[arg-type]

@@ -7,11 +7,14 @@ import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from supernet.data.arrays import Array, Part, image_set
+from supernet.data.arrays import Array
 from supernet.data.images import Images
+from supernet.data.limits import check_size
+from supernet.data.parts import Found, Part, image_set
 from supernet.errors import UserError
 
 _KINDS = {3: "images", 1: "labels"}  # by the number of dimensions: (N, H, W) and (N,)
@@ -23,15 +26,15 @@ def holds_idx(folder: Path) -> bool:
     return _find(folder, "train", 3) is not None
 
 
-def read_idx(folder: Path, image_size: int | None, known: Sequence[str] | None = None) -> Images:
+def read_idx(folder: Path, image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
     """Read train-images-idx3-ubyte and train-labels-idx1-ubyte and, if present, the two t10k files.
 
-    Each file may be gzipped, with the suffix .gz. Classes are named by their numbers; for `known` names see
-    `image_set`. Raises UserError that names the missing, damaged or wrong file or the mistake in its content.
+    Each file may be gzipped, with the suffix .gz. Classes are named by their numbers. Raises UserError that names the
+    missing, damaged or wrong file or the mistake in its content.
     """
     test = any(_find(folder, "t10k", dimensions) for dimensions in _KINDS)
     parts = _part(folder, "train"), _part(folder, "t10k") if test else None
-    return image_set(folder.resolve().name, str(folder), *parts, image_size, known)
+    return image_set(folder.resolve().name, f"'{folder}'", Found(*parts), image_size, classes)
 
 
 def _name(part: str, dimensions: int) -> str:
@@ -51,24 +54,31 @@ def _part(folder: Path, part: str) -> Part:
 
 
 def _read(path: Path, dimensions: int) -> Array:
-    """Return the array of an IDX file of unsigned bytes."""
-    content = _unpacked(path)
-    magic = bytes([0, 0, 8, dimensions])  # 8: unsigned bytes
-    if content[:4] != magic:
-        start = f"it begins with '{content[:4].hex()}', not '{magic.hex()}'"
-        raise UserError(f"'{path}' is not an IDX file of {_KINDS[dimensions]}: {start}")
+    """Return the array of an IDX file of unsigned bytes; no more is unpacked than its header announces."""
+    with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
+        file.seek(0)
+        try:
+            with gzip.open(file) if packed else file as content:
+                return _array(content, path, dimensions, None if packed else path.stat().st_size)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise UserError(f"cannot read '{path}': a gzip file that is cut off or damaged") from None
+
+
+def _array(file: IO[bytes], path: Path, dimensions: int, length: int | None) -> Array:
+    """Read the array of an unpacked file; a `length` of None is not known before its end."""
     head = 4 + 4 * dimensions
-    shape = tuple(int.from_bytes(content[start : start + 4], "big") for start in range(4, head, 4))
-    size = head + math.prod(shape)
-    if len(content) != size:
-        raise UserError(f"'{path}' is cut off or damaged: it has {len(content)} bytes, but by its header {size}")
-    values = np.frombuffer(content, dtype=np.uint8, offset=head)
-    return values.reshape(shape).copy()  # torch needs writable memory
-
-
-def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    try:
-        return gzip.decompress(content) if content.startswith(_GZIP) else content
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise UserError(f"cannot read '{path}': a gzip file that is cut off or damaged") from None
+    start = file.read(head)
+    magic = bytes([0, 0, 8, dimensions])  # 8: unsigned bytes
+    if start[:4] != magic:
+        begin = f"it begins with '{start[:4].hex()}', not '{magic.hex()}'"
+        raise UserError(f"'{path}' is not an IDX file of {_KINDS[dimensions]}: {begin}")
+    shape = tuple(int.from_bytes(start[place : place + 4], "big") for place in range(4, head, 4))
+    count = math.prod(shape)
+    check_size(2 * count, f"'{path}'")  # the bytes and their copy
+    content = b"" if length not in (None, head + count) else file.read(count + 1)
+    length, least = length or len(start) + len(content), "at least " if length is None and len(content) > count else ""
+    if length != head + count:
+        sizes = f"it has {least}{length} bytes, but by its header {head + count}"
+        raise UserError(f"'{path}' is cut off or damaged: {sizes}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape).copy()  # torch needs writable memory

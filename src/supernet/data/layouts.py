@@ -108,7 +108,7 @@ def _files(root: Path, folders: list[Path], layout: Layout) -> dict[str, list[Pa
     _check_classes(root, folders)
     files: dict[str, list[Path]] = {}
     for folder in folders:
-        every = sorted(_walk(folder))
+        every = sorted(walk(folder))
         files[folder.name] = [path for path in every if path.suffix.lower() in EXTENSIONS and path.is_file()]
         layout.left_out |= {path: "no picture" for path in every if path not in set(files[folder.name])}
         if not files[folder.name]:
@@ -133,12 +133,12 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
         )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the visible files under a folder, through symbolic links as well, and each real folder once."""
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the visible files under a folder in a fixed order, through symbolic links too, each real folder once."""
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         folders[:] = sorted(name for name in folders if _visible(name)) if real not in seen else []
         if real not in seen:
-            yield from (Path(place, name) for name in files if _visible(name))
+            yield from (Path(place, name) for name in sorted(files) if _visible(name))
         seen.add(real)

@@ -1,31 +1,37 @@
-"""`load`: image sets from a name, a path or a torch Dataset."""
+"""`load`: image sets from a name, a path, a Dataset or arrays."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from supernet.data.arrays import read_npz
+from supernet.data.cifar import find_cifar, read_cifar
 from supernet.data.datasets import read_dataset
 from supernet.data.folders import read_folder
 from supernet.data.idx import holds_idx, read_idx
 from supernet.data.images import Images, Levels
-from supernet.data.resize import fit_arrays
+from supernet.data.items import HuggingFace, plain_tensor
+from supernet.data.npz import read_npz
+from supernet.data.parts import Found, Part, image_set
 from supernet.errors import UserError, unknown
 
-_SOURCES = ("digits", "a folder of class folders", "a folder of IDX files", "a .npz file")
+_SOURCES = ("digits", "a folder of class folders", "a folder of IDX or CIFAR files", "a .npz file")
 _DIGITS_TEST = 297  # the last images of the 1797
 _DIGITS_LEVELS = 16  # values are 0..16: the inked pixels of a 4x4 block
 
-Source = str | os.PathLike[str] | Dataset[Any]
-"""A source of images: "digits", an .npz file, a folder, or a Dataset of (image, label)."""
+Source = str | os.PathLike[str] | Dataset[Any] | HuggingFace | tuple[Any, ...]
+"""A source of images: "digits", an .npz file, a folder, a Dataset of (image, label), or arrays (X, y)."""
+
+SOURCE_TYPES: tuple[type[Any], ...] = (str, os.PathLike, Dataset, HuggingFace, tuple)
+"""The types of all sources."""
 
 
 def load(
@@ -38,34 +44,42 @@ def load(
 ) -> Images:
     """Load a labelled image set.
 
-    `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_test, y_test; the path of a
-    folder of class folders, or of one with train/ and optionally val/ and test/; the path of a folder of IDX
-    files like MNIST's (train-images-idx3-ubyte or .gz, and so on); or a torch Dataset of (image, label). For details
-    see `digits`, `read_npz`, `read_folder`, `read_idx` and `read_dataset`.
+    `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_val, y_val, x_test, y_test;
+    the path of a folder of class folders, or of one with train/ and optionally val/ and test/; the path of a folder
+    of IDX files like MNIST's (train-images-idx3-ubyte or .gz, and so on), or of the files of CIFAR-10 or
+    CIFAR-100; a torch Dataset or one of Hugging Face, of images and labels; or arrays or tensors, as (X, y) or
+    ((X, y), (X_test, y_test)). For details see `digits`, `read_npz`, `read_folder`, `read_idx`, `read_cifar`,
+    `read_dataset` and `read_arrays`.
+
+    With `classes`, the names of classes of a run, labels are matched to these; a label or class that is not among them
+    is an error, and a class may lack images. With `levels`, values of more than 8 bits are scaled from them. With
+    `skip_broken`, images that cannot be read are left out.
 
     With `image_size` S, the centre square of each image is resized to S x S pixels. Without it, arrays keep their
     size, and pictures of a folder get the median shorter side, limited to 224 pixels and to 2 GB of memory for all
-    pictures. With `classes`, labels refer to these names, some of which may have no images; with `levels`, values of
-    more than 8 bits are scaled from them; `skip_broken` leaves out files that cannot be read. Raises UserError for any
-    mistake in the data.
+    pictures. Raises UserError for any mistake in the data.
     """
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
-    if isinstance(source, Dataset):
-        return read_dataset(source, image_size, classes)
+    if isinstance(source, Dataset | HuggingFace):
+        return read_dataset(source, image_size, classes=classes, skip_broken=skip_broken)
+    if isinstance(source, tuple):
+        return read_arrays(source, image_size, classes)
     if not isinstance(source, str | os.PathLike):
-        raise UserError(f"data must be 'digits', a path or a torch Dataset, not {type(source).__name__}")
+        raise UserError(f"data must be 'digits', a path, a torch Dataset or arrays (X, y), not {type(source).__name__}")
     if source == "digits":
-        return digits(image_size)
+        return digits(image_size, classes)
     try:
-        return _from_path(source, image_size, {"classes": classes, "levels": levels, "skip_broken": skip_broken})
+        return _from_path(source, image_size, classes, levels, skip_broken)
     except OSError as error:
         raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
 
 
 def source_name(source: Source) -> str:
-    """Return the name of a source for the record of a run: the path, or the class of a Dataset."""
-    return type(source).__name__ if isinstance(source, Dataset) else os.fspath(source)
+    """Return the name of a source for the record of a run: the path, the class of a Dataset, or "arrays"."""
+    if isinstance(source, tuple):
+        return "arrays"
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
 def is_available(name: str) -> bool:
@@ -73,32 +87,64 @@ def is_available(name: str) -> bool:
     return name == "digits" or Path(name).expanduser().exists()
 
 
-def digits(image_size: int | None = None) -> Images:
+def digits(image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
     """Return the UCI handwritten digits, 8x8 grey images: the first 1500 for training, the last 297 for testing.
 
     "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository (1998),
     doi:10.24432/C50P49, CC BY 4.0. The data ships with this package; values are scaled from 0..16 to 0..255.
     """
     with resources.files("supernet.data").joinpath("digits.npz").open("rb") as file, np.load(file) as archive:
-        x = np.rint(archive["x"] * (255 / _DIGITS_LEVELS)).astype(np.uint8)
-        y = torch.from_numpy(archive["y"].astype(np.int64))
-    x_all = fit_arrays(torch.from_numpy(x)[:, None], image_size)
+        x, y = np.rint(archive["x"] * (255 / _DIGITS_LEVELS)).astype(np.uint8), archive["y"]
     n = len(y) - _DIGITS_TEST
-    classes = tuple("0123456789")
-    return Images.of("digits", (x_all[:n], y[:n]), classes, (x_all[n:], y[n:]), mirror=False)
+    found = Found(Part(x[:n], y[:n], "x", "y"), Part(x[n:], y[n:], "x", "y"), names="0123456789")
+    return image_set("digits", "digits", found, image_size, classes, mirror=False)
 
 
-def _from_path(source: str | os.PathLike[str], image_size: int | None, known: Mapping[str, Any]) -> Images:
+def read_arrays(arrays: tuple[Any, ...], image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
+    """Read images and labels, arrays or tensors (X, y) or ((X, y), (X_test, y_test)), as those of an .npz file."""
+    pairs = arrays if all(isinstance(pair, tuple) for pair in arrays) else (arrays,)
+    if not 1 <= len(pairs) <= 2 or any(len(pair) != 2 for pair in pairs):
+        raise UserError("arrays are given as (X, y), or as ((X, y), (X_test, y_test)) with test images")
+    train, *test = (
+        Part(_array(x, f"X{end}"), _array(y, f"y{end}"), f"X{end}", f"y{end}")
+        for (x, y), end in zip(pairs, ("", "_test"), strict=False)
+    )
+    return image_set("arrays", "the arrays", Found(train, *test), image_size, classes)
+
+
+def _array(values: object, name: str) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        values = plain_tensor(values)
+    if not isinstance(values, np.ndarray | list):
+        raise UserError(f"{name} is of type {type(values).__name__}; expected an array or a tensor")
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise UserError(f"{name} is a list of unequal parts; expected an array or a tensor") from None
+
+
+def _from_path(
+    source: str | os.PathLike[str],
+    image_size: int | None,
+    classes: Sequence[str] | None,
+    levels: Levels | None,
+    skip_broken: bool,
+) -> Images:
     text = os.fspath(source)
     path = Path(text).expanduser()
     if text and path.is_dir():
-        return (
-            read_idx(path, image_size, known["classes"]) if holds_idx(path) else read_folder(path, image_size, **known)
-        )
+        if holds_idx(path):
+            return read_idx(path, image_size, classes)
+        cifar = find_cifar(path)
+        if cifar is not None:
+            return read_cifar(*cifar, image_size, classes)
+        return read_folder(path, image_size, classes=classes, levels=levels, skip_broken=skip_broken)
     if not path.exists() or not text:
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")
         raise unknown("data", text, _SOURCES)
     if path.suffix.lower() != ".npz":
         raise UserError(f"'{text}' is not an .npz file: expected {', '.join(_SOURCES)}")
-    return read_npz(path, image_size, known["classes"])
+    if not path.is_file():
+        raise UserError(f"'{text}' is a pipe or a device: expected a file")
+    return read_npz(path, image_size, classes)

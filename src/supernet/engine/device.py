@@ -13,6 +13,9 @@ def device_named(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device '{name}' cannot be used here: expected auto, cpu, cuda, cuda:1, ...") from None
+    try:
         torch.zeros(1, device=device).item()  # fails on devices without values, such as meta
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device '{name}' cannot be used here: {str(error).splitlines()[0]}") from None

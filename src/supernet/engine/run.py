@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from supernet.spaces.genotype import Genotype
 
 FORMAT = 2
 """The version of the files in a run folder; folders of other versions are refused."""
+
+_LONGEST = 150  # bytes of the name of a default run folder; file systems allow 255
 
 # The files of a run beside its settings, as patterns. Removed in this order, they never look like a finished run.
 _FILES = (
@@ -42,6 +46,8 @@ class Run(Checkpoints):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not os.fspath(path) or "\0" in os.fspath(path):
+            raise UserError(f"a run needs the path of a folder, not {path!r}")
         self.path = Path(path)
 
     def __repr__(self) -> str:
@@ -192,6 +198,17 @@ def _check_same(path: Path, existing: Mapping[str, Any], config: Mapping[str, An
             f"run folder '{path}' was made with other settings: {', '.join(changes)}; "
             "give another place with --out, or --force to start over"
         )
+
+
+def default_folder(*names: str) -> Path:
+    """Return the run folder under runs/ that is called by these names, whatever letters they have and however long.
+
+    Names that no file could have are told apart by a checksum.
+    """
+    plain = "-".join(names).lower().replace(":", ".")  # of a module:Class
+    name = re.sub(r"[^\w .+-]", "_", plain).lstrip(".").encode()[:_LONGEST].decode(errors="ignore")
+    mark = f"-{sha256(plain.encode(errors='backslashreplace')).hexdigest()[:8]}" if name != plain else ""
+    return Path("runs") / f"{name}{mark}"
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

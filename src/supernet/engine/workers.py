@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from itertools import accumulate
 from multiprocessing import get_context, parent_process
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from supernet import registry
 from supernet.engine.memory import keep_freed_memory
 from supernet.errors import UserError
 
@@ -35,8 +37,9 @@ class WorkerPool:
 
     def __init__(self, make: Callable[[torch.device], Work], devices: Sequence[torch.device]) -> None:
         context, threads = get_context("spawn"), max(1, torch.get_num_threads() // len(devices))
-        self._executors = [ProcessPoolExecutor(1, context, _start, (make, device, threads)) for device in devices]
-        with _ctrl_c_ignored():
+        start = [(registry.OWN, pickle.dumps(make), device, threads) for device in devices]
+        with _ctrl_c_ignored(), _current_folder_ignored():
+            self._executors = [ProcessPoolExecutor(1, context, _start, arguments) for arguments in start]
             for executor in self._executors:
                 executor.submit(int)  # starts the process
 
@@ -55,8 +58,8 @@ class WorkerPool:
             raise UserError(f"a worker process has ended; {reason}") from None
 
 
-def _start(make: Callable[[torch.device], Work], device: torch.device, threads: int) -> None:
-    """Prepare a worker process."""
+def _start(own: Sequence[tuple[str, str]], make: bytes, device: torch.device, threads: int) -> None:
+    """Prepare a worker process; the pickled `make` may need the user's own modules, which are imported first."""
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -65,7 +68,10 @@ def _start(make: Callable[[torch.device], Work], device: torch.device, threads: 
         keep_freed_memory()
     else:
         torch.cuda.set_device(device)
-    _work = make(device)
+    for folder, module in own:
+        with registry.searched_last(folder):
+            import_module(module)
+    _work = pickle.loads(make)(device)
 
 
 def _end_with_parent() -> None:
@@ -91,6 +97,18 @@ def _ctrl_c_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
+@contextmanager
+def _current_folder_ignored() -> Iterator[None]:
+    """Keep Python, in the processes that are started meanwhile, from looking for its modules in the current folder."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONSAFEPATH")
+        os.environ |= {} if before is None else {"PYTHONSAFEPATH": before}
 
 
 def devices_of(device: torch.device, count: int) -> list[torch.device]:

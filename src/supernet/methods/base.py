@@ -14,6 +14,8 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
 from supernet.engine.seeds import seeded
+from supernet.models.cost.count import OperationCosts
+from supernet.models.cost.module import Cost
 from supernet.models.evaluate import ValidationBatches, measures
 from supernet.models.mix import Mix, detached
 from supernet.models.supernet import Supernet
@@ -30,10 +32,14 @@ class NoConfig:
 
 @dataclass(frozen=True)
 class Stream:
-    """An endless stream of batches of `size` images from `part`; a size of None is the batch size of the search."""
+    """An endless stream of batches of `size` images from `part`; a size of None is the batch size of the search.
+
+    A step divides a batch into `parts`, each of which is run by itself.
+    """
 
     part: Part
     size: int | None = None
+    parts: int = 1
 
     @classmethod
     def of(cls, stream: Part | Stream) -> Stream:
@@ -120,6 +126,11 @@ class Method(ABC):
         One pass over the images of the first stream is an epoch. The weights are taken to learn from all streams except
         those called "alpha" and "inner".
         """
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of the networks that are trained: of the supernet, by default."""
+        return OperationCosts(self.supernet.space, self.supernet.network_size).supernet
 
     @property
     def period(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from torch import Tensor, nn
 
@@ -99,6 +99,12 @@ def edge_shape(cell: Cell, placed: PlacedLayer, source: int) -> tuple[int, int]:
     if source >= cell.inputs:
         return placed.layer.channels, 1
     return placed.layer.channels if cell.project else placed.inputs[source].channels, placed.layer.stride
+
+
+def auxiliary_layer(layout: Sequence[PlacedLayer]) -> int:
+    """Return the number of the layer that the auxiliary head reads: 2L/3 of the L layers between stem and head."""
+    body = [number for number, placed in enumerate(layout) if not isinstance(placed.layer, StemAt | HeadAt)]
+    return body[2 * len(body) // 3]
 
 
 class AuxiliaryHead(nn.Module):

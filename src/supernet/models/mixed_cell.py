@@ -55,7 +55,7 @@ class MixedCell(nn.Module):
         primitives = [[space.primitive(op) for op in edge.ops] for edge in self.cell.edges]
         shapes = [edge_shape(self.cell, placed, edge.source) for edge in self.cell.edges]
         self.ops = nn.ModuleList(
-            nn.ModuleList(p.build(cin, self.channels, stride, norm) for p in row)
+            nn.ModuleList(p.module(cin, self.channels, stride, norm) for p in row)
             for row, (cin, stride) in zip(primitives, shapes, strict=True)
         )
         # `none` never runs: its output and its weight's gradient are zero anyway

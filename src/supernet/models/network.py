@@ -8,11 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernet.models.layers import AuxiliaryHead, build_layer, drop_path, edge_shape, projections, shortened
+from supernet.models.layers import (
+    AuxiliaryHead,
+    auxiliary_layer,
+    build_layer,
+    drop_path,
+    edge_shape,
+    projections,
+    shortened,
+)
 from supernet.spaces import SearchSpace, space
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import PLAIN, zeros
-from supernet.spaces.shapes import CellAt, HeadAt, PlacedLayer, StemAt, last
+from supernet.spaces.shapes import CellAt, PlacedLayer, last
 from supernet.spaces.size import NetworkSize
 
 
@@ -31,7 +39,7 @@ class FixedCell(nn.Module):
         self.links = [(choice.target, choice.source) for choice in choices]
         shapes = [edge_shape(self.cell, placed, choice.source) for choice in choices]
         self.ops = nn.ModuleList(
-            space.primitive(choice.op).build(cin, self.channels, stride, PLAIN)
+            space.primitive(choice.op).module(cin, self.channels, stride, PLAIN)
             for choice, (cin, stride) in zip(choices, shapes, strict=True)
         )
 
@@ -70,8 +78,7 @@ class Network(nn.Module):
             FixedCell(space, placed, genotype) if isinstance(placed.layer, CellAt) else build_layer(placed)
             for placed in layout
         )
-        body = [number for number, p in enumerate(layout) if not isinstance(p.layer, StemAt | HeadAt)]
-        self._branch = body[2 * len(body) // 3]
+        self._branch = auxiliary_layer(layout)
         self.auxiliary = AuxiliaryHead(layout[self._branch].output, network_size.classes) if auxiliary else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import rich.console
 from rich import box
+from rich.segment import Segment
 from rich.table import Table
 
+from supernet.errors import visible
 from supernet.report.text import duration
 
 if TYPE_CHECKING:
@@ -17,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class Console(rich.console.Console):
-    """A console that raises BrokenPipeError when the reader of its output is gone."""
+    """A console for any text: it writes out control characters, and raises BrokenPipeError when its reader is gone."""
+
+    def render(self, *arguments: Any) -> Iterator[Segment]:
+        """Yield the segments of something printable, with the control characters in its text written out."""
+        for segment in super().render(*arguments):
+            shown = segment.text if segment.control else "\n".join(map(visible, segment.text.split("\n")))
+            yield segment._replace(text=shown)
 
     def on_broken_pipe(self) -> None:
         """Raise instead of exiting, as Rich would."""
@@ -145,7 +153,7 @@ def _selected_by(run: Run) -> str:
 
 def listing(console: Console, rows: Iterable[tuple[str, str, str]]) -> None:
     """Print a line per row of (name, summary, source); in a narrower terminal, summary and source are wrapped."""
-    rows = list(rows)
+    rows = [(visible(name), visible(summary), visible(source)) for name, summary, source in rows]
     names, summaries, sources = (max(len(row[column]) for row in rows) for column in range(3))
     fits = names + summaries + sources + (4 if sources else 2) <= console.width
     for name, summary, source in rows:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from supernet.engine.loop import Watcher
+from supernet.errors import visible
 from supernet.report.console import Console, line
 from supernet.report.text import short_architecture
 
@@ -28,7 +29,7 @@ class Quiet(Watcher):
     """Prints messages that the user should not miss, and no progress."""
 
     def say(self, text: str) -> None:  # noqa: D102
-        print(f"supernet: {text}", file=sys.stderr)
+        print(f"supernet: {visible(text)}", file=sys.stderr)
 
 
 class Lines(Quiet):

@@ -7,9 +7,8 @@ from dataclasses import KW_ONLY
 from typing import Annotated, Any, Literal
 
 import torch
-from torch.utils.data import Dataset
 
-from supernet.data import Source, source_name
+from supernet.data import SOURCE_TYPES, Source, source_name
 from supernet.engine.driving import Driving
 from supernet.engine.run import Run
 from supernet.retraining.recipes import RECIPES, Recipe
@@ -28,7 +27,7 @@ class RetrainConfig(Recipe):
     what: Annotated[Target, OfType(Run, str, os.PathLike, Genotype)]
     """folder of a finished search, or an architecture in quotes"""
     _: KW_ONLY
-    data: Annotated[Source | None, OfType(str, os.PathLike, Dataset, type(None))] = None
+    data: Annotated[Source | None, OfType(*SOURCE_TYPES, type(None))] = None
     """images to train on; None is the search's"""
     space: Annotated[str | SearchSpace | None, OfType(str, SearchSpace, type(None))] = None
     """space; None is the search's or the architecture's own"""

@@ -15,9 +15,9 @@ from supernet.data import Images, hold_out, is_available, load, source_name
 from supernet.data.augment import check_pixels
 from supernet.engine.device import described, device_named
 from supernet.engine.precision import Precision, precision_named
-from supernet.engine.run import FORMAT, Run
+from supernet.engine.run import FORMAT, Run, default_folder
 from supernet.errors import UserError
-from supernet.models.cost.count import cost
+from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
@@ -103,8 +103,7 @@ class RetrainingPlan:
         if self.search is not None:
             return self.search / f"{self.recipe}-{self.seed}"
         architecture = sha256(str(self.genotype).encode()).hexdigest()[:8]
-        names = (Path(self.images.name).stem, self.space.name, self.recipe, str(self.seed), architecture)
-        return Path("runs") / "-".join(names).lower()
+        return default_folder(self.images.name, self.space.name, self.recipe, str(self.seed), architecture)
 
 
 def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()) -> RetrainingPlan:
@@ -124,11 +123,14 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     resolved, network_size = _resolved(config, images, space)
     resolved = replace(resolved, data=source, device=str(device), precision=precision)
     price = cost(space, genotype, network_size)
+    parts = images.given_parts or _parts(images.y, resolved.validation_share)
+    auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()
+    check_batch_norm(price + auxiliary, min(resolved.batch_size, len(parts[0])))
     return RetrainingPlan(
         config=resolved,
         recipe=recipe,
         images=images,
-        parts=images.given_parts or _parts(images.y, resolved.validation_share),
+        parts=parts,
         space=space,
         space_name=space_name,
         genotype=genotype,
@@ -160,8 +162,8 @@ def _space(
         return given, given.name
     if given is not None:
         return space_named(given), given
-    name = _space_name(architecture) if search is None else str(search.config["space"])
-    return recorded_space(name), name
+    space = recorded_space(_space_name(architecture) if search is None else search.config.get("space"))
+    return space, space.name
 
 
 def _space_name(architecture: Genotype | str) -> str:

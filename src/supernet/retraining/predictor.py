@@ -191,7 +191,7 @@ def load(
 
     - `run`: the retraining or its folder, or a search whose folder holds exactly one.
     - `weights`: those after the "last" epoch, or after the "best" one.
-    - `space`: the architecture's, if it is one of your own that the run does not name as "module:NAME".
+    - `space`: the architecture's, if it is one of your own.
     - `device`: "auto", "cpu", "cuda", ...
 
     Raises UserError if there is no such retraining, or if its network does not fit what it has learned.
@@ -231,7 +231,7 @@ def _image_size(config: Mapping[str, Any], network_size: NetworkSize) -> tuple[i
 
 
 def _space(run: Run, given: str | SearchSpace | None) -> SearchSpace:
-    return space_named(given) if given else recorded_space(str(run.config["space"]))
+    return space_named(given) if given else recorded_space(run.config.get("space"))
 
 
 def _state(run: Run, weights: str) -> Mapping[str, Any]:

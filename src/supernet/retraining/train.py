@@ -27,7 +27,7 @@ from supernet.engine.seeds import seed_of
 from supernet.models.evaluate import are_unequal, balanced_accuracy, hits_and_labels, measures
 from supernet.models.network import Network
 from supernet.report import progress
-from supernet.retraining.config import RetrainCall, Target
+from supernet.retraining.config import RetrainCall
 from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.settings import signature_of
 
@@ -119,7 +119,7 @@ class TrainingTask:
 
 
 @signature_of(RetrainCall)
-def retrain(what: Target, **settings: Any) -> Run:
+def retrain(**settings: Any) -> Run:
     """Train one architecture from scratch and return the finished run.
 
     The arguments are the fields of `RetrainCall`: `retrain(run, epochs=5, drop_path=0.1, w={"lr": 0.01})`. Settings
@@ -134,7 +134,7 @@ def retrain(what: Target, **settings: Any) -> Run:
     """
     how = driving(settings)
     watcher = how.watcher or progress.watcher(quiet=how.quiet)
-    return start(planned(what, **settings), out=how.out, force=how.force, watcher=watcher)
+    return start(planned(**settings), out=how.out, force=how.force, watcher=watcher)
 
 
 def start(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, fields
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, PlainValidator
-from torch.utils.data import Dataset
 
-from supernet.data import Source, source_name
+from supernet.data import SOURCE_TYPES, Source, source_name
 from supernet.engine.driving import Driving
 from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError, unknown
@@ -74,8 +72,8 @@ class Protocol:
 class SearchConfig(Protocol):
     """Every setting of a search. `configured` builds one from a protocol, a method and a selector by name."""
 
-    data: Annotated[Source, OfType(str, os.PathLike, Dataset)] = "digits"
-    """digits (embedded), an .npz file, a folder of class folders or IDX files; in Python also a torch Dataset"""
+    data: Annotated[Source, OfType(*SOURCE_TYPES)] = "digits"
+    """digits (embedded), .npz file, folder of class folders, IDX or CIFAR files; in Python also a Dataset or (X, y)"""
     _: KW_ONLY
     space: Annotated[str | SearchSpace, OfType(str, SearchSpace)] = "nasbench201"
     """search space: a name, your own as module:NAME, or in Python a SearchSpace"""

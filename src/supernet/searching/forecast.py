@@ -71,14 +71,14 @@ class Forecast:
 
 
 @signature_of(SearchCall)
-def forecast(*data: Any, **settings: Any) -> Forecast:
+def forecast(**settings: Any) -> Forecast:
     """Take a few steps of a search in memory and return the time and memory of the whole; nothing is written.
 
     The arguments are those of `supernet.search`; `out`, `force`, `quiet` and `watcher` play no part. Raises UserError
     for a setting that cannot be had.
     """
     driving(settings)
-    return foresee(planned(*data, **settings))
+    return foresee(planned(**settings))
 
 
 def foresee(plan: Plan) -> Forecast:

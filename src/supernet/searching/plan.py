@@ -13,7 +13,7 @@ from supernet.data import Images, Source, hold_out, load, split, take
 from supernet.data.augment import check_pixels
 from supernet.engine.device import device_named
 from supernet.engine.precision import Precision
-from supernet.engine.run import FORMAT
+from supernet.engine.run import FORMAT, default_folder
 from supernet.methods import Preset as MethodPreset
 from supernet.models.cost.count import check_shapes
 from supernet.models.cost.feasible import FeasibleSet
@@ -99,8 +99,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The default run folder."""
-        names = (Path(self.images.name).stem, self.space.name, self.method.name, str(self.seed))
-        return Path("runs") / "-".join(names).lower()
+        return default_folder(self.images.name, self.space.name, self.method.name, str(self.seed))
 
 
 def plan(config: SearchConfig) -> Plan:

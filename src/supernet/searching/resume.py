@@ -7,6 +7,9 @@ from typing import Any
 from supernet.data import Source, is_available
 from supernet.engine.run import Run
 from supernet.errors import UserError
+from supernet.methods import METHODS
+from supernet.methods.base import Method
+from supernet.registry import recorded
 from supernet.searching.config import saved
 from supernet.searching.plan import Plan, planned
 from supernet.searching.task import SearchTask
@@ -14,12 +17,18 @@ from supernet.spaces import SearchSpace, recorded_space
 
 
 def plan_of(
-    run: Run, *, data: Source | None = None, space: str | SearchSpace | None = None, device: str = "auto"
+    run: Run,
+    *,
+    data: Source | None = None,
+    space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
+    device: str = "auto",
 ) -> Plan:
-    """Return the plan of the search in a run folder.
+    """Return the plan of the search in a run folder; its selector, which the search alone needs, is not in the plan.
 
-    `data` and `space` are needed where their names in the run do not lead back to them: a Dataset, a space of your own.
-    Raises UserError if the folder holds no search, and if images or space are not those of the search.
+    `data`, `space` and `method` are needed where their names in the run do not lead back to them: a Dataset, a space
+    or a method of your own. Raises UserError if the folder holds no search, and if images, space or method are not
+    those of the search.
     """
     config = run.config
     if config.get("task") not in ("search", "select"):
@@ -29,15 +38,25 @@ def plan_of(
             f"run '{run.path}' was searched on '{config.get('data')}', which is not here: "
             "give the images with --data, or data= in Python"
         )
-    arguments = saved(config) | {"device": device}
+    arguments = saved(config) | {"device": device, "selector": "magnitude", "select": None}
     arguments["data"] = config["data"] if data is None else data
-    arguments["space"] = recorded_space(str(config.get("space"))) if space is None else space
+    arguments["space"] = recorded_space(config.get("space")) if space is None else space
+    arguments["method"] = _method(run, str(config.get("method")), method)
     found = planned(**arguments)
     if found.images.fingerprint != config.get("fingerprint"):
         raise UserError(f"'{found.record['data']}' holds other images than when run '{run.path}' was searched on it")
     if found.space.fingerprint(found.network_size) != config.get("space_hash"):
         raise UserError(f"space '{found.space.name}' is another than when run '{run.path}' was searched in it")
     return found
+
+
+def _method(run: Run, name: str, given: str | type[Method] | None) -> str | type[Method]:
+    """Return the method of a search, which its run calls `name`; one of the user's own must be given."""
+    if given is None:
+        return recorded("method", name, METHODS)
+    if METHODS.named(given).name != name and (name in METHODS or given in METHODS):
+        raise UserError(f"run '{run.path}' was searched by method '{name}', not '{METHODS.named(given).name}'")
+    return given
 
 
 def epochs_done(run: Run) -> int:

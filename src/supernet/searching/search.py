@@ -18,7 +18,7 @@ from supernet.settings import signature_of
 
 
 @signature_of(SearchCall)
-def search(*data: Any, **settings: Any) -> Run:
+def search(**settings: Any) -> Run:
     """Search for an architecture and return the finished run.
 
     The arguments are the fields of `SearchCall`, of which `data` may be positional; every field of the method's own
@@ -31,7 +31,7 @@ def search(*data: Any, **settings: Any) -> Run:
     """
     how = driving(settings)
     watcher = how.watcher or progress.watcher(quiet=how.quiet)
-    return start(planned(*data, **settings), out=how.out, force=how.force, watcher=watcher)
+    return start(planned(**settings), out=how.out, force=how.force, watcher=watcher)
 
 
 def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, force: bool = False) -> Run:

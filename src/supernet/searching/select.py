@@ -20,6 +20,7 @@ from supernet.engine.precision import Precision
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
+from supernet.methods.base import Method
 from supernet.report import progress
 from supernet.searching import results
 from supernet.searching.config import config_of
@@ -125,6 +126,7 @@ def select(
     *,
     data: Source | None = None,
     space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
     seed: int | None = None,
     device: str = "auto",
     out: str | os.PathLike[str] | None = None,
@@ -137,7 +139,7 @@ def select(
 
     - `run`: a search or its folder, finished or not; its last checkpoint is read and left as it is.
     - `selector`: a name or your own Selector class; any field of its Config is an argument as well.
-    - `data`, `space`: the search's, where their names in the run do not lead back to them.
+    - `data`, `space`, `method`: the search's, where their names in the run do not lead back to them.
     - `seed`: of everything drawn, such as the order of decisions; None is the search's.
     - `device`, `quiet`, `watcher`, `force`: as for `search`. `out`: the folder; None is in the search's `selections/`.
 
@@ -145,7 +147,7 @@ def select(
     arguments, an unfinished selection is resumed and a finished one is returned. Raises UserError for a setting that
     cannot be had.
     """
-    plan = selection_plan(run, selector, data=data, space=space, seed=seed, device=device, **settings)
+    plan = selection_plan(run, selector, data=data, space=space, method=method, seed=seed, device=device, **settings)
     return start(plan, out=out, force=force, watcher=watcher or progress.watcher(quiet=quiet))
 
 
@@ -155,6 +157,7 @@ def selection_plan(
     *,
     data: Source | None = None,
     space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
     seed: int | None = None,
     device: str = "auto",
     **settings: Any,
@@ -164,7 +167,7 @@ def selection_plan(
     config = amend(config_of(preset), settings)
     if searched.config.get("task") == "select":
         raise UserError(f"run '{searched.path}' is a selection: give the folder of the search")
-    search = plan_of(searched, data=data, space=space, device=device)
+    search = plan_of(searched, data=data, space=space, method=method, device=device)
     preset.load().check(config, tracked=search.config.norm_track)
     seed = search.seed if seed is None else amend(search.config, {"seed": seed}).seed
     return SelectionPlan(search, searched, epochs_done(searched), preset, config, seed)

@@ -16,6 +16,7 @@ from supernet.engine.loop import Watcher
 from supernet.engine.seeds import seed_of
 from supernet.methods.base import Budget, Method, Part, Stream
 from supernet.methods.gradient_monitor import GradientMonitor
+from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
 from supernet.models.evaluate import ValidationBatches, accuracy
 from supernet.models.supernet import Supernet
@@ -52,13 +53,15 @@ class SearchTask:
             )
             for name, stream in streams.items()
         }
+        batches = [self.streams[name].size // stream.parts or 1 for name, stream in streams.items()]
+        self._validation = validation
+        # Streams called alpha and inner do not train the weights; any other one does.
+        trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
+        self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
+        check_batch_norm(self.method.cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, (watcher or Watcher()).say)
         self.monitor = GradientMonitor(self.method) if config.diagnose else None
-        # Streams called alpha and inner do not train the weights; any other one does.
-        trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
-        self._validation = validation
-        self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
 
     @property
     def epochs(self) -> int:
@@ -116,16 +119,27 @@ class SearchTask:
         supernet.train()
         return found
 
+    def _evaluated(self) -> list[int]:
+        """Return the sizes of the last batches of evaluations, which are the smallest, that use batch statistics."""
+        images, size = len(self._validation), self._validation_size
+        after_epochs = [] if self.plan.config.norm_track or not self._unseen else [images % EVALUATED or EVALUATED]
+        return [*after_epochs, images % size or size]
+
+    @property
+    def _validation_size(self) -> int:
+        """The size of nearly equal batches of all validation images."""
+        images = len(self._validation)
+        return math.ceil(images / math.ceil(images / self.plan.config.batch_size))
+
     def validation_batches(self) -> Iterator[Batch]:
         """Yield the validation images once, without augmentation, in batches of nearly equal size.
 
         Their random order is the same every time, so that each batch has images of many classes, as batch statistics
         need.
         """
-        count = len(self._validation)
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(self.plan.seed, "judged")))
-        batches = math.ceil(count / self.plan.config.batch_size)
-        return ordered(self.images, self._validation[order], math.ceil(count / batches))
+        draws = torch.Generator().manual_seed(seed_of(self.plan.seed, "judged"))
+        order = torch.randperm(len(self._validation), generator=draws)
+        return ordered(self.images, self._validation[order], self._validation_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the method and the monitor, and the latencies that have been measured."""

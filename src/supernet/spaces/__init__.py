@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from supernet.errors import UserError, imported, unknown
+from supernet.errors import UserError, unknown
+from supernet.registry import imported, recorded
 from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.darts import DARTS, DARTS7, S1, S2, S3, S4
 from supernet.spaces.nao import NAO, NAO_MIDDLE
@@ -37,6 +38,8 @@ def space(which: str | SearchSpace) -> SearchSpace:
     """
     if isinstance(which, SearchSpace):
         return which
+    if not isinstance(which, str):
+        raise UserError(f"space cannot be of type {type(which).__name__}: {which!r}")
     if which in SPACES:
         return SPACES[which]
     if ":" not in which:
@@ -47,8 +50,6 @@ def space(which: str | SearchSpace) -> SearchSpace:
     return value
 
 
-def recorded_space(name: str) -> SearchSpace:
-    """Return the space with the name that a run recorded; raises UserError if the name does not lead to a space."""
-    if name not in SPACES and ":" not in name:
-        raise UserError(f"space '{name}' is one of your own: give it, too, as --space module:NAME, or space= in Python")
-    return space(name)
+def recorded_space(name: object) -> SearchSpace:
+    """Return the built-in space with the name that a run recorded; raises UserError for a space of the user's own."""
+    return SPACES[recorded("space", name, SPACES)]

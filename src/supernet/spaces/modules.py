@@ -81,6 +81,51 @@ class EverySecond(nn.Module):
         return x[:, :, ::2, ::2]
 
 
+def without_gaps(module: nn.Module) -> nn.Module:
+    """Return `module`, in which no convolution has a stride above its kernel: it reads only the pixels that it uses.
+
+    Such a convolution skips pixels between two places of its kernel, and PyTorch's backward pass of it can end the
+    process (see `EverySecond`). In every `nn.Conv2d` of `module` the stride becomes at most the kernel, and a hook
+    hands on the pixels that the kernel met before, so that weights, their names and all numbers stay the same.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d) and any(s > k for s, k in zip(part.stride, part.kernel_size, strict=True)):
+            part.register_forward_pre_hook(_UsedPixels(part))
+            gaps = [s > k for s, k in zip(part.stride, part.kernel_size, strict=True)]
+            part.stride = _each(gaps, part.kernel_size, part.stride)
+            part.dilation = _each(gaps, (1, 1), part.dilation)
+            part.padding, part.padding_mode = (0, 0), "zeros"
+    return module
+
+
+def _each(choices: Sequence[bool], those: Sequence[int], others: Sequence[int]) -> tuple[int, ...]:
+    return tuple(a if choice else b for choice, a, b in zip(choices, those, others, strict=True))
+
+
+class _UsedPixels:
+    """Pad the input of a convolution, and keep only the rows and columns that its kernel meets, side by side."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        self.padding = list(conv._reversed_padding_repeated_twice)  # as `pad` takes it: columns, then rows
+        self.mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+        self.kernel, self.stride, self.dilation = conv.kernel_size, conv.stride, conv.dilation
+
+    def __call__(self, conv: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x = F.pad(inputs[0], self.padding, mode=self.mode) if any(self.padding) else inputs[0]
+        for dim, kernel, stride, dilation in zip((-2, -1), self.kernel, self.stride, self.dilation, strict=True):
+            if stride > kernel:
+                x = _used(x, dim, kernel, stride, dilation)
+        return (x, *inputs[1:])
+
+
+def _used(x: Tensor, dim: int, kernel: int, stride: int, dilation: int) -> Tensor:
+    """Return the rows (`dim` -2) or columns (-1) of `x` that a kernel meets, place after place."""
+    count = max(0, (x.shape[dim] - dilation * (kernel - 1) - 1) // stride + 1)
+    keep: list[slice] = [slice(None)] * (-1 - dim)
+    met = [x[(..., slice(dilation * n, None, stride), *keep)][(..., slice(count), *keep)] for n in range(kernel)]
+    return met[0] if kernel == 1 else torch.stack(met, dim).flatten(dim - 1, dim)
+
+
 class FactorizedReduce(nn.Sequential):
     """Halve the resolution without losing pixels: (B, Ci, H, W) -> (B, Co, ceil(H/2), ceil(W/2)).
 

@@ -32,6 +32,20 @@ class Primitive:
     learned: bool = True
     zero: bool = False
 
+    def module(self, cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        """Return what `build` returns, with every convolution safe to train on any device and in any memory format.
+
+        Raises TypeError if `build` makes no module, and whatever `build` raises.
+        """
+        from torch import nn
+
+        from supernet.spaces.modules import without_gaps
+
+        built = self.build(cin, cout, stride, norm)
+        if not isinstance(built, nn.Module):
+            raise TypeError(f"build returned a {type(built).__name__}, no module")
+        return without_gaps(built)
+
 
 def _none(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
     from supernet.spaces.modules import Zero

@@ -37,6 +37,8 @@ from supernet.methods.nao.pool import Pool
 from supernet.methods.nao.schedule import Schedule
 from supernet.methods.nao.standalone import StandaloneTraining
 from supernet.methods.single_path import SinglePath
+from supernet.models.cost.count import auxiliary_cost
+from supernet.models.cost.module import Cost
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
@@ -65,6 +67,12 @@ class NAO(SinglePath):
         )
         self.drop_path = 0.0
         self.path = self.pool.trained[0]
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of the supernet, and of the auxiliary head of the standalone training if there is one."""
+        auxiliary = self.config.final and self.config.standalone.auxiliary
+        return super().cost + (auxiliary_cost(self.supernet.space, self.supernet.network_size) if auxiliary else Cost())
 
     @property
     def forecast_epoch(self) -> int:

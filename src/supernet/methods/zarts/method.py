@@ -84,7 +84,8 @@ class ZeroOrder(Method):
         streams = {"weights": Stream("train"), "alpha": Stream("validation")}
         if not self.config.inner_steps:
             return streams
-        return streams | {"inner": Stream(self.config.inner_split, self.config.inner_steps * self.config.inner_batch)}
+        steps = self.config.inner_steps
+        return streams | {"inner": Stream(self.config.inner_split, steps * self.config.inner_batch, steps)}
 
     @property
     def period(self) -> int:

@@ -60,6 +60,14 @@ class OperationCosts:
         ]
         return sum(operations, self.fixed if self.space.has_additive_cost else self._rest(genotype))
 
+    @property
+    def supernet(self) -> Cost:
+        """The cost of all operations, cells and other layers together."""
+        cells, inputs = self.space.cells, {kind: tuple(range(cell.inputs)) for kind, cell in self.space.cells.items()}
+        rows = ((kind, e, edge) for kind, cell in cells.items() for e, edge in enumerate(cell.edges))
+        operations = (self.of(kind, e, op) for kind, e, edge in rows for op in edge.ops)
+        return sum(operations, self._without_operations(self._layout, inputs))
+
     @cached_property
     def fixed(self) -> Cost:
         """The cost of everything but the operations, in a space where it is the same for all architectures."""
@@ -83,6 +91,24 @@ class OperationCosts:
             for placed, kind in zip(layout, kinds, strict=True)
         )
         return sum(costs, Cost())
+
+
+def auxiliary_cost(space: SearchSpace, network_size: NetworkSize, genotype: Genotype | None = None) -> Cost:
+    """Return the cost of the auxiliary head of a network of `space`, by default of the supernet's layout."""
+    from supernet.models.layers import AuxiliaryHead, auxiliary_layer
+
+    layout = space.layout(network_size, genotype)
+    shape = layout[auxiliary_layer(layout)].output
+    return count(lambda: AuxiliaryHead(shape, network_size.classes), shape)[0]
+
+
+def check_batch_norm(found: Cost, images: int) -> None:
+    """Raise UserError if a batch of `images` has a single value per channel for a batch norm of these networks."""
+    if found.values * images <= 1:
+        raise UserError(
+            f"at batch size {images} and features of 1x1 pixels, batch norm has a single value per channel: take a "
+            "larger batch size, more images, fewer halvings of the image, or no auxiliary classifier"
+        )
 
 
 def check_shapes(space: SearchSpace, network_size: NetworkSize) -> None:
@@ -122,7 +148,7 @@ def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -
     if primitive.zero:  # no network builds it
         return Cost(), _image(shape.at(channels, stride))
     try:
-        return count(lambda: primitive.build(shape.channels, channels, stride, PLAIN), shape)
+        return count(lambda: primitive.module(shape.channels, channels, stride, PLAIN), shape)
     except UserError as error:
         raise UserError(f"operation '{primitive.name}' does not fit there: {error}") from None
     except Exception as error:
@@ -148,6 +174,7 @@ def _fixed_layer(placed: PlacedLayer) -> Cost:
 @cache
 def _cell(placed: PlacedLayer, cell: Cell, inputs: tuple[int, ...]) -> Cost:
     """Return the cost of a cell without its operations, whose output includes the cell inputs with these numbers."""
+    from supernet.engine.seeds import random_state_kept
     from supernet.models.layers import projections, shortened
     from supernet.spaces.modules import PLAIN
 
@@ -160,5 +187,7 @@ def _cell(placed: PlacedLayer, cell: Cell, inputs: tuple[int, ...]) -> Cost:
     def reduction(number: str) -> Cost:
         return count(lambda: shortened(cell, placed, PLAIN, inputs)[number], inside)[0]
 
-    reductions = (reduction(number) for number in shortened(cell, placed, PLAIN, inputs))
+    with random_state_kept():
+        numbers = list(shortened(cell, placed, PLAIN, inputs))
+    reductions = (reduction(number) for number in numbers)
     return sum((projection(number) for number in range(cell.inputs)), sum(reductions, Cost()))

@@ -6,31 +6,42 @@ matrices, and one per bias of a linear layer. Batch norm, pooling and additions 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from supernet.spaces.shapes import Shape
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Learnable parameters, and FLOPs for one image."""
+    """Learnable parameters, and FLOPs for one image.
+
+    `values` is the smallest number of values per channel of one image that a batch norm gets.
+    """
 
     params: int = 0
     flops: int = 0
+    values: float = field(default=math.inf, compare=False, repr=False)
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.params + other.params, self.flops + other.flops)
+        return Cost(self.params + other.params, self.flops + other.flops, min(self.values, other.values))
 
 
-def count(build: Callable[[], object], shape: Shape) -> tuple[Cost, tuple[int, ...]]:
+def count(build: Callable[[], nn.Module], shape: Shape) -> tuple[Cost, tuple[int, ...]]:
     """Return the cost of the module that `build` makes, and the shape of its output for one image of `shape`.
 
     The module is made and run on the CPU, where every module of a user's works, and leaves the random state as it was.
-    Raises TypeError if `build` makes no module, and whatever the module raises.
+    Raises whatever the module raises.
     """
     import torch
     from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+    from torch.nn.modules.module import register_module_forward_pre_hook
 
     from supernet.engine.flops import FlopCounter
     from supernet.engine.seeds import random_state_kept
@@ -38,11 +49,15 @@ def count(build: Callable[[], object], shape: Shape) -> tuple[Cost, tuple[int, .
     # Without gradients, or in inference mode, PyTorch takes shortcuts that are single operations without a formula.
     with torch.device("cpu"), torch.inference_mode(False), torch.enable_grad(), random_state_kept():
         module = build()
-        if not isinstance(module, nn.Module):
-            raise TypeError(f"build returned a {type(module).__name__}, no module")
         module.eval()  # in training mode, batch norm refuses a single pixel
-        with FlopCounter() as counter:  # type: ignore[no-untyped-call]
+        values: list[float] = [math.inf]
+
+        def see(part: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            if isinstance(part, _BatchNorm):
+                values.append(inputs[0].numel() // inputs[0].shape[1])
+
+        with register_module_forward_pre_hook(see), FlopCounter() as counter:  # type: ignore[no-untyped-call]
             output = module(torch.zeros(1, shape.channels, shape.height, shape.width))
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
     biases = sum(m.out_features for m in module.modules() if isinstance(m, nn.Linear) and m.bias is not None)
-    return Cost(params, counter.total // 2 + biases), tuple(output.shape)
+    return Cost(params, counter.total // 2 + biases, min(values)), tuple(output.shape)

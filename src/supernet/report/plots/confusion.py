@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
+from supernet.errors import visible
 from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE
 
 _COUNTED = 25  # up to this many classes, each cell shows its count
@@ -34,7 +35,7 @@ def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> F
     counts = np.array(matrix)
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
-    names = [_shown(number, name) for number, name in enumerate(classes)]
+    names = [_shown(number, visible(name)) for number, name in enumerate(classes)]
     digits, count = len(str(counts.max())), len(names)
     cell = min(max(0.4, 0.1 * digits + 0.1) if count <= _COUNTED else 0.2, _PAGE / count)  # inches
     side, margin = max(2.0, cell * count), 0.08 * max(map(len, names))

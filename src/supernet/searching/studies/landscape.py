@@ -26,6 +26,7 @@ from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
+from supernet.methods.base import Method
 from supernet.models.lookahead import Lookahead
 from supernet.searching.studies.study import lookahead_batches, studied, write
 from supernet.searching.task import SearchTask
@@ -75,6 +76,7 @@ def landscape(
     *,
     data: Source | None = None,
     space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
     device: str = "auto",
     workers: int = 1,
     config: LandscapeConfig | None = None,
@@ -82,11 +84,11 @@ def landscape(
 ) -> Landscape:
     """Measure the loss around the alphas of a search; write landscape.json and landscape.svg into its folder.
 
-    `data` and `space` are needed where their names in the run do not lead back to them; `workers` are the processes
-    that share the work. Raises UserError for a method without alphas, and for an argument that cannot be had.
+    `data`, `space` and `method` are needed where their names in the run do not lead back to them; `workers` are the
+    processes that share the work. Raises UserError for a method without alphas, and for an argument that cannot be had.
     """
     config = config or LandscapeConfig()
-    with studied(run, data, space, device, watcher) as (searched, task):
+    with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
         result = _Plane(task, searched, config, workers).landscape()
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 

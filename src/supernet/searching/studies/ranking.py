@@ -19,6 +19,7 @@ from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
+from supernet.methods.base import Method
 from supernet.models.cost.count import OperationCosts
 from supernet.models.evaluate import Scorer, Statistics, check_norm, first_images
 from supernet.models.rank_metrics import kendall, pairwise, regret, spearman
@@ -87,17 +88,19 @@ def rank(
     *,
     data: Source | None = None,
     space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
     device: str = "auto",
     config: RankingConfig | None = None,
     watcher: Watcher | None = None,
 ) -> Ranking:
     """Compare one-shot accuracies in a search with a table's; write rank.json and rank.svg into its folder.
 
-    `data` and `space` are needed where their names in the run do not lead back to them. Raises UserError for a space
-    without a table, for running statistics that the search did not track, and for an argument that cannot be had.
+    `data`, `space` and `method` are needed where their names in the run do not lead back to them. Raises UserError
+    for a space without a table, for running statistics that the search did not track, and for an argument that cannot
+    be had.
     """
     config = config or RankingConfig()
-    with studied(run, data, space, device, watcher) as (searched, task):
+    with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
         check_norm(config.norm, tracked=task.plan.config.norm_track)
         table, truth = _truth(task.plan.space, config.truth)
         result = _ranked(task, config, table, truth)

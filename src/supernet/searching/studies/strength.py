@@ -17,6 +17,7 @@ from supernet.data import Source
 from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
+from supernet.methods.base import Method
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.lookahead import Lookahead
 from supernet.models.mix import detached
@@ -62,6 +63,7 @@ def strength(
     *,
     data: Source | None = None,
     space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
     device: str = "auto",
     workers: int = 1,
     config: StrengthConfig | None = None,
@@ -69,10 +71,10 @@ def strength(
 ) -> Strength:
     """Measure every operation's strength in a search; write strength.json and strength.svg into its folder.
 
-    `data` and `space` are needed where their names in the run do not lead back to them; `workers` are the processes
-    that share the work. Raises UserError for an argument that cannot be had.
+    `data`, `space` and `method` are needed where their names in the run do not lead back to them; `workers` are the
+    processes that share the work. Raises UserError for an argument that cannot be had.
     """
-    with studied(run, data, space, device, watcher) as (searched, task):
+    with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
         result = _measured(task, config or StrengthConfig(), workers)
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from supernet.data import Batch, Source
+from supernet.data import Batch
 from supernet.engine.driving import as_planned
 from supernet.engine.loop import Watcher
 from supernet.engine.optim import set_rate
 from supernet.engine.run import Run
 from supernet.searching.resume import plan_of, restored
 from supernet.searching.task import SearchTask
-from supernet.spaces import SearchSpace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,19 +23,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def studied(
-    run: Run | str | os.PathLike[str],
-    data: Source | None,
-    space: str | SearchSpace | None,
-    device: str,
-    watcher: Watcher | None,
+    run: Run | str | os.PathLike[str], watcher: Watcher | None, **given: Any
 ) -> Iterator[tuple[Run, SearchTask]]:
     """Open the search in a run folder, finished or not; random draws within come from its seed.
 
-    `data` and `space` are needed where their names in the run do not lead back to them. `watcher` is told which images
-    are read. Raises UserError.
+    `watcher` is told which images are read; `given` are arguments of `plan_of`: data, space, method, device. Raises
+    UserError.
     """
     searched = Run.of(run)
-    plan = plan_of(searched, data=data, space=space, device=device)
+    plan = plan_of(searched, **given)
     (watcher or Watcher()).note(plan.reading)
     with as_planned(plan):
         yield searched, restored(plan, searched)

@@ -18,5 +18,5 @@ TABLES = {"nasbench201": NasBench201}
 def load(name: str) -> Table:
     """Return the table called `name`, the same object in every call; raises UserError if there is none."""
     if name not in TABLES:
-        raise unknown("table", name, TABLES)
+        raise unknown("table", str(name), TABLES)
     return TABLES[name]()
