@@ -347,6 +347,20 @@ def test_no_label_is_a_formula(label: str, written: str) -> None:
     assert command._no_formula(label) == written
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_no_name_in_a_table_steers_a_terminal() -> None:
+    rows = [("\x1b[2J.png", Prediction("\x1b[1m", 1.0, {"\x1b[1m": 1.0}))]
+    screen, file = Terminal(), io.StringIO()
+    command._print_csv(iter(rows), 1, screen)
+    command._print_csv(iter(rows), 1, file)
+    assert screen.getvalue() == "image,label,probability\n\\x1b[2J.png,\\x1b[1m,1\n"
+    assert file.getvalue() == "image,label,probability\n\x1b[2J.png,\x1b[1m,1\n"
+
+
 def test_the_most_probable_classes_are_printed(run: Run, call: Call, tmp_path: Path) -> None:
     save_pictures(tmp_path, "a.png")
     (found,) = load(run).predict(["a.png"])
