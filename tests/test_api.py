@@ -170,15 +170,19 @@ def test_a_search_with_a_method_a_space_and_data_of_a_user(tmp_path):
     assert "share" in message(data=PairDataset(tiny_images(24)), method=Equal, shares=0.3, out=tmp_path / "no")
 
 
-def test_every_torch_dataset_of_the_same_pixels_gives_the_same_search(tmp_path):
+def test_the_same_pixels_give_the_same_search_from_every_source(tmp_path):
     images = tiny_images(24)
     floats = TensorDataset(images.x.float() / 255, images.y)
     losses = []
-    for number, data in enumerate((Bands(), floats)):
+    for number, (data, name) in enumerate(
+        ((Bands(), "Bands"), (floats, "TensorDataset"), ((images.x, images.y), "arrays"))
+    ):
         run = sn.search(data, out=tmp_path / str(number), **TINY | {"images": None})
-        assert run.config["data"] == type(data).__name__
+        assert run.config["data"] == name
         losses.append(run.metrics[-1]["loss"])
-    assert losses[0] == losses[1]  # the same pixels
+    assert losses == losses[:1] * 3
+    with pytest.raises(sn.UserError, match="searched on 'arrays', which is not here: give the images with --data, or"):
+        sn.select(run, tune_epochs=0, device="cpu", quiet=True)
 
 
 def test_another_selector_reads_an_architecture_out_of_a_run(finished, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supernet.cli import lists, retrain, search, select, study, tabular, use
+from supernet.cli import lists, predict, retrain, search, select, study, tabular, use
 from supernet.cli.parsing import parse
 from supernet.errors import UserError
 from supernet.retraining.config import configured as retraining
@@ -24,7 +24,7 @@ CLASSES = {
     "select": select._arguments(config_of(SELECTORS["perturbation"])),
     "tabular": tabular._arguments(SEARCHES, TabularConfig()),
     "evaluate": use.Evaluate,
-    "predict": use.Predict,
+    "predict": predict.Predict,
     "export": use.Export,
     "query": lists.Query,
 }

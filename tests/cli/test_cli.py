@@ -619,13 +619,14 @@ def test_help_and_version(call: Call) -> None:
         status, page, err = call(command, "--help")
         assert (status, err) == (0, "")
         assert page.startswith(f"usage: supernet {command} [-h]")
+        assert max(len(line) for line in page.splitlines()) <= 80
     for option in ("--epochs INT", "--w.lr FLOAT", "--alpha.optimizer {sgd,adam}", "--out FOLDER", "DATA"):
-        assert option in call("search", "--help")[1]
+        assert option in call("search", "--help-all")[1]
     assert "--epochs-each INT" in call("search", "--method", "random", "--help")[1]
     for option in ("--select.tune-epochs INT", "--select.criterion {accuracy,loss,magnitude}", "--selector STR"):
         assert option in call("search", "--method", "darts-pt", "--help")[1]
     for option in ("RUN", "--with NAME", "--tune-epochs INT", "--edges {independent,cumulative}", "--out FOLDER"):
-        assert option in call("select", "--help")[1]
+        assert option in call("select", "--help-all")[1]
     assert "--tune-epochs" not in call("select", "--with", "magnitude", "--help")[1]
     assert "(default: magnitude)" in call("select", "--with=perturbation-magnitude", "--help")[1]
     assert "(default: 50)" in call("search", "--protocol", "nasbench201", "--help")[1]

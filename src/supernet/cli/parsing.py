@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import make_dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -71,22 +72,36 @@ def derived(settings: type, about: str, types: Mapping[str, Any], values: Mappin
 def parse(command: str, arguments: Any, given: Arguments) -> Any:
     """Parse the arguments of a command, given as a class or as an instance with the defaults.
 
-    A mistake becomes one line instead of the parser's box of several.
+    A mistake becomes one line instead of the parser's box of several. Exits after --help and --help-all.
     """
     prog, default = f"supernet {command}", None if isinstance(arguments, type) else arguments
     read = partial(tyro.cli, arguments if default is None else type(default), prog=prog, config=(FlagCreatePairsOff,))
     read = read if default is None else partial(read, default=default)
+    if asked := {"-h", "--help", "--help-all"} & set(given):
+        from supernet.cli.help import show
+
+        chosen = any(peek(given, name, None) for name in ("method", "selector", "recipe", "with"))
+        show(_page(read), prog, everything="--help-all" in asked, chosen=chosen)
+        raise SystemExit(0)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return read(args=list(given))
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-    page = io.StringIO()
-    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
-        read(args=["--help"])
-    raise UserError(f"{_one_line(complaint.getvalue(), page.getvalue())} (see {prog} --help)")
+    except SystemExit:
+        raise UserError(f"{_one_line(complaint.getvalue(), _page(read))} (see {prog} --help)") from None
+
+
+def _page(read: Callable[..., Any]) -> str:
+    """Return the parser's own help page, in one column."""
+    page, width = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "120"
+    try:
+        with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+            read(args=["--help"])
+    finally:
+        del os.environ["COLUMNS"]
+        os.environ |= {} if width is None else {"COLUMNS": width}
+    return page.getvalue()
 
 
 _SHORTER = {

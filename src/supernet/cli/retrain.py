@@ -42,7 +42,7 @@ def _arguments(recipe: str) -> Any:
 
     types = {
         "what": option(Positional[str], "folder of a finished search, or an architecture in quotes", metavar="WHAT"),
-        "recipe": option(str, f"recipe that the settings below start from: {', '.join(RECIPES)}"),
+        "recipe": option(str, f"recipe that the other settings start from: {', '.join(RECIPES)}"),
         "data": option(str | None, "images to train on; None is the search's", metavar="DATA"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),

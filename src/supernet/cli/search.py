@@ -104,7 +104,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "max_flops": option(str | None, "multiply-adds for one image it may have at most, as 25M", metavar="N"),
         "graphs": option(bool, "record steps and replay them (CUDA graphs); the default on a GPU, where possible"),
         "no_graphs": option(bool, "never record steps"),
-        "protocol": option(str, f"protocol that the settings below start from: {', '.join(PROTOCOLS)}"),
+        "protocol": option(str, f"protocol that the other settings start from: {', '.join(PROTOCOLS)}"),
         "config": option(str | None, "run folder whose settings to start from instead", metavar="FOLDER"),
         "out": option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"),
         "dry_run": option(bool, "print a forecast of time and memory, and stop"),

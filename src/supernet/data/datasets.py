@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, with_channels
-from supernet.data.images import Images
+from supernet.data.images import Images, Levels
 from supernet.data.items import HuggingFace, Items, class_names, plain_label, plain_tensor, stacked
+from supernet.data.levels import levels_note, levels_of
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
 from supernet.data.pictures import readable
@@ -33,6 +34,7 @@ def read_dataset(
     image_size: int | None = None,
     *,
     classes: Sequence[str] | None = None,
+    levels: Levels | None = None,
     skip_broken: bool = False,
 ) -> Images:
     """Read every (image, label) of `dataset`, once more where pictures need a common size and none is given.
@@ -46,21 +48,23 @@ def read_dataset(
         raise UserError(f"{name} has no length: a Dataset with __len__ and __getitem__ is needed")
     if len(dataset) == 0:
         raise UserError(f"{name} holds no images")
-    found = _read(Items(dataset, skip_broken), image_size, name)
+    found = _read(Items(dataset, skip_broken), image_size, name, levels)
     names, y = class_names(dataset), found.train.y
     if names is not None and isinstance(dataset, Subset | ConcatDataset) and y.dtype.kind in "iu" and y.ndim == 1:
         names = names[: int(y.max()) + 1]  # a part may lack the last classes
     return image_set(name, name, found._replace(names=names), classes=classes)
 
 
-def _read(items: Items, size: int | None, name: str) -> Found:
+def _read(items: Items, size: int | None, name: str, levels: Levels | None) -> Found:
     first: dict[int, Any] = {}
     with suppress(Exception):  # it is raised below, after the mistakes of items before
         first.update((index, image) for index, image, _ in islice(items, _FIRST))
     pictures = isinstance(next(iter(first.values()), None), Image.Image)
     if pictures and size is None:
         size = _picture_size(items)
-    scale = _scale(first, name)
+    if pictures and levels is None and any(map(_is_deep, first.values())):
+        levels = _levels(items)
+    scale = Scale(levels=levels, note=levels_note(levels)) if pictures and levels else _scale(first, name)
     parts: list[Array] = []
     labels: list[Any] = []
     same = True
@@ -68,7 +72,7 @@ def _read(items: Items, size: int | None, name: str) -> Found:
         item = f"item {index} of {name}"
         try:
             with readable(f"the image of {item}"):
-                part = fit_picture(image, size).numpy() if isinstance(image, Image.Image) else None
+                part = fit_picture(image, size, levels).numpy() if isinstance(image, Image.Image) else None
         except UserError as error:
             if not items.skip_broken:
                 raise
@@ -82,7 +86,7 @@ def _read(items: Items, size: int | None, name: str) -> Found:
         same = same and (index not in first or _equal(first.pop(index), image))
     if not parts:
         raise UserError(f"no item of {name} can be read: {items.broken[min(items.broken)]}")
-    x, scale = _joined(parts, size, name, scale)
+    x, scale = _joined(parts, size, name, scale, levels)
     notes = items.note if same else (*items.note, f"{name} {_RANDOM}")
     train = Part(drop_grey(x) if pictures else x, stacked(labels, name), "images", "labels")
     return Found(train, scale=scale, notes=notes)
@@ -91,6 +95,16 @@ def _read(items: Items, size: int | None, name: str) -> Found:
 def _picture_size(items: Items) -> int | None:
     sizes = [image.size for _, image, _ in items if isinstance(image, Image.Image)]
     return None if len(set(sizes)) == 1 else default_size((min(size) for size in sizes), len(sizes))
+
+
+def _is_deep(image: object) -> bool:
+    return isinstance(image, Image.Image) and image.mode.startswith("I")
+
+
+def _levels(items: Items) -> Levels:
+    """Return the levels of pictures of more than 8 bits."""
+    deep = [np.asarray(image) for _, image, _ in items if _is_deep(image)]
+    return levels_of(min(int(x.min()) for x in deep), max(int(x.max()) for x in deep))
 
 
 def _array(image: object, item: str) -> Array:
@@ -118,11 +132,13 @@ def _pixels(image: object, size: int | None, item: str, scale: Scale) -> Array:
     return pixels
 
 
-def _joined(parts: list[Array], size: int | None, name: str, scale: Scale) -> tuple[Tensor, Scale]:
-    x = np.concatenate(parts)
+def _joined(
+    parts: list[Array], size: int | None, name: str, scale: Scale, levels: Levels | None
+) -> tuple[Tensor, Scale]:
+    x, name = np.concatenate(parts), f"images of {name}"
     if x.dtype == np.uint8:
         return torch.from_numpy(x), scale
-    scale = scale_of(x, f"images of {name}")
+    scale = scale_of(x, name) if levels is None else scale_like(Scale(levels=levels), x, name)
     return fit_arrays(to_pixels(x, scale), size), scale
 
 

@@ -11,7 +11,7 @@ import torch
 
 from supernet.data.images import Images, Labelled, Levels
 from supernet.data.layouts import find_layout
-from supernet.data.levels import FULL, levels_of
+from supernet.data.levels import FULL, levels_note, levels_of
 from supernet.data.limits import check_size
 from supernet.data.pictures import Head, head, range_of, read
 from supernet.data.resize import default_size, drop_grey
@@ -132,7 +132,7 @@ def _notes(
     heads: Mapping[Path, Head], levels: Levels | None, left_out: Mapping[Path, str], broken: Mapping[Path, str]
 ) -> Iterable[str]:
     if levels is not None:
-        yield f"16-bit values {levels[0]} to {levels[1]} read as black to white"
+        yield levels_note(levels)
     if cut := sum(found.cut for found in heads.values()):
         yield f"{cut} with 16 bits a colour, of which the upper 8 are read"
     if left_out:

@@ -6,8 +6,8 @@ import gzip
 import math
 import zlib
 from collections.abc import Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def _read(path: Path, dimensions: int) -> Array:
             raise UserError(f"cannot read '{path}': a gzip file that is cut off or damaged") from None
 
 
-def _array(file: IO[bytes], path: Path, dimensions: int, length: int | None) -> Array:
+def _array(file: BufferedIOBase, path: Path, dimensions: int, length: int | None) -> Array:
     """Read the array of an unpacked file; a `length` of None is not known before its end."""
     head = 4 + 4 * dimensions
     start = file.read(head)

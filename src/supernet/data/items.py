@@ -51,7 +51,8 @@ class Items:
 
     def leave_out(self, index: int, error: Exception) -> None:
         """Note that an item cannot be read."""
-        self.broken[index] = " ".join(f"item {index}: {type(error).__name__} {error}".split())
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__} "
+        self.broken[index] = " ".join(f"item {index}: {kind}{error}".split())
 
     @property
     def note(self) -> tuple[str, ...]:

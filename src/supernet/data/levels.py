@@ -18,6 +18,11 @@ def levels_of(low: int, high: int) -> Levels:
     return (low, high) if high - low < 2**15 else FULL
 
 
+def levels_note(levels: Levels) -> str:
+    """Return a phrase that says how pictures were read."""
+    return f"16-bit values {levels[0]} to {levels[1]} read as black to white"
+
+
 def to_bytes(values: NDArray[Any], levels: Levels) -> NDArray[np.uint8]:
     """Return `values` of any shape as pixels: the lower level and all below become 0, the upper and all above 255.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from supernet.data.images import Images
+from supernet.data.images import Images, Levels
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
 from supernet.errors import UserError
@@ -32,7 +32,9 @@ _DAMAGED = (
 )
 
 
-def read_npz(path: Path, image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
+def read_npz(
+    path: Path, image_size: int | None = None, classes: Sequence[str] | None = None, levels: Levels | None = None
+) -> Images:
     """Read x_train, y_train and, if present, x_val, y_val, x_test and y_test; raises UserError for any mistake.
 
     `x_valid` and `x_validation` are other names of `x_val`, and `train_images`, `train_labels` and so on those of
@@ -48,7 +50,7 @@ def read_npz(path: Path, image_size: int | None = None, classes: Sequence[str] |
                 found = _read(archive, path)
     except _DAMAGED:
         raise UserError(f"cannot read '{path}': not an .npz file of plain arrays, or damaged") from None
-    return image_set(path.stem, f"'{path.name}'", found, image_size, classes)
+    return image_set(path.stem, f"'{path.name}'", found, image_size, classes, levels=levels)
 
 
 def _read(archive: zipfile.ZipFile, path: Path) -> Found:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, with_channels
-from supernet.data.images import Images, Labelled
+from supernet.data.images import Images, Labelled, Levels
 from supernet.data.labels import rule_of
 from supernet.data.resize import fit_arrays
 from supernet.errors import UserError
@@ -44,15 +44,17 @@ def image_set(
     image_size: int | None = None,
     classes: Sequence[str] | None = None,
     mirror: bool = True,
+    *,
+    levels: Levels | None = None,
 ) -> Images:
     """Check the parts of an image set against each other and build the set; errors name `source`.
 
-    Labels and values of all parts are taken by the rule of the training images, or, with `classes`, by the names of
-    a run. Raises UserError as `with_channels`, `scale_of` and `rule_of` do, for different numbers of images and labels,
-    and for other parts of a different shape or with a class that no training image has.
+    Labels and values of all parts are taken by the rule of the training images, or, with `classes` and `levels`, by
+    those of a run. Raises UserError as `with_channels`, `scale_of` and `rule_of` do, for different numbers of images
+    and labels, and for other parts of a different shape or with a class that no training image has.
     """
     train = found.train
-    x, scale = _pixels(train, source, image_size, None)
+    x, scale = _pixels(train, source, image_size, levels and Scale(levels=levels))
     scale = found.scale if isinstance(train.x, Tensor) else scale
     rule = rule_of(train.y, f"{train.y_name} of {source}", found.names, classes)
 

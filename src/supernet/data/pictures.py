@@ -45,7 +45,7 @@ class Head(NamedTuple):
 def head(path: Path) -> Head:
     """Return the head of a picture; raises UserError for a file that is none."""
     with opened(path) as picture:
-        raw = str(picture.tile[0].args) if picture.tile else ""
+        raw = str(getattr(picture, "tile", ""))  # how its values are stored
         deep = picture.mode.startswith("I")
         return Head(min(picture.size), deep, not deep and ";16" in raw)
 

@@ -62,9 +62,9 @@ def load(
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
     if isinstance(source, Dataset | HuggingFace):
-        return read_dataset(source, image_size, classes=classes, skip_broken=skip_broken)
+        return read_dataset(source, image_size, classes=classes, levels=levels, skip_broken=skip_broken)
     if isinstance(source, tuple):
-        return read_arrays(source, image_size, classes)
+        return read_arrays(source, image_size, classes, levels)
     if not isinstance(source, str | os.PathLike):
         raise UserError(f"data must be 'digits', a path, a torch Dataset or arrays (X, y), not {type(source).__name__}")
     if source == "digits":
@@ -100,7 +100,12 @@ def digits(image_size: int | None = None, classes: Sequence[str] | None = None) 
     return image_set("digits", "digits", found, image_size, classes, mirror=False)
 
 
-def read_arrays(arrays: tuple[Any, ...], image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
+def read_arrays(
+    arrays: tuple[Any, ...],
+    image_size: int | None = None,
+    classes: Sequence[str] | None = None,
+    levels: Levels | None = None,
+) -> Images:
     """Read images and labels, arrays or tensors (X, y) or ((X, y), (X_test, y_test)), as those of an .npz file."""
     pairs = arrays if all(isinstance(pair, tuple) for pair in arrays) else (arrays,)
     if not 1 <= len(pairs) <= 2 or any(len(pair) != 2 for pair in pairs):
@@ -109,7 +114,8 @@ def read_arrays(arrays: tuple[Any, ...], image_size: int | None = None, classes:
         Part(_array(x, f"X{end}"), _array(y, f"y{end}"), f"X{end}", f"y{end}")
         for (x, y), end in zip(pairs, ("", "_test"), strict=False)
     )
-    return image_set("arrays", "the arrays", Found(train, *test), image_size, classes)
+    found = Found(train, test[0] if test else None)
+    return image_set("arrays", "the arrays", found, image_size, classes, levels=levels)
 
 
 def _array(values: object, name: str) -> NDArray[Any]:
@@ -147,4 +153,4 @@ def _from_path(
         raise UserError(f"'{text}' is not an .npz file: expected {', '.join(_SOURCES)}")
     if not path.is_file():
         raise UserError(f"'{text}' is a pipe or a device: expected a file")
-    return read_npz(path, image_size, classes)
+    return read_npz(path, image_size, classes, levels)

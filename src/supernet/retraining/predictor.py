@@ -147,7 +147,9 @@ class Predictor(nn.Module):
         elif isinstance(image, Image.Image):
             x = self._from_pillow(image, what)
         elif isinstance(image, Tensor | np.ndarray):
-            x = pixels(image.detach().cpu().numpy() if isinstance(image, Tensor) else image, what, one=True)
+            x = pixels(
+                image.detach().cpu().numpy() if isinstance(image, Tensor) else image, what, one=True, levels=self.levels
+            )
         else:
             raise UserError(f"{what} is of type {type(image).__name__}; expected a path, a pillow image or an array")
         return self.fitted(x, what)
