@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -147,35 +146,6 @@ def test_all_broken_files_are_named_or_left_out(tmp_path: Path) -> None:
     (tmp_path / "c" / "bad.png").write_bytes(b"broken")
     with pytest.raises(UserError, match="class 'c' has no image that can be read"):
         load(tmp_path, skip_broken=True)
-
-
-def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x.png")
-    with pytest.raises(UserError, match="not a regular file"):
-        read_picture(tmp_path / "x.png", 3, 8, 8)
-    fill(tmp_path / "set", "a", "b")
-    os.mkfifo(tmp_path / "set" / "a" / "x.png")
-    assert len(load(tmp_path / "set").y) == 4
-
-
-def test_only_formats_of_pictures_are_tried(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-    with pytest.raises(UserError, match="not an image"):
-        read_picture(tmp_path / "x.png", 3, 8, 8)
-
-
-def test_a_bomb_is_not_decoded_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.new("1", (11_000, 10_000)).save(tmp_path / "x.png")
-    with pytest.raises(UserError, match="has more than 100 million pixels: make it smaller, or set"):
-        read_picture(tmp_path / "x.png", 3, 8, 8)
-    Image.new("1", (20, 10)).save(tmp_path / "y.png")
-    for most, fits in (("199", False), ("200", True), ("many", False), ("-1", False)):
-        monkeypatch.setenv("SUPERNET_MAX_PIXELS", most)
-        if fits:
-            assert read_picture(tmp_path / "y.png", 3, 8, 8).shape == (1, 3, 8, 8)
-        else:
-            with pytest.raises(UserError, match="SUPERNET_MAX_PIXELS"):
-                read_picture(tmp_path / "y.png", 3, 8, 8)
 
 
 def deep(folder: Path, *ranges: tuple[int, int]) -> Path:
