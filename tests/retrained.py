@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from supernet.engine.run import FORMAT, Run
@@ -83,3 +84,10 @@ def noise(count: int, *shape: int) -> Tensor:
     """Return `count` images of noise as uint8, each brighter than the one before."""
     x = torch.randint(256, (count, *shape), generator=torch.Generator().manual_seed(7))
     return (x * torch.linspace(0.2, 1, count).view(-1, *[1] * len(shape))).byte()
+
+
+def save_pictures(folder: Path, *names: str) -> None:
+    """Write pictures of noise."""
+    for name, pixels in zip(names, noise(len(names), 8, 8), strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.numpy()).save(folder / name)

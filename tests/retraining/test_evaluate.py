@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from conftest import Call
-from retrained import CELL, message, noise, retrained, save_images
+from retrained import CELL, message, noise, retrained, save_images, save_pictures
 from supernet.data import Images, hold_out
 from supernet.data import load as load_images
 from supernet.engine.measure import Latency
@@ -162,9 +162,7 @@ def test_a_recipe_with_crops_is_evaluated_on_the_middle(tmp_path: Path) -> None:
 def test_data_may_lack_classes_of_the_network(tmp_path: Path, call: Call) -> None:
     def folder(name: str, images: dict[str, int]) -> Path:
         for label, count in images.items():
-            (tmp_path / name / label).mkdir(parents=True)
-            for number, pixels in enumerate(noise(count, 8, 8)):
-                Image.fromarray(pixels.numpy()).save(tmp_path / name / label / f"{number}.png")
+            save_pictures(tmp_path / name / label, *(f"{number}.png" for number in range(count)))
         return tmp_path / name
 
     run = retrained(tmp_path / "run", folder("photos", {"cat": 5, "dog": 5, "owl": 5}))
@@ -183,6 +181,48 @@ def test_data_may_lack_classes_of_the_network(tmp_path: Path, call: Call) -> Non
     assert f"balanced      {100 * found.balanced_accuracy:.2f} %, the mean recall of the classes\n" in out
     assert re.search(r"^dog +\S+ +- +\S+ +0$", out, re.MULTILINE)
     assert out.splitlines()[-1] == "run folder    run (evaluation-two.json, confusion-two.svg)"
+
+
+def test_broken_pictures_are_skipped_as_in_the_training(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        save_pictures(tmp_path / "photos" / label, *(f"{number}.png" for number in range(5)))
+    (tmp_path / "photos" / "cat" / "x.png").write_text("no picture")
+    run = retrained(tmp_path / "run", tmp_path / "photos", skip_broken=True)
+    own = evaluate(run, device="cpu")  # read as in the training
+    assert own.fingerprint == run.config["fingerprint"]
+    assert own.read.endswith("1 broken, left out")
+    (tmp_path / "photos").rename(tmp_path / "other")
+    assert "x.png" in message(evaluate, run, data=tmp_path / "other")
+    assert evaluate(run, data=tmp_path / "other", skip_broken=True, device="cpu").read == own.read
+
+
+def test_grey_pictures_are_evaluated_by_a_network_for_colours(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        save_pictures(tmp_path / "grey" / label, *(f"{number}.png" for number in range(5)))
+        save_pictures(tmp_path / "photos" / label, *(f"{number}.png" for number in range(5)))
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "photos" / "cat" / "red.png")
+    run = retrained(tmp_path / "run", tmp_path / "photos")
+    files = sorted((tmp_path / "grey").rglob("*.png"))
+    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    found = evaluate(run, data=tmp_path / "grey", device="cpu")
+    assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in ("cat", "dog")]
+
+
+def test_deep_pictures_are_scaled_as_in_the_training(tmp_path: Path) -> None:
+    for part, top in (("photos", 4095), ("dark", 2000)):
+        for label in ("cat", "dog"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for number, pixels in enumerate(noise(5, 8, 8).int()):
+                deep = (pixels * top // 255).numpy().astype(np.uint16)
+                Image.fromarray(deep).save(tmp_path / part / label / f"{number}.png")
+    run = retrained(tmp_path / "run", tmp_path / "photos")
+    assert run.config["levels"][1] > 2000
+    files = sorted((tmp_path / "dark").rglob("*.png"))
+    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    right = sum(file.parent.name == label for file, label in zip(files, labels, strict=True))
+    found = evaluate(run, data=tmp_path / "dark", device="cpu")
+    assert found.accuracy == right / len(files)
+    assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in ("cat", "dog")]
 
 
 # --- mistakes
@@ -250,7 +290,7 @@ def test_only_the_last_weights_on_its_own_data_are_the_evaluation_of_a_run(run: 
 
 @pytest.mark.parametrize(("name", "part"), [("", "data"), ("../../x", "x"), ("é" * 99, "é" * 60), ("a\n[b]", "a-b")])
 def test_a_name_of_data_is_safe_in_the_name_of_a_file(name: str, part: str, run: Run) -> None:
-    found = Evaluation(name, "0", "all", 9, "last", 0.25, 0.3, None, (), (), 10**6, 10**6, "cpu", (), {})
+    found = Evaluation(name, "0", "all", 9, "9 images", "last", 0.25, 0.3, None, (), (), 10**6, 10**6, "cpu", (), {})
     assert evaluation.files_of(run, found) == (f"evaluation-{part}.json", f"confusion-{part}.svg")
 
 
@@ -259,6 +299,7 @@ def test_the_command_prints_the_measurements(run: Run, call: Call, monkeypatch: 
     status, out, err = call("evaluate", "run", "--device", "cpu", "--weights", "best")
     assert (status, err) == (0, "")
     lines = out.splitlines()
+    assert lines.pop(0) == "read 30 images of 3 classes (0, 1, 2), 8x8 grey; 12 test images"
     assert lines[0] == "accuracy      50.00 %; on 12 test images of noise"
     assert lines[1] == "weights       those of the best epoch"
     assert re.fullmatch(r"size          0\.\d{3} M parameters, \d\.\d M FLOPs", lines[2])
@@ -278,10 +319,11 @@ def test_of_many_classes_the_command_prints_those_of_lowest_f1(capsys: pytest.Ca
     scores = tuple(ClassScore(f"[{number}]", 0.5, 0.5, None if number == 3 else number / 30, 7) for number in range(30))
     needed = (Pass(Latency(1, 1.0, 1.0, 1.0, 50, 2), 10**6),)
     found = Evaluation(
-        "set", "0", "validation", 9, "last", 0.25, 0.3, 0.5, scores, (), 10**6, 10**6, "cuda:0", needed, {}
+        "set", "0", "validation", 9, "30 images", "last", 0.25, 0.3, 0.5, scores, (), 10**6, 10**6, "cuda:0", needed, {}
     )
     use._result(Console(width=80), found, "evaluation-set.json")
     lines = capsys.readouterr().out.splitlines()
+    assert lines.pop(0) == "read 30 images"
     assert lines[0] == "accuracy      25.00 %, 50.00 % among the five most probable; on 9 validation images of set"
     assert "on cuda:0     1 image: 1.00 ms (half of 50 passes: 1.00 to 1.00; 2 threads)" in lines[3]
     shown = [line.split()[0] for line in lines if line.startswith("[")]

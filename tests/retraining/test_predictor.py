@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from conftest import Call
-from retrained import CELL, message, network_state, noise, record, retrained, save_images
+from retrained import CELL, message, network_state, noise, record, retrained, save_images, save_pictures
 from supernet.cli import predict as command
 from supernet.data import load as load_images
 from supernet.data import ordered
@@ -294,13 +294,6 @@ def test_predict_prints_nothing_if_an_image_cannot_be_read(run: Run, call: Call,
     assert call("predict", "nothing", "a.png")[2].startswith("supernet: 'nothing' is no run folder")
 
 
-def save_pictures(folder: Path, *names: str) -> None:
-    """Write pictures of noise."""
-    for name, pixels in zip(names, noise(len(names), 8, 8), strict=True):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.numpy()).save(folder / name)
-
-
 def test_predict_takes_folders_and_patterns(run: Run, call: Call, tmp_path: Path) -> None:
     save_pictures(tmp_path, "photos/b/2.png", "photos/a.PNG", "photos/.hidden.png", "more/[1].png", "more/x.gif")
     (tmp_path / "photos" / "notes.txt").write_text("no picture")
@@ -349,6 +342,20 @@ def test_predictions_are_written_as_csv(run: Run, call: Call, tmp_path: Path) ->
 @pytest.mark.parametrize(("label", "written"), [("=A1", "'=A1"), ("-1", "-1"), ("@x", "'@x"), ("cat", "cat")])
 def test_no_label_is_a_formula(label: str, written: str) -> None:
     assert command._no_formula(label) == written
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_no_name_in_a_table_steers_a_terminal() -> None:
+    rows = [("\x1b[2J.png", Prediction("\x1b[1m", 1.0, {"\x1b[1m": 1.0}))]
+    screen, file = Terminal(), io.StringIO()
+    command._print_csv(iter(rows), 1, screen)
+    command._print_csv(iter(rows), 1, file)
+    assert screen.getvalue() == "image,label,probability\n\\x1b[2J.png,\\x1b[1m,1\n"
+    assert file.getvalue() == "image,label,probability\n\x1b[2J.png,\x1b[1m,1\n"
 
 
 def test_the_most_probable_classes_are_printed(run: Run, call: Call, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from conftest import Call
 from supernet.data import Source
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
+from supernet.models.cost.limits import Limits
 from supernet.retraining import searched
 from supernet.retraining.plan import planned
 from supernet.searching import plan as searching
@@ -31,10 +32,16 @@ def found(folder: Path, data: Source = "digits", **settings: Any) -> Run:
     run.start(plan.record, {})
     results = {
         "genotype": genotype.to_json(),
+        "architecture": str(genotype),
+        "verdict": "thin",
         "params": price.params,
         "flops": price.flops,
         "target": {"width": plan.target.width, "depth": plan.target.depth},
         "limits": vars(limits) if limits else None,
+        "latency": None,
+        "table_entry": None,
+        "seconds": 1.0,
+        "selector": "magnitude",
     }
     run.write("summary.json", json.dumps(results))
     return run
@@ -101,7 +108,7 @@ def test_settings_of_the_user_come_first_and_a_broken_limit_is_said(tmp_path: Pa
 
 def test_a_measured_latency_is_measured_for_another_size_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = found(tmp_path / "run", target_width=2, target_depth=1)
-    run.write("summary.json", json.dumps(run.summary | {"limits": {"max_latency_ms": 1.5}}))
+    run.write("summary.json", json.dumps(run.summary | {"limits": vars(Limits(max_latency_ms=1.5))}))
     assert planned(run, device="cpu").broken is None
     monkeypatch.setattr(searched.MeasuredLatency, "ms", lambda self, genotype: 2.25)
     assert planned(run, device="cpu").broken is None

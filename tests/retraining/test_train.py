@@ -221,6 +221,7 @@ def test_the_record_of_a_plan_is_plain_and_complete(archive):
         *(entry.name for entry in fields(Recipe)),
         *("format", "task", "recipe", "data", "data_name", "fingerprint", "classes", "mean", "std", "space"),
         *("space_hash", "architecture", "genotype", "network_size", "measured_on", "seed", "device", "precision"),
+        *("levels", "skip_broken"),
     }
     assert (record["task"], record["data"], record["space"]) == ("retrain", str(archive), "nasbench201")
     assert (record["recipe"], record["seed"], record["classes"]) == ("quick", 3, ["0", "1", "2"])
@@ -228,7 +229,7 @@ def test_the_record_of_a_plan_is_plain_and_complete(archive):
     assert record["architecture"] == CELL
     size = {"width": 2, "depth": 1, "image_size": [8, 8], "channels": 1, "classes": 3, "stem": 0, "reductions": 2}
     assert record["network_size"] == size
-    assert None not in record.values()
+    assert [name for name, value in record.items() if value is None] == ["levels"]
     assert record["w"] == asdict(SGDConfig(lr=0.2, nesterov=True, weight_decay=5e-4, clip=0.0))
 
 
@@ -616,7 +617,9 @@ FLAGS = ["--epochs", "2", "--batch-size", "6", "--width", "2", "--device", "cpu"
 def test_the_command_prints_epochs_and_accuracies(call, archive):
     status, shown, warned = call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--validation-share", "0.25")
     assert (status, warned) == (0, "")
-    running, *lines = shown.splitlines()
+    read, running, *lines = shown.splitlines()
+    held_out = "6 of them held out for validation"
+    assert read == f"read 24 images of 3 classes (0, 1, 2), 8x8 grey; {held_out}; 9 test images"
     assert running.startswith("running float32, on cpu with ")
     (folder,) = Path("runs").iterdir()
     run = Run(folder)

@@ -17,7 +17,7 @@ from tyro.conf import Positional, arg
 from supernet.cli.parsing import Arguments, import_own, parse
 from supernet.cli.pictures import Pictures
 from supernet.cli.use import Device, RunFolder, Space, Weights
-from supernet.errors import UserError
+from supernet.errors import UserError, visible
 
 if TYPE_CHECKING:
     from supernet.retraining.predictor import Prediction, Predictor
@@ -138,7 +138,7 @@ def _print_json(rows: Iterator[Row], top: int | None) -> None:
 
 
 def _print_csv(rows: Iterator[Row], top: int, file: TextIO) -> None:
-    writer = csv.writer(file, lineterminator="\n")
+    writer, shown = csv.writer(file, lineterminator="\n"), visible if file.isatty() else str
     names = [
         f"{name}{place}" for place in ("", *(f"_{n}" for n in range(2, top + 1))) for name in ("label", "probability")
     ]
@@ -146,8 +146,8 @@ def _print_csv(rows: Iterator[Row], top: int, file: TextIO) -> None:
         if not number:
             writer.writerow(["image", *names])
         path = f"./{image}" if image.startswith(_FORMULA) else image
-        classes = [(_no_formula(label), f"{share:.6g}") for label, share in _most_probable(found, top)]
-        writer.writerow([path, *(value for pair in classes for value in pair)])
+        classes = [(shown(_no_formula(label)), f"{share:.6g}") for label, share in _most_probable(found, top)]
+        writer.writerow([shown(path), *(value for pair in classes for value in pair)])
 
 
 def _no_formula(label: str) -> str:

@@ -31,6 +31,8 @@ class Evaluate:
     run: RunFolder
     data: Annotated[str | None, arg(metavar="DATA")] = None
     """images to measure on; None is the run's own"""
+    skip_broken: bool = False
+    """leave out pictures that cannot be read, instead of naming them all and stopping"""
     weights: Weights = "last"
     space: Space = None
     device: Device = "auto"
@@ -61,7 +63,12 @@ def evaluate(given: Arguments) -> None:
     asked = parse("evaluate", Evaluate, given)
     import_own(given)
     found = evaluation.evaluate(
-        asked.run, data=asked.data, weights=asked.weights, space=asked.space, device=asked.device
+        asked.run,
+        data=asked.data,
+        skip_broken=asked.skip_broken,
+        weights=asked.weights,
+        space=asked.space,
+        device=asked.device,
     )
     console = show.Console()
     run = predictor.retraining(asked.run)
@@ -88,6 +95,7 @@ def _result(console: Console, found: Evaluation, file: str) -> None:
     """Print the measurements, which lie in `file`."""
     from supernet.report.console import line
 
+    line(console, f"read {found.read}")
     top5 = "" if found.top5 is None else f", {100 * found.top5:.2f} % among the five most probable"
     images = {"test": "test images", "validation": "validation images", "all": "images"}[found.images]
     line(console, f"accuracy      {100 * found.accuracy:.2f} %{top5}; on {found.count} {images} of {found.data}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from supernet.data import Images, Source, hold_out, is_available
 from supernet.data import load as load_images
+from supernet.data.images import Levels
 from supernet.engine.environment import environment
 from supernet.engine.measure import Latency, latency
 from supernet.engine.peak_memory import peak_memory
@@ -56,6 +57,7 @@ class Evaluation:
     fingerprint: str
     images: str  # "test", "validation", or "all" training images
     count: int
+    read: str  # a line on all that was read
     weights: str  # "last" or "best"
     accuracy: float
     balanced_accuracy: float  # the mean recall of the classes that have images
@@ -78,6 +80,7 @@ def evaluate(
     run: Run | str | os.PathLike[str],
     *,
     data: Source | None = None,
+    skip_broken: bool = False,
     weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
     device: str = "auto",
@@ -86,6 +89,7 @@ def evaluate(
 
     - `run`, `weights`, `space`, `device`: as for `supernet.load`.
     - `data`: other images, as for `supernet.search`, of some or all of the same classes; None is the run's own.
+    - `skip_broken`: leave out pictures that cannot be read, as the run did if it was told to.
 
     The images are the test images. Without any, they are the validation images of the run's own data, and all images
     of other data. An evaluation of other data or of the best weights has files of its own: see `files_of`. Raises
@@ -93,8 +97,10 @@ def evaluate(
     """
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
-    images = _images(found, data)
+    images = _images(found, data, predictor.levels, skip_broken=skip_broken)
     x, y, which = _chosen(found, images)
+    if x.shape[1] == 1 and predictor.network_size.channels == 3:
+        x = x.expand(-1, 3, -1, -1)  # pictures that happen to be grey, as `predict` takes them
     logits = _logits(predictor, predictor.fitted(x, f"each image of '{images.name}'"))
     predicted = logits.argmax(dim=1)
     confusion = _confusion(predicted, y, len(predictor.classes))
@@ -104,6 +110,7 @@ def evaluate(
         fingerprint=images.fingerprint,
         images=which,
         count=len(y),
+        read=images.described(len(y) if which == "validation" else None),
         weights=weights,
         accuracy=_share(logits, y, 1),
         balanced_accuracy=balanced_accuracy(predicted == y, y),
@@ -120,12 +127,12 @@ def evaluate(
     return evaluation
 
 
-def _images(run: Run, data: Source | None) -> Images:
+def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken: bool) -> Images:
     """Return the given images, by default those of the run."""
     config = recorded(run)
     size = config["image_size"]
     if data is not None:
-        images = load_images(data, size, classes=config["classes"])
+        images = load_images(data, size, classes=config["classes"], levels=levels, skip_broken=skip_broken)
         if list(images.classes) != config["classes"]:  # of a source whose labels have names of their own
             raise UserError(
                 f"'{images.name}' has classes {', '.join(images.classes)}; "
@@ -135,7 +142,7 @@ def _images(run: Run, data: Source | None) -> Images:
     source, advice = str(config["data"]), "give images with --data, or data= in Python"
     if not is_available(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
-    images = load_images(source, size)
+    images = load_images(source, size, skip_broken=skip_broken or config["skip_broken"])
     if images.fingerprint != config["fingerprint"]:
         raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
     return images
