@@ -100,17 +100,19 @@ def _binary(path: Path, layout: Layout) -> tuple[Array, Array]:
 def _names(path: Path, layout: Layout) -> list[str]:
     """Return the names of the classes 0, 1, ..."""
     if layout.binary:
-        return path.read_text(encoding="utf-8", errors="replace").split()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line.strip() for line in lines if line.strip()]
     names = _mapping(path).get(layout.key)
-    if not isinstance(names, list):
-        raise UserError(f"'{path}' has no list '{layout.key}'")
+    if not (isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)):
+        raise UserError(f"'{path}' has no list '{layout.key}' of names")
     return [_text(name) for name in names]
 
 
 def _mapping(path: Path) -> dict[str, Any]:
     content = read_pickle(path)
-    return {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    items = content.items() if isinstance(content, dict) else ()
+    return {_text(key): value for key, value in items if isinstance(key, str | bytes)}
 
 
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
