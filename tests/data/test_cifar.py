@@ -238,6 +238,8 @@ def test_mistakes_in_the_files(tmp_path: Path) -> None:
     assert changed(folder, data=X[:2].reshape(2, -1) * 1.0) == damaged
     (folder / "data_batch_2").unlink()
     assert message(folder) == f"'{folder}' has no file data_batch_2"
+    (cifar10(folder) / "batches.meta").unlink()
+    assert message(folder) == f"'{folder}' has no file batches.meta"
 
 
 def test_mistakes_in_binary_files(tmp_path: Path) -> None:

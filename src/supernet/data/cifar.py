@@ -52,7 +52,8 @@ def find_cifar(folder: Path) -> tuple[Path, Layout] | None:
     """Return the folder with CIFAR's files, `folder` or the archive's one in it, and their layout; None without any."""
     for layout in _LAYOUTS:
         for place in (folder, folder / layout.folder):
-            if (place / layout.train[0]).is_file() and (place / layout.names).is_file():
+            telling = len(layout.train) > 1 or (place / layout.names).is_file()  # any file could be called "train"
+            if telling and (place / layout.train[0]).is_file():
                 return place, layout
     return None
 
@@ -65,7 +66,7 @@ def read_cifar(
     Raises UserError that names the missing, damaged or wrong file or the mistake in its content.
     """
     train, test, names = [folder / name for name in layout.train], folder / layout.test, folder / layout.names
-    for path in train:
+    for path in (*train, names):
         if not path.is_file():
             raise UserError(f"'{folder}' has no file {path.name}")
     parts = [*train, test] if test.is_file() else train
