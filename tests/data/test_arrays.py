@@ -118,6 +118,21 @@ def test_any_array_gives_pixels_or_a_line(data: Any, dtype: str, one: bool) -> N
         assert (x.dtype, x.ndim, x.numel()) == (torch.uint8, 4, array.size)
 
 
+@given(st.data(), st.sampled_from(DTYPES), st.sampled_from(DTYPES))
+def test_any_image_set_is_read_or_a_line(data: Any, dtype: str, label_dtype: str) -> None:
+    count = data.draw(st.integers(2, 4))
+    shape = data.draw(array_shapes(min_dims=2, max_dims=3, max_side=6))
+    x, x_test = (data.draw(arrays(dtype, (count, *shape))) for _ in range(2))
+    y = data.draw(arrays(label_dtype, (count,) if data.draw(st.booleans()) else (count, 2)))
+    for classes in (None, ["0", "1", "2"]):
+        try:
+            images = load(((x, y), (x_test, y)), 3, classes=classes)
+        except UserError:
+            continue
+        assert images.x.shape == images.x_test.shape  # type: ignore[union-attr]
+        assert torch.equal(images.y, images.y_test)  # type: ignore[arg-type]
+
+
 @given(arrays("f8", (3, 2, 2), elements=st.integers(0, 255)), st.sampled_from(["u1", "u2", "i8", "f4", "f8"]))
 def test_pixel_values_round_trip(array: np.ndarray, dtype: str) -> None:
     array[0, 0, 0] = 255

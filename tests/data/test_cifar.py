@@ -202,6 +202,14 @@ def test_what_stands_for_arrays_gives_access_to_nothing(tmp_path: Path) -> None:
         assert str(folder / "batches.meta") in message(folder)
 
 
+def test_a_small_pickle_of_a_text_without_end(tmp_path: Path) -> None:
+    folder, many = cifar10(tmp_path), ["cat"]
+    for _ in range(60):
+        many = [many, many]  # type: ignore[list-item]
+    (folder / "batches.meta").write_bytes(python3({"label_names": many}))
+    assert message(folder) == f"'{folder / 'batches.meta'}' has no list 'label_names' of names"
+
+
 # --- other mistakes
 
 
@@ -230,6 +238,8 @@ def test_mistakes_in_the_files(tmp_path: Path) -> None:
     assert changed(folder, data=X[:2].reshape(2, -1) * 1.0) == damaged
     (folder / "data_batch_2").unlink()
     assert message(folder) == f"'{folder}' has no file data_batch_2"
+    (cifar10(folder) / "batches.meta").unlink()
+    assert message(folder) == f"'{folder}' has no file batches.meta"
 
 
 def test_mistakes_in_binary_files(tmp_path: Path) -> None:

@@ -221,6 +221,7 @@ def test_arrays_in_a_tuple() -> None:
     assert both.y_test is not None
     assert (both.x_test.shape, both.y_test.tolist()) == ((2, 1, 5, 5), [2, 1])
     assert source_name((X, y)) == "arrays"
+    assert load(([torch.from_numpy(x) for x in X], y)).fingerprint == images.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_arrays_in_a_tuple() -> None:
         ((X, Y, X, Y), "arrays are given as (X, y), or as ((X, y), (X_test, y_test)) with test images"),
         (((X, Y), (X,)), "arrays are given as (X, y), or as ((X, y), (X_test, y_test)) with test images"),
         (("a.png", Y), "X is of type str; expected an array or a tensor"),
-        ((X, [[0], [1, 2]]), "y is a list of unequal parts; expected an array or a tensor"),
+        ((X, [[0], [1, 2]]), "y cannot be made one array: give an array or a tensor"),
         ((X, Y[:3]), "X of the arrays has 6 images but y has 3 labels"),
         ((X[:, :0], Y), "X of the arrays has shape (6, 0, 5); expected (N, H, W), (N, H, W, C) or (N, C, H, W) with"),
         (((X, Y), (X, [3] * 6)), "y_test of the arrays holds label 3, which no training image has"),

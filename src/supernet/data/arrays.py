@@ -15,7 +15,7 @@ from supernet.data.levels import to_bytes
 from supernet.errors import UserError
 
 Array = NDArray[Any]
-_CHUNK = 2**24  # values converted at a time, unless a single image has more
+_CHUNK = 2**22  # values converted at a time, unless a single image has more
 _MOST = 4  # channels of an image of any shape
 _WHITE = 255
 _BRIGHT = 128  # floats from 0 to more than this are pixel values, even with fractions

@@ -52,7 +52,8 @@ def find_cifar(folder: Path) -> tuple[Path, Layout] | None:
     """Return the folder with CIFAR's files, `folder` or the archive's one in it, and their layout; None without any."""
     for layout in _LAYOUTS:
         for place in (folder, folder / layout.folder):
-            if (place / layout.train[0]).is_file() and (place / layout.names).is_file():
+            telling = len(layout.train) > 1 or (place / layout.names).is_file()  # any file could be called "train"
+            if telling and (place / layout.train[0]).is_file():
                 return place, layout
     return None
 
@@ -65,7 +66,7 @@ def read_cifar(
     Raises UserError that names the missing, damaged or wrong file or the mistake in its content.
     """
     train, test, names = [folder / name for name in layout.train], folder / layout.test, folder / layout.names
-    for path in train:
+    for path in (*train, names):
         if not path.is_file():
             raise UserError(f"'{folder}' has no file {path.name}")
     parts = [*train, test] if test.is_file() else train
@@ -100,17 +101,19 @@ def _binary(path: Path, layout: Layout) -> tuple[Array, Array]:
 def _names(path: Path, layout: Layout) -> list[str]:
     """Return the names of the classes 0, 1, ..."""
     if layout.binary:
-        return path.read_text(encoding="utf-8", errors="replace").split()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line.strip() for line in lines if line.strip()]
     names = _mapping(path).get(layout.key)
-    if not isinstance(names, list):
-        raise UserError(f"'{path}' has no list '{layout.key}'")
+    if not (isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)):
+        raise UserError(f"'{path}' has no list '{layout.key}' of names")
     return [_text(name) for name in names]
 
 
 def _mapping(path: Path) -> dict[str, Any]:
     content = read_pickle(path)
-    return {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    items = content.items() if isinstance(content, dict) else ()
+    return {_text(key): value for key, value in items if isinstance(key, str | bytes)}
 
 
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from supernet.errors import UserError, unknown
 
 Array = NDArray[Any]
 _LARGEST = np.iinfo(np.int64).max
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what could change a terminal
 _EXACT = 2**53  # float64 holds all whole numbers up to here
 
 
@@ -62,6 +64,7 @@ def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: 
     image; with `known` only for a name that is not among them.
     """
     values, columns, notes = plain_labels(array, name)
+    names = names and [_text(text, name) for text in names]
     present: list[Any] = np.unique(values).tolist()
     if known is not None:
         return Rule(tuple(known), _known_numbers(present, name, names, known), notes, known=True)
@@ -152,7 +155,6 @@ def _is_one_hot(array: Array) -> bool:
 def _text(label: str | bytes, name: str) -> str:
     with suppress(UnicodeError):
         text = label.decode() if isinstance(label, bytes) else label
-        text = text.rstrip("\0")  # which numpy's arrays of texts cannot hold at the end
-        if text and text.encode():  # halves of characters have no bytes
+        if text and text.encode() and not _CONTROL.search(text):  # halves of characters have no bytes
             return text
-    raise UserError(f"{name} holds label {label!r}; labels are class numbers or names")
+    raise UserError(f"{name} holds label {label!r}; labels are class numbers, or names that can be printed")

@@ -121,12 +121,12 @@ def read_arrays(
 def _array(values: object, name: str) -> NDArray[Any]:
     if isinstance(values, Tensor):
         values = plain_tensor(values)
-    if not isinstance(values, np.ndarray | list):
+    if not (isinstance(values, list) or hasattr(values, "__array__")):
         raise UserError(f"{name} is of type {type(values).__name__}; expected an array or a tensor")
     try:
         return np.asarray(values)
-    except ValueError:
-        raise UserError(f"{name} is a list of unequal parts; expected an array or a tensor") from None
+    except (ValueError, TypeError, RuntimeError):  # of a list of parts of different shapes, or of a tensor in a list
+        raise UserError(f"{name} cannot be made one array: give an array or a tensor") from None
 
 
 def _from_path(
