@@ -649,13 +649,13 @@ def test_a_best_epoch_chosen_on_the_test_images_is_marked(call, archive):
 
 def test_help_shows_the_values_of_the_recipe(call):
     for name, wanted in {"quick": "(default: 10)", "darts-cifar": "(default: 600)"}.items():
-        status, shown, _ = call("--help", "--recipe", name)
+        status, shown, _ = call("--help-all", "--recipe", name)
         assert status == 0
         assert wanted in shown
         assert all(
             flag in shown for flag in ("WHAT", "--drop-path", "--auxiliary", "--w.schedule", "--validation-share")
         )
-    assert "--no-jitter" in call("--recipe=darts-imagenet", "--help")[1]
+    assert "--no-jitter" in call("--recipe=darts-imagenet", "--help-all")[1]
 
 
 @pytest.mark.parametrize(

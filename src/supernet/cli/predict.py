@@ -17,7 +17,8 @@ from tyro.conf import Positional, arg
 from supernet.cli.parsing import Arguments, import_own, parse
 from supernet.cli.pictures import Pictures
 from supernet.cli.use import Device, RunFolder, Space, Weights
-from supernet.errors import UserError, visible
+from supernet.engine.files import temporary_name
+from supernet.errors import UserError, reason_of, visible
 
 if TYPE_CHECKING:
     from supernet.retraining.predictor import Prediction, Predictor
@@ -166,14 +167,14 @@ def _written(name: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
         return
-    whole = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.tmp")
+    whole = path if path.exists() and not path.is_file() else temporary_name(path)
     try:
-        with whole.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with whole.open("w" if whole == path else "x", encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file
         if whole != path:
             whole.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write '{path}': {error.strerror}") from None
+        raise UserError(f"cannot write '{path}': {reason_of(error)}") from None
     finally:
         if whole != path:
             whole.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +22,7 @@ from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
-from supernet.retraining.searched import broken_limits, search_of, sized
+from supernet.retraining.searched import SearchRecord, broken_limits, recorded, search_of, sized
 from supernet.spaces import NetworkSize, SearchSpace, recorded_space
 from supernet.spaces import space as space_named
 from supernet.spaces.genotype import Genotype
@@ -187,8 +187,8 @@ def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
         return load(given.data, given.image_size, skip_broken=given.skip_broken), source_name(given.data)
     if search is None:
         raise UserError("an architecture needs images to train on: give them with --data, or data= in Python")
-    config = search.config
-    source = str(config["data"])
+    config = recorded(search)
+    source = config["data"]
     if not is_available(source):
         raise UserError(
             f"run '{search.path}' was searched on '{source}', which is not here: "
@@ -199,7 +199,7 @@ def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
     return images, source
 
 
-def _check_classes(search: Run, config: Mapping[str, Any], images: Images) -> None:
+def _check_classes(search: Run, config: SearchRecord, images: Images) -> None:
     classes = config["classes"]
     if classes != list(images.classes):
         raise UserError(

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from supernet.data import source_name
+from supernet.engine.records import Record
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import MEASURED, Limits
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target
-from supernet.settings import amend
+from supernet.settings import Count, Whole, amend
 from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.genotype_text import is_darts, is_numbers
+
+
+class SearchRecord(Record):
+    """The settings of a search or a selection, config.yaml: what a retraining takes over."""
+
+    task: Literal["search", "select"]  # type: ignore[misc]
+    image_size: Count | None
+    stem: Whole | None
+    reductions: Whole | None
+    skip_broken: bool
+
+
+def recorded(search: Run) -> SearchRecord:
+    """Return the settings of a search; raises UserError if they are damaged."""
+    config: SearchRecord = search.config_as(SearchRecord)
+    return config
 
 
 def search_of(what: Target) -> Run | None:
@@ -25,10 +42,9 @@ def search_of(what: Target) -> Run | None:
     if isinstance(what, Genotype) or (isinstance(what, str) and _is_architecture(what)):
         return None
     run = Run.of(what)
-    config = run.config
-    if "fingerprint" not in config:
+    if run.task is None:
         raise UserError(f"'{run.path}' is no run folder: give that of a finished search, or an architecture in quotes")
-    if config.get("task") == "retrain":
+    if run.task == "retrain":
         raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
     return run
 
@@ -45,13 +61,13 @@ def sized(config: RetrainConfig, search: Run, space: SearchSpace, given: Collect
     limits. It decides on the image size and the halvings of its own images, and with limits of any images, where
     neither the user nor the recipe names an image size.
     """
-    searched, target, limits = search.config, search.summary["target"], _limits(search)
+    searched, target, limits = recorded(search), search.summary["target"], _limits(search)
     sizes: dict[str, Any] = {}
     if limits or (target["width"], target["depth"]) != space.target:
         sizes |= target
     own = config.data is None or source_name(config.data) == searched["data"]
     if (own or limits) and config.image_size in (None, searched["image_size"]):
-        sizes |= {name: searched[name] for name in ("image_size", "stem", "reductions")}
+        sizes |= {"image_size": searched["image_size"], "stem": searched["stem"], "reductions": searched["reductions"]}
     firm = {name for name in sizes if name in given or name not in ("width", "depth")}  # before the search's, if named
     open_ones = {name for name in sizes if name not in firm or getattr(config, name) is None}
     return amend(config, {name: sizes[name] for name in open_ones})
