@@ -91,7 +91,13 @@ def test_a_run_without_a_checkpoint_may_begin_anywhere(begun):
 
 def plan() -> SimpleNamespace:
     return SimpleNamespace(
-        seed=0, device=CPU, precision="float32", kernels=None, running="running", record=record("search")
+        seed=0,
+        device=CPU,
+        precision="float32",
+        kernels=None,
+        fixed_epochs="",
+        running="running",
+        record=record("search"),
     )
 
 
