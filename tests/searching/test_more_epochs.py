@@ -30,10 +30,10 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_search_and_its_retraining_go_on(tmp_path: Path) -> None:
     out, heard = tmp_path / "run", Hearing()
-    call: dict[str, Any] = SMALL | {"out": out, "watcher": heard, "selector": "perturbation", "tune_epochs": 1}
-    del call["tune_epochs"]
-    first = sn.search("digits", epochs=1, select={"tune_epochs": 1}, **call).metrics
-    run = sn.search("digits", epochs=3, select={"tune_epochs": 1}, **call)
+    selector = {"selector": "perturbation", "select": {"tune_epochs": 1}}
+    call: dict[str, Any] = SMALL | selector | {"out": out, "watcher": heard}
+    first = sn.search("digits", epochs=1, **call).metrics
+    run = sn.search("digits", epochs=3, **call)
     assert heard.lines == [
         "going on after epoch 1 with the schedule of 3 epochs, not 1: the learning rate was 0.025 and is 0.019 now; "
         "a run begun with 3 epochs ends otherwise"
@@ -41,9 +41,7 @@ def test_a_search_and_its_retraining_go_on(tmp_path: Path) -> None:
     assert (run.metrics[:1], len(run.metrics), run.config["epochs"], run.finished) == (first, 3, 3, True)
     assert {file.name for file in (out / "selections").iterdir()} == {"perturbation-epoch1", "perturbation"}
     assert sn.Run(out / "selections" / "perturbation-epoch1").finished
-    assert "epochs (3 there, 2 now); give another" in message(
-        sn.search, "digits", epochs=2, select={"tune_epochs": 1}, **call
-    )
+    assert "epochs (3 there, 2 now); give another" in message(sn.search, "digits", epochs=2, **call)
     small: dict[str, Any] = {"width": 2, "depth": 1, "device": "cpu", "quiet": True}
     assert len(sn.retrain(run, epochs=1, **small).metrics) == 1
     retraining = sn.retrain(run, epochs=2, **small)
@@ -54,7 +52,5 @@ def test_a_search_and_its_retraining_go_on(tmp_path: Path) -> None:
 def test_a_method_whose_schedule_has_ended_says_why_it_does_not(tmp_path: Path) -> None:
     call = SMALL | {"out": tmp_path / "run", "method": "gdas", "quiet": True}
     sn.search("digits", epochs=1, **call)
-    reason = (
-        "and it cannot go on for more epochs, as its temperature has fallen to that of the last epoch; give another"
-    )
-    assert f"epochs (1 there, 2 now), {reason}" in message(sn.search, "digits", epochs=2, **call)
+    reason = "it cannot go on for more epochs, as its temperature has fallen to that of the last epoch; give another"
+    assert f"epochs (1 there, 2 now), and {reason}" in message(sn.search, "digits", epochs=2, **call)
