@@ -90,7 +90,7 @@ def test_a_run_without_a_checkpoint_may_begin_anywhere(begun):
 
 
 def plan() -> SimpleNamespace:
-    lines = {"reading": "read", "running": "running"}
+    lines = {"reading": "read", "running": "running", "fixed_epochs": ""}
     return SimpleNamespace(seed=0, device=CPU, precision="float32", kernels=None, record=record("search"), **lines)
 
 

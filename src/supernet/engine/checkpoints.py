@@ -107,8 +107,8 @@ class Checkpoints:
         return state
 
     def _digest(self) -> str:
-        """Return the digest of the settings, but for the path of the images, which may have moved."""
-        settings = {name: value for name, value in self._config().items() if name != "data"}
+        """Return the digest of the settings, but for those that may change: the path of the images, and the epochs."""
+        settings = {name: value for name, value in self._config().items() if name not in ("data", "epochs")}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

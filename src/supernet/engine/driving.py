@@ -14,6 +14,7 @@ import torch
 from supernet.engine.environment import as_begun, environment
 from supernet.engine.loop import Loop, Task, Watcher
 from supernet.engine.memory import is_shortage, keep_freed_memory
+from supernet.engine.optim import SGDConfig
 from supernet.engine.precision import Precision, products
 from supernet.engine.run import Run
 from supernet.engine.seeds import seeded
@@ -68,6 +69,10 @@ class Planned(Protocol):
         """The kernels that run the supernet; None without a supernet."""
 
     @property
+    def fixed_epochs(self) -> str:
+        """Why the task cannot go on for more epochs than it was begun with; empty if it can."""
+
+    @property
     def running(self) -> str:
         """A line that says how the task runs."""
 
@@ -93,23 +98,39 @@ def conduct(
 ) -> Run:
     """Make the task of a plan, run it to the end in its run folder, call `finish` with it, and return the run.
 
-    An unfinished run is resumed, and a finished one is left as it is; `force` starts either over. Raises UserError if
+    An unfinished run is resumed, a finished one is left as it is, and one of fewer epochs goes on to those of the plan;
+    `force` starts each of them over. Raises UserError if
     another process is in the folder, if the run began where it ends with other bits and `resume_anyway` is not given,
     and if memory or disk have no room left.
     """
-    same = nullcontext() if force else as_begun(run, plan.device, plan.kernels, watcher, anyway=resume_anyway)
+    record = plan.record
+    before = {} if force else run.holds(record, plan.fixed_epochs)
+    longer = bool(before) and before.get("epochs") != record.get("epochs")
+    if before and not longer and run.finished:
+        watcher.say(f"run '{run.path}' has finished before: these are its results; --force starts it over")
+        return run
+    same = as_begun(run, plan.device, plan.kernels, watcher, anyway=resume_anyway) if before else nullcontext()
     with _room(run), as_planned(plan), same:
         task = make(plan)  # may raise UserError for its settings, so the folder is not made before
-        if not force and run.holds(plan.record) and run.finished:
-            watcher.say(f"run '{run.path}' has finished before: these are its results; --force starts it over")
-            return run
         with run.held():
-            run.start(plan.record, environment(plan.kernels), force=force, resume_anyway=resume_anyway)
+            run.start(record, environment(plan.kernels), force=force, resume_anyway=resume_anyway)
+            if longer:
+                watcher.say(_longer(len(run.metrics), before, record))
             watcher.note(plan.reading)
             watcher.note(plan.running)
             Loop(task, run, task.epochs, watcher)()
             finish(task)
     return run
+
+
+def _longer(done: int, before: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Return a line that says what more epochs mean for the schedule of a run that has done some."""
+    old, new, w = before["epochs"], record["epochs"], SGDConfig(**record["w"])
+    rates = f"was {w.rate(max(0, done - 1), old):.2g} and is {w.rate(done, new):.2g} now"
+    return (
+        f"going on after epoch {done} with the schedule of {new} epochs, not {old}: the learning rate {rates}; "
+        f"a run begun with {new} epochs ends otherwise"
+    )
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def as_begun(run: Run, device: torch.device, kernels: str | None, watcher: Watch
 def _begun(run: Run) -> Mapping[str, Any] | None:
     """Return the environment in which the checkpoints of a run were made, None if there are none to go on from."""
     file, has_begun = run.path / "environment.json", any((run.path / "checkpoints").glob("*.pt"))
-    if not file.exists() or not has_begun or run.task is None or run.finished:
+    if not file.exists() or not has_begun or run.task is None:
         return None
     try:
         found: Mapping[str, Any] = check(Computed, read_json(file), file, START_OVER)

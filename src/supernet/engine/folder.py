@@ -18,12 +18,13 @@ from supernet.errors import UserError, reason_of
 
 _LONGEST = 150  # bytes of the name of a default run folder; file systems allow 255
 
-# The files of a run beside its settings, as patterns. Removed in this order, they never look like a finished run.
-_FILES = (
+# The files of a run beside its settings and its state, as patterns. Removed in this order, and the metrics last of all,
+# as a checkpoint needs its rows, they never look like a finished run.
+_RESULTS = (
     *("summary.json", "evaluation*.json", "genotype.json"),
     *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion*.svg"),
     *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
-    *("model*.onnx", "model*.pt2", "environment.json"),
+    *("model*.onnx", "model*.pt2"),
 )
 
 
@@ -33,17 +34,18 @@ class Folder(Checkpoints):
     def _check_format(self, config: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
-    def holds(self, config: Mapping[str, Any]) -> bool:
-        """Return whether the folder already holds the run with `config`, False if there is nothing in it.
+    def holds(self, config: Mapping[str, Any], fixed_epochs: str = "") -> dict[str, Any]:
+        """Return the settings of the run in the folder, which are those of `config`; nothing if the folder is empty.
 
-        Raises UserError if it holds files of no run, or a run with other settings, which the message names.
+        A run may have fewer epochs than `config`, unless `fixed_epochs` says why not. Raises UserError if the folder
+        holds files of no run, or a run with other settings, which the message names.
         """
         with self._writing():
             existing = self._check_is_run_or_empty()
         if existing:
             self._check_format(existing)
-            _check_same(self.path, existing, config)
-        return bool(existing)
+            _check_same(self.path, existing, config, fixed_epochs)
+        return existing
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -73,13 +75,16 @@ class Folder(Checkpoints):
         or holds a run with other settings, which the message names.
         """
         with self._writing():
-            new = force or not self.holds(config)
+            existing = {} if force else self.holds(config)
             if force and self._check_is_run_or_empty():
                 self._clear()
+            longer = bool(existing) and existing.get("epochs") != config.get("epochs")
+            if longer:
+                self._reopen(existing["epochs"])
             self.path.mkdir(parents=True, exist_ok=True)
             for folder in (self.path, self.path / "checkpoints"):
                 remove_temporaries(folder)
-            if new:  # the first file, which makes the folder that of a run
+            if longer or not existing:  # the first file, which makes the folder that of a run
                 self.write("config.yaml", to_yaml(dict(config)))
                 self._settings = None
             if resume_anyway or not (self.path / "environment.json").exists():
@@ -105,12 +110,22 @@ class Folder(Checkpoints):
         for lock in self.path.glob(f"selections/*/{LOCK}"):
             with locked(lock.parent):  # raises UserError if a selection runs in it
                 pass
-        patterns = (*_FILES, "selections", "checkpoints", "metrics.jsonl")  # the last, as a checkpoint needs its rows
-        for path in [path for pattern in patterns for path in self.path.glob(pattern)]:
+        for path in self._files(*_RESULTS, "environment.json", "selections", "checkpoints", "metrics.jsonl"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+    def _reopen(self, epochs: int) -> None:
+        """Remove what a run that goes on for more epochs writes again, and keep the selections after `epochs`."""
+        for file in self._files(*_RESULTS):
+            file.unlink()
+        for folder in self.path.glob("selections/*"):
+            if "-epoch" not in folder.name:
+                folder.rename(folder.with_name(f"{folder.name}-epoch{epochs}"))
+
+    def _files(self, *patterns: str) -> list[Path]:
+        return [file for pattern in patterns for file in self.path.glob(pattern)]
 
     def write(self, name: str, text: str) -> None:
         """Write a text file into the folder, atomically."""
@@ -126,13 +141,16 @@ def _is_left(file: Path) -> bool:
     return is_temporary(file) or file.name in (LOCK, HOLDER)
 
 
-def _check_same(path: Path, existing: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def _check_same(path: Path, existing: Mapping[str, Any], config: Mapping[str, Any], fixed_epochs: str) -> None:
     there, now = flat(existing), flat(config)
     names = [name for name in there | now if name != "data"]  # the same images may have another path
-    changes = [f"{n} ({there.get(n)} there, {now.get(n)} now)" for n in names if there.get(n) != now.get(n)]
-    if changes:
+    changed = [name for name in names if there.get(name) != now.get(name)]
+    longer = changed == ["epochs"] and isinstance(there["epochs"], int) and there["epochs"] < now["epochs"]
+    if changed and (fixed_epochs or not longer):
+        changes = ", ".join(f"{name} ({there.get(name)} there, {now.get(name)} now)" for name in changed)
+        reason = f", and it cannot go on for more epochs, as {fixed_epochs}" if longer else ""
         raise UserError(
-            f"run folder '{path}' was made with other settings: {', '.join(changes)}; "
+            f"run folder '{path}' was made with other settings: {changes}{reason}; "
             "give another place with --out, or --force to start over"
         )
 

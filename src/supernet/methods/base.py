@@ -102,6 +102,7 @@ class Method(ABC):
     - `ranks`: whether larger op scores mean better operations. If not, no architecture is reported after an epoch.
     - `spreads`: whether the method can spread lookahead over `budget.workers` processes.
     - `between_epochs`: names long work between epochs; a forecast reports that this work is left out.
+    - `fixed_epochs`: why a search cannot go on for more epochs than it was begun with, as a clause; empty if it can.
     """
 
     Config: ClassVar[type] = NoConfig
@@ -109,6 +110,7 @@ class Method(ABC):
     ranks: ClassVar[bool] = True
     spreads: ClassVar[bool] = False
     between_epochs: ClassVar[str] = ""
+    fixed_epochs: ClassVar[str] = ""
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config

@@ -53,6 +53,7 @@ class GDAS(GradientMethod):
     """Learns alphas through hard Gumbel samples, and the weights on such samples."""
 
     Config = GDASConfig
+    fixed_epochs = "its temperature has fallen to that of the last epoch"
     streams: ClassVar[Streams] = {"weights": "train", "alpha": "validation"}
     config: GDASConfig
 

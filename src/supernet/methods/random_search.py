@@ -43,6 +43,7 @@ class RandomSearch(Method):
     Config = RandomSearchConfig
     streams: ClassVar[Streams] = {"weights": "train"}
     capturable = True  # the candidate changes between epochs only
+    fixed_epochs = "its learning rate is that of each candidate: search with another --seed for more of them"
     config: RandomSearchConfig
 
     def __init__(self, config: RandomSearchConfig, supernet: Supernet, budget: Budget) -> None:

@@ -98,6 +98,11 @@ class RetrainingPlan:
         """None: a plain network is run by PyTorch alone."""
 
     @property
+    def fixed_epochs(self) -> str:
+        """Empty: every recipe can go on for more epochs."""
+        return ""
+
+    @property
     def running(self) -> str:
         """The number format and the device, in one line."""
         return f"running {self.precision}, on {described(self.device)}"

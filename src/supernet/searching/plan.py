@@ -88,6 +88,11 @@ class Plan:
         return self.execution.kernels(self.device)
 
     @property
+    def fixed_epochs(self) -> str:
+        """Why the method cannot go on for more epochs; empty if it can."""
+        return self.method.load().fixed_epochs
+
+    @property
     def precision(self) -> Precision:
         """The number format of the search."""
         return self.execution.precision

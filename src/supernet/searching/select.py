@@ -74,6 +74,11 @@ class SelectionPlan:
         return self.search.kernels
 
     @property
+    def fixed_epochs(self) -> str:
+        """That the search is another one with more epochs."""
+        return "it was made from the search before those"
+
+    @property
     def running(self) -> str:
         """The selector, and the engine, number format and device, in one line."""
         return f"selecting by {self.selector.name} after epoch {self.epoch}; {self.search.running}"

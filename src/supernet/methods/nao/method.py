@@ -51,6 +51,7 @@ class NAO(SinglePath):
     """Trains a supernet on a pool of architectures, evaluates them, and lets a controller make the next pool."""
 
     Config = NAOConfig
+    fixed_epochs = "its iterations are shares of all epochs, and standalone training has ended them"
     between_epochs = "evaluation, the controller's training, and the different size of networks in standalone training"
     config: NAOConfig
 

@@ -62,6 +62,7 @@ class ZeroOrder(Method):
 
     Config = ZeroOrderConfig
     spreads = True
+    fixed_epochs = "its warm-up and its sigma follow the number of epochs"
     config: ZeroOrderConfig
 
     def __init__(self, config: ZeroOrderConfig, supernet: Supernet, budget: Budget) -> None:
