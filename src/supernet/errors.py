@@ -6,9 +6,11 @@ import difflib
 import math
 from collections.abc import Iterable
 from importlib import import_module
+from numbers import Real
 from typing import Any
 
 _MANY = 20  # names that still read well on one line
+_LONG, _LONGEST = 120, 1000  # characters of a quoted text, and of a message
 
 
 class UserError(Exception):
@@ -18,23 +20,37 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # a quoted name may contain line breaks
+        line = " ".join(message.splitlines())  # a quoted name may contain line breaks
+        super().__init__(_shortened(line, _LONGEST))
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Build the error for a name that is not one of `known`; it suggests the nearest name and lists up to 20."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+def shown(text: object) -> str:
+    """Return a text as a message quotes it: in one line, and without its middle if it is long."""
+    return _shortened(" ".join(str(text).split()), _LONG)
+
+
+def _shortened(line: str, most: int) -> str:
+    return line if len(line) <= most else f"{line[: most * 2 // 3]} ... {line[-(most // 3 - 5) :]}"
+
+
+def unknown(kind: str, name: object, known: Iterable[str], listed: str = "") -> UserError:
+    """Build the error for a name that is not one of `known`; it suggests the nearest name and lists up to 20.
+
+    Of more names it lists the nearest, or the first if none is near, with their number; `listed` says where all are.
+    """
+    text, names, count = shown(name), list(known), ""
+    near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ";"
     if len(names) > _MANY:
-        names = [*difflib.get_close_matches(name, names, n=_MANY, cutoff=0.3), "..."]
-    return UserError(f"unknown {kind} '{name}'{hint} known: {', '.join(names)}")
+        count = f", ... ({len(names)} in all{listed and f': see {listed}'})"
+        names = difflib.get_close_matches(text, names, n=_MANY, cutoff=0.3) or names[:_MANY]
+    return UserError(f"unknown {kind} '{text}'{hint} known: {', '.join(names)}{count}")
 
 
 def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
     """Raise UserError for the first setting that is below `least`, infinite or NaN; settings of None are skipped."""
     for name, value in settings.items():
-        if value is not None and not least <= value < math.inf:
+        if value is not None and not (isinstance(value, Real) and least <= value < math.inf):
             raise UserError(f"setting {prefix}{name} must be at least {least}, not {value}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -21,10 +22,9 @@ from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
-from supernet.spaces import NetworkSize, SearchSpace, recorded_space
-from supernet.spaces import space as space_named
+from supernet.spaces import NetworkSize, SearchSpace, architecture, recorded_space
+from supernet.spaces.dialects import form_of
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.genotype_text import is_darts, is_numbers
 
 _NO_TEST_IMAGES = 0.2  # validation share where there are no test images and the recipe has no validation images
 
@@ -101,9 +101,7 @@ class RetrainingPlan:
 def plan(config: RetrainConfig, recipe: str = "own") -> RetrainingPlan:
     """Load the images and make every choice that is left open; `recipe` names the recipe. Raises UserError."""
     search = _search(config.what)
-    architecture = _architecture(config.what, search)
-    space, space_name = _space(architecture, search, config.space)
-    genotype = space.parse(architecture) if isinstance(architecture, str) else space.check(architecture)
+    space, space_name, genotype = _architecture(config.what, search, config.space)
     device = device_named(str(config.device))
     images, source = _images(search, config.data, config.image_size)
     precision = precision_named(config.precision, device)
@@ -134,8 +132,8 @@ def planned(what: Target, recipe: str | Recipe = "quick", **settings: Any) -> Re
 
 
 def _search(what: Target) -> Run | None:
-    """Return the search that `what` is or names, None for an architecture."""
-    if isinstance(what, Genotype) or (isinstance(what, str) and _is_architecture(what)):
+    """Return the search that `what` is or names, None for an architecture; a folder goes before a text of its name."""
+    if isinstance(what, Genotype) or (isinstance(what, str | os.PathLike) and _is_architecture(what)):
         return None
     run = Run.of(what)
     config = run.config
@@ -146,37 +144,28 @@ def _search(what: Target) -> Run | None:
     return run
 
 
-def _is_architecture(text: str) -> bool:
-    """Return whether a text looks like an architecture; a single number is the name of a folder."""
-    return "|" in text or is_darts(text) or (len(text.split()) > 1 and is_numbers(text))
+def _is_architecture(what: str | os.PathLike[str]) -> bool:
+    """Return whether a file or a text looks like an architecture."""
+    try:
+        if Path(what).exists():
+            return Path(what).is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    return form_of(str(what)) is not None
 
 
-def _architecture(what: Target, search: Run | None) -> Genotype | str:
-    if search is not None:
-        return search.genotype
-    return what if isinstance(what, Genotype) else str(what).strip()
-
-
-def _space(
-    architecture: Genotype | str, search: Run | None, given: str | SearchSpace | None
-) -> tuple[SearchSpace, str]:
-    """Return the given space, by default the architecture's own, and the name that leads back to it."""
-    if isinstance(given, SearchSpace):
-        return given, given.name
+def _architecture(
+    what: Target, search: Run | None, given: str | SearchSpace | None
+) -> tuple[SearchSpace, str, Genotype]:
+    """Return the given space, by default the architecture's own, the name that leads back to it, and the genotype."""
+    recorded = None if search is None else str(search.config["space"])
+    within = recorded_space(recorded) if given is None and recorded is not None else given
+    found = what if search is None else search.genotype
+    assert not isinstance(found, Run)  # a run is a search
+    space, genotype = architecture(found, within)
     if given is not None:
-        return space_named(given), given
-    name = _space_name(architecture) if search is None else str(search.config["space"])
-    return recorded_space(name), name
-
-
-def _space_name(architecture: Genotype | str) -> str:
-    if isinstance(architecture, Genotype):
-        return architecture.space
-    if is_darts(architecture):
-        return "darts"
-    if architecture.startswith("|"):
-        return "nasbench201"
-    raise UserError(f"architecture '{architecture}' does not say what space it is of: give it, too, with --space")
+        return space, given if isinstance(given, str) else given.name, genotype
+    return space, recorded or (found.space if isinstance(found, Genotype) else space.name), genotype
 
 
 def _images(search: Run | None, data: Source | None, size: int | None) -> tuple[Images, str]:

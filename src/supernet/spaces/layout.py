@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from numbers import Integral
 
 from supernet.errors import UserError, at_least, unknown
 from supernet.spaces.cell import Cell
@@ -37,6 +38,13 @@ def lay_out(
 
 
 def _check(size: NetworkSize) -> None:
+    sides = size.image_size
+    if not isinstance(sides, Sequence) or len(sides) != 2:
+        raise UserError(f"setting image_size must be (height, width), not {sides!r}")
+    numbers = {name: value for name, value in asdict(size).items() if name != "image_size"}
+    for name, value in (numbers | {"image_height": sides[0], "image_width": sides[1]}).items():
+        if not isinstance(value, Integral) and not (value is None and name in ("stem", "reductions")):
+            raise UserError(f"setting {name} must be a whole number, not {value!r}")
     at_least(1, width=size.width, depth=size.depth, channels=size.channels, classes=size.classes)
     at_least(1, image_height=size.image_size[0], image_width=size.image_size[1])
     at_least(0, stem=size.stem, reductions=size.reductions)
