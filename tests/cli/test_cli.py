@@ -205,6 +205,7 @@ MISTAKES = [
     ("query 1 2", "unexpected 2 (see supernet query --help)"),
     ("query 15625", "nasbench201 has no architecture 15625: expected 0..15624"),
     ("query -1", "nasbench201 has no architecture -1: expected 0..15624"),
+    ("query --best bogus", "unknown nasbench201 field 'bogus'; known: "),
     ("query best", "cannot read architecture 'best': expected |op~0|+|op~0|op~1|+..., Genotype(...), a tuple of nodes"),
     ("query |nor_conv_3x3~0|", "space 'nasbench201' has edges 1<-0 2<-0"),
     (f"query {BEST.replace('skip_connect', 'skip_conect')}", "did you mean 'skip_connect'? known: none, "),
