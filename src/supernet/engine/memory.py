@@ -47,6 +47,13 @@ def _of_group() -> int | None:
     return None
 
 
+def is_shortage(error: Exception) -> bool:
+    """Return whether an error says that memory is short."""
+    # PyTorch's allocator on a CPU, cuDNN and cuBLAS have no error class for a lack of memory.
+    messages = ("DefaultCPUAllocator", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in messages)
+
+
 def keep_freed_memory() -> bool:
     """Let this process keep freed memory for later allocations; return whether the system supports it.
 

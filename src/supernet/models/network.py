@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.models.cost.memory import check_memory
 from supernet.models.layers import (
     AuxiliaryHead,
     auxiliary_layer,
@@ -134,4 +135,5 @@ def build(
     """
     network_size = NetworkSize(width, depth, image_size, channels, classes, stem, reductions)
     home, found = architecture(genotype, within)
+    check_memory(home, network_size, genotype=found)
     return Network(home, found, network_size, auxiliary=auxiliary)

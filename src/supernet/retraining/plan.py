@@ -19,6 +19,7 @@ from supernet.engine.precision import Precision, precision_named
 from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
 from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
+from supernet.models.cost.memory import TRAINED, check_memory
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
@@ -107,9 +108,13 @@ def plan(config: RetrainConfig, recipe: str = "own") -> RetrainingPlan:
     precision = precision_named(config.precision, device)
     resolved, network_size = _resolved(config, images, space)
     resolved = replace(resolved, data=source, device=str(device), precision=precision)
-    price, parts = cost(space, genotype, network_size), _parts(images.y, resolved.validation_share)
+    parts = _parts(images.y, resolved.validation_share)
+    batch = min(resolved.batch_size, len(parts[0]))
+    check_memory(space, network_size, device, genotype=genotype, images=batch, copies=TRAINED)
+    check_memory(space, network_size, genotype=genotype, together=False)
+    price = cost(space, genotype, network_size)
     auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()
-    check_batch_norm(price + auxiliary, min(resolved.batch_size, len(parts[0])))
+    check_batch_norm(price + auxiliary, batch)
     return RetrainingPlan(
         config=resolved,
         recipe=recipe,

@@ -16,7 +16,7 @@ from supernet.data import Batch
 from supernet.engine.cuda_graphs import EAGER
 from supernet.engine.driving import as_planned, driving
 from supernet.engine.measure import seconds
-from supernet.engine.memory import free_memory
+from supernet.engine.memory import free_memory, is_shortage
 from supernet.engine.peak_memory import peak_of
 from supernet.searching.config import SearchCall
 from supernet.searching.plan import Plan, planned
@@ -95,7 +95,7 @@ def foresee(plan: Plan) -> Forecast:
             if _fits(peak, free, plan.device):
                 return trial.forecast(free)
         except (MemoryError, RuntimeError) as error:
-            if not _is_shortage(error):
+            if not is_shortage(error):
                 raise
             peak = max(peak, _reached(plan.device))
     return Forecast(math.nan, math.nan, steps, epochs, peak, free, fits=False)
@@ -173,12 +173,6 @@ def _held(task: SearchTask) -> Iterator[Tensor]:
     yield from (weight.grad for weight in task.method.weights if weight.grad is not None)
     if task.plan.device.type == "cuda":
         yield from (task.images.x, task.images.y)
-
-
-def _is_shortage(error: Exception) -> bool:
-    # PyTorch's allocator on a CPU, cuDNN and cuBLAS have no error class for a lack of memory.
-    messages = ("DefaultCPUAllocator", "ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in messages)
 
 
 def _reached(device: torch.device) -> int:

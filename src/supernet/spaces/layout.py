@@ -12,6 +12,8 @@ from supernet.spaces.shapes import CellAt, HeadAt, Layer, PlacedLayer, Shape, St
 from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Skeleton
 
+DEEPEST = 1000  # cells per stage: beyond it a supernet takes minutes only to be built
+
 
 def lay_out(
     name: str, cells: Mapping[str, Cell], skeleton: Skeleton, size: NetworkSize, multiples: Mapping[str, int]
@@ -47,6 +49,8 @@ def _check(size: NetworkSize) -> None:
             raise UserError(f"setting {name} must be a whole number, not {value!r}")
     at_least(1, width=size.width, depth=size.depth, channels=size.channels, classes=size.classes)
     at_least(1, image_height=size.image_size[0], image_width=size.image_size[1])
+    if size.depth > DEEPEST:
+        raise UserError(f"setting depth must be at most {DEEPEST}, not {size.depth}")
     at_least(0, stem=size.stem, reductions=size.reductions)
     if size.halvings > _most_halvings(size.image_size):
         raise _too_small(size)
