@@ -6,8 +6,10 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
+from numbers import Real
 
 _MANY = 20  # names that still read well on one line
+_LONG, _LONGEST = 120, 1000  # characters of a quoted text, and of a message
 # Control characters, among them those that begin a terminal's commands and those that reverse the direction of text,
 # separators of lines, and the bytes of a path that are no text.
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -20,7 +22,8 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(visible(" ".join(message.splitlines())))  # a quoted name may contain line breaks
+        line = " ".join(message.splitlines())  # a quoted name may contain line breaks
+        super().__init__(visible(_shortened(line, _LONGEST)))
 
 
 def visible(text: str) -> str:
@@ -31,21 +34,35 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Build the error for a name that is not one of `known`; it suggests the nearest name and lists up to 20."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+def shown(text: object) -> str:
+    """Return a text as a message quotes it: in one line, and without its middle if it is long."""
+    return _shortened(" ".join(str(text).split()), _LONG)
+
+
+def _shortened(line: str, most: int) -> str:
+    return line if len(line) <= most else f"{line[: most * 2 // 3]} ... {line[-(most // 3 - 5) :]}"
+
+
+def unknown(kind: str, name: object, known: Iterable[str], listed: str = "") -> UserError:
+    """Build the error for a name that is not one of `known`; it suggests the nearest name and lists up to 20.
+
+    Of more names it lists the nearest, or the first if none is near, with their number; `listed` says where all are.
+    """
+    text, names, count = shown(name), list(known), ""
+    near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ";"
     if len(names) > _MANY:
-        names = [*difflib.get_close_matches(name, names, n=_MANY, cutoff=0.3), "..."]
-    return UserError(f"unknown {kind} '{name}'{hint} known: {', '.join(names)}")
+        count = f", ... ({len(names)} in all{listed and f': see {listed}'})"
+        names = difflib.get_close_matches(text, names, n=_MANY, cutoff=0.3) or names[:_MANY]
+    return UserError(f"unknown {kind} '{text}'{hint} known: {', '.join(names)}{count}")
 
 
 def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
     """Raise UserError for the first setting that is below `least`, infinite or NaN; settings of None are skipped."""
     for name, value in settings.items():
-        if value is not None and not least <= value < math.inf:
-            wanted = f"at least {least}" if math.isfinite(value) else "a finite number"
+        number = isinstance(value, Real)
+        if value is not None and not (number and least <= value < math.inf):
+            wanted = "a finite number" if number and not math.isfinite(value) else f"at least {least}"
             raise UserError(f"setting {prefix}{name} must be {wanted}, not {value}")
 
 

@@ -149,7 +149,7 @@ def test_a_shortage_of_memory_in_a_step_or_a_supernet_is_a_search_that_does_not_
 def test_the_error_of_pytorch_is_recognised_as_a_shortage_of_memory() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
-    assert forecasting.is_shortage(caught.value)
+    assert memory.is_shortage(caught.value)
 
 
 def test_any_other_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,7 @@ def test_equal_accuracies_have_no_rank_correlation(proposing, monkeypatch):
 
 MISTAKES = [
     ({"count": 0}, "setting count must be at least 1, not 0"),
+    ({"count": 99999}, "nasbench201 has 15625 architectures: setting count must be at most that, not 99999"),
     ({"images": 0}, "setting images must be at least 1, not 0"),
     ({"top": 0}, "setting top must be at least 1, not 0"),
     ({"sampler": "mine"}, "setting sampler takes 'own', 'uniform', 'alpha' or 'likeliest', not 'mine'"),

@@ -64,9 +64,9 @@ TABLE = ToyTable()
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> SearchSpace:
     monkeypatch.setitem(tables.TABLES, "toy", lambda: TABLE)
-    tables.load.cache_clear()
+    tables._loaded.cache_clear()
     yield TOY
-    tables.load.cache_clear()
+    tables._loaded.cache_clear()
 
 
 def queries(space=TOY, budget=20, table=TABLE, fitness="valid"):

@@ -38,7 +38,7 @@ def test_retraining_accepts_the_numbers_of_nao(call: Call) -> None:
     [
         (("retrain", NUMBERS, "--data", "digits"), "does not say what space it is of"),
         (("retrain", "1 1 0", "--data", "digits", "--space", "nao"), "it has 3 numbers instead of 40"),
-        (("retrain", "5", "--data", "digits", "--space", "nao"), "'5' is no run folder"),
+        (("retrain", "5", "--data", "digits", "--space", "nao"), "cannot read architecture '5'"),
         (("search", *TINY, "--method", "gdas", "--tau", "inf"), "a finite number"),
         (("tabular", "--with"), "no search is given; known: nao, evolution, random"),
         (("search", *TINY, *NAO, "--epochs", "1"), "epochs (1) must be at least"),

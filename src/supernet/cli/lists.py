@@ -20,7 +20,7 @@ class Query:
     """Look an architecture up in a table."""
 
     architecture: Annotated[Positional[str | None], arg(metavar="ARCHITECTURE")] = None
-    """index, or architecture string in quotes"""
+    """index, architecture string in quotes, or file of one"""
     best: Annotated[str | None, arg(metavar="FIELD")] = None
     """the best architecture by this field, for example c10_test"""
     table: str = "nasbench201"
@@ -34,7 +34,7 @@ class Query:
 def query(given: Arguments) -> None:
     """Look an architecture up in a table."""
     from supernet.report import console as show
-    from supernet.spaces import space, tables
+    from supernet.spaces import architecture, tables
 
     asked = parse("query", Query, given)
     table = tables.load(asked.table)
@@ -48,7 +48,7 @@ def query(given: Arguments) -> None:
     elif re.fullmatch(r"-?\d+", asked.architecture):
         index = table.check(int(asked.architecture))
     else:
-        index = table.index(space(asked.table).parse(asked.architecture))
+        index = table.index(architecture(asked.architecture, asked.table)[1])
     if asked.json:
         values = {name: None if math.isnan(value) else value for name, value in table.row(index, hardware=True).items()}
         print(json.dumps({"index": index, "architecture": str(table.genotype(index))} | values))

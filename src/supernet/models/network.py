@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.models.cost.memory import check_memory
 from supernet.models.layers import (
     AuxiliaryHead,
     auxiliary_layer,
@@ -17,7 +19,7 @@ from supernet.models.layers import (
     projections,
     shortened,
 )
-from supernet.spaces import SearchSpace, space
+from supernet.spaces import SearchSpace, architecture
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import PLAIN, zeros
 from supernet.spaces.shapes import CellAt, PlacedLayer, last
@@ -113,7 +115,7 @@ class Network(nn.Module):
 
 
 def build(
-    genotype: Genotype,
+    genotype: Genotype | str | os.PathLike[str],
     *,
     width: int = 16,
     depth: int = 5,
@@ -127,8 +129,11 @@ def build(
 ) -> Network:
     """Build the network of `genotype`: (B, `channels`, `image_size`) -> logits (B, `classes`).
 
-    `NetworkSize` explains the other sizes; `width` and `depth` default to NAS-Bench-201's. `within` is the space if you
-    made it yourself; otherwise the genotype names it. Raises UserError if the space has no such architecture.
+    `genotype` may also be the text of one, or a file that holds it, such as `genotype.json`. `NetworkSize` explains
+    the other sizes; `width` and `depth` default to NAS-Bench-201's. `within` is the space if you made it yourself;
+    otherwise the genotype names it. Raises UserError if the space has no such architecture.
     """
     network_size = NetworkSize(width, depth, image_size, channels, classes, stem, reductions)
-    return Network(space(genotype.space if within is None else within), genotype, network_size, auxiliary=auxiliary)
+    home, found = architecture(genotype, within)
+    check_memory(home, network_size, genotype=found)
+    return Network(home, found, network_size, auxiliary=auxiliary)

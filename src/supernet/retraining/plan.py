@@ -19,14 +19,13 @@ from supernet.engine.precision import Precision, precision_named
 from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
 from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
+from supernet.models.cost.memory import TRAINED, check_memory
 from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
 from supernet.retraining.searched import SearchRecord, broken_limits, recorded, search_of, sized
-from supernet.spaces import NetworkSize, SearchSpace, recorded_space
-from supernet.spaces import space as space_named
+from supernet.spaces import NetworkSize, SearchSpace, architecture, recorded_space
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.genotype_text import is_darts
 
 _NO_TEST_IMAGES = 0.2  # validation share where neither recipe nor source has images to measure on
 
@@ -122,9 +121,7 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     `recipe` names the recipe, and `given` the settings that the user gave, which no search changes.
     """
     search = search_of(config.what)
-    architecture = _architecture(config.what, search)
-    space, space_name = _space(architecture, search, config.space)
-    genotype = space.parse(architecture) if isinstance(architecture, str) else space.check(architecture)
+    space, space_name, genotype = _architecture(config.what, search, config.space)
     if search is not None:
         config = sized(config, search, space, given)
     device = device_named(str(config.device))
@@ -132,10 +129,13 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     precision = precision_named(config.precision, device)
     resolved, network_size = _resolved(config, images, space)
     resolved = replace(resolved, data=source, device=str(device), precision=precision)
-    price = cost(space, genotype, network_size)
     parts = images.given_parts or _parts(images.y, resolved.validation_share)
+    batch = min(resolved.batch_size, len(parts[0]))
+    check_memory(space, network_size, device, genotype=genotype, images=batch, copies=TRAINED)
+    check_memory(space, network_size, genotype=genotype, together=False)
+    price = cost(space, genotype, network_size)
     auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()
-    check_batch_norm(price + auxiliary, min(resolved.batch_size, len(parts[0])))
+    check_batch_norm(price + auxiliary, batch)
     return RetrainingPlan(
         config=resolved,
         recipe=recipe,
@@ -158,32 +158,17 @@ def planned(what: Target, recipe: str | Recipe = "quick", **settings: Any) -> Re
     return plan(configured(what, recipe, **settings), recipe if isinstance(recipe, str) else "own", settings)
 
 
-def _architecture(what: Target, search: Run | None) -> Genotype | str:
-    if search is not None:
-        return search.genotype
-    return what if isinstance(what, Genotype) else str(what).strip()
-
-
-def _space(
-    architecture: Genotype | str, search: Run | None, given: str | SearchSpace | None
-) -> tuple[SearchSpace, str]:
-    """Return the given space, by default the architecture's own, and the name that leads back to it."""
-    if isinstance(given, SearchSpace):
-        return given, given.name
+def _architecture(
+    what: Target, search: Run | None, given: str | SearchSpace | None
+) -> tuple[SearchSpace, str, Genotype]:
+    """Return the given space, by default the architecture's own, the name that leads back to it, and the genotype."""
+    within = given if given is not None or search is None else recorded_space(search.config["space"])
+    found = what if search is None else search.genotype
+    assert not isinstance(found, Run)  # a run is a search
+    space, genotype = architecture(found, within)
     if given is not None:
-        return space_named(given), given
-    space = recorded_space(_space_name(architecture) if search is None else search.config.get("space"))
-    return space, space.name
-
-
-def _space_name(architecture: Genotype | str) -> str:
-    if isinstance(architecture, Genotype):
-        return architecture.space
-    if is_darts(architecture):
-        return "darts"
-    if architecture.startswith("|"):
-        return "nasbench201"
-    raise UserError(f"architecture '{architecture}' does not say what space it is of: give it, too, with --space")
+        return space, given if isinstance(given, str) else given.name, genotype
+    return space, space.name, genotype
 
 
 def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:

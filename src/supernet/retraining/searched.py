@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,8 +20,8 @@ from supernet.models.cost.module import Cost
 from supernet.retraining.config import RetrainConfig, Target
 from supernet.settings import Count, Whole, amend
 from supernet.spaces import NetworkSize, SearchSpace
+from supernet.spaces.dialects import form_of
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.genotype_text import is_darts, is_numbers
 
 
 class SearchRecord(Record):
@@ -39,7 +42,7 @@ def recorded(search: Run) -> SearchRecord:
 
 def search_of(what: Target) -> Run | None:
     """Return the search that `what` is or names, None for an architecture; raises UserError for any other run."""
-    if isinstance(what, Genotype) or (isinstance(what, str) and _is_architecture(what)):
+    if isinstance(what, Genotype) or (isinstance(what, str | os.PathLike) and _is_architecture(what)):
         return None
     run = Run.of(what)
     if run.task is None:
@@ -49,9 +52,12 @@ def search_of(what: Target) -> Run | None:
     return run
 
 
-def _is_architecture(text: str) -> bool:
-    """Return whether a text looks like an architecture; a single number is the name of a folder."""
-    return "|" in text or is_darts(text) or (len(text.split()) > 1 and is_numbers(text))
+def _is_architecture(what: str | os.PathLike[str]) -> bool:
+    """Return whether a file or a text looks like an architecture; a folder goes before a text of its name."""
+    with suppress(OSError, ValueError):  # a name that no file can have
+        if Path(what).exists():
+            return Path(what).is_file()
+    return form_of(str(what)) is not None
 
 
 def sized(config: RetrainConfig, search: Run, space: SearchSpace, given: Collection[str]) -> RetrainConfig:

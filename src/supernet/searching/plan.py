@@ -18,6 +18,7 @@ from supernet.engine.run import FORMAT
 from supernet.methods import Preset as MethodPreset
 from supernet.models.cost.count import check_shapes
 from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.memory import TRAINED, check_memory
 from supernet.models.execution import Execution, execution
 from supernet.searching.config import SearchConfig, configured
 from supernet.selectors import Preset as SelectorPreset
@@ -132,6 +133,9 @@ def plan(config: SearchConfig) -> Plan:
     network_size = _network_size(config, images)
     width, depth = config.target_width or space.target[0], config.target_depth or space.target[1]
     target = replace(network_size, width=width, depth=depth)
+    check_memory(space, network_size, device, images=min(config.batch_size, len(images.y)), copies=TRAINED)
+    for size in (network_size, target):  # the operations run one at a time, on the CPU
+        check_memory(space, size, together=False)
     check_shapes(space, network_size)
     check_shapes(space, target)
     resolved = _resolved(config, images, how, device)

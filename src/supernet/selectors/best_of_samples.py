@@ -95,7 +95,7 @@ def samples(method: Method, feasible: FeasibleSet, sampler: Sampler, count: int,
 
     Raises UserError if none is found.
     """
-    draw = _sampler(method, feasible, sampler)
+    draw, count = _sampler(method, feasible, sampler), min(count, feasible.space.size)
     genotypes: dict[Genotype, None] = {}
     for number in range(_ROUNDS):
         new = (genotype for genotype in draw(count << number, rng) if genotype not in genotypes)

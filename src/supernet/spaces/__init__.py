@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from supernet.errors import UserError, unknown
+import os
+from pathlib import Path
+
+from supernet.errors import UserError, shown, unknown
 from supernet.registry import imported, recorded
 from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.darts import DARTS, DARTS7, S1, S2, S3, S4
+from supernet.spaces.dialects import LONGEST, form_of, home_of, unreadable
+from supernet.spaces.genotype import Genotype
 from supernet.spaces.nao import NAO, NAO_MIDDLE
 from supernet.spaces.nasbench201 import NASBENCH201
 from supernet.spaces.search_space import SearchSpace
@@ -22,6 +27,7 @@ __all__ = [
     "SearchSpace",
     "Stack",
     "Stages",
+    "architecture",
     "recorded_space",
     "space",
 ]
@@ -48,6 +54,40 @@ def space(which: str | SearchSpace) -> SearchSpace:
     if not isinstance(value, SearchSpace):
         raise UserError(f"space '{which}' is not a supernet.SearchSpace")
     return value
+
+
+def architecture(
+    what: Genotype | str | os.PathLike[str], within: str | SearchSpace | None = None
+) -> tuple[SearchSpace, Genotype]:
+    """Return the space `within` and its architecture `what`: a genotype, a text, or a file that holds a text.
+
+    By default the space is the one that the architecture names, or the one whose form the text has. Raises UserError if
+    the text cannot be read, and if the space has no such architecture.
+    """
+    if isinstance(what, Genotype):
+        home = recorded_space(what.space) if within is None else space(within)
+        return home, home.check(what)
+    text = _text_of(what)
+    if within is not None:
+        return (home := space(within)), home.parse(text)
+    if form_of(text) is None:
+        raise unreadable(text)
+    if (name := home_of(text)) is None:
+        raise UserError(f"architecture '{shown(text)}' does not say what space it is of: give it, too, with --space")
+    return (home := recorded_space(name)), home.parse(text)
+
+
+def _text_of(what: str | os.PathLike[str]) -> str:
+    """Return a text, or the content of the file that it names."""
+    if not isinstance(what, str | os.PathLike):
+        raise UserError(f"an architecture is a Genotype, a text or a file, not of type {type(what).__name__}")
+    text = str(what).strip()
+    try:
+        if not Path(text).is_file() or Path(text).stat().st_size > LONGEST:
+            return text
+        return Path(text).read_text(encoding="utf-8")
+    except (OSError, ValueError):  # no text, or a name that no file can have
+        return text
 
 
 def recorded_space(name: object) -> SearchSpace:

@@ -35,16 +35,31 @@ class Genotype:
     space: str
     cells: tuple[tuple[str, tuple[Choice, ...]], ...]  # (kind, choices by target, branch, source), sorted by kind
 
+    def __post_init__(self) -> None:
+        cells = self.cells if isinstance(self.cells, tuple) else (None,)
+        fits = all(isinstance(cell, tuple) and len(cell) == 2 and isinstance(cell[0], str) for cell in cells)
+        fits = fits and all(isinstance(choice, Choice) for _, chosen in cells for choice in chosen)
+        if not isinstance(self.space, str) or not fits:
+            raise UserError("a Genotype is built by Genotype.of(space, {kind: [(target, source, op), ...]})")
+
     @classmethod
     def of(
         cls, space: str, cells: Mapping[str, Iterable[tuple[int, int, str] | tuple[int, int, str, int]]]
     ) -> Genotype:
-        """Build the genotype of `space` from `cells[kind]`: (target, source, op[, branch]) tuples in any order."""
+        """Build the genotype of `space` from `cells[kind]`: (target, source, op[, branch]) tuples in any order.
+
+        Raises UserError for anything else.
+        """
 
         def choices(kind: str) -> tuple[Choice, ...]:
-            return tuple(sorted((Choice(*c) for c in cells[kind]), key=lambda c: (c.target, c.branch, c.source, c.op)))
+            return tuple(sorted((_choice(*c) for c in cells[kind]), key=lambda c: (c.target, c.branch, c.source, c.op)))
 
-        return cls(space, tuple((kind, choices(kind)) for kind in sorted(cells)))
+        try:
+            return cls(space, tuple((kind, choices(kind)) for kind in sorted(cells)))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"this is not a genotype: {error!r}; expected {{kind: [(target, source, op), ...]}}"
+            ) from None
 
     def __getitem__(self, kind: str) -> tuple[Choice, ...]:
         return dict(self.cells)[kind]

@@ -6,7 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from math import prod
@@ -14,8 +14,8 @@ from math import prod
 from supernet.errors import UserError, unknown
 from supernet.spaces import columns as cell_columns
 from supernet.spaces.cell import Cell, Edge
+from supernet.spaces.dialects import choices, form_of
 from supernet.spaces.genotype import Choice, Genotype
-from supernet.spaces.genotype_text import parse_text
 from supernet.spaces.layout import lay_out
 from supernet.spaces.operations import PRIMITIVES, Primitive
 from supernet.spaces.shapes import CellAt, PlacedLayer
@@ -138,15 +138,23 @@ class SearchSpace:
         return prod(cell_columns.count(cell, self.candidates(cell)) for cell in self.cells.values())
 
     def parse(self, text: str) -> Genotype:
-        """Read an architecture: `|op~source|+...`, DARTS' `Genotype(normal=[...], ...)`, or NAO's numbers.
+        """Read an architecture: `|op~source|+...`, DARTS' `Genotype(normal=[...], ...)`, an index of the table, ...
 
-        See `supernet.spaces.genotype_text` for the three forms. Raises UserError if the text is no architecture of
-        this space.
+        See `supernet.spaces.dialects` for all forms. Raises UserError if the text is no architecture of this space.
         """
-        return self.check(Genotype.of(self.name, parse_text(text, self.cells)))
+        if not isinstance(text, str):
+            raise UserError(f"the text of an architecture is a str, not of type {type(text).__name__}")
+        if self.table is not None and form_of(text) == "index":
+            from supernet.spaces import tables  # imported here, since NumPy is slow to import
+
+            index = int(text.split()[0].lstrip("0")[:9] or 0)  # no table has an index of more digits
+            return replace(tables.load(self.table).genotype(index), space=self.name)
+        return self.check(Genotype.of(self.name, choices(text, self.cells)))
 
     def check(self, genotype: Genotype) -> Genotype:
         """Return `genotype` if it is an architecture of this space; otherwise raises UserError with the mismatch."""
+        if not isinstance(genotype, Genotype):
+            raise UserError(f"an architecture is a Genotype, not of type {type(genotype).__name__}")
         cells = dict(genotype.cells)
         if set(cells) != set(self.cells):
             raise UserError(f"space '{self.name}' has cells {', '.join(self.cells)}; got {', '.join(cells)}")

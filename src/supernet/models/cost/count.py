@@ -143,6 +143,7 @@ def placements(
 @cache
 def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -> tuple[Cost, tuple[int, ...]]:
     """Return the cost of an operation, and the shape of its output for one image."""
+    from supernet.engine.memory import is_shortage
     from supernet.spaces.modules import PLAIN
 
     if primitive.zero:  # no network builds it
@@ -152,6 +153,11 @@ def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -
     except UserError as error:
         raise UserError(f"operation '{primitive.name}' does not fit there: {error}") from None
     except Exception as error:
+        if is_shortage(error):
+            raise UserError(
+                f"memory is too short for operation '{primitive.name}' on {shape} with {channels} channels out: "
+                "take a smaller width or smaller images"
+            ) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"operation '{primitive.name}' cannot run on {shape} with {channels} channels out and stride {stride}: "

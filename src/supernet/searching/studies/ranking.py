@@ -103,6 +103,9 @@ def rank(
     with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
         check_norm(config.norm, tracked=task.plan.config.norm_track)
         table, truth = _truth(task.plan.space, config.truth)
+        if config.count > len(table):
+            most = f"{table.name} has {len(table)} architectures"
+            raise UserError(f"{most}: setting count must be at most that, not {config.count}")
         result = _ranked(task, config, table, truth)
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 

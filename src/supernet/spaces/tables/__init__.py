@@ -14,9 +14,13 @@ __all__ = ["TABLES", "DatasetResult", "Table", "TableEntry", "load"]
 TABLES = {"nasbench201": NasBench201}
 
 
-@cache
 def load(name: str) -> Table:
     """Return the table called `name`, the same object in every call; raises UserError if there is none."""
-    if name not in TABLES:
-        raise unknown("table", str(name), TABLES)
+    if not isinstance(name, str) or name not in TABLES:
+        raise unknown("table", name, TABLES)
+    return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> Table:
     return TABLES[name]()

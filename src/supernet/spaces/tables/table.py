@@ -125,7 +125,7 @@ class Table(ABC):
         missing = [field for field in fields if field not in self._columns]
         for field in missing:
             if field not in self._fields:
-                raise unknown(f"{self.name} field", field, self._fields)
+                raise unknown(f"{self.name} field", field, self._fields, "supernet query --fields")
         for field, numbers in self._numbers(missing).items():
             self._columns[field] = self._fields[field].decode(numbers)
             self._columns[field].flags.writeable = False
