@@ -606,6 +606,7 @@ def test_the_command_prints_epochs_and_accuracies(call, archive):
         f"validation    {percent['last']} after the last epoch, {percent['best']} {best}",
         f"test          {tested['last']} after the last epoch, {tested['best']} {best}",
         f"run folder    {folder} (training.svg, metrics.jsonl; {summary['seconds']:.0f} s)",
+        f"next          supernet evaluate {folder}",
     ]
     assert (run.config["w"]["lr"], run.config["validation_share"]) == (0.05, 0.25)
     assert call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--validation-share", "0.25")[0] == 0
@@ -620,13 +621,13 @@ def test_a_best_epoch_chosen_on_the_test_images_is_marked(call, archive):
 
 def test_help_shows_the_values_of_the_recipe(call):
     for name, wanted in {"quick": "(default: 10)", "darts-cifar": "(default: 600)"}.items():
-        status, shown, _ = call("--help", "--recipe", name)
+        status, shown, _ = call("--help-all", "--recipe", name)
         assert status == 0
         assert wanted in shown
         assert all(
             flag in shown for flag in ("WHAT", "--drop-path", "--auxiliary", "--w.schedule", "--validation-share")
         )
-    assert "--no-jitter" in call("--recipe=darts-imagenet", "--help")[1]
+    assert "--no-jitter" in call("--recipe=darts-imagenet", "--help-all")[1]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, Suppress
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
+    from supernet.report.console import Console
 
 
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
     from supernet.report import progress
+    from supernet.report.console import Console
     from supernet.retraining import plan, train
     from supernet.retraining.config import RetrainConfig
     from supernet.settings import amend
@@ -26,7 +29,10 @@ def retrain(given: Arguments) -> None:
     config = amend(RetrainConfig(call["what"]), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
     watcher = progress.watcher(quiet=call["quiet"])
     run = train.start(plan.plan(config, recipe), out=call["out"], force=call["force"], watcher=watcher)
-    _print_result(run)
+    console = Console()
+    _print_result(console, run)
+    if not call["quiet"]:
+        show_next(console, "retrain", run.path)
 
 
 def _arguments(recipe: str) -> Any:
@@ -52,11 +58,11 @@ def _arguments(recipe: str) -> Any:
     return derived(RetrainCall, about, types, values | {"recipe": recipe})
 
 
-def _print_result(run: Run) -> None:
+def _print_result(console: Console, run: Run) -> None:
     """Print the accuracies of a finished retraining."""
-    from supernet.report.console import Console, line
+    from supernet.report.console import line
 
-    console, summary, network_size = Console(), run.summary, run.config["network_size"]
+    summary, network_size = run.summary, run.config["network_size"]
     size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"size          {size} ({network_size['width']} channels, depth {network_size['depth']})")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Container, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, Suppress, arg
 
+from supernet.cli.after import show_line, show_next
 from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
 from supernet.errors import UserError
 from supernet.registry import recorded
 
 if TYPE_CHECKING:
+    from supernet.report.console import Console
     from supernet.searching.config import SearchConfig
     from supernet.searching.forecast import Forecast
 
@@ -29,11 +32,17 @@ def search(given: Arguments) -> None:
     call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
     planned = plan.plan(_configured(start, call))
     if call["dry_run"]:
-        _print_forecast(planned.running, forecast.foresee(planned))
+        foreseen, shown = forecast.foresee(planned), console.Console()
+        _print_forecast(shown, planned.running, foreseen)
+        if foreseen.fits and not call["quiet"]:
+            show_line(shown, shlex.join(["search", *(word for word in given if word != "--dry-run")]))
         return
     watcher = progress.watcher(quiet=call["quiet"])
     run = searching.start(planned, out=call["out"], force=call["force"], watcher=watcher)
-    console.result(console.Console(), run)
+    shown = console.Console()
+    console.result(shown, run)
+    if not call["quiet"]:
+        show_next(shown, "search", run.path)
 
 
 def _start(given: Arguments) -> SearchConfig:
@@ -135,12 +144,11 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
     return amend(start, values | {"graphs": False if call["no_graphs"] else call["graphs"] or None})
 
 
-def _print_forecast(running: str, forecast: Forecast) -> None:
+def _print_forecast(console: Console, running: str, forecast: Forecast) -> None:
     """Print the time and memory of a search."""
-    from supernet.report.console import Console, line
+    from supernet.report.console import line
     from supernet.report.text import duration
 
-    console = Console()
     line(console, running)
     line(console, f"memory        {_memory(forecast)}")
     if not math.isnan(forecast.step_seconds):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, import_own, parse
 from supernet.errors import UserError, visible
 
@@ -79,6 +80,7 @@ def evaluate(given: Arguments) -> None:
     _result(console, found)
     folder = predictor.retraining(asked.run).path
     show.line(console, f"run folder    {folder} (evaluation.json, confusion.svg)")
+    show_next(console, "evaluate", folder)
 
 
 def predict(given: Arguments) -> None:
@@ -96,19 +98,24 @@ def predict(given: Arguments) -> None:
     if asked.json:
         print(json.dumps(rows, indent=2))
         return
-    show.listing(show.Console(), ((row["image"], row["label"], f"{100 * row['probability']:.1f} %") for row in rows))
+    console = show.Console()
+    show.listing(console, ((row["image"], row["label"], f"{100 * row['probability']:.1f} %") for row in rows))
+    show_next(console, "predict", predictor.retraining(asked.run).path)
 
 
 def export(given: Arguments) -> None:
     """Write a retrained network for other programs."""
     from supernet.report import console as show
     from supernet.retraining import export as exporting
+    from supernet.retraining import predictor
 
     asked = parse("export", Export, given)
     import_own(given)
     done = exporting.export_checked(asked.run, asked.format, out=asked.out, weights=asked.weights, space=asked.space)
     checked = "" if done.difference is None else f"; logits differ by {done.difference:.1g} at most from the network's"
-    show.line(show.Console(), f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
+    console = show.Console()
+    show.line(console, f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
+    show_next(console, "export", predictor.retraining(asked.run).path)
 
 
 def _result(console: Console, found: Evaluation) -> None:
