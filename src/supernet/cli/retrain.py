@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, Suppress
+from tyro.conf import Fixed, Positional, Suppress
 
 from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
@@ -50,7 +50,7 @@ def _arguments(recipe: str) -> Any:
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "out": option(str | None, "run folder; None is in the search's, or under runs/", metavar="FOLDER"),
-        "watcher": Annotated[None, Suppress],
+        "watcher": Annotated[None, Fixed, Suppress],
     }
     start = configured("", recipe)
     values = values_of(start) | {"what": tyro.MISSING}

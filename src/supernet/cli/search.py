@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, Suppress, arg
+from tyro.conf import Fixed, Positional, Suppress, arg
 
 from supernet.cli.after import show_line, show_next
 from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
@@ -117,7 +117,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "config": option(str | None, "run folder whose settings to start from instead", metavar="FOLDER"),
         "out": option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"),
         "dry_run": option(bool, "print a forecast of time and memory, and stop"),
-        "watcher": Annotated[None, Suppress],
+        "watcher": Annotated[None, Fixed, Suppress],
     }
     values = values_of(start) | {
         "data": start.data if resumed else tyro.MISSING,
