@@ -287,9 +287,10 @@ def test_a_search_prints_epochs_and_its_result(finished: Finished) -> None:
     assert f"nasbench201 #{index}" in finished.out
     assert re.search(rf"CIFAR-10 +{row['c10_valid']:.2f} +{row['c10_test']:.2f} ", finished.out)
     assert re.search(rf"ImageNet16-120 +{row['in16_valid']:.2f} +{row['in16_test']:.2f} ", finished.out)
-    assert lines[-2] == f"{row['c10_params_m']:.3f} M parameters, {row['c10_flops_m']:.1f} M FLOPs on CIFAR-10."
-    assert lines[-1].startswith("run folder    runs/digits-nasbench201-single-darts-0 (cell.svg, search.svg")
-    assert max(len(line) for line in lines[4:-3]) <= 80  # the table; an architecture is as long as it is
+    assert lines[-3] == f"{row['c10_params_m']:.3f} M parameters, {row['c10_flops_m']:.1f} M FLOPs on CIFAR-10."
+    assert lines[-1] == "next          supernet retrain runs/digits-nasbench201-single-darts-0"
+    assert lines[-2].startswith("run folder    runs/digits-nasbench201-single-darts-0 (cell.svg, search.svg")
+    assert max(len(line) for line in lines[4:-4]) <= 80  # the table; an architecture is as long as it is
     assert {"cell.svg", "search.svg", "summary.json", "genotype.json"} <= files_in(run.path)
 
 
@@ -300,8 +301,8 @@ def test_a_finished_run_is_printed_again(call: Call, run: Run, finished: Finishe
         0,
         "supernet: run 'run' has finished before: these are its results; --force starts it over\n",
     )
-    result = "\n".join(finished.out.splitlines()[4:-1])
-    assert out == f"{result}\nrun folder    run ({finished.out.rsplit(' (', 1)[1]}"
+    *result, folder, _ = finished.out.splitlines()[4:]
+    assert out == "\n".join([*result, f"run folder    run ({folder.rsplit(' (', 1)[1]}", ""])
     assert times_in(tmp_path) == before
 
 
@@ -431,6 +432,9 @@ def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
     assert f"size          {size}" in out
     assert "6 channels, depth 2" in out
     assert call(*command)[1] == out  # printed again
+    assert call(*command[:-1])[1].endswith(
+        f"supernet retrain 'runs/digits-my own-single-darts-0' --space {name}:SPACE\n"
+    )
     again = ["search", "--config", str(run.path), "--space", f"{name}:SPACE", "--quiet", "--out", "again"]
     assert call(*again)[0] == 0
     assert Run("again").genotype == run.genotype
@@ -510,7 +514,9 @@ def test_select_prints_decisions_and_a_table_of_all_selections(call: Call, run: 
     for each in (run, selected):
         name, entry = each.config["selector"], each.summary["table_entry"]
         assert re.search(rf"^{name} .*{entry['results'][0]['test']:.2f}.* {entry['index']}$", out, re.MULTILINE)
-    assert call(*command, "--quiet")[1].endswith(out[out.index("architecture") :])  # printed again
+    shown, _, following = out[out.index("architecture") :].rpartition("next ")
+    assert following == "         supernet retrain run/selections/perturbation\n"
+    assert call(*command, "--quiet")[1].endswith(shown)  # printed again
     status, _, err = call("select", "run", "--device", "cpu", "--criterion", "loss")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "select.criterion (accuracy there, loss now)" in err

@@ -106,6 +106,16 @@ About it.
     ]
 
 
+def test_help_of_a_command_is_asked_for_in_any_way(call: Call) -> None:
+    status, page, err = call("search", "--help")
+    assert call("help", "search") == call("--help", "search") == call("search", "-h") == (status, page, err)
+    assert call("help", "search", "--method", "random") == call("search", "--method", "random", "--help")
+    assert call("help", "--help") == call("help") == call()
+    assert call("help", "serch")[2].startswith(
+        "supernet: unknown command 'serch'; did you mean 'search'? known: search"
+    )
+
+
 def test_every_command_has_help(call: Call) -> None:
     for command in cli.COMMANDS:
         assert call(command, "--help-all")[0] == call(command, "-h")[0] == 0

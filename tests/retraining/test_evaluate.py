@@ -309,7 +309,8 @@ def test_the_command_prints_the_measurements(run: Run, call: Call, monkeypatch: 
     assert re.search(r"^class +precision % +recall % +F1 % +images$", out, re.MULTILINE)
     assert re.search(r"^0 +50\.0 +75\.0 +60\.0 +4$", out, re.MULTILINE)
     assert re.search(r"^2 +- +0\.0 +0\.0 +4$", out, re.MULTILINE)
-    assert lines[-1] == "run folder    run (evaluation.best.json, confusion.best.svg)"
+    assert lines[-2] == "run folder    run (evaluation.best.json, confusion.best.svg)"
+    assert lines[-1] == "next          supernet predict run IMAGE ..."
 
 
 def test_of_many_classes_the_command_prints_those_of_lowest_f1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -635,6 +635,7 @@ def test_the_command_prints_epochs_and_accuracies(call, archive):
         f"validation    {percent['last']} after the last epoch, {percent['best']} {best}",
         f"test          {tested['last']} after the last epoch, {tested['best']} {best}",
         f"run folder    {folder} (training.svg, metrics.jsonl; {summary['seconds']:.0f} s)",
+        f"next          supernet evaluate {folder}",
     ]
     assert (run.config["w"]["lr"], run.config["validation_share"]) == (0.05, 0.25)
     assert call(CELL, "--data", "bands.npz", *FLAGS, "--w.lr", "0.05", "--validation-share", "0.25")[0] == 0

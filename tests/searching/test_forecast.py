@@ -196,6 +196,7 @@ def test_a_dry_run_prints_a_forecast_and_writes_nothing(call: Call, tmp_path: Pa
         r"step          [\d.]+ m?s",
         r"epoch         [\d.]+ m?s \(1 step and the measurement after it\)",
         r"search        [\d.]+ m?s \(2 epochs\)",
+        f"next          supernet search digits {' '.join(SMALL)} --out run",
     )
     for line, wanted in zip(out.splitlines(), lines, strict=True):
         assert re.fullmatch(wanted, line)

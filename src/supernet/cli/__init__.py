@@ -23,11 +23,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "strength": ("study:strength", "compare op weights with the strength of operations"),
     "rank": ("study:rank", "compare one-shot accuracies with a table's"),
     "tabular": ("tabular:tabular", "compare searches that query a table, without training"),
+    "completion": ("completion:completion", "print the script with which a shell completes commands"),
     "query": ("lists:query", "look up an architecture in a table"),
     "spaces": ("lists:spaces", "list the search spaces"),
     "methods": ("lists:methods", "list the search methods"),
     "selectors": ("lists:selectors", "list the ways to read an architecture out of a search"),
 }
+
+_HELP = ("-h", "--help", "help")
 
 
 def main(arguments: Arguments | None = None) -> None:
@@ -56,8 +59,11 @@ def _leave(status: int, reason: str) -> NoReturn:
 
 
 def _dispatch(given: Arguments) -> None:
-    if not given or given[0] in ("-h", "--help", "help"):
+    if not given:
         print(_usage())
+    elif given[0] in _HELP:
+        about = [word for word in given if word not in _HELP]
+        _dispatch([*about, "--help"] if about else [])
     elif given[0] in ("-V", "--version"):
         from importlib.metadata import version
 
@@ -72,5 +78,5 @@ def _dispatch(given: Arguments) -> None:
 def _usage() -> str:
     lines = [f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items()]
     about = "Neural architecture search by weight sharing that does not collapse."
-    more = "supernet COMMAND --help tells more. Start with: supernet search digits"
+    more = "supernet help COMMAND tells more. Start with: supernet search digits"
     return "\n".join(["usage: supernet COMMAND ...", "", about, "", *lines, "", more])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from supernet.cli.after import show_line
 from supernet.cli.parsing import Arguments, parse
 from supernet.errors import UserError
 
@@ -44,6 +46,8 @@ def data(given: Arguments) -> None:
         line(console, text)
     if images.broken and not asked.skip_broken:
         raise UserError(f"{images.broken} images cannot be read: --skip-broken goes on without them")
+    line(console, "")
+    show_line(console, shlex.join(["search", *given]))
 
 
 def _classes(console: Console, images: Images) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, parse
 from supernet.errors import UserError
 
@@ -56,6 +57,7 @@ def query(given: Arguments) -> None:
     console = show.Console()
     show.line(console, str(table.genotype(index)))
     show.table_entry(console, table.summary(index).to_json())
+    show_next(console, "query")
 
 
 def spaces(given: Arguments) -> None:
@@ -83,4 +85,6 @@ def _list(command: str, given: Arguments, rows: Iterable[tuple[str, str, str]]) 
     from supernet.report import console as show
 
     parse(command, make_dataclass(command, [], namespace={"__doc__": f"List the {command}."}), given)
-    show.listing(show.Console(), rows)
+    console = show.Console()
+    show.listing(console, rows)
+    show_next(console, command)

@@ -20,6 +20,17 @@ from supernet.registry import import_typed
 
 Arguments = Sequence[str]
 
+ARGUMENTS = "\0"
+"""Given to a command in place of its arguments, it raises `Declared` with the class of these."""
+
+
+class Declared(Exception):  # noqa: N818  not a mistake
+    """The arguments of a command, as `parse` got them."""
+
+    def __init__(self, arguments: Any) -> None:
+        super().__init__()
+        self.arguments = arguments
+
 
 def option(kind: Any, about: str, **more: Any) -> Any:
     """Return the type of an argument with its help text."""
@@ -74,6 +85,8 @@ def parse(command: str, arguments: Any, given: Arguments) -> Any:
 
     A mistake becomes one line instead of the parser's box of several. Exits after --help and --help-all.
     """
+    if ARGUMENTS in given:
+        raise Declared(arguments)
     prog, default = f"supernet {command}", None if isinstance(arguments, type) else arguments
     read = partial(tyro.cli, arguments if default is None else type(default), prog=prog, config=(FlagCreatePairsOff,))
     read = read if default is None else partial(read, default=default)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from tyro.conf import Positional, arg
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, import_own, parse
 from supernet.cli.pictures import Pictures
 from supernet.cli.use import Device, RunFolder, Space, Weights
@@ -21,6 +22,7 @@ from supernet.engine.files import temporary_name
 from supernet.errors import UserError, reason_of, visible
 
 if TYPE_CHECKING:
+    from supernet.report.console import Console
     from supernet.retraining.predictor import Prediction, Predictor
 
     Row = tuple[str, Prediction]
@@ -51,6 +53,7 @@ class Predict:
 
 def predict(given: Arguments) -> None:
     """Predict the classes of images."""
+    from supernet.report import console as show
     from supernet.retraining import predictor
 
     asked = parse("predict", Predict, given)
@@ -72,9 +75,12 @@ def predict(given: Arguments) -> None:
         return
     if asked.json:
         _print_json(result.rows(), asked.top)
-    else:
-        _print_table(result.rows(), asked.top or 1)
+        result.check()
+        return
+    console = show.Console()
+    _print_table(console, result.rows(), asked.top or 1)
     result.check()
+    show_next(console, "predict", predictor.retraining(asked.run).path)
 
 
 class Result:
@@ -113,10 +119,9 @@ def _most_probable(found: Prediction, top: int | None) -> list[tuple[str, float]
     return sorted(found.probabilities.items(), key=lambda pair: -pair[1])[:top]
 
 
-def _print_table(rows: Iterator[Row], top: int) -> None:
+def _print_table(console: Console, rows: Iterator[Row], top: int) -> None:
     from supernet.report import console as show
 
-    console = show.Console()
     while part := list(islice(rows, _LINES)):
         show.listing(console, (_line(image, _most_probable(found, top)) for image, found in part))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, Suppress
+from tyro.conf import Fixed, Positional, Suppress
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
     from supernet.report import progress
+    from supernet.report.console import Console
     from supernet.retraining import plan, train
     from supernet.retraining.config import RetrainConfig
     from supernet.settings import amend
@@ -30,7 +32,10 @@ def retrain(given: Arguments) -> None:
     ready = plan.plan(config, recipe, given_sizes)
     again = {name: call[name] for name in ("force", "resume_anyway")}
     run = train.start(ready, out=call["out"], watcher=watcher, **again)
-    _print_result(run)
+    console = Console()
+    _print_result(console, run)
+    if not call["quiet"]:
+        show_next(console, "retrain", run.path)
 
 
 def _arguments(recipe: str) -> Any:
@@ -48,7 +53,7 @@ def _arguments(recipe: str) -> Any:
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "out": option(str | None, "run folder; None is in the search's, or under runs/", metavar="FOLDER"),
-        "watcher": Annotated[None, Suppress],
+        "watcher": Annotated[None, Fixed, Suppress],
     }
     start = configured("", recipe)
     values = values_of(start) | {"what": tyro.MISSING}
@@ -56,11 +61,11 @@ def _arguments(recipe: str) -> Any:
     return derived(RetrainCall, about, types, values | {"recipe": recipe})
 
 
-def _print_result(run: Run) -> None:
+def _print_result(console: Console, run: Run) -> None:
     """Print the accuracies of a finished retraining."""
-    from supernet.report.console import Console, line
+    from supernet.report.console import line
 
-    console, summary, network_size = Console(), run.summary, run.config["network_size"]
+    summary, network_size = run.summary, run.config["network_size"]
     size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"size          {size} ({network_size['width']} channels, depth {network_size['depth']})")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Container, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, Suppress, arg
+from tyro.conf import Fixed, Positional, Suppress, arg
 
+from supernet.cli.after import show_line, show_next
 from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
 from supernet.errors import UserError
 from supernet.registry import recorded
 
 if TYPE_CHECKING:
+    from supernet.report.console import Console
     from supernet.searching.config import SearchConfig
     from supernet.searching.forecast import Forecast
 
@@ -29,12 +32,18 @@ def search(given: Arguments) -> None:
     call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
     planned = plan.plan(_configured(start, call))
     if call["dry_run"]:
-        _print_forecast(planned.reading, planned.running, forecast.foresee(planned))
+        foreseen, shown = forecast.foresee(planned), console.Console()
+        _print_forecast(shown, planned.reading, planned.running, foreseen)
+        if foreseen.fits and not call["quiet"]:
+            show_line(shown, shlex.join(["search", *(word for word in given if word != "--dry-run")]))
         return
     watcher = progress.watcher(quiet=call["quiet"])
     again = {name: call[name] for name in ("force", "resume_anyway")}
     run = searching.start(planned, out=call["out"], watcher=watcher, **again)
-    console.result(console.Console(), run)
+    shown = console.Console()
+    console.result(shown, run)
+    if not call["quiet"]:
+        show_next(shown, "search", run.path)
 
 
 def _start(given: Arguments) -> SearchConfig:
@@ -109,7 +118,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "config": option(str | None, "run folder whose settings to start from instead", metavar="FOLDER"),
         "out": option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"),
         "dry_run": option(bool, "print a forecast of time and memory, and stop"),
-        "watcher": Annotated[None, Suppress],
+        "watcher": Annotated[None, Fixed, Suppress],
     }
     values = values_of(start) | {
         "data": start.data if resumed else tyro.MISSING,
@@ -136,12 +145,11 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
     return amend(start, values | {"graphs": False if call["no_graphs"] else call["graphs"] or None})
 
 
-def _print_forecast(reading: str, running: str, forecast: Forecast) -> None:
+def _print_forecast(console: Console, reading: str, running: str, forecast: Forecast) -> None:
     """Print the time and memory of a search."""
-    from supernet.report.console import Console, line
+    from supernet.report.console import line
     from supernet.report.text import duration
 
-    console = Console()
     line(console, reading)
     line(console, running)
     line(console, f"memory        {_memory(forecast)}")

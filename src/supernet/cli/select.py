@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, import_own, of_a_search, option, parse, peek
 
 ABOUT = "Read an architecture out of a search by another selector, without searching again."
@@ -37,6 +38,8 @@ def select(given: Arguments) -> None:
     shown = console.Console()
     console.result(shown, run)
     console.selections(shown, selecting.selections(plan.run))
+    if not call.quiet:
+        show_next(shown, "select", run.path)
 
 
 def _arguments(config: Any) -> type:

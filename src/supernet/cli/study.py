@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, import_own, of_a_search, option, parse
 
 
@@ -23,6 +24,7 @@ def landscape(given: Arguments) -> None:
     show.line(console, f"loss          {min(losses):.4f} to {max(losses):.4f} on the grid")
     show.line(console, f"path          {100 * found.explained:.1f} % of its variance lies in the plane")
     show.line(console, f"picture       {run}/landscape.svg (landscape.json)")
+    show_next(console, "landscape", run)
 
 
 def strength(given: Arguments) -> None:
@@ -43,6 +45,7 @@ def strength(given: Arguments) -> None:
     )
     show.line(console, f"supernet      {100 * found.supernet:.2f} % with everything mixed")
     show.line(console, f"picture       {run}/strength.svg (strength.json)")
+    show_next(console, "strength", run)
 
 
 def rank(given: Arguments) -> None:
@@ -62,6 +65,7 @@ def rank(given: Arguments) -> None:
     top = f"the {config.top} highest one-shot accuracies"
     show.line(console, f"regret        {whole.regret:.2f} points from the best of {top} to the best there is")
     show.line(console, f"picture       {run}/rank.svg (rank.json)")
+    show_next(console, "rank", run)
 
 
 def _both(whole: float | None, best: float | None, *, percent: bool = False) -> str:

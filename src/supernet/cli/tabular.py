@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, import_own, option, parse
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def tabular(given: Arguments) -> None:
     show.line(console, f"best there is {found.best:.2f}")
     if asked.out is not None:
         show.line(console, f"picture       {asked.out}/tabular.svg (tabular.json)")
+    if not asked.quiet:
+        show_next(console, "tabular")
 
 
 def _print_trace(method: str, trace: Trace) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, import_own, parse
 from supernet.errors import visible
 
@@ -75,12 +76,14 @@ def evaluate(given: Arguments) -> None:
     files = evaluation.files_of(run, found)
     _result(console, found, files[0])
     show.line(console, f"run folder    {run.path} ({', '.join(files)})")
+    show_next(console, "evaluate", run.path)
 
 
 def export(given: Arguments) -> None:
     """Write a retrained network for other programs."""
     from supernet.report import console as show
     from supernet.retraining import export as exporting
+    from supernet.retraining import predictor
 
     asked = parse("export", Export, given)
     import_own(given)
@@ -88,7 +91,9 @@ def export(given: Arguments) -> None:
         asked.run, asked.format, input=asked.input, out=asked.out, weights=asked.weights, space=asked.space
     )
     checked = "" if done.difference is None else f"; logits differ by {done.difference:.1g} at most from the network's"
-    show.line(show.Console(), f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
+    console = show.Console()
+    show.line(console, f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
+    show_next(console, "export", predictor.retraining(asked.run).path)
 
 
 def _result(console: Console, found: Evaluation, file: str) -> None:

@@ -1,0 +1,51 @@
+"""The command to type after each command."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from supernet.report.console import Console
+
+# What follows each command, where RUN is the folder that it wrote or was about.
+_NEXT = {
+    "search": "retrain RUN",
+    "select": "retrain RUN",
+    "retrain": "evaluate RUN",
+    "evaluate": "predict RUN IMAGE ...",
+    "predict": "export RUN --format torch",
+    "export": "predict RUN IMAGE ...",
+    "landscape": "select RUN",
+    "strength": "select RUN",
+    "rank": "select RUN --with best-of-samples",
+    "tabular": "search digits --method nao-v2-small",
+    "query": "search digits",
+    "spaces": "search digits --space NAME",
+    "methods": "search digits --method NAME",
+    "selectors": "select RUN --with NAME",
+}
+
+
+def show_next(console: Console, command: str, run: str | Path | None = None) -> None:
+    """Print the command that follows `command`; after lines of data, which programs read, on a terminal alone."""
+    if console.is_terminal or command not in ("predict", "query", "spaces", "methods", "selectors"):
+        words = _NEXT[command] if run is None else _NEXT[command].replace("RUN", shlex.quote(str(run))) + _own(run)
+        show_line(console, words)
+
+
+def show_line(console: Console, words: str) -> None:
+    """Print a command, without its first word, as the next one."""
+    from supernet.report.console import line
+
+    line(console, f"next          supernet {words}")
+
+
+def _own(run: str | Path) -> str:
+    """Return the option, if any, that names the space of a run again, one of the user's own."""
+    from supernet.engine.run import Run
+
+    space = str(Run(run).config.get("space"))
+    return f" --space {shlex.quote(space)}" if ":" in space else ""
