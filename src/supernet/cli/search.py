@@ -38,6 +38,7 @@ def search(given: Arguments) -> None:
 
 def _start(given: Arguments) -> SearchConfig:
     """Return the configuration that the flags start from: a protocol's and a method's, or that of --config's run."""
+    from supernet.engine.folder import flat
     from supernet.searching.config import configured
 
     saved = _saved(peek(given, "config", None))
@@ -49,7 +50,11 @@ def _start(given: Arguments) -> SearchConfig:
         saved.pop("select", None)
     if saved and peek(given, "space", saved["space"]) != saved["space"]:
         del saved["target_width"], saved["target_depth"]
-    return configured(peek(given, "protocol", "small"), **saved | {"method": method, "selector": selector})
+    start = configured(peek(given, "protocol", "small"), **saved | {"method": method, "selector": selector})
+    there = flat(saved)
+    if lacking := [name for name in flat(start.to_dict()) if name.split(".")[0] in saved and name not in there]:
+        raise UserError(f"--config '{peek(given, 'config', None)}': its config.yaml is damaged, without {lacking[0]}")
+    return start
 
 
 def _saved(file: str | None) -> dict[str, Any]:
