@@ -364,6 +364,11 @@ def test_config_starts_from_the_settings_of_a_run(call: Call) -> None:
     first, third = Run("first").config, Run("third").config
     assert (first["epochs"], third["epochs"], third["seed"], third["diagnose"]) == (2, 1, 4, True)
     assert third | {"epochs": 2} == first
+    config = Run("first").config
+    del config["method_config"]["alpha"]["lr"]
+    Path("first", "config.yaml").write_text(yaml.dump(config))
+    expected = "supernet: --config 'first': its config.yaml is damaged, without method_config.alpha.lr\n"
+    assert call("search", "--config", "first", "--quiet", "--out", "second") == (2, "", expected)
     Path("other").mkdir()
     Path("other", "config.yaml").write_text(yaml.dump({"model": "mine"}))
     status, _, err = call("search", "--config", "other")

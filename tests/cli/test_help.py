@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from conftest import Call
+from retrained import record
 from supernet import cli
 from supernet.cli.help import entries
-from supernet.engine.run import FORMAT
+from supernet.searching.config import configured
 
 TITLES = ["arguments", "data", "space and size", "method", "schedule and optimiser", "limits"]
 TITLES += ["further settings", "running", "output"]
@@ -66,8 +67,7 @@ def test_a_command_of_few_options_shows_them_in_one_group(call: Call) -> None:
 
 
 def test_defaults_from_a_received_run_do_not_steer_the_terminal(call: Call, tmp_path: Path) -> None:
-    config = {"task": "search", "fingerprint": "f", "format": FORMAT, "space": "nasbench201"}
-    config["latency"] = "\x1b]0;mine\x07"
+    config = configured().to_dict() | record("search") | {"latency": "\x1b]0;mine\x07"}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     status, page, _ = call("search", "--config", ".", "--help-all")
     assert (status, r"\x1b]0;mine" in page) == (0, True)

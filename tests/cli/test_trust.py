@@ -51,7 +51,7 @@ def plant(folder: Path, *names: str) -> Path:
 
 # Every command that works on files, with what it needs, in an order in which each finds its input.
 COMMANDS = [
-    ["data", "."],
+    ["data", "digits"],
     ["search", "digits", *TINY, "--out", "other"],
     ["select", "run", "--with", "magnitude", "--device", "cpu", "--quiet"],
     ["retrain", "run", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet", "--out", "again"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ if TYPE_CHECKING:
 
     from supernet.report.console import Console
 
-# What follows each command, where RUN is the folder that it wrote or was about.
+# What follows each command, where RUN is the folder that it wrote or was about, and DATA the images.
 _NEXT = {
     "search": "retrain RUN",
     "select": "retrain RUN",
+    "data": "search DATA",
     "retrain": "evaluate RUN",
     "evaluate": "predict RUN IMAGE ...",
     "predict": "export RUN --format torch",
@@ -29,10 +31,13 @@ _NEXT = {
 }
 
 
-def show_next(console: Console, command: str, run: str | Path | None = None) -> None:
-    """Print the command that follows `command`; after lines of data, which programs read, on a terminal alone."""
+def show_next(console: Console, command: str, subject: str | Path | None = None) -> None:
+    """Print the command that follows `command`, on a run or on images; after lines of data, which programs read, on a terminal alone."""
     if console.is_terminal or command not in ("predict", "query", "spaces", "methods", "selectors"):
-        words = _NEXT[command] if run is None else _NEXT[command].replace("RUN", shlex.quote(str(run))) + _own(run)
+        words = _NEXT[command]
+        if subject is not None:
+            own = _own(subject) if "RUN" in words else ""
+            words = re.sub("RUN|DATA", lambda _: shlex.quote(str(subject)), words) + own
         show_line(console, words)
 
 
@@ -47,5 +52,6 @@ def _own(run: str | Path) -> str:
     """Return the option, if any, that names the space of a run again, one of the user's own."""
     from supernet.engine.run import Run
 
-    space = str(Run(run).config.get("space"))
+    found = Run(run)
+    space = "" if found.task is None else str(found.config["space"])
     return f" --space {shlex.quote(space)}" if ":" in space else ""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from supernet.cli.after import show_line
+from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, parse
 from supernet.errors import UserError
 
@@ -47,7 +46,7 @@ def data(given: Arguments) -> None:
     if images.broken and not asked.skip_broken:
         raise UserError(f"{images.broken} images cannot be read: --skip-broken goes on without them")
     line(console, "")
-    show_line(console, shlex.join(["search", *given]))
+    show_next(console, "data", asked.data)
 
 
 def _classes(console: Console, images: Images) -> None:

@@ -48,6 +48,7 @@ def search(given: Arguments) -> None:
 
 def _start(given: Arguments) -> SearchConfig:
     """Return the configuration that the flags start from: a protocol's and a method's, or that of --config's run."""
+    from supernet.engine.folder import flat
     from supernet.methods import METHODS
     from supernet.searching.config import configured
     from supernet.selectors import SELECTORS
@@ -62,7 +63,11 @@ def _start(given: Arguments) -> SearchConfig:
         saved.pop("select", None)
     if saved and _chosen(given, "space", SPACES, saved) != saved.get("space"):
         saved = {name: value for name, value in saved.items() if name not in ("target_width", "target_depth")}
-    return configured(peek(given, "protocol", "small"), **saved | {"method": method, "selector": selector})
+    start = configured(peek(given, "protocol", "small"), **saved | {"method": method, "selector": selector})
+    there = flat(saved)
+    if lacking := [name for name in flat(start.to_dict()) if name.split(".")[0] in saved and name not in there]:
+        raise UserError(f"--config '{peek(given, 'config', None)}': its config.yaml is damaged, without {lacking[0]}")
+    return start
 
 
 def _chosen(given: Arguments, name: str, known: Container[str], saved: Mapping[str, Any]) -> str | None:

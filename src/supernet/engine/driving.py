@@ -99,9 +99,8 @@ def conduct(
     """Make the task of a plan, run it to the end in its run folder, call `finish` with it, and return the run.
 
     An unfinished run is resumed, a finished one is left as it is, and one of fewer epochs goes on to those of the plan;
-    `force` starts each of them over. Raises UserError if
-    another process is in the folder, if the run began where it ends with other bits and `resume_anyway` is not given,
-    and if memory or disk have no room left.
+    `force` starts each of them over. Raises UserError if another process is in the folder, if the run began where it
+    ends with other bits and `resume_anyway` is not given, and if memory or disk have no room left.
     """
     record = plan.record
     before = {} if force else run.holds(record, plan.fixed_epochs)

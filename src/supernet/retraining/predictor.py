@@ -200,9 +200,9 @@ def load(
     Raises UserError if there is no such retraining, or if its network does not fit what it has learned.
     """
     found = retraining(run)
-    config, state = recorded(found), _state(found, weights)
+    config = recorded(found)
+    home, state = _space(found, space), _state(found, weights)
     network_size = NetworkSize.from_json(config["network_size"])
-    home = _space(found, space)
     network = Network(home, home.check(Genotype.from_json(config["genotype"])), network_size)
     _restore(network, found, state)
     size, levels = (
