@@ -36,13 +36,20 @@ def import_typed(kind: str, target: str) -> None:
     No other module is ever taken from there: a folder of images may hold a matplotlib.py. Raises UserError.
     """
     folder = str(Path.cwd())
-    with searched_last(folder):
+    with _searched_last(folder):
         imported(kind, target)
     OWN.append((folder, target.partition(":")[0]))
 
 
+def import_again(own: Iterable[tuple[str, str]]) -> None:
+    """Import the modules in `OWN` of another process."""
+    for folder, module in own:
+        with _searched_last(folder):
+            import_module(module)
+
+
 @contextmanager
-def searched_last(folder: str) -> Iterator[None]:
+def _searched_last(folder: str) -> Iterator[None]:
     """Let modules that lie nowhere else be imported from a folder."""
     sys.path.append(folder)
     invalidate_caches()

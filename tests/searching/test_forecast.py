@@ -19,6 +19,7 @@ from supernet.data import Batch, limits
 from supernet.engine import memory
 from supernet.engine.cuda_graphs import EAGER
 from supernet.methods.differentiable import Differentiable
+from supernet.report.console import Console
 from supernet.searching import forecast as forecasting
 from supernet.searching import results
 from supernet.searching.forecast import Forecast, _Trial
@@ -234,5 +235,5 @@ def test_a_dry_run_warns_of_a_search_that_does_not_fit(call: Call, monkeypatch: 
 def test_memory_is_printed_against_the_free_memory(
     found: Forecast, wanted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _print_forecast("running", found)
+    _print_forecast(Console(), "running", found)
     assert f"memory        {wanted}\n" in capsys.readouterr().out

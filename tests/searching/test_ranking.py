@@ -77,7 +77,8 @@ class Undecided(Scorer):
 
 
 def ranked(run: sn.Run, **settings: Any) -> Any:
-    return sn.rank(run, device="cpu", config=RankingConfig(**settings))
+    own = Proposing if run.config["method"] == f"{__name__}:Proposing" else None
+    return sn.rank(run, method=own, device="cpu", config=RankingConfig(**settings))
 
 
 def pairs_right(estimate: list[float], truth: list[float]) -> tuple[float, int]:

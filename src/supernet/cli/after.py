@@ -32,7 +32,10 @@ _NEXT = {
 
 
 def show_next(console: Console, command: str, subject: str | Path | None = None) -> None:
-    """Print the command that follows `command`, on a run or on images; after lines of data, which programs read, on a terminal alone."""
+    """Print the command that follows `command`, on a run or on images.
+
+    After lines of data, which programs read, on a terminal alone.
+    """
     if console.is_terminal or command not in ("predict", "query", "spaces", "methods", "selectors"):
         words = _NEXT[command]
         if subject is not None:

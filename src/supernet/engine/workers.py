@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from itertools import accumulate
 from multiprocessing import get_context, parent_process
 from typing import Any
@@ -38,7 +37,7 @@ class WorkerPool:
 
     def __init__(self, make: Callable[[torch.device], Work], devices: Sequence[torch.device]) -> None:
         context, threads = get_context("spawn"), max(1, torch.get_num_threads() // len(devices))
-        start = [(registry.OWN, pickle.dumps(make), device, threads) for device in devices]
+        start = [(_OwnModules(), make, device, threads) for device in devices]
         with ignored(), _current_folder_ignored():
             self._executors = [ProcessPoolExecutor(1, context, _start, arguments) for arguments in start]
             for executor in self._executors:
@@ -67,8 +66,15 @@ class WorkerPool:
         return f" with exit status {code}" if code >= 0 else f" by {signal.Signals(-code).name}"
 
 
-def _start(own: Sequence[tuple[str, str]], make: bytes, device: torch.device, threads: int) -> None:
-    """Prepare a worker process; the pickled `make` may need the user's own modules, which are imported first."""
+class _OwnModules:
+    """Unpickled, it imports the modules that the user typed, which whatever is unpickled after it may need."""
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        return registry.import_again, (registry.OWN,)
+
+
+def _start(own: None, make: Callable[[torch.device], Work], device: torch.device, threads: int) -> None:
+    """Prepare a worker process."""
     global _work
     ignore()
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -77,10 +83,7 @@ def _start(own: Sequence[tuple[str, str]], make: bytes, device: torch.device, th
         keep_freed_memory()
     else:
         torch.cuda.set_device(device)
-    for folder, module in own:
-        with registry.searched_last(folder):
-            import_module(module)
-    _work = pickle.loads(make)(device)
+    _work = make(device)
 
 
 def _end_with_parent() -> None:
