@@ -246,6 +246,15 @@ def test_a_mistake_is_printed_on_a_terminal_without_unicode(tmp_path: Path) -> N
     assert process.returncode == 2
 
 
+def test_results_are_printed_on_a_terminal_without_unicode(tmp_path: Path) -> None:
+    options = ["--with", "random", "--seeds", "2", "--queries", "2", "--quiet"]
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    process = program("tabular", *options, environment=ascii_only, cwd=tmp_path, stdout=subprocess.PIPE)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert r"mean \xb1 standard deviation" in out
+
+
 def test_unusable_data_is_one_line(call: Call, tmp_path: Path) -> None:
     np.savez("y.npz", x_train=np.zeros((4, 8, 8), np.uint8), y_train=np.zeros(4, np.int64))
     (tmp_path / "photos" / "cat").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -36,6 +37,8 @@ _HELP = ("-h", "--help", "help")
 def main(arguments: Arguments | None = None) -> None:
     """Run the command line; exit with status 2 after a user's mistake, 128 + the number of a signal that ended it."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a terminal may lack letters of a class name
     try:
         try:
             _dispatch(given)
