@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,7 +122,7 @@ class _UsedPixels:
 def _used(x: Tensor, dim: int, kernel: int, stride: int, dilation: int) -> Tensor:
     """Return the rows (`dim` -2) or columns (-1) of `x` that a kernel meets, place after place."""
     count = max(0, (x.shape[dim] - dilation * (kernel - 1) - 1) // stride + 1)
-    keep: list[slice] = [slice(None)] * (-1 - dim)
+    keep: list[Any] = [slice(None)] * (-1 - dim)
     met = [x[(..., slice(dilation * n, None, stride), *keep)][(..., slice(count), *keep)] for n in range(kernel)]
     return met[0] if kernel == 1 else torch.stack(met, dim).flatten(dim - 1, dim)
 
