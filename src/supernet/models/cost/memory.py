@@ -44,12 +44,12 @@ def check_memory(
     not `together`, only one operation is there at a time. Nothing is checked where the free memory is unknown.
     """
     free, layout = free_memory(device), Counter(space.layout(network_size, genotype))
-    if free is None or _usual(space, layout, copies) < free:
-        return
-    sizes = [(size, count) for size, count in _sizes(space, layout, genotype)]
-    weights = sum(size * count for size, count in sizes) if together else max(size for size, _ in sizes)
     shapes = [shape for placed in layout for shape in (*placed.inputs, placed.output)]
     features = images * _VALUE * max(shape.channels * shape.height * shape.width for shape in shapes)
+    if free is None or _usual(space, layout, copies) + features < free:
+        return
+    sizes = list(_sizes(space, layout, genotype))
+    weights = sum(size * count for size, count in sizes) if together else max(size for size, _ in sizes)
     needed = copies * weights + features
     if needed > free:
         raise UserError(
