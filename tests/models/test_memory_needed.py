@@ -38,6 +38,12 @@ def needed(monkeypatch, home, size=SIZE, **how):
     return high
 
 
+def forget():
+    """Forget the sizes that are known: a test has changed how they are found."""
+    memory._operation.cache_clear()
+    memory._layer.cache_clear()
+
+
 def held(module):
     return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
 
@@ -46,8 +52,7 @@ def held(module):
 def test_the_bound_is_below_the_weights_and_near_them(home, monkeypatch):
     genotype = home.sample(random.Random(0))
     monkeypatch.setattr(memory, "_MODULE", 0)
-    memory._operation.cache_clear()
-    memory._layer.cache_clear()
+    forget()
     for module, chosen in ((Supernet(home, SIZE, Norm()), None), (Network(home, genotype, SIZE), genotype)):
         features = needed(monkeypatch, home, genotype=chosen, copies=0)
         found = needed(monkeypatch, home, genotype=chosen) - features
@@ -55,17 +60,20 @@ def test_the_bound_is_below_the_weights_and_near_them(home, monkeypatch):
         assert needed(monkeypatch, home, genotype=chosen, copies=3) == 3 * found + features
         assert needed(monkeypatch, home, genotype=chosen, copies=0, images=5) == 5 * features
         assert needed(monkeypatch, home, genotype=chosen, together=False) - features < found
-    memory._operation.cache_clear()
-    memory._layer.cache_clear()
+    forget()
 
 
 def test_usual_sizes_are_not_built_for_the_check(monkeypatch):
     monkeypatch.setattr(memory, "_bytes", lambda build: pytest.fail("built"))
     monkeypatch.setattr(memory, "free_memory", lambda device: 8 * 10**9)
-    memory._operation.cache_clear()
+    forget()
     check_memory(space("nasbench201"), NetworkSize(16, 5), copies=3)
+    monkeypatch.setattr(memory, "_bytes", lambda build: 0)
+    with pytest.raises(sn.UserError, match="or a smaller batch size"):
+        check_memory(space("nasbench201"), NetworkSize(16, 5), images=10**6)
     monkeypatch.setattr(memory, "free_memory", lambda device: None)
     check_memory(space("nasbench201"), NetworkSize(10**6, 5), copies=3)
+    forget()
 
 
 MISTAKES = [

@@ -130,7 +130,7 @@ class Method(ABC):
         """
 
     @property
-    def cost(self) -> Cost:
+    def trained_cost(self) -> Cost:
         """The cost of the networks that are trained: of the supernet, by default."""
         return OperationCosts(self.supernet.space, self.supernet.network_size).supernet
 

@@ -58,7 +58,7 @@ class SearchTask:
         # Streams called alpha and inner do not train the weights; any other one does.
         trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
-        check_batch_norm(self.method.cost, min([*batches, *self._evaluated()]))
+        check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, (watcher or Watcher()).say)
         self.monitor = GradientMonitor(self.method) if config.diagnose else None

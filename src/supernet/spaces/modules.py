@@ -89,13 +89,25 @@ def without_gaps(module: nn.Module) -> nn.Module:
     hands on the pixels that the kernel met before, so that weights, their names and all numbers stay the same.
     """
     for part in module.modules():
-        if isinstance(part, nn.Conv2d) and any(s > k for s, k in zip(part.stride, part.kernel_size, strict=True)):
+        gaps = _gaps(part)
+        if isinstance(part, nn.Conv2d) and any(gaps):
             part.register_forward_pre_hook(_UsedPixels(part))
-            gaps = [s > k for s, k in zip(part.stride, part.kernel_size, strict=True)]
             part.stride = _each(gaps, part.kernel_size, part.stride)
             part.dilation = _each(gaps, (1, 1), part.dilation)
             part.padding, part.padding_mode = (0, 0), "zeros"
     return module
+
+
+def _gaps(part: nn.Module) -> list[bool]:
+    """Return for rows and columns whether a convolution skips pixels between two places of its kernel.
+
+    A subclass with a forward pass of its own may pad as its stride says, which changes nothing only for a single pixel.
+    """
+    if not isinstance(part, nn.Conv2d):
+        return []
+    gaps = [s > k for s, k in zip(part.stride, part.kernel_size, strict=True)]
+    own = (type(part).forward, type(part)._conv_forward) != (nn.Conv2d.forward, nn.Conv2d._conv_forward)
+    return [] if own and any(gap and k > 1 for gap, k in zip(gaps, part.kernel_size, strict=True)) else gaps
 
 
 def _each(choices: Sequence[bool], those: Sequence[int], others: Sequence[int]) -> tuple[int, ...]:

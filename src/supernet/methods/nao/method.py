@@ -70,10 +70,12 @@ class NAO(SinglePath):
         self.path = self.pool.trained[0]
 
     @property
-    def cost(self) -> Cost:
+    def trained_cost(self) -> Cost:
         """The cost of the supernet, and of the auxiliary head of the standalone training if there is one."""
         auxiliary = self.config.final and self.config.standalone.auxiliary
-        return super().cost + (auxiliary_cost(self.supernet.space, self.supernet.network_size) if auxiliary else Cost())
+        return super().trained_cost + (
+            auxiliary_cost(self.supernet.space, self.supernet.network_size) if auxiliary else Cost()
+        )
 
     @property
     def forecast_epoch(self) -> int:

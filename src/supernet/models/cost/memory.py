@@ -25,7 +25,7 @@ TRAINED = 3  # copies of the weights in training: with gradient and momentum
 _CPU = torch.device("cpu")
 _MODULE = 2500  # bytes of a module beside its weights, at least
 _VALUE = 4  # bytes
-_SMALL, _KERNEL = 2**20, 200  # bytes of an operation, and per pair of its channels: more than usual
+_OPERATION, _PAIR = 2**17, 40  # bytes of an operation, and per pair of its channels: those of a 3x3 convolution
 
 
 def check_memory(
@@ -44,12 +44,12 @@ def check_memory(
     not `together`, only one operation is there at a time. Nothing is checked where the free memory is unknown.
     """
     free, layout = free_memory(device), Counter(space.layout(network_size, genotype))
-    if free is None or _usual(space, layout, copies) < free:
-        return
-    sizes = [(size, count) for size, count in _sizes(space, layout, genotype)]
-    weights = sum(size * count for size, count in sizes) if together else max(size for size, _ in sizes)
     shapes = [shape for placed in layout for shape in (*placed.inputs, placed.output)]
     features = images * _VALUE * max(shape.channels * shape.height * shape.width for shape in shapes)
+    if free is None or _usual(space, layout, copies) + features < free:
+        return
+    sizes = list(_sizes(space, layout, genotype))
+    weights = sum(size * count for size, count in sizes) if together else max(size for size, _ in sizes)
     needed = copies * weights + features
     if needed > free:
         raise UserError(
@@ -59,10 +59,10 @@ def check_memory(
 
 
 def _usual(space: SearchSpace, layout: Counter[PlacedLayer], copies: int) -> float:
-    """Return a number of bytes above that of usual operations, without building any."""
-    channels = max(shape.channels for placed in layout for shape in (*placed.inputs, placed.output))
+    """Return the bytes of a network whose operations are all large convolutions, without building any."""
+    channels = max(getattr(placed.layer, "channels", 1) for placed in layout)
     operations = max(sum(len(edge.ops) for edge in cell.edges) for cell in space.cells.values())
-    return layout.total() * operations * (copies * channels**2 * _KERNEL + _SMALL)
+    return layout.total() * operations * (copies * channels**2 * _PAIR + _OPERATION)
 
 
 def _sizes(space: SearchSpace, layout: Counter[PlacedLayer], genotype: Genotype | None) -> Iterator[tuple[float, int]]:

@@ -88,7 +88,7 @@ def choices(text: str, cells: Mapping[str, Cell]) -> Mapping[str, Choices]:
 def _darts(kind: str, fields: Mapping[str, Any], text: str) -> Choices:
     """Return the choices of a cell with two input nodes, given as pairs, two for each node, or as a list per node."""
     pairs, concat = list(fields[kind]), [_node(node) for node in fields[f"{kind}_concat"]]
-    many: Any = list | tuple
+    many = (list, tuple)
     per_node = pairs and all(isinstance(node, many) and isinstance(next(iter(node), None), many) for node in pairs)
     groups = pairs if per_node else [pairs[start : start + 2] for start in range(0, len(pairs), 2)]
     found = _nodes(groups, 2)
