@@ -64,7 +64,7 @@ class _OwnModules:
         return registry.import_again, (registry.OWN,)
 
 
-def _start(own: None, make: Callable[[torch.device], Work], device: torch.device, threads: int) -> None:
+def _start(own: object, make: Callable[[torch.device], Work], device: torch.device, threads: int) -> None:
     """Prepare a worker process."""
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
