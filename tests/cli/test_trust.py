@@ -81,6 +81,7 @@ def test_every_command_that_works_on_files_is_tried() -> None:
 
 def test_no_module_of_the_current_folder_is_run_unasked(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     marker, script = plant(folder, *PLANTED), tmp_path_factory.mktemp("bin") / "supernet"
+    (folder / "matplotlibrc").write_text("backend: module://secrets\ntext.usetex: True\n")
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), json.dumps(COMMANDS)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

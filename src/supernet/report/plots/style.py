@@ -21,7 +21,9 @@ from matplotlib.ticker import MaxNLocator
 from supernet.engine.files import write_atomically
 from supernet.errors import UserError
 
-STYLE: dict[Any, Any] = {
+# Matplotlib's own, whatever a file called matplotlibrc says: one in the current folder comes before the user's
+_DEFAULTS = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
+STYLE: dict[Any, Any] = _DEFAULTS | {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9,
