@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset, random_split
+from torch.utils.data import ConcatDataset, Subset, TensorDataset, random_split
 
+import pairs
 from supernet.data import load, source_name
 from supernet.errors import UserError
 
@@ -20,17 +21,9 @@ ANIMALS = ["cat", "dog", "eel"]
 X = np.random.default_rng(0).integers(0, 256, (6, 7, 5), dtype=np.uint8)
 
 
-class Pairs(Dataset[Any]):
+class Pairs(pairs.Pairs):
     def __init__(self, images: Any = X, labels: Any = tuple(Y), classes: Any = None) -> None:
-        self.images, self.labels = images, labels
-        if classes is not None:
-            self.classes = classes
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.images[index], self.labels[index]
+        super().__init__(images, labels, classes)
 
 
 class Rows:

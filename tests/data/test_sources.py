@@ -13,6 +13,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import supernet
+from pairs import Pairs
 from supernet.data import Images, load
 from supernet.errors import UserError
 
@@ -279,20 +280,6 @@ def test_other_objects_and_sizes() -> None:
 
 
 # --- torch Datasets
-
-
-class Pairs(Dataset[Any]):
-    def __init__(self, images: Any, labels: Any = None, classes: Any = None) -> None:
-        self.images, self.labels = images, [0, 1, 2, 0, 1, 2] if labels is None else labels
-        if classes is not None:
-            self.classes = classes
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.images[index], self.labels[index]
-
 
 RGB = pixels(6, 7, 5, 3)
 GREY = pixels(6, 7, 5)
