@@ -12,6 +12,8 @@ from supernet.cli.parsing import Arguments, allow_own_modules, derived, option, 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
 
+_WHAT = "folder of a finished search, or an architecture"
+
 
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
@@ -38,7 +40,7 @@ def _arguments(recipe: str) -> Any:
     from supernet.settings import values_of
 
     types = {
-        "what": option(Positional[str], "folder of a finished search, or an architecture: in quotes, as a file or an index", metavar="WHAT"),
+        "what": option(Positional[str], f"{_WHAT}: in quotes, as a file or an index", metavar="WHAT"),
         "recipe": option(str, f"recipe that the settings below start from: {', '.join(RECIPES)}"),
         "data": option(str | None, "images to train on; None is the search's", metavar="DATA"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
