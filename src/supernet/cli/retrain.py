@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from supernet.engine.run import Run
     from supernet.report.console import Console
 
+_WHAT = "folder of a finished search, or an architecture"
+
 
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
@@ -47,7 +49,7 @@ def _arguments(recipe: str) -> Any:
     from supernet.settings import values_of
 
     types = {
-        "what": option(Positional[str], "folder of a finished search, or an architecture in quotes", metavar="WHAT"),
+        "what": option(Positional[str], f"{_WHAT}: in quotes, as a file or an index", metavar="WHAT"),
         "recipe": option(str, f"recipe that the other settings start from: {', '.join(RECIPES)}"),
         "data": option(str | None, "images to train on; None is the search's", metavar="DATA"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),

@@ -32,7 +32,7 @@ from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 
 Target = Run | str | os.PathLike[str] | Genotype
-"""An architecture: a finished search or its folder, a Genotype, or the text of one."""
+"""An architecture: a finished search or its folder, a Genotype, or the text or a file of one."""
 
 
 @settings
@@ -40,7 +40,7 @@ class RetrainConfig(Recipe):
     """Every setting of a retraining. `configured` builds one from a recipe by name."""
 
     what: Annotated[Target, OfType(Run, str, os.PathLike, Genotype)]
-    """folder of a finished search, or an architecture in quotes"""
+    """folder of a finished search, or an architecture: in quotes, as a file or an index"""
     _: KW_ONLY
     data: Annotated[Source | None, OfType(*SOURCE_TYPES, type(None))] = None
     """images to train on; None is the search's"""
