@@ -180,7 +180,7 @@ def test_data_may_lack_classes_of_the_network(tmp_path: Path, call: Call) -> Non
     assert (status, err) == (0, "")
     assert f"balanced      {100 * found.balanced_accuracy:.2f} %, the mean recall of the classes\n" in out
     assert re.search(r"^dog +\S+ +- +\S+ +0$", out, re.MULTILINE)
-    assert out.splitlines()[-1] == "run folder    run (evaluation-two.json, confusion-two.svg)"
+    assert out.splitlines()[-2] == "run folder    run (evaluation-two.json, confusion-two.svg)"
 
 
 def test_broken_pictures_are_skipped_as_in_the_training(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_a_dry_run_prints_a_forecast_and_writes_nothing(call: Call, tmp_path: Pa
     assert (status, err) == (0, "")
     assert list(tmp_path.iterdir()) == []
     lines = (
+        r"read \d+ images of 10 classes .*",
         r"running fused \((compiled|PyTorch's) kernels\), float32, on cpu with \d+ threads?",
         r"memory        [\d.]+ [kM]B( of [\d.]+ [GT]B that are free)?",
         r"step          [\d.]+ m?s",
@@ -209,7 +210,7 @@ def test_a_dry_run_leaves_an_existing_run_as_it_is(call: Call, tmp_path: Path, m
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     for also in ([], ["--force"], ["--width", "3"]):
         status, out, _ = call("search", "digits", *SMALL, *also, "--dry-run", "--out", "run")
-        assert (status, out[:8]) == (0, "running ")
+        assert (status, out[:5]) == (0, "read ")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -235,5 +236,5 @@ def test_a_dry_run_warns_of_a_search_that_does_not_fit(call: Call, monkeypatch: 
 def test_memory_is_printed_against_the_free_memory(
     found: Forecast, wanted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _print_forecast(Console(), "running", found)
+    _print_forecast(Console(), "read", "running", found)
     assert f"memory        {wanted}\n" in capsys.readouterr().out

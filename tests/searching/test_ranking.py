@@ -217,7 +217,7 @@ def test_the_command_prints_the_agreement(run, call):
     status, out, _ = call("rank", str(run.path), *options)
     found = json.loads((run.path / "rank.json").read_text())
     assert status == 0
-    assert out.startswith("architectures 12 (uniform), evaluated on 20 images\n")
+    assert out.splitlines()[1] == "architectures 12 (uniform), evaluated on 20 images"
     assert f"{found['whole']['tau']:.2f}, among the truly best half {found['best_half']['tau']:.2f}" in out
     assert f"pairs         {100 * found['whole']['pairs']:.1f} %" in out
     assert f"regret        {found['whole']['regret']:.2f} points from the best of the 2 highest" in out

@@ -470,7 +470,7 @@ def test_a_user_defined_selector_by_class_and_by_name(which, searched, capsys):
     assert run.path.name == f"{__name__}.First"
     assert run.config["select"] == {"passes": 3}
     assert (len(run.metrics), run.summary["selector"]) == (3, f"{__name__}:First")
-    lines = capsys.readouterr().out.splitlines()
+    _, *lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"selecting by {__name__}:First after epoch 2; running fused")
     assert all(line.startswith("epoch ") and line.endswith(" % on validation images") for line in lines[1:])
     assert len(lines) == 4
@@ -514,7 +514,7 @@ def test_only_a_capturable_selector_is_recorded(searched, monkeypatch):
 
 def test_progress_is_a_line_per_epoch_or_one_bar_at_a_time(searched, archive, tmp_path, capsys):
     run = sn.select(searched, **FAST | {"quiet": False})
-    running, *lines = capsys.readouterr().out.splitlines()
+    _, running, *lines = capsys.readouterr().out.splitlines()
     assert running.startswith("selecting by perturbation after epoch 2; running fused (")
     decisions = enumerate(run.summary["decisions"][:5], 1)
     expected = [f"decided {n} of 6: {choice['edge']} {choice['chosen']}" for n, choice in decisions]

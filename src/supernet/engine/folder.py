@@ -145,7 +145,7 @@ def _check_same(path: Path, existing: Mapping[str, Any], config: Mapping[str, An
     there, now = flat(existing), flat(config)
     names = [name for name in there | now if name != "data"]  # the same images may have another path
     changed = [name for name in names if there.get(name) != now.get(name)]
-    longer = changed == ["epochs"] and isinstance(there["epochs"], int) and there["epochs"] < now["epochs"]
+    longer = changed == ["epochs"] and isinstance(there.get("epochs"), int) and there["epochs"] < now["epochs"]
     if changed and (fixed_epochs or not longer):
         changes = ", ".join(f"{name} ({there.get(name)} there, {now.get(name)} now)" for name in changed)
         reason = f", and it cannot go on for more epochs, as {fixed_epochs}" if longer else ""
