@@ -44,7 +44,9 @@ def data(given: Arguments) -> None:
     for text in images.left_out:
         line(console, text)
     if images.broken and not asked.skip_broken:
-        raise UserError(f"{images.broken} images cannot be read: --skip-broken goes on without them")
+        one = "1 image cannot be read: --skip-broken goes on without it"
+        several = f"{images.broken} images cannot be read: --skip-broken goes on without them"
+        raise UserError(one if images.broken == 1 else several)
     line(console, "")
     show_next(console, "data", asked.data)
 

@@ -110,7 +110,8 @@ def _files(root: Path, folders: list[Path], layout: Layout) -> dict[str, list[Pa
     for folder in folders:
         every = sorted(walk(folder))
         files[folder.name] = [path for path in every if path.suffix.lower() in EXTENSIONS and path.is_file()]
-        layout.left_out |= {path: "no picture" for path in every if path not in set(files[folder.name])}
+        others = set(every).difference(files[folder.name])
+        layout.left_out |= dict.fromkeys(sorted(others), "of no format that is read")
         if not files[folder.name]:
             raise UserError(f"class folder '{folder}' has no images ({', '.join(sorted(EXTENSIONS))})")
     return files
