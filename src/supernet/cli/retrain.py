@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from supernet.engine.run import Run
     from supernet.report.console import Console
 
-_WHAT = "folder of a finished search, or an architecture"
+_WHAT = "folder of a finished search, or an architecture: its text in quotes, a file or an index"
 
 
 def retrain(given: Arguments) -> None:
@@ -49,7 +49,7 @@ def _arguments(recipe: str) -> Any:
     from supernet.settings import values_of
 
     types = {
-        "what": option(Positional[str], f"{_WHAT}: in quotes, as a file or an index", metavar="WHAT"),
+        "what": option(Positional[str], _WHAT, metavar="WHAT"),
         "recipe": option(str, f"recipe that the other settings start from: {', '.join(RECIPES)}"),
         "data": option(str | None, "images to train on; None is the search's", metavar="DATA"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
