@@ -51,8 +51,8 @@ def supernet_of(home, norm, width):
     return Supernet(home, NetworkSize(width, 1, (8, 8), 1, 3), norm).double()
 
 
-def make(home, config, weights=STRONG, seed=3, epochs=4, norm=Norm(affine=False), width=2):  # noqa: B008
-    method = Differentiable(config, supernet_of(home, norm, width), Budget(epochs, weights, seed))
+def make(home, config, weights=STRONG, seed=3, epochs=4, norm=Norm(affine=False), width=2, kind=Differentiable):  # noqa: B008
+    method = kind(config, supernet_of(home, norm, width), Budget(epochs, weights, seed))
     with torch.no_grad():  # away from the start, where all op weights are equal
         for number, alpha in enumerate(method.alphas.values()):
             alpha += torch.randn(alpha.shape, generator=torch.Generator().manual_seed(number)).double()
@@ -621,3 +621,33 @@ def test_more_epochs_for_a_candidate_than_the_budget_has_are_refused(each):
         f"epochs-each must be at most epochs (6), not {each}",
     )
     assert str(caught.value) == (low if each < 1 else high)
+
+
+class Pulled(Differentiable):
+    """Adds five times the sum of the alphas to the loss."""
+
+    def loss(self, logits, y):
+        return super().loss(logits, y) + 5 * sum(alpha.sum() for alpha in self.alphas.values())
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_method_may_have_a_loss_of_its_own(order):
+    config = DifferentiableConfig(regime="different_subset", activation="softmax", order=order)
+    plain, pulled = make(RAGGED, config), make(RAGGED, config, kind=Pulled)
+    batches = noise_batch(0), noise_batch(1)
+    for alone, more in zip(plain.alpha_gradient(*batches), pulled.alpha_gradient(*batches), strict=True):
+        torch.testing.assert_close(more, alone + 5)
+    one = make(RAGGED, DifferentiableConfig(activation="softmax"), kind=Pulled)
+    alphas = [alpha.detach().clone() for alpha in one.alphas.values()]
+    loss = one.step({"weights": batches[0]})["loss"]
+    torch.testing.assert_close(loss - 5 * sum(alpha.sum() for alpha in alphas), plain_loss(batches[0]))
+
+
+def plain_loss(batch):
+    plain = make(RAGGED, DifferentiableConfig(activation="softmax"))
+    return F.cross_entropy(plain.supernet(batch.x, plain.mix()), batch.y).detach()
+
+
+def test_no_promise_of_recording_is_inherited():
+    assert Differentiable.capturable
+    assert not Pulled.capturable

@@ -98,12 +98,17 @@ class Method(ABC):
       keyword of `search`, and the string below the field becomes the flag's help.
     - `capturable`: True promises that all steps of an epoch start the same operations on the device, with no decision
       by Python code (a random draw, another path). A GPU may then record one step and replay it. A promise that is not
-      kept gives wrong results without an error.
+      kept gives wrong results without an error, so a subclass does not inherit it.
     - `ranks`: whether larger op scores mean better operations. If not, no architecture is reported after an epoch.
     - `spreads`: whether the method can spread lookahead over `budget.workers` processes.
     - `between_epochs`: names long work between epochs; a forecast reports that this work is left out.
     - `fixed_epochs`: why a search cannot go on for more epochs than it was begun with, as a clause; empty if it can.
     """
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Let every class promise for itself that its steps can be recorded: no promise is inherited."""
+        super().__init_subclass__(**arguments)
+        cls.capturable = cls.__dict__.get("capturable", False)
 
     Config: ClassVar[type] = NoConfig
     capturable: ClassVar[bool] = False
@@ -183,11 +188,15 @@ class Method(ABC):
         """Return up to `count` architectures that the method favours, in or out of limits; random ones by default."""
         return [self.supernet.space.sample(rng) for _ in range(count)]
 
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the loss that weights, and alphas if there are any, are trained by: cross-entropy, by default."""
+        return F.cross_entropy(logits, y)
+
     def weight_step(self, batch: Batch, mix: Mix) -> Mapping[str, Tensor]:
         """Take one step of the weights on `batch`; the backward pass also reaches the tensors that `mix` depends on."""
         self.optimizer.zero_grad()
         logits = self.supernet(batch.x, mix)
-        loss = F.cross_entropy(logits, batch.y)
+        loss = self.loss(logits, batch.y)
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradient(self.weights, self.budget.weights.clip)
         self.optimizer.step()

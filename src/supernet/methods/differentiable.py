@@ -110,5 +110,6 @@ class Differentiable(GradientMethod):
         """Return the bi-level gradient, one tensor for each kind of cell."""
         alphas = list(self.alphas.values())
         if self.config.order == 2:
-            return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, weight_batch, alpha_batch)
+            batches = weight_batch, alpha_batch
+            return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, *batches, self.loss)
         return self.gradient(alpha_batch, self.mix())

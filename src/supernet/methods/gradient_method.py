@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
@@ -29,7 +28,7 @@ class GradientMethod(Method):
 
     def gradient(self, batch: Batch, mix: Mix) -> tuple[Tensor, ...]:
         """Return the gradient of the loss on `batch` with respect to the alphas, on which `mix` depends."""
-        loss = F.cross_entropy(self.supernet(batch.x, mix), batch.y)
+        loss = self.loss(self.supernet(batch.x, mix), batch.y)
         alphas = list(self.alphas.values())
         return torch.autograd.grad(loss, alphas, materialize_grads=True)  # zeros for a cell of none alone
 

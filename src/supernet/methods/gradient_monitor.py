@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernet.data import Batch
@@ -80,7 +79,7 @@ class GradientMonitor:
 
         handle = last.register_forward_pre_hook(separate)  # cells of one kind share op weights; the last gets a copy
         try:
-            loss = F.cross_entropy(traceless(self.method.supernet, batch.x, self.method.mix()), batch.y)
+            loss = self.method.loss(traceless(self.method.supernet, batch.x, self.method.mix()), batch.y)
         finally:
             handle.remove()
         *weights, operators = torch.autograd.grad(loss, [*self.weights, op_weights[0]], materialize_grads=True)

@@ -28,15 +28,19 @@ def unrolled_gradient(
     optimizer: torch.optim.SGD,
     weight_batch: Batch,
     alpha_batch: Batch,
+    loss_of: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> tuple[Tensor, ...]:
-    """Return the second-order gradient of `alphas`; weights, running statistics and optimizer do not change."""
+    """Return the second-order gradient of `alphas`; weights, running statistics and optimizer do not change.
+
+    `loss_of` maps logits (B, classes) and labels (B,) to the loss.
+    """
     names, weights = zip(*((n, w) for n, w in supernet.named_parameters() if w.requires_grad), strict=True)
     group = optimizer.param_groups[0]
     xi = group["lr"]
 
     def loss(values: Sequence[Tensor], batch: Batch) -> Tensor:
         logits = traceless(supernet, batch.x, mix(), dict(zip(names, values, strict=True)))
-        return F.cross_entropy(logits, batch.y)
+        return loss_of(logits, batch.y)
 
     def gradient(value: Tensor, of: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return torch.autograd.grad(value, of, materialize_grads=True)  # zeros for a node that is not read
