@@ -57,6 +57,7 @@ FEW_TRIALS = {"samples": 2, "steps": 1, "every": 4, "inner_batch": 3}
 ONE_POOL = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "controller": {"epochs": 1}}
 ONE_POOL |= {"standalone": {"auxiliary": 0.0}}
 SHORT = {
+    "pc-darts": {"partial": 2, "warmup": 0.0},
     "zarts-mgs": FEW_TRIALS,
     "zarts-rs": FEW_TRIALS,
     "zarts-gld": FEW_TRIALS,
@@ -74,6 +75,9 @@ LEARNING = dict.fromkeys(("enas", "gdas", "rsps", "setn"), DRAWN) | {
     "nao-v2-small": NAO_DRAWN,
     "random": {"learning": {"seed": 8, "epochs_each": 8}},  # one candidate for the whole run, with a way through it
 }
+# Of no partial channels are the cells of a chain, which change the number of channels
+WITHIN = {"pc-darts": {"spaces": [space for space in EXAMPLE_SPACES if space.name != "macro"]}}
+IMPOSSIBLE = {"pc-darts", "macro"}
 VARIANTS = {
     "softmax": ("single-darts", {"activation": "softmax"}),
     "sigmoid zero": ("single-darts", {"sigmoid_init": "zero"}),
@@ -103,7 +107,15 @@ def suite(kind, name, turn, **attributes):
 
 
 METHOD_SUITES = [
-    suite(MethodConformance, name, turn, method=method, settings=settings, **LEARNING.get(name, {}))
+    suite(
+        MethodConformance,
+        name,
+        turn,
+        method=method,
+        settings=settings,
+        **LEARNING.get(name, {}),
+        **WITHIN.get(name, {}),
+    )
     for turn, (name, (method, settings)) in enumerate(
         [*((name, (name, settings_of(name))) for name in METHODS), ("a user's method", (Equal, {"share": 0.3}))]
     )
@@ -164,7 +176,8 @@ STATE_TESTS = [name for name in dir(MethodStateConformance) if name.startswith("
     ],
 )
 def test_the_combinations_are_a_covering_array(suites, pairs):
-    assert values_met(suites, *pairs) >= set(itertools.product(*pairs.values()))
+    wanted = {values for values in itertools.product(*pairs.values()) if not set(values) >= IMPOSSIBLE}
+    assert values_met(suites, *pairs) >= wanted
 
 
 def test_a_search_that_trains_on_all_images_has_no_validation_accuracy(tmp_path):

@@ -76,6 +76,20 @@ METHODS = registry.Registry(
             selector="perturbation",
         ),
         Preset(
+            "pc-darts",
+            "supernet.methods.pc_darts:PCDARTS",
+            "DARTS with a weight per edge, whose operations see a quarter of the channels",
+            "Xu et al., ICLR 2020, arXiv 1907.05737",
+            _DARTS | {"alpha": {"optimizer": "adam", "lr": 6e-4, "weight_decay": 1e-3}},
+        ),
+        Preset(
+            "darts-minus",
+            "supernet.methods.darts_minus:DARTSMinus",
+            "DARTS with an auxiliary skip connection on every edge, which fades away",
+            "Chu et al., ICLR 2021, arXiv 2009.01027",
+            _DARTS,
+        ),
+        Preset(
             "zarts-mgs",
             _ZERO_ORDER,
             "alpha without a gradient through the weights: candidates compared by lookahead steps",

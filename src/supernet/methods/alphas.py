@@ -48,6 +48,11 @@ class Alphas(Mapping[str, Tensor]):
         return dense({kind: relax(alpha, self.masks[kind], self.activation) for kind, alpha in values.items()})
 
     @property
+    def parameters(self) -> list[Tensor]:
+        """All architecture parameters that learn: the alphas, and whatever a subclass adds."""
+        return list(self.values())
+
+    @property
     def sizes(self) -> list[int]:
         """The number of alphas with a candidate in each kind of cell; their sum is D."""
         return [int(mask.sum()) for mask in self.masks.values()]
@@ -92,14 +97,14 @@ class LearnedAlphas(Alphas):
         config: AlphaOptimizerConfig,
     ) -> None:
         super().__init__(space, activation, sigmoid_init, budget.seed, like)
-        for alpha in self.values():
-            alpha.requires_grad_()
-        self.optimizer = config.make(self.values(), budget.weights)
+        for parameter in self.parameters:
+            parameter.requires_grad_()
+        self.optimizer = config.make(self.parameters, budget.weights)
 
     def step(self, gradient: Sequence[Tensor]) -> None:
-        """Take a step of the optimizer with the given gradient, one tensor for each kind of cell."""
-        for alpha, value in zip(self.values(), gradient, strict=True):
-            alpha.grad = value
+        """Take a step of the optimizer with the given gradient, one tensor for each of `parameters`."""
+        for parameter, value in zip(self.parameters, gradient, strict=True):
+            parameter.grad = value
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:

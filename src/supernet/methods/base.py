@@ -19,7 +19,9 @@ from supernet.models.cost.module import Cost
 from supernet.models.evaluate import ValidationBatches, measures
 from supernet.models.mix import Mix, detached
 from supernet.models.supernet import Supernet
+from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.genotype import Genotype
+from supernet.spaces.modules import Norm
 
 Part = Literal["train", "validation", "all"]
 """Which of the training images a stream draws: those that train weights, those for validation, or both."""
@@ -116,6 +118,15 @@ class Method(ABC):
     spreads: ClassVar[bool] = False
     between_epochs: ClassVar[str] = ""
     fixed_epochs: ClassVar[str] = ""
+
+    @classmethod
+    def new_supernet(cls, config: Any, space: SearchSpace, network_size: NetworkSize, norm: Norm) -> Supernet:
+        """Return the supernet that the method learns on, with weights drawn from the current random state.
+
+        By default it is the plain one; a method may add side paths (see `supernet.models.side_paths`), or return a
+        subclass of Supernet with the same arguments.
+        """
+        return Supernet(space, network_size, norm)
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config

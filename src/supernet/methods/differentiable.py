@@ -107,8 +107,8 @@ class Differentiable(GradientMethod):
         return self.weight_step(batches["weights"], detached(self.mix()))
 
     def alpha_gradient(self, weight_batch: Batch, alpha_batch: Batch) -> tuple[Tensor, ...]:
-        """Return the bi-level gradient, one tensor for each kind of cell."""
-        alphas = list(self.alphas.values())
+        """Return the bi-level gradient, one tensor for each of `alphas.parameters`."""
+        alphas = self.alphas.parameters
         if self.config.order == 2:
             batches = weight_batch, alpha_batch
             return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, *batches, self.loss)

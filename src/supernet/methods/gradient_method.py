@@ -27,10 +27,10 @@ class GradientMethod(Method):
         return LearnedAlphas(self.supernet.space, "softmax", "zero", self.budget, self.weights[0], self.config.alpha)
 
     def gradient(self, batch: Batch, mix: Mix) -> tuple[Tensor, ...]:
-        """Return the gradient of the loss on `batch` with respect to the alphas, on which `mix` depends."""
+        """Return the gradient of the loss on `batch` with respect to `alphas.parameters`, on which `mix` depends."""
         loss = self.loss(self.supernet(batch.x, mix), batch.y)
-        alphas = list(self.alphas.values())
-        return torch.autograd.grad(loss, alphas, materialize_grads=True)  # zeros for a cell of none alone
+        # Zeros for a cell of none alone
+        return torch.autograd.grad(loss, self.alphas.parameters, materialize_grads=True)
 
     def alpha_step(self, batch: Batch, mix: Mix) -> None:
         """Take a step of the alphas along their gradient; the weights do not change."""

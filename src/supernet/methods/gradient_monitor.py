@@ -16,6 +16,7 @@ these definitions are the ones that its derivation allows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -75,7 +76,7 @@ class GradientMonitor:
 
         def separate(module: nn.Module, inputs: tuple[Sequence[Tensor], EdgeMix]) -> tuple[Sequence[Tensor], EdgeMix]:
             op_weights.append(inputs[1].weights.detach().clone().requires_grad_())
-            return inputs[0], EdgeMix(op_weights[0], inputs[1].active)
+            return inputs[0], replace(inputs[1], weights=op_weights[0])
 
         handle = last.register_forward_pre_hook(separate)  # cells of one kind share op weights; the last gets a copy
         try:

@@ -8,7 +8,7 @@ weights say; the op weights of the other edges stay as they are, and are not nor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class FixedEdges:
         before = edges.active or (every,) * len(rows)
         active = tuple(old if row is None else row for old, row in zip(before, rows, strict=True))
         shift = None if edges.shift is None else edges.shift.masked_fill(fixed[:, 0], 0)
-        return EdgeMix(torch.where(fixed, weights, edges.weights), active, edges.ones, shift)
+        return replace(edges, weights=torch.where(fixed, weights, edges.weights), active=active, shift=shift)
 
     def _weights(self, kind: str, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return which edges are fixed, (edges, 1), and their op weights, (edges, columns); both are made once."""

@@ -15,7 +15,7 @@ the caller's random state.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -32,13 +32,13 @@ from supernet.errors import UserError
 from supernet.models.evaluate import Scores, loss_and_accuracy
 from supernet.models.lookahead_supernet import LookaheadSupernet, LookaheadTask, values_of
 from supernet.models.mix import Mix, detached
+from supernet.models.side_paths import CellOptions
 from supernet.models.supernet import Supernet
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import NetworkSize
 
 Momentum = Literal["fresh", "copied"]
-_Setup = tuple[NetworkSize, Norm, SGDConfig, torch.dtype]
 _OPTIONS = ("engine", "precision", "checkpointing", "fixed_edges")  # of a supernet that may change during a search
 
 
@@ -116,31 +116,43 @@ class Lookahead:
 
     @cached_property
     def _lookahead_supernet(self) -> LookaheadSupernet:
-        return LookaheadSupernet(self.supernet.space, *self._setup, self._like.device)
+        return LookaheadSupernet(self.supernet.another, self.weights, self._like.dtype, self._like.device)
 
     @cached_property
     def _pool(self) -> WorkerPool:
-        make = partial(_Worker, self._shared, _picklable(self.supernet.space), self._setup)
+        supernet = self.supernet
+        kind = type(supernet), _picklable(supernet.space), supernet.network_size, supernet.norm, supernet.options
+        make = partial(_Worker, self._shared, partial(_made, *kind), self.weights, self._like.dtype)
         return WorkerPool(make, devices_of(self._like.device, self.workers))
 
     @cached_property
     def _shared(self) -> SharedTensors:
         return SharedTensors([*values_of(self.supernet), *self.supernet.parameters()])
 
-    @property
-    def _setup(self) -> _Setup:
-        return self.supernet.network_size, self.supernet.norm, self.weights, self._like.dtype
-
 
 class _Worker:
     """The work of one process: lookahead on a supernet of its own, from weights that lie in shared memory."""
 
-    def __init__(self, shared: SharedTensors, space: Mapping[str, Any], setup: _Setup, device: torch.device) -> None:
-        self.shared, self.supernet = shared, LookaheadSupernet(SearchSpace(**space), *setup, device)
+    def __init__(
+        self,
+        shared: SharedTensors,
+        make: Callable[[], Supernet],
+        config: SGDConfig,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.shared, self.supernet = shared, LookaheadSupernet(make, config, dtype, device)
 
     def __call__(self, task: LookaheadTask) -> Tensor:
         with products(task.options["precision"]):
             return self.supernet.scores(_start_in(self.shared, task), task.to(self.supernet.device)).cpu()
+
+
+def _made(
+    kind: type[Supernet], space: Mapping[str, Any], size: NetworkSize, norm: Norm, options: CellOptions
+) -> Supernet:
+    """Return a new supernet of a kind; `space` are the fields of its space."""
+    return kind(SearchSpace(**space), size, norm, options)
 
 
 def _start_in(shared: SharedTensors, task: LookaheadTask) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +16,6 @@ from supernet.engine.seeds import random_state_kept, seeded
 from supernet.models.evaluate import loss_and_accuracy
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
-from supernet.spaces.modules import Norm
-from supernet.spaces.search_space import SearchSpace
-from supernet.spaces.size import NetworkSize
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class LookaheadTask:
             return [Batch(*(part.to(device, copy=copy) for part in batch)) for batch in batches]
 
         def moved_mix(mix: Mix) -> Mix:
-            return {k: replace(edges, weights=edges.weights.to(device, copy=copy)) for k, edges in mix.items()}
+            return {kind: edges.to(device, copy=copy) for kind, edges in mix.items()}
 
         mixes = [moved_mix(mix) for mix in self.mixes]
         return replace(self, mixes=mixes, inner=moved(self.inner), validation=moved(self.validation))
@@ -55,15 +52,13 @@ class LookaheadSupernet:
 
     def __init__(
         self,
-        space: SearchSpace,
-        network_size: NetworkSize,
-        norm: Norm,
+        make: Callable[[], Supernet],
         config: SGDConfig,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
         with random_state_kept():
-            supernet = Supernet(space, network_size, norm)
+            supernet = make()
         self.supernet = supernet.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights, self.config, self.device = list(supernet.parameters()), config, device
 

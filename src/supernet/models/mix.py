@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,32 @@ class EdgeMix:
     - `active`: for each edge, the columns that run; other columns cost nothing. None runs every candidate.
     - `ones`: asserts that all active weights are 1 and need no gradient, so the multiplication is skipped.
     - `shift`: (edges,), zeros added to each edge's output to receive the gradient of that output (GDAS).
+    - `edges`: (edges,), a weight for each edge as a whole, which multiplies those of its candidates and of what passes
+      them by (PC-DARTS); None is 1.
+    - `auxiliary`: the weight of the skip connections that are no candidates (DARTS-), a scalar; None runs none.
     """
 
     weights: Tensor
     active: tuple[tuple[int, ...], ...] | None = None
     ones: bool = False
     shift: Tensor | None = None
+    edges: Tensor | None = None
+    auxiliary: Tensor | None = None
+
+    def to(self, device: torch.device, *, copy: bool = False) -> EdgeMix:
+        """Return the weights on a device; with `copy`, they are copied in any case."""
+
+        def moved(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device, copy=copy)
+
+        weights = self.weights.to(device, copy=copy)
+        more = {"shift": moved(self.shift), "edges": moved(self.edges), "auxiliary": moved(self.auxiliary)}
+        return EdgeMix(weights, self.active, self.ones, **more)
+
+    @property
+    def products(self) -> Tensor:
+        """The weights of the candidates, (edges, columns), each multiplied by that of its edge."""
+        return self.weights if self.edges is None else self.weights * self.edges[:, None]
 
 
 Mix = Mapping[str, EdgeMix]
@@ -36,7 +56,16 @@ def dense(weights: Mapping[str, Tensor]) -> Mix:
 
 def detached(mix: Mix) -> Mix:
     """Return the same mix without gradient."""
-    return {kind: EdgeMix(edges.weights.detach(), edges.active, edges.ones) for kind, edges in mix.items()}
+    return {
+        kind: replace(
+            edges,
+            weights=edges.weights.detach(),
+            shift=None,
+            edges=None if edges.edges is None else edges.edges.detach(),
+            auxiliary=None if edges.auxiliary is None else edges.auxiliary.detach(),
+        )
+        for kind, edges in mix.items()
+    }
 
 
 def sparse(

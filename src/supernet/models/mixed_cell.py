@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from supernet.models.fused.plan import Candidate, Stage, plan_stage
 from supernet.models.layers import drop_path, edge_shape, projections, shortened
 from supernet.models.mix import EdgeMix
+from supernet.models.side_paths import NO_PATHS, CellOptions, SidePass, SidePaths
 from supernet.spaces.modules import Norm, Unused, zeros
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.shapes import CellAt, PlacedLayer
@@ -39,12 +40,13 @@ class MixedCell(nn.Module):
     `placed` is the cell's layer in the layout of the space.
 
     In training, each image's output of an operation is dropped with probability `drop_path`, as in a `Network`.
+    `options` add side paths, see `supernet.models.side_paths`.
     """
 
     engine: Engine = "fused"
     drop_path: float = 0.0
 
-    def __init__(self, space: SearchSpace, placed: PlacedLayer, norm: Norm) -> None:
+    def __init__(self, space: SearchSpace, placed: PlacedLayer, norm: Norm, options: CellOptions = NO_PATHS) -> None:
         super().__init__()
         layer = placed.layer
         assert isinstance(layer, CellAt)
@@ -54,8 +56,10 @@ class MixedCell(nn.Module):
         self.join = Unused(self.cell.nodes, self.channels, norm) if self.cell.output == "unused" else None
         primitives = [[space.primitive(op) for op in edge.ops] for edge in self.cell.edges]
         shapes = [edge_shape(self.cell, placed, edge.source) for edge in self.cell.edges]
+        self.mixed = self.channels // options.partial  # the channels that candidates compute
+        self.paths = None if options == NO_PATHS else SidePaths(self.cell, options, self.channels, shapes, norm)
         self.ops = nn.ModuleList(
-            nn.ModuleList(p.module(cin, self.channels, stride, norm) for p in row)
+            nn.ModuleList(p.module(cin // options.partial, self.mixed, stride, norm) for p in row)
             for row, (cin, stride) in zip(primitives, shapes, strict=True)
         )
         # `none` never runs: its output and its weight's gradient are zero anyway
@@ -72,13 +76,18 @@ class MixedCell(nn.Module):
         """Map the outputs of the layers before, (B, C, H, W) each, to (B, C, H, W) as the layout says."""
         nodes: _Nodes = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
         nodes += [None] * (self.cell.nodes - len(nodes))
-        empty = partial(zeros, inputs[-1], self.channels)
+        empty = partial(zeros, inputs[-1], self.mixed)
+        sides = None if self.paths is None else self.paths.run(nodes, mix, inputs[-1])
         if mix.shift is not None:
             self._add_shift(nodes, mix.shift, empty)
         reference = self.engine == "reference" or self._shares_modules or (self._drops_paths and not mix.ones)
         run = self._run_reference if reference else self._run_sparse if mix.ones else self._run_fused
-        run(nodes, mix, empty)
+        run(nodes, mix, empty, sides)
         ends = self.ends(mix.active)
+        if sides is not None:
+            sides.complete(self.cell.nodes)
+            nodes = [sides.output(node) for node in range(self.cell.nodes)]
+            empty = partial(zeros, inputs[-1], self.channels)
         for number, reduce in self.shortened.items():
             if int(number) in ends:
                 nodes[int(number)] = reduce(nodes[int(number)])
@@ -94,34 +103,40 @@ class MixedCell(nn.Module):
             total = nodes[edge.target]
             nodes[edge.target] = (empty(self.stride) if total is None else total) + value
 
-    def _run_reference(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros) -> None:
+    def _run_reference(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros, sides: SidePass | None) -> None:
         """Run one operation after the other."""
-        weights = [row.unbind() for row in mix.weights.to(empty(1).dtype).unbind()]
+        weights = [row.unbind() for row in mix.products.to(empty(1).dtype).unbind()]
         for e, k in self.candidates(mix.active):  # edges are sorted by target: every source is complete when it is read
             edge = self.cell.edges[e]
+            if sides is not None:
+                sides.complete(edge.source + 1)
             source, total = nodes[edge.source], nodes[edge.target]
             part = self.ops[e][k](empty(self.stride) if source is None else source)  # type: ignore[index]
             part = self._drop_images(e, k, part) * weights[e][k]
             nodes[edge.target] = part if total is None else total + part
 
-    def _run_fused(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros) -> None:
+    def _run_fused(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros, sides: SidePass | None) -> None:
         """Run all operations that read a node together."""
         x = nodes[self.cell.inputs - 1]
         assert x is not None  # an input node is never empty
         program = self._program(mix.active, _most_grouped(x))
-        weights = mix.weights.to(torch.promote_types(x.dtype, torch.float32)).flatten()
+        weights = mix.products.to(torch.promote_types(x.dtype, torch.float32)).flatten()
         weights = weights.index_select(0, program.indices(weights.device))
         parts = zip(program.stages, program.idle, torch.split(weights, program.sizes), strict=True)
         for stage, idle, some in parts:
+            if sides is not None:
+                sides.complete(stage.source + 1)
             source = nodes[stage.source]
             with torch.set_grad_enabled(torch.is_grad_enabled() and not idle):
                 sums = stage(empty(self.stride) if source is None else source, some, [nodes[t] for t in stage.targets])
             for target, total in zip(stage.targets, sums, strict=True):
                 nodes[target] = total
 
-    def _run_sparse(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros) -> None:
+    def _run_sparse(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros, sides: SidePass | None) -> None:
         """Run and add the active operations as a `Network` does: with one or two per edge there is little to fuse."""
         for stage in self._program(mix.active, 0).stages:
+            if sides is not None:
+                sides.complete(stage.source + 1)
             source = nodes[stage.source]
             for output, z in stage.outputs(empty(self.stride) if source is None else source):
                 for number, one in enumerate(output.candidates):

@@ -18,6 +18,7 @@ from supernet.models.fixed_edges import FixedEdges
 from supernet.models.layers import build_layer
 from supernet.models.mix import EdgeMix, Mix, sparse
 from supernet.models.mixed_cell import Engine, MixedCell
+from supernet.models.side_paths import NO_PATHS, CellOptions
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace
@@ -29,7 +30,7 @@ class Supernet(nn.Module):
     """The weight-sharing network of a space: `supernet(x, mix) -> logits`.
 
     `norm` is the kind of batch norm in the candidate operations and in the projections of the cells' inputs. The batch
-    norms of stem, residual blocks and head always learn scale and shift.
+    norms of stem, residual blocks and head always learn scale and shift. `options` are the cells' side paths.
 
     These attributes can be changed at any time, and change no weight:
 
@@ -43,14 +44,16 @@ class Supernet(nn.Module):
     checkpointing: bool = False
     fixed_edges: FixedEdges | None = None
 
-    def __init__(self, space: SearchSpace, network_size: NetworkSize, norm: Norm) -> None:
+    def __init__(
+        self, space: SearchSpace, network_size: NetworkSize, norm: Norm, options: CellOptions = NO_PATHS
+    ) -> None:
         super().__init__()
-        self.space, self.network_size, self.norm = space, network_size, norm
+        self.space, self.network_size, self.norm, self.options = space, network_size, norm, options
         inside = replace(norm, pools=space.norm_pools)
         layout = space.layout(network_size)
         self.kinds = [placed.layer.kind if isinstance(placed.layer, CellAt) else None for placed in layout]
         self.layers = nn.ModuleList(
-            MixedCell(space, placed, inside) if isinstance(placed.layer, CellAt) else build_layer(placed)
+            MixedCell(space, placed, inside, options) if isinstance(placed.layer, CellAt) else build_layer(placed)
             for placed in layout
         )
 
@@ -95,6 +98,9 @@ class Supernet(nn.Module):
         and running statistics stay as they are. A random operation draws once for all mixes that share its input.
         """
         mixes = [self._fixed(mix) for mix in mixes]
+        if self.options != NO_PATHS:  # side paths are not shared
+            with _buffers_restored(self):
+                return torch.stack([self(x, mix) for mix in mixes])
         tensors = BatchedEvaluation(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))
         with autocast(x.device, self.precision), _buffers_restored(self):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
@@ -106,7 +112,11 @@ class Supernet(nn.Module):
 
     def redraw(self) -> None:
         """Draw all weights anew from the current random state, in place, as a new supernet would."""
-        self.load_state_dict(Supernet(self.space, self.network_size, self.norm).state_dict())
+        self.load_state_dict(self.another().state_dict())
+
+    def another(self) -> Supernet:
+        """Return a new supernet of the same kind, with weights drawn from the current random state."""
+        return type(self)(self.space, self.network_size, self.norm, self.options)
 
     def only(self, genotype: Genotype) -> Mix:
         """Return the mix that runs one architecture of the space."""

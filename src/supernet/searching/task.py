@@ -19,7 +19,6 @@ from supernet.methods.gradient_monitor import GradientMonitor
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
 from supernet.models.evaluate import ValidationBatches, accuracy
-from supernet.models.supernet import Supernet
 from supernet.searching.collapse import verdict
 from supernet.searching.plan import Plan
 from supernet.selectors.magnitude import strongest
@@ -157,7 +156,8 @@ class SearchTask:
 def _method(plan: Plan, validation_batches: ValidationBatches) -> Method:
     """Build the supernet, with weights drawn from the current random state, and the method that learns on it."""
     config, feasible = plan.config, plan.feasible
-    supernet = Supernet(plan.space, plan.network_size, Norm(config.norm_affine, config.norm_track))
+    method, norm = plan.method.load(), Norm(config.norm_affine, config.norm_track)
+    supernet = method.new_supernet(config.method_config, plan.space, plan.network_size, norm)
     plan.execution.apply(supernet)
     supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     budget = Budget(
@@ -170,7 +170,7 @@ def _method(plan: Plan, validation_batches: ValidationBatches) -> Method:
         plan.execution.workers,
         validation_batches,
     )
-    return plan.method.load()(config.method_config, supernet, budget)
+    return method(config.method_config, supernet, budget)
 
 
 def _table_accuracies(space: SearchSpace, genotype: Genotype) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from supernet.methods.base import Method
 from supernet.models.evaluate import Scorer
 from supernet.models.fixed_edges import FixedEdges
-from supernet.models.mix import EdgeMix, Mix, detached
+from supernet.models.mix import Mix, detached
 
 Criterion = Literal["accuracy", "loss", "magnitude"]
 
@@ -54,4 +55,4 @@ class PerturbationScore:
 def _without(mix: Mix, kind: str, edge: int, column: int) -> Mix:
     weights = mix[kind].weights.clone()
     weights[edge, column] = 0
-    return {**mix, kind: EdgeMix(weights, mix[kind].active)}
+    return {**mix, kind: replace(mix[kind], weights=weights)}

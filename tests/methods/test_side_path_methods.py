@@ -1,0 +1,159 @@
+"""PC-DARTS and DARTS-: a step by hand, schedules, the derived edges, and settings that cannot be had."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from conftest import Call
+from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
+from supernet.errors import UserError
+from supernet.methods.base import Budget
+from supernet.methods.darts_minus import DARTSMinus, DARTSMinusConfig
+from supernet.methods.pc_darts import PCDARTS, PCDARTSConfig, edge_weights
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
+from supernet.selectors.magnitude import strongest
+from supernet.spaces import NetworkSize, space
+from supernet.spaces.modules import Norm
+from supernet.testing import EXAMPLE_SPACES, noise_batch
+
+SIZE = NetworkSize(4, 1, (8, 8), 1, 3)
+SGD = SGDConfig(lr=0.1, momentum=0.9, weight_decay=0.01, clip=0)
+COMMON: dict[str, Any] = {
+    "regime": "different_subset",
+    "activation": "softmax",
+    "alpha": AlphaOptimizerConfig("adam", lr=0.02, weight_decay=1e-3),
+}
+PC = PCDARTSConfig(partial=2, **COMMON)
+
+
+def made(kind, config, home="s2", epochs=10):
+    home = space(home)
+    torch.manual_seed(0)
+    supernet = kind.new_supernet(config, home, SIZE, Norm(affine=False)).double()
+    return kind(config, supernet, Budget(epochs, SGD, 3))
+
+
+def test_a_step_of_pc_darts_moves_alphas_and_betas_and_then_the_weights():
+    method, batch, other = made(PCDARTS, PC), noise_batch(0), noise_batch(1)
+    method.begin_epoch(5)
+    twin = made(PCDARTS, PC)
+    free = {kind: alpha.detach().clone().requires_grad_() for kind, alpha in twin.alphas.items()}
+    betas = {kind: beta.detach().clone().requires_grad_() for kind, beta in twin.alphas.betas.items()}
+
+    def logits(x):
+        mix = {}
+        for kind, edges in twin.mix().items():
+            of = [edge.target for edge in twin.supernet.space.cells[kind].edges]
+            b = torch.stack([betas[kind][e].exp() / betas[kind][[t == of[e] for t in of]].exp().sum()
+                             for e in range(len(of))])  # fmt: skip
+            mix[kind] = type(edges)(free[kind].softmax(dim=1), edges=b)
+        return twin.supernet(x, mix)
+
+    parameters = [*free.values(), *betas.values()]
+    optimizer = torch.optim.Adam(parameters, lr=0.02, betas=(0.5, 0.999), weight_decay=1e-3)
+    for parameter, gradient in zip(
+        parameters, torch.autograd.grad(F.cross_entropy(logits(other.x), other.y), parameters), strict=True
+    ):
+        parameter.grad = gradient
+    optimizer.step()
+    weights = torch.optim.SGD(twin.supernet.parameters(), lr=SGD.rate(5, 10), momentum=0.9, weight_decay=0.01)
+    F.cross_entropy(logits(batch.x), batch.y).backward()
+    weights.step()
+    method.step({"weights": batch, "alpha": other})
+    for ours, wanted in zip(method.alphas.parameters, parameters, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-12)
+    for ours, wanted in zip(method.supernet.parameters(), twin.supernet.parameters(), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_alphas_and_betas_wait_for_a_share_of_the_epochs():
+    method = made(PCDARTS, PC)
+    before = [parameter.clone() for parameter in method.alphas.parameters]
+    for epoch in range(4):
+        method.begin_epoch(epoch)
+        method.step({"weights": noise_batch(epoch), "alpha": noise_batch(9)})
+        same = all(torch.equal(old, new) for old, new in zip(before, method.alphas.parameters, strict=True))
+        assert same == (epoch < 3)  # 3 of 10
+
+
+def test_the_weights_of_the_edges_into_a_node_add_up_to_one():
+    cell = space("darts").cells["normal"]
+    found = edge_weights(torch.randn(len(cell.edges)), cell)
+    for node in range(cell.inputs, cell.nodes):
+        total = sum(found[e] for e, edge in enumerate(cell.edges) if edge.target == node)
+        torch.testing.assert_close(total, torch.tensor(1.0))
+
+
+def test_edges_are_ranked_by_the_product_of_beta_and_alpha():
+    method = made(PCDARTS, PC, home="s3")
+    with torch.no_grad():
+        for number, parameter in enumerate(method.alphas.parameters):
+            parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)).double()
+    home = method.supernet.space
+    genotype = strongest(method, FeasibleSet(home, SIZE, Limits(), torch.device("cpu")))
+    for kind, cell in home.cells.items():
+        weights = method.alphas[kind].detach().softmax(dim=1)
+        betas = edge_weights(method.alphas.betas[kind].detach(), cell)
+        for node in range(cell.inputs, cell.nodes):
+            ranked = []
+            for e, edge in enumerate(cell.edges):
+                scores = {op: float(weights[e, k] * betas[e]) for k, op in enumerate(edge.ops) if op != "none"}
+                if edge.target == node:
+                    op = max(scores, key=scores.__getitem__)
+                    ranked.append((scores[op], edge.source, op))
+            wanted = {(source, op) for _, source, op in sorted(ranked)[-2:]}
+            assert {(c.source, c.op) for c in genotype[kind] if c.target == node} == wanted
+
+
+def test_a_step_of_darts_minus_is_that_of_darts_with_a_fading_skip_beside_it():
+    config = DARTSMinusConfig(**COMMON)
+    method, twin, batch, other = made(DARTSMinus, config), made(DARTSMinus, config), noise_batch(0), noise_batch(1)
+    method.begin_epoch(3)
+    free = {kind: alpha.detach().clone().requires_grad_() for kind, alpha in twin.alphas.items()}
+    beta = torch.tensor(0.7, dtype=torch.double)  # 1 - 3/10
+
+    def logits(x):
+        mix = {kind: type(e)(free[kind].softmax(dim=1), auxiliary=beta) for kind, e in twin.mix().items()}
+        return twin.supernet(x, mix)
+
+    optimizer = torch.optim.Adam(free.values(), lr=0.02, betas=(0.5, 0.999), weight_decay=1e-3)
+    gradients = torch.autograd.grad(F.cross_entropy(logits(other.x), other.y), list(free.values()))
+    for alpha, gradient in zip(free.values(), gradients, strict=True):
+        alpha.grad = gradient
+    optimizer.step()
+    weights = torch.optim.SGD(twin.supernet.parameters(), lr=SGD.rate(3, 10), momentum=0.9, weight_decay=0.01)
+    F.cross_entropy(logits(batch.x), batch.y).backward()
+    weights.step()
+    method.step({"weights": batch, "alpha": other})
+    for kind, alpha in method.alphas.items():
+        torch.testing.assert_close(alpha, free[kind], rtol=1e-9, atol=1e-12)
+    for ours, wanted in zip(method.supernet.parameters(), twin.supernet.parameters(), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("decay", "wanted"), [("linear", 0.75), ("cosine", 0.5 * (1 + math.cos(math.pi / 4)))])
+def test_the_auxiliary_skip_fades_by_its_schedule(decay, wanted):
+    method = made(DARTSMinus, DARTSMinusConfig(decay=decay, **COMMON), epochs=8)
+    for epoch, beta in ((0, 1.0), (2, wanted)):
+        method.begin_epoch(epoch)
+        assert [float(edges.auxiliary) for edges in method.mix().values()] == pytest.approx([beta, beta])
+    assert method.mix()["normal"].auxiliary.requires_grad is False
+
+
+@pytest.mark.parametrize("given", [["--partial", "3"], ["--width", "6"]])
+def test_partial_channels_that_do_not_divide_the_width_are_refused(given: list[str], call: Call) -> None:
+    status, _, err = call("search", "digits", "--method", "pc-darts", "--images", "40", *given, "--out", "run")
+    assert status == 2
+    assert re.fullmatch(r"supernet: setting partial \d must divide the \d channels of a cell: see --width\n", err)
+
+
+def test_cells_that_change_their_channels_have_no_partial_ones() -> None:
+    with pytest.raises(UserError, match="partial channels need a space whose cells have as many channels as their in"):
+        PCDARTS.new_supernet(PC, EXAMPLE_SPACES[3], SIZE, Norm())
