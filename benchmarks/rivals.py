@@ -1,0 +1,24 @@
+"""The methods that others are compared with, on real CIFAR-10, at a size for two CPU cores.
+
+    python benchmarks/rivals.py cifar10.npz --out runs/rivals
+
+Data and protocol are those of `small_cifar.py`. As there, alpha takes steps of SGD at the learning rate of the weights.
+"""
+
+from __future__ import annotations
+
+from small_cifar import SGD
+from small_cifar import STUDY as SMALL
+from study import Row, Study, main
+
+STUDY = Study(
+    rows=(
+        Row("PC-DARTS", ["--method", "pc-darts", *SGD], 3),
+        Row("DARTS-", ["--method", "darts-minus", *SGD], 3),
+    ),
+    shared=SMALL.shared,
+    stops=SMALL.stops,
+)
+
+if __name__ == "__main__":
+    main(STUDY, __doc__)
