@@ -28,7 +28,7 @@ def test_a_folder_is_quoted_where_the_shell_needs_it() -> None:
     assert shown("search", "$(rm -r ~)\x1b[2J") == "next          supernet retrain '$(rm -r ~)\\x1b[2J'\n"
 
 
-@pytest.mark.parametrize("command", ["predict", "spaces", "methods", "selectors", "query"])
+@pytest.mark.parametrize("command", ["predict", "architectures", "spaces", "methods", "selectors", "query"])
 def test_lines_that_programs_read_have_no_line_for_people(command: str) -> None:
     assert shown(command, None, terminal=False) == ""
     assert shown(command, None).startswith("next          supernet ")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supernet.cli import lists, predict, retrain, search, select, study, tabular, use
+from supernet.cli import architectures, lists, predict, retrain, search, select, study, tabular, use
 from supernet.cli.parsing import parse
 from supernet.errors import UserError
 from supernet.retraining.config import configured as retraining
@@ -27,6 +27,7 @@ CLASSES = {
     "predict": predict.Predict,
     "export": use.Export,
     "query": lists.Query,
+    "architectures": architectures.Architectures,
 }
 STUDIES = {
     "landscape": studies.LandscapeConfig(),

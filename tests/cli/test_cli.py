@@ -623,7 +623,7 @@ DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
     [
         ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
         ("methods", [*ALPHA, "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"]),
-        ("selectors", ["magnitude", "perturbation", "perturbation-magnitude", "best-of-samples"]),
+        ("selectors", ["magnitude", "perturbation", "perturbation-magnitude", "best-of-samples", "evolution"]),
     ],
 )
 def test_a_list_has_a_line_with_the_paper_for_each_name(command: str, names: list[str], call: Call) -> None:

@@ -75,7 +75,7 @@ if __name__ == "__main__":
 
 
 def test_every_command_that_works_on_files_is_tried() -> None:
-    lists = {"query", "spaces", "methods", "selectors", "completion"}
+    lists = {"query", "architectures", "spaces", "methods", "selectors", "completion"}
     assert {command for command, *_ in COMMANDS} == set(cli.COMMANDS) - lists
 
 

@@ -664,8 +664,8 @@ def test_help_shows_the_values_of_the_recipe(call):
     [
         (
             [],
-            "missing WHAT: folder of a finished search, or an architecture: its text in quotes, a file or an index "
-            "(see supernet retrain --help)",
+            "missing WHAT: folder of a finished search, or an architecture: its text in quotes, a file, an index or a "
+            "name (see supernet retrain --help)",
         ),
         (["nowhere"], "'nowhere' is no run folder: give that of a finished search, or an architecture in quotes"),
         ([CELL], "an architecture needs images to train on: give them with --data, or data= in Python"),

@@ -17,9 +17,10 @@ from supernet.errors import UserError
 from supernet.methods.nao.controller_config import ControllerConfig
 from supernet.report.plots import draw_tabular
 from supernet.searching.tabular import EvolutionConfig, TabularNAOConfig
-from supernet.searching.tabular.evolution import evolution, mutated
+from supernet.searching.tabular.evolution import evolution
 from supernet.searching.tabular.nao import nao
 from supernet.searching.tabular.queries import Queries, at_random
+from supernet.selectors.ageing import mutated
 from supernet.spaces import Cell, SearchSpace, Stages, space, tables
 from supernet.spaces.tables import Table
 from supernet.spaces.tables.table import Field
@@ -148,7 +149,7 @@ def test_the_probability_of_the_fittest_is_that_of_a_tournament_with_replacement
         parents[TABLE.index(sequences.decode(tokens))] += 1
         return tokens
 
-    monkeypatch.setattr("supernet.searching.tabular.evolution.mutated", child)
+    monkeypatch.setattr("supernet.selectors.ageing.mutated", child)
     for seed in range(1500):
         queried = queries(budget=11)
         evolution(queried, EvolutionConfig(), random.Random(seed))

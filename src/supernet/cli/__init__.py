@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tabular": ("tabular:tabular", "compare searches that query a table, without training"),
     "completion": ("completion:completion", "print the script with which a shell completes commands"),
     "query": ("lists:query", "look up an architecture in a table"),
+    "architectures": ("architectures:architectures", "list published architectures with their sizes"),
     "spaces": ("lists:spaces", "list the search spaces"),
     "methods": ("lists:methods", "list the search methods"),
     "selectors": ("lists:selectors", "list the ways to read an architecture out of a search"),
@@ -79,7 +80,7 @@ def _dispatch(given: Arguments) -> None:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items()]
+    lines = [f"  {name:<13} {about}" for name, (_, about) in COMMANDS.items()]
     about = "Neural architecture search by weight sharing that does not collapse."
     more = "supernet help COMMAND tells more. Start with: supernet search digits"
     return "\n".join(["usage: supernet COMMAND ...", "", about, "", *lines, "", more])

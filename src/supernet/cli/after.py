@@ -25,6 +25,7 @@ _NEXT = {
     "rank": "select RUN --with best-of-samples",
     "tabular": "search digits --method nao-v2-small",
     "query": "search digits",
+    "architectures": "retrain NAME --data DATA",
     "spaces": "search digits --space NAME",
     "methods": "search digits --method NAME",
     "selectors": "select RUN --with NAME",
@@ -36,7 +37,7 @@ def show_next(console: Console, command: str, subject: str | Path | None = None)
 
     After lines of data, which programs read, on a terminal alone.
     """
-    if console.is_terminal or command not in ("predict", "query", "spaces", "methods", "selectors"):
+    if console.is_terminal or command not in ("predict", "query", "architectures", "spaces", "methods", "selectors"):
         words = _NEXT[command]
         if subject is not None:
             own = _own(subject) if "RUN" in words else ""

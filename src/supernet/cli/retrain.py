@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from supernet.engine.run import Run
     from supernet.report.console import Console
 
-_WHAT = "folder of a finished search, or an architecture: its text in quotes, a file or an index"
+_WHAT = "folder of a finished search, or an architecture: its text in quotes, a file, an index or a name"
 
 
 def retrain(given: Arguments) -> None:

@@ -40,7 +40,7 @@ class RetrainConfig(Recipe):
     """Every setting of a retraining. `configured` builds one from a recipe by name."""
 
     what: Annotated[Target, OfType(Run, str, os.PathLike, Genotype)]
-    """folder of a finished search, or an architecture: in quotes, as a file or an index"""
+    """folder of a finished search, or an architecture: in quotes, as a file, an index or a name"""
     _: KW_ONLY
     data: Annotated[Source | None, OfType(*SOURCE_TYPES, type(None))] = None
     """images to train on; None is the search's"""

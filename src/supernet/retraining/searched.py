@@ -22,6 +22,7 @@ from supernet.settings import Count, Whole, amend
 from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.dialects import form_of
 from supernet.spaces.genotype import Genotype
+from supernet.spaces.known import meant
 
 
 class SearchRecord(Record):
@@ -46,7 +47,8 @@ def search_of(what: Target) -> Run | None:
         return None
     run = Run.of(what)
     if run.task is None:
-        raise UserError(f"'{run.path}' is no run folder: give that of a finished search, or an architecture in quotes")
+        right = f"{meant(str(what))}give that of a finished search, or an architecture in quotes"
+        raise UserError(f"'{run.path}' is no run folder: {right}")
     if run.task == "retrain":
         raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
     return run

@@ -50,5 +50,11 @@ SELECTORS = registry.Registry(
             "the most accurate of some architectures in the supernet",
             "Li & Talwalkar, UAI 2019, arXiv 1902.07638",
         ),
+        Preset(
+            "evolution",
+            "supernet.selectors.evolution:Evolution",
+            "the fittest of architectures that evolve by their accuracy in the supernet",
+            "Real et al., AAAI 2019, arXiv 1802.01548",
+        ),
     )
 )

@@ -16,14 +16,14 @@ Differences from released code: all architectures are evaluated on the same vali
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
-from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm, first_images
-from supernet.selectors.base import Selector
+from supernet.models.evaluate import Statistics
+from supernet.selectors.evaluated import Evaluated
 from supernet.settings import Count, settings
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.sampling import draw, likeliest
@@ -47,47 +47,17 @@ class BestOfSamplesConfig:
     """statistics of batch normalisation in the evaluation"""
 
 
-class BestOfSamples(Selector):
+class BestOfSamples(Evaluated):
     """Selects the architecture with the best accuracy in the supernet, and the smallest loss among equals."""
 
     Config = BestOfSamplesConfig
     config: BestOfSamplesConfig
 
-    def __init__(
-        self,
-        config: BestOfSamplesConfig,
-        method: Method,
-        feasible: FeasibleSet,
-        validation_batches: ValidationBatches,
-        seed: int,
-    ) -> None:
-        super().__init__(config, method, feasible, validation_batches, seed)
-        images = first_images(validation_batches, config.images)
-        self.scorer = Scorer(method.supernet, images, running=config.norm == "running")
-        self._report: dict[str, Any] = {}
-
-    @staticmethod
-    def check(config: Any, *, tracked: bool) -> None:
-        """Raise UserError for norm running if the search keeps no running statistics."""
-        check_norm(config.norm, tracked=tracked)
-
     def genotype(self) -> Genotype:
         """Evaluate the architectures and return the best."""
         config, rng = self.config, random.Random(self.seed)
-        genotypes = samples(self.method, self.feasible, config.sampler, config.samples, rng)
-        scores = self.scorer([self.method.supernet.only(genotype) for genotype in genotypes])
-        best = max(range(len(genotypes)), key=lambda n: (scores.accuracy[n], -scores.loss[n]))
-        self._report = {
-            "accuracies": dict(zip(map(str, genotypes), scores.accuracy, strict=True)),
-            "supernet_accuracy": scores.accuracy[best],
-            "passes": self.scorer.passes,
-            "evaluation_seconds": round(self.scorer.spent, 1),
-        }
-        return genotypes[best]
-
-    def report(self) -> Mapping[str, Any]:
-        """Return the accuracy of every architecture, the number of passes and the seconds that they took."""
-        return self._report
+        self.evaluate(samples(self.method, self.feasible, config.sampler, config.samples, rng))
+        return self.best()
 
 
 def samples(method: Method, feasible: FeasibleSet, sampler: Sampler, count: int, rng: random.Random) -> list[Genotype]:

@@ -23,6 +23,7 @@ from supernet.testing.examples import EXAMPLE_SPACES
 
 QUICK_SELECTORS: Mapping[str, Mapping[str, Any]] = {
     "best-of-samples": {"samples": 3},
+    "evolution": {"samples": 4, "population": 2},
     "perturbation": {"tune_epochs": 1},
     "perturbation-magnitude": {"tune_epochs": 0},
 }

@@ -5,6 +5,7 @@
   of nodes; NASLib's tuple of six operations (`literals`).
 - NAO's numbers (`numbers`), and the index in the table of the space.
 - JSON as `Genotype.to_json` returns it and `genotype.json` holds it.
+- The name of a published architecture, such as `DARTS_V2` (`supernet.spaces.known`).
 
 A `Genotype(...)` or groups may stand in a line of a log. The parsers check only the form and raise UserError; the space
 checks its own edges and operations.
@@ -22,15 +23,16 @@ from supernet.spaces.cell import Cell
 from supernet.spaces.dialects import groups, literals, numbers
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.genotype_text import Choices
+from supernet.spaces.known import known, meant
 
 __all__ = ["LONGEST", "choices", "form_of", "home_of", "unreadable"]
 
-Form = Literal["json", "literal", "groups", "numbers", "index"]
+Form = Literal["json", "literal", "groups", "numbers", "index", "name"]
 LONGEST = 10**7  # characters of a text
 
 _KNOWN = (
     "expected |op~0|+|op~0|op~1|+..., Genotype(...), a tuple of nodes or operations, NAO's numbers, an index of a "
-    "table, or genotype.json"
+    "table, genotype.json, or a name that `supernet architectures` lists"
 )
 
 
@@ -44,7 +46,7 @@ def form_of(text: str) -> Form | None:
         return "groups"
     if numbers.are_numbers(text):
         return "numbers" if len(text.split()) > 1 else "index"
-    return None
+    return "name" if text.strip() in known() else None
 
 
 def home_of(text: str) -> str | None:
@@ -62,6 +64,8 @@ def home_of(text: str) -> str | None:
             return "nasbench201" if groups.is_single(text) else None
         case "index":
             return "nasbench201"
+        case "name":
+            return known()[text.strip()].space
     return None
 
 
@@ -78,12 +82,14 @@ def choices(text: str, cells: Mapping[str, Cell]) -> Mapping[str, Choices]:
             return groups.choices(text, cells)
         case "numbers" if any(cell.branches > 1 for cell in cells.values()):
             return numbers.choices(text, cells)
+        case "name":
+            return choices(known()[text.strip()].architecture, cells)
     raise unreadable(text)
 
 
 def unreadable(text: str) -> UserError:
     """Return the error for a text of no form, or of a form that its space does not have."""
-    return UserError(f"cannot read architecture '{shown(text)}': {_KNOWN}")
+    return UserError(f"cannot read architecture '{shown(text)}': {meant(text)}{_KNOWN}")
 
 
 def _json(text: str) -> dict[str, Any] | None:

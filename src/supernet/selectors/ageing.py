@@ -1,0 +1,87 @@
+"""Regularised evolution with ageing (Real et al., AAAI 2019, arXiv 1802.01548), as NAS-Bench-201 compares it.
+
+The population is the last `population` architectures, random ones at first. The fittest of `tournament` of them, drawn
+with replacement, is mutated: of a random node a random edge gets another operation. Where an architecture keeps few of
+a node's edges, this is as likely as another source for it, with the same operation if that edge has it.
+
+Within limits, tournament and mutation are repeated until the child is feasible; if none of many is, a random feasible
+architecture takes its place.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.settings import Count, settings
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.tokens import Sequences, Tokens
+
+Fitness = Callable[[Sequence[Genotype]], Sequence[Any]]
+"""Returns a value per architecture, higher is better; values must be comparable."""
+
+_TRIES = 100  # children until one is within the limits
+
+
+@settings
+class Ageing:
+    """Settings of regularised evolution; the defaults are NAS-Bench-201's."""
+
+    population: Count = 10
+    """architectures alive at a time"""
+    tournament: Count = 3
+    """architectures drawn from the population, with replacement; the fittest is the parent"""
+
+
+def evolution(feasible: FeasibleSet, fitness: Fitness, ageing: Ageing, count: int, rng: random.Random) -> None:
+    """Ask for the fitness of `count` architectures: random ones, and then a child of the fittest in each tournament.
+
+    The random ones are asked for together. A child may be an architecture that was asked for before.
+    """
+    sequences = Sequences(feasible.space)
+    first = [feasible.sample(rng) for _ in range(min(ageing.population, count))]
+    alive = deque(zip(fitness(first), map(sequences.encode, first), strict=True), maxlen=ageing.population)
+
+    def child() -> tuple[Tokens, Genotype]:
+        for _ in range(_TRIES):
+            _, parent = max(rng.choices(alive, k=ageing.tournament), key=lambda one: one[0])
+            tokens = mutated(sequences, parent, rng)
+            genotype = sequences.decode(tokens)
+            if feasible.allows(genotype):
+                return tokens, genotype
+        genotype = feasible.sample(rng)
+        return sequences.encode(genotype), genotype
+
+    for _ in range(count - len(first)):
+        tokens, genotype = child()
+        alive.append((fitness([genotype])[0], tokens))
+
+
+def mutated(sequences: Sequences, tokens: Tokens, rng: random.Random) -> Tokens:
+    """Return a neighbour: another operation or source on an edge, uniform over nodes, and over the edges of each.
+
+    In a space of a single architecture that one is returned.
+    """
+    nodes = [[n for n in node if any(_others(sequences, tokens, n))] for node in sequences.nodes()]
+    if not any(nodes):
+        return tokens
+    number = rng.choice(rng.choice([node for node in nodes if node]))
+    sources, ops = _others(sequences, tokens, number)
+    source, op = tokens[2 * number : 2 * number + 2]
+    if sources and (not ops or rng.random() < 0.5):
+        source = rng.choice(sources)
+        ops = sequences.slots[number].ops[source]
+        op = op if op in ops else rng.choice(ops)
+    else:
+        op = rng.choice(ops)
+    return (*tokens[: 2 * number], source, op, *tokens[2 * number + 2 :])
+
+
+def _others(sequences: Sequences, tokens: Tokens, number: int) -> tuple[Tokens, Tokens]:
+    """Return the other sources of pair `number`, and its other operations from the present source."""
+    slot, (source, op) = sequences.slots[number], tokens[2 * number : 2 * number + 2]
+    taken = [tokens[2 * n] for n, other in enumerate(sequences.slots) if other.first == slot.first]
+    return tuple(s for s in slot.edges if s not in taken), tuple(o for o in slot.ops[source] if o != op)

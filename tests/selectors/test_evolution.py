@@ -1,0 +1,111 @@
+"""Selection by evolution: against the evolution on a table with the same fitness, its budget, limits and choice."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from supernet.engine.optim import SGDConfig
+from supernet.errors import UserError
+from supernet.methods.base import Budget, NoConfig
+from supernet.methods.single_path import RSPS
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
+from supernet.models.evaluate import Scorer, Scores
+from supernet.models.supernet import Supernet
+from supernet.searching.tabular.evolution import EvolutionConfig as TabularConfig
+from supernet.searching.tabular.evolution import evolution as on_table
+from supernet.searching.tabular.queries import Queries
+from supernet.selectors import ageing
+from supernet.selectors.evolution import Evolution, EvolutionConfig
+from supernet.spaces import NetworkSize, space, tables
+from supernet.spaces.modules import Norm
+from supernet.spaces.tokens import Sequences
+from supernet.testing import EXAMPLE_SPACES, noise_batch
+
+NB201, SIZE = space("nasbench201"), NetworkSize(2, 1, (8, 8), 1, 3)
+
+
+def with_fitness(accuracy, config, feasible, loss=lambda genotype: 0.0, seed=1):
+    """Return a selector whose supernet would give each architecture this accuracy and loss, and what it evaluates."""
+    evaluated = []
+
+    def score(genotypes):
+        evaluated.extend(genotypes)
+        return Scores([accuracy(genotype) for genotype in genotypes], [loss(genotype) for genotype in genotypes])
+
+    method = SimpleNamespace(supernet=SimpleNamespace(only=lambda genotype: genotype))
+    selector = Evolution(config, method, feasible, lambda: [noise_batch(0)], seed)
+    selector.scorer = score
+    return selector, evaluated
+
+
+@pytest.mark.parametrize(("population", "tournament", "seed"), [(10, 3, 1), (4, 2, 2), (1, 1, 3), (100, 5, 4)])
+def test_it_takes_the_path_of_the_evolution_on_a_table(population, tournament, seed):
+    table = tables.load("nasbench201")
+    fitness = table.column("c10_valid_12")
+    queries = Queries(Sequences(NB201), table, "c10_valid_12", 80)
+    on_table(queries, TabularConfig(population, tournament), random.Random(seed))
+    config = EvolutionConfig(population=population, tournament=tournament, samples=80)
+    accuracy = {table.genotype(index): fitness[index] for index in queries.indices}  # no other one is asked for
+    selector, evaluated = with_fitness(accuracy.__getitem__, config, FeasibleSet(NB201, SIZE), seed=seed)
+    assert selector.genotype() == table.genotype(queries.incumbents()[-1])
+    assert evaluated == [table.genotype(index) for index in dict.fromkeys(queries.indices)]
+
+
+def test_equals_are_told_by_the_loss_and_criterion_loss_knows_nothing_else():
+    losses = {}
+
+    def loss(genotype):
+        return losses.setdefault(genotype, random.Random(str(genotype)).random())
+
+    def accuracy(genotype):
+        return loss(genotype) > 0.5  # of the worse half
+
+    for criterion, wanted in (("accuracy", lambda found: min(x for x in found if x > 0.5)), ("loss", min)):
+        config = EvolutionConfig(samples=40, criterion=criterion)
+        selector, evaluated = with_fitness(accuracy, config, FeasibleSet(NB201, SIZE), loss)
+        assert losses[selector.genotype()] == wanted([losses[genotype] for genotype in evaluated])
+
+
+@pytest.mark.usefixtures("still_noise")
+@pytest.mark.parametrize("home", EXAMPLE_SPACES, ids=lambda home: home.name)
+def test_the_most_accurate_in_the_supernet_is_selected_in_spaces_without_a_table(home):
+    torch.manual_seed(0)
+    method = RSPS(NoConfig(), Supernet(home, SIZE, Norm(False, False)).double(), Budget(2, SGDConfig(), 0))
+    config, given = EvolutionConfig(samples=12, population=4), lambda: (noise_batch(seed, 8) for seed in range(3))
+    selector = Evolution(config, method, FeasibleSet(home, SIZE), given, 1)
+    found = selector.genotype()
+    each = {genotype: Scorer(method.supernet, given)([method.supernet.only(genotype)]) for genotype in selector.scores}
+    accuracies = {str(genotype): scores.accuracy[0] for genotype, scores in each.items()}
+    report = selector.report()
+    assert report["accuracies"] == pytest.approx(accuracies)
+    assert accuracies[str(found)] == report["supernet_accuracy"] == max(accuracies.values())
+    assert report["passes"] == len(each) <= 12
+
+
+def test_only_architectures_within_the_limits_are_evaluated():
+    feasible = FeasibleSet(NB201, SIZE, Limits(max_params=1500))
+    selector, evaluated = with_fitness(lambda genotype: str(genotype).count("3x3"), EvolutionConfig(), feasible)
+    assert feasible.allows(selector.genotype())
+    assert all(map(feasible.allows, evaluated))
+    assert len(evaluated) > 20
+
+
+def test_without_a_child_within_the_limits_a_random_architecture_takes_its_place(monkeypatch):
+    asked, drawn = [], random.Random(3)
+    feasible = SimpleNamespace(space=NB201, sample=NB201.sample, allows=lambda genotype: False)
+    monkeypatch.setattr(ageing, "mutated", lambda sequences, tokens, rng: tokens)
+    monkeypatch.setattr(ageing.random.Random, "choices", lambda self, alive, k: [alive[0]])
+    ageing.evolution(feasible, lambda some: [asked.append(one) or 0 for one in some], EvolutionConfig(2), 5, drawn)
+    expected = random.Random(3)
+    assert asked == [NB201.sample(expected) for _ in range(5)]
+
+
+@pytest.mark.parametrize("name", ["population", "tournament", "samples", "images"])
+def test_invalid_settings_are_refused(name):
+    with pytest.raises(UserError, match=f"^setting {name} must be at least 1, not 0$"):
+        EvolutionConfig(**{name: 0})
