@@ -72,6 +72,7 @@ NAO_DRAWN = {"learning_spaces": [ALL_CONVOLUTIONS], "learning": {"epochs": 20, "
 LEARNING = dict.fromkeys(("enas", "gdas", "rsps", "setn"), DRAWN) | {
     "nao-v2": NAO_DRAWN,
     "nao-v2-small": NAO_DRAWN,
+    "dropnas": {"validates": False},
     "random": {"learning": {"seed": 8, "epochs_each": 8}},  # one candidate for the whole run, with a way through it
 }
 VARIANTS = {
