@@ -57,6 +57,8 @@ FEW_TRIALS = {"samples": 2, "steps": 1, "every": 4, "inner_batch": 3}
 ONE_POOL = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "controller": {"epochs": 1}}
 ONE_POOL |= {"standalone": {"auxiliary": 0.0}}
 SHORT = {
+    "dropnas": {"drop_rate": 0.3},
+    "sdarts-adv": {"ascent": 2},
     "zarts-mgs": FEW_TRIALS,
     "zarts-rs": FEW_TRIALS,
     "zarts-gld": FEW_TRIALS,
@@ -73,6 +75,7 @@ LEARNING = dict.fromkeys(("enas", "gdas", "rsps", "setn"), DRAWN) | {
     "nao-v2": NAO_DRAWN,
     "nao-v2-small": NAO_DRAWN,
     "dropnas": {"validates": False},
+    "sdarts-adv": {"learning": {"epsilon": 0.1}},  # the loss of the weights' step is that under attack
     "random": {"learning": {"seed": 8, "epochs_each": 8}},  # one candidate for the whole run, with a way through it
 }
 VARIANTS = {
