@@ -58,6 +58,8 @@ ONE_POOL = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1,
 ONE_POOL |= {"standalone": {"auxiliary": 0.0}}
 SHORT = {
     "pc-darts": {"partial": 2, "warmup": 0.0},
+    "dropnas": {"drop_rate": 0.3},
+    "sdarts-adv": {"ascent": 2},
     "zarts-mgs": FEW_TRIALS,
     "zarts-rs": FEW_TRIALS,
     "zarts-gld": FEW_TRIALS,
@@ -73,6 +75,8 @@ NAO_DRAWN = {"learning_spaces": [ALL_CONVOLUTIONS], "learning": {"epochs": 20, "
 LEARNING = dict.fromkeys(("enas", "gdas", "rsps", "setn"), DRAWN) | {
     "nao-v2": NAO_DRAWN,
     "nao-v2-small": NAO_DRAWN,
+    "dropnas": {"validates": False},
+    "sdarts-adv": {"learning": {"epsilon": 0.1}},  # the loss of the weights' step is that under attack
     "random": {"learning": {"seed": 8, "epochs_each": 8}},  # one candidate for the whole run, with a way through it
 }
 # Of no partial channels are the cells of a chain, which change the number of channels

@@ -615,6 +615,8 @@ def test_query_lists_its_fields(call: Call) -> None:
 
 
 ALPHA = ["single-darts", "darts", "darts-2nd"]
+PERTURBED = ["sdarts-rs", "sdarts-adv", "dropnas"]
+SIDE = ["pc-darts", "darts-minus"]
 DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
 
 
@@ -622,7 +624,10 @@ DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
     ("command", "names"),
     [
         ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
-        ("methods", [*ALPHA, "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"]),
+        (
+            "methods",
+            [*ALPHA, "darts-pt", *PERTURBED, "blank", *SIDE, "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"],
+        ),
         ("selectors", ["magnitude", "perturbation", "perturbation-magnitude", "best-of-samples", "evolution"]),
     ],
 )

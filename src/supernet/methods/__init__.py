@@ -34,6 +34,9 @@ _DARTS = {
     "alpha": {"optimizer": "adam", "lr": 3e-4, "weight_decay": 1e-3},
 }
 
+_SDARTS = "supernet.methods.sdarts:SDARTS"
+_CHEN = "Chen & Hsieh, ICML 2020, arXiv 2002.05283"
+
 _ZERO_ORDER = "supernet.methods.zarts.method:ZeroOrder"
 _NAO = "supernet.methods.nao.method:NAO"
 _ZARTS = "Wang et al., NeurIPS 2022, arXiv 2110.04743"
@@ -67,6 +70,25 @@ METHODS = registry.Registry(
             "Wang et al., ICLR 2021, arXiv 2108.04392",
             _DARTS,
             selector="perturbation",
+        ),
+        Preset(
+            "sdarts-rs",
+            _SDARTS,
+            "DARTS whose weights learn on randomly perturbed op weights",
+            _CHEN,
+        ),
+        Preset(
+            "sdarts-adv",
+            _SDARTS,
+            "the same, with the perturbation that raises the loss most",
+            _CHEN,
+            {"ascent": 7},
+        ),
+        Preset(
+            "dropnas",
+            "supernet.methods.dropnas:DropNAS",
+            "single-level; each step leaves out some operations of every edge, drawn in two groups",
+            "Hong et al., IJCAI 2020",
         ),
         Preset(
             "blank",
