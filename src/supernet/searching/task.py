@@ -1,4 +1,4 @@
-"""The search as the loop drives it: a method on a supernet, its streams of images, and its diagnostics."""
+"""The search as the loop drives it: a method on a supernet, its streams of images, and its monitor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Watcher
 from supernet.engine.seeds import seed_of
 from supernet.methods.base import Budget, Method, Part, Stream
-from supernet.methods.gradient_monitor import GradientMonitor
+from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
 from supernet.models.evaluate import ValidationBatches, accuracy
@@ -61,7 +61,7 @@ class SearchTask:
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, (watcher or Watcher()).say)
-        self.monitor = GradientMonitor(self.method) if config.diagnose else None
+        self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
 
     @property
     def epochs(self) -> int:
@@ -92,7 +92,7 @@ class SearchTask:
         op_scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         if self.monitor is not None:
-            row["diagnostics"] = self.monitor.means()
+            row["diagnostics"] = self.monitor.end_epoch(epoch)
         return row | (self._derived() if self.method.ranks else {})
 
     def _derived(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _draw_scores(panels: Sequence[tuple[Panel, Axes]], rows: Rows, styles: Mappi
 def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
     """Draw the gradient diagnostics of a search over its epochs: correlations on the left, op weights on the right.
 
-    `rows[i]["diagnostics"]` is what `GradientMonitor.means` returned; operations in `learned` have weights.
+    `rows[i]["diagnostics"]` is what `GradientMonitor.end_epoch` returned; operations in `learned` have weights.
     """
     epochs, diagnostics = [row["epoch"] for row in rows], [row["diagnostics"] for row in rows]
     figure = Figure(figsize=(10.4, 4.2), layout="constrained")
