@@ -94,6 +94,8 @@ class Method(ABC):
     An instance has `config` (of the class `Config`), `supernet`, `budget`, `weights` (the list of the supernet's
     parameters), `device` and `optimizer` (SGD on `weights`, as `budget.weights` says).
 
+    `begin_epoch` may set `cutout_probability`, with which a training image is cut out if the search has cutout.
+
     - `Config`: a frozen dataclass with a default for every field. Each field becomes a flag of the command line and a
       keyword of `search`, and the string below the field becomes the flag's help.
     - `capturable`: True promises that all steps of an epoch start the same operations on the device, with no decision
@@ -116,6 +118,7 @@ class Method(ABC):
     spreads: ClassVar[bool] = False
     between_epochs: ClassVar[str] = ""
     fixed_epochs: ClassVar[str] = ""
+    cutout_probability: float = 1.0
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config

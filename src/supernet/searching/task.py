@@ -71,7 +71,12 @@ class SearchTask:
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare."""
         self.method.begin_epoch(epoch)
+        self._set_cutout()
         self._learn.begin()
+
+    def _set_cutout(self) -> None:
+        for stream in self.streams.values():
+            stream.cutout_probability = self.method.cutout_probability
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the method learn."""
@@ -150,6 +155,7 @@ class SearchTask:
         """Go on from what `state_dict` returned."""
         self.plan.feasible.measured.update(state["latencies"])
         self.method.load_state_dict(state["method"])
+        self._set_cutout()
         if self.monitor is not None:
             self.monitor.load_state_dict(state["monitor"])
 
