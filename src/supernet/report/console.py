@@ -44,6 +44,8 @@ def result(console: Console, run: Run) -> None:
     line(console, f"verdict       {summary['verdict']}")
     if "curvature" in summary:
         line(console, f"curvature     {summary['curvature']}")
+    if "stopped" in summary:
+        line(console, f"stopped       after epoch {summary['stopped']['epoch']}: {summary['stopped']['reason']}")
     if summary["table_entry"] is None or summary["limits"]:
         size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
         target = "{width} channels, depth {depth}".format(**summary["target"])

@@ -16,11 +16,15 @@ from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 
 
-def write(run: Run, plan: Plan, genotype: Genotype) -> None:
-    """Write pictures, genotype and summary of a search; a run with a summary is finished, so the summary comes last."""
+def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
+    """Write pictures, genotype and summary of a search; a run with a summary is finished, so the summary comes last.
+
+    `stopped` says why the method has ended the search; it is empty if all epochs were run.
+    """
     _pictures(run, plan, genotype)
-    watched = {"curvature": curvature.in_words(run.metrics)} if plan.config.monitor == "hessian" else {}
-    _write(run, plan, genotype, {"selector": plan.selector.name, **watched})
+    more = {"stopped": {"epoch": len(run.metrics), "reason": stopped}} if stopped else {}
+    more |= {"curvature": curvature.in_words(run.metrics)} if plan.config.monitor == "hessian" else {}
+    _write(run, plan, genotype, {"selector": plan.selector.name} | more)
 
 
 def write_selection(run: Run, plan: Plan, genotype: Genotype, selector: str, report: Mapping[str, Any]) -> None:
