@@ -77,6 +77,20 @@ METHODS = registry.Registry(
             _DARTS | {"order": 2, "drop_path": 0.2, "cutout_probability": 1.0},
         ),
         Preset(
+            "r-darts-es",
+            "supernet.methods.robust_es:RobustES",
+            "darts-2nd that goes back and ends when the Hessian's largest eigenvalue has grown",
+            _ZELA,
+            _DARTS | {"order": 2},
+        ),
+        Preset(
+            "r-darts-ada",
+            "supernet.methods.robust_es:RobustADA",
+            "darts-2nd that goes back and decays the weights more when the eigenvalue has grown",
+            _ZELA,
+            _DARTS | {"order": 2},
+        ),
+        Preset(
             "darts-pt",
             _DIFFERENTIABLE,
             "DARTS, then each operation is chosen by how much its removal costs the supernet",

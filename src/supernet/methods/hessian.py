@@ -70,6 +70,14 @@ def largest_eigenvalue(matrix: Tensor) -> float:
     return torch.linalg.eigvalsh((matrix + matrix.T) / 2)[-1].item() if matrix.isfinite().all() else math.nan
 
 
+def eigenvalue(method: Method) -> float:
+    """Return the largest eigenvalue on the first batch of validation images, which is the same every time.
+
+    It is NaN if the loss is not finite. Raises UserError for a method without alphas.
+    """
+    return largest_eigenvalue(hessian(method, next(iter(method.budget.validation_batches()))))
+
+
 @contextmanager
 def _twice_differentiable(supernet: Supernet) -> Iterator[None]:
     """Run the reference engine, since the fused one has first derivatives only."""

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.methods.base import Method
-from supernet.methods.hessian import alphas_of, hessian, largest_eigenvalue, relaxed
+from supernet.methods.hessian import alphas_of, eigenvalue, relaxed
 from supernet.methods.monitor import Monitor
 
 
@@ -43,11 +43,7 @@ class HessianMonitor(Monitor):
             "entropy": {kind: _entropy(p).tolist() for kind, p in weights.items()},
             "margin": {kind: _margin(p).tolist() for kind, p in weights.items()},
         }
-        return row | {"eigenvalue": self.eigenvalue()} if epoch % self.every == 0 else row
-
-    def eigenvalue(self) -> float:
-        """Return the largest eigenvalue now; NaN if the loss is not finite."""
-        return largest_eigenvalue(hessian(self.method, next(iter(self.method.budget.validation_batches()))))
+        return row | {"eigenvalue": eigenvalue(self.method)} if epoch % self.every == 0 else row
 
 
 def _entropy(p: Tensor) -> Tensor:
