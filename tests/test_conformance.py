@@ -94,7 +94,9 @@ VARIANTS = {
     "trials with momentum": ("zarts-rs", FEW_TRIALS | {"inner_opt": "copied", "form": "two_point", "warmup": 1}),
     "no trials": ("zarts-mgs", {"inner_opt": "released", "every": 2, "importance": "released"}),
     "every candidate one pass": ("random", {"epochs_each": 1}),
-    "diagnosed": ("darts", {"diagnose": True, "batch_size": 1}),
+    "cutout that rises": ("r-darts-dp", {"cutout": 2, "cutout_probability": 0.5}),
+    "gradients": ("darts", {"monitor": "gradients", "batch_size": 1}),
+    "hessian": ("darts", {"monitor": "hessian", "monitor_every": 1}),
 }
 
 
@@ -131,7 +133,7 @@ VARIANT_SUITES = [
         turn,
         method=method,
         settings=settings,
-        steps_before_saving=9 if name == "diagnosed" else 3,  # measured every tenth step
+        steps_before_saving=9 if name == "gradients" else 3,  # measured every tenth step
     )
     for turn, (name, (method, settings)) in enumerate(VARIANTS.items())
 ]

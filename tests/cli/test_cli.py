@@ -364,14 +364,25 @@ def test_a_damaged_summary_is_one_line_and_is_written_again_once_removed(call: C
 
 
 def test_config_starts_from_the_settings_of_a_run(call: Call) -> None:
-    settings = ["--seed", "4", "--w.lr", "0.1", "--alpha.optimizer", "adam", "--diagnose", "--batch-size", "2"]
+    settings = [
+        "--seed",
+        "4",
+        "--w.lr",
+        "0.1",
+        "--alpha.optimizer",
+        "adam",
+        "--monitor",
+        "hessian",
+        "--batch-size",
+        "2",
+    ]
     assert call("search", "digits", *SMALL, *settings, "--quiet", "--out", "first")[0] == 0
     assert call("search", "--config", "first", "--quiet", "--out", "second")[0] == 0
     assert Path("first", "config.yaml").read_bytes() == Path("second", "config.yaml").read_bytes()
     assert Run("first").genotype == Run("second").genotype
     assert call("search", "--config", "first/config.yaml", "--epochs", "1", "--quiet", "--out", "third")[0] == 0
     first, third = Run("first").config, Run("third").config
-    assert (first["epochs"], third["epochs"], third["seed"], third["diagnose"]) == (2, 1, 4, True)
+    assert (first["epochs"], third["epochs"], third["seed"], third["monitor"]) == (2, 1, 4, "hessian")
     assert third | {"epochs": 2} == first
     config = Run("first").config
     del config["method_config"]["alpha"]["lr"]

@@ -107,6 +107,18 @@ def test_cutout_is_one_clipped_square_centred_anywhere_in_each_image(side: int) 
     assert side == 30 or len(set(seen[:12])) > 4  # not one square for the batch
 
 
+def test_cutout_with_a_probability_leaves_the_other_images_whole() -> None:
+    images = make(n=12)
+    streams = [stream(images, Augment(cutout=3), size=12) for _ in range(4)]
+    for each, probability in zip(streams[1:], (1.0, 0.3, 0.0), strict=True):
+        each.cutout_probability = probability
+    always, same, some, never = ([(x == 0).flatten(1).any(1) for x, *_ in drawn(each, 40)] for each in streams)
+    assert torch.cat(always).all()
+    assert torch.equal(torch.cat(same), torch.cat(always))
+    assert 0.2 < torch.cat(some).double().mean() < 0.4
+    assert not torch.cat(never).any()
+
+
 def test_cutout_follows_the_crop_and_hides_padding() -> None:
     images = make(n=6, channels=1)
     augment = Augment(pad=3, cutout=4)

@@ -187,7 +187,8 @@ CASES = {
     "darts": {"method": "darts", "alpha": {"optimizer": "sgd", "lr": 0.1}},
     "darts-2nd": {"method": "darts-2nd", "alpha": {"optimizer": "sgd", "lr": 0.1}},
     "random": {"method": "random", "epochs_each": 1},
-    "diagnosed": {"diagnose": True},
+    "gradients": {"monitor": "gradients"},
+    "hessian": {"monitor": "hessian"},
     "noise, and two inputs": {"space": two_input_space()},
     "checkpointing": {"checkpointing": True},
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.engine.loop import Loop, Watcher
+from supernet.engine.loop import Loop, Task, Watcher
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.engine.signals import ENDING, Interrupted
@@ -38,7 +38,7 @@ class Numbers:
         self.number = state["number"]
 
 
-class Counting:
+class Counting(Task):
     """A task whose loss is the number of the batch, and that keeps a sum with noise of torch's in it."""
 
     def __init__(self):

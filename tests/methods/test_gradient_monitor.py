@@ -53,7 +53,7 @@ def test_correlation_is_the_inner_product_of_the_two_batches_gradients() -> None
     previous = torch.cat([w.grad.flatten() for w in cell_weights(method)])
     batches = draw(streams)
     monitor.before(batches)
-    found = monitor.means()
+    found = monitor.end_epoch(0)
     judging, acting = gradient(method, batches["alpha"]), gradient(method, batches["weights"])
     assert found["correlation"] == pytest.approx((judging @ acting).item(), rel=1e-9)
     assert found["correlation_lag1"] == pytest.approx(F.cosine_similarity(judging, previous, dim=0).item(), rel=1e-9)
@@ -66,7 +66,9 @@ def test_single_level_correlation_is_the_squared_norm() -> None:
     monitor.after()
     batches = draw(streams)
     monitor.before(batches)
-    assert monitor.means()["correlation"] == pytest.approx(gradient(method, batches["weights"]).square().sum().item())
+    assert monitor.end_epoch(0)["correlation"] == pytest.approx(
+        gradient(method, batches["weights"]).square().sum().item()
+    )
 
 
 @pytest.mark.parametrize("home", [NB201, TWO], ids=lambda home: home.name)
@@ -78,7 +80,7 @@ def test_operator_gradient_is_that_of_the_last_cell_alone(home: SearchSpace) -> 
     monitor.after()
     batch = draw(streams)["weights"]
     monitor.before({"weights": batch})
-    found = monitor.means()
+    found = monitor.end_epoch(0)
 
     own, outputs, kinds = None, [], method.supernet.kinds  # one cell after another
     number_of_last = max(i for i, layer in enumerate(method.supernet.layers) if isinstance(layer, MixedCell))
@@ -131,4 +133,4 @@ def test_it_resumes_from_its_state() -> None:
     batches = draw(streams)
     monitor.before(batches)
     again.before(batches)
-    assert again.means() == monitor.means()
+    assert again.end_epoch(0) == monitor.end_epoch(0)

@@ -378,7 +378,7 @@ def rows(folder, **choices):
 
 def test_a_diagnosis_changes_nothing(tmp_path):
     plain = rows(tmp_path / "plain", batch_size=1)  # 12 steps an epoch, measured every tenth
-    assert rows(tmp_path / "diagnosed", batch_size=1, diagnose=True) == plain
+    assert rows(tmp_path / "diagnosed", batch_size=1, monitor="gradients") == plain
     assert plain[0]["alphas"] != plain[1]["alphas"]
 
 

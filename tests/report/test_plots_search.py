@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from report.figures import assert_laid_out, laid_out, legend, render
-from supernet.report.plots import colour, draw_diagnostics, draw_search
+from supernet.report.plots import colour, draw_curvature, draw_diagnostics, draw_search
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 PAIRS = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
@@ -217,3 +217,20 @@ def test_diagnostics_of_epochs_too_short_to_be_measured() -> None:
     assert np.isnan(right.get_lines()[0].get_ydata()[0])
     assert right.get_lines()[0].get_ydata()[1] == 2.0
     render(draw_diagnostics([{"epoch": 1, "diagnostics": {}}], {"conv"}))
+
+
+# --- draw_curvature
+
+
+def test_curvature_shows_the_eigenvalues_measured_and_every_edge() -> None:
+    diagnostics = [{"entropy": {"cell": [1.5 - e, 1.0]}, "margin": {"cell": [0.1 * e, 0.0]}} for e in range(2)]
+    rows: list[dict[str, Any]] = [{"epoch": e + 1, "diagnostics": values} for e, values in enumerate(diagnostics)]
+    rows[0]["diagnostics"]["eigenvalue"] = 0.3
+    left, entropy, margin = draw_curvature(rows, (2, 1)).axes
+    eigenvalues, grown, back = left.get_lines()
+    assert (list(eigenvalues.get_xdata()), list(eigenvalues.get_ydata())) == ([1], [0.3])
+    assert (grown.get_xdata()[0], back.get_xdata()[0]) == (2, 1)
+    assert [list(line.get_ydata()) for line in entropy.get_lines()] == [[1.5, 0.5], [1.0, 1.0], [1.25, 0.75]]
+    assert [list(line.get_ydata()) for line in margin.get_lines()] == [[0.0, 0.1], [0.0, 0.0], [0.0, 0.05]]
+    render(draw_curvature(rows))
+    render(draw_curvature([]))

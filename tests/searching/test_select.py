@@ -181,7 +181,7 @@ def test_a_selection_starts_from_the_last_checkpoint_of_the_search(searched):
 
 
 def test_a_selection_has_the_settings_of_its_search(archive, tmp_path, capsys):
-    how = {"precision": "bf16", "checkpointing": True, "engine": "reference", "diagnose": True, "target_width": 4}
+    how = {"precision": "bf16", "checkpointing": True, "engine": "reference", "monitor": "gradients", "target_width": 4}
     limits = {"max_params": "20k", "max_flops": "5M", "seed": 3, "regime": "same_subset"}
     settings = {"selector": "perturbation", "select": {"tune_epochs": 0}, **TINY}
     run = sn.search(archive, out=tmp_path / "run", **how, **limits, **settings)

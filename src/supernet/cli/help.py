@@ -16,12 +16,25 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "schedule and optimiser": ("epochs", "batch-size", "w.lr", "w"),
     "limits": ("max-params", "max-flops", "max-latency-ms", "latency", "target-width", "target-depth"),
     "further settings": (),  # of a method, selector, recipe or study: all that no group names
-    "running": ("seed", "seeds", "device", "workers", "precision", "engine", "graphs", "checkpointing", "diagnose"),
+    "running": (
+        *("seed", "seeds", "device", "workers", "precision", "engine", "graphs", "checkpointing"),
+        *("monitor", "monitor-every"),
+    ),
     "output": ("out", "config", "dry-run", "force", "quiet"),
 }
 _SELDOM = {
     *("split", "pad", "mirror", "cutout", "crop", "jitter", "stem", "reductions", "norm-affine", "norm-track", "w"),
-    *("latency", "target-width", "target-depth", "precision", "engine", "graphs", "checkpointing", "diagnose"),
+    *(
+        "latency",
+        "target-width",
+        "target-depth",
+        "precision",
+        "engine",
+        "graphs",
+        "checkpointing",
+        "monitor",
+        "monitor-every",
+    ),
 }
 _FEW = 12  # options that are shown in one group
 _COLUMN = 26  # where the meaning of an argument begins, at most

@@ -163,7 +163,8 @@ def _print_forecast(console: Console, reading: str, running: str, forecast: Fore
         steps = "1 step and the measurement after it" if one else f"{forecast.steps} steps and a measurement"
         line(console, f"step          {duration(forecast.step_seconds)}")
         line(console, f"epoch         {duration(forecast.epoch_seconds)} ({steps})")
-        line(console, f"search        {duration(forecast.seconds)} ({forecast.epochs} epochs)")
+        fewer = ", or fewer" if forecast.may_stop else ""
+        line(console, f"search        {duration(forecast.seconds)} ({forecast.epochs} epochs{fewer})")
         if forecast.left_out:
             line(console, f"not counted   {forecast.left_out}")
         if forecast.tuning:

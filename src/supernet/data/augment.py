@@ -120,8 +120,8 @@ def _points(side: Tensor, length: int, crop: int, draws: torch.Generator) -> Ten
     return (start + side * centres) * (2 / length) - 1
 
 
-def cut_out(x: Tensor, side: int, draws: torch.Generator) -> Tensor:
-    """Set a random square of each normalised image (B, H, W, C) to 0, in place."""
+def cut_out(x: Tensor, side: int, draws: torch.Generator, probability: float = 1.0) -> Tensor:
+    """Set a random square of each normalised image (B, H, W, C), or only with some probability, to 0, in place."""
     if not side:
         return x
     count, height, width, _ = x.shape
@@ -130,6 +130,8 @@ def cut_out(x: Tensor, side: int, draws: torch.Generator) -> Tensor:
         start = _integers(length, count, draws) - side // 2
         position = torch.arange(length, device=x.device)
         inside.append((position >= start) & (position < start + side))
+    if probability < 1:
+        inside[0] &= uniform(0, 1, count, draws) < probability
     kept = ~(inside[0][:, :, None] & inside[1][:, None, :])
     return x.mul_(kept[..., None].float())
 

@@ -32,6 +32,7 @@ class Batches:
 
     size: int  # images per batch
     steps: int  # batches per pass
+    cutout_probability: float = 1.0  # of an image, if the augmentation has cutout; can be changed between two batches
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Batches:
         pixels = crop_and_mirror(self._pixels[index], self._augment, self._draws)
         if self._augment.jitter:
             pixels = jitter(pixels, self._draws)
-        x = cut_out(self._normalise(pixels), self._augment.cutout, self._draws)
+        x = cut_out(self._normalise(pixels), self._augment.cutout, self._draws, self.cutout_probability)
         return Batch(x.permute(0, 3, 1, 2), self._images.y[index], index)
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _DIGEST = 32  # bytes of the sha256 at the end of a file; torch.load ignores the
 
 
 class Checkpoints:
-    """The checkpoints in the folder `path`: the last one, the one before, and the best one."""
+    """The checkpoints in the folder `path`: the last one, the one before, the best one, and the named snapshots."""
 
     path: Path
     _settings: str | None = None  # the digest of config.yaml, once a checkpoint was written
@@ -36,16 +36,41 @@ class Checkpoints:
 
         The best one is written first. A run that is killed in between resumes before this state and writes both again.
         """
+        content, folder = self._content(state), self._checkpoints()
+        if best:
+            write_atomically(folder / "best.pt", content)
+        write_atomically(folder / "last.pt", content, keep=folder / "previous.pt")
+
+    def save_snapshot(self, name: str, epoch: int, state: Mapping[str, Any]) -> None:
+        """Write the snapshot `name` of a state after `epoch` epochs, before the checkpoint that mentions it."""
+        write_atomically(self._checkpoints() / _snapshot(name, epoch), self._content(state))
+
+    def load_snapshot(self, name: str, epoch: int) -> dict[str, Any]:
+        """Return a snapshot; raises UserError if it is missing or damaged, and if the settings have changed."""
+        file = self.path / "checkpoints" / _snapshot(name, epoch)
+        state = _read(file)
+        if state is None:
+            raise UserError(f"snapshot '{file}' is missing or damaged: {START_OVER}")
+        return self._own(state)
+
+    def keep_snapshots(self, *kept: Mapping[str, int]) -> None:
+        """Remove all snapshots but those `kept`, the epochs by name."""
+        names = {_snapshot(name, epoch) for epochs in kept for name, epoch in epochs.items()}
+        for file in (self.path / "checkpoints").glob(_snapshot("*", "*")):
+            if file.name not in names:
+                file.unlink(missing_ok=True)
+
+    def _checkpoints(self) -> Path:
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
+        return folder
+
+    def _content(self, state: Mapping[str, Any]) -> bytes:
         self._settings = self._settings or self._digest()
         buffer = io.BytesIO()
         torch.save({**state, _SETTINGS: self._settings}, buffer)
         data = buffer.getvalue()
-        content = data + hashlib.sha256(data).digest()
-        if best:
-            write_atomically(folder / "best.pt", content)
-        write_atomically(folder / "last.pt", content, keep=folder / "previous.pt")
+        return data + hashlib.sha256(data).digest()
 
     def load_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the last undamaged checkpoint for a run that goes on, None if there never was one.
@@ -110,6 +135,11 @@ class Checkpoints:
         """Return the digest of the settings, but for those that may change: the path of the images, and the epochs."""
         settings = {name: value for name, value in self._config().items() if name not in ("data", "epochs")}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _snapshot(name: str, epoch: object) -> str:
+    """Return the name of a snapshot's file: another one in each epoch, as a killed epoch may end a second time."""
+    return f"snapshot-{name}-{epoch}.pt"
 
 
 def _read(file: Path) -> dict[str, Any] | None:

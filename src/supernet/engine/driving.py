@@ -98,15 +98,17 @@ def conduct(
 ) -> Run:
     """Make the task of a plan, run it to the end in its run folder, call `finish` with it, and return the run.
 
-    An unfinished run is resumed, a finished one is left as it is, and one of fewer epochs goes on to those of the plan;
-    `force` starts each of them over. Raises UserError if another process is in the folder, if the run began where it
-    ends with other bits and `resume_anyway` is not given, and if memory or disk have no room left.
+    An unfinished run is resumed, a finished one is left as it is, and one of fewer epochs goes on to those of the plan,
+    unless its task ended before them; `force` starts each of them over. Raises UserError if another process is in the
+    folder, if the run began where it ends with other bits and `resume_anyway` is not given, and if memory or disk have
+    no room left.
     """
     record = plan.record
     before = {} if force else run.holds(record, plan.fixed_epochs)
     longer = bool(before) and before.get("epochs") != record.get("epochs")
-    if before and not longer and run.finished:
-        watcher.say(f"run '{run.path}' has finished before: these are its results; --force starts it over")
+    if before and run.finished and not (longer and "stopped" not in run.summary):
+        how = f"stopped by itself after epoch {len(run.metrics)}" if longer else "has finished before"
+        watcher.say(f"run '{run.path}' {how}: these are its results; --force starts it over")
         return run
     same = as_begun(run, plan.device, plan.kernels, watcher, anyway=resume_anyway) if before else nullcontext()
     with _room(run), as_planned(plan), same:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -13,17 +14,27 @@ from torch import Tensor
 from supernet.data import Batch, Batches
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted, heard
+from supernet.engine.snapshots import Snapshots
 from supernet.errors import UserError
 
 
 class Task(Protocol):
-    """A task that learns in steps; the length of its first stream is that of an epoch."""
+    """A task that learns in steps; the length of its first stream is that of an epoch.
+
+    One that goes back to earlier states has `snapshots`, whose `epochs` are part of its state.
+    """
 
     streams: Mapping[str, Batches]
+    snapshots: Snapshots | None = None
 
     @property
     def epochs(self) -> int:
         """The number of epochs."""
+
+    @property
+    def finished(self) -> str:
+        """Why the task ends after the epochs that are done; empty if it goes on. Part of the state."""
+        return ""
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch number `epoch`, counted from 0."""
@@ -42,6 +53,10 @@ class Task(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state that `state_dict` returned."""
+
+    def roll_back(self, state: Mapping[str, Any], epoch: int) -> None:
+        """Go back to a state that `state_dict` returned after `epoch` epochs; keep what is to outlive that."""
+        self.load_state_dict(state)
 
 
 class Watcher:
@@ -92,6 +107,11 @@ class Loop:
     unfinished run resumes from the last checkpoint; on a CPU the result is bit-identical to that of an uninterrupted
     run. Ctrl-C and the system's signals to end finish the step, save, and raise Interrupted; a second one has its usual
     effect at once.
+
+    After the row of an epoch is written, the loop takes the snapshots that the task has asked for, then goes back if it
+    has asked for that, and then saves. A roll-back restores all that a checkpoint holds, streams and random state
+    included, but the number of epochs done: the next epoch has the next number. A process that is killed meanwhile
+    resumes before the end of the epoch, where the earlier snapshots still are.
     """
 
     def __init__(self, task: Task, run: Run, epochs: int, watcher: Watcher, save_every: float = 60.0) -> None:
@@ -100,17 +120,25 @@ class Loop:
         self.epoch = self.done = 0  # epochs finished, and steps finished in the current one
         self.sums: dict[str, Tensor] = {}
         self.seconds = 0.0
+        self.snapshots = task.snapshots or Snapshots()
+        self.before: dict[str, int] = {}  # the snapshots of the checkpoint before
 
     def __call__(self) -> None:
-        """Run to the end; raises Interrupted, or UserError if a mean of the metrics is infinite or NaN."""
+        """Run until the task or its last epoch is finished.
+
+        Raises Interrupted, and UserError if a mean of the metrics is infinite or NaN or a snapshot is damaged.
+        """
         with heard() as signals:
             self._resume()
             self.watcher.start(self.epochs, self.steps, self.epoch * self.steps + self.done)
             try:
-                while self.epoch < self.epochs:
+                while self.epoch < self.epochs and (self.done or not self.task.finished):
                     self._epoch(signals)
             finally:
                 self.watcher.stop()
+            self.run.keep_snapshots(self.snapshots.epochs)
+            if self.task.finished:
+                self.watcher.say(f"stopped after epoch {self.epoch}: {self.task.finished}")
 
     def _epoch(self, signals: list[int]) -> None:
         if self.done == 0:  # otherwise the saved state is of a task that has begun the epoch
@@ -140,16 +168,32 @@ class Loop:
         if not all(math.isfinite(value) for value in means.values()):
             epoch = self.epoch + 1
             raise UserError(f"the loss is no longer a number in epoch {epoch}: try a lower learning rate (--w.lr)")
+        self.snapshots.now = self.epoch + 1
         metrics = self.task.end_epoch(self.epoch, means)
+        back = self.snapshots.asked()
         seconds = self.seconds + time.monotonic() - began
-        row = {"epoch": self.epoch + 1} | metrics | {"seconds": round(seconds, 3)}
+        row = {"epoch": self.epoch + 1} | metrics | ({"back_to": back.epoch} if back else {})
+        row |= {"seconds": round(seconds, 3)}
         self.run.log(row)
         self.epoch, self.done, self.sums, self.seconds = self.epoch + 1, 0, {}, 0.0
+        for name, epoch in self.snapshots.epochs.items():
+            if epoch == self.epoch:
+                self.run.save_snapshot(name, epoch, self._state())
+        if back:
+            state = self.run.load_snapshot(back.name, back.epoch)
+            self._take(state, partial(self.task.roll_back, epoch=back.epoch))
         self._save(best=row.get("best", False))
         self.watcher.epoch(row)
+        if back:
+            self.watcher.say(str(back))
 
     def _save(self, *, best: bool = False) -> None:
-        state = {
+        self.run.save_checkpoint(self._state(), best=best)
+        self.run.keep_snapshots(self.before, self.snapshots.epochs)  # the checkpoint before may be needed, too
+        self.before = dict(self.snapshots.epochs)
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "epoch": self.epoch,
             "done": self.done,
             "sums": self.sums,
@@ -159,7 +203,6 @@ class Loop:
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
-        self.run.save_checkpoint(state, best=best)
 
     def _resume(self) -> None:
         state = self.run.load_checkpoint(self.watcher.say)
@@ -169,10 +212,15 @@ class Loop:
             return
         with self.run.restoring():
             self.epoch, self.done, self.seconds = state["epoch"], state["done"], state["seconds"]
-            self.task.load_state_dict(state["task"])
             self.sums = dict(state["sums"])
-            for name, stream in self.task.streams.items():
-                stream.load_state_dict(state["streams"][name])
-            torch.set_rng_state(state["rng"])
-            if state["rng_cuda"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state_all(state["rng_cuda"])
+            self._take(state, self.task.load_state_dict)
+            self.before = dict(self.snapshots.epochs)
+
+    def _take(self, state: Mapping[str, Any], load: Callable[[Mapping[str, Any]], None]) -> None:
+        """Take over the state of the task, by `load`, and those of the streams and the random generators."""
+        load(state["task"])
+        for name, stream in self.task.streams.items():
+            stream.load_state_dict(state["streams"][name])
+        torch.set_rng_state(state["rng"])
+        if state["rng_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["rng_cuda"])

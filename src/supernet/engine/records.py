@@ -42,6 +42,7 @@ class Row(TypedDict):
     architecture: NotRequired[str]
     verdict: NotRequired[str]
     table: NotRequired[dict[str, float]]
+    back_to: NotRequired[Count]  # the epoch to whose state the search went back after this one
 
 
 class Target(TypedDict):
@@ -76,6 +77,13 @@ class Decision(TypedDict):
     scores: dict[str, float]
 
 
+class Stopped(TypedDict):
+    """The last epoch of a search that its method has ended, and why."""
+
+    epoch: Count
+    reason: str
+
+
 class SearchSummary(TypedDict):
     """The summary.json of a search or a selection."""
 
@@ -90,6 +98,7 @@ class SearchSummary(TypedDict):
     table_entry: TableEntry | None
     seconds: Real
     selector: str
+    stopped: NotRequired[Stopped]
     criterion: NotRequired[str]
     decisions: NotRequired[list[Decision]]
 

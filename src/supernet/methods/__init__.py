@@ -27,6 +27,8 @@ _LIU = "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055"
 _LI = "Li & Talwalkar, UAI 2019, arXiv 1902.07638"
 _LUO = "Luo, Qin & Chen 2019, arXiv 1909.10815"
 
+_ZELA = "Zela et al., ICLR 2020, arXiv 1909.09656"
+
 _DIFFERENTIABLE = "supernet.methods.differentiable:Differentiable"
 _DARTS = {
     "regime": "different_subset",
@@ -61,6 +63,34 @@ METHODS = registry.Registry(
             _DIFFERENTIABLE,
             "bi-level, second order: alpha learns through one unrolled step of the weights",
             _LIU,
+            _DARTS | {"order": 2},
+        ),
+        Preset(
+            "r-darts-l2",
+            "supernet.methods.robust:RobustL2",
+            "darts-2nd with nine times the weight decay on the weights",
+            _ZELA,
+            _DARTS | {"order": 2, "decay_factor": 9.0},
+        ),
+        Preset(
+            "r-darts-dp",
+            "supernet.methods.robust:RobustDP",
+            "darts-2nd with drop-path and cutout, both rising from epoch to epoch",
+            _ZELA,
+            _DARTS | {"order": 2, "drop_path": 0.2, "cutout_probability": 1.0},
+        ),
+        Preset(
+            "r-darts-es",
+            "supernet.methods.robust_es:RobustES",
+            "darts-2nd that goes back and ends when the Hessian's largest eigenvalue has grown",
+            _ZELA,
+            _DARTS | {"order": 2},
+        ),
+        Preset(
+            "r-darts-ada",
+            "supernet.methods.robust_es:RobustADA",
+            "darts-2nd that goes back and decays the weights more when the eigenvalue has grown",
+            _ZELA,
             _DARTS | {"order": 2},
         ),
         Preset(

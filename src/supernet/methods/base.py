@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
 from supernet.engine.seeds import seeded
+from supernet.engine.snapshots import Snapshots
 from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.module import Cost
 from supernet.models.evaluate import ValidationBatches, measures
@@ -66,6 +67,7 @@ class Budget:
       `supernet.models.cost.expected`); None if the search has no costs.
     - `workers`: processes that lookahead may be spread over.
     - `validation_batches`: returns the validation images in batches, the same ones at every call.
+    - `snapshots`: named states of the search; `end_epoch` keeps, drops and restores them (see `Method.roll_back`).
     """
 
     epochs: int
@@ -76,6 +78,7 @@ class Budget:
     price: Callable[[str], Callable[[Mapping[str, Sequence[Sequence[float]]]], float]] | None = None
     workers: int = 1
     validation_batches: ValidationBatches = tuple
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
 
 class Method(ABC):
@@ -88,6 +91,8 @@ class Method(ABC):
             while the epoch lasts:
                 method.step(batches)                # one batch for every name in `method.streams`
             method.end_epoch(epoch, accuracy)       # accuracy of `method.predict` on the validation images
+            method.roll_back(state, done)           # if `end_epoch` asked for it: the state after `done` epochs
+            if method.finished: break
 
     The search may save `state_dict()` after any step, and its selector reads `op_scores()` at the end. A subclass must
     define `streams`, `step` and `mix`; everything else has a default. A method draws random numbers from `budget.seed`
@@ -95,6 +100,8 @@ class Method(ABC):
 
     An instance has `config` (of the class `Config`), `supernet`, `budget`, `weights` (the list of the supernet's
     parameters), `device` and `optimizer` (SGD on `weights`, as `budget.weights` says).
+
+    `begin_epoch` may set `cutout_probability`, with which a training image is cut out if the search has cutout.
 
     - `Config`: a frozen dataclass with a default for every field. Each field becomes a flag of the command line and a
       keyword of `search`, and the string below the field becomes the flag's help.
@@ -118,6 +125,7 @@ class Method(ABC):
     spreads: ClassVar[bool] = False
     between_epochs: ClassVar[str] = ""
     fixed_epochs: ClassVar[str] = ""
+    cutout_probability: float = 1.0
 
     @classmethod
     def new_supernet(cls, config: Any, space: SearchSpace, network_size: NetworkSize, norm: Norm) -> Supernet:
@@ -190,6 +198,25 @@ class Method(ABC):
         `valid_accuracy` is the accuracy of `predict` on the validation images, NaN if the weights learn from these.
         """
         return {}
+
+    @property
+    def finished(self) -> str:
+        """Why the search ends after this epoch, as a clause for the user; empty, the default, while it goes on.
+
+        It must follow from the state, so that a search that is resumed has finished, too.
+        """
+        return ""
+
+    def roll_back(self, state: Mapping[str, Any], epoch: int) -> None:
+        """Go back to the `state` after `epoch` epochs, a snapshot that `end_epoch` restored by `budget.snapshots`.
+
+        By default everything is as it was then: weights, alphas, optimizers, and what else is in the state. The streams
+        of batches and the global random state go back as well, so without a change the search would repeat itself. The
+        epochs go on counting: the next one begins with `begin_epoch` of the next number and thus, by default, the
+        learning rate of that epoch. A subclass that changes a setting, or keeps what it has learned since, does so here
+        around the call of this method; one that goes back in its schedule as well notes the distance for `begin_epoch`.
+        """
+        self.load_state_dict(state)
 
     def sample(self, rng: random.Random) -> Genotype:
         """Draw an architecture uniformly within the limits of the search; raises UserError if none is found."""

@@ -24,16 +24,19 @@ from torch import Tensor, nn
 
 from supernet.data import Batch
 from supernet.methods.base import Method
+from supernet.methods.monitor import Monitor
 from supernet.models.mix import EdgeMix
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import traceless
 
 
-class GradientMonitor:
-    """Measures every `every` steps on the batches of the next step, without any effect on the search."""
+class GradientMonitor(Monitor):
+    """Measures every `every` steps on the batches of the next step."""
 
-    def __init__(self, method: Method, every: int = 10) -> None:
-        self.method, self.every = method, every
+    interval = 10
+
+    def __init__(self, method: Method, every: int | None = None) -> None:
+        super().__init__(method, every)
         self.cells = [layer for layer in method.supernet.layers if isinstance(layer, MixedCell)]
         self.weights = [weight for cell in self.cells for weight in cell.parameters() if weight.requires_grad]
         self.steps = self.count = 0
@@ -54,8 +57,8 @@ class GradientMonitor:
         if self.steps % self.every == 0:
             self.previous = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in self.weights]
 
-    def means(self) -> dict[str, float]:
-        """Return the averages since the last call of `means`."""
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Return the averages since the end of the epoch before."""
         means = {name: value.item() / self.count for name, value in self.sums.items()}
         self.sums, self.count = {}, 0
         return means

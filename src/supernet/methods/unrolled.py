@@ -10,6 +10,7 @@ The unrolled step has plain momentum, even if the weights themselves take steps 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -29,10 +30,12 @@ def unrolled_gradient(
     weight_batch: Batch,
     alpha_batch: Batch,
     loss_of: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    draws: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> tuple[Tensor, ...]:
     """Return the second-order gradient of `alphas`; weights, running statistics and optimizer do not change.
 
-    `loss_of` maps logits (B, classes) and labels (B,) to the loss.
+    `loss_of` maps logits (B, classes) and labels (B,) to the loss. All passes on the weights' batch run within `draws`:
+    if operations draw random numbers, only a context in which they draw the same ones makes L1 one function.
     """
     names, weights = zip(*((n, w) for n, w in supernet.named_parameters() if w.requires_grad), strict=True)
     group = optimizer.param_groups[0]
@@ -42,13 +45,17 @@ def unrolled_gradient(
         logits = traceless(supernet, batch.x, mix(), dict(zip(names, values, strict=True)))
         return loss_of(logits, batch.y)
 
+    def inner(values: Sequence[Tensor]) -> Tensor:
+        with draws():
+            return loss(values, weight_batch)
+
     def gradient(value: Tensor, of: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return torch.autograd.grad(value, of, materialize_grads=True)  # zeros for a node that is not read
 
     def shifted(directions: Sequence[Tensor], scale: float | Tensor) -> list[Tensor]:
         return [w.detach() + scale * d for w, d in zip(weights, directions, strict=True)]
 
-    slopes = gradient(loss(weights, weight_batch), weights)
+    slopes = gradient(inner(weights), weights)
     direction = [
         d + group["weight_decay"] * w.detach() + group["momentum"] * _momentum(optimizer, w)
         for d, w in zip(slopes, weights, strict=True)
@@ -58,8 +65,8 @@ def unrolled_gradient(
     direct, v = gradients[: len(alphas)], gradients[len(alphas) :]
 
     radius = 0.01 / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in v]))
-    plus = gradient(loss(shifted(v, radius), weight_batch), alphas)
-    minus = gradient(loss(shifted(v, -radius), weight_batch), alphas)
+    plus = gradient(inner(shifted(v, radius)), alphas)
+    minus = gradient(inner(shifted(v, -radius)), alphas)
     return tuple(a - xi * (p - m) / (2 * radius) for a, p, m in zip(direct, plus, minus, strict=True))
 
 

@@ -42,6 +42,10 @@ def result(console: Console, run: Run) -> None:
     summary, selection = run.summary, run.config["task"] == "select"
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"verdict       {summary['verdict']}")
+    if "curvature" in summary:
+        line(console, f"curvature     {summary['curvature']}")
+    if "stopped" in summary:
+        line(console, f"stopped       after epoch {summary['stopped']['epoch']}: {summary['stopped']['reason']}")
     if summary["table_entry"] is None or summary["limits"]:
         size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
         target = "{width} channels, depth {depth}".format(**summary["target"])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine.driving import conduct, driving
-from supernet.engine.loop import Watcher
+from supernet.engine.loop import Task, Watcher
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
 from supernet.engine.run import Run
@@ -32,7 +32,7 @@ from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.settings import signature_of
 
 
-class TrainingTask:
+class TrainingTask(Task):
     """The task of a retraining: trains one network."""
 
     def __init__(self, plan: RetrainingPlan) -> None:

@@ -19,6 +19,7 @@ from supernet.errors import UserError, unknown
 from supernet.methods import METHODS
 from supernet.methods import Preset as MethodPreset
 from supernet.methods.base import Method
+from supernet.methods.monitors import MonitorName
 from supernet.models.cost.limits import Limits, parse_count
 from supernet.selectors import SELECTORS
 from supernet.selectors import Preset as SelectorPreset
@@ -104,8 +105,10 @@ class SearchConfig(Protocol):
     """record steps and replay them (CUDA graphs); None does so on a GPU where the method allows it"""
     workers: Count = 1
     """processes that share the lookahead of zero-order methods"""
-    diagnose: bool = False
-    """log gradient diagnostics (Single-DARTS, figures 2 and 3)"""
+    monitor: MonitorName | None = None
+    """measure while searching: gradients (Single-DARTS, figures 2 and 3), or the Hessian along alpha (R-DARTS)"""
+    monitor_every: Count | None = None
+    """steps between two measurements of gradients, epochs between two of hessian; None is 10 and 2"""
     target_width: Count | None = None
     """channels of the network that the search is for; None is the space's own number"""
     target_depth: Count | None = None

@@ -18,6 +18,7 @@ from supernet.engine.driving import as_planned, driving
 from supernet.engine.measure import seconds
 from supernet.engine.memory import free_memory, is_shortage
 from supernet.engine.peak_memory import peak_of
+from supernet.methods.base import Method
 from supernet.searching.config import SearchCall
 from supernet.searching.plan import Plan, planned
 from supernet.searching.select import selector_on
@@ -41,6 +42,7 @@ class Forecast:
       a lower bound if a step does not fit. `free_bytes`: of the device before the search; None if unknown.
     - `tuning`: epochs that the selector trains after the search; its evaluations are not forecast.
     - `left_out`: work of the method between epochs, in words, which is not forecast either.
+    - `may_stop`: whether the method may end the search before its last epoch.
     - `fits`: whether memory suffices. Workspace of operations is seen on a GPU only, so a CPU needs a quarter more.
     """
 
@@ -53,6 +55,7 @@ class Forecast:
     fits: bool
     tuning: int = 0
     left_out: str = ""
+    may_stop: bool = False
 
     @property
     def epoch_seconds(self) -> float:
@@ -144,9 +147,9 @@ class _Trial:
         peak = max(peak, measuring)
         fits = _fits(peak, free, self.device)
         tuning = selector_on(self.task).epochs
-        return Forecast(
-            each, valid, _steps(self.task), self.task.epochs, peak, free, fits, tuning, self.task.method.between_epochs
-        )
+        method, epochs = self.task.method, self.task.epochs
+        more = tuning, method.between_epochs, type(method).finished is not Method.finished
+        return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more)
 
     def _measurement(self) -> tuple[float, int]:
         """Return the seconds and the peak bytes of the measurement after an epoch."""

@@ -9,16 +9,22 @@ from typing import Any
 
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
+from supernet.searching import curvature
 from supernet.searching.collapse import verdict
 from supernet.searching.plan import Plan
 from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 
 
-def write(run: Run, plan: Plan, genotype: Genotype) -> None:
-    """Write pictures, genotype and summary of a search; a run with a summary is finished, so the summary comes last."""
+def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
+    """Write pictures, genotype and summary of a search; a run with a summary is finished, so the summary comes last.
+
+    `stopped` says why the method has ended the search; it is empty if all epochs were run.
+    """
     _pictures(run, plan, genotype)
-    _write(run, plan, genotype, {"selector": plan.selector.name})
+    more = {"stopped": {"epoch": len(run.metrics), "reason": stopped}} if stopped else {}
+    more |= {"curvature": curvature.in_words(run.metrics)} if plan.config.monitor == "hessian" else {}
+    _write(run, plan, genotype, {"selector": plan.selector.name} | more)
 
 
 def write_selection(run: Run, plan: Plan, genotype: Genotype, selector: str, report: Mapping[str, Any]) -> None:
@@ -50,8 +56,11 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
     _cell(run, plan, genotype)
     edges = plots.edges_of(plan.space.cells)
     plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
-    if plan.config.diagnose:
+    if plan.config.monitor == "gradients":
         plots.save(plots.draw_diagnostics(run.metrics, _learned(plan)), run.path / "diagnostics.svg")
+    if plan.config.monitor == "hessian":
+        figure = plots.draw_curvature(run.metrics, curvature.grown(run.metrics))
+        plots.save(figure, run.path / "diagnostics.svg")
 
 
 def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:

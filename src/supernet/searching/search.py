@@ -40,6 +40,6 @@ def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = 
     run = Run(plan.folder if out is None else out)
 
     def finish(task: SearchTask) -> None:
-        results.write(run, plan, select.choose(run, task, watcher))
+        results.write(run, plan, select.choose(run, task, watcher), task.finished)
 
     return conduct(run, plan, partial(SearchTask, watcher=watcher), finish, watcher, **again)

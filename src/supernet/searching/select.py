@@ -15,7 +15,7 @@ from torch import Tensor
 from supernet.data import Batch, Batches, Source
 from supernet.engine.cuda_graphs import RecordedStep
 from supernet.engine.driving import conduct
-from supernet.engine.loop import Watcher
+from supernet.engine.loop import Task, Watcher
 from supernet.engine.precision import Precision
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
@@ -91,7 +91,7 @@ class SelectionPlan:
         return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}"
 
 
-class SelectionTask:
+class SelectionTask(Task):
     """The task of a selection: feeds the selector, and measures the supernet after each epoch."""
 
     def __init__(self, plan: SelectionPlan, watcher: Watcher | None = None) -> None:
@@ -202,7 +202,7 @@ def choose(run: Run, task: SearchTask, watcher: Watcher) -> Genotype:
     plan = task.plan
     if plan.selector.load().quick:
         return selector_on(task).genotype()
-    own = SelectionPlan(plan, run, plan.config.epochs, plan.selector, plan.config.select, plan.seed)
+    own = SelectionPlan(plan, run, epochs_done(run), plan.selector, plan.config.select, plan.seed)
     return start(own, watcher=watcher).genotype
 
 

@@ -1,4 +1,4 @@
-"""The search as the loop drives it: a method on a supernet, its streams of images, and its diagnostics."""
+"""The search as the loop drives it: a method on a supernet, its streams of images, and its monitor."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
-from supernet.engine.loop import Watcher
+from supernet.engine.loop import Task, Watcher
 from supernet.engine.seeds import seed_of
+from supernet.engine.snapshots import Snapshots
 from supernet.methods.base import Budget, Method, Part, Stream
-from supernet.methods.gradient_monitor import GradientMonitor
+from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
 from supernet.models.evaluate import ValidationBatches, accuracy
@@ -29,13 +30,14 @@ from supernet.spaces.modules import Norm
 EVALUATED = 512  # images per forward pass of an evaluation
 
 
-class SearchTask:
+class SearchTask(Task):
     """The task of a search: feeds the method, and measures the supernet and derives a genotype after each epoch."""
 
     def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
-        self.method = _method(plan, self.validation_batches)
+        self.snapshots = snapshots = Snapshots()
+        self.method = _method(plan, self.validation_batches, snapshots)
         train, validation = plan.parts
         every = torch.arange(len(plan.images.y))
         parts: dict[Part, Tensor] = {"train": train, "validation": validation, "all": every}
@@ -60,17 +62,27 @@ class SearchTask:
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, (watcher or Watcher()).say)
-        self.monitor = GradientMonitor(self.method) if config.diagnose else None
+        self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
 
     @property
     def epochs(self) -> int:
         """The epochs of the search."""
         return self.plan.config.epochs
 
+    @property
+    def finished(self) -> str:
+        """Why the method ends the search; empty while it goes on."""
+        return self.method.finished
+
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare."""
         self.method.begin_epoch(epoch)
+        self._set_cutout()
         self._learn.begin()
+
+    def _set_cutout(self) -> None:
+        for stream in self.streams.values():
+            stream.cutout_probability = self.method.cutout_probability
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the method learn."""
@@ -91,7 +103,7 @@ class SearchTask:
         op_scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         if self.monitor is not None:
-            row["diagnostics"] = self.monitor.means()
+            row["diagnostics"] = self.monitor.end_epoch(epoch)
         return row | (self._derived() if self.method.ranks else {})
 
     def _derived(self) -> dict[str, Any]:
@@ -141,19 +153,33 @@ class SearchTask:
         return ordered(self.images, self._validation[order], self._validation_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the method and the monitor, and the latencies that have been measured."""
-        monitor = self.monitor and self.monitor.state_dict()
-        return {"method": self.method.state_dict(), "monitor": monitor, "latencies": self.plan.feasible.measured}
+        """Return the state of method and monitor, the measured latencies, and which snapshots there are."""
+        return {
+            "method": self.method.state_dict(),
+            "monitor": self.monitor and self.monitor.state_dict(),
+            "latencies": self.plan.feasible.measured,
+            "snapshots": dict(self.snapshots.epochs),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.plan.feasible.measured.update(state["latencies"])
+        self.snapshots.epochs = dict(state.get("snapshots", {}))  # of older runs
         self.method.load_state_dict(state["method"])
+        self._after_loading(state)
+
+    def roll_back(self, state: Mapping[str, Any], epoch: int) -> None:
+        """Let the method go back; later latencies and snapshots stay."""
+        self.method.roll_back(state["method"], epoch)
+        self._after_loading(state)
+
+    def _after_loading(self, state: Mapping[str, Any]) -> None:
+        self._set_cutout()
         if self.monitor is not None:
             self.monitor.load_state_dict(state["monitor"])
 
 
-def _method(plan: Plan, validation_batches: ValidationBatches) -> Method:
+def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapshots) -> Method:
     """Build the supernet, with weights drawn from the current random state, and the method that learns on it."""
     config, feasible = plan.config, plan.feasible
     method, norm = plan.method.load(), Norm(config.norm_affine, config.norm_track)
@@ -169,6 +195,7 @@ def _method(plan: Plan, validation_batches: ValidationBatches) -> Method:
         partial(Expected, feasible),
         plan.execution.workers,
         validation_batches,
+        snapshots,
     )
     return method(config.method_config, supernet, budget)
 

@@ -6,6 +6,7 @@ the same colour everywhere; operations without weights are muted, so that a coll
 
 from supernet.report.plots.cell import draw_cell
 from supernet.report.plots.confusion import draw_confusion
+from supernet.report.plots.curvature import draw_curvature
 from supernet.report.plots.curves import draw_tabular, draw_training, draw_trajectory
 from supernet.report.plots.landscape import draw_landscape
 from supernet.report.plots.panels import edges_of
@@ -18,6 +19,7 @@ __all__ = [
     "colour",
     "draw_cell",
     "draw_confusion",
+    "draw_curvature",
     "draw_diagnostics",
     "draw_front",
     "draw_landscape",

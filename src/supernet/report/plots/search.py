@@ -29,7 +29,8 @@ def draw_search(rows: Rows, edges: Edges, field: str | None = None) -> Figure:
 
     `rows[i]["op_scores"][kind][edge]` has one score per operation of `edges[kind][edge]`, followed by padding. If any
     row has `rows[i]["table"][field]` ("c10_test"), the accuracy (%) of the derived architecture in a table, a wide
-    panel on top shows that accuracy. Kinds of cell with a single edge, as in a macro space, share their rows.
+    panel on top shows that accuracy. Kinds of cell with a single edge, as in a macro space, share their rows. A dotted
+    line follows each epoch after which the search went back (`rows[i]["back_to"]`).
     """
     accuracies = floats((row.get("table") or {}).get(field) for row in rows)
     in_table = bool(np.isfinite(accuracies).any())
@@ -60,6 +61,8 @@ def _draw_scores(panels: Sequence[tuple[Panel, Axes]], rows: Rows, styles: Mappi
             if len(rows) == 1:  # points side by side: after one epoch all scores are still much the same
                 line.set(marker=".", xdata=[epochs[0] + 0.6 * ((column + 0.5) / len(ops) - 0.5)])
             drawn.append(scores[np.isfinite(scores)])
+        for epoch in (row["epoch"] for row in rows if "back_to" in row):
+            axes.axvline(epoch + 0.5, color=GREY, lw=0.8, ls=":", zorder=0)
     mark_epochs(panels[0][1], epochs, 4)  # the other panels share its axes
     values = np.concatenate(drawn)
     if len(values) and values.min() >= 0 and values.max() > 0:
@@ -70,7 +73,7 @@ def _draw_scores(panels: Sequence[tuple[Panel, Axes]], rows: Rows, styles: Mappi
 def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
     """Draw the gradient diagnostics of a search over its epochs: correlations on the left, op weights on the right.
 
-    `rows[i]["diagnostics"]` is what `GradientMonitor.means` returned; operations in `learned` have weights.
+    `rows[i]["diagnostics"]` is what `GradientMonitor.end_epoch` returned; operations in `learned` have weights.
     """
     epochs, diagnostics = [row["epoch"] for row in rows], [row["diagnostics"] for row in rows]
     figure = Figure(figsize=(10.4, 4.2), layout="constrained")

@@ -1,0 +1,108 @@
+"""R-DARTS: second-order DARTS whose weights are regularised more, so that alpha stays in flat regions.
+
+Zela et al., ICLR 2020, arXiv 1909.09656. The gradient of alpha is that of `unrolled.py`. With E epochs, counted from 0:
+
+    L2:  L1(w) + factor * decay / 2 ||w||^2          factor 3, 9, 27 or 81 times the usual decay of 3e-4
+    DP:  in epoch e, drop-path with probability p e/(E - 1), and cutout with probability q e/(E - 1)
+
+Deliberate differences from released code. A finite difference needs one function: the three passes on the weights'
+batch drop the same paths. Drop-path drops each candidate's output for an image by itself, except of skip connections
+without stride, as it does in retraining. The side of the cutout is the setting `cutout` of the search; 0 means none.
+
+Unverified: the published setting of q (`cutout_probability`), and where exactly in a mixed edge released code drops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supernet.data import Batch
+from supernet.engine.seeds import seeded
+from supernet.methods.base import Budget
+from supernet.methods.differentiable import Differentiable, DifferentiableConfig
+from supernet.methods.unrolled import unrolled_gradient
+from supernet.models.mixed_cell import MixedCell
+from supernet.models.supernet import Supernet
+from supernet.settings import Fraction, Real, Share, settings
+
+
+@settings
+class RobustL2Config(DifferentiableConfig):
+    """Settings of R-DARTS by weight decay."""
+
+    decay_factor: Real = 1.0
+    """times the weight decay of the weights (w.weight-decay); published: 3, 9, 27 and 81"""
+
+
+class RobustL2(Differentiable):
+    """Learns alphas as DARTS does, with more weight decay on the weights."""
+
+    Config = RobustL2Config
+    capturable = True
+    config: RobustL2Config
+
+    def __init__(self, config: RobustL2Config, supernet: Supernet, budget: Budget) -> None:
+        weights = replace(budget.weights, weight_decay=config.decay_factor * budget.weights.weight_decay)
+        super().__init__(config, supernet, replace(budget, weights=weights))
+
+
+@settings
+class RobustDPConfig(DifferentiableConfig):
+    """Settings of R-DARTS by drop-path."""
+
+    drop_path: Share = 0.0
+    """probability in the last epoch that an operation's output for an image is dropped; published: 0.2, 0.4 and 0.6"""
+    cutout_probability: Fraction = 1.0
+    """probability in the last epoch that an image is cut out, if the search has cutout"""
+
+
+class RobustDP(Differentiable):
+    """Learns alphas as DARTS does, with drop-path and cutout that rise from 0 linearly over the epochs."""
+
+    Config = RobustDPConfig
+    fixed_epochs = "its drop-path has risen to that of the last epoch"
+    config: RobustDPConfig
+
+    def __init__(self, config: RobustDPConfig, supernet: Supernet, budget: Budget) -> None:
+        super().__init__(config, supernet, budget)
+        self._regularise(0.0)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rate, and the probabilities of drop-path and cutout."""
+        super().begin_epoch(epoch)
+        self._regularise(epoch / max(1, self.budget.epochs - 1))
+
+    def _regularise(self, share: float) -> None:
+        """Set the probabilities of drop-path and cutout to that share of their largest."""
+        self.share, self.cutout_probability = share, share * self.config.cutout_probability
+        for layer in self.supernet.layers:
+            if isinstance(layer, MixedCell):
+                layer.drop_path = share * self.config.drop_path
+
+    def alpha_gradient(self, weight_batch: Batch, alpha_batch: Batch) -> tuple[Tensor, ...]:
+        """Return the bi-level gradient, in second order with the same paths dropped in all passes on `weight_batch`."""
+        if self.config.order == 1:
+            return super().alpha_gradient(weight_batch, alpha_batch)
+        draws = partial(seeded, int(torch.randint(2**62, ())), self.device)
+        alphas = list(self.alphas.values())
+        batches = weight_batch, alpha_batch
+        return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, *batches, self.loss, draws)
+
+    def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
+        """Report the alphas and the probability of drop-path."""
+        return {**super().end_epoch(epoch, valid_accuracy), "drop_path": self.share * self.config.drop_path}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add how far the probabilities have risen."""
+        return super().state_dict() | {"share": self.share}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume from a state that `state_dict` returned."""
+        super().load_state_dict(state)
+        self._regularise(state["share"])
