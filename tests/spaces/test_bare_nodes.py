@@ -69,7 +69,8 @@ def test_derive_has_the_largest_sum_of_op_scores(data):
     space = small((0, 2))
     score = st.integers(-3, 3)
     rows = data.draw(st.lists(st.tuples(score, score, score), min_size=5, max_size=5))
-    table = {(e.target, e.source): dict(zip(OPS, row, strict=True)) for e, row in zip(space.cells["cell"].edges, rows)}
+    pairs = zip(space.cells["cell"].edges, rows, strict=True)
+    table = {(e.target, e.source): dict(zip(OPS, row, strict=True)) for e, row in pairs}
 
     def total(edges):
         return sum(table[target, source][op] for target, source, op, *_ in edges)
@@ -165,7 +166,7 @@ def test_a_bare_node_adds_zeros_to_the_output_of_network_and_supernet():
     assert network(x).shape == (2, 3)
     parts = outputs[0].split(4, dim=1)
     assert [bool(part.any()) for part in parts] == [True, False, True, False]
-    assert all(layer.output == other.output for layer, other in zip(FAIR.layout(SIZE), FAIR.layout(SIZE, genotype)))
+    assert FAIR.layout(SIZE) == FAIR.layout(SIZE, genotype)
 
     supernet = Supernet(FAIR, SIZE, Norm(affine=False))
     found = []

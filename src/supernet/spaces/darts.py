@@ -1,13 +1,12 @@
-"""The DARTS space (Liu, Simonyan & Yang, 2019) its subspaces S1 to S4 (Zela et al., R-DARTS,
-2020), and FairDARTS' variant (Chu et al., 2020).
+"""The DARTS space (Liu, Simonyan & Yang, 2019) and its subspaces S1 to S4 (Zela et al., R-DARTS, 2020).
 
 A cell reads the two preceding cells; each of its four nodes has an edge from every earlier node, of which an
 architecture keeps two; the output is the concatenation of the four nodes. Two kinds of cell are searched: normal cells,
 and reduction cells at one and two thirds of the depth. `none` is a candidate in the supernet but not in architectures;
 `noise` (S4) is one in both.
 
-The candidates of S1, two per edge, are those that the authors of R-DARTS found. In FairDARTS' variant a node keeps up to
-two edges; one without any is zeros.
+The candidates of S1, two per edge, are those that the authors of R-DARTS found. In `darts7-fair` (FairDARTS,
+Chu et al., 2020) a node keeps two edges at most; one without any is zeros.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class Genotype:
     ) -> Genotype:
         """Build the genotype of `space` from `cells[kind]`: (target, source, op[, branch]) tuples in any order.
 
-        `bare[kind]` are the nodes without edges, in a cell whose nodes may have none (see `Cell.keep`). Raises UserError for anything else.
+        `bare[kind]` are the nodes without edges, where a cell may have such (see `Cell.keep`). Raises UserError for
+        anything else.
         """
 
         def choices(kind: str) -> tuple[Choice, ...]:

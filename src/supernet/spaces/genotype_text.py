@@ -43,7 +43,7 @@ def _darts_text(kind: str, choices: Choices) -> str:
 
 
 def _cell_text(choices: Choices, bare: Collection[int]) -> str:
-    groups = {node: "|" for node in sorted({*bare, *(target for target, *_ in choices)})}
+    groups = dict.fromkeys(sorted({*bare, *(target for target, *_ in choices)}), "|")
     for target, source, op, _ in choices:
         groups[target] += f"{op}~{source}|"
     return "+".join(groups.values())

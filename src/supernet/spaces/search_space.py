@@ -156,7 +156,7 @@ class SearchSpace:
         if not isinstance(genotype, Genotype):
             raise UserError(f"an architecture is a Genotype, not of type {type(genotype).__name__}")
         cells = dict(genotype.cells)
-        if set(cells) != set(self.cells):
+        if {*cells, *dict(genotype.bare)} != set(self.cells):
             raise UserError(f"space '{self.name}' has cells {', '.join(self.cells)}; got {', '.join(cells)}")
         for kind, cell in self.cells.items():
             self._check_edges(cell, cells[kind])
@@ -227,8 +227,8 @@ class SearchSpace:
 
         Every edge keeps its best operation. In a cell that keeps k edges per node, `none` is excluded, and each node
         keeps the k edges with the best operations (DARTS, section 2.4); of edges that a node need not keep, those with
-        a score above 0. In a cell with branches, each branch of a node keeps one edge. `op_scores[kind]` has one row per edge and one column per candidate; columns beyond an edge's
-        candidates are ignored.
+        a score above 0. In a cell with branches, each branch of a node keeps one edge. `op_scores[kind]` has
+        one row per edge and one column per candidate; columns beyond an edge's candidates are ignored.
         """
         cells = self.cells.items()
         return self.choose({k: cell_columns.strongest(c, self.candidates(c), op_scores[k]) for k, c in cells})
