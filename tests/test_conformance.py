@@ -21,6 +21,7 @@ from supernet.testing import (
     EXAMPLE_SPACES,
     MethodConformance,
     MethodStateConformance,
+    NormalReduceNormal,
     SelectorConformance,
     SpaceConformance,
     ragged_space,
@@ -141,8 +142,17 @@ SELECTOR_SUITES = [
     suite(SelectorConformance, f"{name} selector", turn, selector=name, settings=QUICK_SELECTORS.get(name, {}))
     for turn, name in enumerate(SELECTORS)
 ]
+FEWER = SearchSpace(  # not for controllers, whose architectures are sequences of one length
+    "fewer",
+    {
+        "normal": Cell.dense(4, ("skip_connect", "sep_conv_3x3"), inputs=2, output="concat", keep=(0, 2), project=True),
+        "reduce": Cell.dense(4, ("max_pool_3x3", "sep_conv_3x3"), inputs=2, output="concat", keep=(0, 1), project=True),
+    },
+    NormalReduceNormal(),
+)
 SPACE_SUITES = [
-    suite(SpaceConformance, f"{space.name} space", turn, space=space) for turn, space in enumerate(EXAMPLE_SPACES)
+    suite(SpaceConformance, f"{space.name} space", turn, space=space)
+    for turn, space in enumerate((*EXAMPLE_SPACES, FEWER))
 ]
 
 

@@ -634,12 +634,12 @@ DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
+        ("spaces", ["nasbench201", "darts", "darts7", "darts7-fair", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
         (
             "methods",
             [*ALPHA, "darts-pt", *PERTURBED, "blank", *SIDE, "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"],
         ),
-        ("selectors", ["magnitude", "perturbation", "perturbation-magnitude", "best-of-samples", "evolution"]),
+        ("selectors", SELECTED),
     ],
 )
 def test_a_list_has_a_line_with_the_paper_for_each_name(command: str, names: list[str], call: Call) -> None:

@@ -113,6 +113,7 @@ def test_the_weights_optimizer_has_its_settings():
             torch.optim.Adam,
             {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 0.0, "eps": 1e-8},
         ),
+        (AlphaOptimizerConfig("adam", beta1=0.9), torch.optim.Adam, {"lr": 3e-4, "betas": (0.9, 0.999)}),
         (AlphaOptimizerConfig("adam", lr=0.1, weight_decay=1e-3), torch.optim.Adam, {"lr": 0.1, "weight_decay": 1e-3}),
         (
             AlphaOptimizerConfig("sgd"),

@@ -38,7 +38,15 @@ KEEPS = SearchSpace(  # small enough to list
     },
     Stack(),
 )
-LISTED = {home.name: home for home in (ragged_space(), KEEPS, macro_space())}
+FEWER = SearchSpace(  # nodes may keep fewer edges, or none
+    "fewer",
+    {
+        "normal": Cell.dense(4, OPS[:3], inputs=2, output="concat", keep=(0, 2), project=True),
+        "reduce": Cell.dense(3, OPS[2:], inputs=2, output="concat", keep=(0, 1), project=True),
+    },
+    Stack(),
+)
+LISTED = {home.name: home for home in (ragged_space(), KEEPS, FEWER, macro_space())}
 FRAME = NetworkSize(width=3, depth=1, image_size=(8, 8), channels=1, classes=3)
 each_space = pytest.mark.parametrize("home", LISTED.values(), ids=LISTED)
 

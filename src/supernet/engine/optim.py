@@ -115,11 +115,13 @@ class AlphaOptimizerConfig:
     prefix = "alpha."  # of the fields in messages
 
     optimizer: Literal["sgd", "adam"] = "sgd"
-    """sgd (momentum 0.9) or adam (betas 0.5, 0.999)"""
+    """sgd (momentum 0.9) or adam (second beta 0.999)"""
     lr: Real | None = None
     """learning rate; None is the weights' first one for sgd, and 3e-4 for adam"""
     weight_decay: Real = 0.0
     """L2 penalty, added to the gradient"""
+    beta1: Share = 0.5
+    """first beta of adam"""
 
     def make(self, parameters: Iterable[Tensor], weights: SGDConfig) -> torch.optim.Optimizer:
         """Return an optimizer of the parameters, whose default rate for SGD is that of the `weights`."""
@@ -129,7 +131,7 @@ class AlphaOptimizerConfig:
             return Adam(
                 parameters,
                 lr=lr,
-                betas=(0.5, 0.999),
+                betas=(self.beta1, 0.999),
                 weight_decay=self.weight_decay,
                 capturable=on_gpu,  # counts steps on the GPU, so that replayed steps count as well
             )

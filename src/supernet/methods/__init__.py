@@ -142,6 +142,13 @@ METHODS = registry.Registry(
             _DARTS,
         ),
         Preset(
+            "fairdarts",
+            "supernet.methods.fairdarts:FairDARTS",
+            "bi-level; sigmoid op weights that a loss drives to 0 or 1, and a threshold keeps edges",
+            "Chu, Zhou, Zhang & Li, ECCV 2020, arXiv 1911.12126",
+            selector="threshold",
+        ),
+        Preset(
             "zarts-mgs",
             _ZERO_ORDER,
             "alpha without a gradient through the weights: candidates compared by lookahead steps",

@@ -58,11 +58,11 @@ def _verdict(space: SearchSpace, name: str, cells: list[tuple[str, tuple[Choice,
     choices = [choice for _, cell in cells for choice in cell]
     paths = [live_choices(space, space.cells[kind], cell) for kind, cell in cells]
     learned = sum(space.primitive(choice.op).learned for path in paths for choice in path)
-    share = learned / len(choices)
     where = f"{learned} of the {len(choices)} {name}"
     for (kind, _), path in zip(cells, paths, strict=True):
         if not path:
             return Verdict("collapsed", f"no path leads from the input to the output of '{kind}'")
+    share = learned / len(choices)
     if share <= COLLAPSED:
         free = ", ".join(sorted({choice.op for choice in choices if not space.primitive(choice.op).learned}))
         few = where.replace("0 of", "none of", 1) if not learned else f"only {where}"

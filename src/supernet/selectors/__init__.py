@@ -32,6 +32,12 @@ SELECTORS = registry.Registry(
             "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
         ),
         Preset(
+            "threshold",
+            "supernet.selectors.threshold:Threshold",
+            "the best operations whose op scores are above a threshold, where nodes may keep fewer edges",
+            "Chu, Zhou, Zhang & Li, ECCV 2020, arXiv 1911.12126",
+        ),
+        Preset(
             "perturbation",
             _PERTURBATION,
             "edge by edge the operation whose removal costs the most accuracy, with training in between",

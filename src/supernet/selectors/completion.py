@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from supernet.errors import UserError
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.fixed_edges import FixedEdges, Row
 from supernet.spaces.cell import Edge
@@ -11,11 +12,18 @@ from supernet.spaces.genotype import Genotype
 class Completion:
     """Holds an architecture within `feasible` that agrees with all fixed edges, so that no decision is a dead end.
 
+    Raises UserError for limits in a space whose nodes keep more or fewer edges.
+
     `genotype`: the architecture.
     """
 
     def __init__(self, feasible: FeasibleSet) -> None:
         self.feasible = feasible
+        if feasible.limits and any(cell.varies for cell in feasible.space.cells.values()):
+            raise UserError(
+                f"perturbation keeps as many edges as a node may have, and limits in space '{feasible.space.name}' may "
+                "need fewer: select with magnitude or threshold"
+            )
         self.genotype = feasible.best(_op_scores(feasible, FixedEdges.none(feasible.space)))
 
     def allows(self, fixed: FixedEdges) -> bool:

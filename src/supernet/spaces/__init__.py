@@ -8,7 +8,7 @@ from pathlib import Path
 from supernet.errors import UserError, shown, unknown
 from supernet.registry import imported, recorded
 from supernet.spaces.cell import Cell, Edge
-from supernet.spaces.darts import DARTS, DARTS7, S1, S2, S3, S4
+from supernet.spaces.darts import DARTS, DARTS7, DARTS7_FAIR, S1, S2, S3, S4
 from supernet.spaces.dialects import LONGEST, form_of, home_of, unreadable
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.nao import NAO, NAO_MIDDLE
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 SPACES: dict[str, SearchSpace] = {
-    value.name: value for value in (NASBENCH201, DARTS, DARTS7, S1, S2, S3, S4, NAO, NAO_MIDDLE)
+    value.name: value for value in (NASBENCH201, DARTS, DARTS7, DARTS7_FAIR, S1, S2, S3, S4, NAO, NAO_MIDDLE)
 }
 
 

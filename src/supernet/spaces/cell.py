@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, combinations, groupby
 from typing import Literal, get_args
 
 from supernet.errors import UserError
@@ -43,7 +43,9 @@ class Cell:
       nodes (inputs included) that no edge of the architecture reads, side by side, as in NAO. An edge with the
       operation `none` reads its source, too.
     - `keep`: the number of incoming edges per node that an architecture keeps, none of them with the operation `none`,
-      as in DARTS; None keeps every edge, with `none` as an ordinary operation, as in NAS-Bench-201.
+      as in DARTS; a pair (fewest, most) leaves the number to the architecture, as in FairDARTS, where a node may be
+      bare: without edges, it is zeros. None keeps every edge, with `none` as an ordinary operation, as in
+      NAS-Bench-201.
     - `project`: every input first passes ReLU, 1x1 convolution and batch norm to the cell's channels, or a factorised
       reduction if it has twice the resolution, as in DARTS. "calibrate" leaves out the projection of an input that
       has the cell's channels and resolution, as in NAO. False leaves every input as it is.
@@ -57,7 +59,7 @@ class Cell:
     edges: tuple[Edge, ...]
     inputs: int = 1
     output: Output = "last"
-    keep: int | None = None
+    keep: int | tuple[int, int] | None = None
     project: bool | Literal["calibrate"] = False
 
     def __post_init__(self) -> None:
@@ -75,8 +77,13 @@ class Cell:
         self._check_branches()
 
     def _check_options(self) -> None:
-        if self.inputs < 1 or (self.keep is not None and self.keep < 1):
+        fewest, most = self._bounds or (0, 1)
+        if self.inputs < 1 or most < 1:
             raise UserError(f"a cell has at least 1 input and keeps at least 1 edge, not {self.inputs} and {self.keep}")
+        if not 0 <= fewest <= most:
+            raise UserError(f"a cell's keep is a number or (fewest, most) edges of a node, not {self.keep}")
+        if not fewest and self._bounds and self.output != "concat":
+            raise UserError(f"a cell with keep={self.keep} may have bare nodes: its output has to be 'concat'")
         if self.output not in get_args(Output):
             raise UserError(f"a cell's output is 'last', 'concat' or 'unused', not '{self.output}'")
         if self.project not in (True, False, "calibrate"):
@@ -114,7 +121,7 @@ class Cell:
         *,
         inputs: int = 1,
         output: Output = "last",
-        keep: int | None = None,
+        keep: int | tuple[int, int] | None = None,
         project: bool | Literal["calibrate"] = False,
         branches: int = 1,
     ) -> Cell:
@@ -154,8 +161,34 @@ class Cell:
         numbered = groupby(range(len(self.edges)), key=lambda e: (self.edges[e].target, self.edges[e].branch))
         return [list(numbers) for _, numbers in numbered]
 
+    @property
+    def _bounds(self) -> tuple[int, int] | None:
+        return (self.keep, self.keep) if isinstance(self.keep, int) else self.keep
+
+    @property
+    def may_be_bare(self) -> bool:
+        """Whether an architecture may leave a node without edges."""
+        return self._bounds is not None and not self._bounds[0]
+
+    @property
+    def varies(self) -> bool:
+        """Whether architectures may keep different numbers of edges of a node."""
+        return any(self.fewest(group) < self.kept(group) for group in self.groups())
+
     def kept(self, group: Sequence[int]) -> int:
-        """Return the number of edges of a group that an architecture keeps."""
+        """Return the number of edges of a group that an architecture keeps: the largest, if it may differ."""
         if self.branches > 1:
             return 1
-        return len(group) if self.keep is None else min(self.keep, len(group))
+        return len(group) if self._bounds is None else min(self._bounds[1], len(group))
+
+    def fewest(self, group: Sequence[int]) -> int:
+        """Return the smallest number of edges of a group that an architecture keeps."""
+        return min(self._bounds[0], self.kept(group)) if self._bounds else self.kept(group)
+
+    def ways(self, group: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """Return the sets of edges of a group that an architecture may keep."""
+        return chain.from_iterable(combinations(group, n) for n in range(self.fewest(group), self.kept(group) + 1))
+
+    def bare(self, targets: Collection[int]) -> tuple[int, ...]:
+        """Return the nodes without edges where edges run into the nodes `targets`; none where no node may be bare."""
+        return tuple(n for n in range(self.inputs, self.nodes) if n not in targets) if self.may_be_bare else ()

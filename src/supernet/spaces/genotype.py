@@ -34,28 +34,35 @@ class Genotype:
 
     space: str
     cells: tuple[tuple[str, tuple[Choice, ...]], ...]  # (kind, choices by target, branch, source), sorted by kind
+    bare: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (kind, nodes without edges) where there are such, sorted
 
     def __post_init__(self) -> None:
         cells = self.cells if isinstance(self.cells, tuple) else (None,)
         fits = all(isinstance(cell, tuple) and len(cell) == 2 and isinstance(cell[0], str) for cell in cells)
         fits = fits and all(isinstance(choice, Choice) for _, chosen in cells for choice in chosen)
-        if not isinstance(self.space, str) or not fits:
+        if not isinstance(self.space, str) or not isinstance(self.bare, tuple) or not fits:
             raise UserError("a Genotype is built by Genotype.of(space, {kind: [(target, source, op), ...]})")
 
     @classmethod
     def of(
-        cls, space: str, cells: Mapping[str, Iterable[tuple[int, int, str] | tuple[int, int, str, int]]]
+        cls,
+        space: str,
+        cells: Mapping[str, Iterable[tuple[int, int, str] | tuple[int, int, str, int]]],
+        bare: Mapping[str, Iterable[int]] | None = None,
     ) -> Genotype:
         """Build the genotype of `space` from `cells[kind]`: (target, source, op[, branch]) tuples in any order.
 
-        Raises UserError for anything else.
+        `bare[kind]` are the nodes without edges, where a cell may have such (see `Cell.keep`). Raises UserError for
+        anything else.
         """
 
         def choices(kind: str) -> tuple[Choice, ...]:
             return tuple(sorted((_choice(*c) for c in cells[kind]), key=lambda c: (c.target, c.branch, c.source, c.op)))
 
         try:
-            return cls(space, tuple((kind, choices(kind)) for kind in sorted(cells)))
+            nodes = {kind: tuple(sorted(map(operator.index, of_kind))) for kind, of_kind in (bare or {}).items()}
+            empty = tuple((kind, nodes[kind]) for kind in sorted(nodes) if nodes[kind])
+            return cls(space, tuple((kind, choices(kind)) for kind in sorted(cells)), empty)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"this is not a genotype: {error!r}; expected {{kind: [(target, source, op), ...]}}"
@@ -65,19 +72,20 @@ class Genotype:
         return dict(self.cells)[kind]
 
     def __str__(self) -> str:
-        return print_cells(self.cells)
+        return print_cells(self.cells, dict(self.bare))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and strings that `from_json` reads back."""
         cells = {kind: [list(c) if c.branch else list(c[:3]) for c in cell] for kind, cell in self.cells}
-        return {"space": self.space, "cells": cells}
+        bare = {"bare": {kind: list(nodes) for kind, nodes in self.bare}} if self.bare else {}
+        return {"space": self.space, "cells": cells, **bare}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Genotype:
         """Build the genotype from the output of `to_json`; raises UserError for any other data."""
         try:
             cells = {kind: [_choice(*choice) for choice in cell] for kind, cell in data["cells"].items()}
-            return cls.of(str(data["space"]), cells)
+            return cls.of(str(data["space"]), cells, data.get("bare"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"this is not a genotype: {error!r}; expected {{'space': ..., 'cells': ...}}") from None
 

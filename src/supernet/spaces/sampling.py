@@ -2,7 +2,7 @@
 
 The probability of an architecture is proportional to the product of the op weights of its operations. Where a cell
 keeps every edge, each edge draws its operation independently; where a node keeps few edges, the edges are drawn
-together with their operations.
+together with their operations. A node that may keep fewer edges keeps as many as it may: no op weight speaks for fewer.
 """
 
 from __future__ import annotations

@@ -149,28 +149,41 @@ class SearchSpace:
 
             index = int(text.split()[0].lstrip("0")[:9] or 0)  # no table has an index of more digits
             return replace(tables.load(self.table).genotype(index), space=self.name)
-        return self.check(Genotype.of(self.name, choices(text, self.cells)))
+        return self.check(self._genotype(choices(text, self.cells)))
 
     def check(self, genotype: Genotype) -> Genotype:
         """Return `genotype` if it is an architecture of this space; otherwise raises UserError with the mismatch."""
         if not isinstance(genotype, Genotype):
             raise UserError(f"an architecture is a Genotype, not of type {type(genotype).__name__}")
         cells = dict(genotype.cells)
-        if set(cells) != set(self.cells):
+        if {*cells, *dict(genotype.bare)} != set(self.cells):
             raise UserError(f"space '{self.name}' has cells {', '.join(self.cells)}; got {', '.join(cells)}")
         for kind, cell in self.cells.items():
             self._check_edges(cell, cells[kind])
             self._check_choices(cell, cells[kind])
+            bare = cell.bare({choice.target for choice in cells[kind]})
+            if dict(genotype.bare).get(kind, ()) != bare:
+                raise UserError(
+                    f"nodes {list(bare)} of cell '{kind}' have no edge: give bare={{{kind!r}: {list(bare)}}}"
+                )
         return genotype
+
+    def _genotype(self, cells: Mapping[str, Sequence[tuple[int, int, str, int]]]) -> Genotype:
+        """Return the genotype with these choices of each kind, and with the nodes that none runs into."""
+        known = ((kind, cell) for kind, cell in self.cells.items() if kind in cells)
+        bare = {kind: cell.bare({target for target, *_ in cells[kind]}) for kind, cell in known}
+        return Genotype.of(self.name, cells, bare)
 
     def _check_edges(self, cell: Cell, choices: tuple[Choice, ...]) -> None:
         keys = [_key(choice) for choice in choices]
         kept = Counter(key[:2] for key in keys)
-        expected = {_key(cell.edges[group[0]])[:2]: cell.kept(group) for group in cell.groups()}
-        if set(keys) <= {_key(edge) for edge in cell.edges} and len(set(keys)) == len(keys) and kept == expected:
+        groups = [(_key(cell.edges[group[0]])[:2], group) for group in cell.groups()]
+        fits = all(cell.fewest(group) <= kept[end] <= cell.kept(group) for end, group in groups)
+        if fits and set(keys) <= {_key(edge) for edge in cell.edges} and len(set(keys)) == len(keys):
             return
         edges = " ".join(map(str, cell.edges))
-        few = "" if cell.keep is None else f", of which each node keeps {cell.keep}"
+        number = "{} to {}".format(*cell.keep) if isinstance(cell.keep, tuple) else cell.keep
+        few = "" if cell.keep is None else f", of which each node keeps {number}"
         few = ", of which each branch of a node keeps 1" if cell.branches > 1 else few
         got = " ".join(str(Edge(c.target, c.source, (), c.branch)) for c in choices) or "none"
         raise UserError(f"space '{self.name}' has edges {edges}{few}; this architecture has {got}")
@@ -198,8 +211,7 @@ class SearchSpace:
 
     def choose(self, columns: Mapping[str, Sequence[int | None]]) -> Genotype:
         """Return the genotype with the given column on each edge, None for no edge: the inverse of `columns`."""
-        return Genotype.of(
-            self.name,
+        return self._genotype(
             {
                 kind: [
                     Choice(edge.target, edge.source, edge.ops[column], edge.branch)
@@ -207,16 +219,16 @@ class SearchSpace:
                     if column is not None
                 ]
                 for kind, cell in self.cells.items()
-            },
+            }
         )
 
     def derive(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> Genotype:
         """Return the architecture with the best op scores; the first operation or edge wins a tie.
 
         Every edge keeps its best operation. In a cell that keeps k edges per node, `none` is excluded, and each node
-        keeps the k edges with the best operations (DARTS, section 2.4); in a cell with branches, each branch of a node
-        keeps one edge. `op_scores[kind]` has one row per edge and one column per candidate; columns beyond an edge's
-        candidates are ignored.
+        keeps the k edges with the best operations (DARTS, section 2.4); of edges that a node need not keep, those with
+        a score above 0. In a cell with branches, each branch of a node keeps one edge. `op_scores[kind]` has
+        one row per edge and one column per candidate; columns beyond an edge's candidates are ignored.
         """
         cells = self.cells.items()
         return self.choose({k: cell_columns.strongest(c, self.candidates(c), op_scores[k]) for k, c in cells})

@@ -45,6 +45,11 @@ class Sequences:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
+        if any(cell.varies for cell in space.cells.values()):
+            raise UserError(
+                f"architectures of space '{space.name}' are not sequences of one length, as its nodes keep more or "
+                "fewer edges: take another space, or a method without a controller"
+            )
         cells = space.cells.values()
         self.inputs = 1 + max(edge.source for cell in cells for edge in cell.edges)
         ops = dict.fromkeys(op for cell in cells for edge in cell.edges for op in edge.ops)

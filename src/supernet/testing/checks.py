@@ -128,6 +128,6 @@ def check_strongest(space: SearchSpace, op_scores: Mapping[str, Sequence[Sequenc
             assert column is None or (column in allowed and row[column] == best[-1])
         for end in {(edge.target, edge.branch) for edge in cell.edges}:
             into = [e for e, edge in enumerate(cell.edges) if (edge.target, edge.branch) == end]
-            count = 1 if cell.branches > 1 else cell.keep or len(into)
+            count = cell.kept(into)
             kept = sorted(best[e] for e in into if columns[e] is not None)
             assert kept == sorted(best[e] for e in into)[-count:]

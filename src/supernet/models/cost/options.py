@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, combinations, product
+from itertools import chain, product
 
 import numpy as np
 
@@ -122,7 +122,9 @@ def _padded(rows: Sequence[Sequence[int]]) -> Integers:
 
 def _cell_groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
     groups = _groups(space, kind, cell)
-    nothing_wasted = cell.output == "unused" or (cell.output == "concat" and cell.keep is not None)
+    nothing_wasted = cell.output == "unused" or (
+        cell.output == "concat" and cell.keep is not None and not cell.may_be_bare
+    )
     if nothing_wasted or math.prod(len(group) for group in groups) > _MANY:
         return groups
     options = [tuple(chain.from_iterable(parts)) for parts in product(*groups)]
@@ -134,7 +136,7 @@ def _groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
     operations = [[(kind, e, k) for k in columns] for e, columns in enumerate(space.candidates(cell))]
     if cell.keep is None and cell.branches == 1:
         return [[(operation,) for operation in edge] for edge in operations]
-    kept = [combinations(group, cell.kept(group)) for group in cell.groups()]
+    kept = map(cell.ways, cell.groups())
     return [[option for edges in ways for option in product(*(operations[e] for e in edges))] for ways in kept]
 
 

@@ -29,12 +29,14 @@ def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str]
     """
     cells = {kind: genotype[kind] for kind in kinds or dict(genotype.cells)}
     chain = ChainDrawing.of(_positions(cells))
-    graphs = {kind: routes_of(choices) for kind, choices in cells.items() if kind not in chain.ops}
+    bare = dict(genotype.bare)
+    graphs = {kind: routes_of(choices, bare.get(kind, ())) for kind, choices in cells.items() if kind not in chain.ops}
     every = [route for routes in graphs.values() for route in routes]
     pitch = column_pitch(every)
     keys = line_keys({line_kind(choice.op, learned) for choices in cells.values() for choice in choices})
-    width = max(pitch * max((route.end for route in every), default=0), chain.width, 1.1 * len(keys) - 2 * _SIDE)
-    spans = {kind: extent(routes) for kind, routes in graphs.items()}
+    last = max((len({*bare.get(kind, ()), *(c.target for c in cells[kind])}) for kind in graphs), default=0)
+    width = max(pitch * last, chain.width, 1.1 * len(keys) - 2 * _SIDE)
+    spans = {kind: extent(routes, bare.get(kind, ())) for kind, routes in graphs.items()}
     head = 0.35 if len(cells) > 1 else 0.05  # room for a title
     bottom = sum(high + head - low for low, high in spans.values()) + chain.height + _LEGEND
     figure = Figure(figsize=(2 * _SIDE + width, bottom))
@@ -44,7 +46,7 @@ def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str]
         axes.set_label(kind)
         if len(cells) > 1:
             axes.text(0.1 - _SIDE, high + head - 0.08, kind, va="top", weight="bold", size=11)
-        draw_graph(axes, graphs[kind], pitch, learned)
+        draw_graph(axes, graphs[kind], pitch, learned, bare.get(kind, ()))
     if chain.ops:
         chain.draw(_inch_axes(figure, _LEGEND, TOP - chain.height, TOP), learned, linked=not graphs)
     figure.legend(handles=keys, loc="lower center", ncols=3, fontsize=8)

@@ -32,9 +32,9 @@ class Route(NamedTuple):
     lane: int  # the lane that the edge runs on
 
 
-def routes_of(choices: Sequence[Choice]) -> list[Route]:
+def routes_of(choices: Sequence[Choice], bare: Collection[int] = ()) -> list[Route]:
     """Put every edge on the nearest free lane, short edges first, so that longer edges arch over them."""
-    places = _places(choices)
+    places = _places(choices, bare)
     routes: list[Route] = []
     for choice in sorted(choices, key=lambda c: (places[c.target][0] - places[c.source][0], c.target)):
         (start, level), (end, _) = places[choice.source], places[choice.target]
@@ -47,9 +47,10 @@ def routes_of(choices: Sequence[Choice]) -> list[Route]:
     return routes
 
 
-def extent(routes: Sequence[Route]) -> tuple[float, float]:
+def extent(routes: Sequence[Route], bare: Collection[int] = ()) -> tuple[float, float]:
     """Return the y of the lower and of the upper edge of a graph."""
-    lanes = [0, *(route.lane for route in routes)]
+    nodes = _places([route.choice for route in routes], bare).values()
+    lanes = [*(lane for _, lane in nodes), *(route.lane for route in routes)]
     return (min(lanes) - 0.5) * _LANE, (max(lanes) + 0.5) * _LANE
 
 
@@ -58,8 +59,10 @@ def column_pitch(routes: Sequence[Route]) -> float:
     return 2 * _RAMP + max((text_width(route.choice.op, _POINTS) for route in routes), default=0.5)
 
 
-def draw_graph(axes: Axes, routes: Sequence[Route], pitch: float, learned: Collection[str]) -> None:
-    """Draw a graph with columns at multiples of `pitch`; operations in `learned` have weights."""
+def draw_graph(
+    axes: Axes, routes: Sequence[Route], pitch: float, learned: Collection[str], bare: Collection[int] = ()
+) -> None:
+    """Draw a graph with columns at multiples of `pitch`; operations in `learned` have weights, nodes `bare` no edge."""
     for route in routes:
         op = route.choice.op
         width, style = LINES[line_kind(op, learned)]
@@ -70,12 +73,12 @@ def draw_graph(axes: Axes, routes: Sequence[Route], pitch: float, learned: Colle
         x, y = _label_column(route, routes) * pitch, route.lane * _LANE + 0.07
         size, shade = (6.5, "#888888") if op == "none" else (_POINTS, DARK)
         axes.text(x, y, op, ha="center", size=size, color=shade)
-    _draw_nodes(axes, _places(route.choice for route in routes), pitch)
+    _draw_nodes(axes, _places([route.choice for route in routes], bare), pitch)
 
 
-def _places(choices: Iterable[Choice]) -> dict[int, tuple[int, float]]:
+def _places(choices: Sequence[Choice], bare: Collection[int]) -> dict[int, tuple[int, float]]:
     """Return each node's (column, lane): inputs are stacked in column 0, the other nodes follow on lane 0."""
-    targets = [choice.target for choice in choices] or [1]
+    targets = [*(choice.target for choice in choices), *bare] or [1]
     inputs = min(targets)
     lanes = np.linspace(1, -1, inputs) if inputs > 1 else [0.0]
     places = {node: (0, float(lane)) for node, lane in enumerate(lanes)}

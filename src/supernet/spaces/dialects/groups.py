@@ -1,7 +1,7 @@
 """Groups: `|op~source|...|` per node, joined by `+`, as NAS-Bench-201 (Dong & Yang, 2020) writes a cell.
 
 With several kinds of cell each has its name in front: `normal:|...| reduce:|...|`. Around a single cell there may be
-other text, as in AutoDL-Projects' `Structure(4 nodes with |...|)` or in the line of a log.
+other text, as in AutoDL-Projects' `Structure(4 nodes with |...|)` or in the line of a log. A node without edges is `|`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from supernet.errors import UserError, shown
 from supernet.spaces.cell import Cell
 from supernet.spaces.genotype_text import Choices
 
-_NODE = re.compile(r"\|(?:[^|~+\s]+~[0-9]{1,9}\|)+")
+_NODE = re.compile(r"\|(?:[^|~+\s]+~[0-9]{1,9}\|)*")
 
 
 def is_single(text: str) -> bool:
@@ -50,12 +50,19 @@ def _joined(text: str) -> str:
 
 def _cell(body: str, cell: Cell | None, quoted: str) -> Choices:
     inputs, branched = (cell.inputs, cell.branches > 1) if cell else (1, False)
+    may_be_bare = cell is not None and cell.may_be_bare
     found = []
-    for target, group in enumerate(body.split("+"), inputs):
-        if not _NODE.fullmatch(group):
+    nodes = body.split("+")
+    if cell is not None and cell.may_be_bare and len(nodes) != cell.nodes - inputs:
+        count = (
+            f"a cell with {len(nodes)} groups instead of {cell.nodes - inputs}; the group of a node without edges is |"
+        )
+        raise UserError(f"cannot read architecture '{quoted}': {count}")
+    for target, group in enumerate(nodes, inputs):
+        if not _NODE.fullmatch(group) or (group == "|" and not may_be_bare):
             form = "groups like |op~0|op~1|, joined by +"
             raise UserError(f"cannot read architecture '{quoted}' at '{shown(group)}': expected {form}")
-        for number, item in enumerate(group.strip("|").split("|")):
+        for number, item in enumerate(group.split("|")[1:-1]):
             op, _, source = item.partition("~")
             found.append((target, int(source), op, number if branched else 0))
     return found

@@ -74,7 +74,7 @@ def choices(text: str, cells: Mapping[str, Cell]) -> Mapping[str, Choices]:
     value = value_of(text)
     try:
         if isinstance(value, Mapping):
-            return {kind: _darts(kind, value, text) for kind in ("normal", "reduce")}
+            return {kind: _darts(kind, value, text, cells.get(kind)) for kind in ("normal", "reduce")}
         if len(cells) != 1:
             raise _unreadable(text, "it has a single cell", f"one cell for each of {', '.join(sorted(cells))}")
         ((kind, cell),) = cells.items()
@@ -85,7 +85,7 @@ def choices(text: str, cells: Mapping[str, Cell]) -> Mapping[str, Choices]:
         raise _unreadable(text, str(error), _FORM if isinstance(value, Mapping) else "a tuple of nodes") from None
 
 
-def _darts(kind: str, fields: Mapping[str, Any], text: str) -> Choices:
+def _darts(kind: str, fields: Mapping[str, Any], text: str, cell: Cell | None) -> Choices:
     """Return the choices of a cell with two input nodes, given as pairs, two for each node, or as a list per node."""
     pairs, concat = list(fields[kind]), [_node(node) for node in fields[f"{kind}_concat"]]
     many = (list, tuple)
@@ -98,6 +98,9 @@ def _darts(kind: str, fields: Mapping[str, Any], text: str) -> Choices:
             f"cannot read architecture '{shown(text)}': {kind} has {len(found)} operations, two for each of nodes "
             f"{list(range(2, 2 + len(found) // 2))}, and its output must be these nodes, not {concat}"
         )
+    if cell is not None and cell.may_be_bare and nodes[-1] != cell.nodes - 1:
+        form = f"nodes without edges are written as |, in {kind}:|op~0|op~1|+|+..."
+        raise UserError(f"cannot read architecture '{shown(text)}': {kind} ends at node {nodes[-1]}; {form}")
     return found
 
 

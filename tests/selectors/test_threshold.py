@@ -1,0 +1,112 @@
+"""Selection by threshold against the rule of the paper written out, and against every architecture within limits."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from supernet.errors import UserError
+from supernet.models.cost.count import cost
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
+from supernet.selectors.threshold import Threshold, ThresholdConfig
+from supernet.spaces import SPACES, Cell, NetworkSize, SearchSpace, Stack
+from supernet.testing import EXAMPLE_SPACES
+
+OPS = ("none", "skip_connect", "sep_conv_3x3")
+FEWER = SearchSpace(
+    "fewer",
+    {
+        "normal": Cell.dense(4, OPS, inputs=2, output="concat", keep=(0, 2), project=True),
+        "reduce": Cell.dense(3, OPS[1:], inputs=2, output="concat", keep=(1, 2), project=True),
+    },
+    Stack(),
+)
+SIZE = NetworkSize(3, 1, (8, 8), 1, 3)
+
+
+def scores_of(home, seed):
+    g = torch.Generator().manual_seed(seed)
+    return {kind: torch.rand(len(c.edges), c.columns, generator=g) for kind, c in home.cells.items()}
+
+
+def select(home, scores, threshold, limits=None):
+    method = SimpleNamespace(op_scores=lambda: scores)
+    selector = Threshold(ThresholdConfig(threshold), method, FeasibleSet(home, SIZE, limits), tuple, 0)
+    return selector.genotype()
+
+
+def by_hand(home, scores, threshold, fewest):
+    """The paper's rule: the two best edges of every node, of which those below the threshold are dropped."""
+    cells = {}
+    for kind, cell in home.cells.items():
+        cells[kind] = set()
+        for node in range(cell.inputs, cell.nodes):
+            into = [(e, edge) for e, edge in enumerate(cell.edges) if edge.target == node]
+            best = []
+            for e, edge in into:
+                ops = [(scores[kind][e][k].item(), op) for k, op in enumerate(edge.ops) if op != "none"]
+                best.append((*max(ops), edge.source))
+            ranked = sorted(best, reverse=True)[:2]
+            kept = [entry for n, entry in enumerate(ranked) if n < fewest[kind] or entry[0] > threshold]
+            cells[kind] |= {(node, source, op, 0) for _, op, source in kept}
+    return cells
+
+
+@pytest.mark.parametrize(("home", "fewest"), [(FEWER, (0, 1)), (SPACES["darts7-fair"], (0, 0))])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.85])
+def test_edges_above_the_threshold_are_kept_two_per_node_at_most(home, fewest, threshold):
+    compared, bare = 0, 0
+    for seed in range(20):
+        scores = scores_of(home, seed)
+        wanted = by_hand(home, scores, threshold, dict(zip(home.cells, fewest, strict=True)))
+        if all(wanted.values()):
+            genotype = select(home, scores, threshold)
+            assert {kind: set(genotype[kind]) for kind in home.cells} == wanted
+            assert home.parse(str(genotype)) == genotype
+            compared, bare = compared + 1, bare + bool(genotype.bare)
+    assert compared > 5
+    assert bare or threshold < 0.8
+
+
+@pytest.mark.parametrize("home", [*EXAMPLE_SPACES, SPACES["darts7"]], ids=lambda home: home.name)
+def test_where_the_number_of_edges_is_fixed_it_is_the_selection_by_magnitude(home):
+    scores = scores_of(home, 1)
+    assert select(home, scores, 0.99) == home.derive({kind: value.tolist() for kind, value in scores.items()})
+
+
+def test_within_limits_it_is_the_largest_sum_above_the_threshold():
+    rng, found = random.Random(0), set()
+    while len(found) < FEWER.size:
+        found.add(FEWER.sample(rng))
+    costs = {g: cost(FEWER, g, SIZE).params for g in found}
+    scores = scores_of(FEWER, 4)
+
+    def excess(genotype):
+        columns = FEWER.columns(genotype).items()
+        chosen = ((kind, e, k) for kind, row in columns for e, k in enumerate(row) if k is not None)
+        return sum(scores[kind][e][k].item() - 0.3 for kind, e, k in chosen)
+
+    free = select(FEWER, scores, 0.3)
+    limits = Limits(max_params=costs[free] - 1)
+    selected = select(FEWER, scores, 0.3, limits)
+    allowed = [g for g in found if costs[g] <= costs[free] - 1 and g["normal"]]
+    assert excess(selected) == pytest.approx(max(map(excess, allowed)))
+
+
+def test_a_threshold_that_empties_a_cell_is_refused_in_a_line():
+    scores = {kind: value * 0.5 for kind, value in scores_of(FEWER, 0).items()}
+    columns = FEWER.candidates(FEWER.cells["normal"])
+    most = max(
+        scores["normal"][e][k].item() for e, k in itertools.chain(*[[(e, k) for k in c] for e, c in enumerate(columns)])
+    )
+    message = f"threshold 0.85 empties every node of cell 'normal', whose largest op score is {most:.3g}: set a lower"
+    with pytest.raises(UserError, match=message) as error:
+        select(FEWER, scores, 0.85)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="threshold must be at most 1"):
+        ThresholdConfig(1.5)
