@@ -627,7 +627,10 @@ def test_query_lists_its_fields(call: Call) -> None:
 
 ALPHA = ["single-darts", "darts", "darts-2nd"]
 PERTURBED = ["sdarts-rs", "sdarts-adv", "dropnas"]
-SIDE = ["pc-darts", "darts-minus"]
+SIDE = ["pc-darts", "darts-minus", "fairdarts"]
+ROBUST = ["r-darts-l2", "r-darts-dp", "r-darts-es", "r-darts-ada", "darts-plus"]
+ZERO_ORDER = ["zarts-mgs", "zarts-rs", "zarts-gld"]
+SELECTED = ["magnitude", "threshold", "perturbation", "perturbation-magnitude", "best-of-samples", "evolution"]
 DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
 
 
@@ -637,7 +640,7 @@ DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
         ("spaces", ["nasbench201", "darts", "darts7", "darts7-fair", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
         (
             "methods",
-            [*ALPHA, "darts-pt", *PERTURBED, "blank", *SIDE, "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"],
+            [*ALPHA, *ROBUST, "darts-pt", *PERTURBED, "blank", *SIDE, *ZERO_ORDER, *DRAWING, "random"],
         ),
         ("selectors", SELECTED),
     ],
