@@ -100,7 +100,7 @@ SEARCH_MISTAKES = [
     ("digits -e 3", f"unexpected -e, 3 {SEE}"),
     (
         "digits --space dart",
-        "unknown space 'dart'; did you mean 'darts'? known: nasbench201, darts, darts7, s1, s2, s3, s4",
+        "unknown space 'dart'; did you mean 'darts'? known: nasbench201, darts, darts7, darts7-fair, s1, s2",
     ),
     ("digits --space no_such_module:SPACE", "cannot import space 'no_such_module:SPACE': No module named"),
     ("digits --space supernet:search", "space 'supernet:search' is not a supernet.SearchSpace"),

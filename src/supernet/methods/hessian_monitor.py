@@ -48,7 +48,9 @@ class HessianMonitor(Monitor):
 
 def _entropy(p: Tensor) -> Tensor:
     """Return the entropy of each edge in nats, shape (edges,); p is (edges, columns)."""
-    return torch.special.entr(p / p.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)).sum(-1)
+    shares = p / p.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+    found: Tensor = torch.special.entr(shares).sum(-1)
+    return found
 
 
 def _margin(p: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ EVALUATED = 512  # images per forward pass of an evaluation
 class SearchTask(Task):
     """The task of a search: feeds the method, and measures the supernet and derives a genotype after each epoch."""
 
+    snapshots: Snapshots
+
     def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
@@ -164,7 +166,7 @@ class SearchTask(Task):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.plan.feasible.measured.update(state["latencies"])
-        self.snapshots.epochs = dict(state.get("snapshots", {}))  # of older runs
+        self.snapshots.epochs = dict(state["snapshots"])
         self.method.load_state_dict(state["method"])
         self._after_loading(state)
 
