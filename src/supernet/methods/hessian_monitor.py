@@ -48,7 +48,8 @@ class HessianMonitor(Monitor):
 
 def _entropy(p: Tensor) -> Tensor:
     """Return the entropy of each edge in nats, shape (edges,); p is (edges, columns)."""
-    return torch.special.entr(p / p.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)).sum(-1)
+    shares = p / p.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+    return -torch.xlogy(shares, shares).sum(-1)
 
 
 def _margin(p: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
     `stopped` says why the method has ended the search; it is empty if all epochs were run.
     """
     _pictures(run, plan, genotype)
-    more = {"stopped": {"epoch": len(run.metrics), "reason": stopped}} if stopped else {}
+    more: dict[str, Any] = {"stopped": {"epoch": len(run.metrics), "reason": stopped}} if stopped else {}
     more |= {"curvature": curvature.in_words(run.metrics)} if plan.config.monitor == "hessian" else {}
     _write(run, plan, genotype, {"selector": plan.selector.name} | more)
 
