@@ -63,6 +63,7 @@ SHORT = {
     "nao-v2": ONE_POOL,
     "nao-v2-small": ONE_POOL,
     "enas": {"updates": 1, "samples": 2, "select": {"samples": 3}},
+    "darts-plus": {"earliest": 2, "skips": 1},
 }
 ALL_CONVOLUTIONS = SearchSpace(
     "learning", {"cell": Cell.dense(3, ("nor_conv_1x1", "nor_conv_3x3"))}, Stages(("cell",) * 2)
@@ -72,6 +73,7 @@ NAO_DRAWN = {"learning_spaces": [ALL_CONVOLUTIONS], "learning": {"epochs": 20, "
 LEARNING = dict.fromkeys(("enas", "gdas", "rsps", "setn"), DRAWN) | {
     "nao-v2": NAO_DRAWN,
     "nao-v2-small": NAO_DRAWN,
+    "darts-plus": {"learning": {"earliest": 8}},
     "random": {"learning": {"seed": 8, "epochs_each": 8}},  # one candidate for the whole run, with a way through it
 }
 VARIANTS = {

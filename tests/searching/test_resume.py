@@ -30,9 +30,14 @@ METHODS = {
     "single-darts": [],
     "darts": ["--method", "darts"],
     "darts-2nd": ["--method", "darts-2nd"],
+    "darts-plus": ["--method", "darts-plus", "--alpha.lr", "0.02", "--epochs", "4"],
     "random": ["--method", "random", "--epochs-each", "1", "--epochs", "4"],
     "zarts-mgs": ["--method", "zarts-mgs", "--steps", "2", "--every", "2", "--penalty", "flops=0.1"],
     "with noise": ["--space", "supernet.testing.examples:NOISY"],  # draws from the global random state
+}
+SAID = {  # at the end of a search
+    "darts-plus": "supernet: back to epoch 2, the last one with fewer\n"
+    "supernet: stopped after epoch 3: the cell has 2 skip connections\n"
 }
 
 FORGE = '''
@@ -41,7 +46,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # a process with threads must not be forked
 import torch
 from supernet import cli
-from supernet.searching import results
+from supernet.searching import results, task
 from supernet.testing import examples
 from supernet.engine import driving, loop, run
 
@@ -81,6 +86,8 @@ def end(number, *arguments):
 PLACES = {
     "step": (loop.Loop, "_step", kill, True),
     "log": (run.Run, "log", kill, True),
+    "back": (task.SearchTask, "roll_back", kill, True),
+    "remove": (run.Run, "keep_snapshots", kill, False),
     "tear": (run.Run, "log", tear, False),
     "write": (os, "fsync", kill, False),
     "rename": (Path, "replace", kill, False),
@@ -176,7 +183,7 @@ def whole(search: Search, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     """Return the results of each method without an interruption, saved at the end of each epoch only."""
     folder = tmp_path_factory.mktemp("whole")
     for method, arguments in METHODS.items():
-        assert search(folder / method, *arguments) == (0, "")
+        assert search(folder / method, *arguments) == (0, SAID.get(method, ""))
     return {method: results_of(folder / method) for method in METHODS}
 
 
@@ -226,8 +233,19 @@ def test_every_method_killed_in_each_epoch(
     last = 3 * len(whole[method]["rows"])
     for place in ("step:2", "log:1", f"step:{last - 4}"):  # the last run starts after step 3
         assert search(tmp_path / "run", *METHODS[method], place=place) == (KILLED, "")
-    assert search(tmp_path / "run", *METHODS[method]) == (0, "")
+    assert search(tmp_path / "run", *METHODS[method]) == (0, SAID.get(method, ""))
     assert results_of(tmp_path / "run") == whole[method]
+
+
+# Each epoch has 4 checkpoints and, before the last of them, a snapshot: 8 and 17. The third goes back instead.
+@pytest.mark.parametrize("place", ["rename:18", "remove:8", "back:1", "rename:27", "remove:12"])
+def test_a_search_killed_around_a_roll_back(
+    place: str, search: Search, whole: dict[str, Results], tmp_path: Path
+) -> None:
+    assert search(tmp_path / "run", *METHODS["darts-plus"], place=place) == (KILLED, "")
+    stopped = SAID["darts-plus"] if place != "remove:12" else SAID["darts-plus"].splitlines(keepends=True)[1]
+    assert search(tmp_path / "run", *METHODS["darts-plus"]) == (0, stopped)
+    assert results_of(tmp_path / "run") == whole["darts-plus"]
 
 
 def test_a_search_killed_again_and_again(search: Search, whole: dict[str, Results], tmp_path: Path) -> None:

@@ -91,6 +91,13 @@ METHODS = registry.Registry(
             _DARTS | {"order": 2},
         ),
         Preset(
+            "darts-plus",
+            "supernet.methods.darts_plus:DARTSPlus",
+            "DARTS, first order, that stops before skip connections take over",
+            "Liang et al. 2019, arXiv 1909.06035",
+            _DARTS,
+        ),
+        Preset(
             "darts-pt",
             _DIFFERENTIABLE,
             "DARTS, then each operation is chosen by how much its removal costs the supernet",

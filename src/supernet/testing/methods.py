@@ -121,7 +121,8 @@ class MethodConformance(MethodStateConformance):
         assert run.finished
         assert checks.is_of(space, run.genotype)
         assert Genotype.from_json(json.loads((run.path / "genotype.json").read_text())) == run.genotype
-        assert [row["epoch"] for row in run.metrics] == list(range(1, choices["epochs"] + 1))
+        last = run.summary.get("stopped", {"epoch": choices["epochs"]})["epoch"]
+        assert [row["epoch"] for row in run.metrics] == list(range(1, last + 1))
         for row in run.metrics:
             self.check_row(space, row)
         assert search(runs.small_data(), **choices).metrics == run.metrics  # returned, not run again
