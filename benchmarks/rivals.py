@@ -14,7 +14,7 @@ from study import Row, Study, main
 STUDY = Study(
     rows=(
         Row("PC-DARTS", ["--method", "pc-darts", *SGD], 3),
-        Row("DARTS-", ["--method", "darts-minus", *SGD], 3),
+        Row("DARTS minus", ["--method", "darts-minus", *SGD], 3),
     ),
     shared=SMALL.shared,
     stops=SMALL.stops,

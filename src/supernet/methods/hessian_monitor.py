@@ -49,8 +49,7 @@ class HessianMonitor(Monitor):
 def _entropy(p: Tensor) -> Tensor:
     """Return the entropy of each edge in nats, shape (edges,); p is (edges, columns)."""
     shares = p / p.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
-    found: Tensor = torch.special.entr(shares).sum(-1)
-    return found
+    return -torch.xlogy(shares, shares).sum(-1)
 
 
 def _margin(p: Tensor) -> Tensor:
