@@ -622,7 +622,10 @@ DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
     ("command", "names"),
     [
         ("spaces", ["nasbench201", "darts", "darts7", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
-        ("methods", [*ALPHA, "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"]),
+        (
+            "methods",
+            [*ALPHA, "darts-plus", "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"],
+        ),
         ("selectors", ["magnitude", "perturbation", "perturbation-magnitude", "best-of-samples"]),
     ],
 )
