@@ -85,7 +85,7 @@ class SelectionPlan:
 
     @property
     def folder(self) -> Path:
-        """The default folder; its name tells an unfinished search's epoch, and a seed that is not the search's."""
+        """The default folder; its name tells the epoch unless it is the last, and a seed that is not the search's."""
         early = f"-epoch{self.epoch}" if self.epoch < self.search.config.epochs else ""
         other = f"-seed{self.seed}" if self.seed != self.search.seed else ""
         return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}"

@@ -38,8 +38,8 @@ class SearchTask(Task):
     def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
-        self.snapshots = snapshots = Snapshots()
-        self.method = _method(plan, self.validation_batches, snapshots)
+        self.snapshots: Snapshots = Snapshots()
+        self.method = _method(plan, self.validation_batches, self.snapshots)
         train, validation = plan.parts
         every = torch.arange(len(plan.images.y))
         parts: dict[Part, Tensor] = {"train": train, "validation": validation, "all": every}
