@@ -38,7 +38,8 @@ def test_early_stopping_ends_with_the_state_of_the_epoch_before_the_growth(tmp_p
     # (3 x 1 + 2 x 20) / 5 of epochs 14 to 22 is above 1.3; before, (4 x 1 + 20) / 5 of 12 to 20 can only go back to 8
     assert len(run.metrics) == 23
     assert run.metrics[-1]["back_to"] == 11
-    assert task.finished == "the largest eigenvalue along alpha has grown"
+    assert task.finished == "the largest eigenvalue along alpha has grown; the result is epoch 11's"
+    assert not list(run.path.glob("checkpoints/snapshot*"))
     assert plain(task.method.op_scores()) == run.metrics[10]["op_scores"] != run.metrics[-1]["op_scores"]
     assert [("eigenvalue" in row) for row in run.metrics] == [epoch % 2 == 0 for epoch in range(23)]
 

@@ -94,8 +94,15 @@ class RobustES(_Returning):
 
     @property
     def finished(self) -> str:
-        """That the eigenvalue has grown; empty while it has not."""
-        return "the largest eigenvalue along alpha has grown" if self.undone else ""
+        """That the eigenvalue has grown, and since when; empty while it has not."""
+        epoch = _EVERY * (len(self.eigenvalues) - 1) + 1
+        return f"the largest eigenvalue along alpha has grown; the result is epoch {epoch}'s" if self.undone else ""
+
+    def roll_back(self, state: Mapping[str, Any], epoch: int) -> None:
+        """Go back for the last time: no snapshot is needed any more."""
+        super().roll_back(state, epoch)
+        for name in list(self.budget.snapshots.epochs):
+            self.budget.snapshots.drop(name)
 
 
 @settings
