@@ -104,7 +104,7 @@ SEARCH_MISTAKES = [
     ),
     ("digits --space no_such_module:SPACE", "cannot import space 'no_such_module:SPACE': No module named"),
     ("digits --space supernet:search", "space 'supernet:search' is not a supernet.SearchSpace"),
-    ("digits --method dart", "unknown method 'dart'; did you mean 'darts'? known: single-darts, darts, "),
+    ("digits --method dart", "unknown method 'dart'; did you mean 'darts'? known: darts, pc-darts, "),
     ("digits --method nowhere:Method", "cannot import method 'nowhere:Method': No module named 'nowhere'"),
     ("digits --method supernet.cli:Method", "cannot import method 'supernet.cli:Method': module"),
     ("digits --method os:getcwd", "method 'os:getcwd' is not a class derived from supernet.Method"),

@@ -2,7 +2,8 @@
 
 The population is the last `population` architectures, random ones at first. The fittest of `tournament` of them, drawn
 with replacement, is mutated: of a random node a random edge gets another operation. Where an architecture keeps few of
-a node's edges, this is as likely as another source for it, with the same operation if that edge has it.
+a node's edges, this is as likely as another source for it, with the same operation if that edge has it. Where a node
+may keep more or fewer edges, a random node becomes that of a random architecture instead.
 
 Within limits, tournament and mutation are repeated until the child is feasible; if none of many is, a random feasible
 architecture takes its place.
@@ -13,10 +14,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.settings import Count, settings
+from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tokens import Sequences, Tokens
 
@@ -41,23 +44,39 @@ def evolution(feasible: FeasibleSet, fitness: Fitness, ageing: Ageing, count: in
 
     The random ones are asked for together. A child may be an architecture that was asked for before.
     """
-    sequences = Sequences(feasible.space)
+    mutate = _mutation(feasible.space)
     first = [feasible.sample(rng) for _ in range(min(ageing.population, count))]
-    alive = deque(zip(fitness(first), map(sequences.encode, first), strict=True), maxlen=ageing.population)
+    alive = deque(zip(fitness(first), first, strict=True), maxlen=ageing.population)
 
-    def child() -> tuple[Tokens, Genotype]:
+    def child() -> Genotype:
         for _ in range(_TRIES):
             _, parent = max(rng.choices(alive, k=ageing.tournament), key=lambda one: one[0])
-            tokens = mutated(sequences, parent, rng)
-            genotype = sequences.decode(tokens)
+            genotype = mutate(parent, rng)
             if feasible.allows(genotype):
-                return tokens, genotype
-        genotype = feasible.sample(rng)
-        return sequences.encode(genotype), genotype
+                return genotype
+        return feasible.sample(rng)
 
     for _ in range(count - len(first)):
-        tokens, genotype = child()
-        alive.append((fitness([genotype])[0], tokens))
+        genotype = child()
+        alive.append((fitness([genotype])[0], genotype))
+
+
+def _mutation(space: SearchSpace) -> Callable[[Genotype, random.Random], Genotype]:
+    """Return the function that draws a neighbour of an architecture."""
+    if any(cell.varies for cell in space.cells.values()):
+        return partial(_renewed, space)
+    sequences = Sequences(space)
+    return lambda parent, rng: sequences.decode(mutated(sequences, sequences.encode(parent), rng))
+
+
+def _renewed(space: SearchSpace, parent: Genotype, rng: random.Random) -> Genotype:
+    """Return an architecture in which one node is that of a random one, for nodes that keep more or fewer edges."""
+    other = space.sample(rng)
+    nodes = [(kind, target) for kind, cell in space.cells.items() for target in sorted({e.target for e in cell.edges})]
+    kind, target = rng.choice(nodes)
+    kept = [choice for choice in parent[kind] if choice.target != target]
+    renewed = [choice for choice in other[kind] if choice.target == target]
+    return Genotype.of(space.name, {k: kept + renewed if k == kind else parent[k] for k in space.cells})
 
 
 def mutated(sequences: Sequences, tokens: Tokens, rng: random.Random) -> Tokens:
