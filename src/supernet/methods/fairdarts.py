@@ -10,9 +10,8 @@ arXiv 1911.12126. With p = sigmoid(alpha), first 1/2, and D op weights in all ce
 where g is the gradient of the cross-entropy with respect to p, and sign(0) = 0. Weights and alpha are both trained by
 L, bi-level and first order as in DARTS, or single-level. The architecture is read by `supernet.selectors.threshold`.
 
-Deliberate differences from released code. Its single-level form steps the weights first and then alpha, from one
-backward pass, as here, where no order can matter. The batches of alpha come from one endless sequence of shuffled
-passes, as in `differentiable.py`.
+Deliberate difference from released code: the batches of alpha come from one endless sequence of shuffled passes, as in
+`differentiable.py`. As there, the weights step before alpha where both learn from one backward pass.
 """
 
 from __future__ import annotations
