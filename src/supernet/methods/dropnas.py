@@ -16,8 +16,8 @@ paper has groups of four, r^(1/4) = 0.074 at r = 3e-5; here r is the probability
 any size, and a group of one is always kept. The decays are those of the two optimizers, which then have none.
 
 Differences from released code. Its partial decay is an extra step of SGD with momentum and of Adam, on a sum of squares
-without the factor 1/2; here decay is a plain step with the factor, which no momentum carries on. A weight without a
-gradient, such as that of a dropped operation, takes no step by its momentum.
+without the factor 1/2; here decay is a plain step with the factor, which no momentum carries on: our reading, as the
+paper's text was not available. A weight without a gradient, as a dropped operation's, takes no step by its momentum.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ eps(e) = first + (last - first) e/E. The supernet is in evaluation mode during t
 is not above the loss at p.
 
 Differences from released code. It writes q into the parameters of alpha and restores these afterwards; here alpha is
-never written. Its noise is uniform, as here; a later paper (DARTS-PT) calls it Gaussian.
+never written. Its noise is uniform, as here; a later paper (DARTS-PT) calls it Gaussian. The paper's text was not
+available: formulas and values follow a description of that code.
 """
 
 from __future__ import annotations
