@@ -100,7 +100,7 @@ SEARCH_MISTAKES = [
     ("digits -e 3", f"unexpected -e, 3 {SEE}"),
     (
         "digits --space dart",
-        "unknown space 'dart'; did you mean 'darts'? known: nasbench201, darts, darts7, s1, s2, s3, s4",
+        "unknown space 'dart'; did you mean 'darts'? known: nasbench201, darts, darts7, darts7-fair, s1, s2, s3, s4",
     ),
     ("digits --space no_such_module:SPACE", "cannot import space 'no_such_module:SPACE': No module named"),
     ("digits --space supernet:search", "space 'supernet:search' is not a supernet.SearchSpace"),
@@ -622,8 +622,11 @@ DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
     ("command", "names"),
     [
         ("spaces", ["nasbench201", "darts", "darts7", "darts7-fair", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
-        ("methods", [*ALPHA, "darts-pt", "blank", "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"]),
-        ("selectors", ["magnitude", "perturbation", "perturbation-magnitude", "best-of-samples"]),
+        (
+            "methods",
+            [*ALPHA, "darts-pt", "blank", "fairdarts", "zarts-mgs", "zarts-rs", "zarts-gld", *DRAWING, "random"],
+        ),
+        ("selectors", ["magnitude", "threshold", "perturbation", "perturbation-magnitude", "best-of-samples"]),
     ],
 )
 def test_a_list_has_a_line_with_the_paper_for_each_name(command: str, names: list[str], call: Call) -> None:
