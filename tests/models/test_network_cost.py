@@ -230,11 +230,13 @@ def test_a_reduction_halves_rounding_up_and_of_an_even_size_averages_pairs():
                 torch.testing.assert_close(pooled[:, :, i, j], window.mean((2, 3)))
 
 
+FEW_EDGES = "normal:|sep_conv_3x3~0|+|+|max_pool_3x3~1|+|skip_connect~2| reduce:|skip_connect~0|+|+|sep_conv_3x3~1|+|"
 EXPORTED = [
     (NB201, of("333133")),
     (space("darts"), space("darts").sample(random.Random(0))),
     (space("s1"), space("s1").sample(random.Random(0))),
     (MACRO, MACRO.choose(dict.fromkeys(MACRO.cells, (1,)))),
+    (space("darts7-fair"), space("darts7-fair").parse(FEW_EDGES)),
 ]
 
 

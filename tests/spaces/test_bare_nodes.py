@@ -15,6 +15,7 @@ from supernet.models.cost.count import cost
 from supernet.models.network import Network
 from supernet.models.supernet import Supernet
 from supernet.report.plots.cell import draw_cell
+from supernet.searching.collapse import verdict
 from supernet.spaces import SPACES, Cell, NetworkSize, SearchSpace, Stages, architecture
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
@@ -174,6 +175,11 @@ def test_a_bare_node_adds_zeros_to_the_output_of_network_and_supernet():
     cell.register_forward_hook(lambda module, inputs, output: found.append(output))
     assert supernet(x, supernet.only(genotype)).shape == (2, 3)
     assert [bool(part.any()) for part in found[0].split(4, dim=1)] == [True, False, True, False]
+
+
+def test_a_cell_without_edges_has_collapsed():
+    found = verdict(FAIR, FAIR.parse("normal:|+|+|+| reduce:|skip_connect~0|+|+|+|"))
+    assert str(found) == "collapsed: no path leads from the input to the output of 'normal'"
 
 
 def test_the_picture_shows_nodes_without_edges_and_inputs_that_nothing_reads():

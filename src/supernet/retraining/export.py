@@ -284,6 +284,7 @@ def _description(predictor: Predictor) -> dict[str, Any]:
         "kind, what each edge could have had, and how the cell is built. layers: the network from its first layer to "
         "its last; a cell's first nodes are the outputs of as many layers before it, the nearest last."
     )
+    about += " bare: per kind, the nodes without an edge, which are zeros." if predictor.genotype.bare else ""
     home, network_size = predictor.space, predictor.network_size
     layers = [
         {"layer": type(placed.layer).__name__.removesuffix("At").lower()}
