@@ -2,7 +2,8 @@
 
     python benchmarks/rivals.py cifar10.npz --out runs/rivals
 
-Data and protocol are those of `small_cifar.py`. As there, alpha takes steps of SGD at the learning rate of the weights.
+Data and protocol are those of `small_cifar.py`. As there, alpha takes steps of SGD at the learning rate of the weights;
+only FairDARTS and DropNAS keep the optimizer of alpha that was published with them, as their settings depend on it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ STUDY = Study(
     rows=(
         Row("PC-DARTS", ["--method", "pc-darts", *SGD], 3),
         Row("DARTS minus", ["--method", "darts-minus", *SGD], 3),
+        Row("DARTS plus", ["--method", "darts-plus", *SGD], 3),
+        Row("SDARTS-RS", ["--method", "sdarts-rs", *SGD], 3),
+        Row("FairDARTS", ["--method", "fairdarts"], 3),
+        Row("DropNAS", ["--method", "dropnas"], 3),
     ),
     shared=SMALL.shared,
     stops=SMALL.stops,
