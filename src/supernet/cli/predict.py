@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
@@ -18,7 +18,7 @@ from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, import_own, parse
 from supernet.cli.pictures import Pictures
 from supernet.cli.use import Device, RunFolder, Space, Weights
-from supernet.engine.files import temporary_name
+from supernet.engine.files import replacing
 from supernet.errors import UserError, reason_of, visible
 
 if TYPE_CHECKING:
@@ -172,14 +172,12 @@ def _written(name: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
         return
-    whole = path if path.exists() and not path.is_file() else temporary_name(path)
+    special = path.exists() and not path.is_file()
     try:
-        with whole.open("w" if whole == path else "x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with (
+            nullcontext(path) if special else replacing(path) as whole,
+            whole.open("w" if special else "x", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        ):
             yield file
-        if whole != path:
-            whole.replace(path)
     except OSError as error:
         raise UserError(f"cannot write '{path}': {reason_of(error)}") from None
-    finally:
-        if whole != path:
-            whole.unlink(missing_ok=True)

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,26 +46,34 @@ def remove_temporaries(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name for a file that takes the place of `path` at the end of the block, unless it fails."""
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, data: bytes, keep: Path | None = None) -> None:
     """Write a file so that readers, also after a crash, find either the old content or the new one.
 
     A link of that name is replaced, not followed. With `keep`, the old content is moved there first, so after a crash
     it may only be found there. Raises OSError with the file's name.
     """
-    temporary = temporary_name(path)
     try:
-        with temporary.open("xb") as file:  # a new file of its own, whatever lies there
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            path.replace(keep)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            with temporary.open("xb") as file:  # a new file of its own, whatever lies there
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                path.replace(keep)
     except OSError as error:
         error.filename = str(path)  # none where the disk is full
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def append(path: Path, text: str) -> None:

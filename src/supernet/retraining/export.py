@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from supernet.engine.files import temporary_name, write_atomically
+from supernet.engine.files import replacing, write_atomically
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of, unknown
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
@@ -136,13 +136,8 @@ def _write_model(predictor: Predictor, path: Path, save: Callable[[Predictor, Pa
     """Write a model, read it back and compare it before it gets its name; return the largest difference of logits."""
     if any(isinstance(module, Noise) for module in predictor.modules()):
         raise UserError("this architecture has the random operation 'noise': an exported model could not be compared")
-    temporary = temporary_name(path)  # exporters go by the suffix
-    try:
-        difference = _compared(predictor, _saved(predictor, temporary, save))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return difference
+    with replacing(path) as temporary:  # with the suffix of `path`, by which exporters go
+        return _compared(predictor, _saved(predictor, temporary, save))
 
 
 def _saved(predictor: Predictor, path: Path, save: Callable[[Predictor, Path], Exporter]) -> Exporter:
