@@ -21,7 +21,8 @@ unless the protocol sets it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 from torch import Tensor
@@ -106,10 +107,14 @@ class Differentiable(GradientMethod):
         self.alphas.step(self.alpha_gradient(batches["weights"], batches["alpha"]))
         return self.weight_step(batches["weights"], detached(self.mix()))
 
+    def draws(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return the context of every pass on the weights' batch in second order (see `unrolled_gradient`)."""
+        return nullcontext
+
     def alpha_gradient(self, weight_batch: Batch, alpha_batch: Batch) -> tuple[Tensor, ...]:
         """Return the bi-level gradient, one tensor for each of `alphas.parameters`."""
         alphas = self.alphas.parameters
         if self.config.order == 2:
             batches = weight_batch, alpha_batch
-            return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, *batches, self.loss)
+            return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, *batches, self.loss, self.draws())
         return self.gradient(alpha_batch, self.mix())

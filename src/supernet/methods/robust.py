@@ -14,19 +14,17 @@ Unverified: the published setting of q (`cutout_probability`), and where exactly
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from supernet.data import Batch
 from supernet.engine.seeds import seeded
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
-from supernet.methods.unrolled import unrolled_gradient
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.settings import Fraction, Real, Share, settings
@@ -85,14 +83,9 @@ class RobustDP(Differentiable):
             if isinstance(layer, MixedCell):
                 layer.drop_path = share * self.config.drop_path
 
-    def alpha_gradient(self, weight_batch: Batch, alpha_batch: Batch) -> tuple[Tensor, ...]:
-        """Return the bi-level gradient, in second order with the same paths dropped in all passes on `weight_batch`."""
-        if self.config.order == 1:
-            return super().alpha_gradient(weight_batch, alpha_batch)
-        draws = partial(seeded, int(torch.randint(2**62, ())), self.device)
-        alphas = list(self.alphas.values())
-        batches = weight_batch, alpha_batch
-        return unrolled_gradient(self.supernet, self.mix, alphas, self.optimizer, *batches, self.loss, draws)
+    def draws(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return a context in which every pass on the weights' batch drops the same paths."""
+        return partial(seeded, int(torch.randint(2**62, ())), self.device)
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas and the probability of drop-path."""

@@ -77,7 +77,7 @@ class MixedCell(nn.Module):
         nodes: _Nodes = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
         nodes += [None] * (self.cell.nodes - len(nodes))
         empty = partial(zeros, inputs[-1], self.mixed)
-        sides = None if self.paths is None else self.paths.run(nodes, mix, inputs[-1])
+        sides = None if self.paths is None else SidePass(self.paths, nodes, mix)
         if mix.shift is not None:
             self._add_shift(nodes, mix.shift, empty)
         reference = self.engine == "reference" or self._shares_modules or (self._drops_paths and not mix.ones)
@@ -86,7 +86,7 @@ class MixedCell(nn.Module):
         ends = self.ends(mix.active)
         if sides is not None:
             sides.complete(self.cell.nodes)
-            nodes = [sides.output(node) for node in range(self.cell.nodes)]
+            nodes = sides.whole
             empty = partial(zeros, inputs[-1], self.channels)
         for number, reduce in self.shortened.items():
             if int(number) in ends:

@@ -65,10 +65,6 @@ class SidePaths(nn.Module):
                 _skip(cin // self.partial, channels // self.partial, stride, norm) for cin, stride in shapes
             )
 
-    def run(self, nodes: list[Tensor | None], mix: EdgeMix, x: Tensor) -> SidePass:
-        """Return the side paths of a forward pass; `x` tells device, dtype and image size of the cell's inputs."""
-        return SidePass(self, nodes, mix, x)
-
 
 def _skip(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
     if stride == 1 and cin == cout:
@@ -79,11 +75,12 @@ def _skip(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
 class SidePass:
     """The side paths of one forward pass, which goes through the nodes of a cell in order.
 
-    `nodes` is the cell's own list. A node that is complete holds the channels that the candidates read.
+    `nodes` is the cell's own list. A node that is complete holds the channels that the candidates read, and `whole` has
+    all of its channels; both are None if nothing leads to it.
     """
 
-    def __init__(self, paths: SidePaths, nodes: list[Tensor | None], mix: EdgeMix, x: Tensor) -> None:
-        self.paths, self.nodes, self.mix, self.x = paths, nodes, mix, x
+    def __init__(self, paths: SidePaths, nodes: list[Tensor | None], mix: EdgeMix) -> None:
+        self.paths, self.nodes, self.mix = paths, nodes, mix
         self.whole: list[Tensor | None] = [None] * len(nodes)
         self.passed: list[Tensor | None] = [None] * len(nodes)
         self.done = 0
@@ -94,32 +91,28 @@ class SidePass:
             self._complete(self.done)
             self.done += 1
 
-    def output(self, node: int) -> Tensor | None:
-        """Return all channels of a complete node, None if nothing leads to it."""
-        return self.whole[node]
-
     def _complete(self, node: int) -> None:
         value = self._joined(node) if self.paths.partial > 1 and node >= self.paths.cell.inputs else self.nodes[node]
         self.whole[node] = self.nodes[node] = value
         if value is None:
             return
-        rest: Tensor | None = None
+        x, rest = value, None
         if self.paths.partial > 1:
             first = self.paths.channels // self.paths.partial
-            self.nodes[node] = value[:, :first].contiguous(memory_format=torch.channels_last)
-            rest = value[:, first:]
+            x, rest = value[:, :first].contiguous(memory_format=torch.channels_last), value[:, first:]
+            self.nodes[node] = x
         for e, edge in enumerate(self.paths.cell.edges):
             if edge.source == node and (self.mix.active is None or self.mix.active[e]):
-                self._pass(e, edge.target, self.nodes[node], rest)
+                self._pass(e, edge.target, x, rest)
 
-    def _pass(self, e: int, target: int, x: Tensor | None, rest: Tensor | None) -> None:
+    def _pass(self, e: int, target: int, x: Tensor, rest: Tensor | None) -> None:
         """Add what passes the candidates of an edge to its target."""
         if rest is not None:
             halved = F.max_pool2d(rest, 2, 2, ceil_mode=True) if self.paths.strides[e] == 2 else rest
             part = halved if self.mix.edges is None else halved * self.mix.edges[e].to(rest.dtype)
             self.passed[target] = _sum(self.passed[target], part)
         if self.paths.skips is not None and self.mix.auxiliary is not None:
-            self.nodes[target] = _sum(self.nodes[target], self.mix.auxiliary.to(self.x.dtype) * self.paths.skips[e](x))
+            self.nodes[target] = _sum(self.nodes[target], self.mix.auxiliary.to(x.dtype) * self.paths.skips[e](x))
 
     def _joined(self, node: int) -> Tensor | None:
         """Return a node's channels, those of the candidates and those that passed by, shuffled."""
