@@ -87,7 +87,7 @@ def read_picture(
 def opened(path: Path) -> Iterator[Image.Image]:
     """Open a picture; raises UserError for whatever is wrong with the file, until the end of the block."""
     with readable(f"image '{path}'"):
-        if path.exists() and not (path.is_file() or path.is_dir()):
+        if not path.is_file() and path.exists() and not path.is_dir():
             raise OSError("not a regular file")  # opening a pipe would wait for ever
         with Image.open(path, formats=formats()) as picture:
             yield picture

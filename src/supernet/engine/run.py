@@ -46,11 +46,12 @@ class Run(Folder):
 
         Raises UserError if the folder is none of a run, and if the file is damaged or of another version.
         """
-        self._check_is_run()
-        return self._config()
+        config = self._config()
+        self._check_is_run(self._task_in(config))
+        return config
 
-    def _check_is_run(self) -> None:
-        if self.task is None:
+    def _check_is_run(self, task: str | None) -> None:
+        if task is None:
             raise UserError(f"'{self.path}' is no run folder")
 
     @property
@@ -59,7 +60,9 @@ class Run(Folder):
 
         Raises UserError if its config.yaml is damaged or of another version.
         """
-        config = self._config()
+        return self._task_in(self._config())
+
+    def _task_in(self, config: dict[str, Any]) -> str | None:
         if "fingerprint" not in config:  # of the images; no other program's config.yaml has one
             return None
         self._check_format(config)
@@ -97,7 +100,7 @@ class Run(Folder):
         Raises UserError if the folder is none of a run, and if a row is damaged, missing, or there twice.
         """
         if not (self.path / "metrics.jsonl").exists():
-            self._check_is_run()
+            self._check_is_run(self.task)
         return self._rows()
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -118,8 +121,9 @@ class Run(Folder):
         They are the architecture, its verdict and its entry in the table for a search, and the architecture and its
         accuracies for a retraining. Raises UserError before the run has finished, and if the file is damaged.
         """
-        self._check_is_run()
-        file, kind = self.path / "summary.json", RetrainingSummary if self.task == "retrain" else SearchSummary
+        task = self.task
+        self._check_is_run(task)
+        file, kind = self.path / "summary.json", RetrainingSummary if task == "retrain" else SearchSummary
         if not file.exists():
             raise UserError(f"run '{self.path}' has not finished: start it again with the same command to go on")
         advice = "remove it, and the command that made the run writes it again"

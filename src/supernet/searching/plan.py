@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Plan:
         """The seed of everything drawn."""
         return self.config.seed
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Tensor, Tensor]:
         """The indices of training and of validation images: as the source gives them, otherwise by the protocol."""
         y, share = self.images.y, self.config.validation_share

@@ -33,8 +33,6 @@ EVALUATED = 512  # images per forward pass of an evaluation
 class SearchTask(Task):
     """The task of a search: feeds the method, and measures the supernet and derives a genotype after each epoch."""
 
-    snapshots: Snapshots
-
     def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
