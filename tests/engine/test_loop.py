@@ -15,34 +15,16 @@ from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.engine.signals import ENDING, Interrupted
 from supernet.errors import UserError
+from watched import Numbers
 
 EPOCHS, STEPS = 3, 4
-
-
-class Numbers:
-    """A stream of the numbers 0, 1, 2, ..."""
-
-    steps = STEPS
-
-    def __init__(self):
-        self.number = -1
-
-    def next(self):
-        self.number += 1
-        return self.number
-
-    def state_dict(self):
-        return {"number": self.number}
-
-    def load_state_dict(self, state):
-        self.number = state["number"]
 
 
 class Counting(Task):
     """A task whose loss is the number of the batch, and that keeps a sum with noise of torch's in it."""
 
     def __init__(self):
-        self.streams = {"numbers": Numbers()}
+        self.streams = {"numbers": Numbers(STEPS)}
         self.events, self.total = [], torch.zeros(())
 
     def begin_epoch(self, epoch):

@@ -12,27 +12,9 @@ from supernet.engine.run import Run
 from supernet.engine.snapshots import MOST, Snapshots
 from supernet.errors import UserError
 from supernet.testing.examples import state_bytes
+from watched import Numbers
 
 EPOCHS = 9
-
-
-class Numbers:
-    """A stream of the numbers 0, 1, 2, ..."""
-
-    steps = 2
-
-    def __init__(self):
-        self.number = -1
-
-    def next(self):
-        self.number += 1
-        return self.number
-
-    def state_dict(self):
-        return {"number": self.number}
-
-    def load_state_dict(self, state):
-        self.number = state["number"]
 
 
 class Returning(Task):
@@ -42,7 +24,7 @@ class Returning(Task):
     """
 
     def __init__(self):
-        self.streams = {"numbers": Numbers()}
+        self.streams = {"numbers": Numbers(2)}
         self.snapshots = Snapshots()
         self.total, self.gain, self.ended, self.begun, self.seen = torch.zeros(()), 1, 0, [], []
 

@@ -7,9 +7,7 @@ import torch
 
 import supernet as sn
 from retrained import message
-from supernet.engine.loop import Watcher
 from supernet.engine.optim import SGDConfig
-from supernet.engine.run import Run
 from supernet.methods.base import Budget
 from supernet.methods.darts_plus import DARTSPlus, DARTSPlusConfig
 from supernet.models.supernet import Supernet
@@ -19,6 +17,7 @@ from supernet.spaces.modules import Norm
 from supernet.testing import EXAMPLE_SPACES
 from supernet.testing.examples import state_bytes
 from supernet.testing.runs import run_search, small_plan
+from watched import States
 
 NB201 = EXAMPLE_SPACES[0]
 OPS = ("skip_connect", "nor_conv_1x1", "avg_pool_3x3", "nor_conv_3x3")
@@ -110,19 +109,6 @@ def test_a_criterion_that_can_never_hold_is_one_line():
         text = message(made, space, criterion=criterion)
         assert f"criterion {criterion} can never end a search in space '{space.name}': skips needs" in text
     assert (made(convolutions).criteria, made(one).criteria) == (["ranking"], ["skips"])
-
-
-class States(Watcher):
-    """Keeps the checkpoint of every epoch, and what is said."""
-
-    def __init__(self, folder):
-        self.run, self.states, self.lines = Run(folder), [], []
-
-    def epoch(self, row):
-        self.states.append(self.run.read_checkpoint())
-
-    def say(self, text):
-        self.lines.append(text)
 
 
 def searched(method, folder, **settings):

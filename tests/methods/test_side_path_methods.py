@@ -40,6 +40,18 @@ def made(kind, config, home="s2", epochs=10):
     return kind(config, supernet, Budget(epochs, SGD, 3))
 
 
+def take_step_by_hand(twin, parameters, logits, batch, other, epoch):
+    """Take a step of the architecture's parameters on one batch, and then of the twin's weights on the other."""
+    optimizer = torch.optim.Adam(parameters, lr=0.02, betas=(0.5, 0.999), weight_decay=1e-3)
+    gradients = torch.autograd.grad(F.cross_entropy(logits(other.x), other.y), parameters)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    weights = torch.optim.SGD(twin.supernet.parameters(), lr=SGD.rate(epoch, 10), momentum=0.9, weight_decay=0.01)
+    F.cross_entropy(logits(batch.x), batch.y).backward()
+    weights.step()
+
+
 def test_a_step_of_pc_darts_moves_alphas_and_betas_and_then_the_weights():
     method, batch, other = made(PCDARTS, PC), noise_batch(0), noise_batch(1)
     method.begin_epoch(5)
@@ -57,15 +69,7 @@ def test_a_step_of_pc_darts_moves_alphas_and_betas_and_then_the_weights():
         return twin.supernet(x, mix)
 
     parameters = [*free.values(), *betas.values()]
-    optimizer = torch.optim.Adam(parameters, lr=0.02, betas=(0.5, 0.999), weight_decay=1e-3)
-    for parameter, gradient in zip(
-        parameters, torch.autograd.grad(F.cross_entropy(logits(other.x), other.y), parameters), strict=True
-    ):
-        parameter.grad = gradient
-    optimizer.step()
-    weights = torch.optim.SGD(twin.supernet.parameters(), lr=SGD.rate(5, 10), momentum=0.9, weight_decay=0.01)
-    F.cross_entropy(logits(batch.x), batch.y).backward()
-    weights.step()
+    take_step_by_hand(twin, parameters, logits, batch, other, epoch=5)
     method.step({"weights": batch, "alpha": other})
     for ours, wanted in zip(method.alphas.parameters, parameters, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-12)
@@ -123,14 +127,7 @@ def test_a_step_of_darts_minus_is_that_of_darts_with_a_fading_skip_beside_it():
         mix = {kind: type(e)(free[kind].softmax(dim=1), auxiliary=beta) for kind, e in twin.mix().items()}
         return twin.supernet(x, mix)
 
-    optimizer = torch.optim.Adam(free.values(), lr=0.02, betas=(0.5, 0.999), weight_decay=1e-3)
-    gradients = torch.autograd.grad(F.cross_entropy(logits(other.x), other.y), list(free.values()))
-    for alpha, gradient in zip(free.values(), gradients, strict=True):
-        alpha.grad = gradient
-    optimizer.step()
-    weights = torch.optim.SGD(twin.supernet.parameters(), lr=SGD.rate(3, 10), momentum=0.9, weight_decay=0.01)
-    F.cross_entropy(logits(batch.x), batch.y).backward()
-    weights.step()
+    take_step_by_hand(twin, list(free.values()), logits, batch, other, epoch=3)
     method.step({"weights": batch, "alpha": other})
     for kind, alpha in method.alphas.items():
         torch.testing.assert_close(alpha, free[kind], rtol=1e-9, atol=1e-12)

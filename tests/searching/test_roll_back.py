@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from supernet.engine.loop import Watcher
-from supernet.engine.run import Run
 from supernet.methods.differentiable import Differentiable
 from supernet.testing import EXAMPLE_SPACES
 from supernet.testing.examples import state_bytes
 from supernet.testing.runs import rows_of, run_search, small_plan, state_of
+from watched import States
 
 EPOCHS = 9
 
@@ -52,19 +51,6 @@ class Tenfold(Differentiable):
     def load_state_dict(self, state):
         super().load_state_dict(state)
         self.lag, self.decay, self.ended = state["toy"]
-
-
-class States(Watcher):
-    """Keeps the checkpoint after every epoch, and what is said."""
-
-    def __init__(self, folder):
-        self.run, self.states, self.lines = Run(folder), [], []
-
-    def epoch(self, row):
-        self.states.append(self.run.read_checkpoint())
-
-    def say(self, text):
-        self.lines.append(text)
 
 
 class PowerCutError(Exception):
