@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from supernet.engine.callbacks import Callback as Callback
     from supernet.engine.run import Run as Run
     from supernet.errors import UserError as UserError
     from supernet.methods.base import Method as Method
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 # Public names and where they live; a name is imported when it is first used, so that a look-up needs no PyTorch.
 _PLACES = {
+    "Callback": "engine.callbacks.Callback",
     "Cell": "spaces.Cell",
     "Chain": "spaces.Chain",
     "Edge": "spaces.Edge",
