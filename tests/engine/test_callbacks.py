@@ -7,7 +7,6 @@ import pytest
 import supernet as sn
 from supernet.engine.callbacks import Callbacks
 from supernet.searching import results
-from supernet.settings import UserError
 
 TINY = {"images": 60, "epochs": 2, "batch_size": 15, "width": 2, "device": "cpu", "quiet": True}
 EVENTS = ("begin", "start", "step", "epoch", "note", "say", "stop", "end")
@@ -80,5 +79,5 @@ def test_the_end_of_the_display_is_the_end_of_the_run():
 
 
 def test_what_is_no_callback_is_one_line():
-    with pytest.raises(UserError, match="^callbacks cannot be of type function: <function"):
+    with pytest.raises(sn.UserError, match=r"^callbacks cannot be of type function: <function"):
         sn.search("digits", callbacks=[lambda row: None], **TINY)
