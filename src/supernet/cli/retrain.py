@@ -57,7 +57,7 @@ def _arguments(recipe: str) -> Any:
         "callbacks": Annotated[tuple[()], Fixed, Suppress],
     }
     start = configured("", recipe)
-    values = values_of(start) | {"what": tyro.MISSING}
+    values = values_of(start) | {"what": tyro.MISSING, "callbacks": ()}
     about = "Train the architecture of a search, or any other, from scratch."
     return derived(RetrainCall, about, types, values | {"recipe": recipe})
 

@@ -135,6 +135,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "protocol": protocol,
         "config": None,
         "dry_run": False,
+        "callbacks": (),
     }
     return derived(SearchCall, "Search for an architecture.", types, values)
 

@@ -81,5 +81,5 @@ class Callbacks(Callback):
             except Exception as error:
                 self.others = [other for other in self.others if other is not callback]
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                name = f"callback {type(callback).__name__}"
-                self.display.say(f"{name} failed in {event} ({reason}): the run goes on without it")
+                name = getattr(callback, "name", type(callback).__name__)
+                self.display.say(f"callback {name} failed in {event} ({reason}): the run goes on without it")

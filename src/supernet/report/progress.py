@@ -15,12 +15,13 @@ from supernet.engine.callbacks import Callback, Callbacks
 from supernet.engine.driving import Driving
 from supernet.errors import visible
 from supernet.report.console import Console, line
+from supernet.report.loggers import loggers
 from supernet.report.text import short_architecture
 
 
 def callbacks(how: Driving) -> Callbacks:
-    """Return the display of progress on this screen and the callbacks that a call asks for, as one."""
-    return Callbacks(display(quiet=how.quiet), how.callbacks)
+    """Return the display of progress on this screen and the callbacks that a call asks for; raises UserError."""
+    return Callbacks(display(quiet=how.quiet), [*loggers(how.log), *how.callbacks])
 
 
 def display(*, quiet: bool) -> Callback:
