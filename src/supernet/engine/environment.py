@@ -86,7 +86,8 @@ def _begun(run: Run) -> Mapping[str, Any] | None:
     if not file.exists() or not has_begun or run.task is None:
         return None
     try:
-        found: Mapping[str, Any] = check(Computed, read_json(file), file, START_OVER)
+        content = read_json(file)
     except ValueError as error:
         raise damaged(file, error, START_OVER) from None
+    found: Mapping[str, Any] = check(Computed, content, file, START_OVER)
     return found

@@ -128,9 +128,10 @@ class Run(Folder):
             raise UserError(f"run '{self.path}' has not finished: start it again with the same command to go on")
         advice = "remove it, and the command that made the run writes it again"
         try:
-            summary: dict[str, Any] = check(kind, read_json(file), file, advice)
+            content = read_json(file)
         except ValueError as error:
             raise damaged(file, error, advice) from None
+        summary: dict[str, Any] = check(kind, content, file, advice)
         return summary
 
     @property
