@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from supernet.methods.base import Method as Method
     from supernet.models.network import build as build
     from supernet.models.supernet import Supernet as Supernet
+    from supernet.report.runs import runs as runs
     from supernet.retraining.config import RetrainConfig as RetrainConfig
     from supernet.retraining.evaluate import evaluate as evaluate
     from supernet.retraining.export import export as export
@@ -79,6 +80,7 @@ _PLACES = {
     "load": "retraining.predictor.load",
     "rank": "searching.studies.ranking.rank",
     "retrain": "retraining.train.retrain",
+    "runs": "report.runs.runs",
     "search": "searching.search.search",
     "select": "searching.select.select",
     "space": "spaces.space",

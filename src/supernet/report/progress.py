@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Group
@@ -29,7 +30,9 @@ def display(*, quiet: bool) -> Callback:
     console = Console()
     if quiet:
         return Quiet()
-    return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
+    redraws = console.is_terminal and not console.is_dumb_terminal
+    notebook = console.is_jupyter and find_spec("ipywidgets") is not None  # with which Rich draws there
+    return Bar(console) if redraws or notebook else Lines(console)
 
 
 class Quiet(Callback):

@@ -73,6 +73,11 @@ class Genotype:
     def __getitem__(self, kind: str) -> tuple[Choice, ...]:
         return dict(self.cells)[kind]
 
+    def __repr__(self) -> str:
+        cells = {kind: [tuple(c) if c.branch else tuple(c[:3]) for c in cell] for kind, cell in self.cells}
+        bare = f", {dict(self.bare)!r}" if self.bare else ""
+        return f"Genotype.of({self.space!r}, {cells!r}{bare})"
+
     def __str__(self) -> str:
         return print_cells(self.cells, dict(self.bare))
 
