@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from supernet.retraining.predictor import load as load
     from supernet.retraining.recipes import Recipe as Recipe
     from supernet.retraining.train import retrain as retrain
+    from supernet.searching.classifier import ImageClassifier as ImageClassifier
     from supernet.searching.config import Protocol as Protocol
     from supernet.searching.config import SearchConfig as SearchConfig
     from supernet.searching.forecast import forecast as forecast
@@ -57,6 +58,7 @@ _PLACES = {
     "Edge": "spaces.Edge",
     "NetworkSize": "spaces.NetworkSize",
     "Genotype": "spaces.genotype.Genotype",
+    "ImageClassifier": "searching.classifier.ImageClassifier",
     "Method": "methods.base.Method",
     "Position": "spaces.Position",
     "Predictor": "retraining.predictor.Predictor",
