@@ -146,6 +146,7 @@ def test_nothing_but_the_page_and_its_pictures_is_served(unfinished, tmp_path):
     with served(unfinished) as ask:
         assert {path: ask(f"/{path}")[0] for path in paths} == dict.fromkeys(paths, 404)
         assert ask("config.yaml")[0] == 404
+        assert ask("/favicon.ico")[::2] == (204, "")
         assert ask(host="evil.example")[0] == 403
         assert ask(method="POST")[0] == 501
 

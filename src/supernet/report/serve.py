@@ -65,12 +65,15 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*rest)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        own = f"{HOST}:{self.server.server_address[1]}", f"localhost:{self.server.server_address[1]}"
+        port = self.connection.getsockname()[1]
+        own = f"{HOST}:{port}", f"localhost:{port}"
         name = self.path.partition("?")[0].removeprefix("/")
         if self.headers.get("Host") not in own:  # a page from elsewhere, whose name leads to this address
             self._answer(HTTPStatus.FORBIDDEN, b"this page has another address\n", "text/plain")
         elif name == "":
             self._answer(HTTPStatus.OK, *self._page())
+        elif name == "favicon.ico":  # which every browser asks for
+            self._answer(HTTPStatus.NO_CONTENT, b"", "image/x-icon")
         elif name in PICTURES and (picture := _content(Path(self.folder) / name)) is not None:
             self._answer(HTTPStatus.OK, picture, "image/svg+xml")
         else:

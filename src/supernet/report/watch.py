@@ -73,14 +73,11 @@ def goes_on(what: Run | Runs) -> bool:
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Return the curves of a run's metrics by their titles, each with its numbers in the order of the epochs."""
-    flats = [flat(row) for row in rows]
-    found = {title: [row.get(name) for row in flats] for name, title in _CURVES.items()}
-    numbers = {title: [value for value in some if _is_number(value)] for title, some in found.items()}
-    return {title: some for title, some in numbers.items() if some}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    flats, found = [flat(row) for row in rows], {}
+    for name, title in _CURVES.items():
+        numbers = [value for row in flats if isinstance(value := row.get(name), int | float) and math.isfinite(value)]
+        found |= {title: numbers} if numbers else {}
+    return found
 
 
 def text(what: Run | Runs) -> str:

@@ -65,7 +65,7 @@ class ImageClassifier:
         scale = scale_of(x, "X")
         classes, numbers = _encoded(y)
         data = (to_pixels(x, scale), torch.from_numpy(numbers))
-        shared = {"data": data, "seed": self.seed, "device": self.device, "quiet": self.quiet}
+        shared: dict[str, Any] = {"data": data, "seed": self.seed, "device": self.device, "quiet": self.quiet}
         with self._folder() as folder:
             call = shared | {"space": self.space, "method": self.method, "out": folder} | dict(self.search or {})
             run: Run = search(**call)

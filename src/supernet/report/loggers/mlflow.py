@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mlflow.entities import Metric, Param
-from mlflow.tracking import MlflowClient
+from mlflow.entities import Metric, Param  # type: ignore[import-not-found, unused-ignore]
+from mlflow.tracking import MlflowClient  # type: ignore[import-not-found, unused-ignore]
 
 from supernet.engine.files import read_json
 from supernet.engine.folder import flat

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.tensorboard import SummaryWriter  # needs tensorboard
 
@@ -23,19 +23,19 @@ class TensorBoard:
         self.folder, self.last = run.path / "tensorboard", 0
         if self.folder.exists():
             shutil.rmtree(self.folder)
-        self.writer = SummaryWriter(str(self.folder))  # type: ignore[no-untyped-call]
+        self.writer: Any = SummaryWriter(str(self.folder))  # type: ignore[no-untyped-call, unused-ignore]
 
     def epoch(self, epoch: int, numbers: Mapping[str, float]) -> None:
         """Add a point to each curve."""
         for name, value in numbers.items():
-            self.writer.add_scalar(name.replace(".", "/"), value, epoch)  # type: ignore[no-untyped-call]
-        self.writer.flush()  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(name.replace(".", "/"), value, epoch)
+        self.writer.flush()
         self.last = epoch
 
     def picture(self, name: str, figure: Figure) -> None:
         """Add a picture."""
-        self.writer.add_figure(name, figure, self.last)  # type: ignore[no-untyped-call]
+        self.writer.add_figure(name, figure, self.last)
 
     def close(self, *, finished: bool) -> None:
         """Write what is left."""
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import wandb
+import wandb  # type: ignore[import-not-found, unused-ignore]
 from PIL import Image
 
 from supernet.engine.files import read_json
