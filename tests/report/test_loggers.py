@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import sys
 from typing import ClassVar
 
 import pytest
 
 import supernet as sn
-from supernet.report.loggers import LOGGERS, loggers
-from supernet.report.loggers.base import Logger
+from supernet.report.loggers import LOGGERS, Logger, Place, loggers
 from supernet.searching import results
 
 CALL = {"images": 60, "batch_size": 30, "width": 2, "device": "cpu", "quiet": True}
@@ -119,13 +117,14 @@ def test_an_interrupted_run_has_each_epoch_once(name, offline, tmp_path):
     assert not left
 
 
-class Kept:
+class Kept(Place):
     """A place that keeps what it gets."""
 
     places: ClassVar[list[Kept]] = []
 
     def __init__(self, run):
-        self.run, self.sent, self.got = run, 0, []
+        super().__init__(run)
+        self.got = []
         self.places.append(self)
 
     def epoch(self, epoch, numbers):
@@ -160,8 +159,7 @@ def test_several_loggers_are_named_with_commas():
 
 
 def test_a_package_that_is_not_installed_is_one_line_before_anything_is_done(call, monkeypatch):
-    monkeypatch.delitem(sys.modules, "supernet.report.loggers.wandb", raising=False)
-    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr("supernet.report.loggers.find_spec", lambda name: None)
     status, out, err = call("search", "digits", "--images", "60", "--log", "csv,wandb", "--out", "run")
     assert (status, out) == (2, "")
     assert err == "supernet: --log wandb needs the extra: pip install 'supernet[wandb]'\n"

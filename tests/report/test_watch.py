@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import threading
+from base64 import b64encode
 from contextlib import closing, contextmanager
 
 import pytest
@@ -118,10 +119,10 @@ def test_a_finished_run_shows_its_pictures_and_then_its_report(finished, tmp_pat
     run = sn.Run(tmp_path / "run")
     shutil.copytree(finished.path, run.path)
     with served(run) as ask:
-        assert '<img alt="search.svg" src="search.svg">' in ask()[2]
-        status, headers, picture = ask("/search.svg?1")
-        assert (status, headers["Content-Type"]) == (200, "image/svg+xml; charset=utf-8")
-        assert picture == (run.path / "search.svg").read_text()
+        picture = b64encode((run.path / "search.svg").read_bytes()).decode()
+        assert (
+            f'<img alt="search.svg" style="max-width:100%" src="data:image/svg+xml;base64,{picture}">' in ask("/?1")[2]
+        )
         (run.path / "report.html").write_text("<script>alert(1)</script> report")
         _, headers, shown = ask()
         assert shown.endswith("report")
@@ -144,6 +145,7 @@ def test_nothing_but_the_page_and_its_pictures_is_served(unfinished, tmp_path):
     ]
     paths += ["/etc/hostname", "//etc/hostname", "\\..\\search.svg", "search.svg%00", "report.html", *PICTURES]
     with served(unfinished) as ask:
+        assert "<img" not in ask()[2]
         assert {path: ask(f"/{path}")[0] for path in paths} == dict.fromkeys(paths, 404)
         assert ask("config.yaml")[0] == 404
         assert ask("/favicon.ico")[::2] == (204, "")

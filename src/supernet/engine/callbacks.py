@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,30 +50,6 @@ class Callbacks(Callback):
     def __init__(self, display: Callback, others: Iterable[Callback] = ()) -> None:
         self.display, self.others = display, list(others)
 
-    def begin(self, run: Run) -> None:  # noqa: D102
-        self._tell("begin", run)
-
-    def start(self, epochs: int, steps: int, done: int) -> None:  # noqa: D102
-        self._tell("start", epochs, steps, done)
-
-    def step(self) -> None:  # noqa: D102
-        self._tell("step")
-
-    def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
-        self._tell("epoch", row)
-
-    def note(self, text: str) -> None:  # noqa: D102
-        self._tell("note", text)
-
-    def say(self, text: str) -> None:  # noqa: D102
-        self._tell("say", text)
-
-    def stop(self) -> None:  # noqa: D102
-        self._tell("stop")
-
-    def end(self, run: Run) -> None:  # noqa: D102
-        self._tell("end", run)
-
     def _tell(self, event: str, *what: Any) -> None:
         getattr(self.display, event)(*what)  # whose end, a closed pipe, ends the program
         for callback in tuple(self.others):
@@ -83,3 +60,7 @@ class Callbacks(Callback):
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 name = getattr(callback, "name", type(callback).__name__)
                 self.display.say(f"callback {name} failed in {event} ({reason}): the run goes on without it")
+
+
+for _event in ("begin", "start", "step", "epoch", "note", "say", "stop", "end"):
+    setattr(Callbacks, _event, partialmethod(Callbacks._tell, _event))

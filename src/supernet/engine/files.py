@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -95,11 +94,13 @@ def open_no_link(path: Path, mode: str) -> IO[str]:
     return open(path, mode, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | no_link, 0o666))
 
 
-def open_plain(path: Path) -> IO[bytes]:
-    """Open a file for reading; raises OSError for a link and for what is no file, such as a pipe."""
-    if not path.is_file() or path.is_symlink():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    return path.open("rb")
+def plain_bytes(path: Path) -> bytes | None:
+    """Return what a file holds; None for a link, what is no file, such as a pipe, and a file that is very large."""
+    try:
+        plain = path.is_file() and not path.is_symlink() and path.stat().st_size <= _LARGEST_OTHER
+        return path.read_bytes() if plain else None
+    except OSError:
+        return None
 
 
 def read_json(file: Path) -> Any:

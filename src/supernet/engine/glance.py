@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from supernet.engine.files import open_plain
+from supernet.engine.files import plain_bytes
 
 
 def facts(
@@ -30,12 +30,14 @@ def facts(
 
 
 def in_html(title: str, rows: Mapping[str, str], cell: Path) -> str:
-    """Return facts as a table, and the picture of a cell; scripts in a received picture do not run in an <img>."""
+    """Return facts as a table, and the picture of a cell."""
     body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
-    table = f"<p><b>{escape(title)}</b></p><table>{body}</table>"
-    try:
-        with open_plain(cell) as file:
-            picture = b64encode(file.read()).decode()
-    except OSError:
-        return table
-    return f'{table}<img alt="the cell" style="max-width:100%" src="data:image/svg+xml;base64,{picture}">'
+    return f"<p><b>{escape(title)}</b></p><table>{body}</table>{image(cell, 'the cell')}"
+
+
+def image(file: Path, name: str) -> str:
+    """Return an SVG file as an <img>, in which no script of a received picture runs; nothing if it is not there."""
+    if (picture := plain_bytes(file)) is None:
+        return ""
+    source = f"data:image/svg+xml;base64,{b64encode(picture).decode()}"
+    return f'<p><img alt="{escape(name)}" style="max-width:100%" src="{source}"></p>'

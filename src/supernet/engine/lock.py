@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from supernet.engine.files import open_no_link, open_plain
+from supernet.engine.files import open_no_link, plain_bytes
 from supernet.errors import UserError
 
 LOCK, HOLDER = ".lock", ".holder"
@@ -45,12 +45,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _holder(folder: Path) -> str:
-    return _written(folder) or "another process"  # that has not got so far yet, or has just ended
+    return _line(folder) or "another process"  # that has not got so far yet, or has just ended
 
 
 def running(folder: Path) -> str | None:
     """Return who runs in a folder, as its files have it; None if nobody does. Nothing is locked for the answer."""
-    holder = _written(folder)
+    holder = _line(folder)
     here = re.match(rf"process (\d+) on {re.escape(platform.node())} ", holder or "")
     if here and os.name == "posix":  # elsewhere signal 0 ends a process
         try:
@@ -62,9 +62,5 @@ def running(folder: Path) -> str | None:
     return holder
 
 
-def _written(folder: Path) -> str | None:
-    try:
-        with open_plain(folder / HOLDER) as file:
-            return file.read(_LONGEST).decode(errors="replace") or None
-    except OSError:
-        return None
+def _line(folder: Path) -> str | None:
+    return (plain_bytes(folder / HOLDER) or b"")[:_LONGEST].decode(errors="replace") or None

@@ -10,13 +10,12 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from supernet.engine.files import open_plain
+from supernet.engine.files import plain_bytes
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
-from supernet.report.watch import PICTURES, page, watched
+from supernet.report.watch import page, watched
 
 HOST = "127.0.0.1"
-_SECONDS = 2  # between two looks at the run
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
@@ -39,7 +38,7 @@ const look = async () => {{
   const shown = document.querySelector("main");
   if (now.innerHTML !== shown.innerHTML) shown.replaceWith(now);
 }};
-setInterval(look, {milliseconds});
+setInterval(look, 2000);
 </script></body></html>
 """
 
@@ -58,7 +57,7 @@ def server(folder: str, port: int = 0) -> ThreadingHTTPServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers with the page and the pictures of the run, by names that are all known before: no path is looked up."""
+    """Answers with the page on the run, and with nothing else: no path is looked up."""
 
     def __init__(self, folder: str, *rest: object) -> None:
         self.folder = folder
@@ -69,37 +68,35 @@ class _Handler(BaseHTTPRequestHandler):
         own = f"{HOST}:{port}", f"localhost:{port}"
         name = self.path.partition("?")[0].removeprefix("/")
         if self.headers.get("Host") not in own:  # a page from elsewhere, whose name leads to this address
-            self._answer(HTTPStatus.FORBIDDEN, b"this page has another address\n", "text/plain")
+            self._answer(HTTPStatus.FORBIDDEN, b"this page has another address\n")
         elif name == "":
             self._answer(HTTPStatus.OK, *self._page())
         elif name == "favicon.ico":  # which every browser asks for
-            self._answer(HTTPStatus.NO_CONTENT, b"", "image/x-icon")
-        elif name in PICTURES and (picture := _content(Path(self.folder) / name)) is not None:
-            self._answer(HTTPStatus.OK, picture, "image/svg+xml")
+            self._answer(HTTPStatus.NO_CONTENT, b"")
         else:
-            self._answer(HTTPStatus.NOT_FOUND, b"no such page\n", "text/plain")
+            self._answer(HTTPStatus.NOT_FOUND, b"no such page\n")
 
     do_HEAD = do_GET  # noqa: N815
 
-    def _page(self) -> tuple[bytes, str, str]:
-        """Return the report of a finished run, if there is one; otherwise the page on the state of the run."""
-        kind, nonce = "text/html", secrets.token_urlsafe(16)
+    def _page(self) -> tuple[bytes, str]:
+        """Return the report of a finished run, if there is one; otherwise the page, and the mark of its script."""
+        nonce = secrets.token_urlsafe(16)
         try:
             what = watched(self.folder)
-            if isinstance(what, Run) and what.finished and (report := _content(what.path / "report.html")) is not None:
-                return report, kind, ""
+            finished = isinstance(what, Run) and what.finished
+            if finished and (report := plain_bytes(Path(self.folder) / "report.html")) is not None:
+                return report, ""
             content = page(what)
         except UserError as error:
             content = f"<p>{escape(str(error))}</p>"
         title = escape(self.folder)
-        text = _PAGE.format(title=title, content=content, nonce=nonce, milliseconds=1000 * _SECONDS)
-        return text.encode(errors="replace"), kind, nonce
+        return _PAGE.format(title=title, content=content, nonce=nonce).encode(errors="replace"), nonce
 
-    def _answer(self, status: HTTPStatus, content: bytes, kind: str, nonce: str = "") -> None:
+    def _answer(self, status: HTTPStatus, content: bytes, nonce: str = "") -> None:
         script = f"'nonce-{nonce}'" if nonce else "'none'"
-        rules = f"script-src {script}; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+        rules = f"script-src {script}; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
         self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Content-Security-Policy", f"default-src 'none'; {rules}; base-uri 'none'; form-action 'none'")
         self.send_header("X-Content-Type-Options", "nosniff")
@@ -112,12 +109,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         """Say nothing of each answer."""
-
-
-def _content(file: Path) -> bytes | None:
-    """Return the bytes of a file; None for a link, and for what is no file."""
-    try:
-        with open_plain(file) as opened:
-            return opened.read()
-    except OSError:
-        return None

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from supernet.engine.files import open_plain
 from supernet.engine.folder import flat
+from supernet.engine.glance import image
 from supernet.engine.lock import running
 from supernet.engine.run import Run
 from supernet.errors import UserError, visible
@@ -73,7 +73,8 @@ def goes_on(what: Run | Runs) -> bool:
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Return the curves of a run's metrics by their titles, each with its numbers in the order of the epochs."""
-    flats, found = [flat(row) for row in rows], {}
+    flats = [flat(row) for row in rows]
+    found: dict[str, list[float]] = {}
     for name, title in _CURVES.items():
         numbers = [value for row in flats if isinstance(value := row.get(name), int | float) and math.isfinite(value)]
         found |= {title: numbers} if numbers else {}
@@ -109,16 +110,8 @@ def page(what: Run | Runs) -> str:
         now = state(what)
     except UserError:  # which the facts tell
         drawn, now = "", "damaged"
-    pictures = "".join(f'<p><img alt="{name}" src="{name}"></p>' for name in PICTURES if _is_there(what.path / name))
+    pictures = "".join(image(what.path / name, name) for name in PICTURES)
     return f"<h1>{escape(now)}</h1>{what._repr_html_()}<div>{drawn}</div>{pictures}"
-
-
-def _is_there(file: Path) -> bool:
-    try:
-        open_plain(file).close()
-    except OSError:
-        return False
-    return True
 
 
 def _curve(title: str, values: Sequence[float]) -> str:
