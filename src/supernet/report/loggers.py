@@ -102,7 +102,7 @@ class MLflow(Place):
         self.sent = max((int(point.value) for point in self.client.get_metric_history(self.id, "epoch")), default=0)
 
     def _new(self, run: Run) -> str:
-        from mlflow.entities import Param
+        from mlflow.entities import Param  # type: ignore[import-not-found, unused-ignore]
 
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "supernet")
         there = self.client.get_experiment_by_name(name)
@@ -137,7 +137,7 @@ class WeightsAndBiases(Place):
 
         super().__init__(run)
         there = run.path / "wandb.json"
-        before = read_json(there) if there.exists() else {"id": secrets.token_hex(4), "epoch": 0}
+        before: dict[str, Any] = read_json(there) if there.exists() else {"id": secrets.token_hex(4), "epoch": 0}
         self.id, self.sent = before["id"], before["epoch"]
         self.log: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "supernet"),
