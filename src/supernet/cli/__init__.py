@@ -14,12 +14,12 @@ from supernet.errors import UserError, reason_of, unknown, visible
 # Each command with its module and function, and its purpose.
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("search:search", "search for an architecture for your images"),
-    "watch": ("watch:watch", "show how a run gets on, in the terminal or in a browser"),
     "select": ("select:select", "read an architecture out of a search by another selector"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "evaluate": ("use:evaluate", "measure a retrained network"),
     "predict": ("predict:predict", "predict the classes of images"),
     "export": ("use:export", "write a retrained network for other programs"),
+    "watch": ("watch:watch", "show how a run gets on, in the terminal or in a browser"),
     "data": ("data:data", "read a set of images, check every file and say what was found"),
     "landscape": ("study:landscape", "draw the loss around the alphas of a search"),
     "strength": ("study:strength", "compare op weights with the strength of operations"),
