@@ -13,6 +13,7 @@ from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Method
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
+from supernet.spaces import NetworkSize, SearchSpace
 
 
 class GradientMethod(Method):
@@ -20,6 +21,11 @@ class GradientMethod(Method):
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
+        self.alphas = self.begin()
+
+    def enter(self, space: SearchSpace, network_size: NetworkSize) -> None:
+        """Enter a stage, with new alphas as well (see `Method.enter`)."""
+        super().enter(space, network_size)
         self.alphas = self.begin()
 
     def begin(self) -> LearnedAlphas:

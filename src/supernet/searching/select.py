@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from supernet.searching.resume import epochs_done, plan_of, restored
 from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS, Preset
 from supernet.selectors.base import Selector
-from supernet.settings import amend
+from supernet.settings import amend, plain
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 
@@ -50,7 +50,7 @@ class SelectionPlan:
     @property
     def record(self) -> dict[str, Any]:
         """The search's record with the selection's own settings: what its folder keeps."""
-        chosen = {"selector": self.selector.name, "select": asdict(self.config), "seed": self.seed}
+        chosen = {"selector": self.selector.name, "select": plain(self.config), "seed": self.seed}
         return self.search.record | {"task": "select", "epoch": self.epoch} | chosen
 
     @property
@@ -212,7 +212,7 @@ def selector_on(task: SearchTask) -> Selector:
 
 
 def _selector(task: SearchTask, preset: Preset, config: Any, seed: int) -> Selector:
-    return preset.load()(config, task.method, task.plan.feasible, task.validation_batches, seed_of(seed, "selector"))
+    return preset.load()(config, task.method, task.feasible, task.validation_batches, seed_of(seed, "selector"))
 
 
 def selections(search: Run) -> list[Run]:

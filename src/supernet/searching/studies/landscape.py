@@ -98,6 +98,11 @@ def landscape(
     return result
 
 
+def _in_stage(run: Run, method: Method) -> list[dict[str, list[list[float]]]]:
+    """Return the alphas after each epoch of the stage that the search is in."""
+    return [row["alphas"] for row in run.metrics if row.get("stage", method.stage) == method.stage]
+
+
 class _Plane:
     """A plane through the last alphas of a search, with the loss on a grid of points."""
 
@@ -109,7 +114,7 @@ class _Plane:
             raise UserError(f"method '{task.plan.method.name}' has no alpha to look around")
         self.alphas, self.lookahead = alphas, Lookahead(method.supernet, task.plan.config.w, workers)
         with run.restoring():
-            rows = [{kind: torch.tensor(rows) for kind, rows in row["alphas"].items()} for row in run.metrics]
+            rows = [{kind: torch.tensor(rows) for kind, rows in alphas.items()} for alphas in _in_stage(run, method)]
             self.path = torch.stack([alphas.flat(row) for row in rows] + [alphas.flat()]) - alphas.flat()
         self.directions = self._directions(seed_of(task.plan.seed, "landscape"))
 

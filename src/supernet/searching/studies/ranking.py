@@ -127,7 +127,7 @@ def _truth(space: SearchSpace, name: str) -> tuple[tables.Table, Sequence[float]
 
 def _ranked(task: SearchTask, config: RankingConfig, table: tables.Table, accuracies: Sequence[float]) -> Ranking:
     supernet, plan, rng = task.method.supernet, task.plan, random.Random(seed_of(task.plan.seed, "ranking"))
-    genotypes = samples(task.method, plan.feasible, config.sampler, config.count, rng)
+    genotypes = samples(task.method, task.feasible, config.sampler, config.count, rng)
     indices = [table.index(genotype) for genotype in genotypes]
     truth = [float(accuracies[index]) for index in indices]
     if missing := sum(map(math.isnan, truth)):
