@@ -68,6 +68,7 @@ SHORT = {
     "nao-v2-small": ONE_POOL,
     "enas": {"updates": 1, "samples": 2, "select": {"samples": 3}},
     "darts-plus": {"earliest": 2, "skips": 1},
+    "cdarts": {"pretrain": 0.0, "warmup": 0.0, "iterations": 2},
     "p-darts": {"deeper": [0, 1], "candidates": [2], "dropout": [0.3, 0.5]},
 }
 ALL_CONVOLUTIONS = SearchSpace(

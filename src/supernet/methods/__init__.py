@@ -150,6 +150,12 @@ METHODS = registry.Registry(
             selector="skip-limit",
         ),
         Preset(
+            "cdarts",
+            "supernet.methods.cdarts:CDARTS",
+            "a search network and the network derived from it, which teach each other",
+            "Yu et al., TPAMI 2022, arXiv 2006.10724",
+        ),
+        Preset(
             "darts-minus",
             "supernet.methods.darts_minus:DARTSMinus",
             "DARTS with an auxiliary skip connection on every edge, which fades away",

@@ -57,14 +57,20 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor, mix: Mix) -> Tensor:
         """Map images (B, C, H, W) to logits (B, classes), with the op weights of `mix`."""
-        mix, outputs = self._fixed(mix), [x]
+        return self.outputs(x, mix)[-1]
+
+    def outputs(self, x: Tensor, mix: Mix) -> list[Tensor]:
+        """Return the outputs (B, C, H, W) of all layers, the features, and the logits (B, classes) as the last."""
+        mix, outputs = self._fixed(mix), list[Tensor]()
         with autocast(x.device, self.precision):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
                 if kind is None:
-                    outputs.append(layer(outputs[-1]))
+                    outputs.append(layer(outputs[-1] if outputs else x))
                 else:
-                    outputs.append(self._cell(layer, last(outputs[1:], self.space.cells[kind].inputs), mix[kind]))
-        return outputs[-1] if self.precision != "bf16" else outputs[-1].float()
+                    outputs.append(self._cell(layer, last(outputs, self.space.cells[kind].inputs), mix[kind]))
+        if self.precision == "bf16":
+            outputs[-1] = outputs[-1].float()
+        return outputs
 
     def _cell(self, layer: nn.Module, inputs: Sequence[Tensor], mix: EdgeMix) -> Tensor:
         run: Callable[..., Tensor] = layer
