@@ -201,7 +201,10 @@ def _checker(kind: type[Any]) -> Any:
 def _line(error: ValidationError, prefix: str, positional: Sequence[str] = ()) -> str:
     """Say the first mistake in one line; `positional` names the arguments that may be given by position."""
     first = error.errors()[0]
-    place, value, context = first["loc"][0], first["input"], first.get("ctx", {})
+    context = first.get("ctx", {})
+    if isinstance(context.get("error"), UserError):  # of a check of our own, which says all
+        return str(context["error"])
+    place, value = first["loc"][0], first["input"]
     known = isinstance(place, int) and place < len(positional)
     name = f"{prefix}{positional[int(place)] if known else place}"
     if first["type"] == "of_type":

@@ -791,9 +791,16 @@ def test_lines_say_where_a_search_resumes(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert type(screen.watcher(quiet=True)) is screen.Quiet
-    assert type(screen.watcher(quiet=False)) is screen.Lines
+    assert type(screen.display(quiet=True)) is screen.Quiet
+    assert type(screen.display(quiet=False)) is screen.Lines
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
-    assert type(screen.watcher(quiet=False)) is screen.Bar
+    assert type(screen.display(quiet=False)) is screen.Bar
     monkeypatch.setenv("TERM", "dumb")
-    assert type(screen.watcher(quiet=False)) is screen.Lines
+    assert type(screen.display(quiet=False)) is screen.Lines
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_gets_a_bar_where_it_can_draw_one(widgets: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr(screen, "find_spec", lambda name: widgets or None)
+    assert type(screen.display(quiet=False)) is (screen.Bar if widgets else screen.Lines)

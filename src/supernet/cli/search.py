@@ -23,26 +23,25 @@ if TYPE_CHECKING:
 
 def search(given: Arguments) -> None:
     """Search for an architecture."""
-    from supernet.report import console, progress
+    from supernet.engine.driving import driving
+    from supernet.report import console
     from supernet.searching import forecast, plan
     from supernet.searching import search as searching
 
     import_own(given)
     start, resumed = _start(given), peek(given, "config", None) is not None
     call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
-    planned = plan.plan(_configured(start, call))
+    planned, how = plan.plan(_configured(start, call)), driving(call)
     if call["dry_run"]:
         foreseen, shown = forecast.foresee(planned), console.Console()
         _print_forecast(shown, planned.reading, planned.running, foreseen)
-        if foreseen.fits and not call["quiet"]:
+        if foreseen.fits and not how.quiet:
             show_line(shown, shlex.join(["search", *(word for word in given if word != "--dry-run")]))
         return
-    watcher = progress.watcher(quiet=call["quiet"])
-    again = {name: call[name] for name in ("force", "resume_anyway")}
-    run = searching.start(planned, out=call["out"], watcher=watcher, **again)
+    run = searching.start(planned, how)
     shown = console.Console()
     console.result(shown, run)
-    if not call["quiet"]:
+    if not how.quiet:
         show_next(shown, "search", run.path)
 
 
@@ -123,7 +122,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "config": option(str | None, "run folder whose settings to start from instead", metavar="FOLDER"),
         "out": option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"),
         "dry_run": option(bool, "print a forecast of time and memory, and stop"),
-        "watcher": Annotated[None, Fixed, Suppress],
+        "callbacks": Annotated[tuple[()], Fixed, Suppress],
     }
     values = values_of(start) | {
         "data": start.data if resumed else tyro.MISSING,
@@ -136,6 +135,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "protocol": protocol,
         "config": None,
         "dry_run": False,
+        "callbacks": (),
     }
     return derived(SearchCall, "Search for an architecture.", types, values)
 

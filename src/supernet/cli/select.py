@@ -15,7 +15,8 @@ ABOUT = "Read an architecture out of a search by another selector, without searc
 
 def select(given: Arguments) -> None:
     """Read an architecture out of a search by another selector."""
-    from supernet.report import console, progress
+    from supernet.engine.driving import driving
+    from supernet.report import console
     from supernet.searching import select as selecting
     from supernet.searching.config import config_of
     from supernet.selectors import SELECTORS
@@ -33,12 +34,12 @@ def select(given: Arguments) -> None:
         device=call.device,
         **asdict(call.config),
     )
-    again = {"force": call.force, "resume_anyway": call.resume_anyway}
-    run = selecting.start(plan, out=call.out, watcher=progress.watcher(quiet=call.quiet), **again)
+    how = driving(vars(call))
+    run = selecting.start(plan, how)
     shown = console.Console()
     console.result(shown, run)
     console.selections(shown, selecting.selections(plan.run))
-    if not call.quiet:
+    if not how.quiet:
         show_next(shown, "select", run.path)
 
 
@@ -55,6 +56,7 @@ def _arguments(config: Any) -> type:
         ("force", option(bool, "start over a selection that is there"), False),
         ("resume_anyway", option(bool, "go on with a selection where it ends with other bits"), False),
         ("quiet", option(bool, "no progress"), False),
+        ("log", option(str, "also write each epoch elsewhere: csv, tensorboard, mlflow, wandb, or several"), ""),
         ("config", Annotated[type(config), arg(name="")], config),
     ]
     return make_dataclass("Select", fields, namespace={"__doc__": ABOUT})

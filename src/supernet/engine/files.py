@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -92,6 +93,13 @@ def open_no_link(path: Path, mode: str) -> IO[str]:
     """Open a text file for writing; raises OSError where a link lies in its place."""
     no_link = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
     return open(path, mode, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | no_link, 0o666))
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a file for reading; raises OSError for a link and for what is no file, such as a pipe."""
+    if not path.is_file() or path.is_symlink():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return path.open("rb")
 
 
 def read_json(file: Path) -> Any:

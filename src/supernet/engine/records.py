@@ -132,9 +132,7 @@ def check(kind: Any, value: object, file: Path, advice: str) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         reason = f"{place}: {first['msg']}" if place else first["msg"]
-        raise damaged(file, reason, advice) from None
-    except UserError as error:
-        raise damaged(file, str(error), advice) from None
+        raise damaged(file, first.get("ctx", {}).get("error", reason), advice) from None
     return value
 
 

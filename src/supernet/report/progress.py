@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Group
@@ -11,21 +12,30 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback, Callbacks
+from supernet.engine.driving import Driving
 from supernet.errors import visible
 from supernet.report.console import Console, line
+from supernet.report.loggers import loggers
 from supernet.report.text import short_architecture
 
 
-def watcher(*, quiet: bool) -> Watcher:
-    """Return the watcher that shows progress on this screen, or none if `quiet`."""
+def callbacks(how: Driving) -> Callbacks:
+    """Return the display of progress on this screen and the callbacks that a call asks for; raises UserError."""
+    return Callbacks(display(quiet=how.quiet), [*loggers(how.log), *how.callbacks])
+
+
+def display(*, quiet: bool) -> Callback:
+    """Return the callback that shows progress on this screen, only messages if `quiet`."""
     console = Console()
     if quiet:
         return Quiet()
-    return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
+    redraws = console.is_terminal and not console.is_dumb_terminal
+    notebook = console.is_jupyter and find_spec("ipywidgets") is not None  # with which Rich draws there
+    return Bar(console) if redraws or notebook else Lines(console)
 
 
-class Quiet(Watcher):
+class Quiet(Callback):
     """Prints messages that the user should not miss, and no progress."""
 
     def say(self, text: str) -> None:  # noqa: D102

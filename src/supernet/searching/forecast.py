@@ -78,7 +78,7 @@ class Forecast:
 def forecast(**settings: Any) -> Forecast:
     """Take a few steps of a search in memory and return the time and memory of the whole; nothing is written.
 
-    The arguments are those of `supernet.search`; `out`, `force`, `quiet` and `watcher` play no part. Raises UserError
+    The arguments are those of `supernet.search`; `out`, `force`, `quiet` and `callbacks` play no part. Raises UserError
     for a setting that cannot be had.
     """
     driving(settings)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Any
 
-from supernet.engine.driving import conduct, driving
-from supernet.engine.loop import Watcher
+from supernet.engine.driving import Driving, conduct, driving
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import results, select
@@ -30,16 +28,14 @@ def search(**settings: Any) -> Run:
     resumes.
     """
     how = driving(settings)
-    watcher = how.watcher or progress.watcher(quiet=how.quiet)
-    plan = planned(**settings)
-    return start(plan, out=how.out, force=how.force, resume_anyway=how.resume_anyway, watcher=watcher)
+    return start(planned(**settings), how)
 
 
-def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
-    """Run a planned search, or resume it, and return the finished run; `again` is as for `conduct`."""
-    run = Run(plan.folder if out is None else out)
+def start(plan: Plan, how: Driving) -> Run:
+    """Run a planned search, or resume it, and return the finished run."""
+    run, callback = Run(plan.folder if how.out is None else how.out), progress.callbacks(how)
 
     def finish(task: SearchTask) -> None:
-        results.write(run, plan, select.choose(run, task, watcher), task.finished)
+        results.write(run, plan, select.choose(run, task, callback), task.finished)
 
-    return conduct(run, plan, partial(SearchTask, watcher=watcher), finish, watcher, **again)
+    return conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch, Batches, Source
+from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import RecordedStep
-from supernet.engine.driving import conduct
-from supernet.engine.loop import Task, Watcher
+from supernet.engine.driving import Driving, conduct
+from supernet.engine.loop import Task
 from supernet.engine.precision import Precision
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
@@ -94,12 +95,12 @@ class SelectionPlan:
 class SelectionTask(Task):
     """The task of a selection: feeds the selector, and measures the supernet after each epoch."""
 
-    def __init__(self, plan: SelectionPlan, watcher: Watcher | None = None) -> None:
+    def __init__(self, plan: SelectionPlan, callback: Callback | None = None) -> None:
         self.plan, self.search = plan, restored(plan.search, plan.run)
         self.selector = _selector(self.search, plan.selector, plan.config, plan.seed)
         self.streams: Mapping[str, Batches] = self.search.streams
         graph = self.search.graph if self.selector.capturable else None
-        self._learn = RecordedStep(self.selector.step, graph, (watcher or Watcher()).say)
+        self._learn = RecordedStep(self.selector.step, graph, (callback or Callback()).say)
 
     @property
     def epochs(self) -> int:
@@ -143,7 +144,8 @@ def select(
     force: bool = False,
     resume_anyway: bool = False,
     quiet: bool = False,
-    watcher: Watcher | None = None,
+    log: str = "",
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
     """Read an architecture out of a search by another selector, without searching again; return the selection's run.
@@ -152,7 +154,7 @@ def select(
     - `selector`: a name or your own Selector class; any field of its Config is an argument as well.
     - `data`, `space`, `method`: the search's, where their names in the run do not lead back to them.
     - `seed`: of everything drawn, such as the order of decisions; None is the search's.
-    - `device`, `quiet`, `watcher`, `force`, `resume_anyway`: as for `search`.
+    - `device`, `quiet`, `log`, `callbacks`, `force`, `resume_anyway`: as for `search`.
     - `out`: the folder; None is in the search's `selections/`.
 
     The selection's folder is a run of its own, which `retrain` takes like that of a search. Called again with the same
@@ -160,8 +162,8 @@ def select(
     cannot be had.
     """
     plan = selection_plan(run, selector, data=data, space=space, method=method, seed=seed, device=device, **settings)
-    shown = watcher or progress.watcher(quiet=quiet)
-    return start(plan, out=out, force=force, resume_anyway=resume_anyway, watcher=shown)
+    how = Driving(out=out, force=force, resume_anyway=resume_anyway, quiet=quiet, log=log, callbacks=callbacks)
+    return start(plan, how)
 
 
 def selection_plan(
@@ -186,10 +188,10 @@ def selection_plan(
     return SelectionPlan(search, searched, epochs_done(searched), preset, config, seed)
 
 
-def start(plan: SelectionPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
-    """Run a planned selection, or resume it, and return the finished run; `again` is as for `conduct`."""
-    run = Run(plan.folder if out is None else out)
-    return conduct(run, plan, partial(SelectionTask, watcher=watcher), partial(_finish, run), watcher, **again)
+def start(plan: SelectionPlan, how: Driving, callback: Callback | None = None) -> Run:
+    """Run a planned selection, or resume it, and return the finished run; `callback` stands for those of `how`."""
+    run, callback = Run(plan.folder if how.out is None else how.out), callback or progress.callbacks(how)
+    return conduct(run, plan, partial(SelectionTask, callback=callback), partial(_finish, run), callback, **how.again)
 
 
 def _finish(run: Run, task: SelectionTask) -> None:
@@ -197,13 +199,13 @@ def _finish(run: Run, task: SelectionTask) -> None:
     results.write_selection(run, task.plan.search, genotype, task.plan.selector.name, task.selector.report())
 
 
-def choose(run: Run, task: SearchTask, watcher: Watcher) -> Genotype:
+def choose(run: Run, task: SearchTask, callback: Callback) -> Genotype:
     """Return the architecture of a search that has come to its end, read out by the selector of its configuration."""
     plan = task.plan
     if plan.selector.load().quick:
         return selector_on(task).genotype()
     own = SelectionPlan(plan, run, epochs_done(run), plan.selector, plan.config.select, plan.seed)
-    return start(own, watcher=watcher).genotype
+    return start(own, Driving(), callback).genotype
 
 
 def selector_on(task: SearchTask) -> Selector:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
+from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
-from supernet.engine.loop import Task, Watcher
+from supernet.engine.loop import Task
 from supernet.engine.seeds import seed_of
 from supernet.engine.snapshots import Snapshots
 from supernet.methods.base import Budget, Method, Part, Stream
@@ -35,7 +36,7 @@ EVALUATED = 512  # images per forward pass of an evaluation
 class SearchTask(Task):
     """The task of a search: feeds the method, and measures the supernet and derives a genotype after each epoch."""
 
-    def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
+    def __init__(self, plan: Plan, callback: Callback | None = None) -> None:
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
         self.snapshots: Snapshots = Snapshots()
@@ -63,7 +64,7 @@ class SearchTask(Task):
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
-        self._say = (watcher or Watcher()).say
+        self._say = (callback or Callback()).say
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, self._say)
         self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
 

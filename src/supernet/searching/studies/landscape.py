@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.data import Batch, Source, ordered
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -80,7 +80,7 @@ def landscape(
     device: str = "auto",
     workers: int = 1,
     config: LandscapeConfig | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Landscape:
     """Measure the loss around the alphas of a search; write landscape.json and landscape.svg into its folder.
 
@@ -88,7 +88,7 @@ def landscape(
     processes that share the work. Raises UserError for a method without alphas, and for an argument that cannot be had.
     """
     config = config or LandscapeConfig()
-    with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
+    with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):
         result = _Plane(task, searched, config, workers).landscape()
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 

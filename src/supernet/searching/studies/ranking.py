@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from supernet.data import Source
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -91,7 +91,7 @@ def rank(
     method: str | type[Method] | None = None,
     device: str = "auto",
     config: RankingConfig | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Ranking:
     """Compare one-shot accuracies in a search with a table's; write rank.json and rank.svg into its folder.
 
@@ -100,7 +100,7 @@ def rank(
     be had.
     """
     config = config or RankingConfig()
-    with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
+    with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):
         check_norm(config.norm, tracked=task.plan.config.norm_track)
         table, truth = _truth(task.plan.space, config.truth)
         if config.count > len(table):
