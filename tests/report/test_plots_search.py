@@ -234,3 +234,16 @@ def test_curvature_shows_the_eigenvalues_measured_and_every_edge() -> None:
     assert [list(line.get_ydata()) for line in margin.get_lines()] == [[0.0, 0.1], [0.0, 0.0], [0.0, 0.05]]
     render(draw_curvature(rows))
     render(draw_curvature([]))
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_weights_of_edges_are_a_line_of_their_own(epochs: int) -> None:
+    rows = score_rows(NASBENCH_EDGES, epochs)
+    for row in rows:
+        row["edge_weights"] = {"cell": [0.1 * edge * row["epoch"] for edge in range(6)]}
+    figure = draw_search(rows, NASBENCH_EDGES)
+    for edge, axes in enumerate(figure.axes):
+        (line,) = [line for line in axes.lines if line.get_label() == "weight of the edge"]
+        assert list(line.get_ydata()) == [row["edge_weights"]["cell"][edge] for row in rows]
+    assert legend(figure) == [*OPS, "weight of the edge"]
+    assert figure.axes[0].get_ylim()[1] >= 0.5 * epochs

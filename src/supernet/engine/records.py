@@ -39,6 +39,7 @@ class Row(TypedDict):
     seconds: Real
     op_scores: NotRequired[dict[str, list[list[float]]]]
     alphas: NotRequired[dict[str, list[list[float]]]]
+    edge_weights: NotRequired[dict[str, list[float]]]
     architecture: NotRequired[str]
     verdict: NotRequired[str]
     table: NotRequired[dict[str, float]]

@@ -43,8 +43,8 @@ class GradientMethod(Method):
         self.alphas.step(self.gradient(batch, mix))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Report the alphas."""
-        return {"alphas": self.alphas.lists()}
+        """Report the architecture parameters, each group by itself."""
+        return self.alphas.row()
 
     def state_dict(self) -> dict[str, Any]:
         """Add the alphas and their optimizer."""

@@ -43,7 +43,8 @@ def draw_curvature(rows: Sequence[Mapping[str, Any]], grown: tuple[int, int] | N
 
 
 def _draw_eigenvalues(axes: Axes, rows: Sequence[Mapping[str, Any]], grown: tuple[int, int] | None) -> None:
-    axes.set_title("largest eigenvalue along alpha")
+    fixed = ", ".join(rows[0]["diagnostics"].get("fixed", ())) if rows else ""
+    axes.set_title("largest eigenvalue along alpha" + (f" ({fixed} fixed)" if fixed else ""))
     measured = [row for row in rows if "eigenvalue" in row["diagnostics"]]
     values = floats(row["diagnostics"]["eigenvalue"] for row in measured)
     axes.plot([row["epoch"] for row in measured], values, color=METHOD_COLOURS[0], marker=".", lw=1.4)

@@ -22,6 +22,8 @@ _TITLES = {
     for split, word in (("valid", "validation"), ("test", "test"))
 }
 
+_EDGE: dict[str, Any] = {"color": DARK, "lw": 1.2, "ls": (0, (1, 1)), "label": "weight of the edge"}
+
 
 @mpl.rc_context(STYLE)
 def draw_search(rows: Rows, edges: Edges, field: str | None = None) -> Figure:
@@ -30,7 +32,8 @@ def draw_search(rows: Rows, edges: Edges, field: str | None = None) -> Figure:
     `rows[i]["op_scores"][kind][edge]` has one score per operation of `edges[kind][edge]`, followed by padding. If any
     row has `rows[i]["table"][field]` ("c10_test"), the accuracy (%) of the derived architecture in a table, a wide
     panel on top shows that accuracy. Kinds of cell with a single edge, as in a macro space, share their rows. A dotted
-    line follows each epoch after which the search went back (`rows[i]["back_to"]`).
+    line follows each epoch after which the search went back (`rows[i]["back_to"]`). Where edges have weights as a whole
+    (`rows[i]["edge_weights"][kind][edge]`), each panel has a line for that of its edge.
     """
     accuracies = floats((row.get("table") or {}).get(field) for row in rows)
     in_table = bool(np.isfinite(accuracies).any())
@@ -40,7 +43,9 @@ def draw_search(rows: Rows, edges: Edges, field: str | None = None) -> Figure:
     if in_table:
         _draw_accuracies(figure.axes[0], [row["epoch"] for row in rows], accuracies, str(field))
     _draw_scores(panels, rows, styles)
-    add_legend(figure, [Line2D([], [], color=colour(op), lw=2, ls=styles[op], label=op) for op in ops])
+    handles = [Line2D([], [], color=colour(op), lw=2, ls=styles[op], label=op) for op in ops]
+    weighted = [Line2D([], [], **_EDGE)] if any("edge_weights" in row for row in rows) else []
+    add_legend(figure, [*handles, *weighted])
     return figure
 
 
@@ -61,6 +66,10 @@ def _draw_scores(panels: Sequence[tuple[Panel, Axes]], rows: Rows, styles: Mappi
             if len(rows) == 1:  # points side by side: after one epoch all scores are still much the same
                 line.set(marker=".", xdata=[epochs[0] + 0.6 * ((column + 0.5) / len(ops) - 0.5)])
             drawn.append(scores[np.isfinite(scores)])
+        if any("edge_weights" in row for row in rows):
+            weights = floats(row["edge_weights"][kind][edge] if "edge_weights" in row else None for row in rows)
+            axes.plot(epochs, weights, marker="." if len(rows) == 1 else "", **_EDGE)
+            drawn.append(weights[np.isfinite(weights)])
         for epoch in (row["epoch"] for row in rows if "back_to" in row):
             axes.axvline(epoch + 0.5, color=GREY, lw=0.8, ls=":", zorder=0)
     mark_epochs(panels[0][1], epochs, 4)  # the other panels share its axes

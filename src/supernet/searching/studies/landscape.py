@@ -61,6 +61,7 @@ class Landscape:
 
     - `xs`, `ys`: coordinates of the grid along the two directions. `losses`: (len(ys), len(xs)).
     - `path`: the alphas after each epoch, projected onto the plane. `explained`: the share of their variance in it.
+    - `fixed`: the groups of architecture parameters, if any, that keep their last values while alpha moves.
     """
 
     xs: list[float]
@@ -69,6 +70,7 @@ class Landscape:
     path: list[tuple[float, float]]
     explained: float
     config: LandscapeConfig = field(default_factory=LandscapeConfig)
+    fixed: list[str] = field(default_factory=list)
 
 
 def landscape(
@@ -93,7 +95,8 @@ def landscape(
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     after = f" after {config.steps} steps of the weights" if config.steps else ""
-    title = f"{task.plan.method.name}: loss around alpha{after}"
+    fixed = f" ({', '.join(result.fixed)} fixed)" if result.fixed else ""
+    title = f"{task.plan.method.name}: loss around alpha{fixed}{after}"
     write(searched, "landscape", result, plots.draw_landscape(result.xs, result.ys, result.losses, result.path, title))
     return result
 
@@ -126,7 +129,8 @@ class _Plane:
         losses = torch.tensor(self._losses(steps)).view(len(ys), len(xs))
         spread = float((self.path - self.path.mean(0)).square().sum())
         explained = float((path - path.mean(0)).square().sum()) / spread if spread else 1.0
-        return Landscape(xs, ys, losses.tolist(), [(x, y) for x, y in path.tolist()], explained, self.config)
+        points, fixed = [(x, y) for x, y in path.tolist()], self.alphas.fixed
+        return Landscape(xs, ys, losses.tolist(), points, explained, self.config, fixed)
 
     def _directions(self, seed: int) -> Tensor:
         """Return two orthonormal directions (2, D): principal components of the path, or drawn where it has too few."""
