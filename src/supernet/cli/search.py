@@ -37,11 +37,11 @@ def search(given: Arguments) -> None:
         if foreseen.fits and not call["quiet"]:
             show_line(shown, shlex.join(["search", *(word for word in given if word != "--dry-run")]))
         return
-    watcher = progress.watcher(quiet=call["quiet"])
+    watcher = progress.watcher(quiet=call["quiet"], table=call["table"] or planned.in_table)
     again = {name: call[name] for name in ("force", "resume_anyway")}
     run = searching.start(planned, out=call["out"], watcher=watcher, **again)
     shown = console.Console()
-    console.result(shown, run)
+    console.result(shown, run, table=call["table"])
     if not call["quiet"]:
         show_next(shown, "search", run.path)
 

@@ -29,9 +29,9 @@ def search(**settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
-    how = driving(settings)
-    watcher = how.watcher or progress.watcher(quiet=how.quiet)
+    how, table = driving(settings), settings.pop("table", False)
     plan = planned(**settings)
+    watcher = how.watcher or progress.watcher(quiet=how.quiet, table=table or plan.in_table)
     return start(plan, out=how.out, force=how.force, resume_anyway=how.resume_anyway, watcher=watcher)
 
 

@@ -193,8 +193,8 @@ def start(plan: SelectionPlan, *, watcher: Watcher, out: str | os.PathLike[str] 
 
 
 def _finish(run: Run, task: SelectionTask) -> None:
-    genotype = task.selector.genotype()
-    results.write_selection(run, task.plan.search, genotype, task.plan.selector.name, task.selector.report())
+    plan, genotype = task.plan, task.selector.genotype()
+    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), plan.run)
 
 
 def choose(run: Run, task: SearchTask, watcher: Watcher) -> Genotype:
