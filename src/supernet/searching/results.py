@@ -48,7 +48,8 @@ def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any], se
 def _cell(run: Run, plan: Plan, genotype: Genotype) -> None:
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-    plots.save(plots.draw_cell(genotype, _learned(plan), list(plan.space.cells)), run.path / "cell.svg")
+    outputs = plots.outputs_of(plan.space.cells, genotype)
+    plots.save(plots.draw_cell(genotype, _learned(plan), list(plan.space.cells), outputs), run.path / "cell.svg")
 
 
 def _learned(plan: Plan) -> set[str]:
@@ -62,7 +63,8 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
 
     _cell(run, plan, genotype)
     edges = plots.edges_of(plan.space.cells)
-    plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
+    figure = plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None, genotype)
+    plots.save(figure, run.path / "search.svg")
     if plan.config.monitor == "gradients":
         plots.save(plots.draw_diagnostics(run.metrics, _learned(plan)), run.path / "diagnostics.svg")
     if plan.config.monitor == "hessian":
