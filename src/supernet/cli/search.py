@@ -38,9 +38,10 @@ def search(given: Arguments) -> None:
         if foreseen.fits and not how.quiet:
             show_line(shown, shlex.join(["search", *(word for word in given if word != "--dry-run")]))
         return
-    run = searching.start(planned, how)
+    table = call["table"]
+    run = searching.start(planned, how, table=table)
     shown = console.Console()
-    console.result(shown, run)
+    console.result(shown, run, table=table)
     if not how.quiet:
         show_next(shown, "search", run.path)
 

@@ -37,8 +37,8 @@ def select(given: Arguments) -> None:
     how = driving(vars(call))
     run = selecting.start(plan, how)
     shown = console.Console()
-    console.result(shown, run)
-    console.selections(shown, selecting.selections(plan.run))
+    console.result(shown, run, table=call.table)
+    console.selections(shown, selecting.selections(plan.run), table=call.table)
     if not how.quiet:
         show_next(shown, "select", run.path)
 
@@ -55,6 +55,7 @@ def _arguments(config: Any) -> type:
         ("out", option(str | None, "folder; None is in the search's, under selections/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a selection that is there"), False),
         ("resume_anyway", option(bool, "go on with a selection where it ends with other bits"), False),
+        ("table", option(bool, "show a table's accuracies, though they are of other images"), False),
         ("quiet", option(bool, "no progress"), False),
         ("log", option(str, "also write each epoch elsewhere: csv, tensorboard, mlflow, wandb, or several"), ""),
         ("config", Annotated[type(config), arg(name="")], config),

@@ -85,6 +85,35 @@ class Stopped(TypedDict):
     reason: str
 
 
+class Measured(TypedDict):
+    """The accuracy of a supernet on its images after the last epoch."""
+
+    images: Literal["validation", "training"]
+    count: Count
+    accuracy: Fraction
+
+
+class MarginRecord(TypedDict):
+    """The margin of a chosen operation."""
+
+    kind: str
+    edge: str
+    op: str
+    margin: Real
+    share: Real
+    held: bool
+
+
+class MarginsRecord(TypedDict):
+    """How decided a search is."""
+
+    settled: Whole
+    undecided: bool
+    epochs: Count
+    text: str
+    edges: list[MarginRecord]
+
+
 class SearchSummary(TypedDict):
     """The summary.json of a search or a selection."""
 
@@ -99,6 +128,8 @@ class SearchSummary(TypedDict):
     table_entry: TableEntry | None
     seconds: Real
     selector: str
+    accuracy: NotRequired[Measured | None]
+    margins: NotRequired[MarginsRecord | None]
     stopped: NotRequired[Stopped]
     criterion: NotRequired[str]
     decisions: NotRequired[list[Decision]]

@@ -26,6 +26,7 @@ from supernet.searching.config import SearchConfig, configured
 from supernet.selectors import Preset as SelectorPreset
 from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces import space as space_named
+from supernet.spaces.tables.entry import holds
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class Plan:
     def target(self) -> NetworkSize:
         """The size of the network that the search is for: limits and reported costs refer to it."""
         return self.feasible.network_size
+
+    @property
+    def in_table(self) -> bool:
+        """Whether the images are those of tables."""
+        return holds(self.images.name, self.images.classes)
 
     @property
     def folder(self) -> Path:

@@ -195,8 +195,8 @@ def start(plan: SelectionPlan, how: Driving, callback: Callback | None = None) -
 
 
 def _finish(run: Run, task: SelectionTask) -> None:
-    genotype = task.selector.genotype()
-    results.write_selection(run, task.plan.search, genotype, task.plan.selector.name, task.selector.report())
+    plan, genotype = task.plan, task.selector.genotype()
+    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), plan.run)
 
 
 def choose(run: Run, task: SearchTask, callback: Callback) -> Genotype:

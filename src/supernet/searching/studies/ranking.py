@@ -110,7 +110,12 @@ def rank(
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     percent, taus = [100 * value for value in result.one_shot], (result.whole.tau, result.best_half.tau)
-    write(searched, "rank", result, plots.draw_ranking(percent, result.truth, result.params, *taus, config.truth))
+    write(
+        searched,
+        "rank",
+        result,
+        plots.draw_ranking(percent, result.truth, result.params, *taus, table.title(config.truth)),
+    )
     return result
 
 
