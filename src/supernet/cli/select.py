@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from supernet.cli.after import show_next
+from supernet.cli.launch import NONE, OPTIONS, launched
 from supernet.cli.parsing import Arguments, import_own, of_a_search, option, parse, peek
 
 ABOUT = "Read an architecture out of a search by another selector, without searching again."
@@ -15,6 +16,8 @@ ABOUT = "Read an architecture out of a search by another selector, without searc
 
 def select(given: Arguments) -> None:
     """Read an architecture out of a search by another selector."""
+    from supernet.engine.driving import agreed
+    from supernet.engine.processes import joined
     from supernet.report import console, progress
     from supernet.searching import select as selecting
     from supernet.searching.config import config_of
@@ -23,18 +26,15 @@ def select(given: Arguments) -> None:
     import_own(given)
     preset = SELECTORS.named(peek(given, "with", "perturbation"))
     call = parse("select", _arguments(config_of(preset)), given)
-    plan = selecting.selection_plan(
-        call.run,
-        preset.name,
-        data=call.data,
-        space=call.space,
-        method=call.method,
-        seed=call.seed,
-        device=call.device,
-        **asdict(call.config),
-    )
-    again = {"force": call.force, "resume_anyway": call.resume_anyway}
-    run = selecting.start(plan, out=call.out, watcher=progress.watcher(quiet=call.quiet), **again)
+    if launched("select", given):
+        return
+    named = {name: getattr(call, name) for name in ("data", "space", "method", "seed", "device")}
+    again, watcher = {n: getattr(call, n) for n in ("force", "resume_anyway")}, progress.watcher(quiet=call.quiet)
+    with joined() as first:
+        plan = agreed(lambda: selecting.selection_plan(call.run, preset.name, **named, **asdict(call.config)))
+        run = selecting.start(plan, out=call.out, watcher=watcher, **again)
+    if not first:
+        return
     shown = console.Console()
     console.result(shown, run)
     console.selections(shown, selecting.selections(plan.run))
@@ -55,6 +55,7 @@ def _arguments(config: Any) -> type:
         ("force", option(bool, "start over a selection that is there"), False),
         ("resume_anyway", option(bool, "go on with a selection where it ends with other bits"), False),
         ("quiet", option(bool, "no progress"), False),
+        *((name, kind, NONE[name]) for name, kind in OPTIONS.items()),
         ("config", Annotated[type(config), arg(name="")], config),
     ]
     return make_dataclass("Select", fields, namespace={"__doc__": ABOUT})

@@ -10,6 +10,7 @@ from typing import Any
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json, read_json_lines, read_yaml, write_atomically
 from supernet.engine.folder import Folder
+from supernet.engine.processes import by_first
 from supernet.engine.records import Record, RetrainingSummary, Row, SearchSummary, check, damaged
 from supernet.errors import UserError
 from supernet.spaces.genotype import Genotype
@@ -94,6 +95,7 @@ class Run(Folder):
         return loaded
 
     @property
+    @by_first
     def metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, without a last line that a crash cut off.
 
@@ -115,6 +117,7 @@ class Run(Folder):
         return rows
 
     @property
+    @by_first
     def summary(self) -> dict[str, Any]:
         """The results of the finished run.
 
@@ -134,6 +137,7 @@ class Run(Folder):
         return summary
 
     @property
+    @by_first
     def finished(self) -> bool:
         """Whether the run has finished; raises UserError if its summary is damaged."""
         return (self.path / "summary.json").exists() and bool(self.summary)
@@ -154,6 +158,7 @@ class Run(Folder):
             raise UserError(f"run '{self.path}' is a retraining, which has no verdict: ask the search")
         return str(self.summary["verdict"])
 
+    @by_first
     def rewind(self, epochs: int) -> None:
         """Remove the rows after the first `epochs`, which a resumed run writes again.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from supernet.engine.processes import by_first
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
 from supernet.searching import curvature
@@ -16,6 +17,7 @@ from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 
 
+@by_first
 def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
     """Write pictures, genotype and summary of a search; a run with a summary is finished, so the summary comes last.
 
@@ -27,6 +29,7 @@ def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
     _write(run, plan, genotype, {"selector": plan.selector.name} | more)
 
 
+@by_first
 def write_selection(run: Run, plan: Plan, genotype: Genotype, selector: str, report: Mapping[str, Any]) -> None:
     """Write picture, genotype and summary of a selection from the search of `plan`, with the selector's report."""
     _cell(run, plan, genotype)

@@ -6,8 +6,9 @@ import os
 from functools import partial
 from typing import Any
 
-from supernet.engine.driving import conduct, driving
+from supernet.engine.driving import agreed, conduct, driving
 from supernet.engine.loop import Watcher
+from supernet.engine.processes import joined
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import results, select
@@ -31,8 +32,9 @@ def search(**settings: Any) -> Run:
     """
     how = driving(settings)
     watcher = how.watcher or progress.watcher(quiet=how.quiet)
-    plan = planned(**settings)
-    return start(plan, out=how.out, force=how.force, resume_anyway=how.resume_anyway, watcher=watcher)
+    with joined():
+        plan = agreed(lambda: planned(**settings))
+        return start(plan, out=how.out, force=how.force, resume_anyway=how.resume_anyway, watcher=watcher)
 
 
 def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
