@@ -27,12 +27,19 @@ from supernet.retraining.train import TrainingTask
 from supernet.searching.select import choose
 from supernet.searching.task import SearchTask
 from supernet.spaces import Cell, SearchSpace, Stages
-from supernet.testing.examples import EXAMPLE_SPACES, state_bytes
+from supernet.testing.examples import state_bytes
 from supernet.testing.runs import plain, rows_of, small_data, small_plan
 
 SPACE = SearchSpace(
     "short", {"cell": Cell.dense(3, ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"))}, Stages(("cell",) * 2)
 )
+NOISY = SearchSpace("noisy", {"cell": Cell.dense(3, ("noise", "skip_connect", "nor_conv_3x3"))}, Stages(("cell",)))
+WITH_DRAWS: dict[str, dict[str, Any]] = {
+    "darts-2nd": {},
+    "r-darts-dp": {"drop_path": 0.5},
+    "zarts-gld": {"samples": 3, "steps": 1, "every": 2, "inner_batch": 3},
+    "enas": {"updates": 1, "samples": 2, "select": {"samples": 3}},
+}
 Job = Callable[..., object]
 
 
@@ -65,13 +72,13 @@ def in_double_precision() -> None:
 
 
 def search_by_each(
-    methods: Mapping[str, Mapping[str, Any]], folder: Path, space: str = SPACE.name, *, exact: bool = False
+    methods: Mapping[str, Mapping[str, Any]], folder: Path, space: SearchSpace = SPACE, *, exact: bool = False
 ) -> None:
     """Search by each method; write the digests of its state after every epoch, its architecture and its last state."""
     if exact:
         in_double_precision()
     with processes.joined():
-        _search_by_each(methods, folder, next(one for one in (SPACE, *EXAMPLE_SPACES) if one.name == space))
+        _search_by_each(methods, folder, space)
 
 
 def _search_by_each(methods: Mapping[str, Mapping[str, Any]], folder: Path, space: SearchSpace) -> None:
@@ -97,14 +104,15 @@ def _search_by_each(methods: Mapping[str, Mapping[str, Any]], folder: Path, spac
     torch.save(found, folder / f"{processes.count()} {processes.number()}.pt")
 
 
-def retrain_exactly(folder: Path) -> None:
-    """Train an architecture in float64; write the state of the network."""
-    in_double_precision()
+def work_exactly(methods: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Search by each method and retrain in float64, without batch statistics."""
+    search_by_each(methods, folder, exact=True)
     with processes.joined():
         _retrain(folder)
 
 
 def _retrain(folder: Path) -> None:
+    """Train an architecture; write the state of the network."""
     plan = retraining_plan(
         "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|none~1|nor_conv_3x3~2|",
         data=small_data(),
@@ -115,9 +123,10 @@ def _retrain(folder: Path) -> None:
         depth=1,
         device="cpu",
     )
-    task = []
-    conduct(Run(folder / f"{processes.count()}"), plan, TrainingTask, task.append, Watcher())
-    torch.save(plain(task[0].network.state_dict()), folder / f"{processes.count()} {processes.number()}.pt")
+    task: list[TrainingTask] = []
+    conduct(Run(folder / f"retrained {processes.count()}"), plan, TrainingTask, task.append, Watcher())
+    learned = plain(task[0].network.state_dict())
+    torch.save(learned, folder / f"retrained {processes.count()} {processes.number()}.pt")
 
 
 class Ending(SearchTask):
@@ -130,7 +139,7 @@ class Ending(SearchTask):
         self.left -= 1
         if self.left == 0 and processes.number() == 1:
             if self.signal is None:
-                os._exit(9)
+                os._exit(0)
             os.kill(os.getpid(), self.signal)
         return super().step(batches)
 
@@ -139,20 +148,37 @@ class Signalled(Ending):
     signal = signal.SIGTERM
 
 
-def search_once(folder: Path, settings: Mapping[str, Any], kind: type[SearchTask] = SearchTask, **again: bool) -> None:
-    """Search; write what the search ends with into a file for each process: an error's text, or state and rows."""
-    run, tasks, result = Run(folder / "run"), [], None
+def ends_of_searches(folder: Path) -> None:
+    """Search as two processes; write what each search ends with, an error's text or rows and state."""
+    number = int(os.environ["RANK"])
+    found = {
+        "other settings": _end(folder / "other", {"seed": number}),
+        "whole": _end(folder / "whole", {}),
+        "signalled": _end(folder / "cut", {}, Signalled),
+        "resumed": _end(folder / "cut", {}),
+    }
+    torch.save(found, folder / f"2 {number}.pt")
+    torch.save(_end(folder / "lost", {"epochs": 3}, Ending), folder / f"lost {number}.pt")
+
+
+def goes_on(folder: Path) -> None:
+    """Go on with the search that lost a process, as three of them, and search by methods that draw."""
+    found = {
+        "refused": _end(folder / "lost", {"epochs": 3}),
+        "resumed": _end(folder / "lost", {"epochs": 3}, resume_anyway=True),
+    }
+    torch.save(found, folder / f"goes on {os.environ['RANK']}.pt")
+    search_by_each(WITH_DRAWS, folder, NOISY)
+
+
+def _end(
+    folder: Path, settings: Mapping[str, Any], kind: type[SearchTask] = SearchTask, **again: bool
+) -> str | tuple[list[dict[str, Any]], bytes]:
+    tasks: list[SearchTask] = []
     try:
         with processes.joined():
             plan = agreed(lambda: small_plan(SPACE, "darts", **settings))
-            conduct(run, plan, kind, tasks.append, Watcher(), **again)
-            result = state_bytes(tasks[0].state_dict()), rows_of(run)
+            run = conduct(Run(folder), plan, kind, tasks.append, Watcher(), **again)
+            return rows_of(run), state_bytes(tasks[0].state_dict())
     except (UserError, Interrupted) as error:
-        result = str(error)
-    torch.save(result, folder / f"{os.environ['WORLD_SIZE']} {os.environ['RANK']}.pt")
-    if isinstance(result, str):
-        os._exit(0)  # a process that has lost another cannot end in an orderly way
-
-
-def search_with_other_settings(folder: Path) -> None:
-    search_once(folder, {"seed": int(os.environ["RANK"])})
+        return str(error)

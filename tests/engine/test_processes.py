@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,6 @@ SHORT: dict[str, dict[str, Any]] = {
     "rsps": {"select": {"samples": 3}},
     "darts-pt": {"select": {"tune_epochs": 1}},
 }
-WITH_DRAWS = {
-    "darts-2nd": {},
-    "r-darts-dp": {"drop_path": 0.5},
-    "zarts-gld": FEW_TRIALS,
-    "nao-v2-small": NAO | {"standalone": {"auxiliary": 0.4}},
-    "enas": SHORT["enas"],
-}
 
 
 def difference(one: Any, other: Any) -> float:
@@ -53,8 +45,8 @@ def difference(one: Any, other: Any) -> float:
     return 0.0
 
 
-def read(folder: Path, count: int) -> list[Any]:
-    return [torch.load(folder / f"{count} {number}.pt", weights_only=False) for number in range(count)]
+def read(folder: Path, name: str, count: int) -> list[Any]:
+    return [torch.load(folder / f"{name} {number}.pt", weights_only=False) for number in range(count)]
 
 
 def in_group(number: int, count: int) -> Any:
@@ -62,59 +54,39 @@ def in_group(number: int, count: int) -> Any:
 
 
 @pytest.mark.slow
-def test_two_processes_search_as_one_by_every_method(tmp_path: Path) -> None:
+def test_two_processes_search_as_one_by_every_method_and_retrain_as_one(tmp_path: Path) -> None:
     methods = {name: SHORT.get(name, {}) for name in METHODS}
     for count in (1, 2):
-        jobs.together(count, partial(jobs.search_by_each, exact=True), methods, tmp_path)
-    (alone,), (first, second) = read(tmp_path, 1), read(tmp_path, 2)
+        jobs.together(count, jobs.work_exactly, methods, tmp_path)
+    (alone,), (first, second) = read(tmp_path, "1", 1), read(tmp_path, "2", 2)
     for name in methods:
         states, architecture, learned, _ = first[name]
         assert second[name][:2] == (states, architecture), name
         assert alone[name][1] == architecture, name
         assert difference(alone[name][2], learned) < 1e-10, name
-
-
-def test_three_processes_learn_the_same_though_operations_draw_different_numbers(tmp_path: Path) -> None:
-    jobs.together(3, jobs.search_by_each, WITH_DRAWS, tmp_path, "two inputs")  # a space with noise
-    first, *others = read(tmp_path, 3)
-    for name in WITH_DRAWS:
-        assert len(first[name][0]) == 2
-        assert all(other[name][:2] == first[name][:2] for other in others), name
-
-
-def test_two_processes_train_a_network_as_one(tmp_path: Path) -> None:
-    for count in (1, 2):
-        jobs.together(count, jobs.retrain_exactly, tmp_path)
-    (alone,), (first, second) = read(tmp_path, 1), read(tmp_path, 2)
+    (alone,), (first, second) = read(tmp_path, "retrained 1", 1), read(tmp_path, "retrained 2", 2)
     assert first == second
     assert difference(alone, first) < 1e-10
 
 
-def test_a_signal_to_one_process_saves_and_the_run_ends_with_the_same_bits(tmp_path: Path) -> None:
-    for name in ("whole", "cut"):
-        (tmp_path / name).mkdir()
-    jobs.together(2, jobs.search_once, tmp_path / "whole", {})
-    jobs.together(2, jobs.search_once, tmp_path / "cut", {}, jobs.Signalled)
-    assert read(tmp_path / "cut", 2) == ["stopped by SIGTERM; the run is saved"] * 2
-    jobs.together(2, jobs.search_once, tmp_path / "cut", {})
-    assert read(tmp_path / "cut", 2) == read(tmp_path / "whole", 2)
-
-
-def test_a_process_that_ends_stops_all_and_the_run_goes_on_in_another_number_of_them(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="exit code 9"):
-        jobs.together(2, jobs.search_once, tmp_path, {"epochs": 3}, jobs.Ending)
-    assert "one of the processes of this run has ended" in torch.load(tmp_path / "2 0.pt", weights_only=False)
-    jobs.together(3, jobs.search_once, tmp_path, {"epochs": 3})
-    assert "processes (2 there, 3 now)" in read(tmp_path, 3)[2]
-    jobs.together(3, partial(jobs.search_once, resume_anyway=True), tmp_path, {"epochs": 3})
-    first, *others = read(tmp_path, 3)
-    assert [row["epoch"] for row in first[1]] == [1, 2, 3]
-    assert others == [first, first]
-
-
-def test_processes_with_other_settings_stop_with_one_line(tmp_path: Path) -> None:
-    jobs.together(2, jobs.search_with_other_settings, tmp_path)
-    assert read(tmp_path, 2) == ["process 1 has other settings or images: seed (1 there, 0 in the first)"] * 2
+def test_processes_stop_together_go_on_and_learn_the_same(tmp_path: Path) -> None:
+    jobs.together(2, jobs.ends_of_searches, tmp_path)
+    first, second = read(tmp_path, "2", 2)
+    line = "process 1 has other settings or images: seed (1 there, 0 in the first)"
+    assert first["other settings"] == second["other settings"] == line
+    assert first["signalled"] == second["signalled"] == "stopped by SIGTERM; the run is saved"
+    assert first["resumed"] == second["resumed"] == first["whole"] == second["whole"]
+    assert "one of the processes of this run has ended" in read(tmp_path, "lost", 1)[0]
+    jobs.together(3, jobs.goes_on, tmp_path)
+    found = read(tmp_path, "goes on", 3)
+    assert all("processes (2 there, 3 now)" in one["refused"] for one in found)
+    rows, state = found[0]["resumed"]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert all(one["resumed"] == (rows, state) for one in found)
+    first, *others = read(tmp_path, "3", 3)
+    for name in jobs.WITH_DRAWS:  # though operations draw other numbers in each
+        assert len(first[name][0]) == 2
+        assert all(other[name][:2] == first[name][:2] for other in others), name
 
 
 def test_shares_are_equal_and_a_batch_that_cannot_be_divided_is_refused() -> None:
