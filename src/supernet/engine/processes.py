@@ -11,13 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from supernet.data import Batch
 from supernet.engine.seeds import random_state_kept, seed_of, seeded
@@ -27,7 +30,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Group(NamedTuple):
+@dataclass(frozen=True)
+class _Group:
     number: int = 0  # of this process, counted from 0
     count: int = 1
 
@@ -76,7 +80,7 @@ def joined() -> Iterator[bool]:
     run = store.add(f"supernet runs of {os.environ['RANK']}", 1)  # a script may search again and again
     group = _Group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     try:
-        own = dist.PrefixStore(f"supernet {run}", store)
+        own = PrefixStore(f"supernet {run}", store)
         dist.init_process_group(backend, store=own, rank=group.number, world_size=group.count)
         with _as(group):
             yield group.number == 0
@@ -107,8 +111,8 @@ def _as(group: _Group) -> Iterator[None]:
 
 
 @cache
-def _store() -> dist.Store:
-    store, _, _ = next(dist.rendezvous("env://"))
+def _store() -> Any:
+    store, _, _ = next(rendezvous("env://"))
     return store
 
 
@@ -219,7 +223,7 @@ def average(tensors: Iterable[Tensor]) -> None:
         flat = torch.cat([part.reshape(-1) for part in parts])
         dist.all_reduce(flat)
         flat /= count()
-        for part, mean in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
+        for part, mean in zip(parts, torch.split(flat, [part.numel() for part in parts]), strict=True):
             part.copy_(mean.view(part.shape))
 
 

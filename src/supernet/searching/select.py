@@ -163,7 +163,7 @@ def select(
     arguments, an unfinished selection is resumed and a finished one is returned. Raises UserError for a setting that
     cannot be had.
     """
-    named = {"data": data, "space": space, "method": method, "seed": seed, "device": device}
+    named: dict[str, Any] = {"data": data, "space": space, "method": method, "seed": seed, "device": device}
     shown = watcher or progress.watcher(quiet=quiet)
     with joined():
         plan = agreed(lambda: selection_plan(run, selector, **named, **settings))
