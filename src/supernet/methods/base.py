@@ -13,12 +13,13 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
+from supernet.engine.processes import average_gradients
 from supernet.engine.seeds import seeded
 from supernet.engine.snapshots import Snapshots
 from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.module import Cost
 from supernet.models.evaluate import ValidationBatches, measures
-from supernet.models.mix import Mix, detached
+from supernet.models.mix import Mix, detached, sources
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.genotype import Genotype
@@ -37,12 +38,14 @@ class NoConfig:
 class Stream:
     """An endless stream of batches of `size` images from `part`; a size of None is the batch size of the search.
 
-    A step divides a batch into `parts`, each of which is run by itself.
+    A step divides a batch into `parts`, each of which is run by itself. Where several processes search together, each
+    gets its share of a batch, or with `whole` all of it.
     """
 
     part: Part
     size: int | None = None
     parts: int = 1
+    whole: bool = False
 
     @classmethod
     def of(cls, stream: Part | Stream) -> Stream:
@@ -98,7 +101,9 @@ class Method(ABC):
 
     The search may save `state_dict()` after any step, and its selector reads `op_scores()` at the end. A subclass must
     define `streams`, `step` and `mix`; everything else has a default. A method draws random numbers from `budget.seed`
-    alone, and never touches files, the console or the training loop.
+    alone, and never touches files, the console or the training loop. Where several processes search together, `loss`
+    is the mean over the images of a batch, `weight_step` averages gradients over the processes, and a method that
+    takes other gradients passes them through `supernet.engine.processes.averaged`.
 
     An instance has `config` (of the class `Config`), `supernet`, `budget`, `weights` (the list of the supernet's
     parameters), `device` and `optimizer` (SGD on `weights`, as `budget.weights` says).
@@ -264,6 +269,7 @@ class Method(ABC):
         logits = self.supernet(batch.x, mix)
         loss = self.loss(logits, batch.y)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(lambda: [*self.weights, *sources(mix)])
         clip_gradient(self.weights, self.budget.weights.clip)
         self.optimizer.step()
         return measures(loss, logits, batch)

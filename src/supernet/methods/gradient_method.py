@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.processes import averaged
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Method
 from supernet.models.mix import Mix
@@ -36,7 +37,7 @@ class GradientMethod(Method):
         """Return the gradient of the loss on `batch` with respect to `alphas.parameters`, on which `mix` depends."""
         loss = self.loss(self.supernet(batch.x, mix), batch.y)
         # Zeros for a cell of none alone
-        return torch.autograd.grad(loss, self.alphas.parameters, materialize_grads=True)
+        return averaged(torch.autograd.grad(loss, self.alphas.parameters, materialize_grads=True))
 
     def alpha_step(self, batch: Batch, mix: Mix) -> None:
         """Take a step of the alphas along their gradient; the weights do not change."""

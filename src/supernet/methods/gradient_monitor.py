@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.data import Batch
+from supernet.engine.processes import averaged
 from supernet.methods.base import Method
 from supernet.methods.monitor import Monitor
 from supernet.models.mix import EdgeMix
@@ -93,7 +94,8 @@ class GradientMonitor(Monitor):
             loss = self.method.loss(traceless(self.method.supernet, batch.x, self.method.mix()), batch.y)
         finally:
             handle.remove()
-        *weights, operators = torch.autograd.grad(loss, [*self.weights, op_weights[0]], materialize_grads=True)
+        of = [*self.weights, op_weights[0]]
+        *weights, operators = averaged(torch.autograd.grad(loss, of, materialize_grads=True))
         return weights, _by_operation(last, operators)
 
     def state_dict(self) -> dict[str, Any]:

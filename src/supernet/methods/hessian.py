@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.processes import averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
@@ -63,7 +64,7 @@ def hessian(method: Method, batch: Batch) -> Tensor:
         loss = method.loss(traceless(supernet, batch.x, mix, weights), batch.y)
         slopes = flat(torch.autograd.grad(loss, values, create_graph=True, materialize_grads=True))
         rows = [torch.autograd.grad(slope, values, retain_graph=True, materialize_grads=True) for slope in slopes]
-    return torch.stack([flat(row) for row in rows]).double().cpu()
+    return averaged([torch.stack([flat(row) for row in rows]).double().cpu()])[0]  # one batch: equal but for rounding
 
 
 def largest_eigenvalue(matrix: Tensor) -> float:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from supernet.engine.callbacks import Callback, Callbacks
 from supernet.engine.driving import Driving
+from supernet.engine.processes import number
 from supernet.errors import visible
 from supernet.report.console import Console, line
 from supernet.report.loggers import loggers
@@ -23,8 +24,11 @@ from supernet.report.text import short_architecture
 def callbacks(how: Driving, *, table: bool = False) -> Callbacks:
     """Return the display of progress on this screen and the callbacks that a call asks for; raises UserError.
 
-    With `table`, an epoch's line has the accuracy of its architecture in a table.
+    With `table`, an epoch's line has the accuracy of its architecture in a table. Of several processes, only the first
+    tells.
     """
+    if number():
+        return Callbacks(Callback(), [])
     return Callbacks(display(quiet=how.quiet, table=table), [*loggers(how.log), *how.callbacks])
 
 

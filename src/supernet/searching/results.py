@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from supernet.engine.processes import by_first
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
 from supernet.searching import curvature
@@ -20,6 +21,7 @@ from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 
 
+@by_first
 def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
     """Write pictures, genotype and summary of a search; a run with a summary is finished, so the summary comes last.
 
@@ -31,6 +33,7 @@ def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
     _write(run, plan, genotype, {"selector": plan.selector.name} | more, plan.selector, run)
 
 
+@by_first
 def write_selection(
     run: Run, plan: Plan, genotype: Genotype, selector: Preset, report: Mapping[str, Any], searched: Run
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from supernet.engine.driving import Driving, conduct, driving
+from supernet.engine.driving import Driving, agreed, conduct, driving
+from supernet.engine.processes import joined
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import results, select
@@ -28,7 +29,8 @@ def search(**settings: Any) -> Run:
     resumes.
     """
     how, table = driving(settings), settings.pop("table", False)
-    return start(planned(**settings), how, table=table)
+    with joined():
+        return start(agreed(lambda: planned(**settings)), how, table=table)
 
 
 def start(plan: Plan, how: Driving, *, table: bool = False) -> Run:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
+from supernet.engine import processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Task
@@ -57,7 +58,12 @@ class SearchTask(Task):
             )
             for name, stream in streams.items()
         }
-        batches = [self.streams[name].size // stream.parts or 1 for name, stream in streams.items()]
+        self.whole = [name for name, stream in streams.items() if stream.whole]
+        shares = {name: 1 if stream.whole else processes.count() for name, stream in streams.items()}
+        for name, stream in streams.items():
+            if not stream.whole:
+                processes.check_share(self.streams[name].size // stream.parts)
+        batches = [self.streams[name].size // stream.parts // shares[name] or 1 for name, stream in streams.items()]
         self._validation = validation
         # Streams called alpha and inner do not train the weights; any other one does.
         trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
@@ -93,11 +99,12 @@ class SearchTask(Task):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the method learn."""
-        if self.monitor is None:
-            return self._learn(batches)
-        self.monitor.before(batches)
+        if self.monitor is not None:
+            self.monitor.before(batches)
         metrics = self._learn(batches)
-        self.monitor.after()
+        processes.average_statistics(self.method.supernet)
+        if self.monitor is not None:
+            self.monitor.after()
         return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
@@ -109,6 +116,7 @@ class SearchTask(Task):
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
         scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
         op_scores = self.plan.space.widened(scores, self.method.supernet.space)
+        processes.check_alike(op_scores)
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)

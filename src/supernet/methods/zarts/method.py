@@ -82,11 +82,11 @@ class ZeroOrder(Method):
     @property
     def streams(self) -> Streams:
         """One stream for the weights, one for alpha, and one whose batch holds the images of all lookahead steps."""
-        streams = {"weights": Stream("train"), "alpha": Stream("validation")}
+        streams = {"weights": Stream("train"), "alpha": Stream("validation", whole=True)}  # candidates are shared out
         if not self.config.inner_steps:
             return streams
         steps = self.config.inner_steps
-        return streams | {"inner": Stream(self.config.inner_split, steps * self.config.inner_batch, steps)}
+        return streams | {"inner": Stream(self.config.inner_split, steps * self.config.inner_batch, steps, whole=True)}
 
     @property
     def period(self) -> int:
