@@ -394,7 +394,7 @@ def test_the_environment_is_what_numbers_depend_on():
     assert found["threads"] == torch.get_num_threads()
     assert set(found) == {
         *("supernet", "torch", "python", "system", "processor"),
-        *("instructions", "kernels", "threads", "gpu", "command"),
+        *("instructions", "kernels", "threads", "processes", "gpu", "command"),
     }
     json.dumps(found)
 

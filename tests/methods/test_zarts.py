@@ -252,10 +252,10 @@ def test_streams_and_their_draws():
     found = make(steps=3, inner_batch=5, every=2)
     assert found.streams == {
         "weights": Stream("train"),
-        "alpha": Stream("validation"),
-        "inner": Stream("validation", 15, 3),
+        "alpha": Stream("validation", whole=True),
+        "inner": Stream("validation", 15, 3, whole=True),
     }
-    assert make(inner_split="train").streams["inner"] == Stream("train", 96, 2)
+    assert make(inner_split="train").streams["inner"] == Stream("train", 96, 2, whole=True)
     assert Stream.of("all") == Stream("all", None)
     given = {name: Batches(tiny_images(12), torch.arange(12), 4, Augment(), seed=0) for name in found.streams}
     drawn, steps = {name: [] for name in given}, []

@@ -59,8 +59,18 @@ def main(arguments: Arguments | None = None) -> None:
 
 
 def _leave(status: int, reason: str) -> NoReturn:
-    print(f"supernet: {visible(reason)}", file=sys.stderr)
+    if _speaks():
+        print(f"supernet: {visible(reason)}", file=sys.stderr)
     sys.exit(status)
+
+
+def _speaks() -> bool:
+    """Return whether this process tells the user why it ends: of several that run together, the first that does."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # processes need PyTorch
+        return True
+    from supernet.engine.processes import speaks_first
+
+    return speaks_first()
 
 
 def _dispatch(given: Arguments) -> None:

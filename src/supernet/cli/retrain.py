@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Fixed, Positional, Suppress
 
 from supernet.cli.after import show_next
+from supernet.cli.launch import NONE, OPTIONS, launched
 from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ _WHAT = "folder of a finished search, or an architecture: its text in quotes, a 
 
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
-    from supernet.engine.driving import driving
+    from supernet.engine.driving import agreed, driving
+    from supernet.engine.processes import joined
     from supernet.report.console import Console
     from supernet.retraining import plan, train
     from supernet.retraining.config import RetrainConfig
@@ -29,10 +31,15 @@ def retrain(given: Arguments) -> None:
     recipe = peek(given, "recipe", "quick")
     call = vars(parse("retrain", _arguments(recipe), given))
     config = amend(RetrainConfig(call["what"]), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
+    if launched("retrain", given):
+        return
     how = driving(call)
     given_sizes = [name for name in ("width", "depth") if peek(given, name, None) is not None]
-    ready = plan.plan(config, recipe, given_sizes)
-    run = train.start(ready, how)
+    with joined() as first:
+        ready = agreed(lambda: plan.plan(config, recipe, given_sizes))
+        run = train.start(ready, how)
+    if not first:
+        return
     console = Console()
     _print_result(console, run)
     if not how.quiet:
@@ -55,11 +62,12 @@ def _arguments(recipe: str) -> Any:
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "out": option(str | None, "run folder; None is in the search's, or under runs/", metavar="FOLDER"),
         "callbacks": Annotated[tuple[()], Fixed, Suppress],
+        **OPTIONS,
     }
     start = configured("", recipe)
     values = values_of(start) | {"what": tyro.MISSING, "callbacks": ()}
     about = "Train the architecture of a search, or any other, from scratch."
-    return derived(RetrainCall, about, types, values | {"recipe": recipe})
+    return derived(RetrainCall, about, types, values | {"recipe": recipe, **NONE})
 
 
 def _print_result(console: Console, run: Run) -> None:

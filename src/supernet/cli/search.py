@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Fixed, Positional, Suppress, arg
 
 from supernet.cli.after import show_line, show_next
+from supernet.cli.launch import NONE, OPTIONS, launched
 from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
 from supernet.errors import UserError
 from supernet.registry import recorded
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 def search(given: Arguments) -> None:
     """Search for an architecture."""
-    from supernet.engine.driving import driving
+    from supernet.engine.driving import agreed, driving
+    from supernet.engine.processes import joined
     from supernet.report import console
     from supernet.searching import forecast, plan
     from supernet.searching import search as searching
@@ -31,16 +33,23 @@ def search(given: Arguments) -> None:
     import_own(given)
     start, resumed = _start(given), peek(given, "config", None) is not None
     call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
-    planned, how = plan.plan(_configured(start, call)), driving(call)
+    how, table = driving(call), call["table"]
     if call["dry_run"]:
+        planned = plan.plan(_configured(start, call))
         foreseen, shown = forecast.foresee(planned), console.Console()
         _print_forecast(shown, planned.reading, planned.running, foreseen)
         if foreseen.fits and not how.quiet:
             show_line(shown, shlex.join(["search", *(word for word in given if word != "--dry-run")]))
         return
-    run = searching.start(planned, how)
+    if launched("search", given):
+        return
+    with joined() as first:
+        planned = agreed(lambda: plan.plan(_configured(start, call)))
+        run = searching.start(planned, how, table=table)
+    if not first:
+        return
     shown = console.Console()
-    console.result(shown, run)
+    console.result(shown, run, table=table)
     if not how.quiet:
         show_next(shown, "search", run.path)
 
@@ -123,6 +132,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "out": option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"),
         "dry_run": option(bool, "print a forecast of time and memory, and stop"),
         "callbacks": Annotated[tuple[()], Fixed, Suppress],
+        **OPTIONS,
     }
     values = values_of(start) | {
         "data": start.data if resumed else tyro.MISSING,
@@ -136,6 +146,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "config": None,
         "dry_run": False,
         "callbacks": (),
+        **NONE,
     }
     return derived(SearchCall, "Search for an architecture.", types, values)
 

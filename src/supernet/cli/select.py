@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from supernet.cli.after import show_next
+from supernet.cli.launch import NONE, OPTIONS, launched
 from supernet.cli.parsing import Arguments, import_own, of_a_search, option, parse, peek
 
 ABOUT = "Read an architecture out of a search by another selector, without searching again."
@@ -15,7 +16,8 @@ ABOUT = "Read an architecture out of a search by another selector, without searc
 
 def select(given: Arguments) -> None:
     """Read an architecture out of a search by another selector."""
-    from supernet.engine.driving import driving
+    from supernet.engine.driving import agreed, driving
+    from supernet.engine.processes import joined
     from supernet.report import console
     from supernet.searching import select as selecting
     from supernet.searching.config import config_of
@@ -24,21 +26,18 @@ def select(given: Arguments) -> None:
     import_own(given)
     preset = SELECTORS.named(peek(given, "with", "perturbation"))
     call = parse("select", _arguments(config_of(preset)), given)
-    plan = selecting.selection_plan(
-        call.run,
-        preset.name,
-        data=call.data,
-        space=call.space,
-        method=call.method,
-        seed=call.seed,
-        device=call.device,
-        **asdict(call.config),
-    )
+    if launched("select", given):
+        return
+    named = {name: getattr(call, name) for name in ("data", "space", "method", "seed", "device")}
     how = driving(vars(call))
-    run = selecting.start(plan, how)
+    with joined() as first:
+        plan = agreed(lambda: selecting.selection_plan(call.run, preset.name, **named, **asdict(call.config)))
+        run = selecting.start(plan, how)
+    if not first:
+        return
     shown = console.Console()
-    console.result(shown, run)
-    console.selections(shown, selecting.selections(plan.run))
+    console.result(shown, run, table=call.table)
+    console.selections(shown, selecting.selections(plan.run), table=call.table)
     if not how.quiet:
         show_next(shown, "select", run.path)
 
@@ -55,8 +54,10 @@ def _arguments(config: Any) -> type:
         ("out", option(str | None, "folder; None is in the search's, under selections/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a selection that is there"), False),
         ("resume_anyway", option(bool, "go on with a selection where it ends with other bits"), False),
+        ("table", option(bool, "show a table's accuracies, though they are of other images"), False),
         ("quiet", option(bool, "no progress"), False),
         ("log", option(str, "also write each epoch elsewhere: csv, tensorboard, mlflow, wandb, or several"), ""),
+        *((name, kind, NONE[name]) for name, kind in OPTIONS.items()),
         ("config", Annotated[type(config), arg(name="")], config),
     ]
     return make_dataclass("Select", fields, namespace={"__doc__": ABOUT})

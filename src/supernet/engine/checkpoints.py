@@ -14,6 +14,7 @@ import torch
 
 from supernet.engine.files import write_atomically
 from supernet.engine.memory import is_shortage
+from supernet.engine.processes import by_first
 from supernet.errors import UserError, reason_of
 
 START_OVER = "the command that made the run starts it over with --force"
@@ -31,6 +32,7 @@ class Checkpoints:
     def _config(self) -> dict[str, Any]:
         raise NotImplementedError
 
+    @by_first
     def save_checkpoint(self, state: Mapping[str, Any], *, best: bool = False) -> None:
         """Write the last checkpoint, and keep the one before; with `best`, write the best one as well.
 
@@ -41,10 +43,12 @@ class Checkpoints:
             write_atomically(folder / "best.pt", content)
         write_atomically(folder / "last.pt", content, keep=folder / "previous.pt")
 
+    @by_first
     def save_snapshot(self, name: str, epoch: int, state: Mapping[str, Any]) -> None:
         """Write the snapshot `name` of a state after `epoch` epochs, before the checkpoint that mentions it."""
         write_atomically(self._checkpoints() / _snapshot(name, epoch), self._content(state))
 
+    @by_first
     def load_snapshot(self, name: str, epoch: int) -> dict[str, Any]:
         """Return a snapshot; raises UserError if it is missing or damaged, and if the settings have changed."""
         file = self.path / "checkpoints" / _snapshot(name, epoch)
@@ -53,6 +57,7 @@ class Checkpoints:
             raise UserError(f"snapshot '{file}' is missing or damaged: {START_OVER}")
         return self._own(state)
 
+    @by_first
     def keep_snapshots(self, *kept: Mapping[str, int]) -> None:
         """Remove all snapshots but those `kept`, the epochs by name."""
         names = {_snapshot(name, epoch) for epochs in kept for name, epoch in epochs.items()}
@@ -72,6 +77,7 @@ class Checkpoints:
         data = buffer.getvalue()
         return data + hashlib.sha256(data).digest()
 
+    @by_first
     def load_checkpoint(self, say: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the last undamaged checkpoint for a run that goes on, None if there never was one.
 
@@ -85,10 +91,12 @@ class Checkpoints:
             last.unlink()  # otherwise the next checkpoint would replace the good one
         return state
 
+    @by_first
     def read_checkpoint(self) -> dict[str, Any] | None:
         """Return the last undamaged checkpoint as `load_checkpoint` does, and leave the folder as it is."""
         return self._newest()[1]
 
+    @by_first
     def load_best(self) -> dict[str, Any]:
         """Return the best checkpoint; raises UserError if there is none, if it is damaged, or of other settings."""
         file = self.path / "checkpoints" / "best.pt"

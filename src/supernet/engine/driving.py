@@ -13,10 +13,12 @@ import torch
 
 from supernet.engine.callbacks import Callback
 from supernet.engine.environment import as_begun, environment
+from supernet.engine.folder import flat
 from supernet.engine.loop import Loop, Task
 from supernet.engine.memory import is_shortage, keep_freed_memory
 from supernet.engine.optim import SGDConfig
 from supernet.engine.precision import Precision, products
+from supernet.engine.processes import count, gathered
 from supernet.engine.run import Run
 from supernet.engine.seeds import seeded
 from supernet.errors import UserError, reason_of
@@ -33,7 +35,7 @@ class Driving:
     force: bool = False
     """start over a run that is there"""
     resume_anyway: bool = False
-    """go on with a run where it ends with other bits: with another PyTorch, processor or number of threads"""
+    """go on with a run where it ends with other bits: with another PyTorch, processor, threads or processes"""
     quiet: bool = False
     """no progress"""
     log: str = ""
@@ -141,6 +143,43 @@ def _told(run: Run, callback: Callback) -> Iterator[None]:
         yield
     finally:
         callback.end(run)
+
+
+def agreed(plan: Callable[[], P]) -> P:
+    """Return a plan that all processes make; raises UserError if they differ, and if one cannot make it."""
+    if count() == 1:
+        return plan()
+    made: P | None = None
+    said: UserError | dict[str, Any]
+    try:
+        made = plan()
+        said = {name: value for name, value in flat(made.record).items() if name != "data"}
+        _check_device(made.device)
+    except UserError as error:
+        said = error
+    (first, *others), message = gathered(said), ""
+    for other, there in enumerate(others, 1):
+        if isinstance(first, dict) and isinstance(there, dict):
+            names = [name for name in first | there if first.get(name) != there.get(name)]
+            changes = ", ".join(f"{name} ({there.get(name)} there, {first.get(name)} in the first)" for name in names)
+            message = message or (names and f"process {other} has other settings or images: {changes}") or ""
+        elif isinstance(there, UserError):
+            message = message or f"process {other}: {there}"
+    if isinstance(first, UserError) or message:
+        raise first if isinstance(first, UserError) else UserError(message)
+    assert made is not None
+    return made
+
+
+def _check_device(device: torch.device) -> None:
+    """Raise UserError if the processes on this machine cannot have a GPU each."""
+    if device.type != "cuda":
+        return
+    if device.index is not None:
+        raise UserError(f"each process takes a GPU of its own: give --device cuda, not {device}")
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", count())), torch.cuda.device_count()
+    if here > gpus:
+        raise UserError(f"{here} processes need a GPU each, and here are {gpus}: start {gpus}, or give --device cpu")
 
 
 def _longer(done: int, before: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
 from typing_extensions import TypedDict
@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from supernet.engine.callbacks import Callback
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json
+from supernet.engine.processes import by_first, count
 from supernet.engine.records import check, damaged
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -32,6 +33,7 @@ def environment(kernels: str | None = None) -> dict[str, Any]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "kernels": kernels,
         "threads": torch.get_num_threads(),
+        "processes": count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "command": sys.argv,
     }
@@ -44,6 +46,7 @@ class Computed(TypedDict):
     instructions: str
     kernels: str | None
     threads: Count
+    processes: NotRequired[Count]
     gpu: str | None
 
 
@@ -53,8 +56,9 @@ def as_begun(
 ) -> Iterator[None]:
     """Let a run go on as it began: with its number of threads, which is restored at the end.
 
-    Raises UserError where versions, instructions, kernels or the GPU are others, so that it would end with other bits;
-    with `anyway` it goes on with them, and with the threads there are now, and `callback` is told.
+    Raises UserError where versions, instructions, kernels, the GPU or the number of processes are others, so that it
+    would end with other bits; with `anyway` it goes on with them, and with the threads there are now, and `callback` is
+    told.
     """
     threads, now = torch.get_num_threads(), environment(kernels)
     before = _begun(run)
@@ -62,7 +66,8 @@ def as_begun(
         yield
         return
     on = ("instructions", "kernels") if device.type == "cpu" else ("gpu",)
-    names = ["torch", *on, *(["threads"] if anyway and device.type == "cpu" else [])]
+    before = {"processes": 1, **before}
+    names = ["torch", "processes", *on, *(["threads"] if anyway and device.type == "cpu" else [])]
     changes = [f"{name} ({before[name]} there, {now[name]} now)" for name in names if before[name] != now[name]]
     if changes and not anyway:
         raise UserError(
@@ -80,6 +85,7 @@ def as_begun(
         torch.set_num_threads(threads)
 
 
+@by_first
 def _begun(run: Run) -> Mapping[str, Any] | None:
     """Return the environment in which the checkpoints of a run were made, None if there are none to go on from."""
     file, has_begun = run.path / "environment.json", any((run.path / "checkpoints").glob("*.pt"))

@@ -14,6 +14,7 @@ from typing import Any
 from supernet.engine.checkpoints import Checkpoints
 from supernet.engine.files import append, is_temporary, remove_temporaries, to_yaml, write_atomically
 from supernet.engine.lock import HOLDER, LOCK, locked
+from supernet.engine.processes import by_first, number
 from supernet.errors import UserError, reason_of
 
 _LONGEST = 150  # bytes of the name of a default run folder; file systems allow 255
@@ -36,6 +37,7 @@ class Folder(Checkpoints):
     def _check_format(self, config: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
+    @by_first
     def holds(self, config: Mapping[str, Any], fixed_epochs: str = "") -> dict[str, Any]:
         """Return the settings of the run in the folder, which are those of `config`; nothing if the folder is empty.
 
@@ -53,8 +55,12 @@ class Folder(Checkpoints):
     def held(self) -> Iterator[None]:
         """Keep other processes out of the folder, which is made if there is none.
 
-        Raises UserError if one is in it, if it cannot be written, and if it holds files of no run.
+        Raises UserError if one is in it, if it cannot be written, and if it holds files of no run. Of several processes
+        that run together, the first one holds it for all.
         """
+        if number():
+            yield
+            return
         with ExitStack() as stack:
             with self._writing():
                 self._check_is_run_or_empty()
@@ -62,6 +68,7 @@ class Folder(Checkpoints):
                 stack.enter_context(locked(self.path))
             yield
 
+    @by_first
     def start(
         self,
         config: Mapping[str, Any],
@@ -129,10 +136,12 @@ class Folder(Checkpoints):
     def _files(self, *patterns: str) -> list[Path]:
         return [file for pattern in patterns for file in self.path.glob(pattern)]
 
+    @by_first
     def write(self, name: str, text: str) -> None:
         """Write a text file into the folder, atomically."""
         write_atomically(self.path / name, text.encode())
 
+    @by_first
     def log(self, row: Mapping[str, Any]) -> None:
         """Append the row of an epoch to the metrics, before the checkpoint of the epoch, which needs the row."""
         append(self.path / "metrics.jsonl", json.dumps(row) + "\n")

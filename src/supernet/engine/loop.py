@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch, Batches
+from supernet.engine import processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted, heard
@@ -22,10 +23,12 @@ from supernet.errors import UserError
 class Task(Protocol):
     """A task that learns in steps; the length of its first stream is that of an epoch.
 
-    One that goes back to earlier states has `snapshots`, whose `epochs` are part of its state.
+    One that goes back to earlier states has `snapshots`, whose `epochs` are part of its state. Where several processes
+    work together, each gets its share of a batch, but all of one of a stream in `whole`.
     """
 
     streams: Mapping[str, Batches]
+    whole: Collection[str] = ()
     snapshots: Snapshots | None = None
 
     @property
@@ -63,13 +66,14 @@ class Task(Protocol):
 class LazyBatches(Mapping[str, Batch]):
     """The batches of one step; each is drawn from its stream when it is first looked up."""
 
-    def __init__(self, streams: Mapping[str, Batches]) -> None:
-        self._streams = streams
+    def __init__(self, streams: Mapping[str, Batches], whole: Collection[str] = ()) -> None:
+        self._streams, self._whole = streams, whole
         self._drawn: dict[str, Batch] = {}
 
     def __getitem__(self, name: str) -> Batch:
         if name not in self._drawn:
-            self._drawn[name] = self._streams[name].next()
+            batch = self._streams[name].next()
+            self._drawn[name] = batch if name in self._whole else processes.share(batch)
         return self._drawn[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -127,15 +131,19 @@ class Loop:
         while self.done < self.steps:
             self._step()
             self.seconds = time.monotonic() - began
-            if signals or time.monotonic() - saved > self.save_every:
+            # In all processes after the same step
+            signal, due = processes.largest(signals[0] if signals else 0, time.monotonic() - saved > self.save_every)
+            if signal or due:
                 self._save()
                 saved = time.monotonic()
-            if signals:
-                raise Interrupted(signals[0])
+            if signal:
+                raise Interrupted(signal)
         self._end_epoch()
 
     def _step(self) -> None:
-        metrics = self.task.step(LazyBatches(self.task.streams))
+        with processes.own_draws():
+            metrics = self.task.step(LazyBatches(self.task.streams, self.task.whole))
+        metrics = dict(zip(metrics, processes.averaged(list(metrics.values())), strict=True))
         for name, value in metrics.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
         self.done += 1

@@ -11,6 +11,7 @@ from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json, read_json_lines, read_yaml, write_atomically
 from supernet.engine.folder import Folder, flat
 from supernet.engine.glance import facts, in_html
+from supernet.engine.processes import by_first
 from supernet.engine.records import Record, RetrainingSummary, Row, SearchSummary, check, damaged
 from supernet.errors import UserError
 from supernet.spaces.genotype import Genotype
@@ -95,6 +96,7 @@ class Run(Folder):
         return loaded
 
     @property
+    @by_first
     def metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, without a last line that a crash cut off.
 
@@ -116,6 +118,7 @@ class Run(Folder):
         return rows
 
     @property
+    @by_first
     def summary(self) -> dict[str, Any]:
         """The results of the finished run.
 
@@ -136,6 +139,7 @@ class Run(Folder):
         return summary
 
     @property
+    @by_first
     def finished(self) -> bool:
         """Whether the run has finished; raises UserError if its summary is damaged."""
         return (self.path / "summary.json").exists() and bool(self.summary)
@@ -182,6 +186,7 @@ class Run(Folder):
             rows = {"damaged": str(error)}
         return in_html(str(self.path), rows, self.path / "cell.svg")
 
+    @by_first
     def rewind(self, epochs: int) -> None:
         """Remove the rows after the first `epochs`, which a resumed run writes again.
 

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
+from supernet.engine.processes import average_gradients
 from supernet.engine.seeds import seeded
 from supernet.engine.snapshots import Snapshots
 from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.module import Cost
 from supernet.models.evaluate import ValidationBatches, measures
-from supernet.models.mix import Mix, detached
+from supernet.models.mix import Mix, detached, sources
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.genotype import Genotype
@@ -37,12 +38,14 @@ class NoConfig:
 class Stream:
     """An endless stream of batches of `size` images from `part`; a size of None is the batch size of the search.
 
-    A step divides a batch into `parts`, each of which is run by itself.
+    A step divides a batch into `parts`, each of which is run by itself. Where several processes search together, each
+    gets its share of a batch, or with `whole` all of it.
     """
 
     part: Part
     size: int | None = None
     parts: int = 1
+    whole: bool = False
 
     @classmethod
     def of(cls, stream: Part | Stream) -> Stream:
@@ -68,6 +71,7 @@ class Budget:
     - `workers`: processes that lookahead may be spread over.
     - `validation_batches`: returns the validation images in batches, the same ones at every call.
     - `snapshots`: named states of the search; `end_epoch` keeps, drops and restores them (see `Method.roll_back`).
+    - `new_supernet`: makes a supernet of a space and a size as the search made its own (see `Method.enter`).
     """
 
     epochs: int
@@ -79,6 +83,7 @@ class Budget:
     workers: int = 1
     validation_batches: ValidationBatches = tuple
     snapshots: Snapshots = field(default_factory=Snapshots)
+    new_supernet: Callable[[SearchSpace, NetworkSize], Supernet] | None = None
 
 
 class Method(ABC):
@@ -96,7 +101,9 @@ class Method(ABC):
 
     The search may save `state_dict()` after any step, and its selector reads `op_scores()` at the end. A subclass must
     define `streams`, `step` and `mix`; everything else has a default. A method draws random numbers from `budget.seed`
-    alone, and never touches files, the console or the training loop.
+    alone, and never touches files, the console or the training loop. Where several processes search together, `loss`
+    is the mean over the images of a batch, `weight_step` averages gradients over the processes, and a method that
+    takes other gradients passes them through `supernet.engine.processes.averaged`.
 
     An instance has `config` (of the class `Config`), `supernet`, `budget`, `weights` (the list of the supernet's
     parameters), `device` and `optimizer` (SGD on `weights`, as `budget.weights` says).
@@ -136,13 +143,31 @@ class Method(ABC):
         """
         return Supernet(space, network_size, norm)
 
+    @classmethod
+    def network_sizes(cls, config: Any, network_size: NetworkSize) -> Sequence[NetworkSize]:
+        """Return the sizes of the supernets of a search, the first one's first: by default `network_size` alone."""
+        return (network_size,)
+
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config
-        self.supernet = supernet
         self.budget = budget
+        self._take(supernet)
+
+    def _take(self, supernet: Supernet) -> None:
+        self.supernet = supernet
         self.weights = list(supernet.parameters())
         self.device = self.weights[0].device
-        self.optimizer = budget.weights.optimizer(self.weights)
+        self.optimizer = self.budget.weights.optimizer(self.weights)
+
+    def enter(self, space: SearchSpace, network_size: NetworkSize) -> None:
+        """Enter a stage: go on with a new supernet of this space and size, with new weights and their optimizer.
+
+        A method calls it in `begin_epoch`, and in `load_state_dict` where the state is of another stage than its own,
+        before the state is loaded. The space is the search's own or has fewer candidates (`SearchSpace.narrowed`); what
+        the method returns from `op_scores` has the columns of the search's own. `network_sizes` names every size.
+        """
+        assert self.budget.new_supernet is not None
+        self._take(self.budget.new_supernet(space, network_size))
 
     @property
     @abstractmethod
@@ -164,9 +189,17 @@ class Method(ABC):
         return 1
 
     @property
-    def forecast_epoch(self) -> int:
-        """The epoch whose steps a forecast times: the last, because a method may skip work in its first epochs."""
-        return self.budget.epochs - 1
+    def forecast_epochs(self) -> Sequence[int]:
+        """The epochs whose steps a forecast times, each for an equal share of the search.
+
+        By default the last, because a method may skip work in its first epochs.
+        """
+        return (self.budget.epochs - 1,)
+
+    @property
+    def stage(self) -> str:
+        """The stage of the search, as a clause for the user; empty, the default, for a method without stages."""
+        return ""
 
     @abstractmethod
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
@@ -236,6 +269,7 @@ class Method(ABC):
         logits = self.supernet(batch.x, mix)
         loss = self.loss(logits, batch.y)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(lambda: [*self.weights, *sources(mix)])
         clip_gradient(self.weights, self.budget.weights.clip)
         self.optimizer.step()
         return measures(loss, logits, batch)

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.processes import averaged
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Method
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
+from supernet.spaces import NetworkSize, SearchSpace
 
 
 class GradientMethod(Method):
@@ -20,6 +22,11 @@ class GradientMethod(Method):
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
+        self.alphas = self.begin()
+
+    def enter(self, space: SearchSpace, network_size: NetworkSize) -> None:
+        """Enter a stage, with new alphas as well (see `Method.enter`)."""
+        super().enter(space, network_size)
         self.alphas = self.begin()
 
     def begin(self) -> LearnedAlphas:
@@ -30,15 +37,15 @@ class GradientMethod(Method):
         """Return the gradient of the loss on `batch` with respect to `alphas.parameters`, on which `mix` depends."""
         loss = self.loss(self.supernet(batch.x, mix), batch.y)
         # Zeros for a cell of none alone
-        return torch.autograd.grad(loss, self.alphas.parameters, materialize_grads=True)
+        return averaged(torch.autograd.grad(loss, self.alphas.parameters, materialize_grads=True))
 
     def alpha_step(self, batch: Batch, mix: Mix) -> None:
         """Take a step of the alphas along their gradient; the weights do not change."""
         self.alphas.step(self.gradient(batch, mix))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Report the alphas."""
-        return {"alphas": self.alphas.lists()}
+        """Report the architecture parameters, each group by itself."""
+        return self.alphas.row()
 
     def state_dict(self) -> dict[str, Any]:
         """Add the alphas and their optimizer."""

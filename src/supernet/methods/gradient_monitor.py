@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.data import Batch
+from supernet.engine.processes import averaged
 from supernet.methods.base import Method
 from supernet.methods.monitor import Monitor
 from supernet.models.mix import EdgeMix
@@ -37,14 +38,21 @@ class GradientMonitor(Monitor):
 
     def __init__(self, method: Method, every: int | None = None) -> None:
         super().__init__(method, every)
-        self.cells = [layer for layer in method.supernet.layers if isinstance(layer, MixedCell)]
-        self.weights = [weight for cell in self.cells for weight in cell.parameters() if weight.requires_grad]
+        self._watch()
         self.steps = self.count = 0
         self.sums: dict[str, Tensor] = {}
         self.previous: list[Tensor] | None = None  # the gradient of the weights' last step, kept for the lag
 
+    def _watch(self) -> None:
+        self.supernet = self.method.supernet
+        self.cells = self.supernet.mixed_cells
+        self.weights = [weight for cell in self.cells for weight in cell.parameters() if weight.requires_grad]
+
     def before(self, batches: Mapping[str, Batch]) -> None:
-        """Measure before the step on `batches` if a measurement is due."""
+        """Measure before the step on `batches` if a measurement is due, and the step before was in the same stage."""
+        if self.supernet is not self.method.supernet:
+            self._watch()
+            self.previous = None
         if self.previous is not None:
             for name, value in self._measure(batches, self.previous).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -86,7 +94,8 @@ class GradientMonitor(Monitor):
             loss = self.method.loss(traceless(self.method.supernet, batch.x, self.method.mix()), batch.y)
         finally:
             handle.remove()
-        *weights, operators = torch.autograd.grad(loss, [*self.weights, op_weights[0]], materialize_grads=True)
+        of = [*self.weights, op_weights[0]]
+        *weights, operators = averaged(torch.autograd.grad(loss, of, materialize_grads=True))
         return weights, _by_operation(last, operators)
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,6 +104,7 @@ class GradientMonitor(Monitor):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state that `state_dict` returned."""
+        self._watch()
         self.steps, self.count = state["steps"], state["count"]
         self.sums, self.previous = dict(state["sums"]), state["previous"]
         if self.previous is not None:

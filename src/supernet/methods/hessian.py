@@ -8,7 +8,8 @@ is read out of the supernet becomes worse.
 
 H is computed in full: one backward pass for the gradient and one through it for each of the D alphas. The loss is the
 method's own; the weight decay of alpha is not in it. Batch norm uses the statistics of the batch, as in training.
-Weights and running statistics do not change, and random operations draw the same numbers in every measurement.
+Other architecture parameters (`Alphas.fixed`), weights and running statistics do not change, and random operations draw
+the same numbers in every measurement.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.processes import averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
@@ -62,7 +64,7 @@ def hessian(method: Method, batch: Batch) -> Tensor:
         loss = method.loss(traceless(supernet, batch.x, mix, weights), batch.y)
         slopes = flat(torch.autograd.grad(loss, values, create_graph=True, materialize_grads=True))
         rows = [torch.autograd.grad(slope, values, retain_graph=True, materialize_grads=True) for slope in slopes]
-    return torch.stack([flat(row) for row in rows]).double().cpu()
+    return averaged([torch.stack([flat(row) for row in rows]).double().cpu()])[0]  # one batch: equal but for rounding
 
 
 def largest_eigenvalue(matrix: Tensor) -> float:

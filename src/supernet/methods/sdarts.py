@@ -28,6 +28,7 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import AlphaOptimizerConfig
+from supernet.engine.processes import averaged
 from supernet.engine.seeds import seed_of
 from supernet.methods.base import Budget, Streams
 from supernet.methods.gradient_method import GradientMethod
@@ -94,14 +95,14 @@ class SDARTS(GradientMethod):
         try:
             for _ in range(steps):
                 at = [rows.requires_grad_() for rows in q.values()]
-                slope = torch.autograd.grad(self._loss(batch, q), at, materialize_grads=True)
+                slope = averaged(torch.autograd.grad(self._loss(batch, q), at, materialize_grads=True))
                 signs = {kind: part.sign() for kind, part in zip(q, slope, strict=True)}
                 q = self._moved(q, signs, 2 * self.epsilon / steps, p)
             with torch.no_grad():
-                larger = self._loss(batch, q) > self._loss(batch, p)
+                there, here = averaged([self._loss(batch, q), self._loss(batch, p)])
         finally:
             self.supernet.train()
-        return {kind: torch.where(larger, rows, p[kind]) for kind, rows in q.items()}
+        return {kind: torch.where(there > here, rows, p[kind]) for kind, rows in q.items()}
 
     def _loss(self, batch: Batch, rows: _Rows) -> Tensor:
         return self.loss(traceless(self.supernet, batch.x, dense(rows)), batch.y)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import momentum_of
+from supernet.engine.processes import averaged
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet, traceless
 
@@ -50,7 +51,7 @@ def unrolled_gradient(
             return loss(values, weight_batch)
 
     def gradient(value: Tensor, of: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(value, of, materialize_grads=True)  # zeros for a node that is not read
+        return averaged(torch.autograd.grad(value, of, materialize_grads=True))  # zeros for a node that is not read
 
     def shifted(directions: Sequence[Tensor], scale: float | Tensor) -> list[Tensor]:
         return [w.detach() + scale * d for w, d in zip(weights, directions, strict=True)]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import Literal
 
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.processes import count, dealt, gathered, number, own_draws, spread
 from supernet.engine.seeds import random_state_kept
 from supernet.errors import UserError
 from supernet.models.mix import Mix
@@ -55,11 +57,14 @@ class Scorer:
     def __call__(self, mixes: Sequence[Mix]) -> Scores:
         """Return the scores of the mixes, which run as they are, whatever edges of the supernet are fixed."""
         began = perf_counter()
-        groups = [mixes[start : start + _TOGETHER] for start in range(0, len(mixes), _TOGETHER)]
         with _scoring(self.supernet, running=self.running):
-            scores = [pair for group in groups for pair in self._scores(group).tolist()]
+            scores = spread(mixes, self._all).tolist()
         self.passes, self.spent = self.passes + len(mixes), self.spent + perf_counter() - began
         return Scores([accuracy for _, accuracy in scores], [loss for loss, _ in scores])
+
+    def _all(self, mixes: Sequence[Mix]) -> Tensor:
+        groups = [mixes[start : start + _TOGETHER] for start in range(0, len(mixes), _TOGETHER)]
+        return torch.cat([self._scores(group) for group in groups]) if groups else torch.empty(0, 2)
 
     def _scores(self, mixes: Sequence[Mix]) -> Tensor:
         return loss_and_accuracy(lambda x: self.supernet.batched(x, mixes), self._counted())
@@ -98,8 +103,15 @@ def accuracy(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> f
 
 @torch.no_grad()
 def hits_and_labels(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
-    """Return for each image whether its class has the largest logit, and its class, both (N,)."""
-    pairs = [(forward(batch.x).argmax(1) == batch.y, batch.y) for batch in batches]
+    """Return for each image whether its class has the largest logit, and its class, both (N,).
+
+    Several processes share the batches out.
+    """
+    with own_draws():
+        own = islice(batches, number(), None, count())
+        pairs = [(forward(batch.x).argmax(1) == batch.y, batch.y) for batch in own]
+    if count() > 1:
+        pairs = dealt(gathered([(hits.cpu(), labels.cpu()) for hits, labels in pairs]))
     return torch.cat([hits for hits, _ in pairs]), torch.cat([labels for _, labels in pairs])
 
 

@@ -9,6 +9,7 @@ import torch
 
 from supernet.engine.device import described
 from supernet.engine.precision import Precision, precision_named
+from supernet.engine.processes import count
 from supernet.errors import UserError, at_least, unknown
 from supernet.models.fused import library
 from supernet.models.mixed_cell import Engine
@@ -46,6 +47,7 @@ class Execution:
     def on(self, device: torch.device) -> str:
         """Return a line that describes the execution on a device."""
         options = [
+            *([f"{count()} processes"] if count() > 1 else []),
             *(["checkpointing"] if self.checkpointing else []),
             *(["CUDA graphs"] if self.graphs else []),
             *([f"{self.workers} workers"] if self.workers > 1 else []),
@@ -74,11 +76,15 @@ def execution(
     at_least(1, workers=workers)
     if workers > 1 and not spreads:
         raise UserError("workers share the lookahead of zero-order methods; this method has no lookahead")
+    if workers > 1 and count() > 1:
+        raise UserError("processes that search together share the lookahead out themselves: leave --workers at 1")
+    if graphs and count() > 1:
+        raise UserError("CUDA graphs cannot record what processes send each other: leave out --graphs")
     if graphs and device.type != "cuda":
         raise UserError(f"CUDA graphs need a GPU, not '{device}'")
     if graphs and not capturable:
         raise UserError("CUDA graphs cannot record this method: what it runs is decided anew in every step")
-    recorded = device.type == "cuda" and capturable and graphs is not False
+    recorded = device.type == "cuda" and capturable and graphs is not False and count() == 1
     return Execution(engine_named(engine), precision_named(precision, device), checkpointing, recorded, workers)
 
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, momentum_of
 from supernet.engine.precision import products
+from supernet.engine.processes import spread
 from supernet.engine.seeds import seeded
 from supernet.engine.workers import SharedTensors, WorkerPool, devices_of
 from supernet.errors import UserError
@@ -84,6 +85,20 @@ class Lookahead:
         return Scores(both[:, 1].tolist(), both[:, 0].tolist())
 
     def _losses_and_accuracies(
+        self,
+        optimizer: torch.optim.SGD,
+        mixes: Sequence[Mix],
+        inner: Sequence[Batch],
+        validation: Sequence[Batch],
+        seed: int,
+        momentum: Momentum,
+    ) -> Tensor:
+        def compute(own: Sequence[Mix]) -> Tensor:
+            return self._computed(optimizer, own, inner, validation, seed, momentum)
+
+        return spread(mixes, compute).to(self._like.device)
+
+    def _computed(
         self,
         optimizer: torch.optim.SGD,
         mixes: Sequence[Mix],

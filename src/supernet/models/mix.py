@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,20 @@ def detached(mix: Mix) -> Mix:
         )
         for kind, edges in mix.items()
     }
+
+
+def sources(mix: Mix) -> list[Tensor]:
+    """Return the tensors that a mix is computed from and that have a gradient, such as alphas, in a fixed order."""
+    parts = [t for edges in mix.values() for t in (edges.weights, edges.shift, edges.edges, edges.auxiliary)]
+    found, seen = list[Tensor](), set[object]()
+    left: list[Any] = [part.grad_fn or part for part in parts if part is not None and part.requires_grad]
+    while left:
+        node = left.pop()
+        if node not in seen:
+            seen.add(node)
+            left += [before for before, _ in getattr(node, "next_functions", ()) if before is not None]
+            found += [node] if isinstance(node, Tensor) else [node.variable] if hasattr(node, "variable") else []
+    return list({id(tensor): tensor for tensor in found}.values())
 
 
 def sparse(

@@ -8,19 +8,21 @@ best one is kept, chosen on the validation images if the recipe has some.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from supernet.data import Augment, Batch, Batches, ordered
-from supernet.engine.driving import Driving, conduct, driving
+from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.loop import Task
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
+from supernet.engine.processes import average_statistics, by_first, check_share, count, joined
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.models.evaluate import are_unequal, balanced_accuracy, hits_and_labels, measures
@@ -29,6 +31,18 @@ from supernet.report import progress
 from supernet.retraining.config import RetrainCall
 from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.settings import signature_of
+
+
+class Outputs(nn.Module):
+    """The logits of a network and, with `auxiliary`, those of its second head: what DDP calls in a step."""
+
+    def __init__(self, network: Network, *, auxiliary: bool) -> None:
+        super().__init__()
+        self.network, self.auxiliary = network, auxiliary
+
+    def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """Return the logits (B, classes), one tensor for each head."""
+        return self.network.both(x) if self.auxiliary else [self.network(x)]
 
 
 class TrainingTask(Task):
@@ -40,6 +54,10 @@ class TrainingTask(Task):
         self.network = Network(plan.space, plan.genotype, plan.network_size, auxiliary=self.recipe.auxiliary > 0)
         self.network.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.dropout = self.recipe.dropout
+        outputs = Outputs(self.network, auxiliary=self.recipe.auxiliary > 0)
+        # static_graph: an architecture may leave weights without a gradient
+        ddp = partial(DistributedDataParallel, broadcast_buffers=False, static_graph=True)
+        self._outputs: nn.Module = outputs if count() == 1 else ddp(outputs)
         self.optimizer = self.recipe.w.optimizer(self.network.parameters())
         pad, mirror = self.recipe.pad or 0, bool(self.recipe.mirror)  # no plan leaves a None in them
         self._crop = self.recipe.crop or None
@@ -47,6 +65,7 @@ class TrainingTask(Task):
         seed = seed_of(plan.seed, "train")
         train = Batches(self.images, plan.parts[0], self.recipe.batch_size, augment, seed, device=plan.device)
         self.streams: Mapping[str, Batches] = {"train": train}
+        check_share(train.size)
         self.measured = "valid_accuracy" if plan.measured_on == "validation" else "test_accuracy"
         self.best = -1.0  # the highest accuracy so far
 
@@ -66,6 +85,7 @@ class TrainingTask(Task):
         self.optimizer.zero_grad()
         logits, loss = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_statistics(self.network)
         clip_gradient(self.network.parameters(), self.recipe.w.clip)
         self.optimizer.step()
         return measures(loss, logits, batch)
@@ -73,7 +93,7 @@ class TrainingTask(Task):
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         smoothing = self.recipe.label_smoothing
         with autocast(self.plan.device, self.plan.precision):
-            outputs = self.network.both(batch.x) if self.recipe.auxiliary else [self.network(batch.x)]
+            outputs = self._outputs(batch.x)
         # Softmax and loss sum small parts, so logits of lower precision become float32
         logits = [found.to(torch.promote_types(found.dtype, torch.float32)) for found in outputs]
         losses = [F.cross_entropy(found, batch.y, label_smoothing=smoothing) for found in logits]
@@ -132,7 +152,8 @@ def retrain(**settings: Any) -> Run:
     resumes.
     """
     how = driving(settings)
-    return start(planned(**settings), how)
+    with joined():
+        return start(agreed(lambda: planned(**settings)), how)
 
 
 def start(plan: RetrainingPlan, how: Driving) -> Run:
@@ -146,10 +167,15 @@ def start(plan: RetrainingPlan, how: Driving) -> Run:
 
 def _write(run: Run, task: TrainingTask) -> None:
     """Write the picture and then the summary, which marks the run as finished."""
+    _picture(run)
+    run.write("summary.json", json.dumps(_summary(run, task), indent=2) + "\n")
+
+
+@by_first
+def _picture(run: Run) -> None:
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     plots.save(plots.draw_training(run.metrics), run.path / "training.svg")
-    run.write("summary.json", json.dumps(_summary(run, task), indent=2) + "\n")
 
 
 def _summary(run: Run, task: TrainingTask) -> dict[str, Any]:

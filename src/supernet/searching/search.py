@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from supernet.engine.driving import Driving, conduct, driving
+from supernet.engine.driving import Driving, agreed, conduct, driving
+from supernet.engine.processes import joined
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import results, select
@@ -27,13 +28,18 @@ def search(**settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
-    how = driving(settings)
-    return start(planned(**settings), how)
+    how, table = driving(settings), settings.pop("table", False)
+    with joined():
+        return start(agreed(lambda: planned(**settings)), how, table=table)
 
 
-def start(plan: Plan, how: Driving) -> Run:
-    """Run a planned search, or resume it, and return the finished run."""
-    run, callback = Run(plan.folder if how.out is None else how.out), progress.callbacks(how)
+def start(plan: Plan, how: Driving, *, table: bool = False) -> Run:
+    """Run a planned search, or resume it, and return the finished run.
+
+    `table` shows a table's accuracies though they are of other images.
+    """
+    run = Run(plan.folder if how.out is None else how.out)
+    callback = progress.callbacks(how, table=table or plan.in_table)
 
     def finish(task: SearchTask) -> None:
         results.write(run, plan, select.choose(run, task, callback), task.finished)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from torch import Tensor
 from supernet.data import Batch, Batches, Source
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import RecordedStep
-from supernet.engine.driving import Driving, conduct
+from supernet.engine.driving import Driving, agreed, conduct
 from supernet.engine.loop import Task
 from supernet.engine.precision import Precision
+from supernet.engine.processes import average_statistics, joined
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -30,7 +31,7 @@ from supernet.searching.resume import epochs_done, plan_of, restored
 from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS, Preset
 from supernet.selectors.base import Selector
-from supernet.settings import amend
+from supernet.settings import amend, plain
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 
@@ -51,7 +52,7 @@ class SelectionPlan:
     @property
     def record(self) -> dict[str, Any]:
         """The search's record with the selection's own settings: what its folder keeps."""
-        chosen = {"selector": self.selector.name, "select": asdict(self.config), "seed": self.seed}
+        chosen = {"selector": self.selector.name, "select": plain(self.config), "seed": self.seed}
         return self.search.record | {"task": "select", "epoch": self.epoch} | chosen
 
     @property
@@ -99,6 +100,7 @@ class SelectionTask(Task):
         self.plan, self.search = plan, restored(plan.search, plan.run)
         self.selector = _selector(self.search, plan.selector, plan.config, plan.seed)
         self.streams: Mapping[str, Batches] = self.search.streams
+        self.whole = self.search.whole
         graph = self.search.graph if self.selector.capturable else None
         self._learn = RecordedStep(self.selector.step, graph, (callback or Callback()).say)
 
@@ -114,7 +116,9 @@ class SelectionTask(Task):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the selector train the supernet."""
-        return self._learn(batches)
+        metrics = self._learn(batches)
+        average_statistics(self.search.method.supernet)
+        return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the epoch's row: the supernet's accuracy on the validation images, and the selector's report."""
@@ -161,9 +165,10 @@ def select(
     arguments, an unfinished selection is resumed and a finished one is returned. Raises UserError for a setting that
     cannot be had.
     """
-    plan = selection_plan(run, selector, data=data, space=space, method=method, seed=seed, device=device, **settings)
+    named: dict[str, Any] = {"data": data, "space": space, "method": method, "seed": seed, "device": device}
     how = Driving(out=out, force=force, resume_anyway=resume_anyway, quiet=quiet, log=log, callbacks=callbacks)
-    return start(plan, how)
+    with joined():
+        return start(agreed(lambda: selection_plan(run, selector, **named, **settings)), how)
 
 
 def selection_plan(
@@ -195,8 +200,8 @@ def start(plan: SelectionPlan, how: Driving, callback: Callback | None = None) -
 
 
 def _finish(run: Run, task: SelectionTask) -> None:
-    genotype = task.selector.genotype()
-    results.write_selection(run, task.plan.search, genotype, task.plan.selector.name, task.selector.report())
+    plan, genotype = task.plan, task.selector.genotype()
+    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), plan.run)
 
 
 def choose(run: Run, task: SearchTask, callback: Callback) -> Genotype:
@@ -214,7 +219,7 @@ def selector_on(task: SearchTask) -> Selector:
 
 
 def _selector(task: SearchTask, preset: Preset, config: Any, seed: int) -> Selector:
-    return preset.load()(config, task.method, task.plan.feasible, task.validation_batches, seed_of(seed, "selector"))
+    return preset.load()(config, task.method, task.feasible, task.validation_batches, seed_of(seed, "selector"))
 
 
 def selections(search: Run) -> list[Run]:

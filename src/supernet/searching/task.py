@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
+from supernet.engine import processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Task
@@ -20,11 +21,13 @@ from supernet.methods.base import Budget, Method, Part, Stream
 from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
+from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import ValidationBatches, accuracy
+from supernet.models.supernet import Supernet
 from supernet.searching.collapse import verdict
 from supernet.searching.plan import Plan
 from supernet.selectors.magnitude import strongest
-from supernet.spaces import SearchSpace, tables
+from supernet.spaces import NetworkSize, SearchSpace, tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 
@@ -55,14 +58,20 @@ class SearchTask(Task):
             )
             for name, stream in streams.items()
         }
-        batches = [self.streams[name].size // stream.parts or 1 for name, stream in streams.items()]
+        self.whole = [name for name, stream in streams.items() if stream.whole]
+        shares = {name: 1 if stream.whole else processes.count() for name, stream in streams.items()}
+        for name, stream in streams.items():
+            if not stream.whole:
+                processes.check_share(self.streams[name].size // stream.parts)
+        batches = [self.streams[name].size // stream.parts // shares[name] or 1 for name, stream in streams.items()]
         self._validation = validation
         # Streams called alpha and inner do not train the weights; any other one does.
         trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
-        self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, (callback or Callback()).say)
+        self._say = (callback or Callback()).say
+        self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, self._say)
         self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
 
     @property
@@ -76,8 +85,11 @@ class SearchTask(Task):
         return self.method.finished
 
     def begin_epoch(self, epoch: int) -> None:
-        """Let the method prepare."""
+        """Let the method prepare; say which stage begins."""
+        before = self.method.stage
         self.method.begin_epoch(epoch)
+        if self.method.stage and (epoch == 0 or self.method.stage != before):
+            self._say(self.method.stage)
         self._set_cutout()
         self._learn.begin()
 
@@ -87,11 +99,12 @@ class SearchTask(Task):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the method learn."""
-        if self.monitor is None:
-            return self._learn(batches)
-        self.monitor.before(batches)
+        if self.monitor is not None:
+            self.monitor.before(batches)
         metrics = self._learn(batches)
-        self.monitor.after()
+        processes.average_statistics(self.method.supernet)
+        if self.monitor is not None:
+            self.monitor.after()
         return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
@@ -101,15 +114,22 @@ class SearchTask(Task):
         """
         valid = self.valid_accuracy()
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
-        op_scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
+        scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
+        op_scores = self.plan.space.widened(scores, self.method.supernet.space)
+        processes.check_alike(op_scores)
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
         return row | (self._derived() if self.method.ranks else {})
 
+    @property
+    def feasible(self) -> FeasibleSet:
+        """The architectures within the limits that the supernet has the candidates for."""
+        return self.plan.feasible.within(self.method.supernet.space)
+
     def _derived(self) -> dict[str, Any]:
         """Return the architecture derived from the op scores now, its verdict, and its accuracies in the table."""
-        space, genotype = self.plan.space, strongest(self.method, self.plan.feasible.unmeasured)
+        space, genotype = self.plan.space, strongest(self.method, self.feasible.unmeasured)
         derived = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
         return derived | _table_accuracies(space, genotype)
 
@@ -184,9 +204,13 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
     """Build the supernet, with weights drawn from the current random state, and the method that learns on it."""
     config, feasible = plan.config, plan.feasible
     method, norm = plan.method.load(), Norm(config.norm_affine, config.norm_track)
-    supernet = method.new_supernet(config.method_config, plan.space, plan.network_size, norm)
-    plan.execution.apply(supernet)
-    supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def new_supernet(space: SearchSpace, network_size: NetworkSize) -> Supernet:
+        made = method.new_supernet(config.method_config, space, network_size, norm)
+        plan.execution.apply(made)
+        return made.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    supernet = new_supernet(plan.space, plan.network_sizes[0])
     budget = Budget(
         config.epochs,
         config.w,
@@ -197,6 +221,7 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
         plan.execution.workers,
         validation_batches,
         snapshots,
+        new_supernet,
     )
     return method(config.method_config, supernet, budget)
 

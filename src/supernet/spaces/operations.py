@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from supernet.spaces.modules import Norm
 
 
+SKIPS = ("skip_connect", "identity")
+"""The names of the skip connections."""
+
+
 @dataclass(frozen=True)
 class Primitive:
     """One candidate operation: (B, `cin`, H, W) -> (B, `cout`, ceil(H/`stride`), ceil(W/`stride`)).

@@ -6,8 +6,10 @@ import random
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.processes import spread
 from supernet.models.evaluate import Scorer, ValidationBatches, first_images
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
@@ -31,12 +33,15 @@ def accuracies(
         return Scorer(supernet, first_images(validation_batches, images))(mixes).accuracy
     every = Batch(*(torch.cat(parts) for parts in zip(*validation_batches(), strict=True)))
     total, rng = len(every.y), random.Random(seed)
-    count, scores = min(images or total, total), list[float]()
-    for mix in mixes:
-        drawn = torch.tensor(rng.sample(range(total), count), device=every.y.device)
-        scores += _accuracy(supernet, mix, Batch(*(part[drawn] for part in every)))
-    return scores
+    count = min(images or total, total)
+    drawn = [rng.sample(range(total), count) for _ in mixes]
+
+    def compute(own: Sequence[tuple[Mix, list[int]]]) -> Tensor:
+        pairs = [(mix, torch.tensor(numbers, device=every.y.device)) for mix, numbers in own]
+        return torch.tensor([_accuracy(supernet, mix, Batch(*(p[at] for p in every))) for mix, at in pairs]).double()
+
+    return spread(list(zip(mixes, drawn, strict=True)), compute).tolist()
 
 
-def _accuracy(supernet: Supernet, mix: Mix, batch: Batch) -> list[float]:
-    return Scorer(supernet, lambda: [batch])([mix]).accuracy
+def _accuracy(supernet: Supernet, mix: Mix, batch: Batch) -> float:
+    return Scorer(supernet, lambda: [batch])([mix]).accuracy[0]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
+from supernet.engine.processes import average_gradients, average_statistics
 from supernet.engine.seeds import seeded
 from supernet.methods.nao.config import StandaloneConfig
 from supernet.models.evaluate import measures
@@ -73,6 +74,8 @@ class StandaloneTraining:
         total = loss if auxiliary is None else loss + self.config.auxiliary * F.cross_entropy(auxiliary, batch.y)
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
+        average_gradients(network.parameters)
+        average_statistics(network)
         clip_gradient(network.parameters(), self.sgd.clip)
         self.optimizer.step()
         return measures(loss, logits, batch)

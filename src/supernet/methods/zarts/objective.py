@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.processes import averaged
 from supernet.engine.seeds import seeded
 from supernet.methods.alphas import Alphas
 from supernet.methods.zarts.penalty import Penalty
@@ -65,7 +66,7 @@ class Objective:
         supernet = self.lookahead.supernet
         with seeded(batches.seed, batches.valid.x.device):
             loss = F.cross_entropy(traceless(supernet, batches.valid.x, self.alphas.mix(values)), batches.valid.y)
-        gradients = torch.autograd.grad(loss, list(values.values()), materialize_grads=True)  # zeros for a cell of none
+        gradients = averaged(torch.autograd.grad(loss, list(values.values()), materialize_grads=True))  # zeros for none
         self.passes["forward_backward"] += 1
         return self.alphas.flat(dict(zip(values, gradients, strict=True)))
 

@@ -110,7 +110,12 @@ def rank(
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     percent, taus = [100 * value for value in result.one_shot], (result.whole.tau, result.best_half.tau)
-    write(searched, "rank", result, plots.draw_ranking(percent, result.truth, result.params, *taus, config.truth))
+    write(
+        searched,
+        "rank",
+        result,
+        plots.draw_ranking(percent, result.truth, result.params, *taus, table.title(config.truth)),
+    )
     return result
 
 
@@ -127,7 +132,7 @@ def _truth(space: SearchSpace, name: str) -> tuple[tables.Table, Sequence[float]
 
 def _ranked(task: SearchTask, config: RankingConfig, table: tables.Table, accuracies: Sequence[float]) -> Ranking:
     supernet, plan, rng = task.method.supernet, task.plan, random.Random(seed_of(task.plan.seed, "ranking"))
-    genotypes = samples(task.method, plan.feasible, config.sampler, config.count, rng)
+    genotypes = samples(task.method, task.feasible, config.sampler, config.count, rng)
     indices = [table.index(genotype) for genotype in genotypes]
     truth = [float(accuracies[index]) for index in indices]
     if missing := sum(map(math.isnan, truth)):

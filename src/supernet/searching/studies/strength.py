@@ -78,7 +78,7 @@ def strength(
         result = _measured(task, config or StrengthConfig(), workers)
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-    edges = plots.edges_of(task.plan.space.cells)
+    edges = plots.edges_of(task.method.supernet.space.cells)
     percent = {kind: [[100 * value for value in row] for row in rows] for kind, rows in result.accuracies.items()}
     figure = plots.draw_strength(result.weights, percent, edges, 100 * result.supernet, result.tau)
     write(searched, "strength", result, figure)
@@ -86,8 +86,8 @@ def strength(
 
 
 def _measured(task: SearchTask, config: StrengthConfig, workers: int) -> Strength:
-    method, cells = task.method, task.plan.space.cells
-    nothing, mix = FixedEdges.none(task.plan.space), detached(method.mix())
+    method, space = task.method, task.method.supernet.space
+    cells, nothing, mix = space.cells, FixedEdges.none(space), detached(method.mix())
     places = [
         (kind, e, k) for kind, cell in cells.items() for e, edge in enumerate(cell.edges) for k in range(len(edge.ops))
     ]

@@ -1,0 +1,92 @@
+"""`--processes N`: a command started again in N processes that work together, as torchrun does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from supernet.cli.parsing import Arguments, option, peek
+from supernet.errors import UserError
+
+OPTIONS: dict[str, Any] = {
+    "processes": option(int, "processes that share the images of every step, a GPU each where there are GPUs"),
+    "gpus": option(int, "the same, on so many GPUs"),
+}
+NONE = {"processes": 1, "gpus": 0}
+
+
+def launched(command: str, given: Arguments) -> bool:
+    """Run a command in the processes that its arguments ask for, if several; return whether it has run.
+
+    Raises UserError if there are too few GPUs, and SystemExit with the status of a process that has failed.
+    """
+    processes, gpus = (int(peek(given, name, NONE[name])) for name in OPTIONS)
+    if processes < 1 or gpus < 0 or (gpus and processes > 1):
+        raise UserError("give --processes N or --gpus N, with 1 or more of them")
+    if max(processes, gpus) == 1 and not gpus:
+        return False
+    from supernet.engine.processes import started
+
+    if started():
+        raise UserError("these processes are several already: leave --processes and --gpus out")
+    own = _without(given)
+    if gpus:
+        import torch
+
+        if gpus > torch.cuda.device_count():
+            raise UserError(f"this machine has {torch.cuda.device_count()} GPUs, not {gpus}: try --processes {gpus}")
+        own += ["--device", "cuda"]
+    if max(processes, gpus) == 1:
+        return False
+    _run([command, *own], max(processes, gpus))
+    return True
+
+
+def _without(given: Arguments) -> list[str]:
+    """Return the arguments without the options of this module."""
+    flags, kept, skip = [f"--{name}" for name in OPTIONS], list[str](), False
+    for word in given:
+        if not skip and not word.startswith(tuple(f"{flag}=" for flag in flags)) and word not in flags:
+            kept.append(word)
+        skip = word in flags
+    return kept
+
+
+def _run(words: Arguments, processes: int) -> None:
+    import logging
+    from tempfile import TemporaryDirectory
+
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from supernet.engine.processes import SPOKEN
+
+    logging.disable(logging.ERROR)  # a process that ends says why itself
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id="supernet",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    with TemporaryDirectory() as folder:
+        os.environ[SPOKEN] = spoken = str(Path(folder, "spoken"))
+        try:
+            elastic_launch(config, sys.executable)("-m", "supernet", *words)
+        except ChildFailedError as error:
+            number, failure = error.get_first_failure()
+            code, reason = failure.exitcode, f"process {number} was ended, which stops all of them"
+        except SignalException as error:
+            code, reason = -error.sigval, "stopped"
+        else:
+            return
+        if not Path(spoken).exists():
+            print(f"supernet: {reason}; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(code if code > 0 else 128 - code)

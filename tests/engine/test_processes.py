@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import process_jobs as jobs
+from supernet.engine import processes
+from supernet.errors import UserError
+from supernet.methods import METHODS
+
+FEW_TRIALS = {"samples": 3, "steps": 1, "every": 2, "inner_batch": 4}
+NAO = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "controller": {"epochs": 1}}
+NO_DRAWS = {"drop_path": 0.0, "standalone": {"auxiliary": 0.0, "drop_path": 0.0, "dropout": 0.0}}
+SHORT: dict[str, dict[str, Any]] = {
+    "pc-darts": {"partial": 2, "warmup": 0.0},
+    "dropnas": {"drop_rate": 0.3},
+    "r-darts-dp": {"drop_path": 0.0},
+    "sdarts-adv": {"ascent": 2},
+    **dict.fromkeys(("zarts-mgs", "zarts-rs", "zarts-gld"), FEW_TRIALS),
+    **dict.fromkeys(("nao-v2", "nao-v2-small"), NAO | NO_DRAWS),
+    "enas": {"updates": 1, "samples": 2, "select": {"samples": 3}},
+    "rsps": {"select": {"samples": 3}},
+    "darts-pt": {"select": {"tune_epochs": 1}},
+}
+
+
+def difference(one: Any, other: Any) -> float:
+    """Return the largest difference between two states as plain data; they have the same form."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        return max((difference(one[name], other[name]) for name in one), default=0.0)
+    if isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        return max((difference(*pair) for pair in zip(one, other, strict=True)), default=0.0)
+    if isinstance(one, float) and not math.isnan(one):
+        return abs(one - other)
+    assert one == other or math.isnan(one)
+    return 0.0
+
+
+def read(folder: Path, name: str, count: int) -> list[Any]:
+    return [torch.load(folder / f"{name} {number}.pt", weights_only=False) for number in range(count)]
+
+
+def in_group(number: int, count: int) -> Any:
+    return processes._as(processes._Group(number, count))
+
+
+@pytest.mark.slow
+def test_two_processes_search_as_one_by_every_method_and_retrain_as_one(tmp_path: Path) -> None:
+    methods = {name: SHORT.get(name, {}) for name in METHODS}
+    for count in (1, 2):
+        jobs.together(count, jobs.work_exactly, methods, tmp_path)
+    (alone,), (first, second) = read(tmp_path, "1", 1), read(tmp_path, "2", 2)
+    for name in methods:
+        states, architecture, learned, _ = first[name]
+        assert second[name][:2] == (states, architecture), name
+        assert alone[name][1] == architecture, name
+        assert difference(alone[name][2], learned) < 1e-10, name
+    (alone,), (first, second) = read(tmp_path, "retrained 1", 1), read(tmp_path, "retrained 2", 2)
+    assert first == second
+    assert difference(alone, first) < 1e-10
+
+
+def test_processes_stop_together_go_on_and_learn_the_same(tmp_path: Path) -> None:
+    jobs.together(2, jobs.ends_of_searches, tmp_path)
+    first, second = read(tmp_path, "2", 2)
+    line = "process 1 has other settings or images: seed (1 there, 0 in the first)"
+    assert first["other settings"] == second["other settings"] == line
+    assert first["signalled"] == second["signalled"] == "stopped by SIGTERM; the run is saved"
+    assert first["resumed"] == second["resumed"] == first["whole"] == second["whole"]
+    assert "one of the processes of this run has ended" in read(tmp_path, "lost", 1)[0]
+    jobs.together(3, jobs.goes_on, tmp_path)
+    found = read(tmp_path, "goes on", 3)
+    assert all("processes (2 there, 3 now)" in one["refused"] for one in found)
+    rows, state = found[0]["resumed"]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert all(one["resumed"] == (rows, state) for one in found)
+    first, *others = read(tmp_path, "3", 3)
+    for name in jobs.WITH_DRAWS:  # though operations draw other numbers in each
+        assert len(first[name][0]) == 2
+        assert all(other[name][:2] == first[name][:2] for other in others), name
+
+
+def test_shares_are_equal_and_a_batch_that_cannot_be_divided_is_refused() -> None:
+    with in_group(1, 3):
+        processes.check_share(66)
+        with pytest.raises(UserError, match="a batch of 64 images equally: try --batch-size 63 or 66"):
+            processes.check_share(64)
+        with pytest.raises(UserError, match="a batch of 2 images equally: try --batch-size 3"):
+            processes.check_share(2)
+        with processes.alone():
+            processes.check_share(64)
+
+
+def test_every_process_has_its_share_of_items() -> None:
+    items = list(range(8))
+    assert processes.dealt([items[number::3] for number in range(3)]) == items
+    assert processes.dealt([[1], [], []]) == [1]
+    assert processes.dealt([[]]) == []
+
+
+METHOD = """
+import os, signal
+from supernet.methods.blank import Blank
+
+class Killed(Blank):
+    def step(self, batches):
+        if os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(batches)
+"""
+
+
+def test_the_command_starts_processes_and_says_in_one_line_that_one_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(METHOD)
+    words = ["search", "digits", "--images", "32", "--epochs", "1", "--width", "2", "--batch-size", "8", "--quiet"]
+    command = [sys.executable, "-m", "supernet", *words, "--processes", "2", "--method", "own:Killed"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 128 + 9
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("supernet: ")
+    assert line.endswith("which stops all of them; the same command goes on from the last checkpoint")
