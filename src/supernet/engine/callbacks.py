@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
+from supernet.engine.processes import alone
+
 if TYPE_CHECKING:
     from supernet.engine.run import Run
 
@@ -54,7 +56,8 @@ class Callbacks(Callback):
         getattr(self.display, event)(*what)  # whose end, a closed pipe, ends the program
         for callback in tuple(self.others):
             try:
-                getattr(callback, event)(*what)
+                with alone():  # of several processes the first one tells, and no other waits for what it reads
+                    getattr(callback, event)(*what)
             except Exception as error:
                 self.others = [other for other in self.others if other is not callback]
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
