@@ -37,6 +37,7 @@ NOISY = SearchSpace("noisy", {"cell": Cell.dense(3, ("noise", "skip_connect", "n
 WITH_DRAWS: dict[str, dict[str, Any]] = {
     "darts-2nd": {},
     "r-darts-dp": {"drop_path": 0.5},
+    "p-darts": {"deeper": [0, 1], "candidates": [2], "dropout": [0.5, 0.5]},
     "zarts-gld": {"samples": 3, "steps": 1, "every": 2, "inner_batch": 3},
     "enas": {"updates": 1, "samples": 2, "select": {"samples": 3}},
 }

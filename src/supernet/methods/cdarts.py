@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from supernet.data import Batch
 from supernet.engine.optim import AlphaOptimizerConfig, clip_gradient, set_rate
+from supernet.engine.processes import average_gradients, averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.methods.base import Budget, Streams
 from supernet.methods.ensemble import Ensemble
@@ -156,12 +157,14 @@ class CDARTS(GradientMethod):
         gradients = torch.autograd.grad(loss, [*self.taught, *self.alphas.parameters], allow_unused=True)
         self._taught_step(gradients[:count])
         zeros = map(torch.zeros_like, self.alphas.parameters)
-        self.alphas.step([zero if part is None else part for zero, part in zip(zeros, gradients[count:], strict=True)])
+        pairs = zip(zeros, gradients[count:], strict=True)
+        self.alphas.step(averaged([zero if part is None else part for zero, part in pairs]))
 
     def _taught_step(self, gradients: Sequence[Tensor | None]) -> None:
         """Take a step of the evaluation network and of all heads; what has no gradient stays as it is."""
         for parameter, gradient in zip(self.taught, gradients, strict=True):
             parameter.grad = gradient
+        average_gradients(lambda: self.taught)
         clip_gradient(self.taught, self.budget.weights.clip)
         self.evaluation_optimizer.step()
 

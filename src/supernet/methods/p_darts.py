@@ -34,7 +34,7 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import set_rate
-from supernet.engine.seeds import seeded
+from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
@@ -162,7 +162,8 @@ class PDARTS(Differentiable):
 
     def _enter(self, number: int, columns: Columns) -> None:
         self.number, self.columns = number, columns
-        self.enter(self.space.narrowed(columns), self.sizes[number])
+        with seeded(seed_of(self.budget.seed, f"stage {number}"), self.device):
+            self.enter(self.space.narrowed(columns), self.sizes[number])
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take a step of alphas and weights; in the first epochs of a stage of the weights alone."""
@@ -194,8 +195,7 @@ class PDARTS(Differentiable):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state that `state_dict` returned, in its stage."""
         if (self.number, self.columns) != (state["number"], state["columns"]):
-            with seeded(0, self.device):  # the weights are loaded
-                self._enter(state["number"], state["columns"])
+            self._enter(state["number"], state["columns"])
         super().load_state_dict(state)
         self.learns, self.supernet.dropout = state["learns"], state["dropout"]
 
