@@ -57,6 +57,7 @@ def test_a_notebook_shows_the_cell_the_table_and_the_verdict(run):
     found, texts = tags(run._repr_html_())
     assert found == {"p", "b", "table", "tr", "th", "td", "img"}
     assert {run.verdict, str(run.genotype), "2 of 2", "digits"} <= set(texts)
+    assert run.summary["margins"]["text"] in texts
     (table,) = [text for text in texts if "nasbench201 has it" in text]
     assert table.startswith(f"{run.summary['table_entry']['results'][0]['test']:.2f} % on CIFAR-10, ")
 

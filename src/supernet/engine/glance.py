@@ -23,6 +23,8 @@ def facts(
     found |= {name: (summary or last)[name] for name in ("verdict", "architecture") if name in (summary or last)}
     if summary is not None:
         found["size"] = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+    if margins := (summary or {}).get("margins"):
+        found["decided"] = margins["text"]
     if entry := (summary or {}).get("table_entry"):
         tests = ", ".join(f"{result['test']:.2f} % on {result['title']}" for result in entry["results"])
         found["table"] = f"{tests}, as {entry['table']} has it for #{entry['index']}"
