@@ -13,11 +13,11 @@ import torch
 
 from supernet.engine.environment import as_begun, environment
 from supernet.engine.folder import flat
-from supernet.engine.loop import Loop, Task, Watcher
+from supernet.engine.loop import First, Loop, Task, Watcher
 from supernet.engine.memory import is_shortage, keep_freed_memory
 from supernet.engine.optim import SGDConfig
 from supernet.engine.precision import Precision, products
-from supernet.engine.processes import count, gathered, number
+from supernet.engine.processes import count, gathered
 from supernet.engine.run import Run
 from supernet.engine.seeds import seeded
 from supernet.errors import UserError, reason_of
@@ -105,7 +105,7 @@ def conduct(
     folder, if the run began where it ends with other bits and `resume_anyway` is not given, and if memory or disk have
     no room left.
     """
-    record, watcher = plan.record, watcher if number() == 0 else Watcher()
+    record, watcher = plan.record, First(watcher)
     before = {} if force else run.holds(record, plan.fixed_epochs)
     longer = bool(before) and before.get("epochs") != record.get("epochs")
     if before and run.finished and not (longer and "stopped" not in run.summary):

@@ -84,6 +84,14 @@ class Watcher:
         """Receive the end of the loop, finished or not."""
 
 
+class First(Watcher):
+    """Tells `watcher` in the first of several processes alone."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        for name in ("start", "step", "epoch", "note", "say", "stop"):
+            setattr(self, name, processes.told_by_first(getattr(watcher, name)))
+
+
 class LazyBatches(Mapping[str, Batch]):
     """The batches of one step; each is drawn from its stream when it is first looked up."""
 

@@ -133,6 +133,18 @@ def speaks_first() -> bool:
         return True  # whoever kept the store has ended
 
 
+def told_by_first(call: Callable[P, None]) -> Callable[P, None]:
+    """Let the first process alone make the call, which may do what it likes: nobody waits for it."""
+
+    @wraps(call)
+    def once(*arguments: P.args, **more: P.kwargs) -> None:
+        if number() == 0:
+            with alone():
+                call(*arguments, **more)
+
+    return once
+
+
 def by_first(call: Callable[P, T]) -> Callable[P, T]:
     """Let the first process alone make the call, for all: each gets its result, or the UserError that it raises.
 
@@ -248,9 +260,9 @@ def average_statistics(module: nn.Module) -> None:
         average([buffer for buffer in module.buffers() if buffer.is_floating_point()])
 
 
-def check_alike(value: object) -> None:
+def check_alike(learned: Callable[[], object]) -> None:
     """Raise UserError if what a search has learned is not the same in all processes."""
-    if len(set(map(str, gathered(value)))) > 1:
+    if count() > 1 and len(set(map(str, gathered(learned())))) > 1:
         raise UserError(
             "the processes have learned different things: a method must draw random numbers from its budget's seed, "
             "and pass gradients of its own through supernet.engine.processes.averaged"

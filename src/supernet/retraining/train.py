@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine.driving import agreed, conduct, driving
-from supernet.engine.loop import Task, Watcher
+from supernet.engine.loop import First, Task, Watcher
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
 from supernet.engine.processes import average_statistics, by_first, check_share, count, joined
@@ -162,7 +162,7 @@ def retrain(**settings: Any) -> Run:
 def start(plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
     """Run a planned retraining, or resume it, and return the finished run; `again` is as for `conduct`."""
     if plan.broken is not None:
-        watcher.say(plan.broken)
+        First(watcher).say(plan.broken)
     run = Run(plan.folder if out is None else out)
     return conduct(run, plan, TrainingTask, partial(_write, run), watcher, **again)
 
