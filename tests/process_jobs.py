@@ -22,6 +22,7 @@ from supernet.engine.driving import agreed, conduct
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted
 from supernet.errors import UserError
+from supernet.methods.blank import Blank
 from supernet.retraining.plan import planned as retraining_plan
 from supernet.retraining.train import TrainingTask
 from supernet.searching.select import choose
@@ -149,11 +150,23 @@ class Signalled(Ending):
     signal = signal.SIGTERM
 
 
+class Alone(Blank):
+    """A method that leaves its gradients as they are in each process."""
+
+    def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        loss = self.loss(self.supernet(batches["weights"].x, self.mix()), batches["weights"].y)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.detach()}
+
+
 def ends_of_searches(folder: Path) -> None:
     """Search as two processes; write what each search ends with, an error's text or rows and state."""
     number = int(os.environ["RANK"])
     found = {
         "other settings": _end(folder / "other", {"seed": number}),
+        "alone": _end(folder / "alone", {}, method=Alone),
         "whole": _end(folder / "whole", {}),
         "signalled": _end(folder / "cut", {}, Signalled),
         "resumed": _end(folder / "cut", {}),
@@ -173,12 +186,12 @@ def goes_on(folder: Path) -> None:
 
 
 def _end(
-    folder: Path, settings: Mapping[str, Any], kind: type[SearchTask] = SearchTask, **again: bool
+    folder: Path, settings: Mapping[str, Any], kind: type[SearchTask] = SearchTask, method: Any = "darts", **again: bool
 ) -> str | tuple[list[dict[str, Any]], bytes]:
     tasks: list[SearchTask] = []
     try:
         with processes.joined():
-            plan = agreed(lambda: small_plan(SPACE, "darts", **settings))
+            plan = agreed(lambda: small_plan(SPACE, method, **settings))
             run = conduct(Run(folder), plan, kind, tasks.append, Callback(), **again)
             return rows_of(run), state_bytes(tasks[0].state_dict())
     except (UserError, Interrupted) as error:

@@ -71,11 +71,14 @@ def test_two_processes_search_as_one_by_every_method_and_retrain_as_one(tmp_path
     assert difference(alone, first) < 1e-10
 
 
+@pytest.mark.slow
 def test_processes_stop_together_go_on_and_learn_the_same(tmp_path: Path) -> None:
     jobs.together(2, jobs.ends_of_searches, tmp_path)
     first, second = read(tmp_path, "2", 2)
     line = "process 1 has other settings or images: seed (1 there, 0 in the first)"
     assert first["other settings"] == second["other settings"] == line
+    assert first["alone"] == second["alone"]
+    assert first["alone"].startswith("the processes have learned different things")
     assert first["signalled"] == second["signalled"] == "stopped by SIGTERM; the run is saved"
     assert first["resumed"] == second["resumed"] == first["whole"] == second["whole"]
     assert "one of the processes of this run has ended" in read(tmp_path, "lost", 1)[0]

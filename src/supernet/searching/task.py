@@ -116,7 +116,7 @@ class SearchTask(Task):
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
         scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
         op_scores = self.plan.space.widened(scores, self.method.supernet.space)
-        processes.check_alike(op_scores)
+        processes.check_alike(lambda: [op_scores, *(weight.double().sum().item() for weight in self.method.weights)])
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
