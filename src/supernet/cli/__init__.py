@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "evaluate": ("use:evaluate", "measure a retrained network"),
     "predict": ("predict:predict", "predict the classes of images"),
+    "report": ("report:report", "write a page about a run, finished or not"),
     "export": ("use:export", "write a retrained network for other programs"),
     "data": ("data:data", "read a set of images, check every file and say what was found"),
     "landscape": ("study:landscape", "draw the loss around the alphas of a search"),

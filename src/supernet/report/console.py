@@ -68,7 +68,7 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
         _decisions(console, summary)
     if not selection and summary.get("selector", "magnitude") != "magnitude":
         line(console, f"selected by   {summary['selector']}: see {run.path}/selections")
-    pictures = "cell.svg" if selection else "cell.svg, search.svg"
+    pictures = "report.html, cell.svg" if selection else "report.html, cell.svg, search.svg"
     line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
     if summary["table_entry"] is not None and (table or holds(run.config["data_name"], run.config["classes"])):
         table_entry(console, summary["table_entry"])

@@ -26,7 +26,7 @@ from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.models.evaluate import are_unequal, balanced_accuracy, hits_and_labels, measures
 from supernet.models.network import Network
-from supernet.report import progress
+from supernet.report import page, progress
 from supernet.retraining.config import RetrainCall
 from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.settings import signature_of
@@ -147,11 +147,12 @@ def start(plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str]
 
 
 def _write(run: Run, task: TrainingTask) -> None:
-    """Write the picture and then the summary, which marks the run as finished."""
+    """Write the picture, the summary, which marks the run as finished, and the page."""
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     plots.save(plots.draw_training(run.metrics), run.path / "training.svg")
     run.write("summary.json", json.dumps(_summary(run, task), indent=2) + "\n")
+    page.write(run, task.plan.images)
 
 
 def _summary(run: Run, task: TrainingTask) -> dict[str, Any]:
