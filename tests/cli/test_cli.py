@@ -531,6 +531,20 @@ def test_a_search_on_an_npz_and_on_a_folder_of_class_folders(call: Call, tmp_pat
         assert Run(f"runs/{name}-nasbench201-single-darts-0").config["image_size"] == 8
 
 
+# --- report
+
+
+def test_report_writes_the_page_of_each_run_that_it_is_given(call: Call, run: Run) -> None:
+    (run.path / "report.html").unlink()
+    assert call("report", "run", "run/") == (0, "page          run/report.html\npage          run/report.html\n", "")
+    assert run.verdict.partition(": ")[2] in (run.path / "report.html").read_text()
+    (run.path / "report.html").unlink()
+    assert call("report", "run", "nowhere") == (2, "", "supernet: 'nowhere' is no run folder\n")
+    assert not (run.path / "report.html").exists()
+    status, out, err = call("report")
+    assert (status, out, err[:22]) == (2, "", "supernet: missing RUN:")
+
+
 # --- select
 
 
