@@ -44,7 +44,7 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
     The table's standings come last, where the images are those of the table or `table` asks for them.
     """
     summary, selection = run.summary, run.config["task"] == "select"
-    if measured := summary.get("accuracy"):
+    if measured := summary.get("measured"):
         images = f"{measured['count']} {measured['images']} images"
         line(console, f"accuracy      {100 * measured['accuracy']:.2f} % of the supernet, on {images}")
     line(console, f"architecture  {summary['architecture']}")

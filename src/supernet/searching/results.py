@@ -77,7 +77,7 @@ def _decided(plan: Plan, genotype: Genotype, rows: Rows, *, by_scores: bool) -> 
     state = verdict(plan.space, genotype)
     if doubts and state.state != "collapsed":
         state = Verdict("undecided", "; ".join([*doubts, advice(plan.config.method_config)]))
-    return {"accuracy": measured, "margins": found and found.to_json(), "verdict": str(state)}
+    return {"measured": measured, "margins": found and found.to_json(), "verdict": str(state)}
 
 
 def _measured(plan: Plan, rows: Rows) -> tuple[dict[str, Any] | None, Tensor]:

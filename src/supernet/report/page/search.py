@@ -62,7 +62,7 @@ def _space(name: str) -> SearchSpace | None:
 def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the first things that one wants to know, as (name, text)."""
     found: list[tuple[str, str]] = []
-    if measured := summary.get("accuracy"):
+    if measured := summary.get("measured"):
         images = f"of the supernet, on {measured['count']} {measured['images']} images"
         found.append(("accuracy", f"{100 * measured['accuracy']:.2f} % {images}"))
     elif last.get("valid_accuracy") is not None:
