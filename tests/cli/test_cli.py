@@ -299,7 +299,9 @@ def test_a_search_prints_epochs_and_its_result(finished: Finished) -> None:
     assert lines[6].startswith("size          ")
     assert "CIFAR-10" not in finished.out  # the table knows nothing of these images
     assert lines[-1] == "next          supernet retrain runs/digits-nasbench201-single-darts-0"
-    assert lines[-2].startswith("run folder    runs/digits-nasbench201-single-darts-0 (cell.svg, search.svg")
+    assert lines[-2].startswith(
+        "run folder    runs/digits-nasbench201-single-darts-0 (report.html, cell.svg, search.svg"
+    )
     assert {"cell.svg", "search.svg", "summary.json", "genotype.json"} <= files_in(run.path)
 
 
@@ -565,7 +567,7 @@ def test_select_prints_decisions_and_a_table_of_all_selections(call: Call, run: 
     decisions = re.findall(r"^\d<-\d  \S+ +accuracy \d+\.\d\d % without it, .* without another$", out, re.MULTILINE)
     assert len(decisions) == 6
     assert re.search(r"^evaluated     30 passes over 30 images in ", out, re.MULTILINE)
-    assert "run folder    run/selections/perturbation (cell.svg, metrics.jsonl; " in out
+    assert "run folder    run/selections/perturbation (report.html, cell.svg, metrics.jsonl; " in out
     for each in (run, selected):
         name, entry = each.config["selector"], each.summary["table_entry"]
         assert re.search(rf"^{name} .*{entry['results'][0]['test']:.2f}.* {entry['index']}$", out, re.MULTILINE)

@@ -85,13 +85,13 @@ class Evaluation:
     top5: float | None  # of more than 10 classes
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]  # [i][j]: images of class i predicted as class j
-    mistakes: tuple[Mistake, ...]  # those with the highest probability
-    calibration: tuple[Calibration, ...]  # by tenths of the probability, without empty ones
     params: int
     flops: int  # multiply-adds for one image
     device: str
     passes: tuple[Pass, ...]  # on 1 and on 32 images
     environment: Mapping[str, Any]
+    mistakes: tuple[Mistake, ...] = ()  # those with the highest probability
+    calibration: tuple[Calibration, ...] = ()  # by tenths of the probability, without empty ones
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, strings, lists and dicts."""

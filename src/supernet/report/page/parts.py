@@ -108,7 +108,9 @@ def drawn(svg: bytes) -> Markup:
 
 def strip(images: Images) -> list[dict[str, str]]:
     """Return some of the training images, one of each class first, each with the name of its class."""
-    labels, firsts, others = images.y.tolist(), {}, []
+    labels: list[int] = images.y.tolist()
+    firsts: dict[int, int] = {}
+    others: list[int] = []
     for number, label in enumerate(labels):
         if label not in firsts:
             firsts[label] = number
