@@ -465,7 +465,7 @@ def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
     assert (status, err) == (0, "")
     run = Run("runs/digits-my own-single-darts-0")
     assert run.config["space"] == f"{name}:SPACE"
-    assert out.startswith(f"architecture  Genotype(normal=[('{run.genotype['normal'][0].op}', 0), ")
+    assert out.partition("\n")[2].startswith(f"architecture  Genotype(normal=[('{run.genotype['normal'][0].op}', 0), ")
     assert run.summary["target"] == {"width": 6, "depth": 2}
     size = f"{run.summary['params'] / 1e6:.3f} M parameters, {run.summary['flops'] / 1e6:.1f} M FLOPs"
     assert f"size          {size}" in out

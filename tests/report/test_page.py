@@ -156,6 +156,19 @@ def test_curves_stay_in_their_chart(values: list[float | None]) -> None:
         assert 2 <= len(chart.y) <= 7
 
 
+def test_images_are_shown_again_while_they_are_those_of_the_run(tmp_path: Path) -> None:
+    settings = {"epochs": 1, "width": 2, "images": 60, "device": "cpu", "quiet": True}
+    run = sn.search("digits", out=tmp_path / "run", **settings)
+    before = read(run).text
+    assert "60 images of 10 classes" in before
+    page.write(run)
+    assert read(run).text == before
+    config = run.path / "config.yaml"
+    config.write_text(re.sub("fingerprint: .*", "fingerprint: 0123456789abcdef", config.read_text()))
+    page.write(run)
+    assert "the images are not here" in read(run).text
+
+
 def test_the_page_of_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(sn.UserError, match=re.escape(f"'{tmp_path}' is no run folder")):
         page.write(sn.Run(tmp_path))

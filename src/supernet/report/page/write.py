@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from supernet.data import Images, is_available, load
+from supernet.data import Images, is_available, load, take
 from supernet.engine.files import write_atomically
 from supernet.engine.run import Run
 from supernet.errors import UserError, visible
@@ -46,9 +46,10 @@ def _images(config: dict[str, Any]) -> Images | None:
         return None
     try:
         images = load(config["data"], config.get("image_size"), skip_broken=bool(config.get("skip_broken")))
+        images = take(images, config.get("images"))
     except (UserError, OSError):
         return None
-    return images if list(images.classes) == config["classes"] else None
+    return images if images.fingerprint == config["fingerprint"] else None
 
 
 @cache
