@@ -62,7 +62,7 @@ def no_pictures(monkeypatch):
 def test_a_finished_run_has_an_architecture_a_verdict_and_metrics(finished):
     assert finished.finished
     assert sn.space("nasbench201").parse(str(finished.genotype)) == finished.genotype
-    assert finished.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
+    assert finished.verdict.split(":")[0] in ("healthy", "thin", "collapsed", "undecided")
     assert [row["epoch"] for row in finished.metrics] == [1, 2]
     assert finished.metrics[-1]["architecture"] == str(finished.genotype)
     assert finished.summary["table_entry"]["index"] == sn.table("nasbench201").index(finished.genotype)
@@ -190,7 +190,7 @@ def test_another_selector_reads_an_architecture_out_of_a_run(finished, tmp_path)
     selected = sn.select(run, tune_epochs=0, device="cpu", quiet=True)
     assert selected.path == tmp_path / "run" / "selections" / "perturbation"
     assert sn.space("nasbench201").parse(str(selected.genotype)) == selected.genotype
-    assert selected.verdict.split(":")[0] in ("healthy", "thin", "collapsed")
+    assert selected.verdict.split(":")[0] in ("healthy", "thin", "collapsed", "undecided")
     config = PerturbationConfig(tune_epochs=0)
     again = sn.search("digits", selector="perturbation", select=config, out=tmp_path / "again", **TINY)
     assert (again.genotype, again.config["select"]) == (selected.genotype, selected.config["select"])

@@ -289,7 +289,7 @@ def test_a_search_prints_epochs_and_its_result(finished: Finished) -> None:
     for number, line in enumerate(lines[:2], 1):
         pattern = rf"epoch {number}/2  loss \d\.\d{{3}}  \d+\.\d s  \d+\.\d\d % on validation images  \|\S+\|"
         assert re.fullmatch(pattern, line)
-    rows, measured = run.metrics, run.summary["accuracy"]
+    rows, measured = run.metrics, run.summary["measured"]
     assert measured == {"images": "validation", "count": 30, "accuracy": rows[-1]["valid_accuracy"]}
     assert lines[2] == f"accuracy      {100 * measured['accuracy']:.2f} % of the supernet, on 30 validation images"
     assert lines[3] == f"architecture  {run.genotype}"
@@ -299,7 +299,9 @@ def test_a_search_prints_epochs_and_its_result(finished: Finished) -> None:
     assert lines[6].startswith("size          ")
     assert "CIFAR-10" not in finished.out  # the table knows nothing of these images
     assert lines[-1] == "next          supernet retrain runs/digits-nasbench201-single-darts-0"
-    assert lines[-2].startswith("run folder    runs/digits-nasbench201-single-darts-0 (cell.svg, search.svg")
+    assert lines[-2].startswith(
+        "run folder    runs/digits-nasbench201-single-darts-0 (report.html, cell.svg, search.svg"
+    )
     assert {"cell.svg", "search.svg", "summary.json", "genotype.json"} <= files_in(run.path)
 
 
@@ -463,7 +465,7 @@ def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
     assert (status, err) == (0, "")
     run = Run("runs/digits-my own-single-darts-0")
     assert run.config["space"] == f"{name}:SPACE"
-    assert out.startswith(f"architecture  Genotype(normal=[('{run.genotype['normal'][0].op}', 0), ")
+    assert out.partition("\n")[2].startswith(f"architecture  Genotype(normal=[('{run.genotype['normal'][0].op}', 0), ")
     assert run.summary["target"] == {"width": 6, "depth": 2}
     size = f"{run.summary['params'] / 1e6:.3f} M parameters, {run.summary['flops'] / 1e6:.1f} M FLOPs"
     assert f"size          {size}" in out
@@ -531,6 +533,20 @@ def test_a_search_on_an_npz_and_on_a_folder_of_class_folders(call: Call, tmp_pat
         assert Run(f"runs/{name}-nasbench201-single-darts-0").config["image_size"] == 8
 
 
+# --- report
+
+
+def test_report_writes_the_page_of_each_run_that_it_is_given(call: Call, run: Run) -> None:
+    (run.path / "report.html").unlink()
+    assert call("report", "run", "run/") == (0, "page          run/report.html\npage          run/report.html\n", "")
+    assert run.verdict.partition(": ")[2] in (run.path / "report.html").read_text()
+    (run.path / "report.html").unlink()
+    assert call("report", "run", "nowhere") == (2, "", "supernet: 'nowhere' is no run folder\n")
+    assert not (run.path / "report.html").exists()
+    status, out, err = call("report")
+    assert (status, out, err[:22]) == (2, "", "supernet: missing RUN:")
+
+
 # --- select
 
 
@@ -551,7 +567,7 @@ def test_select_prints_decisions_and_a_table_of_all_selections(call: Call, run: 
     decisions = re.findall(r"^\d<-\d  \S+ +accuracy \d+\.\d\d % without it, .* without another$", out, re.MULTILINE)
     assert len(decisions) == 6
     assert re.search(r"^evaluated     30 passes over 30 images in ", out, re.MULTILINE)
-    assert "run folder    run/selections/perturbation (cell.svg, metrics.jsonl; " in out
+    assert "run folder    run/selections/perturbation (report.html, cell.svg, metrics.jsonl; " in out
     for each in (run, selected):
         name, entry = each.config["selector"], each.summary["table_entry"]
         assert re.search(rf"^{name} .*{entry['results'][0]['test']:.2f}.* {entry['index']}$", out, re.MULTILINE)

@@ -60,6 +60,7 @@ COMMANDS = [
     ["predict", "run/net", PICTURE],
     ["export", "run/net", "--format", "torch"],
     ["export", "run/net", "--format", "onnx"],
+    ["report", "run", "run/net"],
     ["landscape", "run", "--points", "2", "--steps", "0", "--images", "8", "--device", "cpu"],
     ["strength", "run", "--steps", "0", "--device", "cpu"],
     ["rank", "run", "--count", "4", "--images", "8", "--device", "cpu", "--norm", "batch"],

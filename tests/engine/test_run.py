@@ -44,7 +44,7 @@ def finish(run: Run) -> None:
     run.save_checkpoint({"epoch": 1})
     run.save_checkpoint({"epoch": 2}, best=True)
     for name in (
-        *("genotype.json", "cell.svg", "search.svg", "diagnostics.svg", "training.svg"),
+        *("genotype.json", "report.html", "cell.svg", "search.svg", "diagnostics.svg", "training.svg"),
         *("evaluation.json", "confusion.svg", "model.onnx", "model.pt2", "notes.txt"),
     ):
         run.write(name, "old")

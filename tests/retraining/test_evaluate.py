@@ -263,7 +263,15 @@ def test_an_evaluation_is_written_as_json_and_as_a_picture(run: Run, monkeypatch
     time = {"batch": 32, "median": 2.0, "low": 1.5, "high": 2.75, "repeats": 50, "threads": 1}
     assert written["passes"][1]["latency"] == time
     assert "predicted class" in (run.path / "confusion.svg").read_text()
-    files = {"checkpoints", "config.yaml", "environment.json", "summary.json", "evaluation.json", "confusion.svg"}
+    files = {
+        "checkpoints",
+        "config.yaml",
+        "environment.json",
+        "summary.json",
+        "evaluation.json",
+        "confusion.svg",
+        "report.html",
+    }
     assert {file.name for file in run.path.iterdir()} == files
 
 

@@ -380,7 +380,7 @@ def test_a_retraining_leaves_a_complete_folder_and_is_not_run_twice(searched, ca
     assert run.path == searched.path / "quick-0"
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert files == {
-        *("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "training.svg"),
+        *("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "training.svg", "report.html"),
         *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt", ".lock"),
     }
     assert run.config == planned(searched, **TINY | {"batch_size": 64}).record
@@ -635,7 +635,7 @@ def test_the_command_prints_epochs_and_accuracies(call, archive):
         f"size          {size} (2 channels, depth 1)",
         f"validation    {percent['last']} after the last epoch, {percent['best']} {best}",
         f"test          {tested['last']} after the last epoch, {tested['best']} {best}",
-        f"run folder    {folder} (training.svg, metrics.jsonl; {summary['seconds']:.0f} s)",
+        f"run folder    {folder} (report.html, training.svg, metrics.jsonl; {summary['seconds']:.0f} s)",
         f"next          supernet evaluate {folder}",
     ]
     assert (run.config["w"]["lr"], run.config["validation_share"]) == (0.05, 0.25)

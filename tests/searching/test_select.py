@@ -536,7 +536,7 @@ def test_the_result_shows_every_decision_with_its_scores(original_selection, cap
         span = low if low == high else f"{low} to {high}"
         assert f"{choice['chosen']:<12}  accuracy {100 * own:.2f} % without it, {span} without another\n" in out
     assert "evaluated     30 passes over 12 images in " in out
-    assert "(cell.svg, metrics.jsonl; " in out
+    assert "(report.html, cell.svg, metrics.jsonl; " in out
 
 
 def test_selections_are_listed_by_folder_name(searched, capsys):

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "evaluate": ("use:evaluate", "measure a retrained network"),
     "predict": ("predict:predict", "predict the classes of images"),
+    "report": ("report:report", "write a page about a run, finished or not"),
     "export": ("use:export", "write a retrained network for other programs"),
     "watch": ("watch:watch", "show how a run gets on, in the terminal or in a browser"),
     "data": ("data:data", "read a set of images, check every file and say what was found"),

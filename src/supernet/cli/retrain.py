@@ -87,7 +87,7 @@ def _print_result(console: Console, run: Run) -> None:
     if summary["test_accuracy"] is not None:
         line(console, f"test          {_accuracies(summary['test_accuracy'], best)}")
         _balanced(console, summary.get("test_balanced_accuracy"))
-    line(console, f"run folder    {run.path} (training.svg, metrics.jsonl; {summary['seconds']:.0f} s)")
+    line(console, f"run folder    {run.path} (report.html, training.svg, metrics.jsonl; {summary['seconds']:.0f} s)")
 
 
 def _accuracies(accuracy: dict[str, float], best: str) -> str:

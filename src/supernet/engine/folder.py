@@ -22,7 +22,7 @@ _LONGEST = 150  # bytes of the name of a default run folder; file systems allow 
 # The files of a run beside its settings and its state, as patterns. Removed in this order, and the metrics last of all,
 # as a checkpoint needs its rows, they never look like a finished run.
 _RESULTS = (
-    *("summary.json", "evaluation*.json", "genotype.json"),
+    *("summary.json", "report.html", "evaluation*.json", "genotype.json"),
     *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion*.svg"),
     *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
     *("model*.onnx", "model*.pt2"),

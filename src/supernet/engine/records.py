@@ -128,7 +128,7 @@ class SearchSummary(TypedDict):
     table_entry: TableEntry | None
     seconds: Real
     selector: str
-    accuracy: NotRequired[Measured | None]
+    measured: NotRequired[Measured | None]
     margins: NotRequired[MarginsRecord | None]
     stopped: NotRequired[Stopped]
     criterion: NotRequired[str]

@@ -44,7 +44,7 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
     The table's standings come last, where the images are those of the table or `table` asks for them.
     """
     summary, selection = run.summary, run.config["task"] == "select"
-    if measured := summary.get("accuracy"):
+    if measured := summary.get("measured"):
         images = f"{measured['count']} {measured['images']} images"
         line(console, f"accuracy      {100 * measured['accuracy']:.2f} % of the supernet, on {images}")
     line(console, f"architecture  {summary['architecture']}")
@@ -68,7 +68,7 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
         _decisions(console, summary)
     if not selection and summary.get("selector", "magnitude") != "magnitude":
         line(console, f"selected by   {summary['selector']}: see {run.path}/selections")
-    pictures = "cell.svg" if selection else "cell.svg, search.svg"
+    pictures = "report.html, cell.svg" if selection else "report.html, cell.svg, search.svg"
     line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
     if summary["table_entry"] is not None and (table or holds(run.config["data_name"], run.config["classes"])):
         table_entry(console, summary["table_entry"])

@@ -22,11 +22,13 @@ from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.evaluate import balanced_accuracy
+from supernet.report import page
 from supernet.retraining.config import recorded
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 
 _FEW = 10  # classes; up to this number top-5 accuracy says nothing
+_WORST = 16  # mistakes that are told
 _LETTERS = 60  # of the data's name in the name of a file
 
 
@@ -50,6 +52,25 @@ class Pass:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """An image whose class the network got wrong; `index` counts the images of its part of the data from 0."""
+
+    index: int
+    label: str
+    predicted: str
+    probability: float  # of the class that was predicted
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The images for which the network gave about the same probability to the class it predicted."""
+
+    confidence: float  # the mean of these probabilities
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The measurements of a retrained network; accuracies are from 0 to 1."""
 
@@ -69,6 +90,8 @@ class Evaluation:
     device: str
     passes: tuple[Pass, ...]  # on 1 and on 32 images
     environment: Mapping[str, Any]
+    mistakes: tuple[Mistake, ...] = ()  # those with the highest probability
+    calibration: tuple[Calibration, ...] = ()  # by tenths of the probability, without empty ones
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, strings, lists and dicts."""
@@ -85,7 +108,7 @@ def evaluate(
     space: str | SearchSpace | None = None,
     device: str = "auto",
 ) -> Evaluation:
-    """Measure a finished retraining; writes `evaluation.json` and `confusion.svg` into its folder.
+    """Measure a finished retraining; writes `evaluation.json`, `confusion.svg` and the page into its folder.
 
     - `run`, `weights`, `space`, `device`: as for `supernet.load`.
     - `data`: other images, as for `supernet.search`, of some or all of the same classes; None is the run's own.
@@ -98,7 +121,7 @@ def evaluate(
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
     images = _images(found, data, predictor.levels, skip_broken=skip_broken)
-    x, y, which = _chosen(found, images)
+    x, y, which, numbers = _chosen(found, images)
     if x.shape[1] == 1 and predictor.network_size.channels == 3:
         x = x.expand(-1, 3, -1, -1)  # pictures that happen to be grey, as `predict` takes them
     logits = _logits(predictor, predictor.fitted(x, f"each image of '{images.name}'"))
@@ -117,13 +140,15 @@ def evaluate(
         top5=_share(logits, y, 5) if len(predictor.classes) > _FEW else None,
         classes=_scores(confusion, predictor.classes),
         confusion=confusion,
+        mistakes=_mistakes(logits, y, predictor.classes, numbers),
+        calibration=_calibration(logits, y),
         params=price.params,
         flops=price.flops,
         device=str(predictor.mean.device),
         passes=tuple(_pass(predictor, batch) for batch in (1, 32)),
         environment=environment(),
     )
-    _write(found, evaluation)
+    _write(found, evaluation, images)
     return evaluation
 
 
@@ -148,15 +173,15 @@ def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken
     return images
 
 
-def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str]:
-    """Return images, labels, and which part of the data they are."""
+def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str, Tensor]:
+    """Return images, labels, which part of the data they are, and their numbers in the test or the other images."""
     if images.x_test is not None and images.y_test is not None:
-        return images.x_test, images.y_test, "test"
+        return images.x_test, images.y_test, "test", torch.arange(len(images.y_test))
     config = recorded(run)
     if images.fingerprint != config["fingerprint"]:
-        return images.x, images.y, "all"
+        return images.x, images.y, "all", torch.arange(len(images.y))
     _, held = images.given_parts or hold_out(images.y, config["validation_share"])
-    return images.x[held], images.y[held], "validation"
+    return images.x[held], images.y[held], "validation", held
 
 
 @torch.no_grad()
@@ -187,6 +212,23 @@ def _scores(confusion: tuple[tuple[int, ...], ...], classes: tuple[str, ...]) ->
     return tuple(scores)
 
 
+def _mistakes(logits: Tensor, y: Tensor, classes: tuple[str, ...], numbers: Tensor) -> tuple[Mistake, ...]:
+    """Return the mistakes that the network was surest of."""
+    probability, predicted = logits.softmax(dim=1).max(dim=1)
+    wrong = (predicted != y).nonzero().flatten()
+    worst = wrong[probability[wrong].argsort(descending=True, stable=True)][:_WORST].tolist()
+    return tuple(
+        Mistake(int(numbers[n]), classes[int(y[n])], classes[int(predicted[n])], float(probability[n])) for n in worst
+    )
+
+
+def _calibration(logits: Tensor, y: Tensor) -> tuple[Calibration, ...]:
+    probability, predicted = logits.softmax(dim=1).max(dim=1)
+    tenths = (10 * probability).long().clamp(max=9)
+    groups = [(probability[tenths == tenth], (predicted == y)[tenths == tenth]) for tenth in range(10)]
+    return tuple(Calibration(float(p.mean()), float(hit.double().mean()), len(p)) for p, hit in groups if len(p))
+
+
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
@@ -209,10 +251,12 @@ def files_of(run: Run, evaluation: Evaluation) -> tuple[str, str]:
     return f"evaluation{data}{weights}.json", f"confusion{data}{weights}.svg"
 
 
-def _write(run: Run, evaluation: Evaluation) -> None:
+def _write(run: Run, evaluation: Evaluation, images: Images) -> None:
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     file, drawn = files_of(run, evaluation)
     names = [score.name for score in evaluation.classes]
     plots.save(plots.draw_confusion(evaluation.confusion, names), run.path / drawn)
     run.write(file, json.dumps(evaluation.to_json(), indent=2) + "\n")
+    if file == "evaluation.json":
+        page.write(run, images)

@@ -27,7 +27,7 @@ from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.models.evaluate import are_unequal, balanced_accuracy, hits_and_labels, measures
 from supernet.models.network import Network
-from supernet.report import progress
+from supernet.report import page, progress
 from supernet.retraining.config import RetrainCall
 from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.settings import signature_of
@@ -166,9 +166,10 @@ def start(plan: RetrainingPlan, how: Driving) -> Run:
 
 
 def _write(run: Run, task: TrainingTask) -> None:
-    """Write the picture and then the summary, which marks the run as finished."""
+    """Write the picture, the summary, which marks the run as finished, and the page."""
     _picture(run)
     run.write("summary.json", json.dumps(_summary(run, task), indent=2) + "\n")
+    page.write(run, task.plan.images)
 
 
 @by_first

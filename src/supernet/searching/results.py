@@ -12,6 +12,7 @@ from torch import Tensor
 from supernet.engine.processes import by_first
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
+from supernet.report import page
 from supernet.searching import curvature
 from supernet.searching.collapse import Verdict, verdict
 from supernet.searching.margins import Rows, advice, luck, margins
@@ -23,7 +24,7 @@ from supernet.spaces.genotype import Genotype
 
 @by_first
 def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
-    """Write pictures, genotype and summary of a search; a run with a summary is finished, so the summary comes last.
+    """Write pictures, genotype, summary and page of a search; a run with a summary is finished, so it comes late.
 
     `stopped` says why the method has ended the search; it is empty if all epochs were run.
     """
@@ -46,19 +47,13 @@ def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any], se
     decided = _decided(plan, genotype, searched.metrics, by_scores=selector.load().quick)
     run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
     run.write("summary.json", json.dumps(_summary(run, plan, genotype) | decided | dict(more), indent=2) + "\n")
+    page.write(run, plan.images)
 
 
 def _cell(run: Run, plan: Plan, genotype: Genotype) -> None:
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-    outputs = plots.outputs_of(plan.space.cells, genotype)
-    plots.save(plots.draw_cell(genotype, _learned(plan), list(plan.space.cells), outputs), run.path / "cell.svg")
-
-
-def _learned(plan: Plan) -> set[str]:
-    """Return the operations of the space that have weights."""
-    ops = {op for cell in plan.space.cells.values() for edge in cell.edges for op in edge.ops}
-    return {op for op in ops if plan.space.primitive(op).learned}
+    plots.save(plots.draw_architecture(plan.space, genotype), run.path / "cell.svg")
 
 
 def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
@@ -69,7 +64,7 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
     figure = plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None, genotype)
     plots.save(figure, run.path / "search.svg")
     if plan.config.monitor == "gradients":
-        plots.save(plots.draw_diagnostics(run.metrics, _learned(plan)), run.path / "diagnostics.svg")
+        plots.save(plots.draw_diagnostics(run.metrics, plots.learned(plan.space)), run.path / "diagnostics.svg")
     if plan.config.monitor == "hessian":
         figure = plots.draw_curvature(run.metrics, curvature.grown(run.metrics))
         plots.save(figure, run.path / "diagnostics.svg")
@@ -85,7 +80,7 @@ def _decided(plan: Plan, genotype: Genotype, rows: Rows, *, by_scores: bool) -> 
     state = verdict(plan.space, genotype)
     if doubts and state.state != "collapsed":
         state = Verdict("undecided", "; ".join([*doubts, advice(plan.config.method_config)]))
-    return {"accuracy": measured, "margins": found and found.to_json(), "verdict": str(state)}
+    return {"measured": measured, "margins": found and found.to_json(), "verdict": str(state)}
 
 
 def _measured(plan: Plan, rows: Rows) -> tuple[dict[str, Any] | None, Tensor]:

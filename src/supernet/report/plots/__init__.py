@@ -4,7 +4,7 @@ Every function returns a new `matplotlib.figure.Figure`, without pyplot and its 
 the same colour everywhere; operations without weights are muted, so that a collapsed cell looks grey.
 """
 
-from supernet.report.plots.cell import draw_cell, outputs_of
+from supernet.report.plots.cell import draw_architecture, draw_cell, learned, outputs_of
 from supernet.report.plots.confusion import draw_confusion
 from supernet.report.plots.curvature import draw_curvature
 from supernet.report.plots.curves import draw_tabular, draw_training, draw_trajectory
@@ -13,10 +13,11 @@ from supernet.report.plots.panels import edges_of
 from supernet.report.plots.scatter import draw_front, draw_ranking, draw_taus
 from supernet.report.plots.search import draw_diagnostics, draw_search
 from supernet.report.plots.strength import draw_strength
-from supernet.report.plots.style import colour, save
+from supernet.report.plots.style import colour, save, write_svg
 
 __all__ = [
     "colour",
+    "draw_architecture",
     "draw_cell",
     "draw_confusion",
     "draw_curvature",
@@ -31,6 +32,8 @@ __all__ = [
     "draw_training",
     "draw_trajectory",
     "edges_of",
+    "learned",
     "outputs_of",
     "save",
+    "write_svg",
 ]

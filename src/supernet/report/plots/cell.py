@@ -13,6 +13,7 @@ from supernet.report.plots.graph import column_pitch, draw_graph, extent, routes
 from supernet.report.plots.style import STYLE, line_keys, line_kind
 from supernet.spaces.cell import Cell
 from supernet.spaces.genotype import Choice, Genotype
+from supernet.spaces.search_space import SearchSpace
 
 _SIDE, _LEGEND = 0.6, 0.3  # inches on the left and on the right, and for the legend
 
@@ -58,6 +59,17 @@ def draw_cell(
         chain.draw(_inch_axes(figure, _LEGEND, TOP - chain.height, TOP), learned, linked=not graphs)
     figure.legend(handles=keys, loc="lower center", ncols=3, fontsize=8)
     return figure
+
+
+def draw_architecture(space: SearchSpace, genotype: Genotype) -> Figure:
+    """Draw an architecture of a space, which knows what has weights and what leads to the output of its cells."""
+    return draw_cell(genotype, learned(space), list(space.cells), outputs_of(space.cells, genotype))
+
+
+def learned(space: SearchSpace) -> set[str]:
+    """Return the operations of a space that have weights."""
+    ops = {op for cell in space.cells.values() for edge in cell.edges for op in edge.ops}
+    return {op for op in ops if space.primitive(op).learned}
 
 
 def outputs_of(cells: Mapping[str, Cell], genotype: Genotype) -> dict[str, tuple[int, ...]]:

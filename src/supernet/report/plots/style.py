@@ -100,8 +100,16 @@ def save(figure: Figure, path: Path | str) -> None:
     with mpl.rc_context(STYLE):
         figure.set_dpi(200)
         if suffix == ".svg":  # a canvas draws once, `figure.savefig` twice
-            FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+            write_svg(figure, drawn)
         else:
             FigureCanvasAgg(figure).print_png(drawn, metadata={"Software": None})  # type: ignore[no-untyped-call]
-    elsewhere = drawn.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif")  # as wide letters
-    write_atomically(Path(path), elsewhere if suffix == ".svg" else drawn.getvalue())
+    write_atomically(Path(path), drawn.getvalue())
+
+
+@mpl.rc_context(STYLE)
+def write_svg(figure: Figure, file: io.BytesIO) -> None:
+    """Write the figure as SVG into an empty file; the same figure always gives the same bytes."""
+    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+    elsewhere = file.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif")  # as wide letters
+    file.seek(0)
+    file.write(elsewhere)

@@ -1,0 +1,77 @@
+"""The sections of a retraining's page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from supernet.data import Images
+from supernet.engine.files import read_json
+from supernet.engine.run import Run
+from supernet.report.page import parts
+from supernet.report.text import duration
+
+_ASKED = ("recipe", "space", "epochs", "batch_size", "width", "depth", "seed", "device", "precision")
+_MEASURED = {"valid_accuracy": "validation images", "test_accuracy": "test images", "accuracy": "training, augmented"}
+
+
+def sections(run: Run, images: Images | None) -> dict[str, Any]:
+    """Return what a page says of a retraining; without what is not there."""
+    config, rows, done = run.config, run.metrics, run.finished
+    summary: Mapping[str, Any] = run.summary if done else {}
+    charts = [parts.chart("accuracy (%)", rows, _MEASURED, 100), parts.chart("training loss", rows, {"loss": "loss"})]
+    confusion = parts.picture(run, "confusion.svg")
+    folder = shlex.quote(str(run.path))
+    return {
+        "kind": "Retraining",
+        "state": "" if done else f"unfinished: {len(rows)} of {config['epochs']} epochs are done",
+        "facts": _facts(summary),
+        "asked": [(name.replace("_", " "), config.get(name)) for name in _ASKED if config.get(name) is not None],
+        "settings": parts.flat({name: value for name, value in config.items() if name not in ("classes", "genotype")}),
+        "images": images,
+        "data": config["data_name"],
+        "classes": config["classes"],
+        "strip": parts.strip(images) if images else [],
+        "architecture": config["architecture"],
+        "pictures": {} if confusion is None else {"confusion": confusion},
+        "charts": [chart for chart in charts if chart is not None],
+        "seconds": duration(sum(row["seconds"] for row in rows)),
+        "environment": parts.environment(run),
+        "next": f"supernet evaluate {folder}" if done else f"supernet retrain {shlex.quote(str(config['what']))}",
+        "evaluation": _evaluation(run, images),
+    }
+
+
+def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the first things that one wants to know, as (name, text)."""
+    if not summary:
+        return []
+    best = f"in the best epoch, {summary['best_epoch']}"
+    found = [(f"{summary['measured_on']} images", summary["accuracy"])]
+    if summary["test_accuracy"] is not None and summary["measured_on"] != "test":
+        found.append(("test images", summary["test_accuracy"]))
+    size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+    accuracies = [
+        (name, f"{100 * each['last']:.2f} % after the last epoch, {100 * each['best']:.2f} % {best}")
+        for name, each in found
+    ]
+    return [*accuracies, ("size", size)]
+
+
+def _evaluation(run: Run, images: Images | None) -> dict[str, Any] | None:
+    """Return the evaluation of the last weights on the run's own data, with thumbnails of the worst mistakes."""
+    file = run.path / "evaluation.json"
+    try:
+        found = dict(read_json(file)) if file.is_file() else {}
+    except (ValueError, TypeError):
+        return None
+    if not {"classes", "confusion"} <= found.keys():
+        return None
+    x = None if images is None else images.x_test if found["images"] == "test" else images.x
+    return found | {"mistakes": [_mistake(each, x) for each in found.get("mistakes", ())]}
+
+
+def _mistake(found: Mapping[str, Any], x: Any) -> dict[str, Any]:
+    there = x is not None and 0 <= found["index"] < len(x)
+    return dict(found) | {"source": parts.thumbnail(x[found["index"]]) if there else ""}

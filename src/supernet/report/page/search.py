@@ -1,0 +1,110 @@
+"""The sections of a search's page, and of a selection's."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from supernet.data import Images
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.report.page import parts
+from supernet.report.text import duration
+from supernet.spaces import SearchSpace, recorded_space
+from supernet.spaces.tables.entry import holds
+
+_ASKED = ("method", "space", "selector", "epochs", "batch_size", "width", "depth", "seed", "device", "precision")
+
+
+def sections(run: Run, images: Images | None) -> dict[str, Any]:
+    """Return what a page says of a search or a selection; None or nothing where something is not there."""
+    config, rows, done = run.config, run.metrics, run.finished
+    summary: Mapping[str, Any] = run.summary if done else {}
+    last = rows[-1] if rows else {}
+    space, folder = _space(config["space"]), shlex.quote(str(run.path))
+    return {
+        "kind": "Search" if config["task"] == "search" else "Selection",
+        "state": summary.get("verdict") or f"unfinished: {len(rows)} of {config['epochs']} epochs are done",
+        "facts": _facts(config, summary, last),
+        "asked": [(name.replace("_", " "), config.get(name)) for name in _ASKED if config.get(name) is not None],
+        "settings": parts.flat({name: value for name, value in config.items() if name != "classes"}),
+        "images": images,
+        "data": config["data_name"],
+        "classes": config["classes"],
+        "strip": parts.strip(images) if images else [],
+        "architecture": summary.get("architecture") or last.get("architecture"),
+        "pictures": _pictures(run, space, last, done=done),
+        "margins": summary.get("margins"),
+        "decisions": summary.get("decisions") or [],
+        "criterion": summary.get("criterion"),
+        "charts": _charts(rows),
+        "curvature": summary.get("curvature"),
+        "table": summary.get("table_entry"),
+        "of_table": holds(config["data_name"], config["classes"]),
+        "seconds": duration(sum(row["seconds"] for row in rows)),
+        "environment": parts.environment(run),
+        "next": f"supernet retrain {folder}" if done else f"supernet search --config {folder} --out {folder}",
+    }
+
+
+def _space(name: str) -> SearchSpace | None:
+    """Return the space of a run, None for one of the user's own."""
+    try:
+        return recorded_space(name)
+    except UserError:
+        return None
+
+
+def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the first things that one wants to know, as (name, text)."""
+    found: list[tuple[str, str]] = []
+    if measured := summary.get("measured"):
+        images = f"of the supernet, on {measured['count']} {measured['images']} images"
+        found.append(("accuracy", f"{100 * measured['accuracy']:.2f} % {images}"))
+    elif last.get("valid_accuracy") is not None:
+        found.append(("accuracy", f"{100 * last['valid_accuracy']:.2f} % of the supernet, on validation images"))
+    if summary.get("margins"):
+        found.append(("decided", summary["margins"]["text"]))
+    if "stopped" in summary:
+        found.append(("stopped", "after epoch {epoch}: {reason}".format(**summary["stopped"])))
+    if summary:
+        size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+        found.append(("size", size + " on these images ({width} channels, depth {depth})".format(**summary["target"])))
+    if summary.get("latency"):
+        found.append(("latency", "{ms:.3g} ms, {source}".format(**summary["latency"])))
+    if summary.get("limits"):
+        asked = {name: value for name, value in summary["limits"].items() if value is not None}
+        found.append(("limits", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asked.items())))
+    return found
+
+
+def _charts(rows: parts.Rows) -> list[parts.Chart]:
+    accuracies = {"valid_accuracy": "validation images", "accuracy": "training images"}
+    found = [
+        parts.chart("accuracy on these images (%)", rows, accuracies, 100),
+        parts.chart("training loss", rows, {"loss": "loss"}),
+    ]
+    return [chart for chart in found if chart is not None]
+
+
+def _pictures(run: Run, space: SearchSpace | None, last: Mapping[str, Any], *, done: bool) -> dict[str, Markup]:
+    """Return the pictures in the folder; of an unfinished search in a known space, as it is now."""
+    names = ("cell", "search", "diagnostics")
+    found = {name: parts.picture(run, f"{name}.svg") for name in names}
+    if not done and space is not None and "architecture" in last:
+        from supernet.report import plots  # imported here, since Matplotlib is slow to import
+
+        genotype = space.parse(last["architecture"])
+        figures = {
+            "cell": plots.draw_architecture(space, genotype),
+            "search": plots.draw_search(run.metrics, plots.edges_of(space.cells), None, genotype),
+        }
+        for name, figure in figures.items():
+            file = io.BytesIO()
+            plots.write_svg(figure, file)
+            found[name] = parts.drawn(file.getvalue())
+    return {name: picture for name, picture in found.items() if picture is not None}
