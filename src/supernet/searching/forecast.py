@@ -175,7 +175,7 @@ def _held(task: SearchTask) -> Iterator[Tensor]:
     yield from (leaf for leaf in tree_leaves(task.state_dict()) if isinstance(leaf, Tensor))
     yield from (weight.grad for weight in task.method.weights if weight.grad is not None)
     if task.plan.device.type == "cuda":
-        yield from (task.images.x, task.images.y)
+        yield from (part for part in (task.images.x, task.images.y) if isinstance(part, Tensor))
 
 
 def _reached(device: torch.device) -> int:

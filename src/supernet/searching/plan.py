@@ -130,7 +130,8 @@ def plan(config: SearchConfig) -> Plan:
         spreads=method.spreads,
     )
     limits = config.limits
-    images = take(load(config.data, config.image_size, skip_broken=config.skip_broken), config.images)
+    read = load(config.data, config.image_size, skip_broken=config.skip_broken, stream=config.stream)
+    images = take(read, config.images)
     network_size = _network_size(config, images)
     width, depth = config.target_width or space.target[0], config.target_depth or space.target[1]
     target = replace(network_size, width=width, depth=depth)
@@ -179,6 +180,7 @@ def _resolved(config: SearchConfig, images: Images, how: Execution, device: torc
     return replace(
         config,
         images=len(images.x),
+        stream=images.streamed,
         image_size=side if height == width else None,
         pad=side // 8 if config.pad is None else config.pad,
         mirror=images.mirror if config.mirror is None else config.mirror,
