@@ -48,7 +48,7 @@ def without_time(run: Run) -> list[dict[str, Any]]:
 
 def test_all_of_a_streamed_run_is_as_in_memory(photos: Path, tmp_path: Path) -> None:
     found = {}
-    for name, stream in (("memory", None), ("disk", True)):
+    for name, stream in (("memory", False), ("disk", True)):
         out = tmp_path / name
         if stream:
             with pytest.raises(KeyboardInterrupt):

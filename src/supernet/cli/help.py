@@ -10,7 +10,7 @@ from rich.text import Text
 from supernet.report.console import Console
 
 _GROUPS: dict[str, tuple[str, ...]] = {
-    "data": ("data", "images", "image-size", "validation-share", "split", "pad", "mirror", "cutout", "crop", "jitter", "stream"),
+    "data": ("data", "images", "image-size", "validation-share", "split", "pad", "mirror", "cutout", "crop", "jitter"),
     "space and size": ("space", "width", "depth", "stem", "reductions", "norm-affine", "norm-track"),
     "method": ("method", "selector", "with", "recipe", "protocol"),
     "schedule and optimiser": ("epochs", "batch-size", "w.lr", "w"),
@@ -23,7 +23,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "output": ("out", "config", "dry-run", "force", "quiet"),
 }
 _SELDOM = {
-    *("split", "stream", "pad", "mirror", "cutout", "crop", "jitter", "stem", "reductions", "norm-affine", "norm-track", "w"),
+    *("split", "pad", "mirror", "cutout", "crop", "jitter", "stem", "reductions", "norm-affine", "norm-track", "w"),
     *(
         "latency",
         "target-width",

@@ -34,8 +34,8 @@ class Evaluate:
     """images to measure on; None is the run's own"""
     skip_broken: bool = False
     """leave out pictures that cannot be read, instead of naming them all and stopping"""
-    stream: bool | None = None
-    """leave images given by --data on the disk and decode them when they are needed; None does so for large ones"""
+    stream: bool = False
+    """leave images given by --data on the disk, also those that would fit into memory"""
     weights: Weights = "last"
     space: Space = None
     device: Device = "auto"

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -79,9 +78,9 @@ class Images:
         return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark, given, levels, notes, left_out, broken)
 
     @property
-    def streamed(self) -> Literal[True] | None:
-        """True if the pixels stay on the disk, otherwise None: what a run keeps as its setting `stream`."""
-        return True if isinstance(self.x, Streamed) else None
+    def streamed(self) -> bool:
+        """Whether the pixels stay on the disk."""
+        return isinstance(self.x, Streamed)
 
     @property
     def given_parts(self) -> tuple[Tensor, Tensor] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import KW_ONLY
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -48,8 +48,8 @@ class RetrainConfig(Recipe):
     """space; None is the search's or the architecture's own"""
     skip_broken: bool = False
     """leave out pictures that cannot be read, instead of naming them all and stopping"""
-    stream: bool | None = None
-    """leave the images on the disk and decode them in each pass; None does so for those too large for the memory"""
+    stream: bool = False
+    """leave images on the disk and decode them in each pass, also those that would fit into memory"""
     seed: Seed = 0
     """seed of everything drawn"""
     device: Annotated[str | torch.device, OfType(str, torch.device)] = "auto"
@@ -107,7 +107,7 @@ class RetrainRecord(Record):
     std: list[Positive]
     levels: Annotated[list[int], Field(min_length=2, max_length=2)] | None
     skip_broken: bool
-    stream: NotRequired[bool | None]
+    stream: bool
 
 
 def recorded(run: Run) -> RetrainRecord:

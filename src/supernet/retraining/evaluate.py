@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def evaluate(
     *,
     data: Source | None = None,
     skip_broken: bool = False,
-    stream: bool | None = None,
+    stream: bool = False,
     weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
     device: str = "auto",
@@ -93,7 +93,7 @@ def evaluate(
     - `run`, `weights`, `space`, `device`: as for `supernet.load`.
     - `data`: other images, as for `supernet.search`, of some or all of the same classes; None is the run's own.
     - `skip_broken`: leave out pictures that cannot be read, as the run did if it was told to.
-    - `stream`: leave other images on the disk and decode them when they are needed, as for `supernet.search`.
+    - `stream`: leave images given as `data` on the disk, as for `supernet.search`.
 
     The images are the test images. Without any, they are the validation images of the run's own data, and all images
     of other data. An evaluation of other data or of the best weights has files of its own: see `files_of`. Raises
@@ -103,7 +103,7 @@ def evaluate(
     predictor = load(found, weights=weights, space=space, device=device)
     images = _images(found, data, predictor.levels, skip_broken=skip_broken, stream=stream)
     x, y, which = _chosen(found, images)
-    logits = _logits(predictor, x, f"each image of '{images.name}'")
+    logits = _logits(predictor, _fitted(predictor, x, f"each image of '{images.name}'"))
     predicted = logits.argmax(dim=1)
     confusion = _confusion(predicted, y, len(predictor.classes))
     price = cost(predictor.space, predictor.genotype, predictor.network_size)
@@ -129,13 +129,13 @@ def evaluate(
     return evaluation
 
 
-def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken: bool, stream: bool | None) -> Images:
+def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken: bool, stream: bool) -> Images:
     """Return the given images, by default those of the run."""
     config = recorded(run)
     size = config["image_size"]
     if data is not None:
         images = load_images(
-            data, size, classes=config["classes"], levels=levels, skip_broken=skip_broken, stream=stream
+            data, size, classes=config["classes"], levels=levels, skip_broken=skip_broken, stream=stream or None
         )
         if list(images.classes) != config["classes"]:  # of a source whose labels have names of their own
             raise UserError(
@@ -147,7 +147,7 @@ def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken
     if not is_available(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
     skip_broken = skip_broken or config["skip_broken"]
-    images = load_images(source, size, skip_broken=skip_broken, stream=bool(config.get("stream")))
+    images = load_images(source, size, skip_broken=skip_broken, stream=config["stream"])
     if images.fingerprint != config["fingerprint"]:
         raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
     return images
@@ -165,15 +165,18 @@ def _chosen(run: Run, images: Images) -> tuple[Pixels, Tensor, str]:
 
 
 @torch.no_grad()
-def _logits(predictor: Predictor, x: Pixels, what: str, batch_size: int = 256) -> Tensor:
-    """Return the logits (N, classes) of images (N, C, H, W) uint8, each called `what`, on the CPU."""
-    found = []
+def _logits(predictor: Predictor, parts: Iterable[Tensor]) -> Tensor:
+    """Return the logits (N, classes) of images, given as batches (B, C, H, W) uint8, on the CPU."""
+    return torch.cat([predictor(part.to(predictor.mean.device)).cpu() for part in parts])
+
+
+def _fitted(predictor: Predictor, x: Pixels, what: str, batch_size: int = 256) -> Iterator[Tensor]:
+    """Yield images, called `what`, in batches of the size that the predictor takes."""
     for part in in_order(x, torch.arange(len(x)), batch_size):
         pixels = part.permute(0, 3, 1, 2)
         if x.shape[1] == 1 and predictor.network_size.channels == 3:
             pixels = pixels.expand(-1, 3, -1, -1)  # pictures that happen to be grey, as `predict` takes them
-        found.append(predictor(predictor.fitted(pixels, what).to(predictor.mean.device)).cpu())
-    return torch.cat(found)
+        yield predictor.fitted(pixels, what)
 
 
 def _share(logits: Tensor, y: Tensor, k: int) -> float:

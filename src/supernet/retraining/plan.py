@@ -174,9 +174,9 @@ def _architecture(
 def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
     """Return the given images, by default those of the search, and the name of their source."""
     if given.data is not None:
-        return load(given.data, given.image_size, skip_broken=given.skip_broken, stream=given.stream), source_name(
-            given.data
-        )
+        return load(
+            given.data, given.image_size, skip_broken=given.skip_broken, stream=given.stream or None
+        ), source_name(given.data)
     if search is None:
         raise UserError("an architecture needs images to train on: give them with --data, or data= in Python")
     config = recorded(search)
@@ -186,7 +186,7 @@ def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
             f"run '{search.path}' was searched on '{source}', which is not here: "
             "give the images with --data, or data= in Python"
         )
-    stream = config.get("stream") if given.stream is None else given.stream
+    stream = given.stream or config["stream"] or None
     images = load(source, given.image_size, skip_broken=given.skip_broken or config["skip_broken"], stream=stream)
     _check_classes(search, config, images)
     return images, source

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NotRequired
+from typing import Any, Literal
 
 import torch
 
@@ -33,7 +33,7 @@ class SearchRecord(Record):
     stem: Whole | None
     reductions: Whole | None
     skip_broken: bool
-    stream: NotRequired[bool | None]
+    stream: bool
 
 
 def recorded(search: Run) -> SearchRecord:

@@ -53,8 +53,8 @@ class Protocol:
     """pixels per side; None keeps arrays as they are, and brings pictures to their median, at most 224"""
     skip_broken: bool = False
     """leave out pictures that cannot be read, instead of naming them all and stopping"""
-    stream: bool | None = None
-    """leave the images on the disk and decode them in each pass; None does so for those too large for the memory"""
+    stream: bool = False
+    """leave images on the disk and decode them in each pass, also those that would fit into memory"""
     split: Literal["stratified", "index"] = "stratified"
     """how images without validation images are halved: with balanced classes, or first and second half by index"""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -130,7 +130,7 @@ def plan(config: SearchConfig) -> Plan:
         spreads=method.spreads,
     )
     limits = config.limits
-    read = load(config.data, config.image_size, skip_broken=config.skip_broken, stream=config.stream)
+    read = load(config.data, config.image_size, skip_broken=config.skip_broken, stream=config.stream or None)
     images = take(read, config.images)
     network_size = _network_size(config, images)
     width, depth = config.target_width or space.target[0], config.target_depth or space.target[1]

@@ -33,7 +33,6 @@ def plan_of(
     if run.task not in ("search", "select"):
         raise UserError(f"'{run.path}' is no run folder of a search")
     config, arguments = run.config, saved(run) | {"device": device}
-    arguments["stream"] = bool(arguments["stream"])  # as it was, whatever memory this machine has
     if data is None and not is_available(config["data"]):
         raise UserError(
             f"run '{run.path}' was searched on '{config['data']}', which is not here: "
