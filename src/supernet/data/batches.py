@@ -33,6 +33,7 @@ class Batches:
 
     size: int  # images per batch
     steps: int  # batches per pass
+    _ahead: Iterator[Tensor] | None = None  # of a stream: the batches of this pass, some of which are decoded ahead
     cutout_probability: float = 1.0  # of an image, if the augmentation has cutout; can be changed between two batches
 
     def __init__(
@@ -112,7 +113,7 @@ class Batches:
         order = self._subset[torch.randperm(len(self._subset), generator=self._shuffle)]
         self._order = order.to(self._images.x.device)
         self._position = 0
-        self._ahead: Iterator[Tensor] | None = None  # of a stream: the batches of this pass, decoded ahead
+        self._ahead = None
 
 
 def ordered(

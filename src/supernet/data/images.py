@@ -102,7 +102,8 @@ class Images:
 
     def to(self, device: torch.device | str) -> Images:
         """Return the same set on `device`; tensors that are there already are shared."""
-        x_test, y_test = (None if t is None else t.to(device) for t in (self.x_test, self.y_test))
+        x_test = None if self.x_test is None else self.x_test.to(device)
+        y_test = None if self.y_test is None else self.y_test.to(device)
         return replace(self, x=self.x.to(device), y=self.y.to(device), x_test=x_test, y_test=y_test)
 
 

@@ -178,7 +178,7 @@ class Readers:
         several: dict[str, Any] = {"prefetch_factor": _AHEAD, "persistent_workers": True} if count else {}
         loader = DataLoader(
             _Decoder(self.store, self.shape, self.levels),
-            batch_sampler=order,  # type: ignore[arg-type]
+            batch_sampler=order,
             num_workers=count,
             collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),

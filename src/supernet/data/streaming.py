@@ -81,6 +81,6 @@ def _found(
 
 def check_present(y: Tensor, classes: Sequence[str]) -> None:
     """Raise UserError if a class has no label among `y`."""
-    empty = set(range(len(classes))) - set(y.unique().tolist())
+    empty = set(range(len(classes))) - set(torch.unique(y).tolist())
     if empty:
         raise UserError(f"class '{classes[min(empty)]}' has no image that can be read")
