@@ -26,6 +26,8 @@ class Data:
     """pixels per side; None keeps arrays as they are, and brings pictures to their median, at most 224"""
     skip_broken: bool = False
     """files that cannot be read are no error"""
+    stream: bool = False
+    """leave images on the disk, also those that would fit into memory"""
 
 
 def data(given: Arguments) -> None:
@@ -34,7 +36,7 @@ def data(given: Arguments) -> None:
     from supernet.report.console import Console, line
 
     asked = parse("data", Data, given)
-    images = load(asked.data, asked.image_size, skip_broken=True)
+    images = load(asked.data, asked.image_size, skip_broken=True, stream=asked.stream or None)
     console = Console()
     line(console, images.described())
     line(console, "")

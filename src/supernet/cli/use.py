@@ -34,6 +34,8 @@ class Evaluate:
     """images to measure on; None is the run's own"""
     skip_broken: bool = False
     """leave out pictures that cannot be read, instead of naming them all and stopping"""
+    stream: bool = False
+    """leave images given by --data on the disk, also those that would fit into memory"""
     weights: Weights = "last"
     space: Space = None
     device: Device = "auto"
@@ -67,6 +69,7 @@ def evaluate(given: Arguments) -> None:
         asked.run,
         data=asked.data,
         skip_broken=asked.skip_broken,
+        stream=asked.stream,
         weights=asked.weights,
         space=asked.space,
         device=asked.device,

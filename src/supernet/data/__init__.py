@@ -1,10 +1,12 @@
-"""Labelled image sets: loading, splitting, augmentation and batches."""
+"""Labelled image sets: loading, streaming, splitting, augmentation and batches."""
 
 from supernet.data.augment import Augment, Normalise
 from supernet.data.batches import Batch, Batches, ordered
-from supernet.data.images import SPLITS, Images, hold_out, split, take
+from supernet.data.images import Images, take
 from supernet.data.pictures import read_picture
 from supernet.data.sources import SOURCE_TYPES, Source, is_available, load, source_name
+from supernet.data.splits import SPLITS, hold_out, split
+from supernet.data.streamed import Streamed
 
 __all__ = [
     "SOURCE_TYPES",
@@ -15,6 +17,7 @@ __all__ = [
     "Images",
     "Normalise",
     "Source",
+    "Streamed",
     "hold_out",
     "is_available",
     "load",

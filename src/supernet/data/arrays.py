@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from supernet.data.images import Levels
-from supernet.data.levels import to_bytes
+from supernet.data.levels import Levels, to_bytes
 from supernet.errors import UserError
 
 Array = NDArray[Any]

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from supernet.data.streamed import Pixels
 from supernet.errors import UserError
 
 _LEAST_AREA = 0.08  # share of the image in a resized crop; the largest share is 1
@@ -39,7 +40,7 @@ class Augment:
             raise UserError(f"crop and pad are two ways to crop: give one, not crop {self.crop} and pad {self.pad}")
 
 
-def check_crop(x: Tensor, crop: int | None, name: str) -> None:
+def check_crop(x: Pixels, crop: int | None, name: str) -> None:
     """Raise UserError if the images (N, C, H, W) of the set `name` have no square of `crop` pixels a side."""
     if crop is not None and crop < 1:
         raise UserError(f"crop is a side in pixels, 1 or more, not {crop}")

@@ -11,6 +11,7 @@ from torch import Tensor
 from supernet.data.augment import Augment, Normalise, check_crop, crop_and_mirror, cut_out
 from supernet.data.colour import jitter
 from supernet.data.images import Images
+from supernet.data.streamed import Pixels, Streamed
 from supernet.errors import UserError
 
 
@@ -32,6 +33,7 @@ class Batches:
 
     size: int  # images per batch
     steps: int  # batches per pass
+    _ahead: Iterator[Tensor] | None = None  # of a stream: the batches of this pass, some of which are decoded ahead
     cutout_probability: float = 1.0  # of an image, if the augmentation has cutout; can be changed between two batches
 
     def __init__(
@@ -48,7 +50,8 @@ class Batches:
             raise UserError(f"no images of '{images.name}' to make batches of")
         check_crop(images.x, augment.crop, images.name)
         self._images, self._augment, self._subset = images.to(device), augment, subset.cpu()
-        self._pixels = _rows(self._images.x)
+        self._x = self._images.x
+        self._pixels = None if isinstance(self._x, Streamed) else _rows(self._x)
         self._normalise = Normalise(images.mean, images.std, augment.crop or images.x.shape[3], device)
         self.size = min(batch_size, len(subset))
         self.steps = len(subset) // self.size
@@ -64,11 +67,24 @@ class Batches:
         start = self._position * self.size
         index = self._order[start : start + self.size]
         self._position += 1
-        pixels = crop_and_mirror(self._pixels[index], self._augment, self._draws)
+        pixels = crop_and_mirror(self._read(index), self._augment, self._draws)
         if self._augment.jitter:
             pixels = jitter(pixels, self._draws)
         x = cut_out(self._normalise(pixels), self._augment.cutout, self._draws, self.cutout_probability)
         return Batch(x.permute(0, 3, 1, 2), self._images.y[index], index)
+
+    def _read(self, index: Tensor) -> Tensor:
+        """Return the pixels (B, H, W, C) of the next batch."""
+        if self._pixels is not None:
+            return self._pixels[index]
+        if self._ahead is None:
+            assert isinstance(self._x, Streamed)
+            end, start = self.size * self.steps, self.size * (self._position - 1)
+            self._ahead = self._x.batches(self._order[start:end], self.size)
+        pixels = next(self._ahead)
+        if self._position == self.steps:
+            self._ahead = None  # leaves the processes to the next pass
+        return pixels
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the stream as tensors and ints, for `torch.save`."""
@@ -97,6 +113,7 @@ class Batches:
         order = self._subset[torch.randperm(len(self._subset), generator=self._shuffle)]
         self._order = order.to(self._images.x.device)
         self._position = 0
+        self._ahead = None
 
 
 def ordered(
@@ -113,11 +130,20 @@ def ordered(
     if x is None or y is None:
         raise UserError(f"'{images.name}' has no test images")
     check_crop(x, crop, images.name)
-    pixels = _rows(x) if crop is None else _centre(_rows(x), crop)
     indices = torch.arange(len(x)) if subset is None else subset
-    normalise = Normalise(images.mean, images.std, pixels.shape[2], x.device)
+    normalise = Normalise(images.mean, images.std, crop or x.shape[3], x.device)
     parts = torch.split(indices.to(x.device), batch_size)
-    return (Batch(normalise(pixels[index]).permute(0, 3, 1, 2), y[index], index) for index in parts)
+    read = zip(parts, in_order(x, indices, batch_size, crop), strict=True)
+    return (Batch(normalise(pixels).permute(0, 3, 1, 2), y[index], index) for index, pixels in read)
+
+
+def in_order(x: Pixels, indices: Tensor, size: int, crop: int | None = None) -> Iterator[Tensor]:
+    """Yield the images (B, H, W, C) uint8 at some indices, `size` at a time; with `crop` only their centre squares."""
+    if isinstance(x, Streamed):
+        found = x.batches(indices, size)
+        return found if crop is None else (_centre(pixels, crop) for pixels in found)
+    rows = _rows(x) if crop is None else _centre(_rows(x), crop)
+    return (rows[index] for index in torch.split(indices.to(x.device), size))
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, with_channels
-from supernet.data.images import Images, Levels
+from supernet.data.images import Images
 from supernet.data.items import HuggingFace, Items, class_names, plain_label, plain_tensor, stacked
-from supernet.data.levels import levels_note, levels_of
+from supernet.data.levels import Levels, levels_note, levels_of
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
 from supernet.data.pictures import readable

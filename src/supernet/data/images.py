@@ -1,43 +1,44 @@
-"""Images: a labelled image set in memory, with its splits and subsets."""
+"""Images: a labelled image set, in memory or on a disk, and its first images."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from supernet.errors import UserError, unknown
+from supernet.data.levels import Levels
+from supernet.data.streamed import Pixels, Streamed
+from supernet.errors import UserError
 
-SPLITS = ("stratified", "index")
 _CHUNK = 1024  # images whose squares are held at a time; sums over more than 33 025 images could exceed 32 bits
 _CHUNK_VALUES = 2**24  # values held at a time, unless a single image has more
 _SHOWN, _LONG = 5, 24  # class names that one line has, and letters of a name
 _STD_FLOOR = 1 / 255  # one grey level: a channel that varies less carries no information
 
 
-Labelled = tuple[Tensor, Tensor]
+Labelled = tuple[Pixels, Tensor]
 """Images (N, C, H, W) uint8 and their labels (N,) int64."""
-
-Levels = tuple[int, int]
-"""The values of a source of more than 8 bits that become 0 and 255: least and largest of its training images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A labelled image set; the pixels are in channels_last memory.
+    """A labelled image set; the pixels are in channels_last memory, or `Streamed` from a disk.
 
-    `mean` and `std` are per channel, of x/255 over the training images. `fingerprint` identifies the data of a run: it
-    is a hash of the shapes, pixels, labels and class names of training and test images. Where the source gives
+    `mean` and `std` are per channel, of x/255 over the training images; of a stream, over its sample. `fingerprint`
+    identifies the data of a run: it is a hash of the shapes, pixels, labels and class names of training and test
+    images. Of a stream it has the names and sizes of the files in the place of pixels. Where the source gives
     validation images, they are the last ones of `x`, after all others. Build a set with `load`, or with `Images.of`
     from valid tensors.
     """
 
     name: str
-    x: Tensor  # (N, C, H, W) uint8
+    x: Pixels  # (N, C, H, W) uint8
     y: Tensor  # (N,) int64
-    x_test: Tensor | None
+    x_test: Pixels | None
     y_test: Tensor | None
     classes: tuple[str, ...]
     mirror: bool  # whether a mirrored image keeps its class
@@ -67,14 +68,19 @@ class Images:
     ) -> Images:
         """Build the set from (x, y) pairs, x (N, C, H, W) uint8 and y (N,) int64."""
         if validation is not None:
-            train = torch.cat([train[0], validation[0]]), torch.cat([train[1], validation[1]])
+            train = _joined(train[0], validation[0]), torch.cat([train[1], validation[1]])
         given = 0 if validation is None else len(validation[1])
         x, y = _channels_last(train[0]), train[1]
         x_test, y_test = (None, None) if test is None else (_channels_last(test[0]), test[1])
         mean, std = _moments(x)
-        tensors = [x, y] if x_test is None or y_test is None else [x, y, x_test, y_test]
-        mark = _fingerprint(tensors, classes, given)
+        tested = [] if x_test is None or y_test is None else [x_test, y_test]
+        mark = _fingerprint([x, y, *tested], classes, given)
         return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark, given, levels, notes, left_out, broken)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the pixels stay on the disk."""
+        return isinstance(self.x, Streamed)
 
     @property
     def given_parts(self) -> tuple[Tensor, Tensor] | None:
@@ -96,51 +102,9 @@ class Images:
 
     def to(self, device: torch.device | str) -> Images:
         """Return the same set on `device`; tensors that are there already are shared."""
-        x_test, y_test = (None if t is None else t.to(device) for t in (self.x_test, self.y_test))
+        x_test = None if self.x_test is None else self.x_test.to(device)
+        y_test = None if self.y_test is None else self.y_test.to(device)
         return replace(self, x=self.x.to(device), y=self.y.to(device), x_test=x_test, y_test=y_test)
-
-
-def split(y: Tensor, rule: str = "stratified") -> tuple[Tensor, Tensor]:
-    """Return the indices (int64, ascending, on the CPU) of two disjoint halves of the images with labels `y`.
-
-    "stratified" shuffles the images in the same way in every run and deals those of each class alternately to the
-    halves, which then have the same balance of classes; "index" cuts the order in the middle, as the released code of
-    DARTS, DARTS-PT and ZARTS does. Sizes differ by at most one. Raises UserError for any other rule and for less than
-    two images.
-    """
-    if rule not in SPLITS:
-        raise unknown("split", rule, SPLITS)
-    n = len(y)
-    if n < 2:
-        raise UserError(f"cannot split {n} training image{'s' if n != 1 else ''} into two halves: give at least 2")
-    if rule == "index":
-        return torch.arange(n // 2), torch.arange(n // 2, n)
-    indices = _by_class(y)
-    return indices[0::2].sort().values, indices[1::2].sort().values
-
-
-def hold_out(y: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Return the indices (int64, ascending, on the CPU) of the images with labels `y` to keep and to hold out.
-
-    The rounded `share` of each class is held out, after a shuffle that is the same in every run: at least one image and
-    at most all but one, and none of a class with a single image. Raises UserError for a share that is not between 0 and
-    1, and if no class has two images.
-    """
-    if not 0 < share < 1:
-        raise UserError(f"the share to hold out must be between 0 and 1, without either, not {share}")
-    sizes = torch.unique(y.cpu(), return_counts=True)[1].tolist()
-    if max(sizes, default=0) < 2:
-        raise UserError(f"cannot hold out some of {len(y)} images: no class has two")
-    classes = zip(sizes, torch.split(_by_class(y), sizes), strict=True)
-    held_out = torch.zeros(len(y), dtype=torch.bool)
-    held_out[torch.cat([indices[: min(max(round(share * n), 1), n - 1)] for n, indices in classes])] = True
-    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
-
-
-def _by_class(y: Tensor) -> Tensor:
-    """Return the indices of all images sorted by class, shuffled within each class in the same way in every run."""
-    shuffled = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
-    return shuffled[torch.sort(y.cpu()[shuffled], stable=True).indices]
 
 
 def take(images: Images, n: int | None) -> Images:
@@ -179,16 +143,25 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(short if len(short) <= _SHOWN + 1 else [*short[:_SHOWN], f"and {len(short) - _SHOWN} more"])
 
 
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
+def _joined(x: Pixels, more: Pixels) -> Pixels:
+    if isinstance(x, Streamed) or isinstance(more, Streamed):
+        assert isinstance(x, Streamed)  # a source streams all of its images, or none
+        assert isinstance(more, Streamed)
+        return x.joined(more)
+    return torch.cat([x, more])
 
 
-def _moments(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _channels_last(x: Pixels) -> Pixels:
+    return x if isinstance(x, Streamed) else x.contiguous(memory_format=torch.channels_last)
+
+
+def _moments(x: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and std of x/255 per channel, from exact integer sums."""
+    x = x.sample() if isinstance(x, Streamed) else x
     count = x.shape[0] * x.shape[2] * x.shape[3]
     totals = torch.zeros(2, x.shape[1], dtype=torch.int64, device=x.device)
-    chunk = max(1, min(_CHUNK, _CHUNK_VALUES // x[0].numel()))
-    for part in torch.split(x.permute(0, 2, 3, 1), chunk):
+    chunk = max(1, min(_CHUNK, _CHUNK_VALUES // math.prod(x.shape[1:])))
+    for part in _parts(x, chunk):
         values = part.flatten(1).int()  # summed over images first: that sum is along memory for any number of channels
         for total, v in zip(totals, (values, values.square()), strict=True):
             total += v.sum(dim=0, dtype=torch.int32).view(-1, x.shape[1]).sum(dim=0)
@@ -197,9 +170,20 @@ def _moments(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return mean, tuple(max(d, _STD_FLOOR) for d in deviations)
 
 
-def _fingerprint(tensors: list[Tensor], classes: tuple[str, ...], given: int) -> str:
+def _parts(x: Pixels, count: int) -> Iterator[Tensor]:
+    """Yield images as (n, H, W, C), at most `count` at a time."""
+    if isinstance(x, Streamed):
+        return x.batches(torch.arange(len(x)), count)
+    return iter(torch.split(x.permute(0, 2, 3, 1), count))
+
+
+def _fingerprint(tensors: list[Pixels], classes: tuple[str, ...], given: int) -> str:
     about = [classes, *(tuple(t.shape) for t in tensors), *([given] if given else [])]
     digest = hashlib.sha256(repr(about).encode())
     for t in tensors:
-        digest.update((t.permute(0, 2, 3, 1) if t.ndim == 4 else t).contiguous().cpu().numpy().data)
+        if isinstance(t, Streamed):
+            for mark in t.marks():
+                digest.update(mark)
+        else:
+            digest.update((t.permute(0, 2, 3, 1) if t.ndim == 4 else t).contiguous().cpu().numpy().data)
     return digest.hexdigest()[:16]

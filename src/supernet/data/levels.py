@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.data.images import Levels
+Levels = tuple[int, int]
+"""The values of a source of more than 8 bits that become 0 and 255: least and largest of its training images."""
 
 FULL: Levels = (0, 2**16 - 1)
 """All values of 16 bits."""

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from supernet.data.images import Images, Levels
+from supernet.data.images import Images
+from supernet.data.levels import Levels
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
 from supernet.errors import UserError

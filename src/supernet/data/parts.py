@@ -8,8 +8,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, with_channels
-from supernet.data.images import Images, Labelled, Levels
+from supernet.data.images import Images, Labelled
 from supernet.data.labels import rule_of
+from supernet.data.levels import Levels
 from supernet.data.resize import fit_arrays
 from supernet.errors import UserError
 

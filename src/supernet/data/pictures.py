@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from supernet.data.images import Levels
+from supernet.data.levels import Levels
 from supernet.data.limits import PIXELS_VARIABLE, most_pixels
 from supernet.data.resize import shaped_picture, to_grey
 from supernet.errors import UserError
@@ -30,6 +31,20 @@ EXTENSIONS = frozenset(
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
+class Packed(NamedTuple):
+    """The bytes of a picture in a larger file, and the name that messages call it by."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Encoded = Path | Packed
+"""A picture that is not decoded yet."""
+
+
 class Head(NamedTuple):
     """What a picture says of itself: its shorter side in pixels, and bits per value if there are more than 8.
 
@@ -42,7 +57,7 @@ class Head(NamedTuple):
     cut: bool
 
 
-def head(path: Path) -> Head:
+def head(path: Encoded) -> Head:
     """Return the head of a picture; raises UserError for a file that is none."""
     with opened(path) as picture:
         raw = str(getattr(picture, "tile", ""))  # how its values are stored
@@ -50,14 +65,14 @@ def head(path: Path) -> Head:
         return Head(min(picture.size), deep, not deep and ";16" in raw)
 
 
-def range_of(path: Path) -> Levels:
+def range_of(path: Encoded) -> Levels:
     """Return the least and the largest value of a picture."""
     with opened(path) as picture:
         values = np.asarray(picture)
         return int(values.min()), int(values.max())
 
 
-def read(path: Path, height: int, width: int, levels: Levels | None = None) -> Tensor:
+def read(path: Encoded, height: int, width: int, levels: Levels | None = None) -> Tensor:
     """Return a picture as (1, 3, height, width) uint8, resized as by `read_picture`."""
     side = 4 * max(height, width)
     with opened(path) as picture:
@@ -84,9 +99,13 @@ def read_picture(
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Encoded) -> Iterator[Image.Image]:
     """Open a picture; raises UserError for whatever is wrong with the file, until the end of the block."""
     with readable(f"image '{path}'"):
+        if isinstance(path, Packed):
+            with Image.open(BytesIO(path.content), formats=formats()) as picture:
+                yield picture
+            return
         if not path.is_file() and path.exists() and not path.is_dir():
             raise OSError("not a regular file")  # opening a pipe would wait for ever
         with Image.open(path, formats=formats()) as picture:

@@ -12,15 +12,14 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from supernet.data.images import Levels
-from supernet.data.levels import FULL, to_bytes
+from supernet.data.levels import FULL, Levels, to_bytes
 
 LARGEST_DEFAULT = 224  # pixels: the side of images in networks for ImageNet
 LARGEST_SET = 2 * 10**9  # bytes of memory of all pictures together, at three bytes per pixel
 _CHUNK = 1024  # images held as floats at a time
 
 
-def default_size(shorter_sides: Iterable[int], count: int) -> int:
+def default_size(shorter_sides: Iterable[int], count: int = 1) -> int:
     """Return the default side in pixels for `count` pictures of different sizes, some or all with these shorter sides.
 
     The default is the median shorter side, limited to 224 pixels and to 2 GB of memory for all pictures.

@@ -17,10 +17,12 @@ from supernet.data.cifar import find_cifar, read_cifar
 from supernet.data.datasets import read_dataset
 from supernet.data.folders import read_folder
 from supernet.data.idx import holds_idx, read_idx
-from supernet.data.images import Images, Levels
+from supernet.data.images import Images
 from supernet.data.items import HuggingFace, plain_tensor
+from supernet.data.levels import Levels
 from supernet.data.npz import read_npz
 from supernet.data.parts import Found, Part, image_set
+from supernet.data.streamed import Streamed
 from supernet.errors import UserError, unknown
 
 _SOURCES = ("digits", "a folder of class folders", "a folder of IDX or CIFAR files", "a .npz file")
@@ -41,6 +43,7 @@ def load(
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
     skip_broken: bool = False,
+    stream: bool | None = None,
 ) -> Images:
     """Load a labelled image set.
 
@@ -53,7 +56,9 @@ def load(
 
     With `classes`, the names of classes of a run, labels are matched to these; a label or class that is not among them
     is an error, and a class may lack images. With `levels`, values of more than 8 bits are scaled from them. With
-    `skip_broken`, images that cannot be read are left out.
+    `skip_broken`, images that cannot be read are left out. With `stream`, the images of a folder stay on the disk and
+    are decoded when they are needed; None does so where an `image_size` is given at which they would take too much
+    memory (see `is_for_streaming`).
 
     With `image_size` S, the centre square of each image is resized to S x S pixels. Without it, arrays keep their
     size, and pictures of a folder get the median shorter side, limited to 224 pixels and to 2 GB of memory for all
@@ -61,6 +66,20 @@ def load(
     """
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
+    images = _read(source, image_size, classes, levels, skip_broken, stream)
+    if stream and not isinstance(images.x, Streamed):
+        raise UserError(f"'{source_name(source)}' cannot be streamed, only a folder of class folders can: leave it out")
+    return images
+
+
+def _read(
+    source: Source,
+    image_size: int | None,
+    classes: Sequence[str] | None,
+    levels: Levels | None,
+    skip_broken: bool,
+    stream: bool | None,
+) -> Images:
     if isinstance(source, Dataset | HuggingFace):
         return read_dataset(source, image_size, classes=classes, levels=levels, skip_broken=skip_broken)
     if isinstance(source, tuple):
@@ -70,7 +89,7 @@ def load(
     if source == "digits":
         return digits(image_size, classes)
     try:
-        return _from_path(source, image_size, classes, levels, skip_broken)
+        return _from_path(source, image_size, classes, levels, skip_broken, stream)
     except OSError as error:
         raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
 
@@ -135,6 +154,7 @@ def _from_path(
     classes: Sequence[str] | None,
     levels: Levels | None,
     skip_broken: bool,
+    stream: bool | None,
 ) -> Images:
     text = os.fspath(source)
     path = Path(text).expanduser()
@@ -144,7 +164,7 @@ def _from_path(
         cifar = find_cifar(path)
         if cifar is not None:
             return read_cifar(*cifar, image_size, classes)
-        return read_folder(path, image_size, classes=classes, levels=levels, skip_broken=skip_broken)
+        return read_folder(path, image_size, classes=classes, levels=levels, skip_broken=skip_broken, stream=stream)
     if not path.exists() or not text:
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")

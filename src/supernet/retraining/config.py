@@ -48,6 +48,8 @@ class RetrainConfig(Recipe):
     """space; None is the search's or the architecture's own"""
     skip_broken: bool = False
     """leave out pictures that cannot be read, instead of naming them all and stopping"""
+    stream: bool = False
+    """leave images on the disk and decode them in each pass, also those that would fit into memory"""
     seed: Seed = 0
     """seed of everything drawn"""
     device: Annotated[str | torch.device, OfType(str, torch.device)] = "auto"
@@ -105,6 +107,7 @@ class RetrainRecord(Record):
     std: list[Positive]
     levels: Annotated[list[int], Field(min_length=2, max_length=2)] | None
     skip_broken: bool
+    stream: bool
 
 
 def recorded(run: Run) -> RetrainRecord:

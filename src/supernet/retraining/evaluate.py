@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from supernet.data import Images, Source, hold_out, is_available
 from supernet.data import load as load_images
-from supernet.data.images import Levels
+from supernet.data.batches import in_order
+from supernet.data.levels import Levels
+from supernet.data.streamed import Pixels
 from supernet.engine.environment import environment
 from supernet.engine.measure import Latency, latency
 from supernet.engine.peak_memory import peak_memory
@@ -104,6 +106,7 @@ def evaluate(
     *,
     data: Source | None = None,
     skip_broken: bool = False,
+    stream: bool = False,
     weights: Checkpoint = "last",
     space: str | SearchSpace | None = None,
     device: str = "auto",
@@ -113,6 +116,7 @@ def evaluate(
     - `run`, `weights`, `space`, `device`: as for `supernet.load`.
     - `data`: other images, as for `supernet.search`, of some or all of the same classes; None is the run's own.
     - `skip_broken`: leave out pictures that cannot be read, as the run did if it was told to.
+    - `stream`: leave images given as `data` on the disk, as for `supernet.search`.
 
     The images are the test images. Without any, they are the validation images of the run's own data, and all images
     of other data. An evaluation of other data or of the best weights has files of its own: see `files_of`. Raises
@@ -120,11 +124,9 @@ def evaluate(
     """
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
-    images = _images(found, data, predictor.levels, skip_broken=skip_broken)
+    images = _images(found, data, predictor.levels, skip_broken=skip_broken, stream=stream)
     x, y, which, numbers = _chosen(found, images)
-    if x.shape[1] == 1 and predictor.network_size.channels == 3:
-        x = x.expand(-1, 3, -1, -1)  # pictures that happen to be grey, as `predict` takes them
-    logits = _logits(predictor, predictor.fitted(x, f"each image of '{images.name}'"))
+    logits = _logits(predictor, _fitted(predictor, x, f"each image of '{images.name}'"))
     predicted = logits.argmax(dim=1)
     confusion = _confusion(predicted, y, len(predictor.classes))
     price = cost(predictor.space, predictor.genotype, predictor.network_size)
@@ -152,12 +154,14 @@ def evaluate(
     return evaluation
 
 
-def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken: bool) -> Images:
+def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken: bool, stream: bool) -> Images:
     """Return the given images, by default those of the run."""
     config = recorded(run)
     size = config["image_size"]
     if data is not None:
-        images = load_images(data, size, classes=config["classes"], levels=levels, skip_broken=skip_broken)
+        images = load_images(
+            data, size, classes=config["classes"], levels=levels, skip_broken=skip_broken, stream=stream or None
+        )
         if list(images.classes) != config["classes"]:  # of a source whose labels have names of their own
             raise UserError(
                 f"'{images.name}' has classes {', '.join(images.classes)}; "
@@ -167,13 +171,14 @@ def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken
     source, advice = str(config["data"]), "give images with --data, or data= in Python"
     if not is_available(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
-    images = load_images(source, size, skip_broken=skip_broken or config["skip_broken"])
+    skip_broken = skip_broken or config["skip_broken"]
+    images = load_images(source, size, skip_broken=skip_broken, stream=config["stream"])
     if images.fingerprint != config["fingerprint"]:
         raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
     return images
 
 
-def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str, Tensor]:
+def _chosen(run: Run, images: Images) -> tuple[Pixels, Tensor, str, Tensor]:
     """Return images, labels, which part of the data they are, and their numbers in the test or the other images."""
     if images.x_test is not None and images.y_test is not None:
         return images.x_test, images.y_test, "test", torch.arange(len(images.y_test))
@@ -185,10 +190,18 @@ def _chosen(run: Run, images: Images) -> tuple[Tensor, Tensor, str, Tensor]:
 
 
 @torch.no_grad()
-def _logits(predictor: Predictor, x: Tensor, batch_size: int = 256) -> Tensor:
-    """Return the logits (N, classes) of images (N, C, H, W) uint8, on the CPU."""
-    device = predictor.mean.device
-    return torch.cat([predictor(part.to(device)).cpu() for part in torch.split(x, batch_size)])
+def _logits(predictor: Predictor, parts: Iterable[Tensor]) -> Tensor:
+    """Return the logits (N, classes) of images, given as batches (B, C, H, W) uint8, on the CPU."""
+    return torch.cat([predictor(part.to(predictor.mean.device)).cpu() for part in parts])
+
+
+def _fitted(predictor: Predictor, x: Pixels, what: str, batch_size: int = 256) -> Iterator[Tensor]:
+    """Yield images, called `what`, in batches of the size that the predictor takes."""
+    for part in in_order(x, torch.arange(len(x)), batch_size):
+        pixels = part.permute(0, 3, 1, 2)
+        if x.shape[1] == 1 and predictor.network_size.channels == 3:
+            pixels = pixels.expand(-1, 3, -1, -1)  # pictures that happen to be grey, as `predict` takes them
+        yield predictor.fitted(pixels, what)
 
 
 def _share(logits: Tensor, y: Tensor, k: int) -> float:

@@ -175,7 +175,9 @@ def _architecture(
 def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
     """Return the given images, by default those of the search, and the name of their source."""
     if given.data is not None:
-        return load(given.data, given.image_size, skip_broken=given.skip_broken), source_name(given.data)
+        return load(
+            given.data, given.image_size, skip_broken=given.skip_broken, stream=given.stream or None
+        ), source_name(given.data)
     if search is None:
         raise UserError("an architecture needs images to train on: give them with --data, or data= in Python")
     config = recorded(search)
@@ -185,7 +187,8 @@ def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
             f"run '{search.path}' was searched on '{source}', which is not here: "
             "give the images with --data, or data= in Python"
         )
-    images = load(source, given.image_size, skip_broken=given.skip_broken or config["skip_broken"])
+    stream = given.stream or config["stream"] or None
+    images = load(source, given.image_size, skip_broken=given.skip_broken or config["skip_broken"], stream=stream)
     _check_classes(search, config, images)
     return images, source
 
@@ -223,6 +226,7 @@ def _resolved(config: RetrainConfig, images: Images, space: SearchSpace) -> tupl
         image_size=height if height == across else None,
         pad=_pad(config, min(size)),
         mirror=images.mirror if config.mirror is None else config.mirror,
+        stream=images.streamed,
         validation_share=config.validation_share or (0.0 if measurable else _NO_TEST_IMAGES),
         stem=network_size.stem,
         reductions=network_size.reductions,

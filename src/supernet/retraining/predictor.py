@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from supernet.data import read_picture
 from supernet.data.arrays import pixels
-from supernet.data.images import Levels
+from supernet.data.levels import Levels
 from supernet.data.pictures import readable
 from supernet.data.resize import shaped_picture, to_grey
 from supernet.engine.device import device_named

@@ -33,6 +33,7 @@ class SearchRecord(Record):
     stem: Whole | None
     reductions: Whole | None
     skip_broken: bool
+    stream: bool
 
 
 def recorded(search: Run) -> SearchRecord:

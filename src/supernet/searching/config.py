@@ -53,10 +53,14 @@ class Protocol:
     """pixels per side; None keeps arrays as they are, and brings pictures to their median, at most 224"""
     skip_broken: bool = False
     """leave out pictures that cannot be read, instead of naming them all and stopping"""
+    stream: bool = False
+    """leave images on the disk and decode them in each pass, also those that would fit into memory"""
     split: Literal["stratified", "index"] = "stratified"
     """how images without validation images are halved: with balanced classes, or first and second half by index"""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """share of images without validation images kept for it; other than 0.5 is taken class by class"""
+    training_share: Annotated[float | None, Field(gt=0, lt=1)] = None
+    """share of images that trains the weights, taken class by class; None is all that are not for validation"""
     pad: Whole | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None
@@ -181,6 +185,24 @@ PROTOCOLS: dict[str, Protocol] = {
     # epochs and five times 10.
     "nao": Protocol(
         epochs=250, width=20, depth=3, validation_share=0.1, norm_affine=True, w=SGDConfig(lr=0.025, lr_min=0.001)
+    ),
+    # Single-DARTS directly on ImageNet (arXiv 2108.08128): three convolutions of stride 2 in front, alpha with weight
+    # decay 0 and sigmoid op weights that begin at 1/n, as the method has them by default. Width, depth and weight decay
+    # of the weights are DARTS' own, since the paper's text gives none.
+    "imagenet-single-darts": Protocol(
+        epochs=50, batch_size=360, width=16, depth=2, stem=3, image_size=224, w=SGDConfig(lr=0.025, weight_decay=3e-4)
+    ),
+    # PC-DARTS on ImageNet (arXiv 1907.05737, and released code): 10 % of the images for the weights, 2.5 % for alpha.
+    "imagenet-pc-darts": Protocol(
+        epochs=50,
+        batch_size=1024,
+        width=16,
+        depth=2,
+        stem=3,
+        image_size=224,
+        training_share=0.1,
+        validation_share=0.025,
+        w=SGDConfig(lr=0.5, weight_decay=3e-4),
     ),
 }
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from supernet.data import Batch
+from supernet.data import Batch, Streamed
 from supernet.engine.cuda_graphs import EAGER
 from supernet.engine.driving import as_planned, driving
 from supernet.engine.measure import seconds
@@ -27,6 +27,7 @@ from supernet.searching.task import EVALUATED, SearchTask
 from supernet.settings import signature_of
 
 _TIMED = 5  # steps
+_DECODED = 512  # images of a stream
 # Factor on the bytes of all tensors: the process of a large search grows by 1.1 to 1.2 times as much on a CPU
 _ON_CPU = 1.25
 
@@ -36,7 +37,8 @@ class Forecast:
     """The time and memory of a search.
 
     - `step_seconds`: of one step, its batches included: the mean of 5 steps, or of one period of the method's schedule
-      if that is longer, in each of `Method.forecast_epochs`. NaN if a step does not fit into memory.
+      if that is longer, in each of `Method.forecast_epochs`; of a stream at least the time to decode its images. NaN if
+      a step does not fit into memory.
     - `valid_seconds`: of the measurement on the validation images after each epoch.
     - `steps` per epoch, and `epochs`.
     - `peak_bytes`: of weights, gradients, optimizers and every other tensor alive at the peak of a step or measurement;
@@ -159,6 +161,7 @@ class _Trial:
         peak = self.peak(partial(self._steps, period))
         self._steps(EAGER - 1)  # the last of these is recorded, where steps are
         each = seconds(self.step, self.device, period * math.ceil(_TIMED / period))
+        each = max(each, self._decoding())
         valid, measuring = self._measurement()
         peak = max(peak, measuring)
         fits = _fits(peak, free, self.device)
@@ -166,6 +169,15 @@ class _Trial:
         method, epochs = self.task.method, self.task.epochs
         more = tuning, method.between_epochs, type(method).finished is not Method.finished
         return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more)
+
+    def _decoding(self) -> float:
+        """Return the seconds in which the images of a step are decoded, of a stream; timed steps have some ahead."""
+        x = self.task.images.x
+        if not isinstance(x, Streamed):
+            return 0.0
+        order = torch.arange(min(len(x), _DECODED))
+        needed = sum(stream.size for stream in self.task.streams.values())
+        return seconds(lambda: list(x.batches(order, len(order))), self.device, 1) * needed / len(order)
 
     def _measurement(self) -> tuple[float, int]:
         """Return the seconds and the peak bytes of the measurement after an epoch."""
@@ -191,7 +203,7 @@ def _held(task: SearchTask) -> Iterator[Tensor]:
     yield from (leaf for leaf in tree_leaves(task.state_dict()) if isinstance(leaf, Tensor))
     yield from (weight.grad for weight in task.method.weights if weight.grad is not None)
     if task.plan.device.type == "cuda":
-        yield from (task.images.x, task.images.y)
+        yield from (part for part in (task.images.x, task.images.y) if isinstance(part, Tensor))
 
 
 def _reached(device: torch.device) -> int:

@@ -17,6 +17,7 @@ from supernet.engine.device import device_named
 from supernet.engine.folder import default_folder
 from supernet.engine.precision import Precision
 from supernet.engine.run import FORMAT
+from supernet.errors import UserError
 from supernet.methods import Preset as MethodPreset
 from supernet.models.cost.count import check_shapes
 from supernet.models.cost.feasible import FeasibleSet
@@ -73,13 +74,15 @@ class Plan:
     @cached_property
     def parts(self) -> tuple[Tensor, Tensor]:
         """The indices of training and of validation images: as the source gives them, otherwise by the protocol."""
-        y, share = self.images.y, self.config.validation_share
-        return self.images.given_parts or (split(y, self.config.split) if share == 0.5 else hold_out(y, share))
+        y, share, given = self.images.y, self.config.validation_share, self.images.given_parts
+        train, validation = given or (split(y, self.config.split) if share == 0.5 else hold_out(y, share))
+        return _some(y, train, self.config.training_share, len(train) if given else len(y)), validation
 
     @property
     def reading(self) -> str:
         """The images, in one line."""
-        return f"read {self.images.described(len(self.parts[1]))}"
+        some = "" if self.config.training_share is None else f"; {len(self.parts[0])} of them train the weights"
+        return f"read {self.images.described(len(self.parts[1]))}{some}"
 
     @property
     def running(self) -> str:
@@ -142,7 +145,8 @@ def plan(config: SearchConfig) -> Plan:
         spreads=method.spreads,
     )
     limits = config.limits
-    images = take(load(config.data, config.image_size, skip_broken=config.skip_broken), config.images)
+    read = load(config.data, config.image_size, skip_broken=config.skip_broken, stream=config.stream or None)
+    images = take(read, config.images)
     network_size = _network_size(config, images)
     width, depth = config.target_width or space.target[0], config.target_depth or space.target[1]
     target = replace(network_size, width=width, depth=depth)
@@ -171,6 +175,17 @@ def planned(data: Source = "digits", **settings: Any) -> Plan:
     return plan(configured(data=data, **settings))
 
 
+def _some(y: Tensor, train: Tensor, share: float | None, count: int) -> Tensor:
+    """Return those of the training images that make a share of `count` images, class by class; None is all."""
+    if share is None:
+        return train
+    if share * count > len(train):
+        have = f"validation leaves {len(train)} of {count} images"
+        raise UserError(f"setting training_share is too large at {share:g}: {have}; give a smaller one")
+    wanted = share * count / len(train)
+    return train[hold_out(y[train], wanted)[1]] if wanted < 1 else train
+
+
 def _network_size(config: SearchConfig, images: Images) -> NetworkSize:
     _, channels, height, width = images.x.shape
     return NetworkSize(
@@ -192,6 +207,7 @@ def _resolved(config: SearchConfig, images: Images, how: Execution, device: torc
     return replace(
         config,
         images=len(images.x),
+        stream=images.streamed,
         image_size=side if height == width else None,
         pad=side // 8 if config.pad is None else config.pad,
         mirror=images.mirror if config.mirror is None else config.mirror,

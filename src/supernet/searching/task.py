@@ -43,7 +43,7 @@ class SearchTask(Task):
         self.snapshots: Snapshots = Snapshots()
         self.method = _method(plan, self.validation_batches, self.snapshots)
         train, validation = plan.parts
-        every = torch.arange(len(plan.images.y))
+        every = torch.cat(plan.parts).sort().values
         parts: dict[Part, Tensor] = {"train": train, "validation": validation, "all": every}
         augment = Augment(config.pad or 0, bool(config.mirror), config.cutout)  # no plan leaves a None in them
         streams = {name: Stream.of(stream) for name, stream in self.method.streams.items()}

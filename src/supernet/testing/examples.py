@@ -159,6 +159,7 @@ class PairDataset(Dataset[tuple[object, int]]):
         return len(self.images.y)
 
     def __getitem__(self, index: int) -> tuple[object, int]:
+        assert isinstance(self.images.x, Tensor)
         return self.images.x[index, 0].numpy(), int(self.images.y[index])
 
 

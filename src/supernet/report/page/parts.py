@@ -11,10 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from markupsafe import Markup
 from torch import Tensor
 
 from supernet.data import Images
+from supernet.data.batches import in_order
+from supernet.data.streamed import Pixels
 from supernet.engine.files import read_json
 from supernet.engine.run import Run
 
@@ -117,7 +120,15 @@ def strip(images: Images) -> list[dict[str, str]]:
         elif len(others) < _SHOWN:
             others.append(number)
     chosen = sorted([*list(firsts.values())[:_SHOWN], *others][:_SHOWN], key=lambda number: labels[number])
-    return [{"source": thumbnail(images.x[number]), "label": images.classes[labels[number]]} for number in chosen]
+    names = [images.classes[labels[number]] for number in chosen]
+    pairs = zip(thumbnails(images.x, chosen), names, strict=True)
+    return [{"source": source, "label": name} for source, name in pairs]
+
+
+def thumbnails(x: Pixels, numbers: Sequence[int]) -> list[str]:
+    """Return the images (N, C, H, W) of these numbers as addresses of small PNGs."""
+    batches = in_order(x, torch.tensor(numbers, dtype=torch.int64), _SHOWN)
+    return [thumbnail(pixels.permute(2, 0, 1)) for batch in batches for pixels in batch]
 
 
 def thumbnail(x: Tensor) -> str:

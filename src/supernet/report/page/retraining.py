@@ -74,4 +74,4 @@ def _evaluation(run: Run, images: Images | None) -> dict[str, Any] | None:
 
 def _mistake(found: Mapping[str, Any], x: Any) -> dict[str, Any]:
     there = x is not None and 0 <= found["index"] < len(x)
-    return dict(found) | {"source": parts.thumbnail(x[found["index"]]) if there else ""}
+    return dict(found) | {"source": parts.thumbnails(x, [found["index"]])[0] if there else ""}

@@ -1,0 +1,106 @@
+"""A search, a retraining and an evaluation on images that stay on the disk are those on images in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import supernet as sn
+from supernet.engine.loop import Watcher
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.searching import forecast as forecasting
+from supernet.searching.config import PROTOCOLS
+from supernet.searching.plan import planned
+from supernet.searching.resume import plan_of
+from supernet.spaces import NetworkSize
+from supernet.spaces.shapes import CellAt
+
+SEARCH = {"epochs": 2, "batch_size": 8, "width": 2, "image_size": 8, "method": "darts", "device": "cpu", "quiet": True}
+RETRAIN = {"epochs": 1, "batch_size": 8, "width": 2, "validation_share": 0.0, "device": "cpu", "quiet": True}
+
+
+class Ends(Watcher):
+    """Ends a search in the middle of its second epoch."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SUPERNET_READERS", "0")
+    draws = np.random.default_rng(0)
+    for part, count in (("train", 16), ("test", 4)):
+        for number in range(2 * count):
+            path = tmp_path / "photos" / part / "ab"[number % 2] / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draws.integers(0, 256, (*draws.integers(9, 30, 2), 3), dtype=np.uint8)).save(path)
+    return tmp_path / "photos"
+
+
+def without_time(run: Run) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
+
+
+def test_all_of_a_streamed_run_is_as_in_memory(photos: Path, tmp_path: Path) -> None:
+    found = {}
+    for name, stream in (("memory", False), ("disk", True)):
+        out = tmp_path / name
+        if stream:
+            with pytest.raises(KeyboardInterrupt):
+                sn.search(photos, out=out, stream=stream, watcher=Ends(), **SEARCH)
+        search = sn.search(photos, out=out, stream=stream, **SEARCH)
+        retrained = sn.retrain(search, **RETRAIN)
+        evaluation = sn.evaluate(retrained, device="cpu").to_json()
+        assert [search.config["stream"], retrained.config["stream"]] == [stream, stream]
+        assert plan_of(search).images.streamed is stream
+        logits = {name: evaluation[name] for name in ("accuracy", "confusion", "count", "images")}
+        found[name] = without_time(search), without_time(retrained), logits
+    assert found["memory"] == found["disk"]
+
+
+def test_other_images_are_evaluated_from_the_disk(photos: Path, tmp_path: Path) -> None:
+    search = sn.search(photos, out=tmp_path / "run", **SEARCH)
+    retrained = sn.retrain(search, **RETRAIN)
+    in_memory, streamed = (
+        sn.evaluate(retrained, data=photos / "train", stream=stream, device="cpu") for stream in (False, True)
+    )
+    assert streamed.confusion == in_memory.confusion
+    assert (streamed.images, streamed.count) == ("all", 32)
+
+
+def test_a_share_of_each_class_trains_the_weights(photos: Path) -> None:
+    chosen = planned(photos, protocol="imagenet-pc-darts", training_share=0.25, image_size=8, space="darts", width=4)
+    train, validation = chosen.parts
+    assert [chosen.images.y[part].bincount().tolist() for part in (train, validation)] == [[4, 4], [1, 1]]
+    assert not set(train.tolist()) & set(validation.tolist())
+    assert "8 of them train the weights" in chosen.reading
+    with pytest.raises(UserError, match=r"training_share is too large at 0.99: validation leaves 30 of 32 images"):
+        _ = replace(chosen, config=replace(chosen.config, training_share=0.99)).parts
+
+
+@pytest.mark.parametrize("protocol", ["imagenet-single-darts", "imagenet-pc-darts"])
+def test_the_protocols_of_imagenet_search_behind_three_halvings(protocol: str) -> None:
+    how = PROTOCOLS[protocol]
+    layout = sn.space("darts").layout(NetworkSize(how.width, how.depth, (224, 224), 3, 1000, how.stem))
+    cells = [placed for placed in layout if isinstance(placed.layer, CellAt)]
+    assert len(cells) == 8
+    assert cells[0].inputs[-1].height == 28
+
+
+def test_a_step_takes_at_least_the_time_to_decode_its_images(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecasting, "seconds", lambda work, *given: 7.0 if work() else 1.0)  # a step returns None
+    how = {name: value for name, value in SEARCH.items() if name != "quiet"}
+    assert sn.forecast(photos, stream=True, **how).step_seconds == 7.0 * 16 / 32
+    assert sn.forecast(photos, **how).step_seconds == 1.0
