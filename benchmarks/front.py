@@ -73,7 +73,7 @@ def main() -> None:
         print(line([f"{penalty:g}", str(len(points)), *map(spread, (latencies, accuracies, best))]))
     if given.report is not None:
         named = {f"penalty {penalty:g}": [tuple(point) for point in points] for penalty, points in found.items()}
-        plots.save(plots.draw_front(named, known, FIELD), given.report)
+        plots.save(plots.draw_front(named, known, table.title(FIELD)), given.report)
 
 
 if __name__ == "__main__":

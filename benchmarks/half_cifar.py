@@ -18,7 +18,7 @@ STUDY = Study(
         Row("random search", ["--method", "random"], 5, drawn=True),
     ),
     shared=["--images", "25000", "--image-size", "16", "--epochs", "25", "--device", "cpu"],
-    stops=(5, 10, 15, 20, 25),
+    stops=(5, 10, 15, 20),
 )
 
 if __name__ == "__main__":

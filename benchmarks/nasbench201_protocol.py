@@ -23,7 +23,7 @@ STUDY = Study(
         for label, method in (("Single-DARTS", "single-darts"), ("DARTS 1st order", "darts"))
     ),
     shared=["--protocol", "nasbench201"],
-    stops=(10, 20, 30, 40, 50),
+    stops=(10, 20, 30, 40),
 )
 
 if __name__ == "__main__":

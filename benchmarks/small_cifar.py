@@ -25,7 +25,7 @@ STUDY = Study(
         Row("Single-DARTS, sigmoid from 1/2", ["--method", "single-darts", "--sigmoid-init", "zero"], 3),
     ),
     shared=["--images", "8192", "--image-size", "16", "--epochs", "40", "--device", "cpu"],
-    stops=(10, 20, 30, 40),
+    stops=(10, 20, 30),
 )
 
 if __name__ == "__main__":

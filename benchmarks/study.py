@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """Rows with their common flags, and the epochs that the table shows."""
+    """Rows with their common flags, and the epochs before the end that the table shows."""
 
     rows: Sequence[Row]
     shared: Sequence[str]
@@ -70,16 +70,27 @@ class Study:
     def table(self, out: Path) -> str:
         """Return a table in Markdown with the accuracies (%) that NAS-Bench-201 has for the derived architectures."""
         stops = [f"epoch {stop}" for stop in self.stops]
-        head = ["method", "n", *stops, "best epoch", "C100, end", "IN16, end", "architectures at the end", "s/run"]
+        head = [
+            "method",
+            "n",
+            *stops,
+            "best epoch",
+            "end",
+            "C100, end",
+            "IN16, end",
+            "architectures at the end",
+            "s/run",
+        ]
         lines = [head, ["---"] * len(head)]
         lines += [self._line(row, runs) for row in self.rows if (runs := self.runs(out, row))]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
     def _line(self, row: Row, runs: Sequence[sn.Run]) -> list[str]:
         curves = [curve(run) for run in runs]
-        stops = [spread([c[stop - 1] for c in curves]) for stop in self.stops]
-        ends = [spread([curve(run, field)[-1] for run in runs]) for field in ("c100_test", "in16_test")]
-        found = ", ".join(f"#{run.metrics[-1]['index']}" for run in runs)
+        stops = [spread([c[min(stop, len(c)) - 1] for c in curves]) for stop in self.stops]  # a search may end early
+        known = [run.summary["table_entry"] for run in runs]
+        ends = [spread([entry["results"][dataset]["test"] for entry in known]) for dataset in range(3)]
+        found = ", ".join(f"#{entry['index']}" for entry in known)
         seconds = statistics.fmean(run.summary["seconds"] for run in runs)
         return [row.label, str(len(runs)), *stops, spread([max(c) for c in curves]), *ends, found, f"{seconds:.0f}"]
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from supernet.data import Batch, batches
 from supernet.engine import processes
+from supernet.engine.callbacks import Callback
 from supernet.engine.driving import agreed, conduct
-from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted
 from supernet.errors import UserError
@@ -38,6 +38,7 @@ NOISY = SearchSpace("noisy", {"cell": Cell.dense(3, ("noise", "skip_connect", "n
 WITH_DRAWS: dict[str, dict[str, Any]] = {
     "darts-2nd": {},
     "r-darts-dp": {"drop_path": 0.5},
+    "p-darts": {"deeper": [0, 1], "candidates": [2], "dropout": [0.5, 0.5]},
     "zarts-gld": {"samples": 3, "steps": 1, "every": 2, "inner_batch": 3},
     "enas": {"updates": 1, "samples": 2, "select": {"samples": 3}},
 }
@@ -98,9 +99,9 @@ def _search_by_each(methods: Mapping[str, Mapping[str, Any]], folder: Path, spac
 
         def finish(task: SearchTask, run: Run = run, chosen: list[Any] = chosen) -> None:
             learned = plain(task.method.state_dict())
-            chosen += [str(choose(run, task, Watcher())), learned, run.metrics]
+            chosen += [str(choose(run, task, Callback())), learned, run.metrics]
 
-        conduct(run, plan, Task, finish, Watcher())
+        conduct(run, plan, Task, finish, Callback())
         found[name] = states, *chosen
     torch.save(found, folder / f"{processes.count()} {processes.number()}.pt")
 
@@ -125,7 +126,7 @@ def _retrain(folder: Path) -> None:
         device="cpu",
     )
     task: list[TrainingTask] = []
-    conduct(Run(folder / f"retrained {processes.count()}"), plan, TrainingTask, task.append, Watcher())
+    conduct(Run(folder / f"retrained {processes.count()}"), plan, TrainingTask, task.append, Callback())
     learned = plain(task[0].network.state_dict())
     torch.save(learned, folder / f"retrained {processes.count()} {processes.number()}.pt")
 
@@ -191,7 +192,7 @@ def _end(
     try:
         with processes.joined():
             plan = agreed(lambda: small_plan(SPACE, method, **settings))
-            run = conduct(Run(folder), plan, kind, tasks.append, Watcher(), **again)
+            run = conduct(Run(folder), plan, kind, tasks.append, Callback(), **again)
             return rows_of(run), state_bytes(tasks[0].state_dict())
     except (UserError, Interrupted) as error:
         return str(error)

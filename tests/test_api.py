@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 import supernet as sn
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.methods.differentiable import DifferentiableConfig
 from supernet.models.cost.count import cost
@@ -313,7 +313,7 @@ def ctrl_c():
     signal.signal(signal.SIGINT, handler)
 
 
-class Interrupting(Watcher):
+class Interrupting(Callback):
     """Presses Ctrl-C after the first step of the second epoch."""
 
     def __init__(self) -> None:
@@ -332,19 +332,19 @@ class Interrupting(Watcher):
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path, ctrl_c):
     settings = TINY | {"batch_size": 15}  # two steps in each epoch
     alone = sn.search("digits", out=tmp_path / "alone", **settings)
-    state, watcher = torch.get_rng_state(), Interrupting()
+    state, callback = torch.get_rng_state(), Interrupting()
     with pytest.raises(KeyboardInterrupt):
-        sn.search("digits", out=tmp_path / "run", watcher=watcher, **settings)
+        sn.search("digits", out=tmp_path / "run", callbacks=[callback], **settings)
     assert torch.equal(torch.get_rng_state(), state)
-    assert (watcher.steps, watcher.rows) == (3, [1])
+    assert (callback.steps, callback.rows) == (3, [1])
     run = sn.Run(tmp_path / "run")
     assert (run.finished, len(run.metrics)) == (False, 1)
     with pytest.raises(sn.UserError, match="has not finished: start it again with the same command to go on"):
         _ = run.genotype
-    watcher = Interrupting()
-    watcher.steps = 10
-    again = sn.search("digits", out=tmp_path / "run", watcher=watcher, **settings)
-    assert (watcher.steps, watcher.rows) == (11, [2])
+    callback = Interrupting()
+    callback.steps = 10
+    again = sn.search("digits", out=tmp_path / "run", callbacks=[callback], **settings)
+    assert (callback.steps, callback.rows) == (11, [2])
     assert rows(again) == rows(alone)
     assert again.genotype == alone.genotype
 

@@ -68,6 +68,8 @@ SHORT = {
     "nao-v2-small": ONE_POOL,
     "enas": {"updates": 1, "samples": 2, "select": {"samples": 3}},
     "darts-plus": {"earliest": 2, "skips": 1},
+    "cdarts": {"pretrain": 0.0, "warmup": 0.0, "iterations": 2},
+    "p-darts": {"deeper": [0, 1], "candidates": [2], "dropout": [0.3, 0.5]},
 }
 ALL_CONVOLUTIONS = SearchSpace(
     "learning", {"cell": Cell.dense(3, ("nor_conv_1x1", "nor_conv_3x3"))}, Stages(("cell",) * 2)
@@ -80,6 +82,7 @@ LEARNING = dict.fromkeys(("enas", "gdas", "rsps", "setn"), DRAWN) | {
     "dropnas": {"validates": False},
     "sdarts-adv": {"learning": {"epsilon": 0.1}},  # the loss of the weights' step is that under attack
     "darts-plus": {"learning": {"earliest": 8}},
+    "p-darts": {"learning": {"epochs": 20}},  # of which the last ten are of one supernet
     "random": {"learning": {"seed": 8, "epochs_each": 8}},  # one candidate for the whole run, with a way through it
 }
 # Of no partial channels are the cells of a chain, which change the number of channels

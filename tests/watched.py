@@ -1,8 +1,8 @@
-"""A stream that counts, and a watcher that keeps what it sees, for tests of the loop."""
+"""A stream that counts, and a callback that keeps what it sees, for tests of the loop."""
 
 from __future__ import annotations
 
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 
 
@@ -23,7 +23,7 @@ class Numbers:
         self.number = state["number"]
 
 
-class States(Watcher):
+class States(Callback):
     """Keeps the checkpoint after every epoch, and what is said."""
 
     def __init__(self, folder):

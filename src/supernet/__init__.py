@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from supernet.engine.callbacks import Callback as Callback
     from supernet.engine.run import Run as Run
     from supernet.errors import UserError as UserError
     from supernet.methods.base import Method as Method
     from supernet.models.network import build as build
     from supernet.models.supernet import Supernet as Supernet
+    from supernet.report.runs import runs as runs
     from supernet.retraining.config import RetrainConfig as RetrainConfig
     from supernet.retraining.evaluate import evaluate as evaluate
     from supernet.retraining.export import export as export
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from supernet.retraining.predictor import load as load
     from supernet.retraining.recipes import Recipe as Recipe
     from supernet.retraining.train import retrain as retrain
+    from supernet.searching.classifier import ImageClassifier as ImageClassifier
     from supernet.searching.config import Protocol as Protocol
     from supernet.searching.config import SearchConfig as SearchConfig
     from supernet.searching.forecast import forecast as forecast
@@ -49,11 +52,13 @@ if TYPE_CHECKING:
 
 # Public names and where they live; a name is imported when it is first used, so that a look-up needs no PyTorch.
 _PLACES = {
+    "Callback": "engine.callbacks.Callback",
     "Cell": "spaces.Cell",
     "Chain": "spaces.Chain",
     "Edge": "spaces.Edge",
     "NetworkSize": "spaces.NetworkSize",
     "Genotype": "spaces.genotype.Genotype",
+    "ImageClassifier": "searching.classifier.ImageClassifier",
     "Method": "methods.base.Method",
     "Position": "spaces.Position",
     "Predictor": "retraining.predictor.Predictor",
@@ -77,6 +82,7 @@ _PLACES = {
     "load": "retraining.predictor.load",
     "rank": "searching.studies.ranking.rank",
     "retrain": "retraining.train.retrain",
+    "runs": "report.runs.runs",
     "search": "searching.search.search",
     "select": "searching.select.select",
     "space": "spaces.space",

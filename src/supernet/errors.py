@@ -15,7 +15,7 @@ _LONG, _LONGEST = 120, 1000  # characters of a quoted text, and of a message
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake in the user's input; the message is one line that says what is wrong and what would be right.
 
     The command line prints the message and exits with status 2; Python code receives the exception.

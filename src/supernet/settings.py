@@ -41,6 +41,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
 
+Several = Annotated[tuple[T, ...], Field(strict=False)]
+"""Values in a row; a list will do."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """A seed that every random generator takes."""
 
@@ -128,13 +131,24 @@ def values_of(config: Any, kind: type[Any] | None = None) -> dict[str, Any]:
     return {entry.name: getattr(config, entry.name) for entry in fields(kind or config)}
 
 
+def plain(settings: Any) -> dict[str, Any]:
+    """Return settings as plain data, with lists in place of tuples."""
+
+    def listed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: listed(entry) for name, entry in value.items()}
+        return [listed(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+    found: dict[str, Any] = listed(asdict(settings))
+    return found
+
+
 def plain_values(config: Any, kind: type[Any]) -> dict[str, Any]:
     """Return `values_of` with nested configs as mappings."""
-
-    def plain(value: Any) -> Any:
-        return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-
-    return {name: plain(value) for name, value in values_of(config, kind).items()}
+    return {
+        name: plain(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in values_of(config, kind).items()
+    }
 
 
 def preset_named(what: str, which: object, presets: Mapping[str, T]) -> T:
@@ -187,7 +201,10 @@ def _checker(kind: type[Any]) -> Any:
 def _line(error: ValidationError, prefix: str, positional: Sequence[str] = ()) -> str:
     """Say the first mistake in one line; `positional` names the arguments that may be given by position."""
     first = error.errors()[0]
-    place, value, context = first["loc"][0], first["input"], first.get("ctx", {})
+    context = first.get("ctx", {})
+    if isinstance(context.get("error"), UserError):  # of a check of our own, which says all
+        return str(context["error"])
+    place, value = first["loc"][0], first["input"]
     known = isinstance(place, int) and place < len(positional)
     name = f"{prefix}{positional[int(place)] if known else place}"
     if first["type"] == "of_type":

@@ -286,21 +286,33 @@ def test_a_search_prints_epochs_and_its_result(finished: Finished) -> None:
     assert read.startswith("read ")
     assert read.endswith(" of them held out for validation; 297 test images")
     assert re.fullmatch(r"running fused \((compiled|PyTorch's) kernels\), float32, on cpu with \d+ threads?", running)
-    index = run.summary["table_entry"]["index"]
-    row = tables.load("nasbench201").row(index)
     for number, line in enumerate(lines[:2], 1):
-        pattern = rf"epoch {number}/2  loss \d\.\d{{3}}  \d+\.\d s  \|\S+\|  table: \d\d\.\d\d % on CIFAR-10"
+        pattern = rf"epoch {number}/2  loss \d\.\d{{3}}  \d+\.\d s  \d+\.\d\d % on validation images  \|\S+\|"
         assert re.fullmatch(pattern, line)
-    assert lines[2] == f"architecture  {run.genotype}"
-    assert lines[3] == f"verdict       {run.verdict}"
-    assert f"nasbench201 #{index}" in finished.out
-    assert re.search(rf"CIFAR-10 +{row['c10_valid']:.2f} +{row['c10_test']:.2f} ", finished.out)
-    assert re.search(rf"ImageNet16-120 +{row['in16_valid']:.2f} +{row['in16_test']:.2f} ", finished.out)
-    assert lines[-3] == f"{row['c10_params_m']:.3f} M parameters, {row['c10_flops_m']:.1f} M FLOPs on CIFAR-10."
+    rows, measured = run.metrics, run.summary["accuracy"]
+    assert measured == {"images": "validation", "count": 30, "accuracy": rows[-1]["valid_accuracy"]}
+    assert lines[2] == f"accuracy      {100 * measured['accuracy']:.2f} % of the supernet, on 30 validation images"
+    assert lines[3] == f"architecture  {run.genotype}"
+    assert lines[4] == f"verdict       {run.verdict}"
+    assert run.verdict.startswith(("undecided: ", "collapsed: "))
+    assert lines[5] == f"decided       {run.summary['margins']['text']}"
+    assert lines[6].startswith("size          ")
+    assert "CIFAR-10" not in finished.out  # the table knows nothing of these images
     assert lines[-1] == "next          supernet retrain runs/digits-nasbench201-single-darts-0"
     assert lines[-2].startswith("run folder    runs/digits-nasbench201-single-darts-0 (cell.svg, search.svg")
-    assert max(len(line) for line in lines[4:-4]) <= 80  # the table; an architecture is as long as it is
     assert {"cell.svg", "search.svg", "summary.json", "genotype.json"} <= files_in(run.path)
+
+
+def test_the_tables_standings_come_last_and_where_they_are_asked_for(call: Call, run: Run) -> None:
+    index = run.summary["table_entry"]["index"]
+    row = tables.load("nasbench201").row(index)
+    status, out, _ = call("search", "digits", *SMALL, "--quiet", "--out", "run", "--table")
+    lines = out[out.index(f"nasbench201 #{index}") :].splitlines()
+    assert (status, len(lines)) == (0, 7)
+    assert re.match(rf"CIFAR-10 +{row['c10_valid']:.2f} +{row['c10_test']:.2f} ", lines[2])
+    assert re.match(rf"ImageNet16-120 +{row['in16_valid']:.2f} +{row['in16_test']:.2f} ", lines[4])
+    assert lines[-1] == f"{row['c10_params_m']:.3f} M parameters, {row['c10_flops_m']:.1f} M FLOPs on CIFAR-10."
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_finished_run_is_printed_again(call: Call, run: Run, finished: Finished, tmp_path: Path) -> None:
@@ -310,7 +322,7 @@ def test_a_finished_run_is_printed_again(call: Call, run: Run, finished: Finishe
         0,
         "supernet: run 'run' has finished before: these are its results; --force starts it over\n",
     )
-    *result, folder, _ = finished.out.splitlines()[4:]
+    *result, folder, _ = finished.out.splitlines()[4:]  # after the images, the engine and two epochs
     assert out == "\n".join([*result, f"run folder    run ({folder.rsplit(' (', 1)[1]}", ""])
     assert times_in(tmp_path) == before
 
@@ -481,8 +493,9 @@ def test_a_search_in_a_darts_space(name: str, also: list[str], call: Call) -> No
     run, home = Run("run"), space(name)
     assert home.parse(run.summary["architecture"]) == run.genotype
     lines = out.splitlines()
-    assert lines[0] == f"architecture  {run.genotype}"
-    assert lines[1] == f"verdict       {verdict(home, run.genotype)}"
+    assert lines[1] == f"architecture  {run.genotype}"
+    assert lines[2] == f"verdict       {run.verdict}"
+    assert run.verdict.startswith("undecided: ") or run.verdict == str(verdict(home, run.genotype))
     price = cost(home, run.genotype, NetworkSize(36, 6, (8, 8), 1, 10))
     assert (run.summary["params"], run.summary["flops"], run.summary["table_entry"]) == (
         price.params,
@@ -522,16 +535,19 @@ def test_a_search_on_an_npz_and_on_a_folder_of_class_folders(call: Call, tmp_pat
 
 
 def test_select_prints_decisions_and_a_table_of_all_selections(call: Call, run: Run) -> None:
-    command = ["select", "run", "--tune-epochs", "1", "--device", "cpu"]
+    command = ["select", "run", "--tune-epochs", "1", "--device", "cpu", "--table"]
     status, out, err = call(*command)
     assert (status, err) == (0, "")
     read, running, *lines = out.splitlines()
     assert read.startswith("read ")
     assert running.startswith("selecting by perturbation after epoch 2; running fused (")
     for number, line in enumerate(lines[:5], 1):
-        assert re.fullmatch(rf"epoch {number}/5  loss \d\.\d{{3}}  \d+\.\d s  decided {number} of 6: \S+ \S+", line)
+        assert re.fullmatch(
+            rf"epoch {number}/5  loss \d\.\d{{3}}  \d+\.\d s  \S+ % on validation images  decided {number} of 6: .*",
+            line,
+        )
     selected = Run("run/selections/perturbation")
-    assert lines[5] == f"architecture  {selected.genotype}"
+    assert lines[6] == f"architecture  {selected.genotype}"
     decisions = re.findall(r"^\d<-\d  \S+ +accuracy \d+\.\d\d % without it, .* without another$", out, re.MULTILINE)
     assert len(decisions) == 6
     assert re.search(r"^evaluated     30 passes over 30 images in ", out, re.MULTILINE)
@@ -539,7 +555,7 @@ def test_select_prints_decisions_and_a_table_of_all_selections(call: Call, run: 
     for each in (run, selected):
         name, entry = each.config["selector"], each.summary["table_entry"]
         assert re.search(rf"^{name} .*{entry['results'][0]['test']:.2f}.* {entry['index']}$", out, re.MULTILINE)
-    shown, _, following = out[out.index("architecture") :].rpartition("next ")
+    shown, _, following = out[out.index("accuracy      ") :].rpartition("next ")
     assert following == "         supernet retrain run/selections/perturbation\n"
     assert call(*command, "--quiet")[1].endswith(shown)  # printed again
     status, _, err = call("select", "run", "--device", "cpu", "--criterion", "loss")
@@ -751,7 +767,8 @@ def row(epoch: int) -> dict[str, object]:
 
 def test_the_bar_shows_steps_epoch_architecture_and_its_accuracy() -> None:
     file = io.StringIO()
-    bar = screen.Bar(Console(file=file, force_terminal=True, width=80, color_system=None, legacy_windows=False))
+    console = Console(file=file, force_terminal=True, width=80, color_system=None, legacy_windows=False)
+    bar = screen.Bar(console, table=True)
     bar.start(4, 10, 15)
     bar.step()
     bar.live.refresh()
@@ -776,7 +793,7 @@ def test_a_bar_has_no_epoch_beyond_the_last() -> None:
 
 
 def test_lines_say_where_a_search_resumes(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = screen.Lines(Console(width=80))
+    lines = screen.Lines(Console(width=80), table=True)
     lines.note("running wild")
     lines.start(4, 10, 15)
     lines.epoch(row(2))
@@ -791,9 +808,16 @@ def test_lines_say_where_a_search_resumes(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert type(screen.watcher(quiet=True)) is screen.Quiet
-    assert type(screen.watcher(quiet=False)) is screen.Lines
+    assert type(screen.display(quiet=True)) is screen.Quiet
+    assert type(screen.display(quiet=False)) is screen.Lines
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
-    assert type(screen.watcher(quiet=False)) is screen.Bar
+    assert type(screen.display(quiet=False)) is screen.Bar
     monkeypatch.setenv("TERM", "dumb")
-    assert type(screen.watcher(quiet=False)) is screen.Lines
+    assert type(screen.display(quiet=False)) is screen.Lines
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_gets_a_bar_where_it_can_draw_one(widgets: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr(screen, "find_spec", lambda name: widgets or None)
+    assert type(screen.display(quiet=False)) is (screen.Bar if widgets else screen.Lines)

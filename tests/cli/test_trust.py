@@ -53,6 +53,7 @@ def plant(folder: Path, *names: str) -> Path:
 COMMANDS = [
     ["data", "digits"],
     ["search", "digits", *TINY, "--out", "other"],
+    ["watch", "run"],
     ["select", "run", "--with", "magnitude", "--device", "cpu", "--quiet"],
     ["retrain", "run", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet", "--out", "again"],
     ["evaluate", "run/net", "--device", "cpu"],

@@ -16,8 +16,9 @@ from torch.utils._pytree import tree_leaves
 
 import supernet as sn
 from supernet.data import Batch
+from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import EAGER, RecordedStep
-from supernet.engine.loop import Loop, Watcher
+from supernet.engine.loop import Loop
 from supernet.engine.run import Run
 from supernet.methods.base import Method
 from supernet.methods.differentiable import Differentiable
@@ -204,15 +205,15 @@ def planned(**choices: Any) -> Plan:
     return plan(PairDataset(tiny_images(36)), **{"space": ragged_space()} | SMALL | choices)
 
 
-def searched(given: Plan, folder: Path, watcher: Watcher | None = None) -> tuple[SearchTask, list[dict[str, Any]]]:
+def searched(given: Plan, folder: Path, callback: Callback | None = None) -> tuple[SearchTask, list[dict[str, Any]]]:
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    task, run = SearchTask(given, watcher), Run(folder)
-    Loop(task, run, given.config.epochs, watcher or Watcher())()
+    task, run = SearchTask(given, callback), Run(folder)
+    Loop(task, run, given.config.epochs, callback or Callback())()
     return task, [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
 
 
-class Heard(Watcher):
+class Heard(Callback):
     def __init__(self) -> None:
         self.said: list[str] = []
 
@@ -224,15 +225,15 @@ class Heard(Watcher):
 def test_a_search_whose_steps_are_replayed_learns_the_same_bits(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given, tapes, watcher = planned(**CASES[case]), [], Heard()
+    given, tapes, callback = planned(**CASES[case]), [], Heard()
 
     def tape(device: torch.device) -> Tape:
         tapes.append(Tape(device))
         return tapes[-1]
 
     task, rows = searched(given, tmp_path / "eager")
-    again, same = searched(recorded(given, monkeypatch, tape), tmp_path / "recorded", watcher)
-    assert watcher.said == []
+    again, same = searched(recorded(given, monkeypatch, tape), tmp_path / "recorded", callback)
+    assert callback.said == []
     assert len(tapes) == 1
     epoch = ["drop", *["warm"] * EAGER, "capture", *["replay"] * 3]  # of six steps
     assert tapes[0].events == epoch * 2
@@ -245,17 +246,17 @@ def test_a_search_whose_steps_are_replayed_learns_the_same_bits(
 def test_a_step_that_looks_at_a_value_is_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = planned(alpha={"optimizer": "adam"})  # which on a CPU counts its steps on the host
     _, rows = searched(given, tmp_path / "eager")
-    watcher = Heard()
-    _, same = searched(recorded(given, monkeypatch), tmp_path / "recorded", watcher)
+    callback = Heard()
+    _, same = searched(recorded(given, monkeypatch), tmp_path / "recorded", callback)
     assert same == rows
-    assert watcher.said == [f"CUDA graphs cannot record this step, so no step is recorded: {NOT_PERMITTED}"]
+    assert callback.said == [f"CUDA graphs cannot record this step, so no step is recorded: {NOT_PERMITTED}"]
 
 
 def test_a_search_cut_off_and_gone_on_with_records_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = recorded(planned(), monkeypatch)
     whole, rows = searched(given, tmp_path / "whole")
 
-    class Cut(Watcher):
+    class Cut(Callback):
         count = 0
 
         def step(self) -> None:

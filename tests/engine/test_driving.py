@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from retrained import message, record
+from supernet.engine.callbacks import Callback
 from supernet.engine.driving import conduct
 from supernet.engine.environment import as_begun, environment
-from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
 
 CPU = torch.device("cpu")
 
 
-class Hearing(Watcher):
+class Hearing(Callback):
     """Keeps the lines that a user should see."""
 
     def __init__(self):
@@ -78,14 +78,14 @@ def test_a_run_goes_on_with_its_number_of_threads(begun):
 @pytest.mark.parametrize("content", ["", "[]", '{"torch": 5}'])
 def test_a_damaged_environment_is_one_line(begun, content):
     (begun.path / "environment.json").write_text(content)
-    said = message(as_begun(begun, CPU, None, Watcher(), anyway=False).__enter__)
+    said = message(as_begun(begun, CPU, None, Callback(), anyway=False).__enter__)
     assert said.startswith(f"'{begun.path / 'environment.json'}' is damaged (")
 
 
 def test_a_run_without_a_checkpoint_may_begin_anywhere(begun):
     change(begun, torch="other")
     (begun.path / "checkpoints" / "last.pt").unlink()
-    with as_begun(begun, CPU, "compiled", Watcher(), anyway=False):
+    with as_begun(begun, CPU, "compiled", Callback(), anyway=False):
         pass
 
 
@@ -99,7 +99,7 @@ def test_a_lack_of_memory_is_one_line(error, tmp_path):
     def make(plan):
         raise error
 
-    said = message(conduct, Run(tmp_path / "run"), plan(), make, print, Watcher())
+    said = message(conduct, Run(tmp_path / "run"), plan(), make, print, Callback())
     assert said.startswith("memory has run out: take a smaller --batch-size or --width")
 
 
@@ -110,7 +110,7 @@ def test_other_errors_stay_what_they_are(tmp_path):
             raise error
 
         with pytest.raises(type(error)):
-            conduct(Run(tmp_path / "run"), plan(), make, print, Watcher())
+            conduct(Run(tmp_path / "run"), plan(), make, print, Callback())
 
 
 def test_the_reason_of_an_error_without_the_systems_words():
@@ -129,9 +129,9 @@ def test_two_runs_at_once_in_one_folder(tmp_path):
         return tasks[-1]
 
     def finish(task):
-        assert "is in use by process" in message(conduct, Run(run.path), plan(), make, print, Watcher())
+        assert "is in use by process" in message(conduct, Run(run.path), plan(), make, print, Callback())
         with pytest.raises(UserError, match="is in use"):
-            conduct(Run(run.path), plan(), make, print, Watcher(), force=True)
+            conduct(Run(run.path), plan(), make, print, Callback(), force=True)
 
-    conduct(run, plan(), make, finish, Watcher())
+    conduct(run, plan(), make, finish, Callback())
     assert len(tasks) == 3

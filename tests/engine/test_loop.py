@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.engine.loop import Loop, Task, Watcher
+from supernet.engine.callbacks import Callback
+from supernet.engine.loop import Loop, Task
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.engine.signals import ENDING, Interrupted
@@ -53,7 +54,7 @@ class Choosing(Counting):
         return super().end_epoch(epoch, means) | {"best": epoch < 2}
 
 
-class Noting(Watcher):
+class Noting(Callback):
     """Notes what it is told, and does something at one step."""
 
     def __init__(self, at=0, act=None):
@@ -97,10 +98,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def go(folder, watcher=None, save_every=60.0, kind=Counting):
+def go(folder, callback=None, save_every=60.0, kind=Counting):
     folder.mkdir(exist_ok=True)
     task = kind()
-    Loop(task, Run(folder), EPOCHS, watcher or Watcher(), save_every)()
+    Loop(task, Run(folder), EPOCHS, callback or Callback(), save_every)()
     return task
 
 
@@ -109,8 +110,8 @@ def rows(folder):
 
 
 def test_epochs_steps_means_and_what_a_watcher_is_told(folder):
-    watcher = Noting()
-    task = go(folder, watcher)
+    callback = Noting()
+    task = go(folder, callback)
     assert task.events == [
         *("begin 0", "step 0", "step 1", "step 2", "step 3", "end 0"),
         *("begin 1", "step 4", "step 5", "step 6", "step 7", "end 1"),
@@ -118,8 +119,8 @@ def test_epochs_steps_means_and_what_a_watcher_is_told(folder):
     ]
     assert [(row["epoch"], row["loss"]) for row in rows(folder)] == [(1, 1.5), (2, 5.5), (3, 9.5)]
     assert all(row["seconds"] >= 0 for row in Run(folder).metrics)
-    assert watcher.count == EPOCHS * STEPS
-    assert watcher.told == [("start", EPOCHS, STEPS, 0), ("epoch", 1), ("epoch", 2), ("epoch", 3), ("stop",)]
+    assert callback.count == EPOCHS * STEPS
+    assert callback.told == [("start", EPOCHS, STEPS, 0), ("epoch", 1), ("epoch", 2), ("epoch", 3), ("stop",)]
 
 
 @pytest.mark.parametrize("at", range(1, EPOCHS * STEPS + 1))
@@ -127,18 +128,18 @@ def test_epochs_steps_means_and_what_a_watcher_is_told(folder):
 def test_a_loop_cut_off_at_any_step_goes_on_as_if_it_had_not_been(at, save_every, folder):
     whole = go(folder)
     torch.manual_seed(0)
-    watcher = Noting(at, cut_power)
+    callback = Noting(at, cut_power)
     with pytest.raises(PowerCutError):
-        go(folder / "cut", watcher, save_every)
-    assert watcher.told[-1] == ("stop",)
+        go(folder / "cut", callback, save_every)
+    assert callback.told[-1] == ("stop",)
     torch.manual_seed(99)  # the random state is the run's, not the process's
     if at == 1 or (at <= STEPS and save_every):
         torch.manual_seed(0)  # nothing was saved yet: the run begins again as its owner begins it
-    watcher = Noting()
-    task = go(folder / "cut", watcher)
+    callback = Noting()
+    task = go(folder / "cut", callback)
     done = at - 1 if save_every == 0 else (at - 1) // STEPS * STEPS
-    assert watcher.told[0] == ("start", EPOCHS, STEPS, done)
-    assert watcher.count == EPOCHS * STEPS - done
+    assert callback.told[0] == ("start", EPOCHS, STEPS, done)
+    assert callback.count == EPOCHS * STEPS - done
     assert task.events == remaining(whole.events, done)
     assert torch.equal(task.total, whole.total)
     assert rows(folder / "cut") == rows(folder)
@@ -154,9 +155,9 @@ def remaining(events, done):
 
 def test_a_finished_loop_does_nothing_more(folder):
     go(folder)
-    watcher = Noting()
-    assert go(folder, watcher).events == []
-    assert watcher.told == [("start", EPOCHS, STEPS, EPOCHS * STEPS), ("stop",)]
+    callback = Noting()
+    assert go(folder, callback).events == []
+    assert callback.told == [("start", EPOCHS, STEPS, EPOCHS * STEPS), ("stop",)]
 
 
 def test_an_epoch_cut_off_before_its_end_is_measured_when_it_goes_on(folder, monkeypatch):
@@ -173,28 +174,28 @@ def test_ctrl_c_ends_the_step_saves_and_goes_on_from_there(at, folder):
     whole = go(folder)
     torch.manual_seed(0)
     handler = signal.getsignal(signal.SIGINT)
-    watcher = Noting(at, interrupt)
+    callback = Noting(at, interrupt)
     with pytest.raises(Interrupted):
-        go(folder / "cut", watcher)
+        go(folder / "cut", callback)
     assert signal.getsignal(signal.SIGINT) is handler
-    assert watcher.count == at
-    assert watcher.told[-1] == ("stop",)
-    watcher = Noting()
-    task = go(folder / "cut", watcher)
-    assert watcher.told[0] == ("start", EPOCHS, STEPS, at)
+    assert callback.count == at
+    assert callback.told[-1] == ("stop",)
+    callback = Noting()
+    task = go(folder / "cut", callback)
+    assert callback.told[0] == ("start", EPOCHS, STEPS, at)
     assert torch.equal(task.total, whole.total)
     assert rows(folder / "cut") == rows(folder)
 
 
 def test_a_second_ctrl_c_stops_at_once(folder):
     handler = signal.getsignal(signal.SIGINT)
-    watcher = Noting(2, interrupt_twice)
+    callback = Noting(2, interrupt_twice)
     with pytest.raises(KeyboardInterrupt) as stopped:
-        go(folder, watcher)
+        go(folder, callback)
     assert stopped.type is KeyboardInterrupt
     assert signal.getsignal(signal.SIGINT) is handler
     assert not (folder / "checkpoints").exists()  # it did not stay to save
-    assert watcher.told[-1] == ("stop",)
+    assert callback.told[-1] == ("stop",)
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -231,12 +232,12 @@ def test_a_loop_runs_in_a_thread_that_may_set_no_signal(folder):
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_ends_the_run_with_one_line(loss, folder, monkeypatch):
     monkeypatch.setattr(Counting, "step", lambda task, batches: {"loss": torch.tensor(loss)})
-    watcher = Noting()
+    callback = Noting()
     with pytest.raises(UserError, match=r"loss is no longer a number in epoch 1: try a lower learning rate") as caught:
-        go(folder, watcher)
+        go(folder, callback)
     assert "\n" not in str(caught.value)
     assert not (folder / "metrics.jsonl").exists()
-    assert watcher.told[-1] == ("stop",)
+    assert callback.told[-1] == ("stop",)
 
 
 def test_the_best_epochs_state_is_kept_and_a_task_that_has_none_keeps_none(folder):

@@ -20,6 +20,8 @@ NAO = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "con
 NO_DRAWS = {"drop_path": 0.0, "standalone": {"auxiliary": 0.0, "drop_path": 0.0, "dropout": 0.0}}
 SHORT: dict[str, dict[str, Any]] = {
     "pc-darts": {"partial": 2, "warmup": 0.0},
+    "p-darts": {"deeper": [0, 1], "candidates": [2], "dropout": [0.0, 0.0], "warmup": 0.0},
+    "cdarts": {"pretrain": 0.0, "warmup": 0.0, "iterations": 2},
     "dropnas": {"drop_rate": 0.3},
     "r-darts-dp": {"drop_path": 0.0},
     "sdarts-adv": {"ascent": 2},

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernet.engine.loop import Loop, Task, Watcher
+from supernet.engine.callbacks import Callback
+from supernet.engine.loop import Loop, Task
 from supernet.engine.run import Run
 from supernet.engine.snapshots import MOST, Snapshots
 from supernet.errors import UserError
@@ -74,7 +75,7 @@ class Returning(Task):
         self.gain, self.snapshots.epochs, self.ended = gain, kept, ended
 
 
-class Hearing(Watcher):
+class Hearing(Callback):
     def __init__(self):
         self.lines = []
 
@@ -89,11 +90,11 @@ class PowerCutError(Exception):
     pass
 
 
-def go(folder, watcher=None, save_every=60.0):
+def go(folder, callback=None, save_every=60.0):
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     task = Returning()
-    Loop(task, Run(folder), EPOCHS, watcher or Watcher(), save_every)()
+    Loop(task, Run(folder), EPOCHS, callback or Callback(), save_every)()
     return task
 
 
@@ -107,14 +108,14 @@ def end_of(folder, task):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder, watcher = tmp_path_factory.mktemp("whole"), Hearing()
-    task = go(folder, watcher)
-    return folder, task, watcher
+    folder, callback = tmp_path_factory.mktemp("whole"), Hearing()
+    task = go(folder, callback)
+    return folder, task, callback
 
 
 def test_it_goes_back_counts_on_and_ends_early(whole):
-    folder, task, watcher = whole
-    assert watcher.lines == [
+    folder, task, callback = whole
+    assert callback.lines == [
         *(1, 2, 3, 4, "back to epoch 3, gain 2", 5, 6, "back to epoch 1", 7),
         "stopped after epoch 7: that is enough",
     ]
@@ -180,9 +181,9 @@ def test_a_damaged_checkpoint_of_a_roll_back_leaves_the_snapshots_of_the_one_bef
         go(tmp_path)
     monkeypatch.undo()
     (tmp_path / "checkpoints" / "last.pt").write_bytes(b"damaged")
-    watcher = Hearing()
-    assert end_of(tmp_path, go(tmp_path, watcher)) == end_of(*whole[:2])
-    assert watcher.lines[1:] == [6, "back to epoch 1", 7, "stopped after epoch 7: that is enough"]
+    callback = Hearing()
+    assert end_of(tmp_path, go(tmp_path, callback)) == end_of(*whole[:2])
+    assert callback.lines[1:] == [6, "back to epoch 1", 7, "stopped after epoch 7: that is enough"]
 
 
 def test_a_damaged_snapshot_is_one_line(tmp_path, monkeypatch):

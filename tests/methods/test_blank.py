@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from supernet.data import split
-from supernet.engine.loop import Loop, Watcher
+from supernet.engine.callbacks import Callback
+from supernet.engine.loop import Loop
 from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.methods import METHODS
@@ -69,7 +70,7 @@ def test_training_images_train_and_validation_images_are_left_to_the_selector(tm
     task = SearchTask(plan(PairDataset(images), method="blank", epochs=2, batch_size=5, width=2, device="cpu"))
     seen, step = [], task.method.step
     task.method.step = lambda batches: seen.append(batches["weights"].index.tolist()) or step(batches)
-    Loop(task, Run(tmp_path), 2, Watcher())()
+    Loop(task, Run(tmp_path), 2, Callback())()
     first, second = (set(half.tolist()) for half in split(images.y))
     assert {i for batch in seen for i in batch} == first
     assert task.validated == len(second)

@@ -112,9 +112,9 @@ def test_a_criterion_that_can_never_hold_is_one_line():
 
 
 def searched(method, folder, **settings):
-    watcher = States(folder)
-    run_search(small_plan(NB201, method, epochs=5, **settings), folder, watcher)
-    return watcher
+    callback = States(folder)
+    run_search(small_plan(NB201, method, epochs=5, **settings), folder, callback)
+    return callback
 
 
 def learned(state):
@@ -146,9 +146,9 @@ def test_a_finished_search_says_why_it_stopped_and_more_epochs_change_nothing(tm
     first, last = run.metrics
     assert ("back_to" in first, last["back_to"]) == (False, 1)
     assert run.summary["architecture"] == first["architecture"]
-    before, watcher = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}, States(run.path)
-    assert sn.search("digits", epochs=9, watcher=watcher, **small).summary == run.summary
-    assert watcher.lines == [
+    before, callback = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}, States(run.path)
+    assert sn.search("digits", epochs=9, callbacks=[callback], **small).summary == run.summary
+    assert callback.lines == [
         f"run '{run.path}' stopped by itself after epoch 2: these are its results; --force starts it over"
     ]
     assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == before

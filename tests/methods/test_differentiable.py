@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from supernet.data import Batch, split
-from supernet.engine.loop import Loop, Watcher
+from supernet.engine.callbacks import Callback
+from supernet.engine.loop import Loop
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -276,7 +277,7 @@ def drawn(tmp_path, **settings):
         return step(batches)
 
     task.method.step = noting
-    Loop(task, Run(tmp_path), 2, Watcher())()
+    Loop(task, Run(tmp_path), 2, Callback())()
     first, second = (set(half.tolist()) for half in split(images.y))
     assert not first & second
     return seen, first, second

@@ -311,6 +311,6 @@ def test_a_space_without_new_architectures_is_searched_to_the_end():
 
 def test_a_forecast_times_the_last_epoch_of_a_supernet():
     method = make(epochs=8)
-    method.begin_epoch(method.forecast_epoch)
-    assert method.forecast_epoch == 3
+    method.begin_epoch(method.forecast_epochs[0])
+    assert method.forecast_epochs == (3,)
     assert method.standalone.network is None

@@ -29,8 +29,8 @@ def eigenvalues(monkeypatch):
     monkeypatch.setattr(robust_es, "eigenvalue", lambda method: grows(2 * len(method.eigenvalues)))
 
 
-def searched(method, folder, epochs, watcher=None, **settings):
-    return run_search(small_plan(SPACE, method, epochs=epochs, **SMALL | settings), folder, watcher)
+def searched(method, folder, epochs, callback=None, **settings):
+    return run_search(small_plan(SPACE, method, epochs=epochs, **SMALL | settings), folder, callback)
 
 
 def test_early_stopping_ends_with_the_state_of_the_epoch_before_the_growth(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -15,7 +15,8 @@ from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.darts_minus import DARTSMinus, DARTSMinusConfig
-from supernet.methods.pc_darts import PCDARTS, PCDARTSConfig, edge_weights
+from supernet.methods.hessian_monitor import HessianMonitor
+from supernet.methods.pc_darts import PCDARTS, EdgeAlphas, PCDARTSConfig, edge_weights
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.selectors.magnitude import strongest
@@ -154,3 +155,50 @@ def test_partial_channels_that_do_not_divide_the_width_are_refused(given: list[s
 def test_cells_that_change_their_channels_have_no_partial_ones() -> None:
     with pytest.raises(UserError, match="partial channels need a space whose cells have as many channels as their in"):
         PCDARTS.new_supernet(PC, EXAMPLE_SPACES[3], SIZE, Norm())
+
+
+def test_alphas_and_betas_are_named_groups_in_rows_states_and_the_optimizer():
+    method = made(PCDARTS, PC)
+    alphas = method.alphas
+    assert list(alphas.groups) == ["alpha", "beta"]
+    assert alphas.fixed == ["beta"]
+    assert [id(p) for p in alphas.parameters] == [id(p) for p in [*alphas.values(), *alphas.betas.values()]]
+    row = method.end_epoch(0, 0.5)
+    assert row["alphas"] == {kind: alpha.tolist() for kind, alpha in alphas.items()}
+    assert row["betas"] == {kind: beta.tolist() for kind, beta in alphas.betas.items()}
+    for kind, cell in method.supernet.space.cells.items():
+        assert row["edge_weights"][kind] == edge_weights(alphas.betas[kind], cell).tolist()
+
+    other = made(PCDARTS, PC)
+    with torch.no_grad():
+        for parameter in alphas.parameters:
+            parameter += 1
+    other.load_state_dict(method.state_dict())
+    assert other.end_epoch(0, 0.5) == method.end_epoch(0, 0.5)
+
+
+def test_a_group_that_a_subclass_names_is_kept_and_reported_without_more_code():
+    class Third(EdgeAlphas):
+        gammas: ClassVar = {"normal": torch.zeros(3)}
+
+        @property
+        def groups(self):
+            return {**super().groups, "gamma": self.gammas}
+
+    home = space("s2")
+    alphas = Third(home, Budget(2, SGD, 3), torch.zeros(1), PC)
+    assert alphas.row()["gammas"] == {"normal": [0.0, 0.0, 0.0]}
+    assert alphas.fixed == ["beta", "gamma"]
+    assert alphas.optimizer.param_groups[0]["params"][-1] is alphas.gammas["normal"]
+    state = {**alphas.state_dict(), "gammas": {"normal": torch.ones(3)}}
+    alphas.load_state_dict(state)
+    assert alphas.gammas["normal"].tolist() == [1, 1, 1]
+
+
+def test_the_hessian_says_which_groups_it_leaves_fixed():
+    batch = noise_batch(1)
+    for kind, config, fixed in ((PCDARTS, PC, ["beta"]), (DARTSMinus, DARTSMinusConfig(**COMMON), None)):
+        home = space("nasbench201")
+        supernet = kind.new_supernet(config, home, SIZE, Norm(affine=False)).double()
+        method = kind(config, supernet, Budget(2, SGD, 3, validation_batches=lambda: iter([batch])))
+        assert HessianMonitor(method, 2).end_epoch(1).get("fixed") == fixed

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from supernet.data import Augment, Batch, Batches
-from supernet.engine.loop import LazyBatches, Loop, Watcher
+from supernet.engine.callbacks import Callback
+from supernet.engine.loop import LazyBatches, Loop
 from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -372,7 +373,7 @@ def rows(folder, **choices):
     folder.mkdir()
     torch.manual_seed(0)
     given, run = planned(steps=1, samples=2, every=4, space=RAGGED, **choices), Run(folder)
-    Loop(SearchTask(given), run, given.config.epochs, Watcher())()
+    Loop(SearchTask(given), run, given.config.epochs, Callback())()
     return [{k: v for k, v in row.items() if k not in ("seconds", "diagnostics")} for row in run.metrics]
 
 

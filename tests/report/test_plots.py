@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,6 +96,11 @@ def test_the_same_figure_gives_the_same_bytes_and_one_file(draw: Callable[[], Fi
             save(figure, tmp_path / f"{name}.{suffix}" if name == "a" else str(tmp_path / f"{name}.{suffix}"))
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_text_of_an_svg_is_text(tmp_path: Path) -> None:
+    save(draw_cell(CELL, {"nor_conv_3x3"}), tmp_path / "cell.svg")
+    assert re.search(r">nor_conv_\dx\d</text>|>skip_connect</text>", (tmp_path / "cell.svg").read_text())
 
 
 def test_an_svg_has_no_date(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as MplPath
 
 from report.figures import inside, laid_out, legend
-from supernet.report.plots import colour, draw_cell
+from supernet.report.plots import colour, draw_cell, outputs_of
+from supernet.spaces import space
 from supernet.spaces.genotype import Genotype
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -84,6 +85,31 @@ def test_thickness_and_dots_tell_the_kinds_of_operation_apart() -> None:
     assert conv1.get_linewidth() == conv3.get_linewidth() > 2 * skip.get_linewidth() == 2 * pool.get_linewidth()
     assert none.get_linewidth() < skip.get_linewidth()
     assert legend(figure) == ["has weights", "no weights", "none"]
+
+
+def test_a_cell_whose_nodes_are_its_output_side_by_side_has_an_output_of_its_own() -> None:
+    genotype, darts = darts_v2(), space("darts")
+    ends = outputs_of(darts.cells, genotype)
+    assert ends == {"normal": (2, 3, 4, 5), "reduce": (2, 3, 4, 5)}
+    for axes in draw_cell(genotype, LEARNED, darts.cells, ends).axes:
+        assert len(arrows(axes)) == 8 + 4
+        assert len(nodes(axes)) == 7
+        assert texts(axes).count("out") == 1
+    assert outputs_of(space("nasbench201").cells, nasbench("333333")) == {}
+
+
+def test_an_input_that_no_edge_reads_is_part_of_the_output_and_clear_of_the_title() -> None:
+    nao = space("nao")
+    rows = {kind: [[1.0 if edge.source else 0.0] * len(edge.ops) for edge in c.edges] for kind, c in nao.cells.items()}
+    genotype = nao.derive(rows)
+    ends = outputs_of(nao.cells, genotype)
+    assert all(0 in some for some in ends.values())
+    figure = draw_cell(genotype, LEARNED, nao.cells, ends)
+    renderer = laid_out(figure)
+    for axes in figure.axes:
+        title = next(text for text in axes.texts if text.get_text() == axes.get_label())
+        around = [node.get_window_extent(renderer) for node in nodes(axes)]
+        assert not any(title.get_window_extent(renderer).overlaps(box) for box in around)
 
 
 def same_colour(arrow: FancyArrowPatch | FancyBboxPatch, op: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +58,15 @@ def test_found_architectures_have_a_colour_per_label() -> None:
     for label, places in FOUND.items():
         np.testing.assert_array_equal(line(axes, label).get_xydata(), places)
         assert line(axes, label).get_linestyle() == "None"
-    assert line(axes, "DARTS").get_markerfacecolor() != line(axes, "random").get_markerfacecolor()
-    assert legend(figure) == ["all architectures", "best for the cost", "DARTS", "random"]
+    assert line(axes, "DARTS").get_markeredgecolor() != line(axes, "random").get_markeredgecolor()
+    assert line(axes, "DARTS").get_markersize() != line(axes, "random").get_markersize()  # none hides the other
+    assert re.fullmatch(r"all architectures but the \d+ least accurate", legend(figure)[0])
+    assert legend(figure)[1:] == ["best for the cost", "DARTS", "random"]
 
 
 def test_labels_of_one_colour_have_different_markers() -> None:
     (axes,) = draw_front({f"m{i}": [(1.0, 80.0 + i)] for i in range(20)}, random_table(0)).axes
-    looks = {(str(line(axes, f"m{i}").get_markerfacecolor()), line(axes, f"m{i}").get_marker()) for i in range(20)}
+    looks = {(str(line(axes, f"m{i}").get_markeredgecolor()), line(axes, f"m{i}").get_marker()) for i in range(20)}
     assert len(looks) == 20
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from report.figures import assert_laid_out
+from report.figures import assert_laid_out, legend
 from supernet.report.plots import draw_ranking, draw_taus
 
 RNG = np.random.default_rng(0)
@@ -70,3 +70,11 @@ def test_every_seed_is_a_point_in_its_row_and_a_bar_is_at_their_mean() -> None:
     assert axes.get_xlabel() == "tau"
     assert_wide(figure)
     assert_wide(draw_taus({}))
+
+
+def test_far_less_accurate_architectures_are_left_out_and_counted() -> None:
+    truth = [90 + 0.01 * number for number in range(100)] + [10.0, 10.0]
+    figure = draw_ranking([50 + 0.1 * value for value in truth], truth, [1e6] * len(truth))
+    assert figure.axes[0].get_xlim()[0] > 80
+    assert legend(figure) == ["median", "2 far less accurate ones, not shown"]
+    assert legend(draw_ranking(truth[:100], truth[:100], [1e6] * 100)) == ["median"]

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from report.figures import assert_laid_out, laid_out, legend, render
 from supernet.report.plots import colour, draw_curvature, draw_diagnostics, draw_search
+from supernet.spaces.genotype import Genotype
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 PAIRS = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
@@ -49,10 +50,9 @@ def test_lines_are_the_scores_of_the_rows() -> None:
             assert line.get_color() == colour(OPS[column])
             assert list(line.get_xdata()) == list(range(1, 8))
             assert list(line.get_ydata()) == [row["op_scores"]["cell"][edge][column] for row in rows]
-        assert axes.get_ylim() == (
-            0,
-            pytest.approx(1.05 * max(map(max, itertools.chain(*(r["op_scores"]["cell"] for r in rows))))),
-        )
+        every = [score for row in rows for edge_scores in row["op_scores"]["cell"] for score in edge_scores]
+        low, high = axes.get_ylim()
+        assert min(every) - 0.1 * max(every) < low < min(every) < max(every) < high < 1.1 * max(every)
     assert legend(figure) == list(OPS)
 
 
@@ -60,7 +60,7 @@ def test_padding_is_not_drawn() -> None:
     edges = {"cell": [(1, 0, ("skip_connect", "conv")), (2, 0, ("conv",)), (2, 1, ("skip_connect", "conv", "pool"))]}
     figure = draw_search(score_rows(edges, 3), edges)
     assert [len(axes.lines) for axes in figure.axes] == [2, 1, 3]
-    assert figure.axes[0].get_ylim()[0] == 0
+    assert figure.axes[0].get_ylim()[1] < 1.1
     assert legend(figure) == ["skip_connect", "conv", "pool"]
 
 
@@ -69,8 +69,35 @@ def test_larger_scores_share_a_longer_axis() -> None:
     rows[2]["op_scores"]["cell"][5][0] = 4.0
     limits = {axes.get_ylim() for axes in draw_search(rows, NASBENCH_EDGES).axes}
     ((low, high),) = limits
-    assert low == 0
-    assert high == pytest.approx(4.2)
+    assert low < 0 < 4 < high < 4.3
+
+
+def test_the_chosen_operations_are_marked_and_the_edges_left_out_are_in_brackets() -> None:
+    genotype = Genotype.of("darts", {"normal": [(2, 0, "sep_conv_3x3"), (3, 1, "skip_connect")], "reduce": []})
+    figure = draw_search(score_rows(DARTS_EDGES, 3), DARTS_EDGES, genotype=genotype)
+    ringed = {
+        (axes.get_title(), line.get_label()) for axes in figure.axes for line in axes.lines if line.get_marker() == "o"
+    }
+    assert ringed == {("normal 2 <- 0", "sep_conv_3x3"), ("normal 3 <- 1", "skip_connect")}
+    assert sum(axes.get_title().startswith("(") for axes in figure.axes) == 26
+    assert legend(figure)[-2:] == ["chosen", "( ): left out"]
+    assert_laid_out(figure)
+
+
+def test_a_small_cell_beside_the_title_shows_the_place_of_the_edge() -> None:
+    figure = draw_search(score_rows(NASBENCH_EDGES, 2), NASBENCH_EDGES)
+    for number, axes in enumerate(figure.axes):
+        (places,) = axes.collections
+        *arcs, marked = [path.vertices for path in places.get_paths()]
+        assert len(arcs) == len(PAIRS)
+        np.testing.assert_array_equal(marked, arcs[number])
+    assert not draw_search(score_rows(positions(2), 2), positions(2)).axes[0].collections
+
+
+def test_epochs_after_which_a_search_went_back_are_in_the_legend() -> None:
+    rows = score_rows(NASBENCH_EDGES, 3)
+    rows[1]["back_to"] = 1
+    assert legend(draw_search(rows, NASBENCH_EDGES))[-1] == "went back"
 
 
 def test_the_accuracy_in_a_table_has_a_panel_on_top() -> None:
@@ -203,7 +230,7 @@ def test_diagnostics_show_both_correlations_every_operation_and_the_two_means() 
         for e in range(3)
     ]
     rows = [{"epoch": e + 1, "diagnostics": values} for e, values in enumerate(found)]
-    left, right, cosine = draw_diagnostics(rows, {"nor_conv_3x3"}).axes
+    left, cosine, right = draw_diagnostics(rows, {"nor_conv_3x3"}).axes
     assert left.get_lines()[0].get_ydata().tolist() == [2.0, 1.0, 0.0]
     assert cosine.get_lines()[0].get_ydata().tolist() == pytest.approx([0.0, 0.1, 0.2])
     lines = {line.get_label(): line.get_ydata() for line in right.get_lines()}
@@ -213,7 +240,7 @@ def test_diagnostics_show_both_correlations_every_operation_and_the_two_means() 
 
 def test_diagnostics_of_epochs_too_short_to_be_measured() -> None:
     rows = [{"epoch": 1, "diagnostics": {}}, {"epoch": 2, "diagnostics": {"correlation": 1.0, "gradient of conv": 2.0}}]
-    right = draw_diagnostics(rows, {"conv"}).axes[1]
+    right = draw_diagnostics(rows, {"conv"}).axes[2]
     assert np.isnan(right.get_lines()[0].get_ydata()[0])
     assert right.get_lines()[0].get_ydata()[1] == 2.0
     render(draw_diagnostics([{"epoch": 1, "diagnostics": {}}], {"conv"}))
@@ -234,3 +261,16 @@ def test_curvature_shows_the_eigenvalues_measured_and_every_edge() -> None:
     assert [list(line.get_ydata()) for line in margin.get_lines()] == [[0.0, 0.1], [0.0, 0.0], [0.0, 0.05]]
     render(draw_curvature(rows))
     render(draw_curvature([]))
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_weights_of_edges_are_a_line_of_their_own(epochs: int) -> None:
+    rows = score_rows(NASBENCH_EDGES, epochs)
+    for row in rows:
+        row["edge_weights"] = {"cell": [0.1 * edge * row["epoch"] for edge in range(6)]}
+    figure = draw_search(rows, NASBENCH_EDGES)
+    for edge, axes in enumerate(figure.axes):
+        (line,) = [line for line in axes.lines if line.get_label() == "weight of the edge"]
+        assert list(line.get_ydata()) == [row["edge_weights"]["cell"][edge] for row in rows]
+    assert legend(figure) == [*OPS, "weight of the edge"]
+    assert figure.axes[0].get_ylim()[1] >= 0.5 * epochs

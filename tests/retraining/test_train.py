@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from supernet.engine.loop import Loop, Watcher
+from supernet.engine.callbacks import Callback
+from supernet.engine.loop import Loop
 from supernet.engine.optim import SGDConfig
 from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
@@ -359,8 +360,8 @@ def test_images_of_other_classes_than_those_of_the_search_are_refused(archive, t
 
 def test_an_unfinished_search_and_a_retraining_are_refused(tmp_path, archive):
     out = tmp_path / "run"
-    with pytest.raises(RuntimeError):
-        search(archive, out=out, watcher=PowerCut(1), **{k: v for k, v in SMALL_SEARCH.items() if k != "quiet"})
+    with pytest.raises(SystemExit):
+        search(archive, out=out, callbacks=[PowerCut(1)], **{k: v for k, v in SMALL_SEARCH.items() if k != "quiet"})
     assert message(planned, out) == f"run '{out}' has not finished: start it again with the same command to go on"
     again = retrain(CELL, data=archive, out=tmp_path / "again", quiet=True, **TINY)
     assert message(planned, again) == (
@@ -480,7 +481,7 @@ def two_inputs() -> str:
 # --- resuming
 
 
-class PowerCut(Watcher):
+class PowerCut(Callback):
     """Ends a run by an error at a step."""
 
     def __init__(self, at: int) -> None:
@@ -489,16 +490,16 @@ class PowerCut(Watcher):
     def step(self) -> None:
         self.left -= 1
         if self.left == 0:
-            raise RuntimeError("power cut")
+            raise SystemExit("power cut")  # a run survives an Exception of a callback
 
 
-def trained(folder: Path, watcher: Watcher | None = None, **changes: object) -> Run:
+def trained(folder: Path, callback: Callback | None = None, **changes: object) -> Run:
     """Train with every random part of a recipe, as `start` does but without the picture; save after every step."""
     plan = tiny_plan(two_inputs(), space=two_input_space(), **EVERYTHING | {"epochs": 3} | changes)
     torch.manual_seed(plan.seed)
     task, run = TrainingTask(plan), Run(folder)
     run.start(plan.record, {})
-    Loop(task, run, plan.config.epochs, watcher or Watcher(), save_every=0.0)()
+    Loop(task, run, plan.config.epochs, callback or Callback(), save_every=0.0)()
     return run
 
 
@@ -516,7 +517,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 def test_a_retraining_interrupted_at_steps_ends_with_the_same_bits(whole, tmp_path):
     for at, epochs in ((1, 0), (2, 0), (3, 1), (6, 2)):  # steps 1, 2, 4 and 9 of 9, counted from the last checkpoint
-        with pytest.raises(RuntimeError, match="power cut"):
+        with pytest.raises(SystemExit, match="power cut"):
             trained(tmp_path, PowerCut(at))
         assert len(Run(tmp_path).metrics) == epochs
     assert results_of(trained(tmp_path)) == whole

@@ -9,13 +9,13 @@ import pytest
 
 import supernet as sn
 from retrained import message
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.searching import results
 
 SMALL: dict[str, Any] = {"images": 60, "width": 2, "device": "cpu"}
 
 
-class Hearing(Watcher):
+class Hearing(Callback):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -31,7 +31,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_search_and_its_retraining_go_on(tmp_path: Path) -> None:
     out, heard = tmp_path / "run", Hearing()
     selector = {"selector": "perturbation", "select": {"tune_epochs": 1}}
-    call: dict[str, Any] = SMALL | selector | {"out": out, "watcher": heard}
+    call: dict[str, Any] = SMALL | selector | {"out": out, "callbacks": [heard]}
     first = sn.search("digits", epochs=1, **call).metrics
     run = sn.search("digits", epochs=3, **call)
     assert heard.lines == [

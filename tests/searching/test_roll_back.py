@@ -57,16 +57,16 @@ class PowerCutError(Exception):
     pass
 
 
-def go(folder, watcher=None, method=Tenfold):
+def go(folder, callback=None, method=Tenfold):
     settings = {"epochs": EPOCHS, "regime": "different_subset", "alpha": {"optimizer": "adam"}}
-    return run_search(small_plan(EXAMPLE_SPACES[1], method, images=24, **settings), folder, watcher)
+    return run_search(small_plan(EXAMPLE_SPACES[1], method, images=24, **settings), folder, callback)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    watcher = States(folder)
-    return (*go(folder, watcher), watcher)
+    callback = States(folder)
+    return (*go(folder, callback), callback)
 
 
 def without_decay(state):

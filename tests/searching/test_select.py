@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import supernet as sn
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.methods import METHODS
 from supernet.models.cost.latency import MeasuredLatency
@@ -234,7 +234,7 @@ def test_a_selection_can_be_retrained(searched):
 # --- resuming
 
 
-class PowerCut(Watcher):
+class PowerCut(Callback):
     """Ends a run by an error at a step."""
 
     def __init__(self, at):
@@ -243,15 +243,15 @@ class PowerCut(Watcher):
     def step(self):
         self.left -= 1
         if self.left == 0:
-            raise RuntimeError("power cut")
+            raise SystemExit("power cut")  # a run survives an Exception of a callback
 
 
 def test_a_selection_interrupted_at_steps_ends_with_the_same_bits(original_selection, searched, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("supernet.engine.loop.Loop.__init__.__defaults__", (0.0,))  # saved after every step
         for at in (1, 5, 6):  # step 1, before any checkpoint; step 5, within an epoch; and step 10, the last
-            with pytest.raises(RuntimeError, match="power cut"):
-                sn.select(searched, watcher=PowerCut(at), **FAST)
+            with pytest.raises(SystemExit, match="power cut"):
+                sn.select(searched, callbacks=[PowerCut(at)], **FAST)
     assert not Run(searched.path / "selections" / "perturbation").finished
     assert results_of(sn.select(searched, **FAST)) == results_of(original_selection)
 
@@ -278,8 +278,8 @@ def test_a_selection_interrupted_at_decisions_ends_with_the_same_bits(original_s
 
 def test_a_search_interrupted_in_its_selection_resumes_the_selection(original_selection, archive, tmp_path):
     settings = {"method": "darts", "selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
-    with pytest.raises(RuntimeError, match="power cut"):
-        sn.search(archive, out=tmp_path / "run", watcher=PowerCut(4 + 5), **settings)  # 4 steps are the search's
+    with pytest.raises(SystemExit, match="power cut"):
+        sn.search(archive, out=tmp_path / "run", callbacks=[PowerCut(4 + 5)], **settings)  # 4 steps are the search's
     run = Run(tmp_path / "run")
     assert (len(run.metrics), run.finished) == (2, False)
     before = (run.path / "checkpoints" / "last.pt").read_bytes()
@@ -307,8 +307,8 @@ def test_latencies_that_were_measured_are_not_measured_again(archive, tmp_path, 
 def test_a_selection_from_an_unfinished_search_leaves_the_search_as_it_is(
     original, original_selection, archive, tmp_path
 ):
-    with pytest.raises(RuntimeError, match="power cut"):
-        sn.search(archive, method="darts", out=tmp_path / "cut", watcher=PowerCut(3), **TINY)
+    with pytest.raises(SystemExit, match="power cut"):
+        sn.search(archive, method="darts", out=tmp_path / "cut", callbacks=[PowerCut(3)], **TINY)
     early = sn.select(tmp_path / "cut", **FAST)
     assert early.path.name == "perturbation-epoch1"
     assert early.config["epoch"] == 1
@@ -324,8 +324,8 @@ def test_a_selection_from_an_unfinished_search_leaves_the_search_as_it_is(
 
 
 def test_a_search_with_no_or_damaged_checkpoints_is_one_line(searched, archive, tmp_path):
-    with pytest.raises(RuntimeError, match="power cut"):
-        sn.search(archive, out=tmp_path / "cut", watcher=PowerCut(1), **TINY)
+    with pytest.raises(SystemExit, match="power cut"):
+        sn.search(archive, out=tmp_path / "cut", callbacks=[PowerCut(1)], **TINY)
     expected = f"run '{tmp_path / 'cut'}' has no checkpoint yet: search for an epoch at least"
     assert message(sn.select, tmp_path / "cut", **FAST) == expected
     for name in ("last.pt", "previous.pt"):
@@ -521,7 +521,7 @@ def test_progress_is_a_line_per_epoch_or_one_bar_at_a_time(searched, archive, tm
     assert [line.split("  ")[-1] for line in lines] == expected
     bar = screen.Bar(Console(force_terminal=True, width=80, color_system=None))
     choices = {"selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
-    sn.search(archive, out=tmp_path / "bar", watcher=bar, **choices)
+    sn.search(archive, out=tmp_path / "bar", callbacks=[bar], **choices)
     assert bar.progress.tasks == []  # the search's bar is removed before the selection's begins
     assert "decided 5 of 6" in capsys.readouterr().out
 

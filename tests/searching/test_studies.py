@@ -36,13 +36,17 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     """Return a function that searches, once for equal arguments, and returns the run and what its studies need."""
 
     @cache
-    def search(space: str = "ragged", method: str = "darts", epochs: int = 3, alpha_lr: float = 0.3) -> Any:
+    def search(
+        space: str = "ragged", method: str = "darts", epochs: int = 3, alpha_lr: float = 0.3, **more: Any
+    ) -> Any:
         images = PairDataset(tiny_images(24))
         settings = {"alpha": {"lr": alpha_lr, "weight_decay": 0.0}} if method == "darts" else {"selector": "magnitude"}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(results, "_pictures", lambda *arguments: None)  # they take most of the time
             out = tmp_path_factory.mktemp("runs") / "run"
-            run = sn.search(images, space=SPACES[space], method=method, epochs=epochs, out=out, **TINY | settings)
+            run = sn.search(
+                images, space=SPACES[space], method=method, epochs=epochs, out=out, **TINY | settings | more
+            )
         return run, {"data": images, "space": SPACES[space], "device": "cpu"}
 
     return search
@@ -102,6 +106,18 @@ def test_steps_of_the_weights_lower_the_landscape_and_leave_the_search_as_it_is(
     assert saved["losses"] == high.losses
     assert saved["config"]["steps"] == 0
     assert (run.path / "landscape.svg").read_text().startswith("<?xml")
+
+
+def test_the_landscape_says_which_parameters_it_leaves_fixed(searched, monkeypatch):
+    titles = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: titles.append(figure.axes[0].get_title()))
+    for method, fixed, more in (("darts", [], {}), ("pc-darts", ["beta"], {"partial": 2})):
+        run, given = searched(two_input_space().name, method=method, epochs=1, **more)
+        config = LandscapeConfig(points=2, steps=0, images=6)
+        assert landscape(run, **given, config=config).fixed == fixed
+        assert json.loads((run.path / "landscape.json").read_text())["fixed"] == fixed
+    assert "fixed" not in titles[0]
+    assert "(beta fixed)" in titles[1]
 
 
 @pytest.mark.usefixtures("no_pictures")

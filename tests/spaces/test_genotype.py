@@ -417,3 +417,10 @@ def test_a_genotype_with_other_cells_does_not_fit():
     with pytest.raises(UserError) as caught:
         NB201.check(RAGGED.parse(TWO_CELLS))
     assert one_line(str(caught.value)) == "space 'nasbench201' has cells cell; got last, normal"
+
+
+def test_a_genotypes_text_in_python_makes_it_again():
+    branched = Genotype.of("nao", {"normal": [(2, 0, "a", 0), (2, 1, "b", 1)]}, {"normal": [3]})
+    for genotype in (DARTS.parse("DARTS_V2"), NB201.parse("9930"), branched):
+        assert eval(repr(genotype)) == genotype
+    assert repr(branched) == "Genotype.of('nao', {'normal': [(2, 0, 'a'), (2, 1, 'b', 1)]}, {'normal': (3,)})"

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("use:evaluate", "measure a retrained network"),
     "predict": ("predict:predict", "predict the classes of images"),
     "export": ("use:export", "write a retrained network for other programs"),
+    "watch": ("watch:watch", "show how a run gets on, in the terminal or in a browser"),
     "data": ("data:data", "read a set of images, check every file and say what was found"),
     "landscape": ("study:landscape", "draw the loss around the alphas of a search"),
     "strength": ("study:strength", "compare op weights with the strength of operations"),

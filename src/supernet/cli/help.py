@@ -20,7 +20,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         *("seed", "seeds", "device", "workers", "precision", "engine", "graphs", "checkpointing"),
         *("monitor", "monitor-every"),
     ),
-    "output": ("out", "config", "dry-run", "force", "quiet"),
+    "output": ("out", "config", "dry-run", "force", "quiet", "log"),
 }
 _SELDOM = {
     *("split", "pad", "mirror", "cutout", "crop", "jitter", "stem", "reductions", "norm-affine", "norm-track", "w"),

@@ -100,8 +100,17 @@ def parse(command: str, arguments: Any, given: Arguments) -> Any:
     try:
         with contextlib.redirect_stderr(complaint):
             return read(args=list(given))
-    except SystemExit:
+    except SystemExit as stop:
+        if (mistake := _behind(stop)) is not None:
+            raise mistake from None
         raise UserError(f"{_one_line(complaint.getvalue(), _page(read))} (see {prog} --help)") from None
+
+
+def _behind(error: BaseException | None) -> UserError | None:
+    """Return the mistake that made a class of arguments refuse its values, which the parser would put into a box."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__context__
+    return error
 
 
 def _page(read: Callable[..., Any]) -> str:

@@ -20,9 +20,8 @@ _WHAT = "folder of a finished search, or an architecture: its text in quotes, a 
 
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
-    from supernet.engine.driving import agreed
+    from supernet.engine.driving import agreed, driving
     from supernet.engine.processes import joined
-    from supernet.report import progress
     from supernet.report.console import Console
     from supernet.retraining import plan, train
     from supernet.retraining.config import RetrainConfig
@@ -34,17 +33,16 @@ def retrain(given: Arguments) -> None:
     config = amend(RetrainConfig(call["what"]), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
     if launched("retrain", given):
         return
-    watcher = progress.watcher(quiet=call["quiet"])
+    how = driving(call)
     given_sizes = [name for name in ("width", "depth") if peek(given, name, None) is not None]
-    again = {name: call[name] for name in ("force", "resume_anyway")}
     with joined() as first:
         ready = agreed(lambda: plan.plan(config, recipe, given_sizes))
-        run = train.start(ready, out=call["out"], watcher=watcher, **again)
+        run = train.start(ready, how)
     if not first:
         return
     console = Console()
     _print_result(console, run)
-    if not call["quiet"]:
+    if not how.quiet:
         show_next(console, "retrain", run.path)
 
 
@@ -63,11 +61,11 @@ def _arguments(recipe: str) -> Any:
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "out": option(str | None, "run folder; None is in the search's, or under runs/", metavar="FOLDER"),
-        "watcher": Annotated[None, Fixed, Suppress],
+        "callbacks": Annotated[tuple[()], Fixed, Suppress],
         **OPTIONS,
     }
     start = configured("", recipe)
-    values = values_of(start) | {"what": tyro.MISSING}
+    values = values_of(start) | {"what": tyro.MISSING, "callbacks": ()}
     about = "Train the architecture of a search, or any other, from scratch."
     return derived(RetrainCall, about, types, values | {"recipe": recipe, **NONE})
 

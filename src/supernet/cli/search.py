@@ -24,34 +24,33 @@ if TYPE_CHECKING:
 
 def search(given: Arguments) -> None:
     """Search for an architecture."""
-    from supernet.engine.driving import agreed
+    from supernet.engine.driving import agreed, driving
     from supernet.engine.processes import joined
-    from supernet.report import console, progress
+    from supernet.report import console
     from supernet.searching import forecast, plan
     from supernet.searching import search as searching
 
     import_own(given)
     start, resumed = _start(given), peek(given, "config", None) is not None
     call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
+    how, table = driving(call), call["table"]
     if call["dry_run"]:
         planned = plan.plan(_configured(start, call))
         foreseen, shown = forecast.foresee(planned), console.Console()
         _print_forecast(shown, planned.reading, planned.running, foreseen)
-        if foreseen.fits and not call["quiet"]:
+        if foreseen.fits and not how.quiet:
             show_line(shown, shlex.join(["search", *(word for word in given if word != "--dry-run")]))
         return
     if launched("search", given):
         return
-    watcher = progress.watcher(quiet=call["quiet"])
-    again = {name: call[name] for name in ("force", "resume_anyway")}
     with joined() as first:
         planned = agreed(lambda: plan.plan(_configured(start, call)))
-        run = searching.start(planned, out=call["out"], watcher=watcher, **again)
+        run = searching.start(planned, how, table=table)
     if not first:
         return
     shown = console.Console()
-    console.result(shown, run)
-    if not call["quiet"]:
+    console.result(shown, run, table=table)
+    if not how.quiet:
         show_next(shown, "search", run.path)
 
 
@@ -132,7 +131,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "config": option(str | None, "run folder whose settings to start from instead", metavar="FOLDER"),
         "out": option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"),
         "dry_run": option(bool, "print a forecast of time and memory, and stop"),
-        "watcher": Annotated[None, Fixed, Suppress],
+        "callbacks": Annotated[tuple[()], Fixed, Suppress],
         **OPTIONS,
     }
     values = values_of(start) | {
@@ -146,6 +145,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "protocol": protocol,
         "config": None,
         "dry_run": False,
+        "callbacks": (),
         **NONE,
     }
     return derived(SearchCall, "Search for an architecture.", types, values)

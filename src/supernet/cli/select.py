@@ -16,9 +16,9 @@ ABOUT = "Read an architecture out of a search by another selector, without searc
 
 def select(given: Arguments) -> None:
     """Read an architecture out of a search by another selector."""
-    from supernet.engine.driving import agreed
+    from supernet.engine.driving import agreed, driving
     from supernet.engine.processes import joined
-    from supernet.report import console, progress
+    from supernet.report import console
     from supernet.searching import select as selecting
     from supernet.searching.config import config_of
     from supernet.selectors import SELECTORS
@@ -29,16 +29,16 @@ def select(given: Arguments) -> None:
     if launched("select", given):
         return
     named = {name: getattr(call, name) for name in ("data", "space", "method", "seed", "device")}
-    again, watcher = {n: getattr(call, n) for n in ("force", "resume_anyway")}, progress.watcher(quiet=call.quiet)
+    how = driving(vars(call))
     with joined() as first:
         plan = agreed(lambda: selecting.selection_plan(call.run, preset.name, **named, **asdict(call.config)))
-        run = selecting.start(plan, out=call.out, watcher=watcher, **again)
+        run = selecting.start(plan, how)
     if not first:
         return
     shown = console.Console()
-    console.result(shown, run)
-    console.selections(shown, selecting.selections(plan.run))
-    if not call.quiet:
+    console.result(shown, run, table=call.table)
+    console.selections(shown, selecting.selections(plan.run), table=call.table)
+    if not how.quiet:
         show_next(shown, "select", run.path)
 
 
@@ -54,7 +54,9 @@ def _arguments(config: Any) -> type:
         ("out", option(str | None, "folder; None is in the search's, under selections/", metavar="FOLDER"), None),
         ("force", option(bool, "start over a selection that is there"), False),
         ("resume_anyway", option(bool, "go on with a selection where it ends with other bits"), False),
+        ("table", option(bool, "show a table's accuracies, though they are of other images"), False),
         ("quiet", option(bool, "no progress"), False),
+        ("log", option(str, "also write each epoch elsewhere: csv, tensorboard, mlflow, wandb, or several"), ""),
         *((name, kind, NONE[name]) for name, kind in OPTIONS.items()),
         ("config", Annotated[type(config), arg(name="")], config),
     ]

@@ -88,4 +88,4 @@ def _asked(
     ]
     call = vars(parse(command, make_dataclass("Study", fields, namespace={"__doc__": about}), given))
     import_own(given)
-    return call.pop("run"), call | {"watcher": progress.watcher(quiet=False)}
+    return call.pop("run"), call | {"callbacks": [progress.display(quiet=False)]}

@@ -48,7 +48,9 @@ def read_npz(
                 raise UserError(f"'{path}' holds a single array: save it with np.savez, as x_train and y_train")
             with zipfile.ZipFile(file) as archive:
                 found = _read(archive, path)
-    except _DAMAGED:
+    except _DAMAGED as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"cannot read '{path}': not an .npz file of plain arrays, or damaged") from None
     return image_set(path.stem, f"'{path.name}'", found, image_size, classes, levels=levels)
 

@@ -112,6 +112,8 @@ class Checkpoints:
         """Turn what goes wrong where a state is taken over into one line, a UserError."""
         try:
             yield
+        except UserError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
             if is_shortage(error):
                 raise

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, fields
 from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
 
+from supernet.engine.callbacks import Callback
 from supernet.engine.environment import as_begun, environment
 from supernet.engine.folder import flat
-from supernet.engine.loop import First, Loop, Task, Watcher
+from supernet.engine.loop import Loop, Task
 from supernet.engine.memory import is_shortage, keep_freed_memory
 from supernet.engine.optim import SGDConfig
 from supernet.engine.precision import Precision, products
@@ -37,8 +38,15 @@ class Driving:
     """go on with a run where it ends with other bits: with another PyTorch, processor, threads or processes"""
     quiet: bool = False
     """no progress"""
-    watcher: Annotated[Watcher | None, OfType(Watcher, type(None))] = None
-    """told of the progress instead of the terminal; in Python only"""
+    log: str = ""
+    """also write each epoch elsewhere: csv, tensorboard, mlflow, wandb, or several with commas between them"""
+    callbacks: Sequence[Annotated[Callback, OfType(Callback)]] = ()
+    """told of the progress, too; in Python only"""
+
+    @property
+    def again(self) -> dict[str, bool]:
+        """The arguments of `conduct` that say what becomes of a run that is there."""
+        return {"force": self.force, "resume_anyway": self.resume_anyway}
 
 
 def driving(arguments: dict[str, Any]) -> Driving:
@@ -93,7 +101,7 @@ def conduct(
     plan: P,
     make: Callable[[P], T],
     finish: Callable[[T], None],
-    watcher: Watcher,
+    callback: Callback,
     *,
     force: bool = False,
     resume_anyway: bool = False,
@@ -105,25 +113,36 @@ def conduct(
     folder, if the run began where it ends with other bits and `resume_anyway` is not given, and if memory or disk have
     no room left.
     """
-    record, watcher = plan.record, First(watcher)
+    record = plan.record
     before = {} if force else run.holds(record, plan.fixed_epochs)
     longer = bool(before) and before.get("epochs") != record.get("epochs")
     if before and run.finished and not (longer and "stopped" not in run.summary):
         how = f"stopped by itself after epoch {len(run.metrics)}" if longer else "has finished before"
-        watcher.say(f"run '{run.path}' {how}: these are its results; --force starts it over")
-        return run
-    same = as_begun(run, plan.device, plan.kernels, watcher, anyway=resume_anyway) if before else nullcontext()
+        callback.say(f"run '{run.path}' {how}: these are its results; --force starts it over")
+        with _told(run, callback):
+            return run
+    same = as_begun(run, plan.device, plan.kernels, callback, anyway=resume_anyway) if before else nullcontext()
     with _room(run), as_planned(plan), same:
         task = make(plan)  # may raise UserError for its settings, so the folder is not made before
         with run.held():
             run.start(record, environment(plan.kernels), force=force, resume_anyway=resume_anyway)
-            if longer:
-                watcher.say(_longer(len(run.metrics), before, record))
-            watcher.note(plan.reading)
-            watcher.note(plan.running)
-            Loop(task, run, task.epochs, watcher)()
-            finish(task)
+            with _told(run, callback):
+                if longer:
+                    callback.say(_longer(len(run.metrics), before, record))
+                callback.note(plan.reading)
+                callback.note(plan.running)
+                Loop(task, run, task.epochs, callback)()
+                finish(task)
     return run
+
+
+@contextmanager
+def _told(run: Run, callback: Callback) -> Iterator[None]:
+    callback.begin(run)
+    try:
+        yield
+    finally:
+        callback.end(run)
 
 
 def agreed(plan: Callable[[], P]) -> P:

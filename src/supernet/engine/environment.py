@@ -12,9 +12,9 @@ from typing import Any, NotRequired
 import torch
 from typing_extensions import TypedDict
 
+from supernet.engine.callbacks import Callback
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json
-from supernet.engine.loop import Watcher
 from supernet.engine.processes import by_first, count
 from supernet.engine.records import check, damaged
 from supernet.engine.run import Run
@@ -51,12 +51,14 @@ class Computed(TypedDict):
 
 
 @contextmanager
-def as_begun(run: Run, device: torch.device, kernels: str | None, watcher: Watcher, *, anyway: bool) -> Iterator[None]:
+def as_begun(
+    run: Run, device: torch.device, kernels: str | None, callback: Callback, *, anyway: bool
+) -> Iterator[None]:
     """Let a run go on as it began: with its number of threads, which is restored at the end.
 
     Raises UserError where versions, instructions, kernels, the GPU or the number of processes are others, so that it
-    would end with other bits;
-    with `anyway` it goes on with them, and with the threads there are now, and `watcher` is told.
+    would end with other bits; with `anyway` it goes on with them, and with the threads there are now, and `callback` is
+    told.
     """
     threads, now = torch.get_num_threads(), environment(kernels)
     before = _begun(run)
@@ -73,9 +75,9 @@ def as_begun(run: Run, device: torch.device, kernels: str | None, watcher: Watch
             "go on there, or here with --resume-anyway"
         )
     if changes:
-        watcher.say(f"going on with other numbers than where run '{run.path}' began: {', '.join(changes)}")
+        callback.say(f"going on with other numbers than where run '{run.path}' began: {', '.join(changes)}")
     elif device.type == "cpu" and before["threads"] != threads:
-        watcher.say(f"going on with threads as run '{run.path}' began: {before['threads']}, not {threads}")
+        callback.say(f"going on with threads as run '{run.path}' began: {before['threads']}, not {threads}")
         torch.set_num_threads(before["threads"])
     try:
         yield
@@ -90,7 +92,8 @@ def _begun(run: Run) -> Mapping[str, Any] | None:
     if not file.exists() or not has_begun or run.task is None:
         return None
     try:
-        found: Mapping[str, Any] = check(Computed, read_json(file), file, START_OVER)
+        content = read_json(file)
     except ValueError as error:
         raise damaged(file, error, START_OVER) from None
+    found: Mapping[str, Any] = check(Computed, content, file, START_OVER)
     return found

@@ -94,6 +94,15 @@ def open_no_link(path: Path, mode: str) -> IO[str]:
     return open(path, mode, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | no_link, 0o666))
 
 
+def plain_bytes(path: Path) -> bytes | None:
+    """Return what a file holds; None for a link, what is no file, such as a pipe, and a file that is very large."""
+    try:
+        plain = path.is_file() and not path.is_symlink() and path.stat().st_size <= _LARGEST_OTHER
+        return path.read_bytes() if plain else None
+    except OSError:
+        return None
+
+
 def read_json(file: Path) -> Any:
     """Return the content of a JSON file; raises ValueError with a reason if it cannot be read."""
     return _plain(file, json.loads)

@@ -27,6 +27,8 @@ _RESULTS = (
     *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
     *("model*.onnx", "model*.pt2"),
 )
+# Of loggers: a run that goes on for more epochs goes on in them, too.
+_LOGS = ("metrics.csv", "tensorboard", "mlflow.json", "wandb.json")
 
 
 class Folder(Checkpoints):
@@ -117,7 +119,7 @@ class Folder(Checkpoints):
         for lock in self.path.glob(f"selections/*/{LOCK}"):
             with locked(lock.parent):  # raises UserError if a selection runs in it
                 pass
-        for path in self._files(*_RESULTS, "environment.json", "selections", "checkpoints", "metrics.jsonl"):
+        for path in self._files(*_RESULTS, *_LOGS, "environment.json", "selections", "checkpoints", "metrics.jsonl"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from supernet.engine.files import open_no_link
+from supernet.engine.files import open_no_link, plain_bytes
 from supernet.errors import UserError
 
 LOCK, HOLDER = ".lock", ".holder"
@@ -44,8 +45,22 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _holder(folder: Path) -> str:
-    try:
-        with (folder / HOLDER).open(encoding="utf-8", errors="replace") as file:
-            return file.read(_LONGEST) or "another process"
-    except OSError:  # it has not got so far yet, or just ended
-        return "another process"
+    return _line(folder) or "another process"  # that has not got so far yet, or has just ended
+
+
+def running(folder: Path) -> str | None:
+    """Return who runs in a folder, as its files have it; None if nobody does. Nothing is locked for the answer."""
+    holder = _line(folder)
+    here = re.match(rf"process (\d+) on {re.escape(platform.node())} ", holder or "")
+    if here and os.name == "posix":  # elsewhere signal 0 ends a process
+        try:
+            os.kill(int(here[1]), 0)
+        except PermissionError:  # of a process of somebody else
+            return holder
+        except (OSError, OverflowError):  # it was killed, and could not remove its line
+            return None
+    return holder
+
+
+def _line(folder: Path) -> str | None:
+    return (plain_bytes(folder / HOLDER) or b"")[:_LONGEST].decode(errors="replace") or None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from supernet.data import Batch, Batches
 from supernet.engine import processes
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted, heard
 from supernet.engine.snapshots import Snapshots
@@ -62,36 +63,6 @@ class Task(Protocol):
         self.load_state_dict(state)
 
 
-class Watcher:
-    """Receives the progress of a loop, and ignores it; subclasses show it."""
-
-    def start(self, epochs: int, steps: int, done: int) -> None:
-        """Receive the start of a loop of `epochs` x `steps` steps, of which `done` were done before."""
-
-    def step(self) -> None:
-        """Receive the end of a step."""
-
-    def epoch(self, row: Mapping[str, Any]) -> None:
-        """Receive the end of an epoch, with its row of metrics."""
-
-    def note(self, text: str) -> None:
-        """Receive a line that says how the loop runs."""
-
-    def say(self, text: str) -> None:
-        """Receive a line that the user should see."""
-
-    def stop(self) -> None:
-        """Receive the end of the loop, finished or not."""
-
-
-class First(Watcher):
-    """Tells `watcher` in the first of several processes alone."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        for name in ("start", "step", "epoch", "note", "say", "stop"):
-            setattr(self, name, processes.told_by_first(getattr(watcher, name)))
-
-
 class LazyBatches(Mapping[str, Batch]):
     """The batches of one step; each is drawn from its stream when it is first looked up."""
 
@@ -126,8 +97,8 @@ class Loop:
     resumes before the end of the epoch, where the earlier snapshots still are.
     """
 
-    def __init__(self, task: Task, run: Run, epochs: int, watcher: Watcher, save_every: float = 60.0) -> None:
-        self.task, self.run, self.epochs, self.watcher, self.save_every = task, run, epochs, watcher, save_every
+    def __init__(self, task: Task, run: Run, epochs: int, callback: Callback, save_every: float = 60.0) -> None:
+        self.task, self.run, self.epochs, self.callback, self.save_every = task, run, epochs, callback, save_every
         self.steps = next(iter(task.streams.values())).steps
         self.epoch = self.done = 0  # epochs finished, and steps finished in the current one
         self.sums: dict[str, Tensor] = {}
@@ -142,15 +113,15 @@ class Loop:
         """
         with heard() as signals:
             self._resume()
-            self.watcher.start(self.epochs, self.steps, self.epoch * self.steps + self.done)
+            self.callback.start(self.epochs, self.steps, self.epoch * self.steps + self.done)
             try:
                 while self.epoch < self.epochs and (self.done or not self.task.finished):
                     self._epoch(signals)
             finally:
-                self.watcher.stop()
+                self.callback.stop()
             self.run.keep_snapshots(self.snapshots.epochs)
             if self.task.finished:
-                self.watcher.say(f"stopped after epoch {self.epoch}: {self.task.finished}")
+                self.callback.say(f"stopped after epoch {self.epoch}: {self.task.finished}")
 
     def _epoch(self, signals: list[int]) -> None:
         if self.done == 0:  # otherwise the saved state is of a task that has begun the epoch
@@ -176,7 +147,7 @@ class Loop:
         for name, value in metrics.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
         self.done += 1
-        self.watcher.step()
+        self.callback.step()
 
     def _end_epoch(self) -> None:
         began = time.monotonic()
@@ -199,9 +170,9 @@ class Loop:
             state = self.run.load_snapshot(back.name, back.epoch)
             self._take(state, partial(self.task.roll_back, epoch=back.epoch))
         self._save(best=row.get("best", False))
-        self.watcher.epoch(row)
+        self.callback.epoch(row)
         if back:
-            self.watcher.say(str(back))
+            self.callback.say(str(back))
 
     def _save(self, *, best: bool = False) -> None:
         self.run.save_checkpoint(self._state(), best=best)
@@ -221,7 +192,7 @@ class Loop:
         }
 
     def _resume(self) -> None:
-        state = self.run.load_checkpoint(self.watcher.say)
+        state = self.run.load_checkpoint(self.callback.say)
         with self.run.restoring():
             self.run.rewind(0 if state is None else state["epoch"])
         if state is None:

@@ -133,18 +133,6 @@ def speaks_first() -> bool:
         return True  # whoever kept the store has ended
 
 
-def told_by_first(call: Callable[P, None]) -> Callable[P, None]:
-    """Let the first process alone make the call, which may do what it likes: nobody waits for it."""
-
-    @wraps(call)
-    def once(*arguments: P.args, **more: P.kwargs) -> None:
-        if number() == 0:
-            with alone():
-                call(*arguments, **more)
-
-    return once
-
-
 def by_first(call: Callable[P, T]) -> Callable[P, T]:
     """Let the first process alone make the call, for all: each gets its result, or the UserError that it raises.
 

@@ -39,6 +39,7 @@ class Row(TypedDict):
     seconds: Real
     op_scores: NotRequired[dict[str, list[list[float]]]]
     alphas: NotRequired[dict[str, list[list[float]]]]
+    edge_weights: NotRequired[dict[str, list[float]]]
     architecture: NotRequired[str]
     verdict: NotRequired[str]
     table: NotRequired[dict[str, float]]
@@ -84,6 +85,35 @@ class Stopped(TypedDict):
     reason: str
 
 
+class Measured(TypedDict):
+    """The accuracy of a supernet on its images after the last epoch."""
+
+    images: Literal["validation", "training"]
+    count: Count
+    accuracy: Fraction
+
+
+class MarginRecord(TypedDict):
+    """The margin of a chosen operation."""
+
+    kind: str
+    edge: str
+    op: str
+    margin: Real
+    share: Real
+    held: bool
+
+
+class MarginsRecord(TypedDict):
+    """How decided a search is."""
+
+    settled: Whole
+    undecided: bool
+    epochs: Count
+    text: str
+    edges: list[MarginRecord]
+
+
 class SearchSummary(TypedDict):
     """The summary.json of a search or a selection."""
 
@@ -98,6 +128,8 @@ class SearchSummary(TypedDict):
     table_entry: TableEntry | None
     seconds: Real
     selector: str
+    accuracy: NotRequired[Measured | None]
+    margins: NotRequired[MarginsRecord | None]
     stopped: NotRequired[Stopped]
     criterion: NotRequired[str]
     decisions: NotRequired[list[Decision]]
@@ -132,9 +164,7 @@ def check(kind: Any, value: object, file: Path, advice: str) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         reason = f"{place}: {first['msg']}" if place else first["msg"]
-        raise damaged(file, reason, advice) from None
-    except UserError as error:
-        raise damaged(file, str(error), advice) from None
+        raise damaged(file, first.get("ctx", {}).get("error", reason), advice) from None
     return value
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json, read_json_lines, read_yaml, write_atomically
-from supernet.engine.folder import Folder
+from supernet.engine.folder import Folder, flat
+from supernet.engine.glance import facts, in_html
 from supernet.engine.processes import by_first
 from supernet.engine.records import Record, RetrainingSummary, Row, SearchSummary, check, damaged
 from supernet.errors import UserError
@@ -131,9 +132,10 @@ class Run(Folder):
             raise UserError(f"run '{self.path}' has not finished: start it again with the same command to go on")
         advice = "remove it, and the command that made the run writes it again"
         try:
-            summary: dict[str, Any] = check(kind, read_json(file), file, advice)
+            content = read_json(file)
         except ValueError as error:
             raise damaged(file, error, advice) from None
+        summary: dict[str, Any] = check(kind, content, file, advice)
         return summary
 
     @property
@@ -157,6 +159,32 @@ class Run(Folder):
         if "verdict" not in self.summary:
             raise UserError(f"run '{self.path}' is a retraining, which has no verdict: ask the search")
         return str(self.summary["verdict"])
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The most important facts on the run, finished or not, as texts; raises UserError if its files are damaged."""
+        return facts(self.config, self.metrics, self.summary if self.finished else None)
+
+    def frame(self) -> Any:
+        """Return the metrics as a pandas DataFrame with a row per epoch; a nested number's column is "table.c10_test".
+
+        Raises UserError as `metrics` does, and if pandas is not installed.
+        """
+        try:
+            import pandas as pd  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        except ImportError:
+            raise UserError("a frame needs pandas, which is not installed: pip install pandas") from None
+        rows = [flat(row) for row in self.metrics]
+        epochs = pd.Index([row.pop("epoch") for row in rows], name="epoch")
+        return pd.DataFrame(rows, index=epochs)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of the run; one that cannot be read is shown as the reason."""
+        try:
+            rows = self.facts
+        except UserError as error:
+            rows = {"damaged": str(error)}
+        return in_html(str(self.path), rows, self.path / "cell.svg")
 
     @by_first
     def rewind(self, epochs: int) -> None:

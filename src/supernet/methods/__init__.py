@@ -142,6 +142,20 @@ METHODS = registry.Registry(
             _DARTS | {"alpha": {"optimizer": "adam", "lr": 6e-4, "weight_decay": 1e-3}},
         ),
         Preset(
+            "p-darts",
+            "supernet.methods.p_darts:PDARTS",
+            "DARTS in stages: ever deeper supernets, of ever fewer candidates",
+            "Chen, Xie, Wu & Tian, ICCV 2019, arXiv 1904.12760",
+            _DARTS | {"alpha": {"optimizer": "adam", "lr": 6e-4, "weight_decay": 1e-3}},
+            selector="skip-limit",
+        ),
+        Preset(
+            "cdarts",
+            "supernet.methods.cdarts:CDARTS",
+            "a search network and the network derived from it, which teach each other",
+            "Yu et al., TPAMI 2022, arXiv 2006.10724",
+        ),
+        Preset(
             "darts-minus",
             "supernet.methods.darts_minus:DARTSMinus",
             "DARTS with an auxiliary skip connection on every edge, which fades away",

@@ -48,9 +48,22 @@ class Alphas(Mapping[str, Tensor]):
         return dense({kind: relax(alpha, self.masks[kind], self.activation) for kind, alpha in values.items()})
 
     @property
+    def groups(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """All architecture parameters that learn, by name and kind of cell: "alpha", and whatever a subclass adds.
+
+        The row of an epoch has each group under its plural: "alphas".
+        """
+        return {"alpha": self._values}
+
+    @property
     def parameters(self) -> list[Tensor]:
-        """All architecture parameters that learn: the alphas, and whatever a subclass adds."""
-        return list(self.values())
+        """The tensors of all groups."""
+        return [value for group in self.groups.values() for value in group.values()]
+
+    @property
+    def fixed(self) -> list[str]:
+        """The names of the groups that stay as they are where alpha alone moves: in the landscape and the Hessian."""
+        return [name for name in self.groups if name != "alpha"]
 
     @property
     def sizes(self) -> list[int]:
@@ -73,15 +86,24 @@ class Alphas(Mapping[str, Tensor]):
         """Return the alphas as nested lists."""
         return {kind: alpha.tolist() for kind, alpha in self._values.items()}
 
+    def row(self) -> dict[str, Any]:
+        """Return every group as nested lists, as an epoch's row has them: {"alphas": ...}."""
+        return {
+            f"{name}s": {kind: value.tolist() for kind, value in group.items()} for name, group in self.groups.items()
+        }
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the alphas."""
-        return {kind: alpha.detach() for kind, alpha in self._values.items()}
+        """Return every group: {"alphas": ...}."""
+        return {
+            f"{name}s": {kind: value.detach() for kind, value in group.items()} for name, group in self.groups.items()
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy the alphas that `state_dict` returned into these tensors."""
-        for kind, alpha in self._values.items():
-            alpha.copy_(state[kind])
+        """Copy the groups that `state_dict` returned into these tensors."""
+        for name, group in self.groups.items():
+            for kind, value in group.items():
+                value.copy_(state[f"{name}s"][kind])
 
 
 class LearnedAlphas(Alphas):
@@ -108,10 +130,10 @@ class LearnedAlphas(Alphas):
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the alphas and the state of the optimizer."""
-        return {"alphas": super().state_dict(), "alpha_optimizer": self.optimizer.state_dict()}
+        """Return every group and the state of the optimizer."""
+        return super().state_dict() | {"alpha_optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state that `state_dict` returned."""
-        super().load_state_dict(state["alphas"])
+        super().load_state_dict(state)
         self.optimizer.load_state_dict(state["alpha_optimizer"])

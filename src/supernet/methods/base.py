@@ -71,6 +71,7 @@ class Budget:
     - `workers`: processes that lookahead may be spread over.
     - `validation_batches`: returns the validation images in batches, the same ones at every call.
     - `snapshots`: named states of the search; `end_epoch` keeps, drops and restores them (see `Method.roll_back`).
+    - `new_supernet`: makes a supernet of a space and a size as the search made its own (see `Method.enter`).
     """
 
     epochs: int
@@ -82,6 +83,7 @@ class Budget:
     workers: int = 1
     validation_batches: ValidationBatches = tuple
     snapshots: Snapshots = field(default_factory=Snapshots)
+    new_supernet: Callable[[SearchSpace, NetworkSize], Supernet] | None = None
 
 
 class Method(ABC):
@@ -141,13 +143,31 @@ class Method(ABC):
         """
         return Supernet(space, network_size, norm)
 
+    @classmethod
+    def network_sizes(cls, config: Any, network_size: NetworkSize) -> Sequence[NetworkSize]:
+        """Return the sizes of the supernets of a search, the first one's first: by default `network_size` alone."""
+        return (network_size,)
+
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config
-        self.supernet = supernet
         self.budget = budget
+        self._take(supernet)
+
+    def _take(self, supernet: Supernet) -> None:
+        self.supernet = supernet
         self.weights = list(supernet.parameters())
         self.device = self.weights[0].device
-        self.optimizer = budget.weights.optimizer(self.weights)
+        self.optimizer = self.budget.weights.optimizer(self.weights)
+
+    def enter(self, space: SearchSpace, network_size: NetworkSize) -> None:
+        """Enter a stage: go on with a new supernet of this space and size, with new weights and their optimizer.
+
+        A method calls it in `begin_epoch`, and in `load_state_dict` where the state is of another stage than its own,
+        before the state is loaded. The space is the search's own or has fewer candidates (`SearchSpace.narrowed`); what
+        the method returns from `op_scores` has the columns of the search's own. `network_sizes` names every size.
+        """
+        assert self.budget.new_supernet is not None
+        self._take(self.budget.new_supernet(space, network_size))
 
     @property
     @abstractmethod
@@ -169,9 +189,17 @@ class Method(ABC):
         return 1
 
     @property
-    def forecast_epoch(self) -> int:
-        """The epoch whose steps a forecast times: the last, because a method may skip work in its first epochs."""
-        return self.budget.epochs - 1
+    def forecast_epochs(self) -> Sequence[int]:
+        """The epochs whose steps a forecast times, each for an equal share of the search.
+
+        By default the last, because a method may skip work in its first epochs.
+        """
+        return (self.budget.epochs - 1,)
+
+    @property
+    def stage(self) -> str:
+        """The stage of the search, as a clause for the user; empty, the default, for a method without stages."""
+        return ""
 
     @abstractmethod
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:

@@ -27,8 +27,8 @@ from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.models.supernet import Supernet
 from supernet.settings import Count, settings
+from supernet.spaces.operations import SKIPS
 
-SKIPS = ("skip_connect", "identity")
 BEFORE = "before"  # the snapshot of the last epoch with fewer skip connections
 
 Ranking = dict[str, list[list[int]]]
@@ -61,7 +61,7 @@ class DARTSPlus(Differentiable):
     def __init__(self, config: DARTSPlusConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
         cells, space = supernet.space.cells, supernet.space
-        self.kinds = ["normal"] if "normal" in cells else list(cells)
+        self.kinds = space.main_kinds
         self.learned = {
             kind: [[k for k, op in enumerate(edge.ops) if space.primitive(op).learned] for edge in cell.edges]
             for kind, cell in cells.items()

@@ -14,6 +14,7 @@ from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Method
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
+from supernet.spaces import NetworkSize, SearchSpace
 
 
 class GradientMethod(Method):
@@ -21,6 +22,11 @@ class GradientMethod(Method):
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
+        self.alphas = self.begin()
+
+    def enter(self, space: SearchSpace, network_size: NetworkSize) -> None:
+        """Enter a stage, with new alphas as well (see `Method.enter`)."""
+        super().enter(space, network_size)
         self.alphas = self.begin()
 
     def begin(self) -> LearnedAlphas:
@@ -38,8 +44,8 @@ class GradientMethod(Method):
         self.alphas.step(self.gradient(batch, mix))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Report the alphas."""
-        return {"alphas": self.alphas.lists()}
+        """Report the architecture parameters, each group by itself."""
+        return self.alphas.row()
 
     def state_dict(self) -> dict[str, Any]:
         """Add the alphas and their optimizer."""

@@ -38,14 +38,21 @@ class GradientMonitor(Monitor):
 
     def __init__(self, method: Method, every: int | None = None) -> None:
         super().__init__(method, every)
-        self.cells = [layer for layer in method.supernet.layers if isinstance(layer, MixedCell)]
-        self.weights = [weight for cell in self.cells for weight in cell.parameters() if weight.requires_grad]
+        self._watch()
         self.steps = self.count = 0
         self.sums: dict[str, Tensor] = {}
         self.previous: list[Tensor] | None = None  # the gradient of the weights' last step, kept for the lag
 
+    def _watch(self) -> None:
+        self.supernet = self.method.supernet
+        self.cells = self.supernet.mixed_cells
+        self.weights = [weight for cell in self.cells for weight in cell.parameters() if weight.requires_grad]
+
     def before(self, batches: Mapping[str, Batch]) -> None:
-        """Measure before the step on `batches` if a measurement is due."""
+        """Measure before the step on `batches` if a measurement is due, and the step before was in the same stage."""
+        if self.supernet is not self.method.supernet:
+            self._watch()
+            self.previous = None
         if self.previous is not None:
             for name, value in self._measure(batches, self.previous).items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -97,6 +104,7 @@ class GradientMonitor(Monitor):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state that `state_dict` returned."""
+        self._watch()
         self.steps, self.count = state["steps"], state["count"]
         self.sums, self.previous = dict(state["sums"]), state["previous"]
         if self.previous is not None:

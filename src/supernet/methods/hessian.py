@@ -8,7 +8,8 @@ is read out of the supernet becomes worse.
 
 H is computed in full: one backward pass for the gradient and one through it for each of the D alphas. The loss is the
 method's own; the weight decay of alpha is not in it. Batch norm uses the statistics of the batch, as in training.
-Weights and running statistics do not change, and random operations draw the same numbers in every measurement.
+Other architecture parameters (`Alphas.fixed`), weights and running statistics do not change, and random operations draw
+the same numbers in every measurement.
 """
 
 from __future__ import annotations

@@ -37,12 +37,17 @@ class HessianMonitor(Monitor):
         alphas_of(method)
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
-        """Return entropy and margin of each edge by kind of cell, and the eigenvalue if it is due."""
+        """Return entropy and margin of each edge by kind of cell, and the eigenvalue if it is due.
+
+        `fixed` names the groups of architecture parameters, if any, along which the eigenvalue is not taken.
+        """
         weights = {kind: edges.weights.detach() for kind, edges in relaxed(self.method)[1].items()}
         row: dict[str, Any] = {
             "entropy": {kind: _entropy(p).tolist() for kind, p in weights.items()},
             "margin": {kind: _margin(p).tolist() for kind, p in weights.items()},
         }
+        if fixed := alphas_of(self.method).fixed:
+            row["fixed"] = fixed
         return row | {"eigenvalue": eigenvalue(self.method)} if epoch % self.every == 0 else row
 
 

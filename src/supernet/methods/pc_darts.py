@@ -60,25 +60,14 @@ class EdgeAlphas(LearnedAlphas):
         super().__init__(space, config.activation, config.sigmoid_init, budget, like, config.alpha)
 
     @property
-    def parameters(self) -> list[Tensor]:
+    def groups(self) -> Mapping[str, Mapping[str, Tensor]]:
         """The alphas, and the betas."""
-        return [*self.values(), *self.betas.values()]
+        return {**super().groups, "beta": self.betas}
 
     def mix(self, values: Mapping[str, Tensor] | None = None) -> Mix:
         """Return the op weights of the alphas, or of other `values`, and the weights of the edges, with gradient."""
         edges = {kind: edge_weights(beta, self._cells[kind]) for kind, beta in self.betas.items()}
         return {kind: replace(mixed, edges=edges[kind]) for kind, mixed in super().mix(values).items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Add the betas."""
-        return super().state_dict() | {"betas": {kind: beta.detach() for kind, beta in self.betas.items()}}
-
-    @torch.no_grad()
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from a state that `state_dict` returned."""
-        super().load_state_dict(state)
-        for kind, beta in self.betas.items():
-            beta.copy_(state["betas"][kind])
 
 
 def edge_weights(beta: Tensor, cell: Cell) -> Tensor:
@@ -124,9 +113,10 @@ class PCDARTS(Differentiable):
         return {kind: edges.products.detach() for kind, edges in self.mix().items()}
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
-        """Report the betas as well."""
-        betas = {kind: beta.tolist() for kind, beta in self.alphas.betas.items()}
-        return {**super().end_epoch(epoch, valid_accuracy), "betas": betas}
+        """Report the weights of the edges as well."""
+        cells, betas = self.supernet.space.cells, self.alphas.betas
+        weights = {kind: edge_weights(beta, cells[kind]).tolist() for kind, beta in betas.items()}
+        return {**super().end_epoch(epoch, valid_accuracy), "edge_weights": weights}
 
     def state_dict(self) -> dict[str, Any]:
         """Add whether alpha learns."""

@@ -25,7 +25,6 @@ import torch
 from supernet.engine.seeds import seeded
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
-from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.settings import Fraction, Real, Share, settings
 
@@ -79,9 +78,8 @@ class RobustDP(Differentiable):
     def _regularise(self, share: float) -> None:
         """Set the probabilities of drop-path and cutout to that share of their largest."""
         self.share, self.cutout_probability = share, share * self.config.cutout_probability
-        for layer in self.supernet.layers:
-            if isinstance(layer, MixedCell):
-                layer.drop_path = share * self.config.drop_path
+        for cell in self.supernet.mixed_cells:
+            cell.drop_path = share * self.config.drop_path
 
     def draws(self) -> Callable[[], AbstractContextManager[None]]:
         """Return a context in which every pass on the weights' batch drops the same paths."""

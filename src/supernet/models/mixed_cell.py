@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from supernet.models.fused.plan import Candidate, Stage, plan_stage
 from supernet.models.layers import drop_path, edge_shape, projections, shortened
 from supernet.models.mix import EdgeMix
-from supernet.models.side_paths import NO_PATHS, CellOptions, SidePass, SidePaths
+from supernet.models.side_paths import PLAIN, CellOptions, SidePass, SidePaths
 from supernet.spaces.modules import Norm, Unused, zeros
+from supernet.spaces.operations import Primitive
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.shapes import CellAt, PlacedLayer
 
@@ -40,13 +41,13 @@ class MixedCell(nn.Module):
     `placed` is the cell's layer in the layout of the space.
 
     In training, each image's output of an operation is dropped with probability `drop_path`, as in a `Network`.
-    `options` add side paths, see `supernet.models.side_paths`.
+    `options` add side paths and dropout, see `supernet.models.side_paths`.
     """
 
     engine: Engine = "fused"
     drop_path: float = 0.0
 
-    def __init__(self, space: SearchSpace, placed: PlacedLayer, norm: Norm, options: CellOptions = NO_PATHS) -> None:
+    def __init__(self, space: SearchSpace, placed: PlacedLayer, norm: Norm, options: CellOptions = PLAIN) -> None:
         super().__init__()
         layer = placed.layer
         assert isinstance(layer, CellAt)
@@ -57,9 +58,18 @@ class MixedCell(nn.Module):
         primitives = [[space.primitive(op) for op in edge.ops] for edge in self.cell.edges]
         shapes = [edge_shape(self.cell, placed, edge.source) for edge in self.cell.edges]
         self.mixed = self.channels // options.partial  # the channels that candidates compute
-        self.paths = None if options == NO_PATHS else SidePaths(self.cell, options, self.channels, shapes, norm)
+        self.paths = SidePaths(self.cell, options, self.channels, shapes, norm) if options.side_paths else None
+        self.dropouts: list[nn.Dropout] = []  # parts of the operations that have one
+
+        def operation(p: Primitive, cin: int, stride: int) -> nn.Module:
+            made = p.module(cin // options.partial, self.mixed, stride, norm)
+            if p.name not in options.dropout:
+                return made
+            self.dropouts.append(nn.Dropout(0.0))
+            return nn.Sequential(made, self.dropouts[-1])
+
         self.ops = nn.ModuleList(
-            nn.ModuleList(p.module(cin // options.partial, self.mixed, stride, norm) for p in row)
+            nn.ModuleList(operation(p, cin, stride) for p in row)
             for row, (cin, stride) in zip(primitives, shapes, strict=True)
         )
         # `none` never runs: its output and its weight's gradient are zero anyway

@@ -85,16 +85,16 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
-        return self._outputs(x)[-1]
+        return self.outputs(x)[-1]
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits and the auxiliary head's logits; the network must have been built with one."""
         assert self.auxiliary is not None
-        outputs = self._outputs(x)
+        outputs = self.outputs(x)
         return outputs[-1], self.auxiliary(outputs[self._branch])
 
-    def _outputs(self, x: Tensor) -> list[Tensor]:
-        """Return the outputs of all layers."""
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """Return the outputs (B, C, H, W) of all layers, the features, and the logits (B, classes) as the last."""
         outputs: list[Tensor] = []
         for layer in self.layers:
             if isinstance(layer, FixedCell):

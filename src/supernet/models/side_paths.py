@@ -31,13 +31,20 @@ class CellOptions:
 
     - `partial`: the candidates see one in so many channels; 1 shows them all.
     - `auxiliary_skip`: whether every edge has a skip connection that is no candidate.
+    - `dropout`: the operations whose outputs pass a dropout, at the rate of `Supernet.dropout`.
     """
 
     partial: int = 1
     auxiliary_skip: bool = False
+    dropout: tuple[str, ...] = ()
+
+    @property
+    def side_paths(self) -> bool:
+        """Whether anything reaches the nodes beside the candidates."""
+        return self.partial > 1 or self.auxiliary_skip
 
 
-NO_PATHS = CellOptions()
+PLAIN = CellOptions()
 """The options of plain cells."""
 
 

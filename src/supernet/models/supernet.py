@@ -18,7 +18,7 @@ from supernet.models.fixed_edges import FixedEdges
 from supernet.models.layers import build_layer
 from supernet.models.mix import EdgeMix, Mix, sparse
 from supernet.models.mixed_cell import Engine, MixedCell
-from supernet.models.side_paths import NO_PATHS, CellOptions
+from supernet.models.side_paths import PLAIN, CellOptions
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 from supernet.spaces.search_space import SearchSpace
@@ -30,7 +30,7 @@ class Supernet(nn.Module):
     """The weight-sharing network of a space: `supernet(x, mix) -> logits`.
 
     `norm` is the kind of batch norm in the candidate operations and in the projections of the cells' inputs. The batch
-    norms of stem, residual blocks and head always learn scale and shift. `options` are the cells' side paths.
+    norms of stem, residual blocks and head always learn scale and shift. `options` add side paths and dropout.
 
     These attributes can be changed at any time, and change no weight:
 
@@ -44,9 +44,7 @@ class Supernet(nn.Module):
     checkpointing: bool = False
     fixed_edges: FixedEdges | None = None
 
-    def __init__(
-        self, space: SearchSpace, network_size: NetworkSize, norm: Norm, options: CellOptions = NO_PATHS
-    ) -> None:
+    def __init__(self, space: SearchSpace, network_size: NetworkSize, norm: Norm, options: CellOptions = PLAIN) -> None:
         super().__init__()
         self.space, self.network_size, self.norm, self.options = space, network_size, norm, options
         inside = replace(norm, pools=space.norm_pools)
@@ -59,14 +57,20 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor, mix: Mix) -> Tensor:
         """Map images (B, C, H, W) to logits (B, classes), with the op weights of `mix`."""
-        mix, outputs = self._fixed(mix), [x]
+        return self.outputs(x, mix)[-1]
+
+    def outputs(self, x: Tensor, mix: Mix) -> list[Tensor]:
+        """Return the outputs (B, C, H, W) of all layers, the features, and the logits (B, classes) as the last."""
+        mix, outputs = self._fixed(mix), list[Tensor]()
         with autocast(x.device, self.precision):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
                 if kind is None:
-                    outputs.append(layer(outputs[-1]))
+                    outputs.append(layer(outputs[-1] if outputs else x))
                 else:
-                    outputs.append(self._cell(layer, last(outputs[1:], self.space.cells[kind].inputs), mix[kind]))
-        return outputs[-1] if self.precision != "bf16" else outputs[-1].float()
+                    outputs.append(self._cell(layer, last(outputs, self.space.cells[kind].inputs), mix[kind]))
+        if self.precision == "bf16":
+            outputs[-1] = outputs[-1].float()
+        return outputs
 
     def _cell(self, layer: nn.Module, inputs: Sequence[Tensor], mix: EdgeMix) -> Tensor:
         run: Callable[..., Tensor] = layer
@@ -82,13 +86,31 @@ class Supernet(nn.Module):
     @property
     def engine(self) -> Engine:
         """How the cells run: "fused" or "reference"."""
-        return next(layer.engine for layer in self.layers if isinstance(layer, MixedCell))
+        return self.mixed_cells[0].engine
 
     @engine.setter
     def engine(self, engine: Engine) -> None:
-        for layer in self.layers:
-            if isinstance(layer, MixedCell):
-                layer.engine = engine
+        for cell in self.mixed_cells:
+            cell.engine = engine
+
+    @property
+    def mixed_cells(self) -> list[MixedCell]:
+        """The cells, from the stem to the head."""
+        return [layer for layer in self.layers if isinstance(layer, MixedCell)]
+
+    @property
+    def dropout(self) -> float:
+        """The rate at which the operations in `options.dropout` drop single values of their outputs, 0 at first.
+
+        It applies in training; what is left is scaled up by 1/(1 - rate).
+        """
+        return next((module.p for cell in self.mixed_cells for module in cell.dropouts), 0.0)
+
+    @dropout.setter
+    def dropout(self, rate: float) -> None:
+        for cell in self.mixed_cells:
+            for module in cell.dropouts:
+                module.p = rate
 
     @torch.no_grad()
     def batched(self, x: Tensor, mixes: Sequence[Mix]) -> Tensor:
@@ -98,7 +120,7 @@ class Supernet(nn.Module):
         and running statistics stay as they are. A random operation draws once for all mixes that share its input.
         """
         mixes = [self._fixed(mix) for mix in mixes]
-        if self.options != NO_PATHS:  # side paths are not shared
+        if self.options.side_paths:  # they are not shared
             with _buffers_restored(self):
                 return torch.stack([self(x, mix) for mix in mixes])
         tensors = BatchedEvaluation(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich.console
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from supernet.errors import visible
 from supernet.report.text import duration
+from supernet.spaces.tables.entry import holds
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
@@ -37,33 +38,40 @@ def line(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def result(console: Console, run: Run) -> None:
-    """Print the result of a finished search or selection."""
+def result(console: Console, run: Run, *, table: bool = False) -> None:
+    """Print the result of a finished search or selection.
+
+    The table's standings come last, where the images are those of the table or `table` asks for them.
+    """
     summary, selection = run.summary, run.config["task"] == "select"
+    if measured := summary.get("accuracy"):
+        images = f"{measured['count']} {measured['images']} images"
+        line(console, f"accuracy      {100 * measured['accuracy']:.2f} % of the supernet, on {images}")
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"verdict       {summary['verdict']}")
+    if summary.get("margins"):
+        line(console, f"decided       {summary['margins']['text']}")
     if "curvature" in summary:
         line(console, f"curvature     {summary['curvature']}")
     if "stopped" in summary:
         line(console, f"stopped       after epoch {summary['stopped']['epoch']}: {summary['stopped']['reason']}")
-    if summary["table_entry"] is None or summary["limits"]:
-        size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
-        target = "{width} channels, depth {depth}".format(**summary["target"])
-        line(console, f"size          {size} on these images ({target})")
+    size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+    target = "{width} channels, depth {depth}".format(**summary["target"])
+    line(console, f"size          {size} on these images ({target})")
     if summary["latency"]:
         line(console, "latency       {ms:.3g} ms, {source}".format(**summary["latency"]))
     if summary["limits"]:
         from supernet.models.cost.limits import Limits
 
         line(console, f"limits        {Limits(**summary['limits'])}")
-    if summary["table_entry"] is not None:
-        table_entry(console, summary["table_entry"])
     if summary.get("decisions"):
         _decisions(console, summary)
     if not selection and summary.get("selector", "magnitude") != "magnitude":
         line(console, f"selected by   {summary['selector']}: see {run.path}/selections")
     pictures = "cell.svg" if selection else "cell.svg, search.svg"
     line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
+    if summary["table_entry"] is not None and (table or holds(run.config["data_name"], run.config["classes"])):
+        table_entry(console, summary["table_entry"])
 
 
 def table_entry(console: Console, entry: Mapping[str, Any]) -> None:
@@ -130,22 +138,23 @@ def _score(value: float, criterion: str) -> str:
     return f"{100 * value:.2f} %" if criterion == "accuracy" else f"{value:.3f}"
 
 
-def selections(console: Console, runs: Iterable[Run]) -> None:
-    """Print a table that compares the selections from one search, if there are several."""
+def selections(console: Console, runs: Sequence[Run], *, table: bool = False) -> None:
+    """Print a table that compares the selections from one search, if there are several; `table` is as for `result`."""
     rows = [(_selected_by(run), run.summary) for run in runs]
     if len(rows) < 2:
         return
-    entry = rows[0][1]["table_entry"]
+    config = next(iter(runs)).config
+    entry = rows[0][1]["table_entry"] if table or holds(config["data_name"], config["classes"]) else None
     numbers = ["M params"] if entry is None else [*(result["title"] for result in entry["results"]), "#"]
-    table = _table(["selected by", "verdict"], numbers)
+    found = _table(["selected by", "verdict"], numbers)
     for name, summary in rows:
         cells = [f"{summary['params'] / 1e6:.3f}"]
         if entry is not None:
             results, index = summary["table_entry"]["results"], summary["table_entry"]["index"]
             cells = [*(f"{result['test']:.2f}" for result in results), str(index)]
-        table.add_row(name, summary["verdict"].partition(":")[0], *cells)
+        found.add_row(name, summary["verdict"].partition(":")[0], *cells)
     line(console, "")
-    console.print(table)
+    console.print(found)
     if entry is not None:
         line(console, f"Test accuracy in %, and number, of {entry['table']}.")
 

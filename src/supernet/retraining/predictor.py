@@ -128,10 +128,13 @@ class Predictor(nn.Module):
             return error
 
     @torch.no_grad()
-    def _predictions(self, x: Tensor) -> list[Prediction]:
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return the probabilities (B, classes), on the CPU, of images (B, C, H, W) uint8 of any number."""
         batches = torch.split(x, _BATCH)
-        shares = torch.cat([self(batch.to(self.mean.device)).softmax(dim=1).cpu() for batch in batches])
-        return [self._prediction(row) for row in shares.tolist()]
+        return torch.cat([self(batch.to(self.mean.device)).softmax(dim=1).cpu() for batch in batches])
+
+    def _predictions(self, x: Tensor) -> list[Prediction]:
+        return [self._prediction(row) for row in self.probabilities(x).tolist()]
 
     def _prediction(self, row: list[float]) -> Prediction:
         best = max(range(len(row)), key=row.__getitem__)

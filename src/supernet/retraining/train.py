@@ -8,7 +8,6 @@ best one is kept, chosen on the validation images if the recipe has some.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from supernet.data import Augment, Batch, Batches, ordered
-from supernet.engine.driving import agreed, conduct, driving
-from supernet.engine.loop import First, Task, Watcher
+from supernet.engine.driving import Driving, agreed, conduct, driving
+from supernet.engine.loop import Task
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
 from supernet.engine.processes import average_statistics, by_first, check_share, count, joined
@@ -153,18 +152,17 @@ def retrain(**settings: Any) -> Run:
     resumes.
     """
     how = driving(settings)
-    watcher = how.watcher or progress.watcher(quiet=how.quiet)
     with joined():
-        plan = agreed(lambda: planned(**settings))
-        return start(plan, out=how.out, force=how.force, resume_anyway=how.resume_anyway, watcher=watcher)
+        return start(agreed(lambda: planned(**settings)), how)
 
 
-def start(plan: RetrainingPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
-    """Run a planned retraining, or resume it, and return the finished run; `again` is as for `conduct`."""
+def start(plan: RetrainingPlan, how: Driving) -> Run:
+    """Run a planned retraining, or resume it, and return the finished run."""
+    callback = progress.callbacks(how)
     if plan.broken is not None:
-        First(watcher).say(plan.broken)
-    run = Run(plan.folder if out is None else out)
-    return conduct(run, plan, TrainingTask, partial(_write, run), watcher, **again)
+        callback.say(plan.broken)
+    run = Run(plan.folder if how.out is None else how.out)
+    return conduct(run, plan, TrainingTask, partial(_write, run), callback, **how.again)
 
 
 def _write(run: Run, task: TrainingTask) -> None:

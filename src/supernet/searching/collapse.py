@@ -24,7 +24,7 @@ COLLAPSED, THIN = 1 / 4, 1 / 2  # largest share of edges at work with learned we
 class Verdict:
     """The verdict on an architecture: one word, and the reason."""
 
-    state: Literal["healthy", "thin", "collapsed"]
+    state: Literal["healthy", "thin", "collapsed", "undecided"]
     reason: str
 
     def __str__(self) -> str:

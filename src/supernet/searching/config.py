@@ -159,6 +159,8 @@ class SearchCall(SearchConfig, Driving):
     _: KW_ONLY
     protocol: Annotated[str | Protocol, OfType(str, Protocol)] = "small"
     """protocol, a name or in Python a Protocol: the start of all settings that are not given"""
+    table: bool = False
+    """show what the space's table has measured of the architecture, though on other images than these"""
 
 
 PROTOCOLS: dict[str, Protocol] = {

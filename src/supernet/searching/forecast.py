@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -34,8 +35,8 @@ _ON_CPU = 1.25
 class Forecast:
     """The time and memory of a search.
 
-    - `step_seconds`: of one step of the last epoch (of NAO's last supernet), its batches included: the mean of 5 steps,
-      or of one period of the method's schedule if that is longer. NaN if a step does not fit into memory.
+    - `step_seconds`: of one step, its batches included: the mean of 5 steps, or of one period of the method's schedule
+      if that is longer, in each of `Method.forecast_epochs`. NaN if a step does not fit into memory.
     - `valid_seconds`: of the measurement on the validation images after each epoch.
     - `steps` per epoch, and `epochs`.
     - `peak_bytes`: of weights, gradients, optimizers and every other tensor alive at the peak of a step or measurement;
@@ -77,7 +78,7 @@ class Forecast:
 def forecast(**settings: Any) -> Forecast:
     """Take a few steps of a search in memory and return the time and memory of the whole; nothing is written.
 
-    The arguments are those of `supernet.search`; `out`, `force`, `quiet` and `watcher` play no part. Raises UserError
+    The arguments are those of `supernet.search`; `out`, `force`, `quiet` and `callbacks` play no part. Raises UserError
     for a setting that cannot be had.
     """
     driving(settings)
@@ -90,18 +91,33 @@ def foresee(plan: Plan) -> Forecast:
     steps, epochs, peak = 0, plan.config.epochs, 0
     with as_planned(plan):
         try:
-            task = SearchTask(plan)
-            task.begin_epoch(task.method.forecast_epoch)
-            steps = _steps(task)
-            trial = _Trial(task)
-            peak = trial.guess()
-            if _fits(peak, free, plan.device):
-                return trial.forecast(free)
+            task, parts = SearchTask(plan), list[Forecast]()
+            for epoch in task.method.forecast_epochs:
+                task.begin_epoch(epoch)
+                steps = _steps(task)
+                trial = _Trial(task)
+                peak = trial.guess()
+                if not _fits(peak, free, plan.device):
+                    break
+                parts.append(trial.forecast(free))
+            else:
+                return _mean(parts)
         except (MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
             peak = max(peak, _reached(plan.device))
     return Forecast(math.nan, math.nan, steps, epochs, peak, free, fits=False)
+
+
+def _mean(parts: Sequence[Forecast]) -> Forecast:
+    """Return the forecast of a search in equal parts."""
+    return replace(
+        parts[-1],
+        step_seconds=fmean(part.step_seconds for part in parts),
+        valid_seconds=fmean(part.valid_seconds for part in parts),
+        peak_bytes=max(part.peak_bytes for part in parts),
+        fits=all(part.fits for part in parts),
+    )
 
 
 class _Trial:

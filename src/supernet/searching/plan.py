@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from supernet.searching.config import SearchConfig, configured
 from supernet.selectors import Preset as SelectorPreset
 from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces import space as space_named
+from supernet.spaces.tables.entry import holds
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,19 @@ class Plan:
         return _network_size(self.config, self.images)
 
     @property
+    def network_sizes(self) -> Sequence[NetworkSize]:
+        """The sizes of the supernet in each stage of the search; for most methods there is one."""
+        return self.method.load().network_sizes(self.config.method_config, self.network_size)
+
+    @property
     def target(self) -> NetworkSize:
         """The size of the network that the search is for: limits and reported costs refer to it."""
         return self.feasible.network_size
+
+    @property
+    def in_table(self) -> bool:
+        """Whether the images are those of tables."""
+        return holds(self.images.name, self.images.classes)
 
     @property
     def folder(self) -> Path:
@@ -134,11 +146,12 @@ def plan(config: SearchConfig) -> Plan:
     network_size = _network_size(config, images)
     width, depth = config.target_width or space.target[0], config.target_depth or space.target[1]
     target = replace(network_size, width=width, depth=depth)
-    check_memory(space, network_size, device, images=min(config.batch_size, len(images.y)), copies=TRAINED)
-    for size in (network_size, target):  # the operations run one at a time, on the CPU
+    sizes = method.network_sizes(config.method_config, network_size)
+    for size in sizes:
+        check_memory(space, size, device, images=min(config.batch_size, len(images.y)), copies=TRAINED)
+    for size in (*sizes, target):  # the operations run one at a time, on the CPU
         check_memory(space, size, together=False)
-    check_shapes(space, network_size)
-    check_shapes(space, target)
+        check_shapes(space, size)
     resolved = _resolved(config, images, how, device)
     feasible = FeasibleSet(space, target, limits, device)
     feasible.check()

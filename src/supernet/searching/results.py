@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from supernet.engine.processes import by_first
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
 from supernet.searching import curvature
-from supernet.searching.collapse import verdict
+from supernet.searching.collapse import Verdict, verdict
+from supernet.searching.margins import Rows, advice, luck, margins
 from supernet.searching.plan import Plan
+from supernet.selectors import Preset
 from supernet.spaces import tables
 from supernet.spaces.genotype import Genotype
 
@@ -26,25 +30,29 @@ def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
     _pictures(run, plan, genotype)
     more: dict[str, Any] = {"stopped": {"epoch": len(run.metrics), "reason": stopped}} if stopped else {}
     more |= {"curvature": curvature.in_words(run.metrics)} if plan.config.monitor == "hessian" else {}
-    _write(run, plan, genotype, {"selector": plan.selector.name} | more)
+    _write(run, plan, genotype, {"selector": plan.selector.name} | more, plan.selector, run)
 
 
 @by_first
-def write_selection(run: Run, plan: Plan, genotype: Genotype, selector: str, report: Mapping[str, Any]) -> None:
-    """Write picture, genotype and summary of a selection from the search of `plan`, with the selector's report."""
+def write_selection(
+    run: Run, plan: Plan, genotype: Genotype, selector: Preset, report: Mapping[str, Any], searched: Run
+) -> None:
+    """Write picture, genotype and summary of a selection from run `searched` of `plan`, with the selector's report."""
     _cell(run, plan, genotype)
-    _write(run, plan, genotype, {"selector": selector, **report})
+    _write(run, plan, genotype, {"selector": selector.name, **report}, selector, searched)
 
 
-def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any]) -> None:
+def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any], selector: Preset, searched: Run) -> None:
+    decided = _decided(plan, genotype, searched.metrics, by_scores=selector.load().quick)
     run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
-    run.write("summary.json", json.dumps(_summary(run, plan, genotype) | dict(more), indent=2) + "\n")
+    run.write("summary.json", json.dumps(_summary(run, plan, genotype) | decided | dict(more), indent=2) + "\n")
 
 
 def _cell(run: Run, plan: Plan, genotype: Genotype) -> None:
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-    plots.save(plots.draw_cell(genotype, _learned(plan), list(plan.space.cells)), run.path / "cell.svg")
+    outputs = plots.outputs_of(plan.space.cells, genotype)
+    plots.save(plots.draw_cell(genotype, _learned(plan), list(plan.space.cells), outputs), run.path / "cell.svg")
 
 
 def _learned(plan: Plan) -> set[str]:
@@ -58,12 +66,38 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
 
     _cell(run, plan, genotype)
     edges = plots.edges_of(plan.space.cells)
-    plots.save(plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None), run.path / "search.svg")
+    figure = plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None, genotype)
+    plots.save(figure, run.path / "search.svg")
     if plan.config.monitor == "gradients":
         plots.save(plots.draw_diagnostics(run.metrics, _learned(plan)), run.path / "diagnostics.svg")
     if plan.config.monitor == "hessian":
         figure = plots.draw_curvature(run.metrics, curvature.grown(run.metrics))
         plots.save(figure, run.path / "diagnostics.svg")
+
+
+def _decided(plan: Plan, genotype: Genotype, rows: Rows, *, by_scores: bool) -> dict[str, Any]:
+    """Return the margins, if op scores decided, the accuracy on these images, and the verdict that follows from all."""
+    found = margins(plan.space, genotype, rows) if by_scores else None
+    measured, labels = _measured(plan, rows)
+    chance = luck(measured["accuracy"], labels) if measured else ""
+    open_edges = f"only {found.settled} of {len(found.edges)} edges are settled" if found and found.undecided else ""
+    doubts = [doubt for doubt in (chance, open_edges) if doubt]
+    state = verdict(plan.space, genotype)
+    if doubts and state.state != "collapsed":
+        state = Verdict("undecided", "; ".join([*doubts, advice(plan.config.method_config)]))
+    return {"accuracy": measured, "margins": found and found.to_json(), "verdict": str(state)}
+
+
+def _measured(plan: Plan, rows: Rows) -> tuple[dict[str, Any] | None, Tensor]:
+    """Return the supernet's accuracy after the last epoch, and the labels of the images.
+
+    They are validation images, or those that train the supernet where these are all.
+    """
+    for images, name in (("validation", "valid_accuracy"), ("training", "accuracy")):
+        if rows and rows[-1].get(name) is not None:
+            labels = plan.images.y[plan.parts[1]] if images == "validation" else plan.images.y
+            return {"images": images, "count": len(labels), "accuracy": rows[-1][name]}, labels
+    return None, plan.images.y
 
 
 def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
@@ -73,7 +107,6 @@ def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
     return {
         "genotype": genotype.to_json(),
         "architecture": str(genotype),
-        "verdict": str(verdict(plan.space, genotype)),
         "params": price.params,
         "flops": price.flops,
         "target": {"width": plan.target.width, "depth": plan.target.depth},

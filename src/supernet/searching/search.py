@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Any
 
-from supernet.engine.driving import agreed, conduct, driving
-from supernet.engine.loop import Watcher
+from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.processes import joined
 from supernet.engine.run import Run
 from supernet.report import progress
@@ -30,18 +28,20 @@ def search(**settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
-    how = driving(settings)
-    watcher = how.watcher or progress.watcher(quiet=how.quiet)
+    how, table = driving(settings), settings.pop("table", False)
     with joined():
-        plan = agreed(lambda: planned(**settings))
-        return start(plan, out=how.out, force=how.force, resume_anyway=how.resume_anyway, watcher=watcher)
+        return start(agreed(lambda: planned(**settings)), how, table=table)
 
 
-def start(plan: Plan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
-    """Run a planned search, or resume it, and return the finished run; `again` is as for `conduct`."""
-    run = Run(plan.folder if out is None else out)
+def start(plan: Plan, how: Driving, *, table: bool = False) -> Run:
+    """Run a planned search, or resume it, and return the finished run.
+
+    `table` shows a table's accuracies though they are of other images.
+    """
+    run = Run(plan.folder if how.out is None else how.out)
+    callback = progress.callbacks(how, table=table or plan.in_table)
 
     def finish(task: SearchTask) -> None:
-        results.write(run, plan, select.choose(run, task, watcher), task.finished)
+        results.write(run, plan, select.choose(run, task, callback), task.finished)
 
-    return conduct(run, plan, partial(SearchTask, watcher=watcher), finish, watcher, **again)
+    return conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)

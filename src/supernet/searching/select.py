@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch, Batches, Source
+from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import RecordedStep
-from supernet.engine.driving import agreed, conduct
-from supernet.engine.loop import Task, Watcher
+from supernet.engine.driving import Driving, agreed, conduct
+from supernet.engine.loop import Task
 from supernet.engine.precision import Precision
 from supernet.engine.processes import average_statistics, joined
 from supernet.engine.run import Run
@@ -30,7 +31,7 @@ from supernet.searching.resume import epochs_done, plan_of, restored
 from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS, Preset
 from supernet.selectors.base import Selector
-from supernet.settings import amend
+from supernet.settings import amend, plain
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 
@@ -51,7 +52,7 @@ class SelectionPlan:
     @property
     def record(self) -> dict[str, Any]:
         """The search's record with the selection's own settings: what its folder keeps."""
-        chosen = {"selector": self.selector.name, "select": asdict(self.config), "seed": self.seed}
+        chosen = {"selector": self.selector.name, "select": plain(self.config), "seed": self.seed}
         return self.search.record | {"task": "select", "epoch": self.epoch} | chosen
 
     @property
@@ -95,13 +96,13 @@ class SelectionPlan:
 class SelectionTask(Task):
     """The task of a selection: feeds the selector, and measures the supernet after each epoch."""
 
-    def __init__(self, plan: SelectionPlan, watcher: Watcher | None = None) -> None:
+    def __init__(self, plan: SelectionPlan, callback: Callback | None = None) -> None:
         self.plan, self.search = plan, restored(plan.search, plan.run)
         self.selector = _selector(self.search, plan.selector, plan.config, plan.seed)
         self.streams: Mapping[str, Batches] = self.search.streams
         self.whole = self.search.whole
         graph = self.search.graph if self.selector.capturable else None
-        self._learn = RecordedStep(self.selector.step, graph, (watcher or Watcher()).say)
+        self._learn = RecordedStep(self.selector.step, graph, (callback or Callback()).say)
 
     @property
     def epochs(self) -> int:
@@ -147,7 +148,8 @@ def select(
     force: bool = False,
     resume_anyway: bool = False,
     quiet: bool = False,
-    watcher: Watcher | None = None,
+    log: str = "",
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
     """Read an architecture out of a search by another selector, without searching again; return the selection's run.
@@ -156,7 +158,7 @@ def select(
     - `selector`: a name or your own Selector class; any field of its Config is an argument as well.
     - `data`, `space`, `method`: the search's, where their names in the run do not lead back to them.
     - `seed`: of everything drawn, such as the order of decisions; None is the search's.
-    - `device`, `quiet`, `watcher`, `force`, `resume_anyway`: as for `search`.
+    - `device`, `quiet`, `log`, `callbacks`, `force`, `resume_anyway`: as for `search`.
     - `out`: the folder; None is in the search's `selections/`.
 
     The selection's folder is a run of its own, which `retrain` takes like that of a search. Called again with the same
@@ -164,10 +166,9 @@ def select(
     cannot be had.
     """
     named: dict[str, Any] = {"data": data, "space": space, "method": method, "seed": seed, "device": device}
-    shown = watcher or progress.watcher(quiet=quiet)
+    how = Driving(out=out, force=force, resume_anyway=resume_anyway, quiet=quiet, log=log, callbacks=callbacks)
     with joined():
-        plan = agreed(lambda: selection_plan(run, selector, **named, **settings))
-        return start(plan, out=out, force=force, resume_anyway=resume_anyway, watcher=shown)
+        return start(agreed(lambda: selection_plan(run, selector, **named, **settings)), how)
 
 
 def selection_plan(
@@ -192,24 +193,24 @@ def selection_plan(
     return SelectionPlan(search, searched, epochs_done(searched), preset, config, seed)
 
 
-def start(plan: SelectionPlan, *, watcher: Watcher, out: str | os.PathLike[str] | None = None, **again: bool) -> Run:
-    """Run a planned selection, or resume it, and return the finished run; `again` is as for `conduct`."""
-    run = Run(plan.folder if out is None else out)
-    return conduct(run, plan, partial(SelectionTask, watcher=watcher), partial(_finish, run), watcher, **again)
+def start(plan: SelectionPlan, how: Driving, callback: Callback | None = None) -> Run:
+    """Run a planned selection, or resume it, and return the finished run; `callback` stands for those of `how`."""
+    run, callback = Run(plan.folder if how.out is None else how.out), callback or progress.callbacks(how)
+    return conduct(run, plan, partial(SelectionTask, callback=callback), partial(_finish, run), callback, **how.again)
 
 
 def _finish(run: Run, task: SelectionTask) -> None:
-    genotype = task.selector.genotype()
-    results.write_selection(run, task.plan.search, genotype, task.plan.selector.name, task.selector.report())
+    plan, genotype = task.plan, task.selector.genotype()
+    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), plan.run)
 
 
-def choose(run: Run, task: SearchTask, watcher: Watcher) -> Genotype:
+def choose(run: Run, task: SearchTask, callback: Callback) -> Genotype:
     """Return the architecture of a search that has come to its end, read out by the selector of its configuration."""
     plan = task.plan
     if plan.selector.load().quick:
         return selector_on(task).genotype()
     own = SelectionPlan(plan, run, epochs_done(run), plan.selector, plan.config.select, plan.seed)
-    return start(own, watcher=watcher).genotype
+    return start(own, Driving(), callback).genotype
 
 
 def selector_on(task: SearchTask) -> Selector:
@@ -218,7 +219,7 @@ def selector_on(task: SearchTask) -> Selector:
 
 
 def _selector(task: SearchTask, preset: Preset, config: Any, seed: int) -> Selector:
-    return preset.load()(config, task.method, task.plan.feasible, task.validation_batches, seed_of(seed, "selector"))
+    return preset.load()(config, task.method, task.feasible, task.validation_batches, seed_of(seed, "selector"))
 
 
 def selections(search: Run) -> list[Run]:

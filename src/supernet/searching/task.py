@@ -12,19 +12,22 @@ from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine import processes
+from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
-from supernet.engine.loop import Task, Watcher
+from supernet.engine.loop import Task
 from supernet.engine.seeds import seed_of
 from supernet.engine.snapshots import Snapshots
 from supernet.methods.base import Budget, Method, Part, Stream
 from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
+from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import ValidationBatches, accuracy
+from supernet.models.supernet import Supernet
 from supernet.searching.collapse import verdict
 from supernet.searching.plan import Plan
 from supernet.selectors.magnitude import strongest
-from supernet.spaces import SearchSpace, tables
+from supernet.spaces import NetworkSize, SearchSpace, tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.modules import Norm
 
@@ -34,7 +37,7 @@ EVALUATED = 512  # images per forward pass of an evaluation
 class SearchTask(Task):
     """The task of a search: feeds the method, and measures the supernet and derives a genotype after each epoch."""
 
-    def __init__(self, plan: Plan, watcher: Watcher | None = None) -> None:
+    def __init__(self, plan: Plan, callback: Callback | None = None) -> None:
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
         self.snapshots: Snapshots = Snapshots()
@@ -67,7 +70,8 @@ class SearchTask(Task):
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
-        self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, (watcher or Watcher()).say)
+        self._say = (callback or Callback()).say
+        self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, self._say)
         self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
 
     @property
@@ -81,8 +85,11 @@ class SearchTask(Task):
         return self.method.finished
 
     def begin_epoch(self, epoch: int) -> None:
-        """Let the method prepare."""
+        """Let the method prepare; say which stage begins."""
+        before = self.method.stage
         self.method.begin_epoch(epoch)
+        if self.method.stage and (epoch == 0 or self.method.stage != before):
+            self._say(self.method.stage)
         self._set_cutout()
         self._learn.begin()
 
@@ -107,16 +114,22 @@ class SearchTask(Task):
         """
         valid = self.valid_accuracy()
         learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
-        op_scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
+        scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
+        op_scores = self.plan.space.widened(scores, self.method.supernet.space)
         processes.check_alike(lambda: [op_scores, *(weight.double().sum().item() for weight in self.method.weights)])
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
         return row | (self._derived() if self.method.ranks else {})
 
+    @property
+    def feasible(self) -> FeasibleSet:
+        """The architectures within the limits that the supernet has the candidates for."""
+        return self.plan.feasible.within(self.method.supernet.space)
+
     def _derived(self) -> dict[str, Any]:
         """Return the architecture derived from the op scores now, its verdict, and its accuracies in the table."""
-        space, genotype = self.plan.space, strongest(self.method, self.plan.feasible.unmeasured)
+        space, genotype = self.plan.space, strongest(self.method, self.feasible.unmeasured)
         derived = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
         return derived | _table_accuracies(space, genotype)
 
@@ -191,9 +204,13 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
     """Build the supernet, with weights drawn from the current random state, and the method that learns on it."""
     config, feasible = plan.config, plan.feasible
     method, norm = plan.method.load(), Norm(config.norm_affine, config.norm_track)
-    supernet = method.new_supernet(config.method_config, plan.space, plan.network_size, norm)
-    plan.execution.apply(supernet)
-    supernet.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def new_supernet(space: SearchSpace, network_size: NetworkSize) -> Supernet:
+        made = method.new_supernet(config.method_config, space, network_size, norm)
+        plan.execution.apply(made)
+        return made.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    supernet = new_supernet(plan.space, plan.network_sizes[0])
     budget = Budget(
         config.epochs,
         config.w,
@@ -204,6 +221,7 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
         plan.execution.workers,
         validation_batches,
         snapshots,
+        new_supernet,
     )
     return method(config.method_config, supernet, budget)
 

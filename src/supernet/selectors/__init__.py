@@ -32,6 +32,12 @@ SELECTORS = registry.Registry(
             "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
         ),
         Preset(
+            "skip-limit",
+            "supernet.selectors.skip_limit:SkipLimit",
+            "the same, with at most two skip connections in the normal cell",
+            "Chen, Xie, Wu & Tian, ICCV 2019, arXiv 1904.12760",
+        ),
+        Preset(
             "threshold",
             "supernet.selectors.threshold:Threshold",
             "the best operations whose op scores are above a threshold, where nodes may keep fewer edges",

@@ -63,6 +63,8 @@ class Genotype:
             nodes = {kind: tuple(sorted(map(operator.index, of_kind))) for kind, of_kind in (bare or {}).items()}
             empty = tuple((kind, nodes[kind]) for kind in sorted(nodes) if nodes[kind])
             return cls(space, tuple((kind, choices(kind)) for kind in sorted(cells)), empty)
+        except UserError:
+            raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"this is not a genotype: {error!r}; expected {{kind: [(target, source, op), ...]}}"
@@ -70,6 +72,11 @@ class Genotype:
 
     def __getitem__(self, kind: str) -> tuple[Choice, ...]:
         return dict(self.cells)[kind]
+
+    def __repr__(self) -> str:
+        cells = {kind: [tuple(c) if c.branch else tuple(c[:3]) for c in cell] for kind, cell in self.cells}
+        bare = f", {dict(self.bare)!r}" if self.bare else ""
+        return f"Genotype.of({self.space!r}, {cells!r}{bare})"
 
     def __str__(self) -> str:
         return print_cells(self.cells, dict(self.bare))
@@ -86,6 +93,8 @@ class Genotype:
         try:
             cells = {kind: [_choice(*choice) for choice in cell] for kind, cell in data["cells"].items()}
             return cls.of(str(data["space"]), cells, data.get("bare"))
+        except UserError:
+            raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"this is not a genotype: {error!r}; expected {{'space': ..., 'cells': ...}}") from None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from supernet.errors import UserError
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from supernet.spaces.modules import Norm
+
+
+SKIPS = ("skip_connect", "identity")
+"""The names of the skip connections."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Primitive:
     learned: bool = True
     zero: bool = False
 
+    def __reduce__(self) -> Any:
+        """Return how `pickle` makes the operation again: a built-in one by its name, as its builder has none."""
+        known = PRIMITIVES.get(self.name) is self
+        return (_built_in, (self.name,)) if known else (Primitive, (self.name, self.build, self.learned, self.zero))
+
     def module(self, cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
         """Return what `build` returns, with every convolution safe to train on any device and in any memory format.
 
@@ -45,6 +54,10 @@ class Primitive:
         if not isinstance(built, nn.Module):
             raise TypeError(f"build returned a {type(built).__name__}, no module")
         return without_gaps(built)
+
+
+def _built_in(name: str) -> Primitive:
+    return PRIMITIVES[name]
 
 
 def _none(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:

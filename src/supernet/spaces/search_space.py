@@ -133,6 +133,11 @@ class SearchSpace:
         ]
 
     @property
+    def main_kinds(self) -> list[str]:
+        """The kinds of cell in which skip connections are counted: the normal cell, or all where none is so called."""
+        return ["normal"] if "normal" in self.cells else list(self.cells)
+
+    @property
     def size(self) -> int:
         """The number of architectures."""
         return prod(cell_columns.count(cell, self.candidates(cell)) for cell in self.cells.values())
@@ -232,6 +237,32 @@ class SearchSpace:
         """
         cells = self.cells.items()
         return self.choose({k: cell_columns.strongest(c, self.candidates(c), op_scores[k]) for k, c in cells})
+
+    def narrowed(self, columns: Mapping[str, Sequence[Sequence[int]]]) -> SearchSpace:
+        """Return the space with fewer candidates: on each edge of a kind, those with the given columns, in this order.
+
+        Its architectures are architectures of this space. Raises UserError if an edge is left without a candidate.
+        """
+        cells = {}
+        for kind, cell in self.cells.items():
+            edges = zip(cell.edges, columns[kind], strict=True)
+            kept = tuple(replace(edge, ops=tuple(edge.ops[k] for k in some)) for edge, some in edges)
+            cells[kind] = replace(cell, edges=kept)
+        return replace(self, cells=cells)
+
+    def widened(
+        self, op_scores: Mapping[str, list[list[float]]], narrower: SearchSpace
+    ) -> dict[str, list[list[float]]]:
+        """Return op scores of a narrower space in the columns of this one, 0 for candidates that it does not have."""
+        if narrower == self:
+            return dict(op_scores)
+        scores = {}
+        for kind, cell in self.cells.items():
+            edges = narrower.cells[kind].edges
+            known = [dict(zip(edge.ops, row, strict=False)) for edge, row in zip(edges, op_scores[kind], strict=True)]
+            padded = [(*edge.ops, *[""] * (cell.columns - len(edge.ops))) for edge in cell.edges]
+            scores[kind] = [[row.get(op, 0.0) for op in ops] for row, ops in zip(known, padded, strict=True)]
+        return scores
 
     def sample(self, rng: random.Random) -> Genotype:
         """Draw an architecture uniformly."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -73,3 +74,10 @@ class PlacedLayer:
 def last(outputs: Sequence[T], count: int) -> tuple[T, ...]:
     """Return the last `count` outputs; where there are fewer, the first output is repeated in front."""
     return (*[outputs[0]] * (count - len(outputs)), *outputs[-count:])
+
+
+def stage_ends(layout: Sequence[PlacedLayer]) -> list[int]:
+    """Return the numbers of the last cell at each resolution but the last."""
+    cells = [number for number, placed in enumerate(layout) if isinstance(placed.layer, CellAt)]
+    sizes = {number: (layout[number].output.height, layout[number].output.width) for number in cells}
+    return [number for number, after in pairwise(cells) if sizes[number] != sizes[after]]

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from supernet.engine.callbacks import Callback
 from supernet.engine.driving import conduct
-from supernet.engine.loop import Watcher
 from supernet.engine.run import Run
 from supernet.methods.base import Method
 from supernet.searching.config import config_of
@@ -38,10 +38,10 @@ def small_plan(
     return planned(small_data(images, side), space=space, method=method, **{**SMALL, **given})
 
 
-def run_search(plan: Plan, folder: Path, watcher: Watcher | None = None) -> tuple[SearchTask, Run]:
+def run_search(plan: Plan, folder: Path, callback: Callback | None = None) -> tuple[SearchTask, Run]:
     """Drive a planned search to its end, or resume it; select no architecture and draw no pictures."""
     tasks: list[SearchTask] = []
-    run = conduct(Run(folder), plan, SearchTask, tasks.append, watcher or Watcher())
+    run = conduct(Run(folder), plan, SearchTask, tasks.append, callback or Callback())
     return tasks[0], run
 
 
@@ -75,7 +75,7 @@ def take_steps(task: SearchTask, count: int) -> None:
         task.step({name: stream.next() for name, stream in task.streams.items()})
 
 
-class PowerCut(Watcher):
+class PowerCut(Callback):
     """Ends a run by an error after `steps` steps."""
 
     def __init__(self, steps: int) -> None:
@@ -105,7 +105,7 @@ def run_selection(
     selector: str | type[Selector],
     settings: Mapping[str, Any],
     folder: Path,
-    watcher: Watcher | None = None,
+    callback: Callback | None = None,
 ) -> Selection:
     """Drive a selection from a search to its end, or resume it.
 
@@ -118,7 +118,7 @@ def run_selection(
     def finish(task: SelectionTask) -> None:
         ended.append((task, task.selector.genotype()))
 
-    run = conduct(Run(folder), plan, SelectionTask, finish, watcher or Watcher())
+    run = conduct(Run(folder), plan, SelectionTask, finish, callback or Callback())
     task, genotype = ended[0]
     streams = {name: stream.state_dict() for name, stream in task.streams.items()}
     report = plain(_timeless(task.selector.report()))

@@ -39,7 +39,6 @@ from supernet.methods.nao.standalone import StandaloneTraining
 from supernet.methods.single_path import SinglePath
 from supernet.models.cost.count import auxiliary_cost
 from supernet.models.cost.module import Cost
-from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tokens import Sequences
@@ -78,9 +77,9 @@ class NAO(SinglePath):
         )
 
     @property
-    def forecast_epoch(self) -> int:
+    def forecast_epochs(self) -> Sequence[int]:
         """The last epoch of a supernet, because the networks of standalone training are not known in advance."""
-        return self.schedule.starts[-1] - 1
+        return (self.schedule.starts[-1] - 1,)
 
     def _random_pool(self) -> list[Genotype]:
         """Draw the first pool: different architectures, fewer than asked for only in a small space."""
@@ -106,7 +105,7 @@ class NAO(SinglePath):
     def _set_drop_path(self, probability: float) -> None:
         """Set the drop-path probability of the last cell, and of the other cells in proportion to their depth."""
         self.drop_path = probability
-        cells = [layer for layer in self.supernet.layers if isinstance(layer, MixedCell)]
+        cells = self.supernet.mixed_cells
         for number, cell in enumerate(cells, 1):
             cell.drop_path = probability * number / len(cells)
 

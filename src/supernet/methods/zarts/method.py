@@ -190,7 +190,7 @@ class ZeroOrder(Method):
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas, the updates and passes so far, and the mean diagnostics of the estimator."""
         passes = dict(self.objective.passes)
-        row: dict[str, Any] = {"alphas": self.alphas.lists(), "updates": self.updates, "passes": passes}
+        row: dict[str, Any] = {**self.alphas.row(), "updates": self.updates, "passes": passes}
         mean = sum(self.diagnostics) / len(self.diagnostics) if self.diagnostics else None
         self.diagnostics = []
         if self.config.estimator == "mgs":
@@ -202,13 +202,13 @@ class ZeroOrder(Method):
     def state_dict(self) -> dict[str, Any]:
         """Add the alphas, the random state, the counters and the diagnostics of this epoch."""
         counters = {name: getattr(self, name) for name in _COUNTERS} | {"passes": self.objective.passes}
-        alphas, draws = self.alphas.state_dict(), self.generator.get_state()
-        return super().state_dict() | counters | {"alphas": alphas, "draws": draws}
+        draws = self.generator.get_state()
+        return super().state_dict() | counters | self.alphas.state_dict() | {"draws": draws}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
-        self.alphas.load_state_dict(state["alphas"])
+        self.alphas.load_state_dict(state)
         self.generator.set_state(state["draws"].cpu())
         for name in _COUNTERS:
             setattr(self, name, copy(state[name]))

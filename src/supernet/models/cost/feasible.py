@@ -29,6 +29,7 @@ _MEASUREMENTS = 200  # of them whose latency is measured
 class FeasibleSet:
     """The architectures of a space whose networks of size `network_size` are within the limits.
 
+    `sums` limits more: of the values given for each operation, an architecture's may have at most so much together.
     Latencies are measured on `device`. Raises UserError for a latency that the table of the space does not have.
     """
 
@@ -38,8 +39,10 @@ class FeasibleSet:
         network_size: NetworkSize,
         limits: Limits | None = None,
         device: str | torch.device = "cpu",
+        sums: Sequence[tuple[PerOperation, int]] = (),
     ) -> None:
         self.space, self.network_size, self.limits, self.device = space, network_size, limits or Limits(), device
+        self._sums = list(sums)
         self.latency: TabulatedLatency | MeasuredLatency | None = None
         if self.limits.max_latency_ms is not None:
             measured = self.limits.latency == MEASURED
@@ -55,6 +58,24 @@ class FeasibleSet:
             return FeasibleSet(self.space, self.network_size, limits, self.device)
         return self
 
+    def within(self, space: SearchSpace) -> FeasibleSet:
+        """Return those of the architectures that are also in a narrower space (see `SearchSpace.narrowed`)."""
+        if space == self.space:
+            return self
+        narrower = FeasibleSet(space, self.network_size, self.limits, self.device)
+        narrower.measuring.measurements = self.measured
+        return narrower
+
+    def summing(self, values: PerOperation, most: int) -> FeasibleSet:
+        """Return those of the architectures whose operations have at most `most` of these values together."""
+        fewer = FeasibleSet(self.space, self.network_size, self.limits, self.device, [*self._sums, (values, most)])
+        fewer.measuring.measurements = self.measured
+        return fewer
+
+    def least(self, values: PerOperation) -> int:
+        """Return the smallest sum of the values over an architecture's operations, whatever its latency."""
+        return self._groups.total(values, self._groups.best(negative(values), self._costs))
+
     @cached_property
     def measuring(self) -> MeasuredLatency:
         """Measures latencies on the device, whether they are limited or not."""
@@ -67,7 +88,8 @@ class FeasibleSet:
 
     def allows(self, genotype: Genotype) -> bool:
         """Return whether an architecture is within the limits; measures its latency if need be."""
-        return self._is_small(genotype) and self._is_fast(genotype)
+        sums = all(self._groups.total(values, genotype) <= most for values, most in self._sums)
+        return sums and self._is_small(genotype) and self._is_fast(genotype)
 
     def check(self) -> None:
         """Raise UserError if no architecture is within the limits; the message names the smallest.
@@ -125,7 +147,8 @@ class FeasibleSet:
         """
         smallest, others = None, ""
         for number, (name, most) in enumerate(self._maxima):
-            smallest = self._groups.best(negative(self._costs[number][0]), self._costs[:number])
+            before = len(self._sums) + number
+            smallest = self._groups.best(negative(self._costs[before][0]), self._costs[:before])
             least = getattr(self._operation_costs.total(smallest), name)
             if least > most:
                 raise self._infeasible(f"the smallest{others} has {least:,} {_UNITS[name]}: {smallest}")
@@ -175,9 +198,10 @@ class FeasibleSet:
 
     @cached_property
     def _costs(self) -> list[tuple[PerOperation, int]]:
-        """For each limited cost, that of every operation, and how much of it all operations may have together."""
+        """The sums and the limited costs: of every operation, and how much all operations may have together."""
         costs = self._operation_costs
-        return [(costs.per_operation(name), most - getattr(costs.fixed, name)) for name, most in self._maxima]
+        priced = [(costs.per_operation(name), most - getattr(costs.fixed, name)) for name, most in self._maxima]
+        return [*self._sums, *priced]
 
     @cached_property
     def _tabulated(self) -> TabulatedOptimum:

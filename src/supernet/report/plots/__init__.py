@@ -4,7 +4,7 @@ Every function returns a new `matplotlib.figure.Figure`, without pyplot and its 
 the same colour everywhere; operations without weights are muted, so that a collapsed cell looks grey.
 """
 
-from supernet.report.plots.cell import draw_cell
+from supernet.report.plots.cell import draw_cell, outputs_of
 from supernet.report.plots.confusion import draw_confusion
 from supernet.report.plots.curvature import draw_curvature
 from supernet.report.plots.curves import draw_tabular, draw_training, draw_trajectory
@@ -31,5 +31,6 @@ __all__ = [
     "draw_training",
     "draw_trajectory",
     "edges_of",
+    "outputs_of",
     "save",
 ]

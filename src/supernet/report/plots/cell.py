@@ -9,20 +9,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from supernet.report.plots.chain import TOP, ChainDrawing
-from supernet.report.plots.graph import column_pitch, draw_graph, extent, routes_of
+from supernet.report.plots.graph import column_pitch, draw_graph, extent, routes_of, with_output
 from supernet.report.plots.style import STYLE, line_keys, line_kind
+from supernet.spaces.cell import Cell
 from supernet.spaces.genotype import Choice, Genotype
 
 _SIDE, _LEGEND = 0.6, 0.3  # inches on the left and on the right, and for the legend
 
 
 @mpl.rc_context(STYLE)
-def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str] | None = None) -> Figure:
+def draw_cell(
+    genotype: Genotype,
+    learned: Collection[str],
+    kinds: Iterable[str] | None = None,
+    outputs: Mapping[str, Collection[int]] | None = None,
+) -> Figure:
     """Draw each kind of cell in a panel: numbered nodes from left to right, and an arrow per kept edge.
 
-    The arrows of operations in `learned` (operations with weights) are thick, others thin, `none` dotted. A cell with
-    one input has its last node marked as the output; with several inputs, the output joins all inner nodes, or those
-    that no arrow leaves, and is not drawn. Two branches of a node are two arrows.
+    The arrows of operations in `learned` (operations with weights) are thick, others thin, `none` dotted. A cell whose
+    nodes `outputs[kind]`, side by side, are its output (see `outputs_of`) has grey arrows from them into a node of its
+    own; any other cell with one input has its last node marked as the output. Two branches of a node are two arrows.
 
     If several kinds of cell are a single edge from input to output, as in a macro space, these kinds are drawn together
     as boxes; if there are no other kinds, arrows join the boxes in the order of `kinds` (default: alphabetical).
@@ -30,11 +36,12 @@ def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str]
     cells = {kind: genotype[kind] for kind in kinds or dict(genotype.cells)}
     chain = ChainDrawing.of(_positions(cells))
     bare = dict(genotype.bare)
-    graphs = {kind: routes_of(choices, bare.get(kind, ())) for kind, choices in cells.items() if kind not in chain.ops}
+    drawn = {kind: with_output(cells[kind], (outputs or {}).get(kind, ())) for kind in cells if kind not in chain.ops}
+    graphs = {kind: routes_of(choices, bare.get(kind, ())) for kind, choices in drawn.items()}
     every = [route for routes in graphs.values() for route in routes]
     pitch = column_pitch(every)
     keys = line_keys({line_kind(choice.op, learned) for choices in cells.values() for choice in choices})
-    last = max((len({*bare.get(kind, ()), *(c.target for c in cells[kind])}) for kind in graphs), default=0)
+    last = max((len({*bare.get(kind, ()), *(c.target for c in drawn[kind])}) for kind in graphs), default=0)
     width = max(pitch * last, chain.width, 1.1 * len(keys) - 2 * _SIDE)
     spans = {kind: extent(routes, bare.get(kind, ())) for kind, routes in graphs.items()}
     head = 0.35 if len(cells) > 1 else 0.05  # room for a title
@@ -51,6 +58,12 @@ def draw_cell(genotype: Genotype, learned: Collection[str], kinds: Iterable[str]
         chain.draw(_inch_axes(figure, _LEGEND, TOP - chain.height, TOP), learned, linked=not graphs)
     figure.legend(handles=keys, loc="lower center", ncols=3, fontsize=8)
     return figure
+
+
+def outputs_of(cells: Mapping[str, Cell], genotype: Genotype) -> dict[str, tuple[int, ...]]:
+    """Return the nodes whose outputs, side by side, are the output of each kind of cell, where it is not one node's."""
+    read = {kind: {choice.source for choice in genotype[kind]} for kind in cells}
+    return {kind: cell.ends(read[kind]) for kind, cell in cells.items() if cell.output != "last"}
 
 
 def _positions(cells: Mapping[str, Sequence[Choice]]) -> dict[str, str]:

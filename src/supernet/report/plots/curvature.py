@@ -30,12 +30,15 @@ def draw_curvature(rows: Sequence[Mapping[str, Any]], grown: tuple[int, int] | N
         axes.set_title(title)
         for kind in rows[0]["diagnostics"][name] if rows else ():
             for edge in range(len(rows[0]["diagnostics"][name][kind])):
-                axes.plot(epochs, [row["diagnostics"][name][kind][edge] for row in rows], color=GREY, lw=0.9)
+                label = "an edge" if len(axes.lines) == 0 else None
+                axes.plot(
+                    epochs, [row["diagnostics"][name][kind][edge] for row in rows], color=GREY, lw=0.9, label=label
+                )
         axes.plot(
             epochs, [_mean(row["diagnostics"][name]) for row in rows], color=DARK, lw=2, label="mean of all edges"
         )
         axes.set_ylim(0, 1.1 * axes.dataLim.ymax if rows else 1)
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     for axes in (left, *panels):
         axes.set_xlabel("epoch")
         mark_epochs(axes, epochs, 6)
@@ -43,14 +46,15 @@ def draw_curvature(rows: Sequence[Mapping[str, Any]], grown: tuple[int, int] | N
 
 
 def _draw_eigenvalues(axes: Axes, rows: Sequence[Mapping[str, Any]], grown: tuple[int, int] | None) -> None:
-    axes.set_title("largest eigenvalue along alpha")
+    fixed = ", ".join(rows[0]["diagnostics"].get("fixed", ())) if rows else ""
+    axes.set_title("largest eigenvalue along alpha" + (f" ({fixed} fixed)" if fixed else ""))
     measured = [row for row in rows if "eigenvalue" in row["diagnostics"]]
     values = floats(row["diagnostics"]["eigenvalue"] for row in measured)
     axes.plot([row["epoch"] for row in measured], values, color=METHOD_COLOURS[0], marker=".", lw=1.4)
     for epoch, label, style in zip(grown or (), ("has grown", "before it grew"), ("-", "--"), strict=False):
         axes.axvline(epoch, color=DARK, lw=0.9, ls=style, label=label)
     if grown:
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 def _mean(values: Mapping[str, Sequence[float]]) -> float:

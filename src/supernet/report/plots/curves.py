@@ -63,6 +63,8 @@ def _draw_runs(runs: Runs, references: Mapping[str, float], xlabel: str, ylabel:
         _draw_method(axes, method, curves, shade, seeds=seeds)
     for (name, value), style in zip(references.items(), cycle(("--", ":", "-.")), strict=False):
         axes.axhline(value, color="#777777", ls=style, lw=1, zorder=1, label=name)
+    if any(len(curves) > 1 for curves in runs.values()):
+        axes.fill_between([], [], color="#777777", alpha=0.2, lw=0, label="± 1 standard deviation")
     mark_epochs(axes, range(1, 1 + max((len(curve) for curves in runs.values() for curve in curves), default=0)), 10)
     add_legend(figure, axes.get_legend_handles_labels()[0])
     return figure

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path
 
-from supernet.report.plots.style import DARK, LINES, colour, line_kind, text_width
+from supernet.report.plots.style import DARK, GREY, LINES, colour, line_kind, text_width
 from supernet.spaces.genotype import Choice
 
 # Nodes stand in columns on one line. An edge that cannot be a straight arrow climbs to a lane of its own above or below
@@ -20,6 +20,7 @@ from supernet.spaces.genotype import Choice
 
 _RADIUS, _LANE, _RAMP, _BEND = 0.17, 0.42, 0.42, 0.22
 _POINTS = 8.0  # the size of an edge's label
+_JOINS = ""  # the operation of an edge that only leads a node to the output
 
 
 class Route(NamedTuple):
@@ -30,6 +31,12 @@ class Route(NamedTuple):
     end: int
     level: float  # the lane of the source node; target nodes are always on lane 0
     lane: int  # the lane that the edge runs on
+
+
+def with_output(choices: Sequence[Choice], ends: Collection[int]) -> list[Choice]:
+    """Return the edges of a cell, and an edge from each of the nodes `ends` into one more node, the output."""
+    output = 1 + max([*(choice.target for choice in choices), *ends], default=0)
+    return [*choices, *(Choice(output, node, _JOINS) for node in ends)]
 
 
 def routes_of(choices: Sequence[Choice], bare: Collection[int] = ()) -> list[Route]:
@@ -65,15 +72,22 @@ def draw_graph(
     """Draw a graph with columns at multiples of `pitch`; operations in `learned` have weights, nodes `bare` no edge."""
     for route in routes:
         op = route.choice.op
-        width, style = LINES[line_kind(op, learned)]
+        width, style = (0.9, "-") if op == _JOINS else LINES[line_kind(op, learned)]
         arrow = FancyArrowPatch(path=_path(route, routes, pitch), arrowstyle="-" if op == "none" else "-|>")
-        arrow.set(color=colour(op), linewidth=width, linestyle=style, capstyle="butt", joinstyle="miter")
+        arrow.set(
+            color=GREY if op == _JOINS else colour(op),
+            linewidth=width,
+            linestyle=style,
+            capstyle="butt",
+            joinstyle="miter",
+        )
         arrow.set_mutation_scale(7 + 2 * width)
         axes.add_patch(arrow)
         x, y = _label_column(route, routes) * pitch, route.lane * _LANE + 0.07
         size, shade = (6.5, "#888888") if op == "none" else (_POINTS, DARK)
         axes.text(x, y, op, ha="center", size=size, color=shade)
-    _draw_nodes(axes, _places([route.choice for route in routes], bare), pitch)
+    output = {route.choice.target for route in routes if route.choice.op == _JOINS}
+    _draw_nodes(axes, _places([route.choice for route in routes], bare), pitch, output)
 
 
 def _places(choices: Sequence[Choice], bare: Collection[int]) -> dict[int, tuple[int, float]]:
@@ -98,12 +112,13 @@ def _label_column(route: Route, routes: Iterable[Route]) -> float:
     return middle + 0.5 * any(middle in (r.start, r.end) for r in outer)
 
 
-def _draw_nodes(axes: Axes, places: dict[int, tuple[int, float]], pitch: float) -> None:
+def _draw_nodes(axes: Axes, places: dict[int, tuple[int, float]], pitch: float, output: Collection[int]) -> None:
     inputs = sum(column == 0 for column, _ in places.values())
     for node, (column, lane) in places.items():
         x, y = column * pitch, lane * _LANE
         axes.add_patch(Circle((x, y), _RADIUS, facecolor="white", edgecolor=DARK, lw=1.2, zorder=3))
-        axes.text(x, y, str(node), ha="center", va="center_baseline", zorder=4)
+        name, points = ("out", 7.0) if node in output else (str(node), 9.0)
+        axes.text(x, y, name, ha="center", va="center_baseline", size=points, zorder=4)
         if node < inputs:
             axes.text(x - _RADIUS - 0.06, y, "in", ha="right", va="center_baseline")
         elif inputs == 1 and node == len(places) - 1:

@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from supernet.report.plots.style import colour, text_width
+from supernet.report.plots.style import DARK, GREY, colour, text_width
 from supernet.spaces.cell import Cell
 
 Edges = Mapping[str, Sequence[tuple[int | str, int, Sequence[str]]]]  # per kind, per edge: target, source, candidates
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+_TITLE = 0.72  # the share of a panel's width that its title has beside the small cell
 
 
 class Panel(NamedTuple):
@@ -27,6 +30,8 @@ class Panel(NamedTuple):
     edge: int
     title: str
     ops: Sequence[str]
+    target: int | str
+    source: int
 
 
 def edges_of(cells: Mapping[str, Cell]) -> Edges:
@@ -68,7 +73,7 @@ def _panel_size(blocks: Sequence[Sequence[Panel]]) -> tuple[int, float, float]:
     """Return the number of columns that fills as few rows as possible evenly, and a panel's width and height."""
     largest = max(map(len, blocks), default=1)
     most, width, height = (3, 2.1, 1.6) if largest <= 9 else (5, 1.75, 1.45)
-    titles = [text_width(panel.title) + 0.2 for block in blocks for panel in block]
+    titles = [text_width(panel.title) / _TITLE + 0.2 for block in blocks for panel in block]
     return math.ceil(largest / math.ceil(largest / most)), max([width, *titles]), height
 
 
@@ -97,8 +102,30 @@ def _blocks(edges: Edges) -> list[list[Panel]]:
         single = len(cell) == 1 and len(edges) > 1
         for edge, (target, source, ops) in enumerate(cell):
             title = kind if single else f"{kind} " * (len(edges) > 1) + f"{target} <- {source}"
-            blocks.setdefault(None if single else kind, []).append(Panel(kind, edge, title, ops))
+            blocks.setdefault(None if single else kind, []).append(Panel(kind, edge, title, ops, target, source))
     return list(blocks.values())
+
+
+def draw_place(axes: Axes, cell: Sequence[tuple[int | str, int, Sequence[str]]], edge: int) -> None:
+    """Draw a small cell beside a panel's title: its nodes on a line, and `edge` among all edges as arcs."""
+    ends = [(int(str(target).partition(".")[0]), source) for target, source, _ in cell]
+    last = max(target for target, _ in ends)
+    if last < 2:
+        return  # a single edge has no place to be told
+    axes.title.set(x=0, ha="left")
+    turn, step = np.linspace(0, np.pi, 13), (1 - _TITLE) / last
+    arcs = [
+        np.stack(
+            [_TITLE + step * ((t + s - (t - s) * np.cos(turn)) / 2), 1.05 + 0.13 * (t - s) / last * np.sin(turn)], 1
+        )
+        for t, s in ends
+    ]
+    widths, shades = [0.4] * len(arcs), [GREY] * len(arcs)
+    places = LineCollection(
+        [*arcs, arcs[edge]], colors=[*shades, DARK], linewidths=[*widths, 1.8], transform=axes.transAxes, clip_on=False
+    )
+    places.set_in_layout(False)  # no higher than the title
+    axes.add_collection(places, autolim=False)
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:

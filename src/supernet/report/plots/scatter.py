@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 from numpy.typing import ArrayLike, NDArray
 
 from supernet.report.plots.panels import add_legend
 from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, text_width
 
-_MARKERS = ("o", "s", "^", "D")  # of labels that have the same colour
+_MARKERS = ("o", "s", "^", "D", "v")
+_SIZES_OF_RINGS = 4
+_FAR = 2.0  # times the span of nine tenths of the points: those further below it are outside of the picture
 _POOR = 0.1  # the share of the table that may lie below the picture
 _SIZES = LinearSegmentedColormap.from_list("size", ["#56b4e9", "#0072b2", DARK])
 _LINE = "#777777"
@@ -43,12 +47,14 @@ def draw_front(
     figure = Figure(figsize=(6.8, 4.2), layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, xscale="log" if log else "linear")
     axes.scatter(shown[:, 0], shown[:, 1], 2, color=GREY, alpha=0.5, lw=0, rasterized=True)
-    axes.plot([], [], "o", color=GREY, ms=3, label="all architectures")
+    hidden = len(_finite(table)) - len(shown)
+    less = f" but the {hidden} least accurate" if hidden else ""
+    axes.plot([], [], "o", color=GREY, ms=3, label=f"all architectures{less}")
     axes.plot(*_front(shown).T, color=DARK, lw=1.2, drawstyle="steps-post", label="best for the cost")
     for number, (label, some) in enumerate(found.items()):
-        repeat, shade = divmod(number, len(METHOD_COLOURS))
-        marker, fill = _MARKERS[repeat % len(_MARKERS)], METHOD_COLOURS[shade]
-        axes.plot(*some.T, marker, ms=6, mfc=fill, mec="white", mew=0.6, zorder=3, label=label)
+        marker, edge = _MARKERS[number % len(_MARKERS)], METHOD_COLOURS[number % len(METHOD_COLOURS)]
+        size = 10.0 - 1.5 * (number % _SIZES_OF_RINGS)  # hollow and of several sizes: no point hides another
+        axes.plot(*some.T, marker, ms=size, mfc="none", mec=edge, mew=1.4, zorder=3, label=label)
     if log:
         axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
     add_legend(figure, axes.get_legend_handles_labels()[0])
@@ -88,7 +94,8 @@ def draw_ranking(
     """Draw the one-shot accuracy (%) of each architecture against its true accuracy (%).
 
     The more parameters (`params`) an architecture has, the darker its point. The truly best half is to the right of the
-    line. The title gives Kendall's `tau` over all architectures and among the `best_half`; None is printed as "none".
+    line. Architectures far less accurate than all others are outside of the picture; the legend counts them. The title
+    gives Kendall's `tau` over all architectures and among the `best_half`; None is printed as "none".
     `field` names the true accuracy.
     """
     whole, best = ("none" if value is None else f"{value:.2f}" for value in (tau, best_half))
@@ -96,11 +103,25 @@ def draw_ranking(
     axes = figure.add_subplot(xlabel=f"{field} (%)", ylabel="one-shot accuracy (%)")
     axes.set_title(f"Kendall's tau {whole}; {best} among the truly best half")
     if len(truth):
-        axes.axvline(float(np.median(truth)), color=_LINE, lw=1, ls="--", zorder=1)
+        axes.axvline(float(np.median(truth)), color=_LINE, lw=1, ls="--", zorder=1, label="median")
+        _leave_out_far(axes, np.asarray(truth, np.float64), np.asarray(one_shot, np.float64))
     millions = np.asarray(params, dtype=np.float64) / 1e6
     points = axes.scatter(truth, one_shot, 18, c=millions, cmap=_SIZES, edgecolors="white", linewidths=0.3, zorder=2)
     figure.colorbar(points, label="parameters (millions)").outline.set(visible=False)
+    add_legend(figure, axes.get_legend_handles_labels()[0])
     return figure
+
+
+def _leave_out_far(axes: Axes, truth: NDArray[np.float64], one_shot: NDArray[np.float64]) -> None:
+    """End the picture before the points that are far less accurate than the others, and count these in the legend."""
+    low, high = np.quantile(truth, (0.05, 0.95))
+    near = truth >= low - _FAR * (high - low)
+    if near.all():
+        return
+    for values, limit in ((truth[near], axes.set_xlim), (one_shot[near], axes.set_ylim)):
+        margin = 0.05 * (values.max() - values.min()) or 0.5
+        limit(values.min() - margin, values.max() + margin)
+    axes.plot([], [], "<", color=_LINE, ms=5, label=f"{np.sum(~near)} far less accurate ones, not shown")
 
 
 @mpl.rc_context(STYLE)
@@ -114,11 +135,13 @@ def draw_taus(taus: Mapping[str, Sequence[float]], xlabel: str = "Kendall's tau"
     axes = figure.add_subplot(xlabel=xlabel)
     for row, values in enumerate(taus.values()):
         numbers = [value for value in values if not math.isnan(value)]
-        axes.plot(numbers, [row] * len(numbers), "o", ms=4.5, mfc=METHOD_COLOURS[0], mec="white", mew=0.5, zorder=2)
+        axes.plot(numbers, [row] * len(numbers), "o", ms=5.5, mfc="none", mec=METHOD_COLOURS[0], mew=1.2, zorder=2)
         if numbers:
             axes.plot([np.mean(numbers)], [row], "|", ms=13, mew=1.6, color=DARK, zorder=3)
+    keys = [Line2D([], [], color=METHOD_COLOURS[0], marker="o", mfc="none", ls="", label="one seed")]
     axes.axvline(0, color=_LINE, lw=0.8, zorder=1)
     axes.set_yticks(range(len(taus)), list(taus))
     axes.set_ylim(max(len(taus), 1) - 0.5, -0.5)
     axes.grid(axis="x", lw=0.4)
+    add_legend(figure, [*keys, Line2D([], [], color=DARK, marker="|", ms=10, mew=1.6, ls="", label="mean")])
     return figure

@@ -11,26 +11,42 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from supernet.report.plots.panels import Edges, Panel, add_legend, distinct_styles, edge_panels, floats, operations
+from supernet.report.plots.panels import (
+    Edges,
+    Panel,
+    add_legend,
+    distinct_styles,
+    draw_place,
+    edge_panels,
+    floats,
+    operations,
+)
 from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, colour, mark_epochs
+from supernet.spaces.genotype import Genotype
 
 Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
 
+_RING: dict[str, Any] = {"marker": "o", "ms": 5, "mfc": "white", "mec": DARK, "mew": 1.2}
 _TITLES = {
     f"{key}_{split}": f"{word} accuracy of the derived architecture on {data} (table)"
     for key, data in (("c10", "CIFAR-10"), ("c100", "CIFAR-100"), ("in16", "ImageNet16-120"))
     for split, word in (("valid", "validation"), ("test", "test"))
 }
 
+_EDGE: dict[str, Any] = {"color": DARK, "lw": 1.2, "ls": (0, (1, 1)), "label": "weight of the edge"}
+
 
 @mpl.rc_context(STYLE)
-def draw_search(rows: Rows, edges: Edges, field: str | None = None) -> Figure:
+def draw_search(rows: Rows, edges: Edges, field: str | None = None, genotype: Genotype | None = None) -> Figure:
     """Draw the scores of the operations over the epochs: a panel per edge, a line per candidate operation.
 
     `rows[i]["op_scores"][kind][edge]` has one score per operation of `edges[kind][edge]`, followed by padding. If any
     row has `rows[i]["table"][field]` ("c10_test"), the accuracy (%) of the derived architecture in a table, a wide
     panel on top shows that accuracy. Kinds of cell with a single edge, as in a macro space, share their rows. A dotted
-    line follows each epoch after which the search went back (`rows[i]["back_to"]`).
+    line follows each epoch after which the search went back (`rows[i]["back_to"]`). Where edges have weights as a whole
+    (`rows[i]["edge_weights"][kind][edge]`), each panel has a line for that of its edge. The operations of `genotype`
+    are thick lines that end in a ring; the titles of edges that it leaves out are in brackets. The small cell beside
+    a title shows where the edge is.
     """
     accuracies = floats((row.get("table") or {}).get(field) for row in rows)
     in_table = bool(np.isfinite(accuracies).any())
@@ -39,9 +55,31 @@ def draw_search(rows: Rows, edges: Edges, field: str | None = None) -> Figure:
     figure, panels = edge_panels(edges, "epoch", "op score", wide_panel=in_table)
     if in_table:
         _draw_accuracies(figure.axes[0], [row["epoch"] for row in rows], accuracies, str(field))
-    _draw_scores(panels, rows, styles)
-    add_legend(figure, [Line2D([], [], color=colour(op), lw=2, ls=styles[op], label=op) for op in ops])
+    for panel, axes in panels:
+        draw_place(axes, edges[panel.kind], panel.edge)
+    chosen = {} if genotype is None else _chosen(genotype, panels)
+    _draw_scores(panels, rows, styles, chosen)
+    keys = [Line2D([], [], color=colour(op), lw=2, ls=styles[op], label=op) for op in ops]
+    keys += [Line2D([], [], color=DARK, lw=2.4, label="chosen", **_RING)] * bool(chosen)
+    keys += [Line2D([], [], ls="", label="( ): left out")] * (0 < len(chosen) < len(panels))
+    keys += [Line2D([], [], color=GREY, lw=0.8, ls=":", label="went back")] * any("back_to" in row for row in rows)
+    keys += [Line2D([], [], **_EDGE)] * any("edge_weights" in row for row in rows)
+    add_legend(figure, keys)
     return figure
+
+
+def _chosen(genotype: Genotype, panels: Sequence[tuple[Panel, Axes]]) -> dict[tuple[str, int], str]:
+    """Return the operation that an architecture has on each edge, and title the edges that it leaves out."""
+    ops = {(kind, c.target, c.source, c.branch): c.op for kind, cell in genotype.cells for c in cell}
+    chosen = {}
+    for panel, axes in panels:
+        node, _, branch = str(panel.target).partition(".")
+        op = ops.get((panel.kind, int(node), panel.source, int(branch or 0)))
+        if op is not None:
+            chosen[panel.kind, panel.edge] = op
+        else:
+            axes.title.set(text=f"({panel.title})", color="#888888")
+    return chosen
 
 
 def _draw_accuracies(axes: Axes, epochs: Sequence[int], accuracies: Any, field: str) -> None:
@@ -51,51 +89,69 @@ def _draw_accuracies(axes: Axes, epochs: Sequence[int], accuracies: Any, field: 
     mark_epochs(axes, epochs, 10)
 
 
-def _draw_scores(panels: Sequence[tuple[Panel, Axes]], rows: Rows, styles: Mapping[str, str]) -> None:
+def _draw_scores(
+    panels: Sequence[tuple[Panel, Axes]],
+    rows: Rows,
+    styles: Mapping[str, str],
+    chosen: Mapping[tuple[str, int], str],
+) -> None:
     epochs = [row["epoch"] for row in rows]
     drawn = [np.zeros(0)]
-    for (kind, edge, _, ops), axes in panels:
+    for panel, axes in panels:
+        kind, edge, ops = panel.kind, panel.edge, panel.ops
         for column, op in enumerate(ops):
             scores = floats(row["op_scores"][kind][edge][column] for row in rows)
-            line = axes.plot(epochs, scores, color=colour(op), lw=1.6, ls=styles[op], label=op)[0]
+            width = 1.6 if not chosen else 2.4 if chosen.get((kind, edge)) == op else 1.0
+            line = axes.plot(epochs, scores, color=colour(op), lw=width, ls=styles[op], label=op)[0]
+            if chosen.get((kind, edge)) == op:
+                line.set(markevery=[-1], zorder=3, **_RING)
             if len(rows) == 1:  # points side by side: after one epoch all scores are still much the same
-                line.set(marker=".", xdata=[epochs[0] + 0.6 * ((column + 0.5) / len(ops) - 0.5)])
+                line.set(
+                    marker="." if line.get_marker() == "None" else "o",
+                    xdata=[epochs[0] + 0.6 * ((column + 0.5) / len(ops) - 0.5)],
+                )
             drawn.append(scores[np.isfinite(scores)])
+        if any("edge_weights" in row for row in rows):
+            weights = floats(row["edge_weights"][kind][edge] if "edge_weights" in row else None for row in rows)
+            axes.plot(epochs, weights, marker="." if len(rows) == 1 else "", **_EDGE)
+            drawn.append(weights[np.isfinite(weights)])
         for epoch in (row["epoch"] for row in rows if "back_to" in row):
             axes.axvline(epoch + 0.5, color=GREY, lw=0.8, ls=":", zorder=0)
     mark_epochs(panels[0][1], epochs, 4)  # the other panels share its axes
     values = np.concatenate(drawn)
-    if len(values) and values.min() >= 0 and values.max() > 0:
-        panels[0][1].set_ylim(0, 1.05 * values.max())
+    if len(values) and panels:
+        margin = 0.06 * (values.max() - values.min()) or 0.05
+        panels[0][1].set_ylim(values.min() - margin, values.max() + margin)
 
 
 @mpl.rc_context(STYLE)
 def draw_diagnostics(rows: Rows, learned: Collection[str]) -> Figure:
-    """Draw the gradient diagnostics of a search over its epochs: correlations on the left, op weights on the right.
+    """Draw the gradient diagnostics of a search over its epochs: inner product, cosine, and op weights on the right.
 
     `rows[i]["diagnostics"]` is what `GradientMonitor.end_epoch` returned; operations in `learned` have weights.
     """
     epochs, diagnostics = [row["epoch"] for row in rows], [row["diagnostics"] for row in rows]
-    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw_correlations(left, epochs, diagnostics)
+    figure = Figure(figsize=(11.4, 4.2), layout="constrained")
+    product, cosine, right = panels = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
+    title = "gradient on alpha's batch · on the weights'"
+    _draw_correlation(product, epochs, diagnostics, "correlation", title, "inner product")
+    _draw_correlation(
+        cosine, epochs, diagnostics, "correlation_lag1", "the same gradient, with the last step's", "cosine"
+    )
+    cosine.set_ylim(-1, 1)
     _draw_gradients(right, epochs, diagnostics, learned)
-    for axes in (left, right):
+    for axes in panels:
         axes.set_xlabel("epoch")
         axes.axhline(0, color=GREY, lw=0.8, zorder=0)
-        mark_epochs(axes, epochs, 10)
+        mark_epochs(axes, epochs, 6)
     return figure
 
 
-def _draw_correlations(axes: Axes, epochs: Sequence[int], diagnostics: Sequence[Mapping[str, float]]) -> None:
-    product, cosine = (floats(row.get(name) for row in diagnostics) for name in ("correlation", "correlation_lag1"))
-    lines = axes.plot(epochs, product, color=METHOD_COLOURS[0], label="inner product (left)")
-    axes.set(title="gradient on alpha's batch · gradient on the weights' batch", ylabel="inner product")
-    right = axes.twinx()
-    right.spines["right"].set_visible(True)
-    lines += right.plot(epochs, cosine, color=METHOD_COLOURS[1], label="cosine with the previous step (right)")
-    right.set(ylabel="cosine", ylim=(-1, 1))
-    _add_legend_below(axes, handles=lines)
+def _draw_correlation(
+    axes: Axes, epochs: Sequence[int], diagnostics: Sequence[Mapping[str, float]], name: str, title: str, unit: str
+) -> None:
+    axes.plot(epochs, floats(row.get(name) for row in diagnostics), color=METHOD_COLOURS[0], marker=".", lw=1.4)
+    axes.set(title=title, ylabel=unit)
 
 
 def _draw_gradients(

@@ -50,7 +50,8 @@ def draw_strength(
     markers = distinct_styles(operations(edges), ("o", "s", "^", "D"))
     title = _title(points.values(), correlation)
     figure, panels = edge_panels(edges, "op weight", "accuracy (%)", title=title)
-    for (kind, edge, _, ops), axes in panels:
+    for panel, axes in panels:
+        kind, edge, ops = panel.kind, panel.edge, panel.ops
         if supernet is not None:
             axes.axhline(supernet, color=_LINE, lw=1, ls="--", zorder=1)
         _draw(axes, ops, *points[kind, edge], markers)

@@ -33,6 +33,7 @@ STYLE: dict[Any, Any] = _DEFAULTS | {
     "figure.titlesize": 9,
     "legend.frameon": False,
     "svg.hashsalt": "supernet",
+    "svg.fonttype": "none",  # text stays text, which can be selected, searched and read aloud
 }
 
 # Okabe and Ito's colour-blind-safe colours for operations with weights, muted tones for those without.
@@ -102,4 +103,5 @@ def save(figure: Figure, path: Path | str) -> None:
             FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
         else:
             FigureCanvasAgg(figure).print_png(drawn, metadata={"Software": None})  # type: ignore[no-untyped-call]
-    write_atomically(Path(path), drawn.getvalue())
+    elsewhere = drawn.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif")  # as wide letters
+    write_atomically(Path(path), elsewhere if suffix == ".svg" else drawn.getvalue())

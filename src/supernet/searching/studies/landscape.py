@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from supernet.data import Batch, Source, ordered
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -61,6 +61,7 @@ class Landscape:
 
     - `xs`, `ys`: coordinates of the grid along the two directions. `losses`: (len(ys), len(xs)).
     - `path`: the alphas after each epoch, projected onto the plane. `explained`: the share of their variance in it.
+    - `fixed`: the groups of architecture parameters, if any, that keep their last values while alpha moves.
     """
 
     xs: list[float]
@@ -69,6 +70,7 @@ class Landscape:
     path: list[tuple[float, float]]
     explained: float
     config: LandscapeConfig = field(default_factory=LandscapeConfig)
+    fixed: list[str] = field(default_factory=list)
 
 
 def landscape(
@@ -80,7 +82,7 @@ def landscape(
     device: str = "auto",
     workers: int = 1,
     config: LandscapeConfig | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Landscape:
     """Measure the loss around the alphas of a search; write landscape.json and landscape.svg into its folder.
 
@@ -88,14 +90,20 @@ def landscape(
     processes that share the work. Raises UserError for a method without alphas, and for an argument that cannot be had.
     """
     config = config or LandscapeConfig()
-    with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
+    with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):
         result = _Plane(task, searched, config, workers).landscape()
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     after = f" after {config.steps} steps of the weights" if config.steps else ""
-    title = f"{task.plan.method.name}: loss around alpha{after}"
+    fixed = f" ({', '.join(result.fixed)} fixed)" if result.fixed else ""
+    title = f"{task.plan.method.name}: loss around alpha{fixed}{after}"
     write(searched, "landscape", result, plots.draw_landscape(result.xs, result.ys, result.losses, result.path, title))
     return result
+
+
+def _in_stage(run: Run, method: Method) -> list[dict[str, list[list[float]]]]:
+    """Return the alphas after each epoch of the stage that the search is in."""
+    return [row["alphas"] for row in run.metrics if row.get("stage", method.stage) == method.stage]
 
 
 class _Plane:
@@ -109,7 +117,7 @@ class _Plane:
             raise UserError(f"method '{task.plan.method.name}' has no alpha to look around")
         self.alphas, self.lookahead = alphas, Lookahead(method.supernet, task.plan.config.w, workers)
         with run.restoring():
-            rows = [{kind: torch.tensor(rows) for kind, rows in row["alphas"].items()} for row in run.metrics]
+            rows = [{kind: torch.tensor(rows) for kind, rows in alphas.items()} for alphas in _in_stage(run, method)]
             self.path = torch.stack([alphas.flat(row) for row in rows] + [alphas.flat()]) - alphas.flat()
         self.directions = self._directions(seed_of(task.plan.seed, "landscape"))
 
@@ -121,7 +129,8 @@ class _Plane:
         losses = torch.tensor(self._losses(steps)).view(len(ys), len(xs))
         spread = float((self.path - self.path.mean(0)).square().sum())
         explained = float((path - path.mean(0)).square().sum()) / spread if spread else 1.0
-        return Landscape(xs, ys, losses.tolist(), [(x, y) for x, y in path.tolist()], explained, self.config)
+        points, fixed = [(x, y) for x, y in path.tolist()], self.alphas.fixed
+        return Landscape(xs, ys, losses.tolist(), points, explained, self.config, fixed)
 
     def _directions(self, seed: int) -> Tensor:
         """Return two orthonormal directions (2, D): principal components of the path, or drawn where it has too few."""

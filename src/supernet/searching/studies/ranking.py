@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from supernet.data import Source
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -91,7 +91,7 @@ def rank(
     method: str | type[Method] | None = None,
     device: str = "auto",
     config: RankingConfig | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Ranking:
     """Compare one-shot accuracies in a search with a table's; write rank.json and rank.svg into its folder.
 
@@ -100,7 +100,7 @@ def rank(
     be had.
     """
     config = config or RankingConfig()
-    with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
+    with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):
         check_norm(config.norm, tracked=task.plan.config.norm_track)
         table, truth = _truth(task.plan.space, config.truth)
         if config.count > len(table):
@@ -110,7 +110,12 @@ def rank(
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     percent, taus = [100 * value for value in result.one_shot], (result.whole.tau, result.best_half.tau)
-    write(searched, "rank", result, plots.draw_ranking(percent, result.truth, result.params, *taus, config.truth))
+    write(
+        searched,
+        "rank",
+        result,
+        plots.draw_ranking(percent, result.truth, result.params, *taus, table.title(config.truth)),
+    )
     return result
 
 
@@ -127,7 +132,7 @@ def _truth(space: SearchSpace, name: str) -> tuple[tables.Table, Sequence[float]
 
 def _ranked(task: SearchTask, config: RankingConfig, table: tables.Table, accuracies: Sequence[float]) -> Ranking:
     supernet, plan, rng = task.method.supernet, task.plan, random.Random(seed_of(task.plan.seed, "ranking"))
-    genotypes = samples(task.method, plan.feasible, config.sampler, config.count, rng)
+    genotypes = samples(task.method, task.feasible, config.sampler, config.count, rng)
     indices = [table.index(genotype) for genotype in genotypes]
     truth = [float(accuracies[index]) for index in indices]
     if missing := sum(map(math.isnan, truth)):

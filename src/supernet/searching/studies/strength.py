@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from supernet.data import Source
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.methods.base import Method
@@ -67,18 +67,18 @@ def strength(
     device: str = "auto",
     workers: int = 1,
     config: StrengthConfig | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Strength:
     """Measure every operation's strength in a search; write strength.json and strength.svg into its folder.
 
     `data`, `space` and `method` are needed where their names in the run do not lead back to them; `workers` are the
     processes that share the work. Raises UserError for an argument that cannot be had.
     """
-    with studied(run, watcher, data=data, space=space, method=method, device=device) as (searched, task):
+    with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):
         result = _measured(task, config or StrengthConfig(), workers)
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-    edges = plots.edges_of(task.plan.space.cells)
+    edges = plots.edges_of(task.method.supernet.space.cells)
     percent = {kind: [[100 * value for value in row] for row in rows] for kind, rows in result.accuracies.items()}
     figure = plots.draw_strength(result.weights, percent, edges, 100 * result.supernet, result.tau)
     write(searched, "strength", result, figure)
@@ -86,8 +86,8 @@ def strength(
 
 
 def _measured(task: SearchTask, config: StrengthConfig, workers: int) -> Strength:
-    method, cells = task.method, task.plan.space.cells
-    nothing, mix = FixedEdges.none(task.plan.space), detached(method.mix())
+    method, space = task.method, task.method.supernet.space
+    cells, nothing, mix = space.cells, FixedEdges.none(space), detached(method.mix())
     places = [
         (kind, e, k) for kind, cell in cells.items() for e, edge in enumerate(cell.edges) for k in range(len(edge.ops))
     ]

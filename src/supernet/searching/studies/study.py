@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from supernet.data import Batch
+from supernet.engine.callbacks import Callback
 from supernet.engine.driving import as_planned
-from supernet.engine.loop import Watcher
 from supernet.engine.optim import set_rate
 from supernet.engine.run import Run
 from supernet.searching.resume import plan_of, restored
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def studied(
-    run: Run | str | os.PathLike[str], watcher: Watcher | None, **given: Any
+    run: Run | str | os.PathLike[str], callbacks: Sequence[Callback], **given: Any
 ) -> Iterator[tuple[Run, SearchTask]]:
     """Open the search in a run folder, finished or not; random draws within come from its seed.
 
-    `watcher` is told which images are read; `given` are arguments of `plan_of`: data, space, method, device. Raises
+    `callbacks` are told which images are read; `given` are arguments of `plan_of`: data, space, method, device. Raises
     UserError.
     """
     searched = Run.of(run)
     plan = plan_of(searched, **given)
-    (watcher or Watcher()).note(plan.reading)
+    for callback in callbacks:
+        callback.note(plan.reading)
     with as_planned(plan):
         yield searched, restored(plan, searched)
 

@@ -97,7 +97,7 @@ def tabular(
             if watcher is not None:
                 watcher(method, traces[-1])
     if out is not None:
-        _draw(comparison, Path(out))
+        _draw(comparison, table, Path(out))
     return comparison
 
 
@@ -150,9 +150,9 @@ def _save(comparison: Comparison, out: str | os.PathLike[str] | None) -> None:
         write_atomically(Path(out) / _FILE, (json.dumps(asdict(comparison)) + "\n").encode())
 
 
-def _draw(comparison: Comparison, out: Path) -> None:
+def _draw(comparison: Comparison, table: Table, out: Path) -> None:
     from supernet.report import plots
 
     curves = {method: [trace.accuracies for trace in traces] for method, traces in comparison.methods.items()}
-    label = f"{comparison.config.report} of the fittest so far (%)"
+    label = f"{table.title(comparison.config.report)} of the fittest so far (%)"
     plots.save(plots.draw_tabular(curves, {"best there is": comparison.best}, label), out / "tabular.svg")

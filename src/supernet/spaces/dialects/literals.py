@@ -81,6 +81,8 @@ def choices(text: str, cells: Mapping[str, Cell]) -> Mapping[str, Choices]:
         if all(type(number) is int for number in value):
             return {kind: _naslib(value, cell)}
         return {kind: _nodes(value, cell.inputs)}
+    except UserError:
+        raise
     except (TypeError, ValueError) as error:
         raise _unreadable(text, str(error), _FORM if isinstance(value, Mapping) else "a tuple of nodes") from None
 

@@ -54,6 +54,17 @@ class Table(ABC):
         self._fields = {field: Field(**how) for field, how in header["fields"].items()}
         self.fields: Mapping[str, str] = MappingProxyType({field: how.about for field, how in self._fields.items()})
 
+    def title(self, field: str) -> str:
+        """Return what a column holds in a few words, such as "latency on Raspberry Pi 4, ms"; raises UserError."""
+        if field not in self.fields:
+            raise unknown(f"{self.name} field", field, self.fields, "supernet query --fields")
+        about = self.fields[field]
+        kind, _, images = about.partition("; ")
+        if not images:
+            return about.partition(" (")[0]
+        epochs = " after 12 epochs" if "12 epochs" in kind else ""
+        return f"{images.partition(':')[0]} accuracy{epochs}"
+
     def __len__(self) -> int:
         return self._length
 

@@ -1,0 +1,49 @@
+"""`supernet watch`: how a run gets on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from supernet.cli.parsing import Arguments, parse
+
+_SECONDS = 1.0  # between two looks at the run
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Show how a run gets on: curves, cell and time left. Its files are read, and nothing is written."""
+
+    run: Annotated[Positional[str], arg(metavar="RUN", help="run folder, or a folder that holds several")]
+    serve: bool = False
+    """show it in a browser, at an address of this machine"""
+    port: int = 0
+    """number of that address; 0 takes a free one"""
+
+
+def watch(given: Arguments) -> None:
+    """Show how a run gets on until it ends; where the output is no terminal, once."""
+    from supernet.report import watch as watching
+    from supernet.report.console import Console, line
+
+    asked, console = parse("watch", Watch, given), Console()
+    if asked.serve:
+        from supernet.report.serve import HOST, server
+
+        with server(asked.run, asked.port) as serving:
+            line(console, f"http://{HOST}:{serving.server_address[1]}/  (Ctrl-C ends it)")
+            serving.serve_forever()
+    what = watching.watched(asked.run)
+    if console.is_terminal and not console.is_dumb_terminal:
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(Text(watching.text(what)), console=console, auto_refresh=False, transient=True) as live:
+            while watching.goes_on(what):
+                time.sleep(_SECONDS)
+                what = watching.watched(asked.run)
+                live.update(Text(watching.text(what)), refresh=True)
+    line(console, watching.text(what))

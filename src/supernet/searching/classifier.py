@@ -1,0 +1,170 @@
+"""`ImageClassifier`: search, retraining and prediction as one estimator in the form of scikit-learn's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from supernet.data.arrays import scale_like, scale_of, to_pixels, with_channels
+from supernet.engine.run import Run
+from supernet.errors import UserError, unknown
+from supernet.retraining.predictor import load
+from supernet.retraining.train import retrain
+from supernet.searching.search import search
+
+
+class ImageClassifier:
+    """A classifier of images that searches for its network, trains it from scratch, and predicts with it.
+
+    It has the methods of scikit-learn's estimators and works in its tools, and without scikit-learn as well. `X` are
+    images as `supernet.search` takes them in (X, y): (N, H, W), (N, H, W, C) or (N, C, H, W); `y` are labels of any
+    kind.
+
+    - `space`, `method`, `seed`, `device`: as for `supernet.search`; the retraining has the same seed and device.
+    - `search`: further arguments of `supernet.search`, as {"epochs": 20}.
+    - `recipe`, and in `retrain` further arguments: those of `supernet.retrain`.
+    - `out`: the run folder, where the same `fit` goes on after an interruption; None keeps no folder.
+    - `quiet`: no progress.
+
+    After `fit` it has `classes_`, `genotype_`, `verdict_` and `predictor_`, a `supernet.Predictor`.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: Any = "nasbench201",
+        method: Any = "single-darts",
+        search: Mapping[str, Any] | None = None,
+        recipe: Any = "quick",
+        retrain: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        out: str | PathLike[str] | None = None,
+        quiet: bool = True,
+    ) -> None:
+        self.space, self.method, self.search = space, method, search
+        self.recipe, self.retrain = recipe, retrain
+        self.seed, self.device, self.out, self.quiet = seed, device, out, quiet
+
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Self:  # noqa: N803
+        """Search, retrain, and return this classifier; raises UserError for images, labels or settings that do not fit.
+
+        An earlier `fit` is forgotten once the new one is done.
+        """
+        x = _images(X)
+        scale = scale_of(x, "X")
+        classes, numbers = _encoded(y)
+        data = (to_pixels(x, scale), torch.from_numpy(numbers))
+        shared: dict[str, Any] = {"data": data, "seed": self.seed, "device": self.device, "quiet": self.quiet}
+        with self._folder() as folder:
+            call = shared | {"space": self.space, "method": self.method, "out": folder} | dict(self.search or {})
+            run: Run = search(**call)
+            call = shared | {"what": run, "recipe": self.recipe} | dict(self.retrain or {})
+            own = {} if isinstance(self.space, str) else {"space": self.space}
+            predictor = load(retrain(**own | call), device=self.device, **own)
+            self.genotype_, self.verdict_ = run.genotype, run.verdict
+        self.classes_, self.predictor_, self._scale = classes, predictor, scale
+        return self
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        if self.out is not None:
+            yield Path(self.out)
+            return
+        with TemporaryDirectory(prefix="supernet-") as folder:
+            yield Path(folder) / "search"
+
+    def predict_proba(self, X: ArrayLike | Tensor) -> NDArray[np.float64]:  # noqa: N803
+        """Return the probabilities (N, classes), in the order of `classes_`; raises UserError before `fit`."""
+        self._check_fitted()
+        x = _images(X)
+        pixels = self.predictor_.fitted(to_pixels(x, scale_like(self._scale, x, "X")), "X")
+        found = self.predictor_.probabilities(pixels).double().numpy()
+        order = [self.predictor_.classes.index(str(number)) for number in range(len(self.classes_))]
+        probabilities: NDArray[np.float64] = found[:, order] / found.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, X: ArrayLike | Tensor) -> NDArray[Any]:  # noqa: N803
+        """Return the most probable label of each image; raises UserError before `fit`."""
+        best = self.predict_proba(X).argmax(axis=1)
+        found: NDArray[Any] = self.classes_[best]
+        return found
+
+    def score(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
+        """Return the share of images that are predicted as `y` says."""
+        labels = np.asarray(y)
+        predicted = self.predict(X)
+        if labels.shape != predicted.shape:
+            raise UserError(f"y has shape {labels.shape}; expected a label for each of {len(predicted)} images")
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return float(np.average(predicted == labels, weights=weights))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments of the constructor; none holds an estimator, so `deep` changes nothing."""
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set arguments of the constructor; raises UserError for an unknown name."""
+        for name, value in params.items():
+            if name not in self.get_params():
+                raise unknown("parameter", name, self.get_params())
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        usual = signature(type(self)).parameters
+        given = [f"{name}={value!r}" for name, value in self.get_params().items() if value is not usual[name].default]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise UserError(f"{type(self).__name__} has learned nothing yet: call fit(X, y) first")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "predictor_")
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            ClassifierTags,
+            InputTags,
+            Tags,
+            TargetTags,
+        )
+
+        images = InputTags(two_d_array=False, three_d_array=True)
+        return Tags("classifier", TargetTags(required=True), classifier_tags=ClassifierTags(), input_tags=images)
+
+
+def _images(values: ArrayLike | Tensor) -> NDArray[Any]:
+    return with_channels(_array(values, "X"), "X")
+
+
+def _array(values: ArrayLike | Tensor, name: str) -> NDArray[Any]:
+    try:
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (ValueError, TypeError):  # of a list of images of different shapes
+        raise UserError(f"{name} cannot be made one array: give an array or a tensor") from None
+
+
+def _encoded(y: ArrayLike | Tensor) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the labels that there are, sorted, and the number of each image's label among them."""
+    labels = _array(y, "y")
+    if labels.ndim != 1:
+        raise UserError(f"y has shape {labels.shape}; expected one label for each image, (N,)")
+    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.rint(labels))).all():
+        raise UserError("y holds numbers with fractions, NaN or infinity; expected labels of classes")
+    try:
+        classes, numbers = np.unique(labels, return_inverse=True)
+    except TypeError:  # of labels of several types
+        raise UserError("y holds labels that cannot be sorted: give all of one type") from None
+    return classes, numbers.astype(np.int64)

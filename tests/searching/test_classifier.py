@@ -1,0 +1,142 @@
+"""ImageClassifier: an estimator in the form of scikit-learn's, with it and without it."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import supernet as sn
+
+SMALL = {"search": {"epochs": 1, "width": 2}, "retrain": {"epochs": 2, "width": 4, "mirror": False}, "device": "cpu"}
+
+
+def images(count=60):
+    """Return grey images from 0 to 255 as floats, and labels: the brighter, the later in the alphabet."""
+    draws = np.random.default_rng(0)
+    labels = np.arange(count) % 3
+    x = np.rint(draws.uniform(0, 55, (count, 8, 8)) + 100 * labels[:, None, None])
+    return x, np.array(["dark", "middle", "pale"])[labels]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    return sn.ImageClassifier(**SMALL, out=tmp_path_factory.mktemp("classifier") / "run").fit(*images())
+
+
+def test_it_searches_retrains_and_predicts(fitted):
+    x, y = images()
+    assert fitted.classes_.tolist() == ["dark", "middle", "pale"]
+    run = sn.Run(fitted.out)
+    assert (fitted.genotype_, fitted.verdict_) == (run.genotype, run.verdict)
+    shares = fitted.predict_proba(x)
+    assert (shares.shape, shares.dtype) == ((60, 3), np.float64)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert fitted.predict(x).tolist() == fitted.classes_[shares.argmax(1)].tolist()
+    assert fitted.score(x, y) == np.mean(fitted.predict(x) == y)
+    assert fitted.score(x, y, sample_weight=(y == "dark") + 0) == np.mean(fitted.predict(x)[y == "dark"] == "dark")
+    expected = [found.probabilities for found in sn.load(run).predict(list(x.astype(np.uint8)))]
+    np.testing.assert_allclose(shares, [[one[str(n)] for n in range(3)] for one in expected], rtol=1e-5)
+
+
+def test_single_images_are_scaled_as_the_training_images_were(fitted):
+    x, _ = images()
+    x[0] = x[0] > 20  # taken alone, zeros and ones would be floats from 0 to 1
+    np.testing.assert_allclose(fitted.predict_proba(x[:1]), fitted.predict_proba(x)[:1], atol=1e-6)
+    same = fitted.predict_proba(torch.from_numpy(x))
+    np.testing.assert_array_equal(fitted.predict_proba(x[..., None]), same)
+
+
+def test_the_same_fit_in_the_same_folder_is_not_done_again(fitted):
+    before = (sn.Run(fitted.out).path / "checkpoints" / "last.pt").stat().st_mtime_ns
+    again = sn.ImageClassifier(**fitted.get_params()).fit(*images())
+    assert (sn.Run(fitted.out).path / "checkpoints" / "last.pt").stat().st_mtime_ns == before
+    np.testing.assert_array_equal(again.predict_proba(images()[0]), fitted.predict_proba(images()[0]))
+
+
+def test_it_pickles_and_predicts_without_its_folder(fitted):
+    copy = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(copy.predict_proba(images()[0]), fitted.predict_proba(images()[0]))
+    assert copy.genotype_ == fitted.genotype_
+
+
+def test_no_folder_is_left_and_labels_are_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    x, y = images(36)
+    labels = np.select([y == "dark", y == "middle"], [30, -7], 100)  # as texts in another order
+    found = sn.ImageClassifier(**SMALL).fit(x, labels)
+    assert found.classes_.tolist() == [-7, 30, 100]
+    assert set(found.predict(x)) <= {-7, 30, 100}
+    assert list(tmp_path.rglob("*")) == [tmp_path / "temporary"]
+
+
+def test_parameters_are_read_set_and_shown():
+    one = sn.ImageClassifier(method="darts")
+    assert repr(one) == "ImageClassifier(method='darts')"
+    assert one.set_params(seed=3, space="darts") is one
+    assert (one.get_params()["seed"], one.space) == (3, "darts")
+    with pytest.raises(sn.UserError, match="unknown parameter 'epochs'"):
+        one.set_params(epochs=3)
+
+
+X, Y = images(12)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        (X[:, 0], Y, "X has shape (12, 8); expected (N, H, W)"),
+        (X * np.nan, Y, "X holds NaN or infinity"),
+        ([X[0], X[1, 1:]], Y[:2], "X cannot be made one array"),
+        (X, Y[:-1], ""),
+        (X, Y[:, None], "y has shape (12, 1); expected one label for each image"),
+        (X, np.linspace(0, 1, 12), "y holds numbers with fractions"),
+        (X, [1, "a", None] * 4, ""),
+        (X, np.array([1, "a", None] * 4, dtype=object), "y holds labels that cannot be sorted"),
+    ],
+)
+def test_a_mistake_is_one_line(x, y, said):
+    with pytest.raises(sn.UserError) as caught:
+        sn.ImageClassifier(**SMALL).fit(x, y)
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_mistakes_in_predictions_are_one_line(fitted):
+    with pytest.raises(sn.UserError, match=r"call fit\(X, y\) first"):
+        sn.ImageClassifier().predict(X)
+    with pytest.raises(sn.UserError, match="the network was trained on 1x8x8"):
+        fitted.predict(X[:, :4])
+    with pytest.raises(sn.UserError, match=r"y has shape \(11,\); expected a label for each of 12 images"):
+        fitted.score(X, Y[:-1])
+
+
+def test_it_needs_no_scikit_learn():
+    code = "import sys; import supernet as sn; sn.ImageClassifier(); sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scikit_learn_takes_it_for_a_classifier():
+    base = pytest.importorskip("sklearn.base", reason="scikit-learn is not installed")
+    from sklearn.model_selection import cross_val_score
+    from sklearn.utils import estimator_checks as checks
+
+    one = sn.ImageClassifier(**SMALL)
+    assert base.is_classifier(one)
+    assert base.clone(one).get_params() == one.get_params()
+    with pytest.warns(checks.SkipTestWarning, match="requires input"):  # of one that takes no tables of features
+        checks.check_estimator(one)
+    for check in (
+        "no_attributes_set_in_init",
+        "get_params_invariance",
+        "set_params",
+        "parameters_default_constructible",
+    ):
+        getattr(checks, f"check_{check}")("ImageClassifier", sn.ImageClassifier())
+    assert len(cross_val_score(one, *images(36), cv=2)) == 2
