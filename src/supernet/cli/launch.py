@@ -25,22 +25,20 @@ def launched(command: str, given: Arguments) -> bool:
     processes, gpus = (int(peek(given, name, NONE[name])) for name in OPTIONS)
     if processes < 1 or gpus < 0 or (gpus and processes > 1):
         raise UserError("give --processes N or --gpus N, with 1 or more of them")
-    if max(processes, gpus) == 1 and not gpus:
+    if (processes, gpus) == (1, 0):
         return False
     from supernet.engine.processes import started
 
     if started():
         raise UserError("these processes are several already: leave --processes and --gpus out")
-    own = _without(given)
     if gpus:
         import torch
 
         if gpus > torch.cuda.device_count():
             raise UserError(f"this machine has {torch.cuda.device_count()} GPUs, not {gpus}: try --processes {gpus}")
-        own += ["--device", "cuda"]
-    if max(processes, gpus) == 1:
+    if gpus == 1:
         return False
-    _run([command, *own], max(processes, gpus))
+    _run([command, *_without(given), *(["--device", "cuda"] if gpus else [])], max(processes, gpus))
     return True
 
 

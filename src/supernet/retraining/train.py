@@ -56,8 +56,7 @@ class TrainingTask(Task):
         self.network.dropout = self.recipe.dropout
         outputs = Outputs(self.network, auxiliary=self.recipe.auxiliary > 0)
         # static_graph: an architecture may leave weights without a gradient
-        ddp = partial(DistributedDataParallel, broadcast_buffers=False, static_graph=True)
-        self._outputs: nn.Module = outputs if count() == 1 else ddp(outputs)
+        self._outputs: nn.Module = outputs if count() == 1 else DistributedDataParallel(outputs, static_graph=True)
         self.optimizer = self.recipe.w.optimizer(self.network.parameters())
         pad, mirror = self.recipe.pad or 0, bool(self.recipe.mirror)  # no plan leaves a None in them
         self._crop = self.recipe.crop or None

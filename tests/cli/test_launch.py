@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from supernet.cli import launch
+from supernet.errors import UserError
+
+
+def test_the_processes_get_the_command_without_the_options_that_start_them() -> None:
+    given = ["digits", "--processes", "2", "--seed", "2", "--gpus=0", "--processes=3", "--out", "x"]
+    assert launch._without(given) == ["digits", "--seed", "2", "--out", "x"]
+
+
+@pytest.mark.parametrize("words", ["--processes 0", "--processes 2 --gpus 2", "--gpus -1"])
+def test_counts_that_start_nothing_are_one_line(words: str) -> None:
+    with pytest.raises(UserError, match="--processes N or --gpus N"):
+        launch.launched("search", ["digits", *words.split()])
+
+
+def test_more_gpus_than_there_are_and_processes_of_processes_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="GPUs, not 99"):
+        launch.launched("search", ["digits", "--gpus", "99"])
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="several already"):
+        launch.launched("search", ["digits", "--processes", "2"])
+
+
+def test_one_process_is_this_one() -> None:
+    assert not launch.launched("search", ["digits", "--processes", "1"])
