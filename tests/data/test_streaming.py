@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +222,16 @@ def test_a_reader_that_has_ended_is_one_line(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UserError, match=r"a process that reads images has ended \(.*SUPERNET_READERS") as caught:
         list(ordered(images, None, 2))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_program_ends_with_a_pass_that_is_not_over(tmp_path: Path) -> None:
+    code = f"""
+from supernet.data import load, ordered
+images = load({str(photos(tmp_path))!r}, 16, stream=True)
+left = ordered(images, None, 2)
+next(left)
+import multiprocessing.util  # keeps what is left until Python ends the processes that it has started
+multiprocessing.util.kept = images, left
+"""
+    environment = os.environ | {"SUPERNET_READERS": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)

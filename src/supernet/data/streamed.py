@@ -24,7 +24,8 @@ SAMPLE = 4096  # images of a stream, evenly spaced, that stand for all in what w
 _CHUNK = 32  # images that a process decodes at a time
 _AHEAD = 2  # chunks that each process has ready
 _MOST_READERS = 16
-_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # the process that trains decides when to stop
+# The process that trains decides when to stop; with SIGTERM Python ends at its exit those that are left
+_IGNORED = ("SIGINT", "SIGHUP")
 
 
 class Store(Protocol):
@@ -199,7 +200,7 @@ def _unchanged(found: Any) -> Any:
 
 
 def _ignore_signals(worker: int) -> None:
-    for name in _ENDING:
+    for name in _IGNORED:
         with suppress(AttributeError):  # not on this system
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
