@@ -193,7 +193,7 @@ MISTAKES = [
     *((f"search {arguments}", said) for arguments, said in SEARCH_MISTAKES),
     (
         "serch",
-        "unknown command 'serch'; did you mean 'search'? known: search, select, retrain, evaluate, predict, export, ",
+        "unknown command 'serch'; did you mean 'search'? known: search, select, retrain, evaluate, predict, report, ",
     ),
     ("--epochs 3", "unknown command '--epochs'; known: search"),
     ("select", "missing RUN: folder of a search, finished or not (see supernet select --help)"),
@@ -340,7 +340,7 @@ def test_other_settings_are_refused_by_name_and_force_starts_over(call: Call, ru
         assert field in err
     assert times_in(tmp_path) == before
     status, out, _ = call(*other, "--force")
-    assert (status, out[:15]) == (0, "architecture  |")  # and nothing of its progress
+    assert (status, out[:14]) == (0, "accuracy      ")  # and nothing of its progress
     assert run.config["seed"] == 3
 
 

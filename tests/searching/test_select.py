@@ -544,7 +544,7 @@ def test_selections_are_listed_by_folder_name(searched, capsys):
     assert capsys.readouterr().out == ""  # there is only one
     for seed in (0, 4):
         sn.select(searched, "perturbation-magnitude", seed=seed, tune_epochs=0, device="cpu", quiet=True)
-    show.selections(Console(width=100), selecting.selections(searched))
+    show.selections(Console(width=100), selecting.selections(searched), table=True)
     lines = capsys.readouterr().out.splitlines()
     names = ["magnitude", "perturbation-magnitude", "perturbation-magnitude-seed4"]
     assert [line.split()[0] for line in lines[3:6]] == names
