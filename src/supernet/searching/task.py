@@ -21,6 +21,7 @@ from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
 from supernet.models.evaluate import ValidationBatches, accuracy
 from supernet.searching.collapse import verdict
+from supernet.searching.passes import Passes
 from supernet.searching.plan import Plan
 from supernet.selectors.magnitude import strongest
 from supernet.spaces import SearchSpace, tables
@@ -61,6 +62,7 @@ class SearchTask(Task):
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
+        self.passes = Passes(self.method.supernet, replayed=self.graph is not None)
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, (watcher or Watcher()).say)
         self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
 
@@ -79,6 +81,7 @@ class SearchTask(Task):
         self.method.begin_epoch(epoch)
         self._set_cutout()
         self._learn.begin()
+        self.passes.begin_epoch()
 
     def _set_cutout(self) -> None:
         for stream in self.streams.values():
@@ -87,9 +90,9 @@ class SearchTask(Task):
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the method learn."""
         if self.monitor is None:
-            return self._learn(batches)
+            return self.passes.step(lambda: self._learn(batches))
         self.monitor.before(batches)
-        metrics = self._learn(batches)
+        metrics = self.passes.step(lambda: self._learn(batches))
         self.monitor.after()
         return metrics
 
@@ -99,9 +102,12 @@ class SearchTask(Task):
         The architecture is within the limits, except for a measured latency, which is measured at the end only.
         """
         valid = self.valid_accuracy()
-        learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
+        measured = math.nan if valid is None else valid
+        learned = self.passes.between(lambda: self.method.end_epoch(epoch, measured))
         op_scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
+        # A method with passes that do not go through its supernet, as those of lookahead, has counted all of them.
+        row["forward_backward"] = learned.get("passes", {}).get("forward_backward", self.passes.count)
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
         return row | (self._derived() if self.method.ranks else {})
@@ -159,17 +165,19 @@ class SearchTask(Task):
             "monitor": self.monitor and self.monitor.state_dict(),
             "latencies": self.plan.feasible.measured,
             "snapshots": dict(self.snapshots.epochs),
+            "passes": self.passes.count,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.plan.feasible.measured.update(state["latencies"])
         self.snapshots.epochs = dict(state["snapshots"])
+        self.passes.count = state["passes"]
         self.method.load_state_dict(state["method"])
         self._after_loading(state)
 
     def roll_back(self, state: Mapping[str, Any], epoch: int) -> None:
-        """Let the method go back; later latencies and snapshots stay."""
+        """Let the method go back; later latencies and snapshots, and the count of passes, stay."""
         self.method.roll_back(state["method"], epoch)
         self._after_loading(state)
 
