@@ -38,11 +38,15 @@ class Supernet(nn.Module):
     - `precision`: see `supernet.engine.precision`.
     - `checkpointing`: in training, a cell stores only its inputs and runs again in the backward pass.
     - `fixed_edges`: the edges whose operation is fixed, whatever the mix says; None fixes none.
+
+    `passes` counts the calls that record a gradient: batches that go through forward and backward. Lookahead, which
+    takes its steps on a copy, adds its own.
     """
 
     precision: Precision = "float32"
     checkpointing: bool = False
     fixed_edges: FixedEdges | None = None
+    passes: int = 0
 
     def __init__(
         self, space: SearchSpace, network_size: NetworkSize, norm: Norm, options: CellOptions = NO_PATHS
@@ -59,6 +63,7 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor, mix: Mix) -> Tensor:
         """Map images (B, C, H, W) to logits (B, classes), with the op weights of `mix`."""
+        self.passes += torch.is_grad_enabled()
         mix, outputs = self._fixed(mix), [x]
         with autocast(x.device, self.precision):
             for kind, layer in zip(self.kinds, self.layers, strict=True):

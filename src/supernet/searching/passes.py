@@ -3,46 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import torch
-from torch import nn
+from supernet.models.supernet import Supernet
 
 T = TypeVar("T")
 
 
 class Passes:
-    """Counts the batches that go through a supernet forward and backward.
+    """Counts the batches that go through a supernet forward and backward in the work that it is given.
 
-    These are its calls that record gradients, within the work that is `counted`. A step has at least one pass, also
-    where another network is trained in place of the supernet. With `replayed`, all steps of an epoch have as many
-    passes as its first: a recorded step is replayed without a call.
+    A step has at least one pass, also where another network is trained in place of the supernet. With `replayed`, all
+    steps of an epoch have as many passes as its first: a recorded step is replayed without a call.
     """
 
-    def __init__(self, supernet: nn.Module, *, replayed: bool = False) -> None:
-        self.count = self._calls = self._first = 0
-        self._replayed = replayed
-        supernet.register_forward_pre_hook(self._note)
-
-    def _note(self, *_: Any) -> None:
-        self._calls += torch.is_grad_enabled()
+    def __init__(self, supernet: Supernet, *, replayed: bool = False) -> None:
+        self.count = self._first = 0
+        self._supernet, self._replayed = supernet, replayed
 
     def begin_epoch(self) -> None:
         """Forget the passes of the first step of the epoch before."""
         self._first = 0
 
     def step(self, work: Callable[[], T]) -> T:
-        """Count the passes of a training step."""
-        before = self._calls
+        """Do the work of a training step, and count its passes."""
+        before = self._supernet.passes
         result = work()
         if not (self._replayed and self._first):
-            self._first = max(1, self._calls - before)
+            self._first = max(1, self._supernet.passes - before)
         self.count += self._first
         return result
 
     def between(self, work: Callable[[], T]) -> T:
-        """Count the passes of work between two epochs."""
-        before = self._calls
+        """Do work between two epochs, and count its passes."""
+        before = self._supernet.passes
         result = work()
-        self.count += self._calls - before
+        self.count += self._supernet.passes - before
         return result

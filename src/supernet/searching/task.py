@@ -106,8 +106,7 @@ class SearchTask(Task):
         learned = self.passes.between(lambda: self.method.end_epoch(epoch, measured))
         op_scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
-        # A method with passes that do not go through its supernet, as those of lookahead, has counted all of them.
-        row["forward_backward"] = learned.get("passes", {}).get("forward_backward", self.passes.count)
+        row["forward_backward"] = self.passes.count
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
         return row | (self._derived() if self.method.ranks else {})

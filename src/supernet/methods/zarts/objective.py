@@ -47,7 +47,9 @@ class Objective:
         losses = self.lookahead.losses(
             self.optimizer, mixes, batches.inner, batches.valid, seed=batches.seed, momentum=self.momentum
         )
-        self.passes["forward_backward"] += len(mixes) * len(batches.inner)
+        steps = len(mixes) * len(batches.inner)
+        self.lookahead.supernet.passes += steps
+        self.passes["forward_backward"] += steps
         self.passes["forward"] += len(mixes)
         return losses.double().cpu() + torch.tensor([self.penalty(mix) for mix in mixes], dtype=torch.float64)
 
