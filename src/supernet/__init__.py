@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from supernet.retraining.predictor import load as load
     from supernet.retraining.recipes import Recipe as Recipe
     from supernet.retraining.train import retrain as retrain
+    from supernet.searching.compare.comparison import Comparison as Comparison
+    from supernet.searching.compare.comparison import compare as compare
     from supernet.searching.config import Protocol as Protocol
     from supernet.searching.config import SearchConfig as SearchConfig
     from supernet.searching.forecast import forecast as forecast
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "Cell": "spaces.Cell",
     "Chain": "spaces.Chain",
+    "Comparison": "searching.compare.comparison.Comparison",
     "Edge": "spaces.Edge",
     "NetworkSize": "spaces.NetworkSize",
     "Genotype": "spaces.genotype.Genotype",
@@ -71,6 +74,7 @@ _PLACES = {
     "UserError": "errors.UserError",
     "batch_norm": "spaces.modules.batch_norm",
     "build": "models.network.build",
+    "compare": "searching.compare.comparison.compare",
     "evaluate": "retraining.evaluate.evaluate",
     "export": "retraining.export.export",
     "forecast": "searching.forecast.forecast",

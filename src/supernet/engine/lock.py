@@ -49,3 +49,33 @@ def _holder(folder: Path) -> str:
             return file.read(_LONGEST) or "another process"
     except OSError:  # it has not got so far yet, or just ended
         return "another process"
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process is in a folder; a process that enters at this very moment may be refused."""
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def seems_held(folder: Path) -> bool:
+    """Return whether a process says that it is in a folder, and lives as far as this machine knows; takes no lock."""
+    try:
+        words = (folder / HOLDER).read_text(encoding="utf-8", errors="replace")[:_LONGEST].split()
+    except OSError:
+        return False
+    if words[:1] != ["process"] or len(words) < 4 or words[3] != platform.node() or not words[1].isdigit():
+        return True
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
