@@ -26,7 +26,6 @@ _OWN = {
     "retrain": str,
     "retrainings": int,
     "workers": int,
-    "on": str,
     "out": str,
     "status": bool,
     "retry_failed": bool,
@@ -51,7 +50,7 @@ def compare(given: Arguments) -> None:
             line(console, text)
         return
     config = _config(call, settings, axes, is_folder=is_folder)
-    again = {name: call[name] for name in ("workers", "on", "retry_failed", "quiet")}
+    again = {name: call[name] for name in ("workers", "retry_failed", "quiet")}
     found = start(config, target if is_folder else call["out"], **again)
     line(console, found.table())
     line(console, f"comparison    {found.path} (table.md, table.csv, results.json)")
@@ -133,7 +132,6 @@ def _arguments() -> type:
         "retrain": ("recipe by which what was found is retrained", "RECIPE"),
         "retrainings": ("retrainings of each", "INT"),
         "workers": ("runs at a time; None is as many as cores, GPUs and memory allow", "INT"),
-        "on": ("local, or ray: on a cluster", "PLACE"),
         "out": ("folder of the comparison; None makes a name under comparisons/", "FOLDER"),
         "status": ("say what has run, runs, is left and has failed, and stop", ""),
         "retry_failed": ("try what has failed again", ""),
@@ -146,7 +144,6 @@ def _arguments() -> type:
         if kind is bool:
             entries.append((name, option(bool, text), False))
         else:
-            default = "local" if name == "on" else None
-            entries.append((name, option(kind if default else kind | None, text, metavar=metavar), default))
+            entries.append((name, option(kind | None, text, metavar=metavar), None))
     entries.append(("axis", option(str | None, "values of a setting, as alpha.lr=0.001,0.005; may repeat"), None))
     return make_dataclass("Compare", entries, namespace={"__doc__": ABOUT})

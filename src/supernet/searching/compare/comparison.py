@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from supernet.searching.compare import table
 from supernet.searching.compare.cases import Job, arguments, cases, jobs
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
-from supernet.searching.compare.executor import Executor, Local, fitting, gpus_for, threads
+from supernet.searching.compare.executor import Local, fitting, gpus_for, threads
 from supernet.searching.compare.measure import epochs_within, measured, resolved
 from supernet.searching.compare.rows import Row, largest, rows, space_of
 from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
@@ -94,7 +94,6 @@ def compare(
     retrain: str | None = None,
     retrainings: int = 1,
     workers: int | None = None,
-    on: str = "local",
     retry_failed: bool = False,
     quiet: bool = False,
     **settings: Any,
@@ -112,7 +111,6 @@ def compare(
     - `baseline`: the row that the others are compared with; None is the first.
     - `retrain`, `retrainings`: the recipe by which what was found is trained, and how often.
     - `workers`: runs at a time; None is as many as fit.
-    - `on`: "local", or "ray" for a cluster.
     - `retry_failed`: try what has failed again.
     - `settings`: settings of all searches, nested ones by dotted names or as mappings.
 
@@ -135,7 +133,7 @@ def compare(
             "retrainings": retrainings,
         },
     )
-    return start(given, out, workers=workers, on=on, retry_failed=retry_failed, quiet=quiet)
+    return start(given, out, workers=workers, retry_failed=retry_failed, quiet=quiet)
 
 
 def start(
@@ -143,7 +141,6 @@ def start(
     out: str | os.PathLike[str] | None = None,
     *,
     workers: int | None = None,
-    on: str = "local",
     retry_failed: bool = False,
     quiet: bool = False,
 ) -> Comparison:
@@ -164,7 +161,7 @@ def start(
         if retry_failed:
             forget_failures(folder)
         comparison = _planned(folder, replace(there or Record(config), config=config), display, retry=retry_failed)
-        _run(comparison, workers, on, display, signals)
+        _run(comparison, workers, display, signals)
         table.write(comparison.record, comparison.rows, folder)
     return comparison
 
@@ -200,7 +197,7 @@ def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> 
     return comparison
 
 
-def _run(comparison: Comparison, workers: int | None, on: str, display: Display, signals: list[int]) -> None:
+def _run(comparison: Comparison, workers: int | None, display: Display, signals: list[int]) -> None:
     """Run all jobs that are left; raises Interrupted."""
     known = comparison.record.measured
     states = comparison.states
@@ -211,7 +208,8 @@ def _run(comparison: Comparison, workers: int | None, on: str, display: Display,
     if not left:
         return
     largest_process = max((int(entry["bytes"]) for entry in known.values() if "bytes" in entry), default=0)
-    executor = _executor(comparison, on, workers, len(left), largest_process, display.say)
+    gpus = gpus_for(str(comparison.record.config.settings.get("device", "auto")))
+    executor = Local(comparison.path, fitting(workers, len(left), gpus, largest_process), gpus, display.say)
     display.say(f"{len(left)} runs on {executor.where}", important=False)
     pending = {executor.submit(job): job for job in left}
     try:
@@ -230,10 +228,3 @@ def _run(comparison: Comparison, workers: int | None, on: str, display: Display,
             display.update(states, rest)
     finally:
         executor.stop()
-
-
-def _executor(
-    comparison: Comparison, on: str, workers: int | None, jobs_left: int, bytes_each: int, say: Callable[[str], None]
-) -> Executor:
-    gpus = gpus_for(str(comparison.record.config.settings.get("device", "auto")))
-    return Local(comparison.path, fitting(workers, jobs_left, gpus, bytes_each), gpus, say)

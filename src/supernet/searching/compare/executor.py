@@ -8,25 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
-from typing import Protocol
 
 from supernet.data.limits import free_bytes
 from supernet.errors import UserError
 from supernet.searching.compare.cases import Job
 from supernet.searching.compare.worker import carry_out
-
-
-class Executor(Protocol):
-    """Runs jobs somewhere."""
-
-    workers: int
-    where: str
-
-    def submit(self, job: Job) -> Future[str]:
-        """Begin a job when there is room; the result is why it has failed, or nothing."""
-
-    def stop(self) -> None:
-        """End all jobs, each after it has saved its run, and wait for them."""
 
 
 class Local:
