@@ -77,7 +77,7 @@ def test_a_killed_comparison_goes_on(tmp_path):
 
 
 def test_what_no_comparison_is_is_told(tmp_path):
-    with pytest.raises(sn.UserError, match="is no comparison: there is no comparison.json in it"):
+    with pytest.raises(sn.UserError, match=r"is no comparison: there is no comparison\.json in it"):
         sn.Comparison.read(tmp_path)
     (tmp_path / "x").touch()
     with pytest.raises(sn.UserError, match="exists and is no comparison"):
