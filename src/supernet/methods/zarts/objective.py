@@ -47,9 +47,9 @@ class Objective:
         losses = self.lookahead.losses(
             self.optimizer, mixes, batches.inner, batches.valid, seed=batches.seed, momentum=self.momentum
         )
-        steps = len(mixes) * len(batches.inner)
-        self.lookahead.supernet.passes += steps
-        self.passes["forward_backward"] += steps
+        trained = len(mixes) * len(batches.inner)
+        self.lookahead.supernet.passes += trained
+        self.passes["forward_backward"] += trained
         self.passes["forward"] += len(mixes)
         return losses.double().cpu() + torch.tensor([self.penalty(mix) for mix in mixes], dtype=torch.float64)
 

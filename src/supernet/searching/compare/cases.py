@@ -149,13 +149,15 @@ def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, largest
 
     `epochs` are those of every kind of search that a budget allows, and `largest` is the largest cell.
     """
-    found, kinds = cases(config), {}
-    for case in found:
+    kinds: dict[str, list[Case]] = {}
+    for case in cases(config):
         kinds.setdefault(case.search, []).append(case)
     made = [_job(config, group, seed, out, epochs) for seed in config.seeds for group in kinds.values()]
     if config.retrain is None or largest is None:
         return made
-    kept = {name: config.settings[name] for name in ("space", "image_size", "skip_broken") if name in config.settings}
+    kept: dict[str, Any] = {
+        name: config.settings[name] for name in ("space", "image_size", "skip_broken") if name in config.settings
+    }
     steps = _retrainings(config, largest, "largest", ["--data", config.data, *flags(kept)], out)
     return [*made, Job("largest", LARGEST, tuple(steps))]
 

@@ -186,9 +186,8 @@ def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> 
         if name in new and "epochs_given" in entry:
             each = f"{entry['passes'] * entry['epochs_given']:.0f} passes"
             display.say(f"{name}: epochs {entry['epochs_given']}, {each}", important=False)
-    images = {name: entry for entry in known.values() if "channels" in entry for name in ("channels", "classes")}
-    sizes = {name: int(entry[name]) for name, entry in images.items()}
-    record = replace(record, config=config, measured=known, **sizes)
+    seen = next((entry for entry in known.values() if "channels" in entry), {"channels": 0, "classes": 0})
+    record = replace(record, config=config, measured=known, channels=seen["channels"], classes=seen["classes"])
     record.write(folder)
     comparison = Comparison(folder, record)
     for job in comparison.jobs:
