@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from supernet.retraining.recipes import Recipe as Recipe
     from supernet.retraining.train import retrain as retrain
     from supernet.searching.classifier import ImageClassifier as ImageClassifier
+    from supernet.searching.compare.comparison import Comparison as Comparison
+    from supernet.searching.compare.comparison import compare as compare
     from supernet.searching.config import Protocol as Protocol
     from supernet.searching.config import SearchConfig as SearchConfig
     from supernet.searching.forecast import forecast as forecast
@@ -55,6 +57,7 @@ _PLACES = {
     "Callback": "engine.callbacks.Callback",
     "Cell": "spaces.Cell",
     "Chain": "spaces.Chain",
+    "Comparison": "searching.compare.comparison.Comparison",
     "Edge": "spaces.Edge",
     "NetworkSize": "spaces.NetworkSize",
     "Genotype": "spaces.genotype.Genotype",
@@ -76,6 +79,7 @@ _PLACES = {
     "UserError": "errors.UserError",
     "batch_norm": "spaces.modules.batch_norm",
     "build": "models.network.build",
+    "compare": "searching.compare.comparison.compare",
     "evaluate": "retraining.evaluate.evaluate",
     "export": "retraining.export.export",
     "forecast": "searching.forecast.forecast",

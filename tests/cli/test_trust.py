@@ -21,6 +21,7 @@ from supernet import cli
 PLANTED = ("matplotlib", "onnx", "sympy", "secrets", "random", "pickle", "socket", "numpy", "PIL", "yaml", "rich")
 EVIL = "from pathlib import Path\nPath({marker!r}).touch()\nraise SystemExit('planted module {name} was run')\n"
 TINY = ["--images", "40", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet"]
+SMALL = ["--images", "40", "--width", "2", "--device", "cpu", "--quiet"]
 PICTURE = "3.png"
 
 
@@ -54,6 +55,7 @@ COMMANDS = [
     ["data", "digits"],
     ["search", "digits", *TINY, "--out", "other"],
     ["watch", "run"],
+    ["compare", "digits", "--methods", "random", "--seeds", "0", "--epochs", "2", *SMALL, "--out", "all"],
     ["select", "run", "--with", "magnitude", "--device", "cpu", "--quiet"],
     ["retrain", "run", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet", "--out", "again"],
     ["evaluate", "run/net", "--device", "cpu"],

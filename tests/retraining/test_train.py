@@ -222,7 +222,7 @@ def test_the_record_of_a_plan_is_plain_and_complete(archive):
         *(entry.name for entry in fields(Recipe)),
         *("format", "task", "recipe", "data", "data_name", "fingerprint", "classes", "mean", "std", "space"),
         *("space_hash", "architecture", "genotype", "network_size", "measured_on", "seed", "device", "precision"),
-        *("levels", "skip_broken"),
+        *("levels", "skip_broken", "stream"),
     }
     assert (record["task"], record["data"], record["space"]) == ("retrain", str(archive), "nasbench201")
     assert (record["recipe"], record["seed"], record["classes"]) == ("quick", 3, ["0", "1", "2"])

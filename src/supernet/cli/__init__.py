@@ -14,6 +14,7 @@ from supernet.errors import UserError, reason_of, unknown, visible
 # Each command with its module and function, and its purpose.
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("search:search", "search for an architecture for your images"),
+    "compare": ("compare:compare", "compare methods over seeds and settings, with a table"),
     "select": ("select:select", "read an architecture out of a search by another selector"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "evaluate": ("use:evaluate", "measure a retrained network"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # What follows each command, where RUN is the folder that it wrote or was about, and DATA the images.
 _NEXT = {
     "search": "retrain RUN",
+    "compare": "compare RUN --status",
     "select": "retrain RUN",
     "data": "search DATA",
     "retrain": "evaluate RUN",

@@ -64,3 +64,16 @@ def running(folder: Path) -> str | None:
 
 def _line(folder: Path) -> str | None:
     return (plain_bytes(folder / HOLDER) or b"")[:_LONGEST].decode(errors="replace") or None
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process is in a folder; a process that enters at this very moment may be refused."""
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

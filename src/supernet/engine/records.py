@@ -43,6 +43,7 @@ class Row(TypedDict):
     architecture: NotRequired[str]
     verdict: NotRequired[str]
     table: NotRequired[dict[str, float]]
+    forward_backward: NotRequired[Whole]  # batches that have gone forward and backward so far
     back_to: NotRequired[Count]  # the epoch to whose state the search went back after this one
 
 
@@ -126,6 +127,7 @@ class SearchSummary(TypedDict):
     limits: LimitsRecord | None
     latency: LatencyRecord | None
     table_entry: TableEntry | None
+    forward_backward: NotRequired[Whole]
     seconds: Real
     selector: str
     measured: NotRequired[Measured | None]

@@ -179,6 +179,11 @@ class Method(ABC):
         """
 
     @property
+    def supernets(self) -> Sequence[Supernet]:
+        """The supernets whose passes count as the cost of the search."""
+        return (self.supernet,)
+
+    @property
     def trained_cost(self) -> Cost:
         """The cost of the networks that are trained: of the supernet, by default."""
         return OperationCosts(self.supernet.space, self.supernet.network_size).supernet

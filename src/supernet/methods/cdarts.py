@@ -105,6 +105,11 @@ class CDARTS(GradientMethod):
         self._derive()
 
     @property
+    def supernets(self) -> Sequence[Supernet]:
+        """The search network and the evaluation network."""
+        return (self.supernet, self.evaluation)
+
+    @property
     def streams(self) -> Streams:
         """A stream for the search network, and one for the evaluation network and alpha."""
         return {"weights": "train", "alpha": "validation"}

@@ -38,11 +38,15 @@ class Supernet(nn.Module):
     - `precision`: see `supernet.engine.precision`.
     - `checkpointing`: in training, a cell stores only its inputs and runs again in the backward pass.
     - `fixed_edges`: the edges whose operation is fixed, whatever the mix says; None fixes none.
+
+    `passes` counts the calls that record a gradient: batches that go through forward and backward. Lookahead, which
+    takes its steps on a copy, adds its own.
     """
 
     precision: Precision = "float32"
     checkpointing: bool = False
     fixed_edges: FixedEdges | None = None
+    passes: int = 0
 
     def __init__(self, space: SearchSpace, network_size: NetworkSize, norm: Norm, options: CellOptions = PLAIN) -> None:
         super().__init__()
@@ -61,6 +65,7 @@ class Supernet(nn.Module):
 
     def outputs(self, x: Tensor, mix: Mix) -> list[Tensor]:
         """Return the outputs (B, C, H, W) of all layers, the features, and the logits (B, classes) as the last."""
+        self.passes += torch.is_grad_enabled()
         mix, outputs = self._fixed(mix), list[Tensor]()
         with autocast(x.device, self.precision):
             for kind, layer in zip(self.kinds, self.layers, strict=True):

@@ -44,6 +44,7 @@ class Forecast:
     - `peak_bytes`: of weights, gradients, optimizers and every other tensor alive at the peak of a step or measurement;
       a lower bound if a step does not fit. `free_bytes`: of the device before the search; None if unknown.
     - `tuning`: epochs that the selector trains after the search; its evaluations are not forecast.
+    - `step_passes`: batches that one step sends forward and backward through the supernet. NaN like the seconds.
     - `left_out`: work of the method between epochs, in words, which is not forecast either.
     - `may_stop`: whether the method may end the search before its last epoch.
     - `fits`: whether memory suffices. Workspace of operations is seen on a GPU only, so a CPU needs a quarter more.
@@ -57,6 +58,7 @@ class Forecast:
     free_bytes: int | None
     fits: bool
     tuning: int = 0
+    step_passes: float = math.nan
     left_out: str = ""
     may_stop: bool = False
 
@@ -117,6 +119,7 @@ def _mean(parts: Sequence[Forecast]) -> Forecast:
         parts[-1],
         step_seconds=fmean(part.step_seconds for part in parts),
         valid_seconds=fmean(part.valid_seconds for part in parts),
+        step_passes=fmean(part.step_passes for part in parts),
         peak_bytes=max(part.peak_bytes for part in parts),
         fits=all(part.fits for part in parts),
     )
@@ -158,7 +161,9 @@ class _Trial:
         """Take whole steps and return the forecast."""
         period = self.task.method.period
         self.step()
+        before = self.task.passes.count
         peak = self.peak(partial(self._steps, period))
+        passes = (self.task.passes.count - before) / period
         self._steps(EAGER - 1)  # the last of these is recorded, where steps are
         each = seconds(self.step, self.device, period * math.ceil(_TIMED / period))
         each = max(each, self._decoding())
@@ -167,7 +172,7 @@ class _Trial:
         fits = _fits(peak, free, self.device)
         tuning = selector_on(self.task).epochs
         method, epochs = self.task.method, self.task.epochs
-        more = tuning, method.between_epochs, type(method).finished is not Method.finished
+        more = tuning, passes, method.between_epochs, type(method).finished is not Method.finished
         return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more)
 
     def _decoding(self) -> float:

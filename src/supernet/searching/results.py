@@ -108,5 +108,6 @@ def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:
         "limits": asdict(feasible.limits) if feasible.limits else None,
         "latency": latency,
         "table_entry": None if table is None else table.summary(table.index(genotype)).to_json(),
+        "forward_backward": run.metrics[-1]["forward_backward"] if run.metrics else 0,
         "seconds": round(sum(row["seconds"] for row in run.metrics), 1),
     }

@@ -26,6 +26,7 @@ from supernet.methods.base import Method
 from supernet.report import progress
 from supernet.searching import results
 from supernet.searching.config import config_of
+from supernet.searching.passes import Passes
 from supernet.searching.plan import Plan
 from supernet.searching.resume import epochs_done, plan_of, restored
 from supernet.searching.task import SearchTask
@@ -102,6 +103,7 @@ class SelectionTask(Task):
         self.streams: Mapping[str, Batches] = self.search.streams
         self.whole = self.search.whole
         graph = self.search.graph if self.selector.capturable else None
+        self.passes = Passes(lambda: self.search.method.supernets, replayed=graph is not None)
         self._learn = RecordedStep(self.selector.step, graph, (callback or Callback()).say)
 
     @property
@@ -113,25 +115,29 @@ class SelectionTask(Task):
         """Let the selector prepare."""
         self.selector.begin_epoch(epoch)
         self._learn.begin()
+        self.passes.begin_epoch()
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the selector train the supernet."""
-        metrics = self._learn(batches)
+        metrics = self.passes.step(lambda: self._learn(batches))
         average_statistics(self.search.method.supernet)
         return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the epoch's row: the supernet's accuracy on the validation images, and the selector's report."""
         valid = self.search.valid_accuracy()
-        return dict(means) | {"valid_accuracy": valid, **self.selector.end_epoch(epoch)}
+        row = dict(means) | {"valid_accuracy": valid, **self.selector.end_epoch(epoch)}
+        return row | {"forward_backward": self.passes.count}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the selector's state, and the latencies that have been measured."""
-        return {"selector": self.selector.state_dict(), "latencies": self.plan.search.feasible.measured}
+        """Return the selector's state, the latencies that have been measured, and the passes so far."""
+        latencies = self.plan.search.feasible.measured
+        return {"selector": self.selector.state_dict(), "latencies": latencies, "passes": self.passes.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.plan.search.feasible.measured.update(state["latencies"])
+        self.passes.count = state["passes"]
         self.selector.load_state_dict(state["selector"])
 
 

@@ -25,6 +25,7 @@ from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import ValidationBatches, accuracy
 from supernet.models.supernet import Supernet
 from supernet.searching.collapse import verdict
+from supernet.searching.passes import Passes
 from supernet.searching.plan import Plan
 from supernet.selectors.magnitude import strongest
 from supernet.spaces import NetworkSize, SearchSpace, tables
@@ -70,6 +71,7 @@ class SearchTask(Task):
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
+        self.passes = Passes(lambda: self.method.supernets, replayed=self.graph is not None)
         self._say = (callback or Callback()).say
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, self._say)
         self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
@@ -92,6 +94,7 @@ class SearchTask(Task):
             self._say(self.method.stage)
         self._set_cutout()
         self._learn.begin()
+        self.passes.begin_epoch()
 
     def _set_cutout(self) -> None:
         for stream in self.streams.values():
@@ -101,7 +104,7 @@ class SearchTask(Task):
         """Let the method learn."""
         if self.monitor is not None:
             self.monitor.before(batches)
-        metrics = self._learn(batches)
+        metrics = self.passes.step(lambda: self._learn(batches))
         processes.average_statistics(self.method.supernet)
         if self.monitor is not None:
             self.monitor.after()
@@ -113,11 +116,13 @@ class SearchTask(Task):
         The architecture is within the limits, except for a measured latency, which is measured at the end only.
         """
         valid = self.valid_accuracy()
-        learned = self.method.end_epoch(epoch, math.nan if valid is None else valid)
+        measured = math.nan if valid is None else valid
+        learned = self.passes.between(lambda: self.method.end_epoch(epoch, measured))
         scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
         op_scores = self.plan.space.widened(scores, self.method.supernet.space)
         processes.check_alike(lambda: [op_scores, *(weight.double().sum().item() for weight in self.method.weights)])
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
+        row["forward_backward"] = self.passes.count
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
         return row | (self._derived() if self.method.ranks else {})
@@ -180,17 +185,19 @@ class SearchTask(Task):
             "monitor": self.monitor and self.monitor.state_dict(),
             "latencies": self.plan.feasible.measured,
             "snapshots": dict(self.snapshots.epochs),
+            "passes": self.passes.count,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.plan.feasible.measured.update(state["latencies"])
         self.snapshots.epochs = dict(state["snapshots"])
+        self.passes.count = state["passes"]
         self.method.load_state_dict(state["method"])
         self._after_loading(state)
 
     def roll_back(self, state: Mapping[str, Any], epoch: int) -> None:
-        """Let the method go back; later latencies and snapshots stay."""
+        """Let the method go back; later latencies and snapshots, and the count of passes, stay."""
         self.method.roll_back(state["method"], epoch)
         self._after_loading(state)
 

@@ -48,7 +48,9 @@ class Objective:
         losses = self.lookahead.losses(
             self.optimizer, mixes, batches.inner, batches.valid, seed=batches.seed, momentum=self.momentum
         )
-        self.passes["forward_backward"] += len(mixes) * len(batches.inner)
+        trained = len(mixes) * len(batches.inner)
+        self.lookahead.supernet.passes += trained
+        self.passes["forward_backward"] += trained
         self.passes["forward"] += len(mixes)
         return losses.double().cpu() + torch.tensor([self.penalty(mix) for mix in mixes], dtype=torch.float64)
 

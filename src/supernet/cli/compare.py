@@ -1,0 +1,149 @@
+"""`supernet compare`."""
+
+from __future__ import annotations
+
+from dataclasses import fields, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tyro.conf import Positional
+
+from supernet.cli.after import show_next
+from supernet.cli.parsing import Arguments, option, parse
+from supernet.errors import UserError
+from supernet.registry import import_typed
+
+if TYPE_CHECKING:
+    from supernet.searching.compare.config import ComparisonConfig
+
+ABOUT = "Compare methods over seeds and settings. Every option of supernet search is a setting of all searches."
+_REPEATED = "--axis"
+_OWN = {
+    "methods": str,
+    "seeds": str,
+    "budget": str,
+    "baseline": str,
+    "retrain": str,
+    "retrainings": int,
+    "workers": int,
+    "out": str,
+    "status": bool,
+    "retry_failed": bool,
+    "quiet": bool,
+}
+
+
+def compare(given: Arguments) -> None:
+    """Run a comparison, or say how far one has come."""
+    from supernet.report.console import Console, line
+    from supernet.searching.compare import config as configs
+    from supernet.searching.compare.comparison import Comparison, start
+
+    own, settings, axes = _sorted(given)
+    call = vars(parse("compare", _arguments(), own))
+    target, console = Path(call["target"]), Console()
+    is_folder = (target / configs.FILE).exists()
+    if call["status"]:
+        found = Comparison.read(target if is_folder else call["out"] or target)
+        configs.check_published(found.record.config)
+        for text in found.status(call["workers"] or 1):
+            line(console, text)
+        return
+    config = _config(call, settings, axes, is_folder=is_folder)
+    again = {name: call[name] for name in ("workers", "retry_failed", "quiet")}
+    found = start(config, target if is_folder else call["out"], **again)
+    line(console, found.table())
+    line(console, f"comparison    {found.path} (table.md, table.csv, results.json)")
+    failed = sum(state.state == "failed" for state in found.states)
+    if failed:
+        raise UserError(f"{failed} of {len(found.jobs)} runs failed: the same command with --retry-failed tries again")
+    if not call["quiet"]:
+        show_next(console, "compare", found.path)
+
+
+def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list[Any]]]:
+    """Return the words of this command, the settings of the searches, and the axes."""
+    from supernet.searching.compare.config import axis_of, scalar
+
+    words, own, settings, axes = list(given), list[str](), dict[str, Any](), dict[str, list[Any]]()
+    while words:
+        word = words.pop(0)
+        flag, equals, value = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        follows = bool(words) and not words[0].startswith("--")
+        if not flag.startswith("--") or flag in ("--help", "--help-all") or name in _OWN:
+            takes = flag.startswith("--") and not equals and _OWN.get(name, bool) is not bool and follows
+            own += [word, *([words.pop(0)] if takes else [])]
+        elif flag == _REPEATED:
+            text = value if equals else words.pop(0) if follows else ""
+            setting, values = axis_of(text)
+            axes[setting] = values
+        elif equals or follows:
+            settings[name] = scalar(value if equals else words.pop(0))
+        else:
+            parent, _, last = name.rpartition(".")
+            off = last.startswith("no_") and last != "no_graphs"
+            settings[".".join(part for part in (parent, last.removeprefix("no_") if off else last) if part)] = not off
+    return own, settings, axes
+
+
+def _config(
+    call: dict[str, Any], settings: dict[str, Any], axes: dict[str, list[Any]], *, is_folder: bool
+) -> ComparisonConfig:
+    """Return the config of a file or a folder, or the default one of images, with what was typed."""
+    from supernet.searching.compare import config as configs
+    from supernet.settings import amend
+
+    target = Path(call["target"])
+    if is_folder:
+        record = configs.load(target)
+        assert record is not None
+        start = record.config
+    elif target.suffix in (".yaml", ".yml", ".json"):
+        start = configs.read(target)
+    else:
+        start = configs.ComparisonConfig(call["target"])
+    configs.check_published(start)
+    typed = {entry.name: call[entry.name] for entry in fields(start) if call.get(entry.name) is not None}
+    if "methods" in typed:
+        typed["methods"] = [name for name in typed["methods"].split(",") if name]
+    if "seeds" in typed:
+        typed["seeds"] = configs.seeds_of(typed["seeds"])
+    _import_own([*typed.get("methods", []), *[str(settings.get("space", ""))]])
+    return amend(start, typed | {"axes": start.axes | axes, "settings": start.settings | settings})
+
+
+def _import_own(names: list[str]) -> None:
+    """Import the user's own modules that the methods and the space are typed as."""
+    for kind, entry in zip([*["method"] * (len(names) - 1), "space"], names, strict=True):
+        name, _, selector = entry.partition("+")
+        for what, own in ((kind, name), ("selector", selector)):
+            if ":" in own:
+                import_typed(what, own)
+
+
+def _arguments() -> type:
+    """Return the typed arguments of `compare`; those of the searches are taken out before."""
+    about = {
+        "methods": ("methods, as darts,darts+perturbation: the latter selects by another selector", "NAMES"),
+        "seeds": ("seeds of each, as 0-4 or 0,3", "SEEDS"),
+        "budget": ("passes (those of the first method), passes=N, seconds=S, or epochs (as many for each)", "BUDGET"),
+        "baseline": ("row that the others are compared with; None is the first", "NAME"),
+        "retrain": ("recipe by which what was found is retrained", "RECIPE"),
+        "retrainings": ("retrainings of each", "INT"),
+        "workers": ("runs at a time; None is as many as cores, GPUs and memory allow", "INT"),
+        "out": ("folder of the comparison; None makes a name under comparisons/", "FOLDER"),
+        "status": ("say what has run, runs, is left and has failed, and stop", ""),
+        "retry_failed": ("try what has failed again", ""),
+        "quiet": ("no progress", ""),
+    }
+    target = "images as for search, a .yaml file of a comparison, or a comparison's folder"
+    entries: list[Any] = [("target", option(Positional[str], target, metavar="DATA"))]
+    for name, kind in _OWN.items():
+        text, metavar = about[name]
+        if kind is bool:
+            entries.append((name, option(bool, text), False))
+        else:
+            entries.append((name, option(kind | None, text, metavar=metavar), None))
+    entries.append(("axis", option(str | None, "values of a setting, as alpha.lr=0.001,0.005; may repeat"), None))
+    return make_dataclass("Compare", entries, namespace={"__doc__": ABOUT})

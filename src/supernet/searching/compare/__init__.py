@@ -1,0 +1,5 @@
+"""Comparisons: the same search by several methods, seeds and settings, side by side, with equal budgets and a table."""
+
+from supernet.searching.compare.comparison import Comparison, compare
+
+__all__ = ["Comparison", "compare"]

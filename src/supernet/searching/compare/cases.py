@@ -1,0 +1,220 @@
+"""The cases of a comparison, one per row of its table, and the commands that a seed of them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from supernet.engine.folder import default_folder, flat
+from supernet.errors import UserError, unknown
+from supernet.searching.compare.config import ComparisonConfig
+from supernet.searching.config import PROTOCOLS, SearchConfig, config_of, configured
+from supernet.selectors import SELECTORS
+from supernet.settings import preset_named
+
+RANDOM = "random"  # the method that is in every comparison
+LARGEST = "largest cell"
+_OWN = (
+    "data",
+    "method",
+    "seed",
+    "out",
+    "force",
+    "quiet",
+    "resume_anyway",
+    "config",
+    "dry_run",
+    "callbacks",
+    "log",
+    "table",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: a method at a point of the axes, and the selector that reads its searches once more."""
+
+    method: str
+    point: tuple[tuple[str, Any], ...] = ()
+    selector: str = ""
+
+    @property
+    def search(self) -> str:
+        """The kind of search, which several selectors may share."""
+        return ", ".join([self.method, *(f"{name}={value}" for name, value in self.point)])
+
+    @property
+    def label(self) -> str:
+        """The name of the row."""
+        selector = f"+{self.selector}" if self.selector else ""
+        return ", ".join([f"{self.method}{selector}", *(f"{name}={value}" for name, value in self.point)])
+
+    def folder(self, out: Path, seed: int) -> Path:
+        """Return the run folder of the search with a seed."""
+        return out / default_folder(self.method, *(str(part) for pair in self.point for part in pair), str(seed)).name
+
+    def found(self, out: Path, seed: int) -> Path:
+        """Return the run folder that holds the architecture: of the search, or of the selection from it."""
+        searched = self.folder(out, seed)
+        return searched / "selections" / self.selector.replace(":", ".") if self.selector else searched
+
+    def settings(self, config: ComparisonConfig) -> dict[str, Any]:
+        """Return the settings of the search by their dotted names."""
+        names = _names(self.method, config.settings)
+        return {name: value for name, value in config.settings.items() if name in names} | dict(self.point)
+
+
+def cases(config: ComparisonConfig) -> list[Case]:
+    """Return all cases, with random search among them; raises UserError for a name or a value that cannot be had.
+
+    A setting or an axis applies to the methods that have it; one that no method has is a mistake.
+    """
+    _check_names(config)
+    found: list[Case] = []
+    for entry in dict.fromkeys([*config.methods, RANDOM]):
+        method, _, selector = entry.partition("+")
+        if "+" in entry:
+            SELECTORS.named(selector)
+        known = _names(method, config.settings)
+        axes = [[(name, value) for value in values] for name, values in config.axes.items() if name in known]
+        found += [Case(method, point, selector) for point in product(*axes)]
+    for case in found:
+        search_config(case, config)
+    if config.baseline is not None and config.baseline not in (labels := [case.label for case in found]):
+        raise unknown("baseline", config.baseline, labels)
+    return found
+
+
+def _check_names(config: ComparisonConfig) -> None:
+    entries = [entry.partition("+") for entry in config.methods]
+    known = {name for method, *_ in entries for name in _names(method, config.settings)}
+    known |= {name for *_, selector in entries if selector for name in _select_names(selector)}
+    for name in (*config.settings, *config.axes):
+        if name in _OWN:
+            raise UserError(f"'{name}' is no setting of a comparison's searches: the comparison sets it itself")
+        if name not in known:
+            raise unknown("setting", name, sorted(known))
+
+
+def _names(method: str, settings: Mapping[str, Any]) -> set[str]:
+    """Return the settings that a search by a method has, by their dotted names."""
+    start = configured(method=method, selector=settings.get("selector"))
+    names = flat(start.to_dict())
+    return {name.removeprefix("method_config.") for name in names} | {"graphs", "no_graphs", "workers", "protocol"}
+
+
+def _select_names(selector: str) -> set[str]:
+    """Return the settings that a selector has, by their dotted names."""
+    return {f"select.{name}" for name in flat(asdict(config_of(SELECTORS.named(selector))))}
+
+
+def search_config(case: Case, config: ComparisonConfig, **more: Any) -> SearchConfig:
+    """Return the checked configuration of a case's search; raises UserError."""
+    return configured(**arguments(case, config), **more)
+
+
+def arguments(case: Case, config: ComparisonConfig) -> dict[str, Any]:
+    """Return the arguments of `configured` for a case's search."""
+    tree: dict[str, Any] = {}
+    for name, value in case.settings(config).items():
+        *parents, last = name.split(".")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    if tree.pop("no_graphs", False):
+        tree["graphs"] = False
+    preset_named("protocol", tree.get("protocol", "small"), PROTOCOLS)
+    return {"data": config.data, "method": case.method} | tree
+
+
+def flags(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as they are typed after a command."""
+    words: list[str] = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            *parents, last = flag.split(".")
+            words.append("--" + (flag if value else ".".join([*parents, f"no-{last}"])))
+        else:
+            words += [f"--{flag}", str(value)]
+    return words
+
+
+Step = tuple[str, tuple[str, ...]]
+"""A run folder within the comparison's, and the command that makes this run."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The commands, one after another, of one search with all that is read out of it; `case` is its kind of search."""
+
+    name: str
+    case: str
+    steps: tuple[Step, ...]
+
+
+def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, largest: str | None = None) -> list[Job]:
+    """Return all jobs, seed by seed, so that a table of few seeds is complete early.
+
+    `epochs` are those of every kind of search that a budget allows, and `largest` is the largest cell.
+    """
+    kinds: dict[str, list[Case]] = {}
+    for case in cases(config):
+        kinds.setdefault(case.search, []).append(case)
+    made = [_job(config, group, seed, out, epochs) for seed in config.seeds for group in kinds.values()]
+    if config.retrain is None or largest is None:
+        return made
+    kept: dict[str, Any] = {
+        name: config.settings[name] for name in ("space", "image_size", "skip_broken") if name in config.settings
+    }
+    steps = _retrainings(config, largest, "largest", ["--data", config.data, *flags(kept)], out)
+    return [*made, Job("largest", LARGEST, tuple(steps))]
+
+
+def _job(config: ComparisonConfig, group: Sequence[Case], seed: int, out: Path, epochs: Mapping[str, int]) -> Job:
+    first = group[0]
+    settings = first.settings(config)
+    if first.search in epochs:
+        settings["epochs"] = epochs[first.search]
+    if "device" in settings:
+        settings["device"] = _named(settings["device"])
+    folder = first.folder(out, seed)
+    words = ["search", config.data, "--method", first.method, *flags(settings), "--seed", str(seed)]
+    steps: list[Step] = [(folder.name, (*words, "--out", str(folder), "--quiet"))]
+    own = [*_own(config, "space"), *(["--method", first.method] if ":" in first.method else [])]
+    for case in group:
+        found = case.found(out, seed)
+        name = str(found.relative_to(out))
+        if case.selector:
+            chosen = {name for name in config.settings if name in _select_names(case.selector)}
+            more = flags({name.removeprefix("select."): config.settings[name] for name in sorted(chosen)})
+            words = ["select", str(folder), "--with", case.selector, *more, *own, *_device(config)]
+            steps.append((name, (*words, "--out", str(found), "--quiet")))
+        steps += _retrainings(config, str(found), name, _own(config, "space"), out)
+    return Job(folder.name, first.search, tuple(steps))
+
+
+def _retrainings(config: ComparisonConfig, what: str, name: str, more: Sequence[str], out: Path) -> Iterator[Step]:
+    for number in range(config.retrainings if config.retrain else 0):
+        folder = f"{name}/{config.retrain}-{number}"
+        words = ["retrain", what, "--recipe", str(config.retrain), "--seed", str(number), *more, *_device(config)]
+        yield folder, (*words, "--out", str(out / folder), "--quiet")
+
+
+def _own(config: ComparisonConfig, name: str) -> list[str]:
+    """Return the option for a part of the user's own, which no later command takes from a run folder."""
+    value = str(config.settings.get(name, ""))
+    return [f"--{name}", value] if ":" in value else []
+
+
+def _device(config: ComparisonConfig) -> list[str]:
+    return ["--device", _named(config.settings["device"])] if "device" in config.settings else []
+
+
+def _named(device: object) -> str:
+    """Return a device as a worker knows it, which sees its own GPU alone."""
+    return "cuda" if str(device).startswith("cuda:") else str(device)

@@ -1,0 +1,229 @@
+"""`supernet.compare`: the runs of a comparison planned, carried out and put into a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from supernet.engine.files import remove_temporaries
+from supernet.engine.folder import default_folder, flat
+from supernet.engine.lock import locked
+from supernet.engine.run import Run
+from supernet.engine.signals import Interrupted, heard
+from supernet.errors import UserError, reason_of
+from supernet.searching.compare import config as configs
+from supernet.searching.compare import table
+from supernet.searching.compare.cases import Job, arguments, cases, jobs
+from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
+from supernet.searching.compare.display import Display
+from supernet.searching.compare.executor import Local, fitting, gpus_for, threads
+from supernet.searching.compare.measure import epochs_within, measured, resolved
+from supernet.searching.compare.rows import Row, largest, rows, space_of
+from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
+from supernet.searching.compare.worker import failures, forget_failures, note
+from supernet.settings import amend
+
+_POLL = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A folder of runs with its file, finished or not; reading one writes nothing."""
+
+    path: Path
+    record: Record
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Comparison:
+        """Return the comparison in a folder; raises UserError if there is none."""
+        record = configs.load(Path(path))
+        if record is None:
+            raise UserError(f"'{os.fspath(path)}' is no comparison: there is no {FILE} in it")
+        return cls(Path(path), record)
+
+    @property
+    def rows(self) -> list[Row]:
+        """A row for every method, and point of the axes, that has a finished run; the last is the largest cell."""
+        return rows(self.record, self.path)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The finished searches."""
+        searches = {
+            case.folder(self.path, seed) for case in cases(self.record.config) for seed in self.record.config.seeds
+        }
+        return [run for run in map(Run, sorted(searches)) if run.finished]
+
+    def table(self) -> str:
+        """Return the table as Markdown."""
+        return table.as_markdown(self.record, self.rows)
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs, one for every search."""
+        config, found = self.record.config, self.record.measured
+        epochs = {name: entry["epochs_given"] for name, entry in found.items() if "epochs_given" in entry}
+        return jobs(config, epochs, self.path, str(largest(space_of(config))) if config.retrain else None)
+
+    @property
+    def states(self) -> list[JobState]:
+        """How far every job has come."""
+        failed = failures(self.path)
+        return [state_of(job, self.path, failed) for job in self.jobs]
+
+    def status(self, workers: int = 1) -> list[str]:
+        """Return what has run, runs, is left and has failed, as lines of text."""
+        states = self.states
+        running = sum(state.state == "running" for state in states)
+        return lines(states, seconds_left(states, self.record.measured, max(running, workers)))
+
+
+def compare(
+    data: str = "digits",
+    *,
+    methods: Iterable[str] = ("single-darts", "darts"),
+    seeds: Seeds = (0, 1, 2),
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    budget: str = "passes",
+    baseline: str | None = None,
+    retrain: str | None = None,
+    retrainings: int = 1,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Comparison:
+    """Run all searches of a comparison that are not there yet, each in a process of its own, and return it.
+
+    - `data`: the images, as a path: every process reads them for itself.
+    - `methods`: names; "darts+perturbation" selects by another selector from the searches of darts. Random search is
+      always in.
+    - `seeds`: numbers, or text as "0-4".
+    - `axes`: settings with the values that each takes, by dotted names: {"alpha.lr": [0.001, 0.005]}. A setting or an
+      axis applies to the methods that have it.
+    - `out`: the folder, where the same call goes on; None makes a name.
+    - `budget`: what each search may cost, see `docs/compare.md`.
+    - `baseline`: the row that the others are compared with; None is the first.
+    - `retrain`, `retrainings`: the recipe by which what was found is trained, and how often.
+    - `workers`: runs at a time; None is as many as fit.
+    - `retry_failed`: try what has failed again.
+    - `settings`: settings of all searches, nested ones by dotted names or as mappings.
+
+    Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a folder in which the
+    same call goes on.
+    """
+    if not isinstance(data, str | os.PathLike):
+        raise UserError(f"a comparison reads its images from a path, as its runs are processes of their own: {data!r}")
+    given = amend(
+        ComparisonConfig(),
+        {
+            "data": os.fspath(data),
+            "methods": list(methods),
+            "seeds": configs.seeds_of(seeds),
+            "axes": {name: list(values) for name, values in (axes or {}).items()},
+            "settings": flat(settings),
+            "budget": budget,
+            "baseline": baseline,
+            "retrain": retrain,
+            "retrainings": retrainings,
+        },
+    )
+    return start(given, out, workers=workers, retry_failed=retry_failed, quiet=quiet)
+
+
+def start(
+    given: ComparisonConfig,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    quiet: bool = False,
+) -> Comparison:
+    """Run what is left of a comparison, with what its folder holds already, and return it; raises UserError."""
+    folder = Path("comparisons") / default_folder(Path(given.data).stem).name if out is None else Path(out)
+    there = configs.load(folder)
+    config = given if there is None else configs.united(there.config, given, folder)
+    configs.check_published(config, given)
+    cases(config)
+    try:
+        if there is None and folder.exists() and any(folder.iterdir()):
+            raise UserError(f"'{folder}' exists and is no comparison: give another place with --out")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write '{folder}': {reason_of(error)}; give another place with --out") from None
+    with locked(folder), heard() as signals, Display(quiet=quiet) as display:
+        remove_temporaries(folder)
+        if retry_failed:
+            forget_failures(folder)
+        comparison = _planned(folder, replace(there or Record(config), config=config), display, retry=retry_failed)
+        _run(comparison, workers, display, signals)
+        table.write(comparison.record, comparison.rows, folder)
+    return comparison
+
+
+def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> Comparison:
+    """Measure the kinds of search that are new, share out the budget, and write the file."""
+    config = record.config
+    known = {name: entry for name, entry in record.measured.items() if not (retry and "error" in entry)}
+    kinds = {case.search: case for case in cases(config)}
+    new = {name: arguments(case, config) for name, case in kinds.items() if name not in known}
+    if new:
+        display.say(f"measuring an epoch of {len(new)} kind{'s' if len(new) > 1 else ''} of search", important=False)
+        known |= measured(new, threads(1))
+    first = known[next(iter(kinds))]
+    config = replace(config, budget=resolved(config.budget, first))
+    for name, entry in known.items():
+        if "error" not in entry and "epochs_given" not in entry:
+            try:
+                entry["epochs_given"] = epochs_within(config.budget, entry)
+            except UserError as error:
+                entry["error"] = str(error)
+        if name in new and "epochs_given" in entry:
+            each = f"{entry['passes'] * entry['epochs_given']:.0f} passes"
+            display.say(f"{name}: epochs {entry['epochs_given']}, {each}", important=False)
+    seen = next((entry for entry in known.values() if "channels" in entry), {"channels": 0, "classes": 0})
+    record = replace(record, config=config, measured=known, channels=seen["channels"], classes=seen["classes"])
+    record.write(folder)
+    comparison = Comparison(folder, record)
+    for job in comparison.jobs:
+        if "error" in known.get(job.case, {}):
+            note(folder, job, known[job.case]["error"])
+    return comparison
+
+
+def _run(comparison: Comparison, workers: int | None, display: Display, signals: list[int]) -> None:
+    """Run all jobs that are left; raises Interrupted."""
+    known = comparison.record.measured
+    states = comparison.states
+    left = [state.job for state in states if state.state in ("left", "running")]
+    told = [state for state in states if state.state == "failed"]
+    for state in told:
+        display.ended(state, states, None)
+    if not left:
+        return
+    largest_process = max((int(entry["bytes"]) for entry in known.values() if "bytes" in entry), default=0)
+    gpus = gpus_for(str(comparison.record.config.settings.get("device", "auto")))
+    executor = Local(comparison.path, fitting(workers, len(left), gpus, largest_process), gpus, display.say)
+    display.say(f"{len(left)} runs on {executor.where}", important=False)
+    pending = {executor.submit(job): job for job in left}
+    try:
+        while pending:
+            done, _ = wait(pending, timeout=_POLL, return_when=FIRST_COMPLETED)
+            if signals:
+                raise Interrupted(signals[0])
+            if not (done or display.live):
+                continue
+            states = comparison.states
+            rest = seconds_left(states, known, executor.workers)
+            by_name = {state.job.name: state for state in states}
+            for future in done:
+                future.result()
+                display.ended(by_name[pending.pop(future).name], states, rest)
+            display.update(states, rest)
+    finally:
+        executor.stop()

@@ -1,0 +1,200 @@
+"""What a comparison compares: methods, seeds and axes, as one typed object that a file holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, field, replace
+from pathlib import Path
+from typing import Any
+
+from supernet.engine.files import read_json, read_yaml, write_atomically
+from supernet.errors import UserError, shown, unknown
+from supernet.methods import METHODS
+from supernet.registry import recorded
+from supernet.retraining.recipes import RECIPES
+from supernet.selectors import SELECTORS
+from supernet.settings import Count, amend, settings, values_of
+from supernet.spaces import SPACES
+
+FILE = "comparison.json"
+Seeds = str | Sequence[int]
+"""Seeds as a list, or as text: 0-4,7."""
+
+
+@settings
+class ComparisonConfig:
+    """What a comparison compares."""
+
+    data: str = "digits"
+    """digits (embedded), .npz file, folder of class folders, IDX or CIFAR files"""
+    _: KW_ONLY
+    methods: list[str] = field(default_factory=lambda: ["single-darts", "darts"])
+    """methods; METHOD+SELECTOR also selects by another selector from the method's searches"""
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """seeds of every method"""
+    axes: dict[str, list[Any]] = field(default_factory=dict)
+    """settings of a search with the values that each takes"""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """settings of all searches"""
+    budget: str = "passes"
+    """passes, those of the first method; passes=N, seconds=S, or epochs, as many for each method"""
+    baseline: str | None = None
+    """row that the others are compared with; None is the first"""
+    retrain: str | None = None
+    """recipe by which what was found is retrained; None retrains nothing"""
+    retrainings: Count = 1
+    """retrainings of each"""
+
+    def __post_init__(self) -> None:
+        if self.retrain is not None and self.retrain not in RECIPES:
+            raise unknown("recipe", self.retrain, RECIPES)
+        if not (self.methods and self.seeds):
+            raise UserError("a comparison needs a method and a seed")
+        if min(self.seeds) < 0:
+            raise UserError(f"setting seeds must be at least 0, not {min(self.seeds)}")
+        budget_of(self.budget)
+        if "epochs" in self.axes and self.budget != "epochs":
+            raise UserError("an axis of epochs needs --budget epochs: another budget decides on the epochs itself")
+
+
+def budget_of(text: str) -> tuple[str, float | None]:
+    """Return the unit of a budget, and how many; None for those of the first method. Raises UserError."""
+    unit, _, amount = text.partition("=")
+    if text in ("passes", "epochs"):
+        return unit, None
+    if unit in ("passes", "seconds") and re.fullmatch(r"\d+(\.\d+)?(e\d+)?", amount) and float(amount) > 0:
+        return unit, float(amount)
+    raise UserError(f"setting budget takes passes, passes=N, seconds=S or epochs, not '{shown(text)}'")
+
+
+def seeds_of(given: object) -> list[int]:
+    """Return the seeds of a list, of one number, or of a text as 0-4,7; raises UserError for anything else."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return [given]
+    if isinstance(given, Sequence | range) and not isinstance(given, str) and all(type(seed) is int for seed in given):
+        return list(dict.fromkeys(given))
+    parts = [re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part) for part in str(given).split(",")]
+    spans = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
+    if len(spans) < len(parts) or any(not 0 <= last - first < 10_000 for first, last in spans):
+        raise UserError(f"seeds are numbers and spans as 0-4,7, not '{shown(given)}'")
+    return list(dict.fromkeys(seed for first, last in spans for seed in range(first, last + 1)))
+
+
+def scalar(text: str) -> Any:
+    """Return the value of a setting that was typed: a number, true, false, none, or the text itself."""
+    known = {"true": True, "false": False, "none": None}
+    if text.lower() in known:
+        return known[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def axis_of(text: str) -> tuple[str, list[Any]]:
+    """Return the setting and the values of an axis typed as alpha.lr=0.001,0.005; raises UserError."""
+    name, _, values = text.partition("=")
+    if not name or not values:
+        raise UserError(f"an axis is a setting and its values, as alpha.lr=0.001,0.005, not '{shown(text)}'")
+    return name.replace("-", "_"), [scalar(value) for value in values.split(",")]
+
+
+def from_mapping(given: Mapping[str, Any], where: str) -> ComparisonConfig:
+    """Return the config that plain data of a file says; raises UserError, for an unknown key with the nearest."""
+    known = values_of(ComparisonConfig())
+    for name in given:
+        if name not in known:
+            raise unknown(f"key of '{where}'", name, known)
+    seeds = {"seeds": seeds_of(given["seeds"])} if "seeds" in given else {}
+    return amend(ComparisonConfig(), {**given, **seeds})
+
+
+def read(file: Path) -> ComparisonConfig:
+    """Return the config in a YAML or JSON file of a user's; raises UserError if it cannot be read."""
+    try:
+        found = read_yaml(file)
+    except ValueError as error:
+        raise UserError(f"'{file}' cannot be read as a comparison: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"'{file}' is no comparison: it needs keys as methods and seeds")
+    return from_mapping(found, str(file))
+
+
+@settings
+class Record:
+    """The file of a comparison: its config, the images, and what was measured of every kind of search."""
+
+    config: ComparisonConfig
+    _: KW_ONLY
+    channels: int = 0
+    classes: int = 0
+    measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the file, atomically."""
+        write_atomically(folder / FILE, (json.dumps(asdict(self), indent=2) + "\n").encode())
+
+
+def load(folder: Path) -> Record | None:
+    """Return what the file of a comparison's folder holds, None without one; raises UserError if it is damaged."""
+    file = folder / FILE
+    if not file.exists():
+        return None
+    try:
+        found = read_json(file)
+        return Record(**{**found, "config": from_mapping(found["config"], str(file))})
+    except (ValueError, KeyError, TypeError, UserError) as error:
+        raise UserError(f"'{file}' is damaged ({error}): give another place with --out") from None
+
+
+def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[str]) -> ComparisonConfig:
+    """Return a comparison with the methods, seeds and axes of both; raises UserError where other things differ."""
+    for name in ("data", "settings", "retrain"):
+        old, new = getattr(there, name), getattr(now, name)
+        if old != new and not (name == "retrain" and old is None):
+            raise UserError(
+                f"comparison '{os.fspath(folder)}' was made with another {name} ({shown(old)} there, {shown(new)} "
+                "now): give another place with --out"
+            )
+    if now.budget not in ("passes", there.budget):
+        raise UserError(
+            f"comparison '{os.fspath(folder)}' was made with budget {there.budget}, not {now.budget}: "
+            "give another place with --out"
+        )
+    axes = {name: both(there.axes.get(name, []), now.axes.get(name, [])) for name in {**there.axes, **now.axes}}
+    return replace(
+        now,
+        methods=both(there.methods, now.methods),
+        seeds=both(there.seeds, now.seeds),
+        axes=axes,
+        budget=there.budget,
+        baseline=now.baseline or there.baseline,
+        retrainings=max(there.retrainings, now.retrainings),
+    )
+
+
+def both(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    """Return the entries of both, each once, in their order."""
+    return [*first, *(entry for entry in second if entry not in first)]
+
+
+def check_published(config: ComparisonConfig, typed: ComparisonConfig | None = None) -> None:
+    """Raise UserError if a file names code of a user's own that is not `typed`, too: a file must not choose code."""
+    methods, settings = (typed.methods, typed.settings) if typed else ([], {})
+    for entry in config.methods:
+        if entry not in methods:
+            method, _, selector = entry.partition("+")
+            recorded("method", method, METHODS)
+            if selector:
+                recorded("selector", selector, SELECTORS)
+    for name, known in (("space", SPACES), ("selector", SELECTORS)):
+        values = [*([config.settings[name]] if name in config.settings else []), *config.axes.get(name, [])]
+        axes = typed.axes.get(name, []) if typed else []
+        for value in values:
+            if value not in (settings.get(name), *axes):
+                recorded(name, value, known)

@@ -1,0 +1,152 @@
+"""The rows of a comparison: what every case has found with each seed, read from its run folders."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from supernet.engine.run import Run
+from supernet.models.cost.count import OperationCosts
+from supernet.searching.compare.cases import LARGEST, Case, cases
+from supernet.searching.compare.config import ComparisonConfig, Record
+from supernet.searching.compare.statistics import Difference, difference
+from supernet.spaces import NetworkSize, SearchSpace, space, tables
+from supernet.spaces.genotype import Genotype
+
+_SETS = {10: "c10", 100: "c100", 120: "in16"}  # the table's data sets by their number of classes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one seed has found; accuracies are in %, and None where there is none.
+
+    - `accuracy`: as the comparison's measure says (see `measured_by`).
+    - `retrained`: the mean test accuracy of the retrainings, validation accuracy without test images.
+    - `passes`, `seconds`: of the search and of its selection.
+    """
+
+    architecture: str
+    accuracy: float | None
+    retrained: float | None
+    collapsed: bool = False
+    passes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one case has found, by seed, each retrained `retrainings` times; `searched` is false for a baseline."""
+
+    label: str
+    results: Mapping[int, Result]
+    retrainings: int = 0
+    searched: bool = True
+
+    @cached_property
+    def accuracy(self) -> dict[int, float]:
+        """The accuracy by seed, where there is one."""
+        found = {seed: result.accuracy for seed, result in self.results.items()}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    @cached_property
+    def retrained(self) -> dict[int, float]:
+        """The retrained accuracy by seed, where there is one."""
+        found = {seed: result.retrained for seed, result in self.results.items()}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    def against(self, baseline: Row) -> Difference | None:
+        """Return the difference from a baseline: of the retrained accuracy, where both have it."""
+        if self.retrained and baseline.retrained:
+            return difference(self.retrained, baseline.retrained)
+        return difference(self.accuracy, baseline.accuracy)
+
+
+def measured_by(record: Record, home: SearchSpace) -> str | None:
+    """Return the field of the space's table that measures an architecture; None without a table for such images.
+
+    The table is of colour images in as many classes as CIFAR-10, CIFAR-100 or ImageNet16-120 has.
+    """
+    name = _SETS.get(record.classes) if home.table is not None and record.channels == 3 else None
+    return None if name is None else f"{name}_test"
+
+
+def rows(record: Record, out: Path) -> list[Row]:
+    """Return a row for every case that has a finished run, and for the largest cell."""
+    config, home = record.config, space_of(record.config)
+    measure = measured_by(record, home)
+    found = [_row(case, config, out, measure, home) for case in cases(config)]
+    return [*(row for row in found if row.results), _largest_row(config, out, measure, home)]
+
+
+def space_of(config: ComparisonConfig) -> SearchSpace:
+    """Return the space of a comparison's searches."""
+    return space(str(config.settings.get("space", "nasbench201")))
+
+
+def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None, home: SearchSpace) -> Row:
+    results: dict[int, Result] = {}
+    for seed in config.seeds:
+        searched, found = Run(case.folder(out, seed)), Run(case.found(out, seed))
+        if searched.finished and found.finished:
+            parts = _parts(searched, found)
+            results[seed] = Result(
+                architecture=found.summary["architecture"],
+                accuracy=_known(home, measure, found.genotype) if measure else _validation(searched),
+                retrained=_retrained(found.path, config),
+                collapsed=found.verdict.startswith("collapsed"),
+                passes=sum(part.summary.get("forward_backward", 0) for part in parts),
+                seconds=sum(_seconds(part) for part in parts),
+            )
+    return Row(case.label, results, config.retrainings if config.retrain else 0)
+
+
+def _parts(searched: Run, found: Run) -> list[Run]:
+    """Return the runs that an architecture has cost: its search, and the selection that read it out."""
+    selection = searched.path / "selections" / str(searched.config["selector"]).replace(":", ".")
+    own = Run(selection if found.path == searched.path else found.path)
+    return [searched, own] if own.path != searched.path and own.path.exists() and own.finished else [searched]
+
+
+def _seconds(run: Run) -> float:
+    return float(run.summary["seconds"]) + float(run.summary.get("evaluation_seconds", 0.0))
+
+
+def _known(home: SearchSpace, measure: str, genotype: Genotype) -> float:
+    table = tables.load(str(home.table))
+    return float(table.column(measure)[table.index(genotype)])
+
+
+def _validation(run: Run) -> float | None:
+    """Return the supernet's accuracy on the validation images after the last epoch, None without any."""
+    accuracy = run.metrics[-1].get("valid_accuracy")
+    return None if accuracy is None else 100 * float(accuracy)
+
+
+def _retrained(folder: Path, config: ComparisonConfig) -> float | None:
+    """Return the mean accuracy of all retrainings, None before all of them have finished."""
+    runs = [Run(folder / f"{config.retrain}-{number}") for number in range(config.retrainings if config.retrain else 0)]
+    if not runs or not all(run.finished for run in runs):
+        return None
+    return 100 * statistics.fmean(_last(run.summary) for run in runs)
+
+
+def _last(summary: Mapping[str, Any]) -> float:
+    return float((summary["test_accuracy"] or summary["accuracy"])["last"])
+
+
+def largest(home: SearchSpace) -> Genotype:
+    """Return the architecture that has on every edge the operation with the most parameters."""
+    return home.derive(OperationCosts(home, NetworkSize(*home.target)).per_operation("params"))
+
+
+def _largest_row(config: ComparisonConfig, out: Path, measure: str | None, home: SearchSpace) -> Row:
+    """Return the row of the largest cell, which needs no search: the same for every seed."""
+    genotype = largest(home)
+    accuracy = _known(home, measure, genotype) if measure else None
+    result = Result(str(genotype), accuracy, _retrained(out / "largest", config))
+    retrainings = config.retrainings if config.retrain else 0
+    return Row(LARGEST, dict.fromkeys(config.seeds, result), retrainings, searched=False)

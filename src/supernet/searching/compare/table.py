@@ -1,0 +1,139 @@
+"""The table of a comparison, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from supernet.engine.files import write_atomically
+from supernet.searching.compare.config import Record
+from supernet.searching.compare.rows import Row, measured_by, space_of
+from supernet.searching.compare.statistics import FEWEST, Difference, Spread
+
+
+def write(record: Record, rows: Sequence[Row], out: Path) -> None:
+    """Write table.md, table.csv and results.json."""
+    data = as_data(record, rows)
+    for name, text in (
+        ("table.md", as_markdown(record, rows)),
+        ("table.csv", _as_csv(data["rows"])),
+        ("results.json", json.dumps(data, indent=2) + "\n"),
+    ):
+        write_atomically(out / name, text.encode())
+
+
+def baseline_of(record: Record, rows: Sequence[Row]) -> Row:
+    """Return the row that the others are compared with: the one that was named, or the first."""
+    return next((row for row in rows if row.label == record.config.baseline), rows[0])
+
+
+def as_markdown(record: Record, rows: Sequence[Row]) -> str:
+    """Return the table with the lines that say what its numbers are."""
+    baseline, retrain = baseline_of(record, rows), record.config.retrain
+    kinds = ["accuracy", *(["retrained"] if retrain else [])]
+    head = ["method", "n", *(f"{kind}{part}" for kind in kinds for part in (", mean ± std", ", median", ", range"))]
+    head += ["collapsed", "passes", "seconds", f"against {baseline.label}"]
+    lines = [head, ["---", *["---:"] * (len(head) - 2), "---"]]
+    for row in rows:
+        spreads = [cell for kind in kinds for cell in _spread(getattr(row, kind))]
+        lines.append([row.label, _n(row), *spreads, *_costs(row), "" if row is baseline else _words(row, baseline)])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\n{_notes(record)}\n"
+
+
+def _n(row: Row) -> str:
+    searches = str(len(row.results)) if row.searched else "0"
+    return f"{searches} x {row.retrainings}" if row.retrainings else searches
+
+
+def _spread(values: dict[int, float]) -> list[str]:
+    if not values:
+        return ["", "", ""]
+    found = Spread.of(list(values.values()))
+    if found.low == found.high:
+        return [f"{found.mean:.2f}", "", ""]
+    mean = f"{found.mean:.2f} ± {found.std:.2f}" if found.std is not None else f"{found.mean:.2f}"
+    return [mean, f"{found.median:.2f}", f"{found.low:.2f} to {found.high:.2f}"]
+
+
+def _costs(row: Row) -> list[str]:
+    if not row.searched:
+        return ["", "0", "0"]
+    found = list(row.results.values())
+    collapsed = f"{sum(result.collapsed for result in found)} of {len(found)}"
+    passes, seconds = (statistics.fmean(getattr(result, name) for result in found) for name in ("passes", "seconds"))
+    return [collapsed, f"{passes:.0f}", f"{seconds:.1f}"]
+
+
+def _words(row: Row, baseline: Row) -> str:
+    found = row.against(baseline)
+    return "" if found is None else f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}], {found.words}"
+
+
+def _notes(record: Record) -> str:
+    """Return what the numbers are, in sentences."""
+    config, measure = record.config, measured_by(record, space_of(record.config))
+    names = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
+    if measure:
+        accuracy = f"test accuracy on {names[measure.partition('_')[0]]} (%) of the architecture in the space's table"
+    else:
+        accuracy = (
+            "accuracy of the supernet on the validation images (%), which says little of the architecture: "
+            "--retrain quick measures that"
+        )
+    told = [f"Accuracy: {accuracy}."]
+    if config.retrain:
+        told.append(f"Retrained: test accuracy (%), the mean of {config.retrainings} by recipe {config.retrain}.")
+    told += [
+        "n: searches, one per seed, x retrainings. Std: sample standard deviation over the seeds.",
+        f"Passes: batches forward and backward, of search and selection; the budget is {config.budget}.",
+        "Against: the mean of the differences by seed, and its 95 % bootstrap interval; "
+        f"of fewer than {FEWEST} seeds it only tells noise.",
+    ]
+    return " ".join(told)
+
+
+def as_data(record: Record, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the whole comparison as plain data."""
+    baseline = baseline_of(record, rows)
+    return {
+        "config": asdict(record.config),
+        "measure": measured_by(record, space_of(record.config)) or "valid_accuracy",
+        "baseline": baseline.label,
+        "rows": [_data(row, None if row is baseline else row.against(baseline)) for row in rows],
+    }
+
+
+def _data(row: Row, found: Difference | None) -> dict[str, Any]:
+    spreads = {
+        kind: asdict(Spread.of(list(values.values()))) if (values := getattr(row, kind)) else None
+        for kind in ("accuracy", "retrained")
+    }
+    results = {str(seed): asdict(result) for seed, result in row.results.items()} if row.searched else {}
+    return {
+        "label": row.label,
+        "n": len(row.results) if row.searched else 0,
+        "retrainings": row.retrainings,
+        **spreads,
+        "collapsed": sum(result.collapsed for result in row.results.values()),
+        "difference": found and asdict(found) | {"words": found.words},
+        "results": results,
+    }
+
+
+def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Return one line for every search, which programs draw from."""
+    text = io.StringIO()
+    names = ["method", "seed", "accuracy", "retrained", "collapsed", "passes", "seconds", "architecture"]
+    written = csv.DictWriter(text, names, lineterminator="\n")
+    written.writeheader()
+    for row in rows:
+        for seed, result in row["results"].items():
+            written.writerow({"method": row["label"], "seed": seed} | result)
+    return text.getvalue()

@@ -1,0 +1,85 @@
+"""A whole comparison on digits: its table, its additions, and what is left of it after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import supernet as sn
+from supernet.engine.files import read_json
+
+SMALL = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
+
+
+def until(found, seconds=120):
+    end = time.monotonic() + seconds
+    while not found() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert found()
+
+
+def test_a_comparison_has_a_table_and_takes_more_seeds_and_runs_nothing_twice(tmp_path, capsys):
+    out, given = tmp_path / "c", {"methods": ["single-darts", "darts"], "workers": 2}
+    first = sn.compare("digits", seeds="0", out=out, **given, **SMALL)
+    assert [run.path.name for run in first.runs] == ["darts-0", "random-0", "single-darts-0"]
+    assert "done: darts-0 in" in capsys.readouterr().out
+    before = {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in first.runs}
+    both = sn.compare("digits", seeds=[0, 1], out=out, quiet=True, **given, **SMALL)
+    assert {path: (path / "summary.json").stat().st_mtime_ns for path in before} == before
+    assert capsys.readouterr().out == ""
+    rows = {row.label: row for row in both.rows}
+    assert list(rows) == ["single-darts", "darts", "random", "largest cell"]
+    assert {result.passes for row in both.rows if row.searched for result in row.results.values()} == {2}
+    assert [len(row.results) for row in both.rows] == [2, 2, 2, 2]
+    assert read_json(out / "comparison.json")["config"]["budget"] == "passes=2"
+    assert (out / "table.md").read_text() == both.table()
+    assert len((out / "table.csv").read_text().splitlines()) == 1 + 3 * 2
+    found = json.loads((out / "results.json").read_text())
+    assert (found["baseline"], found["measure"]) == ("single-darts", "valid_accuracy")
+    assert found["rows"][1]["difference"]["pairs"] == 2
+    assert both.status() == ["6 finished, 0 running, 0 left, 0 failed, of 6"]
+
+
+def test_a_failed_run_is_told_and_raises_nothing(tmp_path, capsys):
+    bad = SMALL | {"epochs": 1}  # random search needs two for an architecture
+    found = sn.compare("digits", methods=["random"], seeds="0", out=tmp_path / "c", budget="epochs", workers=1, **bad)
+    assert found.states[0].state == "failed"
+    assert "failed: random-0: " in capsys.readouterr().out
+
+
+def test_a_killed_comparison_goes_on(tmp_path):
+    out = tmp_path / "c"
+    words = ["compare", "digits", "--methods", "random", "--seeds", "0-1", "--images", "400", "--epochs", "20"]
+    command = [sys.executable, "-m", "supernet", *words, "--width", "2", "--workers", "1", "--out", str(out)]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    holder = out / "random-0" / ".holder"
+    until(lambda: holder.exists() and holder.read_text().startswith("process"))
+    first.kill()
+    first.communicate()
+    again = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # it waits for random-0
+    holder = out / "random-1" / ".holder"
+    until(lambda: again.poll() is not None or (holder.exists() and holder.read_text().startswith("process")))
+    os.kill(int(holder.read_text().split()[1]), signal.SIGKILL)  # a worker
+    text, errors = again.communicate(timeout=200)
+    assert (again.returncode, errors) == (0, "")
+    assert "random-1 was killed by" in text
+    assert "started again (1 of 2)" in text
+    assert sn.Comparison.read(out).status() == ["2 finished, 0 running, 0 left, 0 failed, of 2"]
+
+
+def test_what_no_comparison_is_is_told(tmp_path):
+    with pytest.raises(sn.UserError, match=r"is no comparison: there is no comparison\.json in it"):
+        sn.Comparison.read(tmp_path)
+    (tmp_path / "x").touch()
+    with pytest.raises(sn.UserError, match="exists and is no comparison"):
+        sn.compare("digits", out=tmp_path, quiet=True)
+    with pytest.raises(sn.UserError, match="reads its images from a path"):
+        sn.compare(([0], [0]), out=tmp_path)

@@ -1,0 +1,164 @@
+"""What a comparison compares: seeds, axes, budgets and files, and their mistakes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from supernet.errors import UserError
+from supernet.searching.compare.cases import LARGEST, Case, cases, flags, jobs
+from supernet.searching.compare.config import (
+    ComparisonConfig,
+    Record,
+    axis_of,
+    budget_of,
+    check_published,
+    load,
+    read,
+    scalar,
+    seeds_of,
+    united,
+)
+
+
+def config(**given):
+    return ComparisonConfig(**{"methods": ["darts"], "seeds": [0, 1]} | given)
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds"),
+    [("0-4", [0, 1, 2, 3, 4]), ("7,0-1,7", [7, 0, 1]), (3, [3]), ([2, 2, 1], [2, 1]), (range(2), [0, 1])],
+)
+def test_seeds_are_numbers_and_spans(given, seeds):
+    assert seeds_of(given) == seeds
+
+
+@pytest.mark.parametrize("given", ["", "x", "4-2", "1,,2", "0-99999999", None, [0.5]])
+def test_no_other_seeds_are_taken(given):
+    with pytest.raises(UserError, match="seeds are numbers and spans"):
+        seeds_of(given)
+
+
+def test_a_typed_value_is_a_number_where_it_reads_as_one():
+    typed = ["3", "1e-3", "true", "None", "300k", "sgd"]
+    assert [scalar(text) for text in typed] == [3, 0.001, True, None, "300k", "sgd"]
+    assert axis_of("alpha.weight-decay=0,1e-3") == ("alpha.weight_decay", [0, 0.001])
+
+
+def test_a_budget_has_a_unit():
+    assert [budget_of(text) for text in ("passes", "epochs", "passes=20", "seconds=1.5")] == [
+        ("passes", None),
+        ("epochs", None),
+        ("passes", 20),
+        ("seconds", 1.5),
+    ]
+    for text in ("", "passes=", "passes=-1", "passes=0", "hours=3", "epochs=3"):
+        with pytest.raises(UserError, match="takes passes, passes=N"):
+            budget_of(text)
+
+
+def test_a_file_with_an_unknown_key_names_the_nearest(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("data: digits\nmetods: [darts]\n")
+    with pytest.raises(UserError, match=r"unknown key of '.*study.yaml' 'metods'; did you mean 'methods'\?"):
+        read(file)
+    file.write_text("methods: [darts]\nseeds: 0-2\naxes:\n  alpha.lr: [0.1, 0.2]\nsettings: {epochs: 3}\n")
+    assert read(file) == config(seeds=[0, 1, 2], axes={"alpha.lr": [0.1, 0.2]}, settings={"epochs": 3})
+    file.write_text("methods: darts\n")
+    with pytest.raises(UserError, match="setting methods"):
+        read(file)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    record = Record(config(baseline="darts"), channels=3, classes=10, measured={"darts": {"passes": 2.0}})
+    record.write(tmp_path)
+    assert load(tmp_path) == record
+    assert load(tmp_path / "no") is None
+    (tmp_path / "comparison.json").write_text(json.dumps({"config": {"sedes": 1}}))
+    with pytest.raises(UserError, match="is damaged"):
+        load(tmp_path)
+
+
+def test_what_is_new_is_added():
+    there = config(axes={"alpha.lr": [0.1]}, budget="passes=8")
+    now = config(methods=["single-darts"], seeds=[1, 2], axes={"alpha.lr": [0.2]}, retrain="quick")
+    both = united(there, now, "c")
+    assert (both.methods, both.seeds) == (["darts", "single-darts"], [0, 1, 2])
+    assert (both.axes, both.budget, both.retrain) == ({"alpha.lr": [0.1, 0.2]}, "passes=8", "quick")
+    for other in ({"data": "x.npz"}, {"settings": {"epochs": 3}}, {"budget": "passes=9"}):
+        with pytest.raises(UserError, match="was made with"):
+            united(there, config(**other), "c")
+
+
+def test_a_file_chooses_no_code_of_its_own():
+    for given in ({"methods": ["evil:Method"]}, {"methods": ["darts+evil:S"]}, {"settings": {"space": "evil:SPACE"}}):
+        with pytest.raises(UserError, match="is one of your own"):
+            check_published(config(**given))
+        check_published(config(**given), config(**given))
+
+
+# --- cases and their commands
+
+
+def test_random_search_is_always_in_and_an_axis_is_for_those_that_have_it():
+    found = cases(config(methods=["darts", "darts+perturbation"], axes={"alpha.lr": [0.1, 0.2]}))
+    assert [case.label for case in found] == [
+        "darts, alpha.lr=0.1",
+        "darts, alpha.lr=0.2",
+        "darts+perturbation, alpha.lr=0.1",
+        "darts+perturbation, alpha.lr=0.2",
+        "random",
+    ]
+    assert [case.label for case in cases(config(methods=["random"]))] == ["random"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"methods": ["dart"]}, "unknown method 'dart'; did you mean 'darts'"),
+        ({"methods": ["darts+perturbtion"]}, "unknown selector 'perturbtion'"),
+        ({"axes": {"alpa.lr": [1]}}, "unknown setting 'alpa.lr'; did you mean 'alpha.lr'"),
+        ({"settings": {"seed": 1}}, "'seed' is no setting of a comparison's searches"),
+        ({"settings": {"epochs": 0}}, "setting epochs must be at least 1, not 0"),
+        ({"settings": {"alpha.lr": -1.0}}, "alpha.lr must be at least 0"),
+        ({"baseline": "dart"}, "unknown baseline 'dart'; did you mean 'darts'"),
+        ({"settings": {"protocol": "smal"}}, "unknown protocol 'smal'"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(given, message):
+    with pytest.raises(UserError, match=message):
+        cases(config(**given))
+
+
+def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
+    asked = config(
+        methods=["darts", "darts+perturbation"],
+        seeds=[3],
+        settings={"images": 100, "select.tune_epochs": 1, "norm_track": False, "device": "cuda:1"},
+        retrain="quick",
+    )
+    made = jobs(asked, {"darts": 7}, tmp_path, "some cell")
+    assert [job.name for job in made] == ["darts-3", "random-3", "largest"]
+    assert [job.case for job in made] == ["darts", "random", LARGEST]
+    steps = dict(made[0].steps)
+    assert list(steps) == [
+        "darts-3",
+        "darts-3/quick-0",
+        "darts-3/selections/perturbation",
+        "darts-3/selections/perturbation/quick-0",
+    ]
+    search = " ".join(steps["darts-3"])
+    assert search.startswith("search digits --method darts --images 100 --no-norm-track --device cuda --epochs 7")
+    assert "--tune-epochs 1" in " ".join(steps["darts-3/selections/perturbation"])
+    assert made[2].steps[0][1][:2] == ("retrain", "some cell")
+
+
+def test_settings_are_typed_as_flags():
+    values = {"w.weight_decay": 1e-3, "skip_broken": True, "w.nesterov": False, "max_params": "300k"}
+    assert flags(values) == ["--w.weight-decay", "0.001", "--skip-broken", "--w.no-nesterov", "--max-params", "300k"]
+
+
+def test_the_folder_of_a_case_is_a_name_that_any_system_takes(tmp_path):
+    assert Case("darts", (("alpha.lr", 0.1),)).folder(tmp_path, 2).name == "darts-alpha.lr-0.1-2"
+    assert Case("my.module:Method").folder(tmp_path, 0).name == "my.module.method-0"

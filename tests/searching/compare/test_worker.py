@@ -1,0 +1,149 @@
+"""Jobs carried out: commands that fail, are killed, or are stopped, and how far each has come."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from threading import Event
+
+import pytest
+
+from supernet.engine.lock import is_locked, locked, seems_held
+from supernet.errors import UserError
+from supernet.searching.compare import worker
+from supernet.searching.compare.cases import Job
+from supernet.searching.compare.executor import fitting
+from supernet.searching.compare.killed import ending
+from supernet.searching.compare.measure import epochs_within, resolved
+from supernet.searching.compare.status import lines, seconds_left, state_of
+
+JOB = Job("darts-0", "darts", (("darts-0", ("search", "digits", "--epochs", "4")),))
+FOUND = {"passes": 10, "seconds": 2.0, "epochs": 8, "tuning": 0}
+
+
+@pytest.fixture
+def runs(monkeypatch, tmp_path):
+    """Commands end as `endings` says, and make a run where they end well; the list of those that ran."""
+    ran = []
+
+    def prepare(*endings):
+        left = list(endings)
+
+        def run(words, log, environment, stop):
+            ran.append(words)
+            status, errors = left.pop(0)
+            if status == 0:
+                (tmp_path / "darts-0").mkdir(exist_ok=True)
+                (tmp_path / "darts-0" / "summary.json").write_text('{"seconds": 3}')
+            return status, errors
+
+        monkeypatch.setattr(worker, "_run", run)
+        return ran
+
+    return prepare
+
+
+def test_a_killed_command_is_started_again_and_a_finished_one_is_not(runs, tmp_path):
+    ran, told = runs((-signal.SIGKILL, ""), (0, "")), []
+    assert worker.carry_out(JOB, tmp_path, {}, Event(), told.append) == ""
+    assert worker.carry_out(JOB, tmp_path, {}, Event(), told.append) == ""
+    assert len(ran) == 2
+    assert told == [
+        "darts-0 was killed by SIGKILL; if memory ran out, take fewer --workers or a smaller --batch-size; "
+        "started again (1 of 2)"
+    ]
+    assert state_of(JOB, tmp_path, {}).state == "finished"
+
+
+def test_a_command_that_is_killed_again_and_again_has_failed(runs, tmp_path):
+    ran = runs(*[(-signal.SIGTERM, "")] * 3)
+    assert worker.carry_out(JOB, tmp_path, {}, Event()) == "killed by SIGTERM"
+    assert len(ran) == 3
+    assert worker.failures(tmp_path) == {"darts-0": "killed by SIGTERM"}
+    worker.forget_failures(tmp_path)
+    assert worker.failures(tmp_path) == {}
+
+
+def test_a_mistake_is_told_by_its_line_and_not_tried_again(runs, tmp_path):
+    ran = runs((2, "warning\nsupernet: setting width must be at least 1, not 0\n"))
+    assert worker.carry_out(JOB, tmp_path, {}, Event()) == "setting width must be at least 1, not 0"
+    assert len(ran) == 1
+    state = state_of(JOB, tmp_path, worker.failures(tmp_path))
+    assert lines([state], None)[1] == "failed   darts-0: setting width must be at least 1, not 0"
+
+
+def test_a_real_command_that_is_stopped_ends(tmp_path, monkeypatch):
+    stop = Event()
+    stop.set()
+    monkeypatch.setattr(sys, "executable", "sleep")  # of the words, `sleep` refuses all but its number
+    with pytest.raises(worker.Stopped):
+        worker._run(("5",), tmp_path / "logs" / "x.txt", {}, stop)
+
+
+def test_a_lack_of_memory_is_told():
+    assert ending(-signal.SIGKILL, "", kills=1).startswith("killed by the system, as memory ran out")
+    assert ending(1, "Traceback\nValueError: no\n") == "ValueError: no"
+    assert ending(3, "") == "ended with exit status 3"
+
+
+def test_a_folder_tells_who_is_in_it(tmp_path):
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
+        assert seems_held(tmp_path)
+    assert not is_locked(tmp_path)
+    assert not seems_held(tmp_path)
+
+
+def test_what_runs_and_the_time_left_are_read_from_files(tmp_path):
+    folder = tmp_path / "darts-0"
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("{}\n" * 3 + "{")
+    assert (state_of(JOB, tmp_path, {}).state, state_of(JOB, tmp_path, {}).done) == ("left", 3)
+    with locked(folder):
+        state = state_of(JOB, tmp_path, {})
+    assert (state.state, state.doing, state.done, state.total) == ("running", "search", 3, 4)
+    assert seconds_left([state], {"darts": FOUND}, 2) == 2.0
+    assert seconds_left([state], {}, 1) is None
+    (folder / "summary.json").write_text(json.dumps({"seconds": 12}))
+    done = state_of(JOB, tmp_path, {})
+    assert seconds_left([done, state, state], {"darts": FOUND}, 2) == 3.0
+    assert lines([done, state], 60.0)[0] == "1 finished, 1 running, 0 left, 0 failed, of 2; about 1 min 00 s left"
+
+
+# --- budgets and workers
+
+
+@pytest.mark.parametrize(
+    ("budget", "tuning", "epochs"),
+    [("epochs", 0, 8), ("passes=40", 0, 4), ("passes=49", 0, 4), ("passes=40", 3, 1), ("seconds=16", 0, 8)],
+)
+def test_a_budget_gives_whole_epochs(budget, tuning, epochs):
+    assert epochs_within(budget, FOUND | {"tuning": tuning}) == epochs
+
+
+def test_a_budget_of_less_than_an_epoch_is_a_mistake():
+    with pytest.raises(UserError, match="a budget of 9 passes is less than one epoch, which takes 10"):
+        epochs_within("passes=9", FOUND)
+
+
+def test_the_first_method_sets_the_budget_where_none_is_given():
+    assert resolved("passes", FOUND) == "passes=80"
+    assert resolved("seconds=3", {}) == "seconds=3"
+    with pytest.raises(UserError, match="the first method sets the budget, and cannot be had: no"):
+        resolved("passes", {"error": "no"})
+
+
+def test_workers_are_what_fits(monkeypatch):
+    from supernet.searching.compare import executor
+
+    monkeypatch.setattr(executor, "cores", lambda: 8)
+    monkeypatch.setattr(executor, "free_bytes", lambda: 10 * 10**9)
+    assert fitting(None, 40, [], 10**9) == 8
+    assert fitting(None, 40, [], 3 * 10**9) == 2
+    assert fitting(None, 3, [], 0) == 3
+    assert fitting(None, 40, ["0", "1"], 10**12) == 2
+    assert fitting(5, 2, [], 10**12) == 5
+    with pytest.raises(UserError, match="every GPU belongs to one worker"):
+        fitting(3, 9, ["0", "1"], 0)

@@ -1,0 +1,76 @@
+"""The forward-backward passes of a search, counted whatever its method, and those of a selection."""
+
+from __future__ import annotations
+
+import pytest
+
+import supernet as sn
+from supernet.searching import results
+from supernet.searching.passes import Passes
+from supernet.testing import PairDataset, tiny_images
+
+STEPS = 2 * 2  # epochs x batches of 6 of 12 training images
+TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "quiet": True}
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    for name in ("_pictures", "_cell"):
+        monkeypatch.setattr(results, name, lambda *arguments: None)
+
+
+def data():
+    return PairDataset(tiny_images(24))
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "each"),
+    [
+        ("single-darts", {}, 1),
+        ("single-darts", {"monitor": "gradients", "monitor_every": 1}, 1),  # what only measures does not count
+        ("darts", {}, 2),
+        ("darts-2nd", {}, 5),
+        ("sdarts-adv", {"ascent": 3}, 5),
+        ("random", {}, 1),
+        ("rsps", {}, 1),
+        ("zarts-rs", {"warmup": 0, "every": 1, "samples": 1, "steps": 2, "inner_batch": 2}, 1 + 2 * 2),
+    ],
+)
+def test_the_passes_of_a_step_are_counted(method, more, each, tmp_path):
+    run = sn.search(data(), method=method, out=tmp_path / "run", **TINY | more)
+    assert run.summary["forward_backward"] == STEPS * each
+    assert [row["forward_backward"] for row in run.metrics] == [STEPS // 2 * each, STEPS * each]
+
+
+def test_a_selection_counts_its_own(tmp_path):
+    search = sn.search(data(), method="darts", out=tmp_path / "run", **TINY)
+    selection = sn.select(search, data=data(), tune_epochs=1, device="cpu", quiet=True)
+    assert selection.summary["forward_backward"] == selection.metrics[-1]["forward_backward"] > 0
+    assert search.summary["forward_backward"] == 2 * STEPS
+
+
+class Net:
+    """A supernet of which the tests see the count of passes alone."""
+
+    passes = 0
+
+    def run(self, passes):
+        self.passes += passes
+
+
+def test_a_replayed_step_has_the_passes_of_the_first():
+    net = Net()
+    passes = Passes(lambda: [net], replayed=True)
+    passes.step(lambda: net.run(3))
+    for _ in range(2):
+        passes.step(lambda: None)
+    assert passes.count == 9
+    passes.between(lambda: net.run(2))
+    assert passes.count == 11
+
+
+def test_a_step_without_the_supernet_is_a_pass():
+    net = Net()
+    passes = Passes(lambda: [net])
+    passes.step(lambda: None)
+    assert passes.count == 1
