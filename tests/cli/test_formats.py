@@ -59,7 +59,7 @@ def refused(folder: str, number: int | None) -> str:
 
 # --- other formats
 
-FORMATS = pytest.mark.parametrize("number", [None, 1, 4])
+FORMATS = pytest.mark.parametrize("number", [None, 1, FORMAT + 1])
 ON_A_SEARCH = [
     SEARCH,
     ["search", "--config", "run"],
