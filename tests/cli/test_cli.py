@@ -104,7 +104,7 @@ SEARCH_MISTAKES = [
     ),
     ("digits --space no_such_module:SPACE", "cannot import space 'no_such_module:SPACE': No module named"),
     ("digits --space supernet:search", "space 'supernet:search' is not a supernet.SearchSpace"),
-    ("digits --method dart", "unknown method 'dart'; did you mean 'darts'? known: darts, pc-darts, "),
+    ("digits --method dart", "unknown method 'dart'; did you mean 'darts'? known: darts, "),
     ("digits --method nowhere:Method", "cannot import method 'nowhere:Method': No module named 'nowhere'"),
     ("digits --method supernet.cli:Method", "cannot import method 'supernet.cli:Method': module"),
     ("digits --method os:getcwd", "method 'os:getcwd' is not a class derived from supernet.Method"),
@@ -193,7 +193,7 @@ MISTAKES = [
     *((f"search {arguments}", said) for arguments, said in SEARCH_MISTAKES),
     (
         "serch",
-        "unknown command 'serch'; did you mean 'search'? known: search, select, retrain, evaluate, predict, report, ",
+        "unknown command 'serch'; did you mean 'search'? known: search, compare, select, retrain, evaluate, predict, ",
     ),
     ("--epochs 3", "unknown command '--epochs'; known: search"),
     ("select", "missing RUN: folder of a search, finished or not (see supernet select --help)"),
@@ -659,10 +659,11 @@ def test_query_lists_its_fields(call: Call) -> None:
 
 ALPHA = ["single-darts", "darts", "darts-2nd"]
 PERTURBED = ["sdarts-rs", "sdarts-adv", "dropnas"]
-SIDE = ["pc-darts", "darts-minus", "fairdarts"]
+SIDE = ["pc-darts", "p-darts", "cdarts", "darts-minus", "fairdarts"]
 ROBUST = ["r-darts-l2", "r-darts-dp", "r-darts-es", "r-darts-ada", "darts-plus"]
 ZERO_ORDER = ["zarts-mgs", "zarts-rs", "zarts-gld"]
-SELECTED = ["magnitude", "threshold", "perturbation", "perturbation-magnitude", "best-of-samples", "evolution"]
+SELECTED = ["magnitude", "skip-limit", "threshold", "perturbation", "perturbation-magnitude"]
+SELECTED += ["best-of-samples", "evolution"]
 DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
 
 

@@ -213,7 +213,7 @@ def test_dropout_is_before_the_classifier_and_in_training_only():
     plain = network(x)
     network.dropout = 0.5
     assert torch.equal(network(x), plain)
-    features = network.layers[-1][:-1](network._outputs(x)[-2])
+    features = network.layers[-1][:-1](network.outputs(x)[-2])
     for module in network.modules():
         module.training = module is network  # batch norm stays in evaluation mode
     torch.manual_seed(7)

@@ -94,3 +94,12 @@ def test_five_images_and_constant_images_are_never_healthy(images: str, method: 
     run = sn.search((x, y), method=method, width=2, epochs=2, device="cpu", out=tmp_path / "run", quiet=True)
     assert run.verdict.partition(":")[0] in ("undecided", "collapsed")
     assert ("margins" in run.summary and run.summary["margins"] is None) == (method == "random")
+
+
+def test_where_a_limit_forbids_the_best_operation_the_margin_is_negative_and_the_edge_unsettled(tmp_path):
+    run = sn.search(
+        "digits", images=60, epochs=1, width=2, space="s2", max_params=3_000_000, device="cpu", quiet=True, out=tmp_path
+    )
+    found = run.summary["margins"]["edges"]
+    assert min(edge["margin"] for edge in found) < 0
+    assert run.summary["margins"]["settled"] < len(found)

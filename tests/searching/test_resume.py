@@ -23,7 +23,8 @@ from supernet.engine.run import Run
 
 DIGITS = ["search", "digits", "--images", "48", "--batch-size", "8", "--epochs", "2", "--width", "2", "--device", "cpu"]
 STEPS = 6  # in all: 3 in each epoch
-RENAMES = 19  # config and environment; 4 checkpoints in each epoch, each moving the one before; genotype and summary
+# Config and environment; 4 checkpoints in each epoch, each moving the one before; genotype, summary and page
+RENAMES = 20
 KILLED = -signal.SIGKILL
 STOPPED = "supernet: stopped; the same command goes on from here\n"
 METHODS = {
@@ -169,6 +170,9 @@ def results_of(folder: Path) -> Results:
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     state = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
     del files["checkpoints/last.pt"], files["checkpoints/previous.pt"], files["environment.json"], files[".lock"]
+    files = {
+        name: content for name, content in files.items() if not name.endswith("report.html")
+    }  # has times and folder
     rows, summary = files.pop("metrics.jsonl").decode(), files.pop("summary.json").decode()
     return {
         **files,
@@ -207,7 +211,7 @@ KILLS = [
     *("rename:1", "rename:2"),  # config and environment
     *("rename:3", "rename:4", "rename:5", "rename:8", "rename:9"),  # the first, the second and the last of an epoch
     *("rename:14", "rename:15", "rename:16", "rename:17"),  # within the second epoch, and the last of the search
-    *("rename:18", f"rename:{RENAMES}"),  # genotype and summary
+    *("rename:18", "rename:19"),  # genotype and summary
     *("step:1", "step:3", "step:4", f"step:{STEPS}"),  # before any checkpoint, and at both ends of the epochs
     *("log:2", "tear:1", "tear:2", "write:1", "write:4"),
 ]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import supernet as sn
-from supernet.engine.loop import Watcher
+from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.searching import forecast as forecasting
@@ -25,7 +25,7 @@ SEARCH = {"epochs": 2, "batch_size": 8, "width": 2, "image_size": 8, "method": "
 RETRAIN = {"epochs": 1, "batch_size": 8, "width": 2, "validation_share": 0.0, "device": "cpu", "quiet": True}
 
 
-class Ends(Watcher):
+class Ends(Callback):
     """Ends a search in the middle of its second epoch."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ def test_all_of_a_streamed_run_is_as_in_memory(photos: Path, tmp_path: Path) -> 
         out = tmp_path / name
         if stream:
             with pytest.raises(KeyboardInterrupt):
-                sn.search(photos, out=out, stream=stream, watcher=Ends(), **SEARCH)
+                sn.search(photos, out=out, stream=stream, callbacks=[Ends()], **SEARCH)
         search = sn.search(photos, out=out, stream=stream, **SEARCH)
         retrained = sn.retrain(search, **RETRAIN)
         evaluation = sn.evaluate(retrained, device="cpu").to_json()

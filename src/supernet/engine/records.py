@@ -100,8 +100,8 @@ class MarginRecord(TypedDict):
     kind: str
     edge: str
     op: str
-    margin: Real
-    share: Real
+    margin: float
+    share: float
     held: bool
 
 

@@ -1,7 +1,8 @@
 """How decided a search is: by how much the operations that it chose lead, since when, and whether it learned at all.
 
-The margin of an edge is its best op weight less the next one that derivation might have chosen: another operation on
-the edge, or the best one on an edge that was left out for it. An edge is settled if its margin is at least LEAD of the
+The margin of an edge is the op weight of its chosen operation less the best that derivation might have chosen instead:
+another operation on the edge, or the best one on an edge that was left out for it. It is negative where the limits of
+the search forbid the best. An edge is settled if its margin is at least LEAD of the
 best op weight, and if its operation was the chosen one after each epoch of the last quarter. A search in which at most
 half of the edges are settled is undecided, and so is one whose accuracy may be luck. docs/results.md has the study that
 the thresholds are from.
@@ -97,20 +98,21 @@ def _leads(
 ) -> list[tuple[str, Choice, tuple[float, float]]]:
     """Return each chosen operation that had a rival, with its edge and its margin, absolute and as a share."""
     cell = space.cells[kind]
-    ranked = [
-        sorted((row[column] for column in columns), reverse=True)
-        for columns, row in zip(space.candidates(cell), scores, strict=True)
+    allowed = [
+        {edge.ops[column]: row[column] for column in columns}
+        for edge, columns, row in zip(cell.edges, space.candidates(cell), scores, strict=True)
     ]
     numbers = {(edge.target, edge.source, edge.branch): number for number, edge in enumerate(cell.edges)}
     kept = {numbers[choice.target, choice.source, choice.branch]: choice for choice in chosen}
     found = []
     for group in cell.groups():
-        left_out = [ranked[number][0] for number in group if number not in kept]
+        left_out = [max(allowed[number].values()) for number in group if number not in kept]
         for number in filter(kept.__contains__, group):
-            best, *others = ranked[number]
-            if rivals := [*others[:1], *left_out]:
-                margin = best - max(rivals)
-                found.append((str(cell.edges[number]), kept[number], (margin, margin / (abs(best) or 1))))
+            own, choice = dict(allowed[number]), kept[number]
+            score = own.pop(choice.op)
+            if rivals := [*own.values(), *left_out]:
+                margin = score - max(rivals)
+                found.append((str(cell.edges[number]), choice, (margin, margin / (abs(score) or 1))))
     return found
 
 

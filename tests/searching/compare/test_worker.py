@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from supernet.engine.lock import is_locked, locked, seems_held
+from supernet.engine.lock import is_locked, locked, running
 from supernet.errors import UserError
 from supernet.searching.compare import worker
 from supernet.searching.compare.cases import Job
@@ -91,9 +91,9 @@ def test_a_folder_tells_who_is_in_it(tmp_path):
     assert not is_locked(tmp_path)
     with locked(tmp_path):
         assert is_locked(tmp_path)
-        assert seems_held(tmp_path)
+        assert running(tmp_path)
     assert not is_locked(tmp_path)
-    assert not seems_held(tmp_path)
+    assert running(tmp_path) is None
 
 
 def test_what_runs_and_the_time_left_are_read_from_files(tmp_path):
