@@ -29,6 +29,8 @@ from supernet.testing import (
 from supernet.testing.methods import QUICK_SELECTORS
 from supernet.testing.runs import run_search, small_plan
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class EqualConfig:

@@ -83,6 +83,7 @@ def test_every_command_that_works_on_files_is_tried() -> None:
     assert {command for command, *_ in COMMANDS} == set(cli.COMMANDS) - lists
 
 
+@pytest.mark.slow
 def test_no_module_of_the_current_folder_is_run_unasked(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     marker, script = plant(folder, *PLANTED), tmp_path_factory.mktemp("bin") / "supernet"
     (folder / "matplotlibrc").write_text("backend: module://secrets\ntext.usetex: True\n")
@@ -107,6 +108,7 @@ def wide(cin, cout, stride, norm):
 """
 
 
+@pytest.mark.slow
 def test_only_a_typed_module_of_the_current_folder_is_run_also_in_workers(tmp_path: Path) -> None:
     marker = plant(tmp_path, *PLANTED)
     (tmp_path / "blocks.py").write_text(BLOCKS)

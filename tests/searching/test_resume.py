@@ -51,6 +51,8 @@ from supernet.searching import results, task
 from supernet.testing import examples
 from supernet.engine import driving, loop, run
 
+pytestmark = pytest.mark.slow
+
 examples.NOISY = examples.two_input_space()
 results._pictures = lambda *arguments: None  # they take most of the time
 

@@ -14,6 +14,8 @@ import pytest
 import supernet as sn
 from supernet.engine.files import read_json
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
 
 
