@@ -21,6 +21,8 @@ from conftest import Call
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.run import Run
 
+pytestmark = pytest.mark.slow
+
 DIGITS = ["search", "digits", "--images", "48", "--batch-size", "8", "--epochs", "2", "--width", "2", "--device", "cpu"]
 STEPS = 6  # in all: 3 in each epoch
 # Config and environment; 4 checkpoints in each epoch, each moving the one before; genotype, summary and page
@@ -50,8 +52,6 @@ from supernet import cli
 from supernet.searching import results, task
 from supernet.testing import examples
 from supernet.engine import driving, loop, run
-
-pytestmark = pytest.mark.slow
 
 examples.NOISY = examples.two_input_space()
 results._pictures = lambda *arguments: None  # they take most of the time
