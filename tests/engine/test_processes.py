@@ -72,7 +72,6 @@ def test_two_processes_search_as_one_by_every_method_and_retrain_as_one(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_processes_stop_together_go_on_and_learn_the_same(tmp_path: Path) -> None:
     jobs.together(2, jobs.ends_of_searches, tmp_path)
     first, second = read(tmp_path, "2", 2)
