@@ -120,7 +120,9 @@ def test_architectures_are_different_and_at_most_the_whole_space(home, sampler):
 
 def test_the_likeliest_are_those_by_op_scores():
     weights = {"cell": torch.rand(6, 5, generator=torch.Generator().manual_seed(0))}
-    method = SimpleNamespace(op_scores=lambda: weights, supernet=None)
+    method = SimpleNamespace(
+        op_score_lists=lambda: {kind: part.tolist() for kind, part in weights.items()}, supernet=None
+    )
     found = samples(method, FeasibleSet(NB201, SIZE), "likeliest", 4, random.Random(0))
     assert found == likeliest(NB201, {"cell": weights["cell"].tolist()}, 4)
 

@@ -28,8 +28,8 @@ class Scored:
     def __init__(self, scores):
         self.scores = scores
 
-    def op_scores(self):
-        return self.scores
+    def op_score_lists(self):
+        return {kind: edges.tolist() for kind, edges in self.scores.items()}
 
 
 def architectures(space):

@@ -35,7 +35,7 @@ def scores_of(home, seed):
 
 
 def select(home, scores, threshold, limits=None):
-    method = SimpleNamespace(op_scores=lambda: scores)
+    method = SimpleNamespace(op_score_lists=lambda: {kind: part.tolist() for kind, part in scores.items()})
     selector = Threshold(ThresholdConfig(threshold), method, FeasibleSet(home, SIZE, limits), tuple, 0)
     return selector.genotype()
 

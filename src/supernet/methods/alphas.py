@@ -82,10 +82,6 @@ class Alphas(Mapping[str, Tensor]):
             moved[kind] = alpha.detach() + torch.zeros_like(alpha).masked_scatter(self.masks[kind], part.to(alpha))
         return moved
 
-    def lists(self) -> dict[str, list[list[float]]]:
-        """Return the alphas as nested lists."""
-        return {kind: alpha.tolist() for kind, alpha in self._values.items()}
-
     def row(self) -> dict[str, Any]:
         """Return every group as nested lists, as an epoch's row has them: {"alphas": ...}."""
         return {

@@ -163,8 +163,8 @@ class Method(ABC):
         """Enter a stage: go on with a new supernet of this space and size, with new weights and their optimizer.
 
         A method calls it in `begin_epoch`, and in `load_state_dict` where the state is of another stage than its own,
-        before the state is loaded. The space is the search's own or has fewer candidates (`SearchSpace.narrowed`); what
-        the method returns from `op_scores` has the columns of the search's own. `network_sizes` names every size.
+        before the state is loaded. The space is the search's own or has fewer candidates (`SearchSpace.narrowed`), in
+        whose columns `op_scores` and `mix` are from then on. `network_sizes` names every size.
         """
         assert self.budget.new_supernet is not None
         self._take(self.budget.new_supernet(space, network_size))
@@ -220,6 +220,10 @@ class Method(ABC):
     def op_scores(self) -> dict[str, Tensor]:
         """Return scores (edges, columns) of the operations, larger for better ones, for each kind of cell."""
         return {kind: edges.weights.detach() for kind, edges in self.mix().items()}
+
+    def op_score_lists(self) -> dict[str, list[list[float]]]:
+        """Return the op scores as nested lists, as spaces and their tables take them."""
+        return {kind: scores.tolist() for kind, scores in self.op_scores().items()}
 
     def predict(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) to measure the epoch by; the supernet is in evaluation mode."""

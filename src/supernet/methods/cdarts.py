@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -41,6 +40,7 @@ from supernet.engine.processes import average_gradients, averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.methods.base import Budget, Streams
 from supernet.methods.ensemble import Ensemble
+from supernet.methods.equal_parts import position
 from supernet.methods.gradient_method import GradientMethod
 from supernet.models.evaluate import measures
 from supernet.models.mix import Mix, detached
@@ -119,8 +119,7 @@ class CDARTS(GradientMethod):
         return self.alphas.mix()
 
     def _derive(self) -> None:
-        scores = {kind: value.tolist() for kind, value in self.op_scores().items()}
-        self._evaluate(self.supernet.space.derive(scores))
+        self._evaluate(self.supernet.space.derive(self.op_score_lists()))
 
     def _evaluate(self, genotype: Genotype) -> None:
         """Let the evaluation network be that of the architecture."""
@@ -135,12 +134,10 @@ class CDARTS(GradientMethod):
             self.phase = "pretrain"
             return
         own, length = epoch - first, epochs - first
-        count = min(self.config.iterations, length)
-        starts = [length * number // count for number in range(count + 1)]
-        start, end = max((a, b) for a, b in pairwise(starts) if a <= own)
-        if own == start:
+        _, done, epochs_each = position(own, length, min(self.config.iterations, length))
+        if not done:
             self._derive()
-        self.phase = "warmup" if own < start + int(self.config.warmup * (end - start)) else "search"
+        self.phase = "warmup" if done < int(self.config.warmup * epochs_each) else "search"
         self.coefficient = self.config.penalty * max(0.0, 1 - 2 * own / length)
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:

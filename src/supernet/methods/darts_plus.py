@@ -120,12 +120,12 @@ class DARTSPlus(Differentiable):
 
     def skips(self) -> int:
         """Return the number of skip connections in the normal cell of the derived architecture."""
-        genotype = self.supernet.space.derive({kind: value.tolist() for kind, value in self.op_scores().items()})
+        genotype = self.supernet.space.derive(self.op_score_lists())
         return sum(choice.op in SKIPS for kind in self.kinds for choice in genotype[kind])
 
     def ranked(self) -> Ranking:
         """Return the columns of the operations with weights, of the largest alpha first, for each edge."""
-        alphas = self.alphas.lists()
+        alphas = self.alphas.row()["alphas"]
         return {
             kind: [sorted(columns, key=lambda k: -row[k]) for columns, row in zip(edges, alphas[kind], strict=True)]
             for kind, edges in self.learned.items()

@@ -32,13 +32,13 @@ from typing import Any
 
 from torch import Tensor
 
-from supernet.data import Batch
 from supernet.engine.optim import set_rate
 from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
 from supernet.methods.base import Budget
-from supernet.methods.differentiable import Differentiable, DifferentiableConfig
-from supernet.models.mix import detached
+from supernet.methods.differentiable import DifferentiableConfig
+from supernet.methods.equal_parts import position, start_of
+from supernet.methods.warm_up import WarmUp
 from supernet.models.side_paths import CellOptions
 from supernet.models.supernet import Supernet
 from supernet.settings import Count, Several, Share, Whole, settings
@@ -77,7 +77,7 @@ class PDARTSConfig(DifferentiableConfig):
             raise UserError(f"setting candidates cannot grow from stage to stage: {list(self.candidates)}")
 
 
-class PDARTS(Differentiable):
+class PDARTS(WarmUp):
     """Learns alphas by gradient in stages; alphas and mix are those of the stage, with fewer columns than the space.
 
     Raises UserError for fewer epochs than stages.
@@ -87,7 +87,6 @@ class PDARTS(Differentiable):
     capturable = True
     fixed_epochs = "its stages divide the epochs that it was begun with"
     config: PDARTSConfig
-    learns: bool = True  # alpha, too
 
     @classmethod
     def new_supernet(cls, config: PDARTSConfig, space: SearchSpace, network_size: NetworkSize, norm: Norm) -> Supernet:
@@ -125,18 +124,13 @@ class PDARTS(Differentiable):
     @property
     def forecast_epochs(self) -> Sequence[int]:
         """The last epoch of each stage."""
-        return [self._start(number + 1) - 1 for number in range(self.stages)]
-
-    def _start(self, number: int) -> int:
-        """Return the first epoch of a stage; a remainder of epochs goes to the later stages."""
-        return self.budget.epochs * number // self.stages
+        return [start_of(number + 1, self.budget.epochs, self.stages) - 1 for number in range(self.stages)]
 
     def begin_epoch(self, epoch: int) -> None:
         """Enter the next stage if it is due; set learning rate and dropout, and whether alpha learns."""
-        number = max(n for n in range(self.stages) if self._start(n) <= epoch)
+        number, own, length = position(epoch, self.budget.epochs, self.stages)
         while self.number < number:
             self._narrow()
-        own, length = epoch - self._start(number), self._start(number + 1) - self._start(number)
         set_rate(self.optimizer, self.budget.weights.rate(own, length))
         first = math.ceil(self.config.warmup * length)  # epoch in which alpha learns
         self.learns = own >= first
@@ -165,12 +159,6 @@ class PDARTS(Differentiable):
         with seeded(seed_of(self.budget.seed, f"stage {number}"), self.device):
             self.enter(self.space.narrowed(columns), self.sizes[number])
 
-    def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Take a step of alphas and weights; in the first epochs of a stage of the weights alone."""
-        if self.learns:
-            return super().step(batches)
-        return self.weight_step(batches["weights"], detached(self.mix()))
-
     def op_scores(self) -> dict[str, Tensor]:
         """Return the op weights; in the last stage those of `none` are 0."""
         scores = super().op_scores()
@@ -189,7 +177,7 @@ class PDARTS(Differentiable):
 
     def state_dict(self) -> dict[str, Any]:
         """Add the stage, and what the epoch has set."""
-        own = {"number": self.number, "columns": self.columns, "learns": self.learns, "dropout": self.supernet.dropout}
+        own = {"number": self.number, "columns": self.columns, "dropout": self.supernet.dropout}
         return super().state_dict() | own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -197,7 +185,7 @@ class PDARTS(Differentiable):
         if (self.number, self.columns) != (state["number"], state["columns"]):
             self._enter(state["number"], state["columns"])
         super().load_state_dict(state)
-        self.learns, self.supernet.dropout = state["learns"], state["dropout"]
+        self.supernet.dropout = state["dropout"]
 
 
 def _largest(row: Sequence[float], most: int, allowed: Sequence[int]) -> list[int]:

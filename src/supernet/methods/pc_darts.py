@@ -23,12 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.data import Batch
 from supernet.engine.seeds import seed_of
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget
-from supernet.methods.differentiable import Differentiable, DifferentiableConfig
-from supernet.models.mix import Mix, detached
+from supernet.methods.differentiable import DifferentiableConfig
+from supernet.methods.warm_up import WarmUp
+from supernet.models.mix import Mix
 from supernet.models.side_paths import CellOptions
 from supernet.models.supernet import Supernet
 from supernet.settings import Count, Share, settings
@@ -76,14 +76,13 @@ def edge_weights(beta: Tensor, cell: Cell) -> Tensor:
     return torch.cat([part.softmax(dim=0) for part in torch.split(beta, counts)])
 
 
-class PCDARTS(Differentiable):
+class PCDARTS(WarmUp):
     """Learns alphas and betas by gradient, on a supernet of partial channels."""
 
     Config = PCDARTSConfig
     capturable = True
     config: PCDARTSConfig
     alphas: EdgeAlphas
-    learns: bool = True  # alpha and beta, too
 
     @classmethod
     def new_supernet(cls, config: PCDARTSConfig, space: SearchSpace, network_size: NetworkSize, norm: Norm) -> Supernet:
@@ -102,12 +101,6 @@ class PCDARTS(Differentiable):
         super().begin_epoch(epoch)
         self.learns = epoch >= self.config.warmup * self.budget.epochs
 
-    def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Take a step of alphas, betas and weights; in the first epochs of the weights alone."""
-        if self.learns:
-            return super().step(batches)
-        return self.weight_step(batches["weights"], detached(self.mix()))
-
     def op_scores(self) -> dict[str, Tensor]:
         """Return the products of op weights and edge weights."""
         return {kind: edges.products.detach() for kind, edges in self.mix().items()}
@@ -117,12 +110,3 @@ class PCDARTS(Differentiable):
         cells, betas = self.supernet.space.cells, self.alphas.betas
         weights = {kind: edge_weights(beta, cells[kind]).tolist() for kind, beta in betas.items()}
         return {**super().end_epoch(epoch, valid_accuracy), "edge_weights": weights}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Add whether alpha learns."""
-        return super().state_dict() | {"learns": self.learns}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from a state that `state_dict` returned."""
-        super().load_state_dict(state)
-        self.learns = state["learns"]

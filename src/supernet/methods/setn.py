@@ -54,4 +54,4 @@ class SETN(SinglePath, GradientMethod):
 
     def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
         """Return the `count` architectures with the largest total log-probability."""
-        return likeliest(self.supernet.space, {kind: p.tolist() for kind, p in self.op_scores().items()}, count)
+        return likeliest(self.supernet.space, self.op_score_lists(), count)

@@ -118,8 +118,7 @@ class SearchTask(Task):
         valid = self.valid_accuracy()
         measured = math.nan if valid is None else valid
         learned = self.passes.between(lambda: self.method.end_epoch(epoch, measured))
-        scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
-        op_scores = self.plan.space.widened(scores, self.method.supernet.space)
+        op_scores = self.plan.space.widened(self.method.op_score_lists(), self.method.supernet.space)
         processes.check_alike(lambda: [op_scores, *(weight.double().sum().item() for weight in self.method.weights)])
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         row["forward_backward"] = self.passes.count

@@ -89,7 +89,7 @@ def _sampler(
             return method.proposals
         case "uniform":
             return lambda count, rng: (feasible.sample(rng) for _ in range(count))
-    weights = {kind: value.tolist() for kind, value in method.op_scores().items()}
+    weights = method.op_score_lists()
     if sampler == "alpha":
         return lambda count, rng: (draw(space, weights, rng) for _ in range(count))
     return lambda count, rng: likeliest(space, weights, count)

@@ -26,4 +26,4 @@ class Magnitude(Selector):
 
 def strongest(method: Method, feasible: FeasibleSet) -> Genotype:
     """Return the architecture in `feasible` whose operations have the largest sum of op scores."""
-    return feasible.best({kind: value.tolist() for kind, value in method.op_scores().items()})
+    return feasible.best(method.op_score_lists())

@@ -37,7 +37,7 @@ class Threshold(Selector):
     def genotype(self) -> Genotype:
         """Return the architecture with the largest sum of op scores above the threshold, within the limits."""
         cells, least = self.feasible.space.cells, self.config.threshold
-        scores = {kind: value.tolist() for kind, value in self.method.op_scores().items()}
+        scores = self.method.op_score_lists()
         above = {k: [[s - least * cells[k].varies for s in row] for row in rows] for k, rows in scores.items()}
         genotype = self.feasible.best(above)
         for kind in cells:

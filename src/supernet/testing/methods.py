@@ -152,6 +152,6 @@ class MethodConformance(MethodStateConformance):
         settings = self.selectors[selector]
         genotype, _, _, state = checks.check_selection((plan, run), selector, settings, tmp_path)
         if selector == "magnitude":
-            scores = runs.plain(task.method.op_scores())
+            scores = task.method.op_score_lists()
             checks.check_strongest(space, space.widened(scores, task.method.supernet.space), genotype)
             assert state[0] == runs.plain(task.method.state_dict())
