@@ -14,6 +14,7 @@ import supernet as sn
 from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
 from supernet.errors import UserError
+from supernet.report import page
 from supernet.searching import forecast as forecasting
 from supernet.searching.config import PROTOCOLS
 from supernet.searching.plan import planned
@@ -61,6 +62,7 @@ def test_all_of_a_streamed_run_is_as_in_memory(photos: Path, tmp_path: Path) -> 
             with pytest.raises(KeyboardInterrupt):
                 sn.search(photos, out=out, stream=stream, callbacks=[Ends()], **SEARCH)
         search = sn.search(photos, out=out, stream=stream, **SEARCH)
+        assert "data:image/png" in page.write(search).read_text()  # reads the images as the search did
         retrained = sn.retrain(search, **RETRAIN)
         evaluation = sn.evaluate(retrained, device="cpu").to_json()
         assert [search.config["stream"], retrained.config["stream"]] == [stream, stream]

@@ -47,7 +47,8 @@ def _images(config: dict[str, Any]) -> Images | None:
     if not is_available(config["data"]):
         return None
     try:
-        images = load(config["data"], config.get("image_size"), skip_broken=bool(config.get("skip_broken")))
+        skip_broken, stream = bool(config.get("skip_broken")), config.get("stream")
+        images = load(config["data"], config.get("image_size"), skip_broken=skip_broken, stream=stream)
         images = take(images, config.get("images"))
     except (UserError, OSError):
         return None
