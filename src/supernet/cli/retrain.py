@@ -72,10 +72,11 @@ def _arguments(recipe: str) -> Any:
 
 def _print_result(console: Console, run: Run) -> None:
     """Print the accuracies of a finished retraining."""
+    from supernet.engine.glance import size as size_of
     from supernet.report.console import line
 
     summary, network_size = run.summary, run.config["network_size"]
-    size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+    size = size_of(summary["params"], summary["flops"])
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"size          {size} ({network_size['width']} channels, depth {network_size['depth']})")
     best = f"in the best epoch, {summary['best_epoch']}"

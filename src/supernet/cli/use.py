@@ -101,6 +101,7 @@ def export(given: Arguments) -> None:
 
 def _result(console: Console, found: Evaluation, file: str) -> None:
     """Print the measurements, which lie in `file`."""
+    from supernet.engine.glance import size
     from supernet.report.console import line
 
     line(console, f"read {found.read}")
@@ -110,7 +111,7 @@ def _result(console: Console, found: Evaluation, file: str) -> None:
     if len({score.support for score in found.classes if score.support}) > 1:
         line(console, f"balanced      {100 * found.balanced_accuracy:.2f} %, the mean recall of the classes")
     line(console, f"weights       those of the {found.weights} epoch")
-    line(console, f"size          {found.params / 1e6:.3f} M parameters, {found.flops / 1e6:.1f} M FLOPs")
+    line(console, f"size          {size(found.params, found.flops)}")
     for number, needed in enumerate(found.passes):
         line(console, ("" if number else f"on {found.device}").ljust(14) + _pass(needed))
     line(console, "")

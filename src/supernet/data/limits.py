@@ -103,3 +103,8 @@ def _of_group() -> int | None:
         stat = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
         return most - used + int(stat.get("inactive_file", 0))  # cached files, which can be reclaimed
     return None
+
+
+def cores() -> int:
+    """Return the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

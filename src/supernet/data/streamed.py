@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from supernet.data.levels import Levels
+from supernet.data.limits import cores
 from supernet.data.pictures import Encoded, read
 from supernet.data.resize import drop_grey, to_grey
 from supernet.errors import UserError
@@ -212,11 +213,7 @@ def readers() -> int:
     """
     text = os.environ.get(READERS_VARIABLE)
     if text is None:
-        return min(_cores(), _MOST_READERS)
+        return min(cores(), _MOST_READERS)
     if not text.isdecimal():
         raise UserError(f"{READERS_VARIABLE} must be a number of processes, 0 or more, not '{text}'")
     return int(text)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, NotRequired
+from typing import Any
 
 import torch
 from typing_extensions import TypedDict
@@ -46,7 +46,7 @@ class Computed(TypedDict):
     instructions: str
     kernels: str | None
     threads: Count
-    processes: NotRequired[Count]
+    processes: Count
     gpu: str | None
 
 
@@ -66,7 +66,6 @@ def as_begun(
         yield
         return
     on = ("instructions", "kernels") if device.type == "cpu" else ("gpu",)
-    before = {"processes": 1, **before}
     names = ["torch", "processes", *on, *(["threads"] if anyway and device.type == "cpu" else [])]
     changes = [f"{name} ({before[name]} there, {now[name]} now)" for name in names if before[name] != now[name]]
     if changes and not anyway:

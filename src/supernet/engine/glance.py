@@ -22,7 +22,7 @@ def facts(
     found |= {"seed": config["seed"], "epochs": epochs}
     found |= {name: (summary or last)[name] for name in ("verdict", "architecture") if name in (summary or last)}
     if summary is not None:
-        found["size"] = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+        found["size"] = size(summary["params"], summary["flops"])
     if margins := (summary or {}).get("margins"):
         found["decided"] = margins["text"]
     if entry := (summary or {}).get("table_entry"):
@@ -32,6 +32,11 @@ def facts(
         if isinstance(last.get(name), float):
             found["accuracy"] = f"{100 * last[name]:.2f} % on {images} images"
     return {name: str(value) for name, value in found.items()}
+
+
+def size(params: int, flops: int) -> str:
+    """Return the size of a network in words."""
+    return f"{params / 1e6:.3f} M parameters, {flops / 1e6:.1f} M FLOPs"
 
 
 def in_html(title: str, rows: Mapping[str, str], cell: Path) -> str:

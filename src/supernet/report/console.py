@@ -11,6 +11,7 @@ from rich import box
 from rich.segment import Segment
 from rich.table import Table
 
+from supernet.engine.glance import size as size_of
 from supernet.errors import visible
 from supernet.report.text import duration
 from supernet.spaces.tables.entry import holds
@@ -55,7 +56,7 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
         line(console, f"curvature     {summary['curvature']}")
     if "stopped" in summary:
         line(console, f"stopped       after epoch {summary['stopped']['epoch']}: {summary['stopped']['reason']}")
-    size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+    size = size_of(summary["params"], summary["flops"])
     target = "{width} channels, depth {depth}".format(**summary["target"])
     line(console, f"size          {size} on these images ({target})")
     if summary["latency"]:

@@ -127,7 +127,7 @@ def evaluate(
     images = _images(found, data, predictor.levels, skip_broken=skip_broken, stream=stream)
     x, y, which, numbers = _chosen(found, images)
     logits = _logits(predictor, _fitted(predictor, x, f"each image of '{images.name}'"))
-    predicted = logits.argmax(dim=1)
+    predicted, surest = logits.argmax(dim=1), logits.softmax(dim=1).max(dim=1)
     confusion = _confusion(predicted, y, len(predictor.classes))
     price = cost(predictor.space, predictor.genotype, predictor.network_size)
     evaluation = Evaluation(
@@ -142,8 +142,8 @@ def evaluate(
         top5=_share(logits, y, 5) if len(predictor.classes) > _FEW else None,
         classes=_scores(confusion, predictor.classes),
         confusion=confusion,
-        mistakes=_mistakes(logits, y, predictor.classes, numbers),
-        calibration=_calibration(logits, y),
+        mistakes=_mistakes(surest, y, predictor.classes, numbers),
+        calibration=_calibration(surest, y),
         params=price.params,
         flops=price.flops,
         device=str(predictor.mean.device),
@@ -225,9 +225,11 @@ def _scores(confusion: tuple[tuple[int, ...], ...], classes: tuple[str, ...]) ->
     return tuple(scores)
 
 
-def _mistakes(logits: Tensor, y: Tensor, classes: tuple[str, ...], numbers: Tensor) -> tuple[Mistake, ...]:
-    """Return the mistakes that the network was surest of."""
-    probability, predicted = logits.softmax(dim=1).max(dim=1)
+def _mistakes(
+    surest: tuple[Tensor, Tensor], y: Tensor, classes: tuple[str, ...], numbers: Tensor
+) -> tuple[Mistake, ...]:
+    """Return the mistakes that the network was surest of, from each image's largest probability and its class."""
+    probability, predicted = surest
     wrong = (predicted != y).nonzero().flatten()
     worst = wrong[probability[wrong].argsort(descending=True, stable=True)][:_WORST].tolist()
     return tuple(
@@ -235,8 +237,8 @@ def _mistakes(logits: Tensor, y: Tensor, classes: tuple[str, ...], numbers: Tens
     )
 
 
-def _calibration(logits: Tensor, y: Tensor) -> tuple[Calibration, ...]:
-    probability, predicted = logits.softmax(dim=1).max(dim=1)
+def _calibration(surest: tuple[Tensor, Tensor], y: Tensor) -> tuple[Calibration, ...]:
+    probability, predicted = surest
     tenths = (10 * probability).long().clamp(max=9)
     groups = [(probability[tenths == tenth], (predicted == y)[tenths == tenth]) for tenth in range(10)]
     return tuple(Calibration(float(p.mean()), float(hit.double().mean()), len(p)) for p, hit in groups if len(p))

@@ -20,6 +20,7 @@ from supernet.data.batches import in_order
 from supernet.data.streamed import Pixels
 from supernet.engine.files import read_json
 from supernet.engine.run import Run
+from supernet.report.text import duration
 
 _WIDE, _HIGH = 420, 190  # of a chart, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 10, 24  # of them, around the curves
@@ -157,6 +158,29 @@ def environment(run: Run) -> dict[str, Any]:
     if isinstance(command, list) and command[1:] and command[1] in ("search", "select", "retrain"):
         found["command"] = shlex.join(["supernet", *map(str, command[1:])])
     return {name: value for name, value in found.items() if value is not None}
+
+
+def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequence[str]) -> dict[str, Any]:
+    """Return the sections that the pages of all tasks have.
+
+    `asked` are the settings that stand first, and `apart` those that are not among the others.
+    """
+    config, rows = run.config, run.metrics
+    return {
+        "asked": [(name.replace("_", " "), config.get(name)) for name in asked if config.get(name) is not None],
+        "settings": flat({name: value for name, value in config.items() if name not in apart}),
+        "images": images,
+        "data": config["data_name"],
+        "classes": config["classes"],
+        "strip": strip(images) if images else [],
+        "seconds": duration(sum(row["seconds"] for row in rows)),
+        "environment": environment(run),
+    }
+
+
+def unfinished(run: Run) -> str:
+    """Return how far a run has come that has not finished."""
+    return f"unfinished: {len(run.metrics)} of {run.config['epochs']} epochs are done"
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from supernet.data import Images
 from supernet.engine.files import read_json
+from supernet.engine.glance import size as size_of
 from supernet.engine.run import Run
 from supernet.report.page import parts
-from supernet.report.text import duration
 
 _ASKED = ("recipe", "space", "epochs", "batch_size", "width", "depth", "seed", "device", "precision")
 _MEASURED = {"valid_accuracy": "validation images", "test_accuracy": "test images", "accuracy": "training, augmented"}
@@ -24,20 +24,13 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
     confusion = parts.picture(run, "confusion.svg")
     folder = shlex.quote(str(run.path))
     return {
+        **parts.shared(run, images, _ASKED, ("classes", "genotype")),
         "kind": "Retraining",
-        "state": "" if done else f"unfinished: {len(rows)} of {config['epochs']} epochs are done",
+        "state": "" if done else parts.unfinished(run),
         "facts": _facts(summary),
-        "asked": [(name.replace("_", " "), config.get(name)) for name in _ASKED if config.get(name) is not None],
-        "settings": parts.flat({name: value for name, value in config.items() if name not in ("classes", "genotype")}),
-        "images": images,
-        "data": config["data_name"],
-        "classes": config["classes"],
-        "strip": parts.strip(images) if images else [],
         "architecture": config["architecture"],
         "pictures": {} if confusion is None else {"confusion": confusion},
         "charts": [chart for chart in charts if chart is not None],
-        "seconds": duration(sum(row["seconds"] for row in rows)),
-        "environment": parts.environment(run),
         "next": f"supernet evaluate {folder}" if done else f"supernet retrain {shlex.quote(str(config['what']))}",
         "evaluation": _evaluation(run, images),
     }
@@ -51,7 +44,7 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [(f"{summary['measured_on']} images", summary["accuracy"])]
     if summary["test_accuracy"] is not None and summary["measured_on"] != "test":
         found.append(("test images", summary["test_accuracy"]))
-    size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+    size = size_of(summary["params"], summary["flops"])
     accuracies = [
         (name, f"{100 * each['last']:.2f} % after the last epoch, {100 * each['best']:.2f} % {best}")
         for name, each in found

@@ -10,10 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from supernet.data import Images
+from supernet.engine.glance import size as size_of
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.report.page import parts
-from supernet.report.text import duration
 from supernet.spaces import SearchSpace, recorded_space
 from supernet.spaces.tables.entry import holds
 
@@ -27,15 +27,10 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
     last = rows[-1] if rows else {}
     space, folder = _space(config["space"]), shlex.quote(str(run.path))
     return {
+        **parts.shared(run, images, _ASKED, ("classes",)),
         "kind": "Search" if config["task"] == "search" else "Selection",
-        "state": summary.get("verdict") or f"unfinished: {len(rows)} of {config['epochs']} epochs are done",
+        "state": summary.get("verdict") or parts.unfinished(run),
         "facts": _facts(config, summary, last),
-        "asked": [(name.replace("_", " "), config.get(name)) for name in _ASKED if config.get(name) is not None],
-        "settings": parts.flat({name: value for name, value in config.items() if name != "classes"}),
-        "images": images,
-        "data": config["data_name"],
-        "classes": config["classes"],
-        "strip": parts.strip(images) if images else [],
         "architecture": summary.get("architecture") or last.get("architecture"),
         "pictures": _pictures(run, space, last, done=done),
         "margins": summary.get("margins"),
@@ -45,8 +40,6 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
         "curvature": summary.get("curvature"),
         "table": summary.get("table_entry"),
         "of_table": holds(config["data_name"], config["classes"]),
-        "seconds": duration(sum(row["seconds"] for row in rows)),
-        "environment": parts.environment(run),
         "next": f"supernet retrain {folder}" if done else f"supernet search --config {folder} --out {folder}",
     }
 
@@ -72,7 +65,7 @@ def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[
     if "stopped" in summary:
         found.append(("stopped", "after epoch {epoch}: {reason}".format(**summary["stopped"])))
     if summary:
-        size = f"{summary['params'] / 1e6:.3f} M parameters, {summary['flops'] / 1e6:.1f} M FLOPs"
+        size = size_of(summary["params"], summary["flops"])
         found.append(("size", size + " on these images ({width} channels, depth {depth})".format(**summary["target"])))
     if summary.get("latency"):
         found.append(("latency", "{ms:.3g} ms, {source}".format(**summary["latency"])))

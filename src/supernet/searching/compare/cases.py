@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from supernet.engine.driving import Driving
 from supernet.engine.folder import default_folder, flat
 from supernet.errors import UserError, unknown
 from supernet.searching.compare.config import ComparisonConfig
@@ -17,20 +18,7 @@ from supernet.settings import preset_named
 
 RANDOM = "random"  # the method that is in every comparison
 LARGEST = "largest cell"
-_OWN = (
-    "data",
-    "method",
-    "seed",
-    "out",
-    "force",
-    "quiet",
-    "resume_anyway",
-    "config",
-    "dry_run",
-    "callbacks",
-    "log",
-    "table",
-)
+_OWN = {*(entry.name for entry in fields(Driving)), "data", "method", "seed", "config", "dry_run", "table"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,9 @@ class Comparison:
         """Return the table as Markdown."""
         return table.as_markdown(self.record, self.rows)
 
-    @property
+    @cached_property
     def jobs(self) -> list[Job]:
-        """The jobs, one for every search."""
+        """The jobs, one for every search; made once, as the display asks for all states again and again."""
         config, found = self.record.config, self.record.measured
         epochs = {name: entry["epochs_given"] for name, entry in found.items() if "epochs_given" in entry}
         return jobs(config, epochs, self.path, str(largest(space_of(config))) if config.retrain else None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 
-from supernet.data.limits import free_bytes
+from supernet.data.limits import cores, free_bytes
 from supernet.errors import UserError
 from supernet.searching.compare.cases import Job
 from supernet.searching.compare.worker import carry_out
@@ -45,11 +45,6 @@ class Local:
         """End all jobs."""
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """Return the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads(workers: int) -> int:
