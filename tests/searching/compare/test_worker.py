@@ -76,7 +76,10 @@ def test_a_mistake_is_told_by_its_line_and_not_tried_again(runs, tmp_path):
 def test_a_real_command_that_is_stopped_ends(tmp_path, monkeypatch):
     stop = Event()
     stop.set()
-    monkeypatch.setattr(sys, "executable", "sleep")  # of the words, `sleep` refuses all but its number
+    command = tmp_path / "long"
+    command.write_text("#!/bin/sh\nexec sleep 60\n")
+    command.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(command))
     with pytest.raises(worker.Stopped):
         worker._run(("5",), tmp_path / "logs" / "x.txt", {}, stop)
 
