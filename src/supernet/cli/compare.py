@@ -26,6 +26,7 @@ _OWN = {
     "retrain": str,
     "retrainings": int,
     "workers": int,
+    "on": str,
     "out": str,
     "status": bool,
     "retry_failed": bool,
@@ -50,7 +51,7 @@ def compare(given: Arguments) -> None:
             line(console, text)
         return
     config = _config(call, settings, axes, is_folder=is_folder)
-    again = {name: call[name] for name in ("workers", "retry_failed", "quiet")}
+    again = {name: call[name] for name in ("workers", "retry_failed", "quiet")} | {"on": call["on"] or "local"}
     found = start(config, target if is_folder else call["out"], **again)
     line(console, found.table())
     line(console, f"comparison    {found.path} (table.md, table.csv, results.json)")
@@ -132,6 +133,7 @@ def _arguments() -> type:
         "retrain": ("recipe by which what was found is retrained", "RECIPE"),
         "retrainings": ("retrainings of each", "INT"),
         "workers": ("runs at a time; None is as many as cores, GPUs and memory allow", "INT"),
+        "on": ("local, this machine, which is the default, or ray, the Ray cluster that runs", "PLACE"),
         "out": ("folder of the comparison; None makes a name under comparisons/", "FOLDER"),
         "status": ("say what has run, runs, is left and has failed, and stop", ""),
         "retry_failed": ("try what has failed again", ""),

@@ -40,14 +40,21 @@ def heard() -> Iterator[list[int]]:
 
 
 @contextmanager
-def ignored() -> Iterator[None]:
-    """Ignore the signals, also in processes that are started meanwhile."""
+def kept() -> Iterator[None]:
+    """Keep the handlers of the signals, whatever a library sets meanwhile."""
     before = _handlers()
-    _set(dict.fromkeys(before, signal.SIG_IGN))
     try:
         yield
     finally:
         _set(before)
+
+
+@contextmanager
+def ignored() -> Iterator[None]:
+    """Ignore the signals, also in processes that are started meanwhile."""
+    with kept():
+        _set(dict.fromkeys(_handlers(), signal.SIG_IGN))
+        yield
 
 
 def ignore() -> None:

@@ -15,10 +15,11 @@ from supernet.engine.folder import default_folder, flat
 from supernet.engine.lock import locked
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted, heard
-from supernet.errors import UserError, reason_of
+from supernet.errors import UserError, reason_of, unknown
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
 from supernet.searching.compare.cases import Job, arguments, cases, jobs
+from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
 from supernet.searching.compare.executor import Local, fitting, gpus_for, threads
@@ -29,6 +30,7 @@ from supernet.searching.compare.worker import failures, forget_failures, note
 from supernet.settings import amend
 
 _POLL = 0.5  # seconds
+PLACES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def compare(
     retrain: str | None = None,
     retrainings: int = 1,
     workers: int | None = None,
+    on: str = "local",
     retry_failed: bool = False,
     quiet: bool = False,
     **settings: Any,
@@ -112,6 +115,7 @@ def compare(
     - `baseline`: the row that the others are compared with; None is the first.
     - `retrain`, `retrainings`: the recipe by which what was found is trained, and how often.
     - `workers`: runs at a time; None is as many as fit.
+    - `on`: "local", this machine, or "ray", the Ray cluster that runs; see `docs/compare.md`.
     - `retry_failed`: try what has failed again.
     - `settings`: settings of all searches, nested ones by dotted names or as mappings.
 
@@ -134,7 +138,7 @@ def compare(
             "retrainings": retrainings,
         },
     )
-    return start(given, out, workers=workers, retry_failed=retry_failed, quiet=quiet)
+    return start(given, out, workers=workers, on=on, retry_failed=retry_failed, quiet=quiet)
 
 
 def start(
@@ -142,10 +146,15 @@ def start(
     out: str | os.PathLike[str] | None = None,
     *,
     workers: int | None = None,
+    on: str = "local",
     retry_failed: bool = False,
     quiet: bool = False,
 ) -> Comparison:
     """Run what is left of a comparison, with what its folder holds already, and return it; raises UserError."""
+    if on not in PLACES:
+        raise unknown("place", on, PLACES)
+    if workers is not None and workers < 1:
+        raise UserError(f"setting workers must be at least 1, not {workers}")
     folder = Path("comparisons") / default_folder(Path(given.data).stem).name if out is None else Path(out)
     there = configs.load(folder)
     config = given if there is None else configs.united(there.config, given, folder)
@@ -162,7 +171,7 @@ def start(
         if retry_failed:
             forget_failures(folder)
         comparison = _planned(folder, replace(there or Record(config), config=config), display, retry=retry_failed)
-        _run(comparison, workers, display, signals)
+        _run(comparison, workers, on, display, signals)
         table.write(comparison.record, comparison.rows, folder)
     return comparison
 
@@ -197,7 +206,7 @@ def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> 
     return comparison
 
 
-def _run(comparison: Comparison, workers: int | None, display: Display, signals: list[int]) -> None:
+def _run(comparison: Comparison, workers: int | None, on: str, display: Display, signals: list[int]) -> None:
     """Run all jobs that are left; raises Interrupted."""
     known = comparison.record.measured
     states = comparison.states
@@ -208,9 +217,14 @@ def _run(comparison: Comparison, workers: int | None, display: Display, signals:
     if not left:
         return
     largest_process = max((int(entry["bytes"]) for entry in known.values() if "bytes" in entry), default=0)
-    gpus = gpus_for(str(comparison.record.config.settings.get("device", "auto")))
-    executor = Local(comparison.path, fitting(workers, len(left), gpus, largest_process), gpus, display.say)
-    display.say(f"{len(left)} runs on {executor.where}", important=False)
+    device = str(comparison.record.config.settings.get("device", "auto"))
+    executor: Local | OnRay
+    if on == "ray":
+        executor = OnRay(comparison.path, len(left), workers, device, largest_process, display.say)
+    else:
+        gpus = gpus_for(device)
+        executor = Local(comparison.path, fitting(workers, len(left), gpus, largest_process), gpus, display.say)
+    display.say(f"{len(left)} run{'s' if len(left) > 1 else ''} on {executor.where}", important=False)
     pending = {executor.submit(job): job for job in left}
     try:
         while pending:

@@ -70,11 +70,9 @@ def gpus_for(device: str) -> list[str]:
 def fitting(asked: int | None, jobs: int, gpus: Sequence[str], bytes_each: int) -> int:
     """Return how many jobs run at a time: `asked`, or as many as cores, GPUs and memory allow, at most `jobs`.
 
-    Raises UserError for fewer than one, and for more than there are GPUs.
+    Raises UserError for more than there are GPUs.
     """
     if asked is not None:
-        if asked < 1:
-            raise UserError(f"setting workers must be at least 1, not {asked}")
         if gpus and asked > len(gpus):
             raise UserError(f"every GPU belongs to one worker: of {len(gpus)} GPUs, take at most as many --workers")
         return asked

@@ -56,10 +56,9 @@ def _spread(values: dict[int, float]) -> list[str]:
     if not values:
         return ["", "", ""]
     found = Spread.of(list(values.values()))
-    if found.low == found.high:
+    if found.std is None:
         return [f"{found.mean:.2f}", "", ""]
-    mean = f"{found.mean:.2f} ± {found.std:.2f}" if found.std is not None else f"{found.mean:.2f}"
-    return [mean, f"{found.median:.2f}", f"{found.low:.2f} to {found.high:.2f}"]
+    return [f"{found.mean:.2f} ± {found.std:.2f}", f"{found.median:.2f}", f"{found.low:.2f} to {found.high:.2f}"]
 
 
 def _costs(row: Row) -> list[str]:

@@ -68,12 +68,16 @@ def _run(words: tuple[str, ...], log: Path, environment: Mapping[str, str], stop
             stderr=errors,
             start_new_session=True,
         )
-        while process.poll() is None:
-            if stop.is_set():
+        try:
+            while process.poll() is None and not stop.is_set():
+                time.sleep(_PAUSE / 10)
+        finally:  # also of the KeyboardInterrupt by which Ray ends a task
+            stopped = process.poll() is None
+            if stopped:
                 process.terminate()
                 process.wait()
-                raise Stopped
-            time.sleep(_PAUSE / 10)
+        if stopped:
+            raise Stopped
         errors.seek(0)
         return process.returncode, errors.read()
 
