@@ -75,9 +75,15 @@ def test_a_warm_up_multiplies_the_first_rates():
     assert [w.rate(epoch, 4) for epoch in (0, 1, 2)] == pytest.approx([0.1, 0.1 + 0.05 * math.sqrt(2), 0.1])
 
 
+def test_a_cosine_that_begins_again_does_so_after_every_few_epochs():
+    w, once = SGDConfig(lr=0.05, lr_min=0.0005, restart=10), SGDConfig(lr=0.05, lr_min=0.0005)
+    assert [w.rate(epoch, 250) for epoch in range(30)] == [once.rate(epoch, 10) for epoch in range(10)] * 3
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"restart": 10, "schedule": "linear"}, "setting w.restart is of the cosine schedule, not of linear"),
         ({"schedule": "step"}, "setting w.schedule takes 'cosine', 'linear' or 'exponential', not 'step'"),
         ({"gamma": 0.0}, "setting w.gamma must be above 0, not 0.0"),
         ({"gamma": 1.5}, "setting w.gamma must be at most 1, not 1.5"),

@@ -203,13 +203,17 @@ def test_the_supernets_parameters_hold_no_alpha():
 
 
 @each_case("regime", "same_subset", "different_subset")
-def test_a_bi_level_step_updates_alpha_on_its_batch_and_then_the_weights_on_theirs(home, alpha, regime):
-    method = make(home, DifferentiableConfig(regime=regime, activation="softmax", alpha=alpha))
+@pytest.mark.parametrize("first", ["alpha", "weights"])
+def test_a_bi_level_step_updates_alpha_and_the_weights_each_on_its_batch_in_order(home, alpha, regime, first):
+    method = make(home, DifferentiableConfig(regime=regime, activation="softmax", alpha=alpha, first=first))
     hand = ByHand(method)
     for number in range(2):
         batch, other = noise_batch(number), noise_batch(100 + number)
-        hand.a_update(hand.a_gradient(other))
+        if first == "alpha":
+            hand.a_update(hand.a_gradient(other))
         hand.w_update(hand.w_gradient(batch))
+        if first == "weights":
+            hand.a_update(hand.a_gradient(other))
         method.step({"weights": batch, "alpha": other})
         assert hand.agrees()
 
@@ -238,6 +242,10 @@ def test_weights_follow_the_cosine_and_alpha_keeps_its_rate(settings):
         (
             DifferentiableConfig(order=2),
             "order 2 needs a second batch for alpha: set the regime to different_subset or same_subset",
+        ),
+        (
+            DifferentiableConfig(first="weights"),
+            "alpha and the weights learn at once with regime same_batch: neither is first",
         ),
         (
             DifferentiableConfig(regime="different_subset", train_on="full"),

@@ -51,6 +51,13 @@ def test_draws_are_architectures_with_valid_probabilities(home):
     assert again.tokens == drawn.tokens
 
 
+def test_weights_begin_uniform_between_plus_and_minus_a_tenth():
+    for name, parameter in policy_of(NB201).named_parameters():
+        if "bias" not in name:
+            assert 0.09 < parameter.abs().max() <= 0.1, name
+            assert abs(parameter.mean()) < 0.03, name
+
+
 def test_the_frequencies_of_draws_are_their_probabilities():
     policy = policy_of(NB201, seed=3)
     with torch.no_grad():

@@ -56,11 +56,20 @@ def test_rsps_takes_one_step_of_the_weights_of_a_drawn_path(home):
         again.weight_step(batches(weights=1)["weights"], again.supernet.only(method.path))
     for one, other in zip(method.weights, again.weights, strict=True):
         assert torch.equal(one, other)
-    assert reaches_every_node(method.supernet, method.path)
 
 
-def test_rsps_draws_uniformly_among_architectures_with_an_input_to_every_node():
+def test_rsps_draws_every_edge_by_itself():
     method = make(RSPS, NoConfig())
+    drawn = [method.draw(random.Random(n)) for n in range(5000)]
+    for edge in range(6):
+        found = Counter(genotype["cell"][edge].op for genotype in drawn)
+        assert len(found) == 5
+        assert sum((n - 1000) ** 2 / 1000 for n in found.values()) < 18.5  # chi square, 4 degrees, 0.1 %
+    assert sum(not reaches_every_node(method.supernet, g) for g in drawn) / 5000 == pytest.approx(0.238, abs=0.02)
+
+
+def test_setn_draws_uniformly_among_architectures_with_an_input_to_every_node():
+    method = make(SETN, SETNConfig())
     drawn = [method.draw(random.Random(n)) for n in range(5000)]
     found = Counter(str(genotype)[:16].split("|")[1] for genotype in drawn)  # the first edge's operation
     expected = 5000 / 4  # without none, which would leave node 1 without input

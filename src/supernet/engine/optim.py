@@ -66,10 +66,14 @@ class SGDConfig:
     """factor of the exponential schedule, per epoch"""
     warmup: Whole = 0
     """first epochs, in which the learning rate rises in equal steps to that of the schedule"""
+    restart: Whole = 0
+    """epochs after which the cosine begins again, as in ENAS; 0 lets it fall once"""
 
     def __post_init__(self) -> None:
         if self.nesterov and not self.momentum:
             raise UserError("setting w.nesterov needs a w.momentum above 0")
+        if self.restart and self.schedule != "cosine":
+            raise UserError(f"setting w.restart is of the cosine schedule, not of {self.schedule}")
 
     def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.SGD:
         """Return an optimizer of the parameters.
@@ -92,13 +96,16 @@ class SGDConfig:
 
         s is (1 + cos(pi epoch/epochs)) / 2, or gamma^epoch, or linear as in P-DARTS (Chen et al., 2019, released code):
         with m = epochs - 5, s is (m - epoch)/m, and in the last 5 epochs (epochs - epoch)/(5 m); up to 5 epochs it is
-        (epochs - epoch)/epochs. In a warm-up the rate is multiplied by (epoch + 1)/warmup.
+        (epochs - epoch)/epochs. With `restart`, the cosine is that of epoch mod restart out of restart epochs. In a
+        warm-up the rate is multiplied by (epoch + 1)/warmup.
         """
         rate = self.lr_min + (self.lr - self.lr_min) * self._s(epoch, epochs)
         return rate * min(1, (epoch + 1) / self.warmup) if self.warmup else rate
 
     def _s(self, epoch: int, epochs: int) -> float:
         if self.schedule == "cosine":
+            if self.restart:
+                epoch, epochs = epoch % self.restart, self.restart
             return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         if self.schedule == "exponential":
             return float(self.gamma**epoch)

@@ -52,6 +52,8 @@ class DifferentiableConfig:
     """first op weight under sigmoid: 1/n (inv_n) or 1/2 (zero)"""
     order: Literal[1, 2] = 1
     """2 takes the gradient of alpha through one step of the weights"""
+    first: Literal["alpha", "weights"] = "alpha"
+    """what learns first in a step with two batches; NAS-Bench-201's DARTS begins with the weights"""
     train_on: Literal["half", "full"] = "half"
     """images that train the weights: the training half, or all (not with different_subset)"""
     alpha: AlphaOptimizerConfig = AlphaOptimizerConfig()
@@ -60,7 +62,8 @@ class DifferentiableConfig:
 class Differentiable(GradientMethod):
     """Learns alphas by gradient.
 
-    Raises UserError for order 2 with regime same_batch, and for train_on full with regime different_subset.
+    Raises UserError for order 2 or weights first with regime same_batch, and for train_on full with regime
+    different_subset.
     """
 
     Config = DifferentiableConfig
@@ -71,6 +74,8 @@ class Differentiable(GradientMethod):
         super().__init__(config, supernet, budget)
         if config.order == 2 and config.regime == "same_batch":
             raise UserError("order 2 needs a second batch for alpha: set the regime to different_subset or same_subset")
+        if config.first == "weights" and config.regime == "same_batch":
+            raise UserError("alpha and the weights learn at once with regime same_batch: neither is first")
         if config.train_on == "full" and config.regime == "different_subset":
             raise UserError(
                 "regime different_subset keeps half of the images for alpha: it does not go with train-on full"
@@ -98,11 +103,15 @@ class Differentiable(GradientMethod):
         return self.alphas.mix()
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Update alpha and the weights: from one backward pass if single-level, otherwise alpha first, as in DARTS."""
+        """Update alpha and the weights: from one backward pass if single-level, otherwise one after the other."""
         self.alphas.optimizer.zero_grad()
         if self.config.regime == "same_batch":
             metrics = self.weight_step(batches["weights"], self.mix())  # the backward pass fills alpha's gradient, too
             self.alphas.optimizer.step()
+            return metrics
+        if self.config.first == "weights":
+            metrics = self.weight_step(batches["weights"], detached(self.mix()))
+            self.alphas.step(self.alpha_gradient(batches["weights"], batches["alpha"]))
             return metrics
         self.alphas.step(self.alpha_gradient(batches["weights"], batches["alpha"]))
         return self.weight_step(batches["weights"], detached(self.mix()))

@@ -1,9 +1,9 @@
 """The controller policy of ENAS: a recurrent network that draws architectures decision by decision.
 
 Pham et al., ICML 2018, arXiv 1802.03268, with the sizes of NAS-Bench-201's version (Dong & Yang, ICLR 2020): two LSTM
-layers of 32 units. Each decision is drawn from softmax(2.5 tanh(linear(h) / 5)) over the tokens that may come next. The
-input is the embedding of the previous decision, at first a learned vector. A token without an alternative is no
-decision.
+layers of 32 units, whose weights begin uniform in ±0.1, as those of embedding and linear layer. Each decision is drawn
+from softmax(2.5 tanh(linear(h) / 5)) over the tokens that may come next. The input is the embedding of the previous
+decision, at first a learned vector. A token without an alternative is no decision.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from supernet.methods.nao.model import forbidden
 from supernet.spaces.tokens import Sequences, Tokens
 
-_HIDDEN, _LAYERS, _TEMPERATURE, _RANGE = 32, 2, 5.0, 2.5
+_HIDDEN, _LAYERS, _TEMPERATURE, _RANGE, _START = 32, 2, 5.0, 2.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,13 @@ class ControllerPolicy(nn.Module):
     def __init__(self, sequences: Sequences) -> None:
         super().__init__()
         self.sequences = sequences
-        self.first = nn.Parameter(torch.empty(1, _HIDDEN).uniform_(-0.1, 0.1))
+        self.first = nn.Parameter(torch.empty(1, _HIDDEN).uniform_(-_START, _START))
         self.embedding = nn.Embedding(sequences.vocabulary, _HIDDEN)
         self.lstm = nn.LSTM(_HIDDEN, _HIDDEN, _LAYERS)
         self.linear = nn.Linear(_HIDDEN, sequences.vocabulary)
+        for name, parameter in self.named_parameters():
+            if "weight" in name:
+                nn.init.uniform_(parameter, -_START, _START)
         self._masks: dict[Tokens, Tensor] = {}
 
     def draw(self, count: int, generator: torch.Generator) -> DrawnArchitectures:

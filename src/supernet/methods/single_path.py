@@ -3,10 +3,10 @@
 RSPS, random search with parameter sharing (Li & Talwalkar, UAI 2019, arXiv 1902.07638): each step draws an architecture
 uniformly and takes one step of its weights on a batch of training images. Nothing else is learned; the selector
 `best-of-samples` chooses the architecture. In NAS-Bench-201 (Dong & Yang, ICLR 2020) every edge draws one of its
-operations, and if all edges into a node have drawn `none`, they draw again.
+operations, whatever the others have drawn; SETN draws again for a node whose edges have all drawn `none`.
 
-Difference from released code: if a node has no input, the whole architecture is drawn again. The distribution is the
-same because nodes draw independently.
+Difference from released code, in SETN: if a node has no input, the whole architecture is drawn again. The distribution
+is the same because nodes draw independently.
 """
 
 from __future__ import annotations
@@ -87,6 +87,10 @@ class RSPS(SinglePath):
     """Trains uniformly drawn paths, without architecture parameters."""
 
     ranks = False
+
+    def draw(self, rng: random.Random) -> Genotype:
+        """Draw an architecture uniformly among those within the limits; a node of it may have no input."""
+        return self.sample(rng)
 
     def op_scores(self) -> dict[str, Tensor]:
         """Return 1/n for each of the n candidates of an edge: no scores are learned."""
