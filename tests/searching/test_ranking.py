@@ -15,6 +15,7 @@ import supernet as sn
 from supernet import cli
 from supernet.models.evaluate import Scorer, Scores
 from supernet.models.mix import Mix
+from supernet.models.rank_metrics import centred_ranks, kendall
 from supernet.searching import results
 from supernet.searching.resume import plan_of, restored
 from supernet.searching.studies import RankingConfig, ranking
@@ -141,6 +142,18 @@ def test_agreement_is_measured_over_all_and_among_the_best_half(run, count):
     assert found.whole.tau != found.best_half.tau
 
 
+def test_zero_cost_scores_are_ranked_by_alone_and_with_the_one_shot_accuracy(run):
+    found = ranked(run, count=12, zero_cost=("params", "naswot"))
+    assert list(found.zero_cost) == ["params", "naswot"]
+    assert found.zero_cost["params"].alone == (found.whole.params_tau, found.best_half.params_tau)
+    for score in found.zero_cost.values():
+        assert score.alone[0] == kendall(score.values, found.truth)
+        both = [one + other for one, other in zip(*map(centred_ranks, (found.one_shot, score.values)), strict=True)]
+        assert score.combined[0] == pytest.approx(kendall(both, found.truth))
+        best = sorted(range(12), key=lambda n: -found.truth[n])[:6]
+        assert score.combined[1] == pytest.approx(kendall([both[n] for n in best], [found.truth[n] for n in best]))
+
+
 def test_a_ranking_is_written_and_leaves_the_search_as_it_is(run):
     before = (run.path / "checkpoints" / "last.pt").read_bytes()
     state = torch.get_rng_state()
@@ -152,7 +165,8 @@ def test_a_ranking_is_written_and_leaves_the_search_as_it_is(run):
     assert (saved["indices"], saved["one_shot"]) == (found.indices, found.one_shot)
     assert saved["best_half"]["tau"] == found.best_half.tau
     assert saved["config"] == {
-        "count": 6, "sampler": "uniform", "images": None, "norm": "batch", "truth": "c10_test", "top": 10
+        "count": 6, "sampler": "uniform", "images": None, "norm": "batch", "truth": "c10_test", "top": 10,
+            "zero_cost": [],
     }  # fmt: skip
     assert (run.path / "rank.svg").read_text().startswith("<?xml")
 

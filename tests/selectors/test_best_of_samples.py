@@ -13,6 +13,7 @@ from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget, NoConfig
 from supernet.methods.single_path import RSPS
+from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.evaluate import first_images
@@ -70,6 +71,23 @@ def test_the_most_accurate_in_the_supernet_is_selected(home):
     )
     assert selector.report()["supernet_accuracy"] == best
     assert selector.report()["passes"] == 12
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_prior_is_ranked_by_as_well(share):
+    method, given = method_of(NB201), validation()
+    selector = choose(method, given, BestOfSamplesConfig(samples=12, prior="params", prior_share=share))
+    found, report = selector.genotype(), selector.report()
+    accuracies, costs = report["accuracies"], OperationCosts(NB201, SIZE)
+    assert report["prior"] == {name: costs.total(NB201.parse(name)).params for name in accuracies}
+
+    def rank(row, name):
+        return sum((row[name] > other) - (row[name] < other) for other in row.values())
+
+    both = {n: (1 - share) * rank(accuracies, n) + share * rank(report["prior"], n) for n in accuracies}
+    assert both[str(found)] == pytest.approx(max(both.values()))
+    if share == 0.0:
+        assert found == choose(method, given, BestOfSamplesConfig(samples=12)).genotype()
 
 
 def test_the_evaluation_does_not_change_the_supernet_and_a_seed_decides():

@@ -61,6 +61,9 @@ def rank(given: Arguments) -> None:
     show.line(console, f"architectures {len(found.indices)} ({config.sampler}), evaluated on {found.images} images")
     show.line(console, f"correlation   {_both(whole.tau, best.tau)} (Kendall's tau of one-shot and {config.truth})")
     show.line(console, f"by size       {_both(whole.params_tau, best.params_tau)} (of parameters and {config.truth})")
+    for name, score in found.zero_cost.items():
+        alone, combined = _both(*score.alone), _both(*score.combined)
+        show.line(console, f"{name:<13} {alone}; with the one-shot accuracy {combined}")
     show.line(console, f"pairs         {_both(whole.pairs, best.pairs, percent=True)} in the right order")
     top = f"the {config.top} highest one-shot accuracies"
     show.line(console, f"regret        {whole.regret:.2f} points from the best of {top} to the best there is")

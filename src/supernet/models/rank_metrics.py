@@ -20,7 +20,18 @@ def spearman(left: Sequence[float], right: Sequence[float]) -> float:
 
     It is the correlation of the ranks; equal values have the mean of their ranks.
     """
-    return _cosine(_signs(left).sum(1), _signs(right).sum(1))  # twice the centred ranks
+    return _cosine(centred_ranks(left), centred_ranks(right))
+
+
+def centred_ranks(row: Sequence[float]) -> NDArray[np.float64]:
+    """Return twice the rank of each value, from 1 - n for the smallest to n - 1; equal values have the mean rank."""
+    ranks: NDArray[np.float64] = _signs(row).sum(1)
+    return ranks
+
+
+def combined(left: Sequence[float], right: Sequence[float], share: float) -> list[float]:
+    """Return the mean of the ranks by two rows, of which `right` has the weight `share`."""
+    return list(map(float, (1 - share) * centred_ranks(left) + share * centred_ranks(right)))
 
 
 def pairwise(estimate: Sequence[float], truth: Sequence[float]) -> float:

@@ -9,6 +9,9 @@ architectures); here it works on any run. The architectures come from one of
 - alpha: a draw of each operation with probability proportional to its op score
 - likeliest: the most probable architectures under these probabilities
 
+With a `prior`, a zero-cost score (see `supernet.models.zero_cost`), the architecture with the best mean of two ranks
+is selected: that by accuracy in the supernet and that by the prior.
+
 Differences from released code: all architectures are evaluated on the same validation images, by default on all of them
 (there each on another random batch, whose noise exceeds the differences in question), and none is evaluated twice.
 """
@@ -16,15 +19,17 @@ Differences from released code: all architectures are evaluated on the same vali
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Statistics
+from supernet.models.rank_metrics import combined
+from supernet.models.zero_cost import Score, zero_cost
 from supernet.selectors.evaluated import Evaluated
-from supernet.settings import Count, settings
+from supernet.settings import Count, Share, settings
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.sampling import draw, likeliest
 
@@ -45,6 +50,10 @@ class BestOfSamplesConfig:
     """validation images for the evaluation; None is all"""
     norm: Statistics = "batch"
     """statistics of batch normalisation in the evaluation"""
+    prior: Score | None = None
+    """zero-cost score by which the architectures are ranked as well; None ranks by the supernet alone"""
+    prior_share: Share = 0.5
+    """weight of the prior's rank; the rank by accuracy has the rest"""
 
 
 class BestOfSamples(Evaluated):
@@ -53,11 +62,36 @@ class BestOfSamples(Evaluated):
     Config = BestOfSamplesConfig
     config: BestOfSamplesConfig
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.prior: dict[Genotype, float] = {}
+
     def genotype(self) -> Genotype:
         """Evaluate the architectures and return the best."""
         config, rng = self.config, random.Random(self.seed)
         self.evaluate(samples(self.method, self.feasible, config.sampler, config.samples, rng))
+        if config.prior is not None:
+            self.prior = dict(zip(self.scores, self._prior(config.prior), strict=True))
         return self.best()
+
+    def _prior(self, name: Score) -> list[float]:
+        supernet = self.method.supernet
+        x = next(iter(self.validation_batches())).x
+        return zero_cost(name, supernet.space, [*self.scores], supernet.network_size, x, self.seed)
+
+    def best(self) -> Genotype:
+        """Return the best by both ranks, or by accuracy without a prior, and the fitter among equals."""
+        if not self.prior:
+            return super().best()
+        accuracies = [accuracy for accuracy, _ in self.scores.values()]
+        ranks = combined(accuracies, [*self.prior.values()], self.config.prior_share)
+        rank = dict(zip(self.scores, ranks, strict=True))
+        return max(self.scores, key=lambda genotype: (rank[genotype], *self.fitness(genotype)))
+
+    def report(self) -> Mapping[str, Any]:
+        """Add the prior of every architecture, if there is one."""
+        prior = {"prior": {str(genotype): value for genotype, value in self.prior.items()}} if self.prior else {}
+        return {**super().report(), **prior}
 
 
 def samples(method: Method, feasible: FeasibleSet, sampler: Sampler, count: int, rng: random.Random) -> list[Genotype]:

@@ -3,7 +3,8 @@
 Weight sharing evaluates an architecture with the weights of the supernet, and relies on the order of these accuracies
 being that of the architectures trained alone. NAO-V2 (Luo et al., arXiv 1909.10815) measures the agreement by Kendall's
 tau. Over all architectures tau mostly tells broken ones from sound ones, so every measure is also taken among the truly
-best half, where a search has to choose. The number of parameters, which needs no supernet, is ranked by as a baseline.
+best half, where a search has to choose. The number of parameters, which needs no supernet, is ranked by as a baseline,
+and so are zero-cost scores if they are asked for, each alone and together with the one-shot accuracy.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.models.cost.count import OperationCosts
 from supernet.models.evaluate import Scorer, Statistics, check_norm, first_images
-from supernet.models.rank_metrics import kendall, pairwise, regret, spearman
+from supernet.models.rank_metrics import combined, kendall, pairwise, regret, spearman
+from supernet.models.zero_cost import Score, zero_cost
 from supernet.searching.studies.study import studied, write
 from supernet.searching.task import SearchTask
 from supernet.selectors.best_of_samples import Sampler, samples
-from supernet.settings import Count, settings
+from supernet.settings import Count, Several, settings
 from supernet.spaces import SearchSpace, tables
 
 
@@ -46,6 +48,8 @@ class RankingConfig:
     """field of the table that is the truth"""
     top: Count = 10
     """number of highest one-shot accuracies in the regret"""
+    zero_cost: Several[Score] = ()
+    """zero-cost scores that are ranked by as well: params, flops, synflow, jacob_cov, naswot"""
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,23 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class ZeroCost:
+    """Kendall's tau-b of a zero-cost score and the truth, over all architectures and over the truly best half.
+
+    - `alone`: of the score. `combined`: of the mean of its rank and that by one-shot accuracy.
+    """
+
+    values: list[float]
+    alone: tuple[float | None, float | None]
+    combined: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Per architecture its index in the table, one-shot accuracy (0 to 1), true accuracy (%) and parameters.
 
     - `whole`: the agreement over all of them. `best_half`: over the truly best half.
-    - `images`: the number of images on which they were evaluated.
+    - `images`: the number of images on which they were evaluated. `zero_cost`: what zero-cost scores do.
     """
 
     indices: list[int]
@@ -81,6 +97,7 @@ class Ranking:
     best_half: Agreement
     images: int
     config: RankingConfig = field(default_factory=RankingConfig)
+    zero_cost: dict[str, ZeroCost] = field(default_factory=dict)
 
 
 def rank(
@@ -144,9 +161,26 @@ def _ranked(task: SearchTask, config: RankingConfig, table: tables.Table, accura
     prices = OperationCosts(plan.space, plan.target)
     params = [prices.total(genotype).params for genotype in genotypes]
     rows: list[Sequence[float]] = [one_shot, truth, params]
-    half = sorted(range(len(truth)), key=truth.__getitem__, reverse=True)[: math.ceil(len(truth) / 2)]
-    best = _agreement([[row[number] for number in sorted(half)] for row in rows], config.top)
-    return Ranking(indices, one_shot, truth, params, _agreement(rows, config.top), best, scorer.images, config)
+    half = sorted(sorted(range(len(truth)), key=truth.__getitem__, reverse=True)[: math.ceil(len(truth) / 2)])
+    best = _agreement([_of(row, half) for row in rows], config.top)
+    x, seed = next(iter(images())).x, task.plan.seed
+    scores = {name: zero_cost(name, plan.space, genotypes, supernet.network_size, x, seed) for name in config.zero_cost}
+    found = {str(name): _zero_cost(values, one_shot, truth, half) for name, values in scores.items()}
+    return Ranking(indices, one_shot, truth, params, _agreement(rows, config.top), best, scorer.images, config, found)
+
+
+def _zero_cost(values: list[float], one_shot: Sequence[float], truth: Sequence[float], half: Sequence[int]) -> ZeroCost:
+    both = combined(one_shot, values, 0.5)
+    return ZeroCost(values, *((_tau(row, truth), _tau(_of(row, half), _of(truth, half))) for row in (values, both)))
+
+
+def _of(row: Sequence[float], numbers: Sequence[int]) -> list[float]:
+    return [row[number] for number in numbers]
+
+
+def _tau(row: Sequence[float], truth: Sequence[float]) -> float | None:
+    tau = kendall(row, truth)
+    return None if math.isnan(tau) else tau
 
 
 def _agreement(rows: Sequence[Sequence[float]], top: int) -> Agreement:

@@ -1,0 +1,94 @@
+"""Zero-cost scores against their definitions written out, and against the truth of the table."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from supernet.models.network import Network
+from supernet.models.rank_metrics import combined
+from supernet.models.zero_cost import SCORES, jacob_cov, naswot, synflow, zero_cost
+from supernet.spaces import NetworkSize, space
+from supernet.testing import EXAMPLE_SPACES, noise_batch
+
+SIZE = NetworkSize(2, 1, (8, 8), 1, 3)
+X = noise_batch(0).x.float()
+
+
+class Small(nn.Module):
+    """A convolution, batch norm, ReLU and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm = nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2)
+        self.relu, self.linear = nn.ReLU(), nn.Linear(2 * 64, 3)
+
+    def forward(self, x):
+        return self.linear(self.relu(self.norm(self.conv(x))).flatten(1))
+
+
+def test_the_flow_is_that_of_absolute_weights_without_batch_norm():
+    network = Small().double()
+    conv, linear = network.conv.weight.detach().abs(), network.linear.weight.detach().abs()
+    ones = torch.ones(1, 1, 8, 8, dtype=torch.float64)
+    inner = nn.functional.conv2d(ones, conv, padding=1).flatten(1)  # above 0, so that ReLU changes nothing
+    through = (inner @ linear.T).sum()  # of the logits' sum without bias; each of both layers has it as its sum w dR/dw
+    assert synflow(Small(), X) == pytest.approx(float((2 * through).log()), rel=1e-12)
+
+
+def test_the_covariance_is_of_the_gradients_of_every_image():
+    network = Small().eval()  # in training mode batch norm lets every image act on the others
+    rows = []
+    for image in X[:5]:
+        image = image[None].clone().requires_grad_()
+        rows.append(torch.autograd.grad(network(image).sum(), image)[0].flatten().double())
+    rows = torch.stack(rows) - torch.stack(rows).mean(1, keepdim=True)
+    values = torch.linalg.eigvalsh(nn.functional.normalize(rows) @ nn.functional.normalize(rows).T) + 1e-5
+    assert jacob_cov(network, X[:5]) == pytest.approx(-float((values.log() + 1 / values).sum()), rel=1e-4)
+
+
+def test_the_kernel_counts_units_on_which_two_images_agree():
+    network = Small()
+    with torch.no_grad():
+        on = network.norm(network.conv(X[:4])).flatten(1) > 0
+    kernel = torch.tensor([[float((one == other).sum()) for other in on] for one in on], dtype=torch.float64)
+    assert naswot(network, X[:4]) == pytest.approx(float(kernel.det().log()), rel=1e-12)
+
+
+@pytest.mark.parametrize("home", [*EXAMPLE_SPACES, space("nao")], ids=lambda home: home.name)
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_exist_in_every_space_and_follow_from_the_seed(home, name):
+    genotypes = [home.sample(random.Random(number)) for number in range(3)]
+    found = zero_cost(name, home, genotypes, SIZE, X, 1)
+    assert len(found) == 3
+    assert found == zero_cost(name, home, genotypes, SIZE, X, 1)
+    assert max(found) > -1e30
+    if name in ("synflow", "naswot"):
+        assert found != zero_cost(name, home, genotypes, SIZE, X, 2)
+
+
+def test_a_network_without_a_path_has_the_least_score():
+    home = EXAMPLE_SPACES[0]
+    none = home.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    whole = home.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|nor_conv_3x3~0|none~1|nor_conv_3x3~2|")
+    for name in ("synflow", "jacob_cov"):
+        least, other = zero_cost(name, home, [none, whole], SIZE, X, 0)
+        assert least == -1e30
+        assert other > least
+
+
+def test_a_codes_context_leaves_the_network_as_it_was():
+    home = EXAMPLE_SPACES[0]
+    network = Network(home, home.sample(random.Random(0)), SIZE)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    naswot(network, X)
+    assert all(torch.equal(value, before[name]) for name, value in network.named_parameters())
+
+
+def test_two_rows_are_combined_by_their_ranks():
+    assert combined([0.1, 0.2, 0.3], [5.0, 5.0, -1.0], 0.5) == [-0.5, 0.5, 0.0]
+    assert combined([0.1, 0.2, 0.3], [5.0, 5.0, -1.0], 0.0) == [-2.0, 0.0, 2.0]
