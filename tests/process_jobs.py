@@ -23,6 +23,7 @@ from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted
 from supernet.errors import UserError
 from supernet.methods.blank import Blank
+from supernet.models.shared_norm import share_norms
 from supernet.retraining.plan import planned as retraining_plan
 from supernet.retraining.train import TrainingTask
 from supernet.searching.select import choose
@@ -66,9 +67,8 @@ def _evaluated(self: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 
 def in_double_precision() -> None:
-    """Let this process compute in float64, and batch norm use running statistics in training, too."""
+    """Let this process compute in float64."""
     torch.set_default_dtype(torch.float64)
-    nn.BatchNorm2d.forward = _evaluated  # type: ignore[method-assign]
     normalised = batches.Normalise.__call__
     batches.Normalise.__call__ = lambda self, pixels: normalised(self, pixels).double()  # type: ignore[method-assign]
 
@@ -79,6 +79,7 @@ def search_by_each(
     """Search by each method; write the digests of its state after every epoch, its architecture and its last state."""
     if exact:
         in_double_precision()
+        nn.BatchNorm2d.forward = _evaluated  # type: ignore[method-assign]
     with processes.joined():
         _search_by_each(methods, folder, space)
 
@@ -113,7 +114,33 @@ def work_exactly(methods: Mapping[str, Mapping[str, Any]], folder: Path) -> None
         _retrain(folder)
 
 
-def _retrain(folder: Path) -> None:
+def share_norms_exactly(methods: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Search by each method, retrain and take derivatives in float64, with batch norm over all processes' images."""
+    in_double_precision()
+    with processes.joined():
+        _search_by_each({name: {"norm_shared": True, **given} for name, given in methods.items()}, folder, SPACE)
+        _retrain(folder, norm_shared=True)
+        torch.save(_derivatives(), folder / f"derived {processes.count()} {processes.number()}.pt")
+
+
+def _derivatives() -> dict[str, Any]:
+    """Return a batch norm's state, and first and second derivatives by images far from 0 and by the norm's weight."""
+    draws = torch.Generator().manual_seed(0)
+    mine = slice(processes.number(), None, processes.count())
+    x, y = torch.randn(2, 12, 3, 4, 4, generator=draws)[:, mine]
+    norm = nn.BatchNorm2d(3, momentum=None)
+    share_norms(norm)
+    inputs = [(x + 1000).requires_grad_(), norm.weight]
+    first = torch.autograd.grad((norm(inputs[0]).sin() * y).sum(), inputs, create_graph=True)
+    second = torch.autograd.grad(first[0].square().sum() + first[1].sum(), inputs)
+    found: dict[str, Any] = {"state": plain(norm.state_dict())}
+    for name, (of_images, of_weight) in {"first": first, "second": second}.items():
+        parts = torch.tensor(processes.gathered(of_weight.tolist()))
+        found[name] = processes.dealt(processes.gathered(of_images.tolist())), parts.sum(0).tolist()
+    return found
+
+
+def _retrain(folder: Path, **settings: bool) -> None:
     """Train an architecture; write the state of the network."""
     plan = retraining_plan(
         "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|none~1|nor_conv_3x3~2|",
@@ -124,6 +151,7 @@ def _retrain(folder: Path) -> None:
         width=2,
         depth=1,
         device="cpu",
+        **settings,
     )
     task: list[TrainingTask] = []
     conduct(Run(folder / f"retrained {processes.count()}"), plan, TrainingTask, task.append, Callback())

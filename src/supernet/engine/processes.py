@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
@@ -234,6 +235,30 @@ def averaged(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     means = tuple(tensor.detach().clone() for tensor in tensors)
     average(means)
     return means
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:  # type: ignore[override]
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total: Tensor = _Sum.apply(gradient)  # type: ignore[no-untyped-call]
+        return total
+
+
+def stacked(tensor: Tensor) -> Tensor:
+    """Return the tensors of all processes, (N, ...), with derivatives of any order.
+
+    A derivative in one process is that of the sum of all processes' losses, so that their mean is that of the mean
+    loss. All processes have to call this, and to take the derivative.
+    """
+    rows = [tensor if row == number() else torch.zeros_like(tensor) for row in range(count())]
+    all_rows: Tensor = _Sum.apply(torch.stack(rows))  # type: ignore[no-untyped-call]
+    return all_rows
 
 
 def average_gradients(parameters: Callable[[], Iterable[Tensor]]) -> None:

@@ -136,7 +136,7 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     check_memory(space, network_size, genotype=genotype, together=False)
     price = cost(space, genotype, network_size)
     auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()
-    check_batch_norm(price + auxiliary, batch // count())
+    check_batch_norm(price + auxiliary, batch if resolved.norm_shared else batch // count())
     return RetrainingPlan(
         config=resolved,
         recipe=recipe,
