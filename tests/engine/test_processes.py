@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import process_jobs as jobs
-from supernet.engine import processes
+from supernet.engine import process_group, processes
 from supernet.errors import UserError
 from supernet.methods import METHODS
 from supernet.models.shared_norm import share_norms
@@ -54,7 +54,7 @@ def read(folder: Path, name: str, count: int) -> list[Any]:
 
 
 def in_group(number: int, count: int) -> Any:
-    return processes._as(processes._Group(number, count))
+    return process_group._as(process_group._Group(number, count))
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_shares_are_equal_and_a_batch_that_cannot_be_divided_is_refused() -> Non
             processes.check_share(64)
         with pytest.raises(UserError, match="a batch of 2 images equally: try --batch-size 3"):
             processes.check_share(2)
-        with processes.alone():
+        with process_group.alone():
             processes.check_share(64)
 
 

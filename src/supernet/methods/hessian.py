@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.processes import alone, averaged
+from supernet.engine.process_group import alone
+from supernet.engine.processes import averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
 from supernet.methods.alphas import Alphas

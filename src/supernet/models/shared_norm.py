@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from supernet.engine.processes import count, stacked
+from supernet.engine.process_group import count
+from supernet.engine.processes import stacked
 from supernet.errors import UserError
 
 

@@ -16,7 +16,7 @@ from supernet.data.augment import check_pixels
 from supernet.engine.device import described, device_named
 from supernet.engine.folder import default_folder
 from supernet.engine.precision import Precision, precision_named
-from supernet.engine.processes import count
+from supernet.engine.process_group import count
 from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
 from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost

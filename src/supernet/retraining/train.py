@@ -22,7 +22,8 @@ from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.loop import Task
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
-from supernet.engine.processes import average_statistics, by_first, check_share, count, joined
+from supernet.engine.process_group import count, joined
+from supernet.engine.processes import average_statistics, by_first, check_share
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.models.evaluate import are_unequal, balanced_accuracy, hits_and_labels, measures

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
-from supernet.engine import processes
+from supernet.engine import process_group, processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Task
@@ -61,7 +61,7 @@ class SearchTask(Task):
             for name, stream in streams.items()
         }
         self.whole = [name for name, stream in streams.items() if stream.whole]
-        shares = {name: 1 if stream.whole else processes.count() for name, stream in streams.items()}
+        shares = {name: 1 if stream.whole else process_group.count() for name, stream in streams.items()}
         for name, stream in streams.items():
             if not stream.whole:
                 processes.check_share(self.streams[name].size // stream.parts)

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.processes import alone, averaged
+from supernet.engine.process_group import alone
+from supernet.engine.processes import averaged
 from supernet.engine.seeds import seeded
 from supernet.methods.alphas import Alphas
 from supernet.methods.zarts.penalty import Penalty
