@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernet.data import Batch, batches
-from supernet.engine import processes
+from supernet.engine import process_group, processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.driving import agreed, conduct
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted
 from supernet.errors import UserError
 from supernet.methods.blank import Blank
+from supernet.models.shared_norm import share_norms
 from supernet.retraining.plan import planned as retraining_plan
 from supernet.retraining.train import TrainingTask
 from supernet.searching.select import choose
@@ -66,9 +67,8 @@ def _evaluated(self: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 
 def in_double_precision() -> None:
-    """Let this process compute in float64, and batch norm use running statistics in training, too."""
+    """Let this process compute in float64."""
     torch.set_default_dtype(torch.float64)
-    nn.BatchNorm2d.forward = _evaluated  # type: ignore[method-assign]
     normalised = batches.Normalise.__call__
     batches.Normalise.__call__ = lambda self, pixels: normalised(self, pixels).double()  # type: ignore[method-assign]
 
@@ -79,7 +79,8 @@ def search_by_each(
     """Search by each method; write the digests of its state after every epoch, its architecture and its last state."""
     if exact:
         in_double_precision()
-    with processes.joined():
+        nn.BatchNorm2d.forward = _evaluated  # type: ignore[method-assign]
+    with process_group.joined():
         _search_by_each(methods, folder, space)
 
 
@@ -87,7 +88,7 @@ def _search_by_each(methods: Mapping[str, Mapping[str, Any]], folder: Path, spac
     found = {}
     for name, settings in methods.items():
         given = {"images": 48, "batch_size": 12, "engine": "reference", **settings}
-        plan, run = small_plan(space, name, **given), Run(folder / f"{processes.count()} {name}")
+        plan, run = small_plan(space, name, **given), Run(folder / f"{process_group.count()} {name}")
         states: list[str] = []
         chosen: list[Any] = []
 
@@ -103,17 +104,43 @@ def _search_by_each(methods: Mapping[str, Mapping[str, Any]], folder: Path, spac
 
         conduct(run, plan, Task, finish, Callback())
         found[name] = states, *chosen
-    torch.save(found, folder / f"{processes.count()} {processes.number()}.pt")
+    torch.save(found, folder / f"{process_group.count()} {process_group.number()}.pt")
 
 
 def work_exactly(methods: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
     """Search by each method and retrain in float64, without batch statistics."""
     search_by_each(methods, folder, exact=True)
-    with processes.joined():
+    with process_group.joined():
         _retrain(folder)
 
 
-def _retrain(folder: Path) -> None:
+def share_norms_exactly(methods: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Search by each method, retrain and take derivatives in float64, with batch norm over all processes' images."""
+    in_double_precision()
+    with process_group.joined():
+        _search_by_each({name: {"norm_shared": True, **given} for name, given in methods.items()}, folder, SPACE)
+        _retrain(folder, norm_shared=True)
+        torch.save(_derivatives(), folder / f"derived {process_group.count()} {process_group.number()}.pt")
+
+
+def _derivatives() -> dict[str, Any]:
+    """Return a batch norm's state, and first and second derivatives by images far from 0 and by the norm's weight."""
+    draws = torch.Generator().manual_seed(0)
+    mine = slice(process_group.number(), None, process_group.count())
+    x, y = torch.randn(2, 12, 3, 4, 4, generator=draws)[:, mine]
+    norm = nn.BatchNorm2d(3, momentum=None)
+    share_norms(norm)
+    inputs = [(x + 1000).requires_grad_(), norm.weight]
+    first = torch.autograd.grad((norm(inputs[0]).sin() * y).sum(), inputs, create_graph=True)
+    second = torch.autograd.grad(first[0].square().sum() + first[1].sum(), inputs)
+    found: dict[str, Any] = {"state": plain(norm.state_dict())}
+    for name, (of_images, of_weight) in {"first": first, "second": second}.items():
+        parts = torch.tensor(processes.gathered(of_weight.tolist()))
+        found[name] = processes.dealt(processes.gathered(of_images.tolist())), parts.sum(0).tolist()
+    return found
+
+
+def _retrain(folder: Path, **settings: bool) -> None:
     """Train an architecture; write the state of the network."""
     plan = retraining_plan(
         "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|none~1|nor_conv_3x3~2|",
@@ -124,11 +151,12 @@ def _retrain(folder: Path) -> None:
         width=2,
         depth=1,
         device="cpu",
+        **settings,
     )
     task: list[TrainingTask] = []
-    conduct(Run(folder / f"retrained {processes.count()}"), plan, TrainingTask, task.append, Callback())
+    conduct(Run(folder / f"retrained {process_group.count()}"), plan, TrainingTask, task.append, Callback())
     learned = plain(task[0].network.state_dict())
-    torch.save(learned, folder / f"retrained {processes.count()} {processes.number()}.pt")
+    torch.save(learned, folder / f"retrained {process_group.count()} {process_group.number()}.pt")
 
 
 class Ending(SearchTask):
@@ -139,7 +167,7 @@ class Ending(SearchTask):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         self.left -= 1
-        if self.left == 0 and processes.number() == 1:
+        if self.left == 0 and process_group.number() == 1:
             if self.signal is None:
                 os._exit(0)
             os.kill(os.getpid(), self.signal)
@@ -190,7 +218,7 @@ def _end(
 ) -> str | tuple[list[dict[str, Any]], bytes]:
     tasks: list[SearchTask] = []
     try:
-        with processes.joined():
+        with process_group.joined():
             plan = agreed(lambda: small_plan(SPACE, method, **settings))
             run = conduct(Run(folder), plan, kind, tasks.append, Callback(), **again)
             return rows_of(run), state_bytes(tasks[0].state_dict())

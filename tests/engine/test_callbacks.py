@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import supernet as sn
-from supernet.engine import processes
+from supernet.engine import process_group
 from supernet.engine.callbacks import Callbacks
 from supernet.searching import results
 
@@ -82,12 +82,12 @@ def test_the_end_of_the_display_is_the_end_of_the_run():
 def test_of_several_processes_the_first_tells_and_waits_for_none(monkeypatch):
     class Counting(sn.Callback):
         def step(self):
-            self.count = processes.count()
+            self.count = process_group.count()
 
     counting = Counting()
-    monkeypatch.setattr(processes, "_group", processes._Group(0, 2))
+    monkeypatch.setattr(process_group, "_group", process_group._Group(0, 2))
     Callbacks(sn.Callback(), [counting]).step()
-    assert (counting.count, processes.count()) == (1, 2)
+    assert (counting.count, process_group.count()) == (1, 2)
 
 
 def test_what_is_no_callback_is_one_line():

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import process_jobs as jobs
-from supernet.engine import processes
+from supernet.engine import process_group, processes
 from supernet.errors import UserError
 from supernet.methods import METHODS
+from supernet.models.shared_norm import share_norms
 
 FEW_TRIALS = {"samples": 3, "steps": 1, "every": 2, "inner_batch": 4}
 NAO = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "controller": {"epochs": 1}}
@@ -52,7 +54,7 @@ def read(folder: Path, name: str, count: int) -> list[Any]:
 
 
 def in_group(number: int, count: int) -> Any:
-    return processes._as(processes._Group(number, count))
+    return process_group._as(process_group._Group(number, count))
 
 
 @pytest.mark.slow
@@ -69,6 +71,37 @@ def test_two_processes_search_as_one_by_every_method_and_retrain_as_one(tmp_path
     (alone,), (first, second) = read(tmp_path, "retrained 1", 1), read(tmp_path, "retrained 2", 2)
     assert first == second
     assert difference(alone, first) < 1e-10
+
+
+SHARED: dict[str, dict[str, Any]] = {
+    "single-darts": {"engine": "fused", "checkpointing": True},
+    **{name: SHORT.get(name, {}) for name in ("darts", "darts-2nd", "rsps", "cdarts", "zarts-mgs", "nao-v2")},
+}
+
+
+@pytest.mark.slow
+def test_processes_that_share_batch_norm_train_as_one(tmp_path: Path) -> None:
+    methods = {1: list(SHARED), 2: list(SHARED), 3: ["single-darts", "darts-2nd"]}
+    for count, names in methods.items():
+        jobs.together(count, jobs.share_norms_exactly, {name: SHARED[name] for name in names}, tmp_path)
+    (alone,), (retrained,), (derived,) = (read(tmp_path, f"{what}1", 1) for what in ("", "retrained ", "derived "))
+    for count in (2, 3):
+        first, *others = read(tmp_path, f"{count}", count)
+        for name in methods[count]:
+            assert all(other[name][:2] == first[name][:2] for other in others), name
+            assert alone[name][1] == first[name][1], name
+            assert difference(alone[name][2], first[name][2]) < 1e-10, name
+        assert difference(retrained, read(tmp_path, f"retrained {count}", count)[0]) < 1e-10
+        assert difference(derived, read(tmp_path, f"derived {count}", count)[0]) < 1e-10
+
+
+def test_only_batch_norm_of_pytorch_is_shared_and_nothing_in_one_process() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU())
+    share_norms(network)
+    assert type(network[0]) is nn.BatchNorm2d
+    own = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm1d(2))
+    with in_group(1, 2), pytest.raises(UserError, match=r"norm_shared shares nn.BatchNorm2d, and 1 is a BatchNorm1d"):
+        share_norms(own)
 
 
 @pytest.mark.slow
@@ -101,7 +134,7 @@ def test_shares_are_equal_and_a_batch_that_cannot_be_divided_is_refused() -> Non
             processes.check_share(64)
         with pytest.raises(UserError, match="a batch of 2 images equally: try --batch-size 3"):
             processes.check_share(2)
-        with processes.alone():
+        with process_group.alone():
             processes.check_share(64)
 
 

@@ -70,7 +70,7 @@ def _speaks() -> bool:
     """Return whether this process tells the user why it ends: of several that run together, the first that does."""
     if os.environ.get("WORLD_SIZE", "1") == "1":  # processes need PyTorch
         return True
-    from supernet.engine.processes import speaks_first
+    from supernet.engine.process_group import speaks_first
 
     return speaks_first()
 

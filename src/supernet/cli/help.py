@@ -11,7 +11,7 @@ from supernet.report.console import Console
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "data": ("data", "images", "image-size", "validation-share", "split", "pad", "mirror", "cutout", "crop", "jitter"),
-    "space and size": ("space", "width", "depth", "stem", "reductions", "norm-affine", "norm-track"),
+    "space and size": ("space", "width", "depth", "stem", "reductions", "norm-affine", "norm-track", "norm-shared"),
     "method": ("method", "selector", "with", "recipe", "protocol"),
     "schedule and optimiser": ("epochs", "batch-size", "w.lr", "w"),
     "limits": ("max-params", "max-flops", "max-latency-ms", "latency", "target-width", "target-depth"),
@@ -25,6 +25,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 _SELDOM = {
     *("split", "pad", "mirror", "cutout", "crop", "jitter", "stem", "reductions", "norm-affine", "norm-track", "w"),
     *(
+        "norm-shared",
         "latency",
         "target-width",
         "target-depth",

@@ -27,7 +27,7 @@ def launched(command: str, given: Arguments) -> bool:
         raise UserError("give --processes N or --gpus N, with 1 or more of them")
     if (processes, gpus) == (1, 0):
         return False
-    from supernet.engine.processes import started
+    from supernet.engine.process_group import started
 
     if started():
         raise UserError("these processes are several already: leave --processes and --gpus out")
@@ -60,7 +60,7 @@ def _run(words: Arguments, processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from supernet.engine.processes import SPOKEN
+    from supernet.engine.process_group import SPOKEN
 
     logging.disable(logging.ERROR)  # a process that ends says why itself
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))

@@ -21,7 +21,7 @@ _WHAT = "folder of a finished search, or an architecture: its text in quotes, a 
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
     from supernet.engine.driving import agreed, driving
-    from supernet.engine.processes import joined
+    from supernet.engine.process_group import joined
     from supernet.report.console import Console
     from supernet.retraining import plan, train
     from supernet.retraining.config import RetrainConfig

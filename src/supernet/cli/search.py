@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def search(given: Arguments) -> None:
     """Search for an architecture."""
     from supernet.engine.driving import agreed, driving
-    from supernet.engine.processes import joined
+    from supernet.engine.process_group import joined
     from supernet.report import console
     from supernet.searching import forecast, plan
     from supernet.searching import search as searching

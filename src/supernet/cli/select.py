@@ -17,7 +17,7 @@ ABOUT = "Read an architecture out of a search by another selector, without searc
 def select(given: Arguments) -> None:
     """Read an architecture out of a search by another selector."""
     from supernet.engine.driving import agreed, driving
-    from supernet.engine.processes import joined
+    from supernet.engine.process_group import joined
     from supernet.report import console
     from supernet.searching import select as selecting
     from supernet.searching.config import config_of

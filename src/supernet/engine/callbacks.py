@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
-from supernet.engine.processes import alone
+from supernet.engine.process_group import alone
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run

@@ -18,7 +18,8 @@ from supernet.engine.loop import Loop, Task
 from supernet.engine.memory import is_shortage, keep_freed_memory
 from supernet.engine.optim import SGDConfig
 from supernet.engine.precision import Precision, products
-from supernet.engine.processes import count, gathered
+from supernet.engine.process_group import count
+from supernet.engine.processes import gathered
 from supernet.engine.run import Run
 from supernet.engine.seeds import seeded
 from supernet.errors import UserError, reason_of

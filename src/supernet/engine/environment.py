@@ -15,7 +15,8 @@ from typing_extensions import TypedDict
 from supernet.engine.callbacks import Callback
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json
-from supernet.engine.processes import by_first, count
+from supernet.engine.process_group import count
+from supernet.engine.processes import by_first
 from supernet.engine.records import check, damaged
 from supernet.engine.run import Run
 from supernet.errors import UserError

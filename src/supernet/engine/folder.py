@@ -14,7 +14,8 @@ from typing import Any
 from supernet.engine.checkpoints import Checkpoints
 from supernet.engine.files import append, is_temporary, remove_temporaries, to_yaml, write_atomically
 from supernet.engine.lock import HOLDER, LOCK, locked
-from supernet.engine.processes import by_first, number
+from supernet.engine.process_group import number
+from supernet.engine.processes import by_first
 from supernet.errors import UserError, reason_of
 
 _LONGEST = 150  # bytes of the name of a default run folder; file systems allow 255

@@ -1,136 +1,29 @@
-"""Processes that run one search or retraining together: each learns from its share of every batch.
+"""What the processes of a group send each other: each learns from its share of every batch.
 
-They are started by torchrun, or by the option --processes. Gradients, metrics and running statistics are averaged over
-them by one all-reduce of one flat tensor, so that weights, alphas and decisions stay the same bits in all of them. The
-first process alone reads and writes the run folder and talks to the user. In a single process nothing here does
-anything.
+Gradients, metrics and running statistics are averaged over them by one all-reduce of one flat tensor, so that weights,
+alphas and decisions stay the same bits in all of them. The first process alone reads and writes the run folder and
+talks to the user. In a single process nothing here does anything.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, wraps
-from pathlib import Path
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
+from torch.autograd.function import FunctionCtx
 
 from supernet.data import Batch
+from supernet.engine.process_group import alone, count, number
 from supernet.engine.seeds import random_state_kept, seed_of, seeded
 from supernet.errors import UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Group:
-    number: int = 0  # of this process, counted from 0
-    count: int = 1
-
-
-_group = _Group()
-
-
-SPOKEN = "SUPERNET_SPOKEN"  # names a file that the first process makes that says why all of them end
-_LOST = (
-    "one of the processes of this run has ended, which stops all of them; "
-    "the same command goes on from the last checkpoint"
-)
-
-
-def number() -> int:
-    """Return the number of this process, counted from 0."""
-    return _group.number
-
-
-def count() -> int:
-    """Return the number of processes that run together; 1 outside `joined` and within `alone`."""
-    return _group.count
-
-
-def started() -> bool:
-    """Return whether torchrun, or a program like it, has started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
-
-
-@contextmanager
-def joined() -> Iterator[bool]:
-    """Run together with the other processes that were started with this one; yield whether this one is the first.
-
-    Raises UserError where a script has initialised torch.distributed itself, and if another process ends.
-    """
-    if count() > 1 or not started():
-        yield number() == 0
-        return
-    if dist.is_initialized():
-        raise UserError("torch.distributed is initialised here: let supernet do it, or search in processes of its own")
-    local, backend = int(os.environ.get("LOCAL_RANK", "0")), "gloo"
-    if torch.cuda.is_available():
-        backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(local % torch.cuda.device_count())
-    store = _store()
-    run = store.add(f"supernet runs of {os.environ['RANK']}", 1)  # a script may search again and again
-    group = _Group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    try:
-        own = PrefixStore(f"supernet {run}", store)
-        dist.init_process_group(backend, store=own, rank=group.number, world_size=group.count)
-        with _as(group):
-            yield group.number == 0
-    except (RuntimeError, dist.DistError) as error:
-        if not _is_lost(error):
-            raise
-        raise UserError(_LOST) from error
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Let this process work by itself for a while, as if there were no other."""
-    with _as(_Group()):
-        yield
-
-
-@contextmanager
-def _as(group: _Group) -> Iterator[None]:
-    global _group
-    before, _group = _group, group
-    try:
-        yield
-    finally:
-        _group = before
-
-
-@cache
-def _store() -> Any:
-    store, _, _ = next(rendezvous("env://"))
-    return store
-
-
-def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "onnection"))
-
-
-def speaks_first() -> bool:
-    """Return whether this process is the first to tell the user why all of them end, so that one line says it."""
-    try:
-        if SPOKEN in os.environ:
-            Path(os.environ[SPOKEN]).touch(exist_ok=False)
-            return True
-        return not started() or _store().add("supernet has spoken", 1) == 1
-    except FileExistsError:
-        return False
-    except (RuntimeError, dist.DistError):
-        return True  # whoever kept the store has ended
 
 
 def by_first(call: Callable[P, T]) -> Callable[P, T]:
@@ -234,6 +127,30 @@ def averaged(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     means = tuple(tensor.detach().clone() for tensor in tensors)
     average(means)
     return means
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:  # type: ignore[override]
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total: Tensor = _Sum.apply(gradient)  # type: ignore[no-untyped-call]
+        return total
+
+
+def stacked(tensor: Tensor) -> Tensor:
+    """Return the tensors of all processes, (N, ...), with derivatives of any order.
+
+    A derivative in one process is that of the sum of all processes' losses, so that their mean is that of the mean
+    loss. All processes have to call this, and to take the derivative.
+    """
+    rows = [tensor if row == number() else torch.zeros_like(tensor) for row in range(count())]
+    all_rows: Tensor = _Sum.apply(torch.stack(rows))  # type: ignore[no-untyped-call]
+    return all_rows
 
 
 def average_gradients(parameters: Callable[[], Iterable[Tensor]]) -> None:

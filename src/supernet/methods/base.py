@@ -72,6 +72,7 @@ class Budget:
     - `validation_batches`: returns the validation images in batches, the same ones at every call.
     - `snapshots`: named states of the search; `end_epoch` keeps, drops and restores them (see `Method.roll_back`).
     - `new_supernet`: makes a supernet of a space and a size as the search made its own (see `Method.enter`).
+    - `norm_shared`: whether a network that the method makes otherwise is to go through `share_norms`, as supernets do.
     """
 
     epochs: int
@@ -84,6 +85,7 @@ class Budget:
     validation_batches: ValidationBatches = tuple
     snapshots: Snapshots = field(default_factory=Snapshots)
     new_supernet: Callable[[SearchSpace, NetworkSize], Supernet] | None = None
+    norm_shared: bool = False
 
 
 class Method(ABC):

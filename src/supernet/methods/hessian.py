@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.process_group import alone
 from supernet.engine.processes import averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
@@ -60,7 +61,7 @@ def hessian(method: Method, batch: Batch) -> Tensor:
         return torch.cat([part[mask] for part, mask in zip(parts, masks, strict=True)])
 
     weights = {name: weight.detach() for name, weight in supernet.named_parameters()}
-    with _twice_differentiable(supernet), seeded(seed_of(method.budget.seed, "hessian"), method.device):
+    with alone(), _twice_differentiable(supernet), seeded(seed_of(method.budget.seed, "hessian"), method.device):
         loss = method.loss(traceless(supernet, batch.x, mix, weights), batch.y)
         slopes = flat(torch.autograd.grad(loss, values, create_graph=True, materialize_grads=True))
         rows = [torch.autograd.grad(slope, values, retain_graph=True, materialize_grads=True) for slope in slopes]

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.processes import count, dealt, gathered, number, own_draws, spread
+from supernet.engine.process_group import count, number
+from supernet.engine.processes import dealt, gathered, own_draws, spread
 from supernet.engine.seeds import random_state_kept
 from supernet.errors import UserError
 from supernet.models.mix import Mix

@@ -9,7 +9,7 @@ import torch
 
 from supernet.engine.device import described
 from supernet.engine.precision import Precision, precision_named
-from supernet.engine.processes import count
+from supernet.engine.process_group import count
 from supernet.errors import UserError, at_least, unknown
 from supernet.models.fused import library
 from supernet.models.mixed_cell import Engine

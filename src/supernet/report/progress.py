@@ -14,7 +14,7 @@ from rich.text import Text
 
 from supernet.engine.callbacks import Callback, Callbacks
 from supernet.engine.driving import Driving
-from supernet.engine.processes import number
+from supernet.engine.process_group import number
 from supernet.errors import visible
 from supernet.report.console import Console, line
 from supernet.report.loggers import loggers

@@ -16,7 +16,7 @@ from supernet.data.augment import check_pixels
 from supernet.engine.device import described, device_named
 from supernet.engine.folder import default_folder
 from supernet.engine.precision import Precision, precision_named
-from supernet.engine.processes import count
+from supernet.engine.process_group import count
 from supernet.engine.run import FORMAT, Run
 from supernet.errors import UserError
 from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
@@ -136,7 +136,7 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     check_memory(space, network_size, genotype=genotype, together=False)
     price = cost(space, genotype, network_size)
     auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()
-    check_batch_norm(price + auxiliary, batch // count())
+    check_batch_norm(price + auxiliary, batch if resolved.norm_shared else batch // count())
     return RetrainingPlan(
         config=resolved,
         recipe=recipe,

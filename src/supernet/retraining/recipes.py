@@ -41,6 +41,8 @@ class Recipe:
     """probability of dropping a feature before the classifier"""
     auxiliary: Real = 0.0
     """weight of the loss of an auxiliary classifier at two thirds of the depth; 0 has none"""
+    norm_shared: bool = False
+    """batch norm in training takes its statistics over all processes, not over the images of each"""
     label_smoothing: Share = 0.0
     """share of a label that is spread evenly over all classes"""
     validation_share: Share = 0.0

@@ -22,11 +22,13 @@ from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.loop import Task
 from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.precision import autocast
-from supernet.engine.processes import average_statistics, by_first, check_share, count, joined
+from supernet.engine.process_group import count, joined
+from supernet.engine.processes import average_statistics, by_first, check_share
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.models.evaluate import are_unequal, balanced_accuracy, hits_and_labels, measures
 from supernet.models.network import Network
+from supernet.models.shared_norm import share_norms
 from supernet.report import page, progress
 from supernet.retraining.config import RetrainCall
 from supernet.retraining.plan import RetrainingPlan, planned
@@ -54,6 +56,8 @@ class TrainingTask(Task):
         self.network = Network(plan.space, plan.genotype, plan.network_size, auxiliary=self.recipe.auxiliary > 0)
         self.network.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.dropout = self.recipe.dropout
+        if self.recipe.norm_shared:
+            share_norms(self.network)
         outputs = Outputs(self.network, auxiliary=self.recipe.auxiliary > 0)
         # static_graph: an architecture may leave weights without a gradient
         self._outputs: nn.Module = outputs if count() == 1 else DistributedDataParallel(outputs, static_graph=True)

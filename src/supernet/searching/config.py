@@ -71,6 +71,8 @@ class Protocol:
     """candidates' batch norm learns scale and shift"""
     norm_track: bool = True
     """candidates' batch norm is evaluated with running statistics; otherwise with those of the batch"""
+    norm_shared: bool = False
+    """batch norm in training takes its statistics over all processes, not over the images of each"""
     w: SGDConfig = SGDConfig()
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from supernet.engine.driving import Driving, agreed, conduct, driving
-from supernet.engine.processes import joined
+from supernet.engine.process_group import joined
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import results, select

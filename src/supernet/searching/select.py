@@ -18,7 +18,8 @@ from supernet.engine.cuda_graphs import RecordedStep
 from supernet.engine.driving import Driving, agreed, conduct
 from supernet.engine.loop import Task
 from supernet.engine.precision import Precision
-from supernet.engine.processes import average_statistics, joined
+from supernet.engine.process_group import joined
+from supernet.engine.processes import average_statistics
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, ordered
-from supernet.engine import processes
+from supernet.engine import process_group, processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Task
@@ -23,6 +23,7 @@ from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import ValidationBatches, accuracy
+from supernet.models.shared_norm import share_norms
 from supernet.models.supernet import Supernet
 from supernet.searching.collapse import verdict
 from supernet.searching.passes import Passes
@@ -60,10 +61,12 @@ class SearchTask(Task):
             for name, stream in streams.items()
         }
         self.whole = [name for name, stream in streams.items() if stream.whole]
-        shares = {name: 1 if stream.whole else processes.count() for name, stream in streams.items()}
+        shares = {name: 1 if stream.whole else process_group.count() for name, stream in streams.items()}
         for name, stream in streams.items():
             if not stream.whole:
                 processes.check_share(self.streams[name].size // stream.parts)
+        if config.norm_shared:
+            shares = dict.fromkeys(shares, 1)
         batches = [self.streams[name].size // stream.parts // shares[name] or 1 for name, stream in streams.items()]
         self._validation = validation
         # Streams called alpha and inner do not train the weights; any other one does.
@@ -214,6 +217,8 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
     def new_supernet(space: SearchSpace, network_size: NetworkSize) -> Supernet:
         made = method.new_supernet(config.method_config, space, network_size, norm)
         plan.execution.apply(made)
+        if config.norm_shared:
+            share_norms(made)
         return made.to(plan.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     supernet = new_supernet(plan.space, plan.network_sizes[0])
@@ -228,6 +233,7 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
         validation_batches,
         snapshots,
         new_supernet,
+        config.norm_shared,
     )
     return method(config.method_config, supernet, budget)
 

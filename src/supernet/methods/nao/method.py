@@ -62,9 +62,7 @@ class NAO(SinglePath):
         self.controller = Controller(self.sequences, config.controller, budget.seed)
         self.pool = Pool(space, network_size, config.sampling)
         self.pool.begin(self._random_pool())
-        self.standalone = StandaloneTraining(
-            space, network_size, config.standalone, budget.weights, budget.seed, self.weights[0]
-        )
+        self.standalone = StandaloneTraining(space, network_size, config.standalone, budget, self.loss, self.weights[0])
         self.drop_path = 0.0
         self.path = self.pool.trained[0]
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
+from supernet.engine.optim import clip_gradient, set_rate
 from supernet.engine.processes import average_gradients, average_statistics
 from supernet.engine.seeds import seeded
+from supernet.methods.base import Budget
 from supernet.methods.nao.config import StandaloneConfig
 from supernet.models.evaluate import measures
 from supernet.models.network import Network
+from supernet.models.shared_norm import share_norms
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import NetworkSize
@@ -24,7 +25,8 @@ from supernet.spaces.size import NetworkSize
 class StandaloneTraining:
     """Trains the networks of `architectures`, one at a time, and keeps the accuracies of those that are finished.
 
-    The initial weights of network n are drawn from `seed` + n. `network` is None between two architectures.
+    `loss_of` maps logits (B, classes) and labels (B,) to the loss. The initial weights of network n are drawn from the
+    budget's seed + n. `network` is None between two architectures.
     """
 
     def __init__(
@@ -32,12 +34,12 @@ class StandaloneTraining:
         space: SearchSpace,
         network_size: NetworkSize,
         config: StandaloneConfig,
-        sgd: SGDConfig,
-        seed: int,
+        budget: Budget,
+        loss_of: Callable[[Tensor, Tensor], Tensor],
         like: Tensor,
     ) -> None:
         self.space, self.network_size, self.config = space, network_size, config
-        self.sgd, self.seed, self.like = sgd, seed, like
+        self.budget, self.loss_of, self.like = budget, loss_of, like
         self.architectures: list[Genotype] = []
         self.accuracies: list[float] = []
         self.network: Network | None = None
@@ -47,18 +49,20 @@ class StandaloneTraining:
         if epoch == 0:
             self._build()
         assert self.network is not None
-        set_rate(self.optimizer, self.sgd.rate(epoch, epochs))
+        set_rate(self.optimizer, self.budget.weights.rate(epoch, epochs))
         self.network.drop_path = self.config.drop_path * (epoch + 1) / epochs
 
     def _build(self) -> None:
         """Build the network of the next architecture and its optimizer."""
         number = len(self.accuracies)
         genotype, auxiliary = self.architectures[number], bool(self.config.auxiliary)
-        with seeded(self.seed + number, self.like.device):
+        with seeded(self.budget.seed + number, self.like.device):
             network = Network(self.space, genotype, self.network_size, auxiliary=auxiliary)
         network.to(self.like.device, self.like.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.dropout = self.config.dropout
-        self.network, self.optimizer = network, self.sgd.optimizer(network.parameters())
+        if self.budget.norm_shared:
+            share_norms(network)
+        self.network, self.optimizer = network, self.budget.weights.optimizer(network.parameters())
 
     def end(self, accuracy: float) -> None:
         """Keep the accuracy of the finished network and release the network."""
@@ -70,13 +74,13 @@ class StandaloneTraining:
         network = self.network
         assert network is not None
         logits, auxiliary = network.both(batch.x) if self.config.auxiliary else (network(batch.x), None)
-        loss = F.cross_entropy(logits, batch.y)
-        total = loss if auxiliary is None else loss + self.config.auxiliary * F.cross_entropy(auxiliary, batch.y)
+        loss = self.loss_of(logits, batch.y)
+        total = loss if auxiliary is None else loss + self.config.auxiliary * self.loss_of(auxiliary, batch.y)
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         average_gradients(network.parameters)
         average_statistics(network)
-        clip_gradient(network.parameters(), self.sgd.clip)
+        clip_gradient(network.parameters(), self.budget.weights.clip)
         self.optimizer.step()
         return measures(loss, logits, batch)
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.process_group import alone
 from supernet.engine.processes import averaged
 from supernet.engine.seeds import seeded
 from supernet.methods.alphas import Alphas
@@ -66,9 +67,10 @@ class Objective:
         """Return the gradient (D,) of the loss of the current weights, without the penalty."""
         values = {kind: alpha.detach().requires_grad_() for kind, alpha in self.alphas.items()}
         supernet = self.lookahead.supernet
-        with seeded(batches.seed, batches.valid.x.device):
+        with alone(), seeded(batches.seed, batches.valid.x.device):  # each process has the whole batch
             loss = F.cross_entropy(traceless(supernet, batches.valid.x, self.alphas.mix(values)), batches.valid.y)
-        gradients = averaged(torch.autograd.grad(loss, list(values.values()), materialize_grads=True))  # zeros for none
+            gradients = torch.autograd.grad(loss, list(values.values()), materialize_grads=True)  # zeros for none
+        gradients = averaged(gradients)  # equal but for rounding
         self.passes["forward_backward"] += 1
         return self.alphas.flat(dict(zip(values, gradients, strict=True)))
 
