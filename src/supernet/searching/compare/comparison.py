@@ -17,7 +17,7 @@ from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted, heard
 from supernet.errors import UserError, reason_of
 from supernet.searching.compare import config as configs
-from supernet.searching.compare import table
+from supernet.searching.compare import page, table
 from supernet.searching.compare.cases import Job, arguments, cases, jobs
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
@@ -63,6 +63,13 @@ class Comparison:
         """Return the table as Markdown."""
         return table.as_markdown(self.record, self.rows)
 
+    def report(self) -> Path:
+        """Write the page of the comparison, report.html in its folder, and return the file."""
+        return page.write(self.record, self.rows, self.states, self.path)
+
+    def _repr_html_(self) -> str:
+        return page.glance(self.record, self.rows, self.path)
+
     @cached_property
     def jobs(self) -> list[Job]:
         """The jobs, one for every search; made once, as the display asks for all states again and again."""
@@ -81,6 +88,18 @@ class Comparison:
         states = self.states
         running = sum(state.state == "running" for state in states)
         return lines(states, seconds_left(states, self.record.measured, max(running, workers)))
+
+
+def opened(path: str | os.PathLike[str]) -> Comparison | None:
+    """Return the comparison in a folder, which may be of somebody else, None if there is none.
+
+    Raises UserError if its file is damaged, and if it names code of a user's own.
+    """
+    if not (Path(path) / FILE).exists():
+        return None
+    found = Comparison.read(path)
+    configs.check_published(found.record.config)
+    return found
 
 
 def compare(
@@ -164,6 +183,7 @@ def start(
         comparison = _planned(folder, replace(there or Record(config), config=config), display, retry=retry_failed)
         _run(comparison, workers, display, signals)
         table.write(comparison.record, comparison.rows, folder)
+        comparison.report()
     return comparison
 
 
