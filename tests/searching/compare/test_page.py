@@ -30,7 +30,7 @@ def compared(tmp_path_factory):
     """A comparison: a finished search of darts, one that has begun, one that has failed, and none of random search."""
     out = tmp_path_factory.mktemp("compared") / f"c {EVIL.replace('/', '')}"
     out.mkdir()
-    Record(ComparisonConfig("digits", methods=["darts"], seeds=[0, 1, 2]), channels=1, classes=10).write(out)
+    Record(ComparisonConfig("digits", methods=["darts"], seeds=[0, 1, 2]), classes=10).write(out)
     run = sn.search("digits", method="darts", out=out / "darts-0", **SMALL)
     begun = shutil.copytree(run.path, out / "darts-1")
     (begun / "summary.json").unlink()

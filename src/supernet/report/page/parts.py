@@ -19,6 +19,7 @@ from supernet.data import Images
 from supernet.data.batches import in_order
 from supernet.data.streamed import Pixels
 from supernet.engine.files import read_json
+from supernet.engine.folder import flat
 from supernet.engine.run import Run
 from supernet.report.text import duration
 
@@ -168,7 +169,10 @@ def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequenc
     config, rows = run.config, run.metrics
     return {
         "asked": [(name.replace("_", " "), config.get(name)) for name in asked if config.get(name) is not None],
-        "settings": flat({name: value for name, value in config.items() if name not in apart}),
+        "settings": [
+            (name, "" if value is None else str(value))
+            for name, value in flat({name: value for name, value in config.items() if name not in apart}).items()
+        ],
         "images": images,
         "data": config["data_name"],
         "classes": config["classes"],
@@ -181,14 +185,3 @@ def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequenc
 def unfinished(run: Run) -> str:
     """Return how far a run has come that has not finished."""
     return f"unfinished: {len(run.metrics)} of {run.config['epochs']} epochs are done"
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as (name, value), such as ("w.lr", "0.025")."""
-    found: list[tuple[str, str]] = []
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            found += flat(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", "" if value is None else str(value)))
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -207,8 +207,8 @@ def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> 
         if name in new and "epochs_given" in entry:
             each = f"{entry['passes'] * entry['epochs_given']:.0f} passes"
             display.say(f"{name}: epochs {entry['epochs_given']}, {each}", important=False)
-    seen = next((entry for entry in known.values() if "channels" in entry), {"channels": 0, "classes": 0})
-    record = replace(record, config=config, measured=known, channels=seen["channels"], classes=seen["classes"])
+    seen = next((entry for entry in known.values() if "data_name" in entry), asdict(record))
+    record = replace(record, config=config, measured=known, data_name=seen["data_name"], classes=seen["classes"])
     record.write(folder)
     comparison = Comparison(folder, record)
     for job in comparison.jobs:

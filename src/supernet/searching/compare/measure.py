@@ -55,7 +55,7 @@ def measure(search: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": forecast.epoch_seconds,
         "epochs": forecast.epochs,
         "tuning": forecast.tuning,
-        "channels": plan.network_size.channels,
+        "data_name": plan.images.name,
         "classes": plan.network_size.classes,
         "bytes": kilobytes * (1 if sys.platform == "darwin" else 1024),
     }
