@@ -24,14 +24,14 @@ from supernet.searching.compare.config import Record
 from supernet.searching.compare.rows import Row, measured_by, space_of
 from supernet.searching.compare.status import JobState, doing
 
+TEMPLATE = "comparison.html"
 _DRAWN = 8  # cells, the most frequent ones
 _ASKED = ("data", "methods", "seeds", "axes", "settings", "budget", "baseline", "retrain")
 
 
 def write(record: Record, rows: Sequence[Row], states: Sequence[JobState], out: Path) -> Path:
     """Write report.html into the folder of a comparison, and return the file."""
-    found = sections(record, rows, out) | standing(states) | {"searches": _searches(record, rows, out)}
-    return page.write_page(out, "comparison.html", found)
+    return page.write_page(out, TEMPLATE, sections(record, rows, out) | standing(states))
 
 
 def glance(record: Record, rows: Sequence[Row], out: Path) -> str:
@@ -69,6 +69,7 @@ def sections(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
         "curves": _curves(record, out),
         **_decided(record, rows, out),
         **_cells(record, rows),
+        "searches": _searches(record, rows, out),
     }
 
 
