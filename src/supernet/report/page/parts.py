@@ -21,7 +21,7 @@ from supernet.data.streamed import Pixels
 from supernet.engine.files import read_json
 from supernet.engine.folder import flat
 from supernet.engine.run import Run
-from supernet.report.text import duration
+from supernet.report.text import duration, size
 
 _WIDE, _HIGH = 420, 190  # of a chart, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 10, 24  # of them, around the curves
@@ -158,6 +158,9 @@ def environment(run: Run) -> dict[str, Any]:
     command = found.pop("command", None)
     if isinstance(command, list) and command[1:] and command[1] in ("search", "select", "retrain"):
         found["command"] = shlex.join(["supernet", *map(str, command[1:])])
+    peaks = found.pop("peak_memory", None)
+    if isinstance(peaks, dict) and all(isinstance(peak, int) for peak in peaks.values()):
+        found["peak memory"] = ", ".join(f"{size(peak)} of the {name}" for name, peak in peaks.items())
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -178,6 +181,7 @@ def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequenc
         "classes": config["classes"],
         "strip": strip(images) if images else [],
         "seconds": duration(sum(row["seconds"] for row in rows)),
+        "epochs": len(rows),
         "environment": environment(run),
     }
 

@@ -109,9 +109,10 @@ def draw_agreement(counts: Mapping[str, Counts], absent: str = "") -> Figure:
     width = max([2.1, *(text_width(label) + 0.2 for label in counts)])
     side = max(map(text_width, edges), default=0.0) + 0.3
     figure = Figure((side + columns * width, rows * (0.75 + 0.2 * len(edges))), layout="constrained")
-    ops = list(dict.fromkeys(op for label in counts.values() for found in label.values() for op in found))
+    ops = dict.fromkeys(op for label in counts.values() for found in label.values() for op in found)
     looks = {
-        op: {"facecolor": "white" if op == absent else colour(op), "edgecolor": GREY, "linewidth": 0.5} for op in ops
+        op: {"facecolor": "white" if op == absent else colour(op), "edgecolor": GREY, "linewidth": 0.5}
+        for op in sorted(ops, key=lambda op: op == absent)
     }
     axes: Axes | None = None
     for number, (label, found) in enumerate(counts.items()):

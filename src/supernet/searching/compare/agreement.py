@@ -35,7 +35,8 @@ class Agreement:
     def __str__(self) -> str:
         if self.seeds == 1:
             return "one seed alone: nothing is known of its agreement with others"
-        same = f"all {self.seeds} seeds chose the same on {self.unanimous} of {len(self.edges)} edges"
+        every = "both" if self.seeds == 2 else f"all {self.seeds}"
+        same = f"{every} seeds chose the same on {self.unanimous} of {len(self.edges)} edges"
         most = f"the most frequent choice on an edge has {100 * self.share:.0f} % of the seeds on average"
         return f"{same}; {most}; {self.cells} different cell{'s' * (self.cells != 1)}"
 

@@ -70,6 +70,7 @@ def sections(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
         **_decided(record, rows, out),
         **_cells(record, rows),
         "searches": _searches(record, rows, out),
+        "retrained": config.retrain is not None,
     }
 
 
