@@ -13,7 +13,7 @@ import torch
 from retrained import message, record
 from supernet.engine.callbacks import Callback
 from supernet.engine.driving import conduct
-from supernet.engine.environment import as_begun, environment
+from supernet.engine.environment import as_begun, environment, note_memory
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
 
@@ -135,3 +135,16 @@ def test_two_runs_at_once_in_one_folder(tmp_path):
 
     conduct(run, plan(), make, finish, Callback())
     assert len(tasks) == 3
+
+
+def test_the_peak_memory_of_a_run_is_the_largest_of_its_processes(begun):
+    note_memory(begun, CPU)
+    here = json.loads((begun.path / "environment.json").read_text())
+    assert here["peak_memory"]["process"] > 10**7
+    assert here["torch"] == torch.__version__
+    change(begun, peak_memory={"process": 10**15})
+    note_memory(begun, CPU)
+    assert json.loads((begun.path / "environment.json").read_text())["peak_memory"] == {"process": 10**15}
+    (begun.path / "environment.json").write_text("[]")
+    note_memory(begun, CPU)
+    assert (begun.path / "environment.json").read_text() == "[]"

@@ -67,6 +67,8 @@ def test_a_search_ends_with_a_page_that_needs_nothing_else(searched: sn.Run) -> 
         assert text in found.text
     assert searched.verdict.partition(": ")[2] in found.text
     assert "of other images than yours" in found.text
+    assert re.search(r"of wall time for 2 epochs\.\s", found.text)
+    assert re.search(r"peak memory\s*[\d.]+ [MG]B of the process", found.text)
     assert found.tags.isdisjoint({"script", "link", "iframe", "object", "embed", "form", "base"})
     addresses = [value for name, value in found.attributes if name in ("src", "href", "xlink:href", "action", "data")]
     assert addresses

@@ -84,6 +84,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "confusion": lambda: plots.draw_confusion([[3, 1, 0], [1, 2, 2], [0, 0, 9]], ["a", "b", "c"]),
     "landscape": lambda: plots.draw_landscape([0, 1, 2], [0, 1], [[1, 2, 3], [3, 4, 9]], [(0.5, 0.5), (1, 1)]),
     "ranking": lambda: plots.draw_ranking([40.0, 50.0, 45.0], [80.0, 90.0, 70.0], [1e6, 2e6, 3e6], 0.3, None),
+    "agreement": lambda: plots.draw_agreement({"DARTS": {"1<-0": {"none": 2, "left out": 1}, "2<-0": {"none": 3}}}),
+    "costs": lambda: plots.draw_costs({"DARTS": [(80.0, 10, 2.5), (90.0, 12, 2.6)]}, ["passes", "seconds"]),
     "taus": lambda: plots.draw_taus({"pool of 16": [0.2, 0.4, 0.3], "none": [], "RSPS": [0.7, math.nan, 0.5]}),
 }
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 DIGITS = ["search", "digits", "--images", "48", "--batch-size", "8", "--epochs", "2", "--width", "2", "--device", "cpu"]
 STEPS = 6  # in all: 3 in each epoch
 # Config and environment; 4 checkpoints in each epoch, each moving the one before; genotype, summary and page
-RENAMES = 20
+RENAMES = 21
 KILLED = -signal.SIGKILL
 STOPPED = "supernet: stopped; the same command goes on from here\n"
 METHODS = {
@@ -213,7 +213,7 @@ KILLS = [
     *("rename:1", "rename:2"),  # config and environment
     *("rename:3", "rename:4", "rename:5", "rename:8", "rename:9"),  # the first, the second and the last of an epoch
     *("rename:14", "rename:15", "rename:16", "rename:17"),  # within the second epoch, and the last of the search
-    *("rename:18", "rename:19"),  # genotype and summary
+    *("rename:18", "rename:19", "rename:20"),  # memory, genotype and summary
     *("step:1", "step:3", "step:4", f"step:{STEPS}"),  # before any checkpoint, and at both ends of the epochs
     *("log:2", "tear:1", "tear:2", "write:1", "write:4"),
 ]

@@ -18,6 +18,7 @@ import pytest
 from supernet.errors import UserError
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tables import load
+from supernet.spaces.tables.entry import dataset_of, holds
 from supernet.spaces.tables.nasbench201 import EDGES, OPS
 
 ACCURACIES = [f"{dataset}_{split}" for dataset in ("c10", "c100", "in16") for split in ("valid", "test")]
@@ -239,3 +240,20 @@ def member_of(info):
     """Return what determines the bytes of a zip member, but for the version of zlib."""
     attributes = info.date_time, info.create_system, info.external_attr, info.compress_type, info.flag_bits, info.extra
     return info.filename, info.CRC, info.file_size, attributes
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "found"),
+    [
+        ("cifar10", 10, "c10"),
+        ("CIFAR-10-images", 10, "c10"),
+        ("cifar100", 100, "c100"),
+        ("ImageNet16-120", 120, "in16"),
+        ("cifar10", 100, None),
+        ("photos", 10, None),
+        ("", 0, None),
+    ],
+)
+def test_images_are_those_of_a_table_by_name_and_classes(name, classes, found):
+    assert dataset_of(name, classes) == found
+    assert holds(name, ["x"] * classes) == (found is not None)

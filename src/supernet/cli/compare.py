@@ -54,7 +54,7 @@ def compare(given: Arguments) -> None:
     again = {name: call[name] for name in ("workers", "retry_failed", "quiet")} | {"on": call["on"] or "local"}
     found = start(config, target if is_folder else call["out"], **again)
     line(console, found.table())
-    line(console, f"comparison    {found.path} (table.md, table.csv, results.json)")
+    line(console, f"comparison    {found.path} (report.html, table.md, table.csv, results.json)")
     failed = sum(state.state == "failed" for state in found.states)
     if failed:
         raise UserError(f"{failed} of {len(found.jobs)} runs failed: the same command with --retry-failed tries again")

@@ -14,7 +14,7 @@ from supernet.cli.after import show_next
 from supernet.cli.parsing import Arguments, import_own, option, parse
 
 if TYPE_CHECKING:
-    from supernet.searching.tabular import Comparison, Trace
+    from supernet.searching.tabular import Trace, Traces
 
 ABOUT = "Compare searches that query a table of accuracies, without training."
 _STOPS = (50, 100, 200, 300)
@@ -51,7 +51,7 @@ def _print_trace(method: str, trace: Trace) -> None:
     print(f"{method}, seed {trace.seed}: {trace.accuracies[-1]:.2f} ({trace.seconds:.1f} s)", file=sys.stderr)
 
 
-def _table(console: Any, found: Comparison) -> None:
+def _table(console: Any, found: Traces) -> None:
     from rich import box
     from rich.table import Table
 

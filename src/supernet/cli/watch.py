@@ -15,9 +15,11 @@ _SECONDS = 1.0  # between two looks at the run
 
 @dataclass(frozen=True)
 class Watch:
-    """Show how a run gets on: curves, cell and time left. Its files are read, and nothing is written."""
+    """Show how a run or a comparison gets on: curves, cell, table and time left. Nothing is written."""
 
-    run: Annotated[Positional[str], arg(metavar="RUN", help="run folder, or a folder that holds several")]
+    run: Annotated[
+        Positional[str], arg(metavar="RUN", help="folder of a run or a comparison, or one that holds several runs")
+    ]
     serve: bool = False
     """show it in a browser, at an address of this machine"""
     port: int = 0
@@ -28,15 +30,19 @@ def watch(given: Arguments) -> None:
     """Show how a run gets on until it ends; where the output is no terminal, once."""
     from supernet.report import watch as watching
     from supernet.report.console import Console, line
+    from supernet.searching.compare.watch import looked
+
+    def look(folder: str) -> watching.What:
+        return looked(folder) or watching.watched(folder)
 
     asked, console = parse("watch", Watch, given), Console()
     if asked.serve:
         from supernet.report.serve import HOST, server
 
-        with server(asked.run, asked.port) as serving:
+        with server(asked.run, asked.port, look) as serving:
             line(console, f"http://{HOST}:{serving.server_address[1]}/  (Ctrl-C ends it)")
             serving.serve_forever()
-    what = watching.watched(asked.run)
+    what = look(asked.run)
     if console.is_terminal and not console.is_dumb_terminal:
         from rich.live import Live
         from rich.text import Text
@@ -44,6 +50,6 @@ def watch(given: Arguments) -> None:
         with Live(Text(watching.text(what)), console=console, auto_refresh=False, transient=True) as live:
             while watching.goes_on(what):
                 time.sleep(_SECONDS)
-                what = watching.watched(asked.run)
+                what = look(asked.run)
                 live.update(Text(watching.text(what)), refresh=True)
     line(console, watching.text(what))

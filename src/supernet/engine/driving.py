@@ -12,7 +12,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import torch
 
 from supernet.engine.callbacks import Callback
-from supernet.engine.environment import as_begun, environment
+from supernet.engine.environment import as_begun, environment, note_memory
 from supernet.engine.folder import flat
 from supernet.engine.loop import Loop, Task
 from supernet.engine.memory import is_shortage, keep_freed_memory
@@ -133,6 +133,7 @@ def conduct(
                 callback.note(plan.reading)
                 callback.note(plan.running)
                 Loop(task, run, task.epochs, callback)()
+                note_memory(run, plan.device)
                 finish(task)
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing_extensions import TypedDict
 from supernet.engine.callbacks import Callback
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json
+from supernet.engine.peak_memory import peak_of_process
 from supernet.engine.process_group import count
 from supernet.engine.processes import by_first
 from supernet.engine.records import check, damaged
@@ -38,6 +40,25 @@ def environment(kernels: str | None = None) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "command": sys.argv,
     }
+
+
+@by_first
+def note_memory(run: Run, device: torch.device) -> None:
+    """Note the peak memory of this process in the environment of a run, unless one before had more.
+
+    It is in bytes, by where it was: of the whole process, and of its tensors on the GPU.
+    """
+    file = run.path / "environment.json"
+    peaks = {"process": peak_of_process()}
+    if device.type == "cuda":
+        peaks["GPU"] = torch.cuda.max_memory_allocated(device)
+    try:
+        found = read_json(file)
+        before = found.get("peak_memory", {})
+        found["peak_memory"] = {name: max(peak, before.get(name, 0)) for name, peak in peaks.items() if peak}
+    except (ValueError, TypeError, AttributeError):  # a damaged file, which only `Computed` must be able to read
+        return
+    run.write(file.name, json.dumps(found, indent=2) + "\n")
 
 
 class Computed(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import ref
@@ -19,6 +20,15 @@ def peak_memory(module: nn.Module, x: Tensor) -> int:
     if x.device.type == "cuda":
         module(x)  # libraries allocate what they keep in the first pass
     return peak_of(lambda: module(x), x.device, [x], (*module.parameters(), *module.buffers()))
+
+
+def peak_of_process() -> int | None:
+    """Return the most bytes of memory that this process has had so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def peak_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from html import escape
@@ -13,7 +14,8 @@ from pathlib import Path
 from supernet.engine.files import plain_bytes
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
-from supernet.report.watch import page, watched
+from supernet.report.runs import Runs
+from supernet.report.watch import What, page, watched
 
 HOST = "127.0.0.1"
 
@@ -28,29 +30,31 @@ th, td {{ text-align: left; vertical-align: top; padding: .15rem 1rem .15rem 0; 
 th {{ font-weight: 600; overflow-wrap: normal; }}
 img {{ max-width: 100%; background: #fff; }}
 figure {{ display: inline-block; margin: .5rem 1.5rem .5rem 0; width: 18rem; max-width: 100%; }}
-</style></head><body><main>{content}</main>
-<script nonce="{nonce}">
-const look = async () => {{
+</style></head><body><main>{content}</main></body></html>
+"""
+_SCRIPT = """
+const look = async () => {
   let answer;
-  try {{ answer = await fetch("/", {{cache: "no-store"}}); }} catch {{ return; }}
-  const now = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-  if (!now) {{ location.reload(); return; }}
-  const shown = document.querySelector("main");
-  if (now.innerHTML !== shown.innerHTML) shown.replaceWith(now);
-}};
+  try { answer = await fetch("/", {cache: "no-store"}); } catch { return; }
+  const now = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (now.title !== document.title) { location.reload(); return; }  // another page, with a style of its own
+  for (const part of ["header", "main"]) {
+    const [old, other] = [document, now].map(page => page.querySelector(part));
+    if (old && other && old.innerHTML !== other.innerHTML) old.replaceWith(other);
+  }
+};
 setInterval(look, 2000);
-</script></body></html>
 """
 
 
-def server(folder: str, port: int = 0) -> ThreadingHTTPServer:
-    """Return a server of the page on the run, or the runs, in a folder; port 0 is a free one.
+def server(folder: str, port: int = 0, look: Callable[[str], What] = watched) -> ThreadingHTTPServer:
+    """Return a server of the page on what `look` finds in a folder, such as a run; port 0 is a free one.
 
     It answers on the loopback address alone. Raises UserError if the folder holds no run, or the port is taken.
     """
-    watched(folder)
+    look(folder)
     try:
-        return ThreadingHTTPServer((HOST, port), partial(_Handler, folder))
+        return ThreadingHTTPServer((HOST, port), partial(_Handler, folder, look))
     except (OSError, OverflowError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         raise UserError(f"cannot serve on port {port}: {reason}; give another with --port, or none") from None
@@ -59,8 +63,8 @@ def server(folder: str, port: int = 0) -> ThreadingHTTPServer:
 class _Handler(BaseHTTPRequestHandler):
     """Answers with the page on the run, and with nothing else: no path is looked up."""
 
-    def __init__(self, folder: str, *rest: object) -> None:
-        self.folder = folder
+    def __init__(self, folder: str, look: Callable[[str], What], *rest: object) -> None:
+        self.folder, self.look = folder, look
         super().__init__(*rest)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
@@ -82,15 +86,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the report of a finished run, if there is one; otherwise the page, and the mark of its script."""
         nonce = secrets.token_urlsafe(16)
         try:
-            what = watched(self.folder)
+            what = self.look(self.folder)
             finished = isinstance(what, Run) and what.finished
             if finished and (report := plain_bytes(Path(self.folder) / "report.html")) is not None:
                 return report, ""
-            content = page(what)
+            shown = self._around(page(what)) if isinstance(what, Run | Runs) else what.page()
         except UserError as error:
-            content = f"<p>{escape(str(error))}</p>"
-        title = escape(self.folder)
-        return _PAGE.format(title=title, content=content, nonce=nonce).encode(errors="replace"), nonce
+            shown = self._around(f"<p>{escape(str(error))}</p>")
+        before, end, after = shown.rpartition("</body>")
+        return f'{before}<script nonce="{nonce}">{_SCRIPT}</script>{end}{after}'.encode(errors="replace"), nonce
+
+    def _around(self, content: str) -> str:
+        return _PAGE.format(title=escape(self.folder), content=content)
 
     def _answer(self, status: HTTPStatus, content: bytes, nonce: str = "") -> None:
         script = f"'nonce-{nonce}'" if nonce else "'none'"

@@ -9,7 +9,7 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 from supernet.engine.folder import flat
 from supernet.engine.glance import image
@@ -36,6 +36,23 @@ _CURVES = {
     "table.c10_test": "table, CIFAR-10",
 }
 _BARS, _WIDTH = "▁▂▃▄▅▆▇█", 40
+
+
+class Watched(Protocol):
+    """What is watched beside runs, as one look finds it."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a process works on it."""
+
+    def text(self) -> str:
+        """Return what a terminal shows."""
+
+    def page(self) -> str:
+        """Return what a browser shows, as a whole page; all texts are escaped."""
+
+
+What = Run | Runs | Watched
 
 
 def watched(folder: str) -> Run | Runs:
@@ -65,8 +82,10 @@ def state(run: Run) -> str:
     return f"running, about {duration(left)} left: {holder}"
 
 
-def goes_on(what: Run | Runs) -> bool:
+def goes_on(what: What) -> bool:
     """Return whether a process works on the run, or on one of several."""
+    if not isinstance(what, Run | Runs):
+        return what.goes_on
     every = what if isinstance(what, Runs) else [what]
     return any(running(run.path) for run in every)
 
@@ -81,8 +100,10 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     return found
 
 
-def text(what: Run | Runs) -> str:
+def text(what: What) -> str:
     """Return what a terminal shows of a run, or of several."""
+    if not isinstance(what, Run | Runs):
+        return what.text()
     if isinstance(what, Runs):
         return repr(what)
     lines = {"run": str(what.path), "state": state(what)} | what.facts

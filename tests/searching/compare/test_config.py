@@ -71,10 +71,13 @@ def test_a_file_with_an_unknown_key_names_the_nearest(tmp_path):
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
-    record = Record(config(baseline="darts"), channels=3, classes=10, measured={"darts": {"passes": 2.0}})
+    record = Record(config(baseline="darts"), data_name="cifar10", classes=10, measured={"darts": {"passes": 2.0}})
     record.write(tmp_path)
     assert load(tmp_path) == record
     assert load(tmp_path / "no") is None
+    earlier = {"config": {"data": "x/cifar10.npz"}, "channels": 3, "classes": 10, "measured": {}}
+    (tmp_path / "comparison.json").write_text(json.dumps(earlier))
+    assert load(tmp_path).data_name == "cifar10"
     (tmp_path / "comparison.json").write_text(json.dumps({"config": {"sedes": 1}}))
     with pytest.raises(UserError, match="is damaged"):
         load(tmp_path)

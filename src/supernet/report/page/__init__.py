@@ -1,5 +1,5 @@
-"""report.html: everything about a run on one page, a file of its own that needs nothing else."""
+"""report.html: everything about a run or a comparison on one page, a file of its own that needs nothing else."""
 
-from supernet.report.page.write import NAME, write
+from supernet.report.page.write import NAME, rendered, write, write_page
 
-__all__ = ["NAME", "write"]
+__all__ = ["NAME", "rendered", "write", "write_page"]

@@ -19,8 +19,9 @@ from supernet.data import Images
 from supernet.data.batches import in_order
 from supernet.data.streamed import Pixels
 from supernet.engine.files import read_json
+from supernet.engine.folder import flat
 from supernet.engine.run import Run
-from supernet.report.text import duration
+from supernet.report.text import duration, size
 
 _WIDE, _HIGH = 420, 190  # of a chart, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 10, 24  # of them, around the curves
@@ -157,6 +158,9 @@ def environment(run: Run) -> dict[str, Any]:
     command = found.pop("command", None)
     if isinstance(command, list) and command[1:] and command[1] in ("search", "select", "retrain"):
         found["command"] = shlex.join(["supernet", *map(str, command[1:])])
+    peaks = found.pop("peak_memory", None)
+    if isinstance(peaks, dict) and all(isinstance(peak, int) for peak in peaks.values()):
+        found["peak memory"] = ", ".join(f"{size(peak)} of the {name}" for name, peak in peaks.items())
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -168,12 +172,16 @@ def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequenc
     config, rows = run.config, run.metrics
     return {
         "asked": [(name.replace("_", " "), config.get(name)) for name in asked if config.get(name) is not None],
-        "settings": flat({name: value for name, value in config.items() if name not in apart}),
+        "settings": [
+            (name, "" if value is None else str(value))
+            for name, value in flat({name: value for name, value in config.items() if name not in apart}).items()
+        ],
         "images": images,
         "data": config["data_name"],
         "classes": config["classes"],
         "strip": strip(images) if images else [],
         "seconds": duration(sum(row["seconds"] for row in rows)),
+        "epochs": len(rows),
         "environment": environment(run),
     }
 
@@ -181,14 +189,3 @@ def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequenc
 def unfinished(run: Run) -> str:
     """Return how far a run has come that has not finished."""
     return f"unfinished: {len(run.metrics)} of {run.config['epochs']} epochs are done"
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as (name, value), such as ("w.lr", "0.025")."""
-    found: list[tuple[str, str]] = []
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            found += flat(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", "" if value is None else str(value)))
-    return found

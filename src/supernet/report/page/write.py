@@ -1,8 +1,8 @@
-"""The page of a run, from the sections of its task and the template beside this file."""
+"""The page of a run, from the sections of its task, and any page from its sections and a template beside this file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from supernet.report.page import retraining, search
 
 NAME = "report.html"
 
-# A comparison's sections come here under its own task
 _SECTIONS: dict[str, Callable[[Run, Images | None], dict[str, Any]]] = {
     "search": search.sections,
     "select": search.sections,
@@ -36,10 +35,19 @@ def write(run: Run, images: Images | None = None) -> Path:
     config = run.config
     images = _images(config) if images is None else images
     found = _SECTIONS[config["task"]](run, images)
-    html = _template().render(found, name=run.path.resolve().name, folder=str(run.path), task=config["task"])
-    file = run.path / NAME
-    write_atomically(file, html.encode(errors="backslashreplace"))
+    return write_page(run.path, "page.html", found | {"task": config["task"]})
+
+
+def write_page(folder: Path, template: str, sections: Mapping[str, Any]) -> Path:
+    """Write a page of sections into the folder that it is about, and return the file."""
+    file = folder / NAME
+    write_atomically(file, rendered(folder, template, sections).encode(errors="backslashreplace"))
     return file
+
+
+def rendered(folder: Path, template: str, sections: Mapping[str, Any]) -> str:
+    """Return a page of sections about a folder, or a piece of one."""
+    return _template(template).render(sections, name=folder.resolve().name, folder=str(folder))
 
 
 def _images(config: dict[str, Any]) -> Images | None:
@@ -56,12 +64,12 @@ def _images(config: dict[str, Any]) -> Images | None:
 
 
 @cache
-def _template() -> jinja2.Template:
-    """Return the template: it leaves out what is not there, escapes every text, and writes out control characters."""
+def _template(name: str = "page.html") -> jinja2.Template:
+    """Return a template: it leaves out what is not there, escapes every text, and writes out control characters."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     names: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.ChainableUndefined}
     environment = jinja2.Environment(loader=loader, autoescape=True, finalize=_shown, **names)
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def _shown(value: Any) -> Any:

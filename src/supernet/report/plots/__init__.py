@@ -12,14 +12,17 @@ from supernet.report.plots.landscape import draw_landscape
 from supernet.report.plots.panels import edges_of
 from supernet.report.plots.scatter import draw_front, draw_ranking, draw_taus
 from supernet.report.plots.search import draw_diagnostics, draw_search
+from supernet.report.plots.seeds import draw_agreement, draw_costs, draw_strips
 from supernet.report.plots.strength import draw_strength
 from supernet.report.plots.style import colour, save, write_svg
 
 __all__ = [
     "colour",
+    "draw_agreement",
     "draw_architecture",
     "draw_cell",
     "draw_confusion",
+    "draw_costs",
     "draw_curvature",
     "draw_diagnostics",
     "draw_front",
@@ -27,6 +30,7 @@ __all__ = [
     "draw_ranking",
     "draw_search",
     "draw_strength",
+    "draw_strips",
     "draw_tabular",
     "draw_taus",
     "draw_training",

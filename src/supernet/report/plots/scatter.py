@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -10,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 from numpy.typing import ArrayLike, NDArray
 
 from supernet.report.plots.panels import add_legend
-from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, text_width
+from supernet.report.plots.seeds import draw_strips
+from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE
 
 _MARKERS = ("o", "s", "^", "D", "v")
 _SIZES_OF_RINGS = 4
@@ -130,18 +129,6 @@ def draw_taus(taus: Mapping[str, Sequence[float]], xlabel: str = "Kendall's tau"
 
     The first label is on top; NaN is left out.
     """
-    width = 4.2 + max(map(text_width, taus), default=0.0)
-    figure = Figure(figsize=(width, 0.9 + 0.27 * len(taus)), layout="constrained")
-    axes = figure.add_subplot(xlabel=xlabel)
-    for row, values in enumerate(taus.values()):
-        numbers = [value for value in values if not math.isnan(value)]
-        axes.plot(numbers, [row] * len(numbers), "o", ms=5.5, mfc="none", mec=METHOD_COLOURS[0], mew=1.2, zorder=2)
-        if numbers:
-            axes.plot([np.mean(numbers)], [row], "|", ms=13, mew=1.6, color=DARK, zorder=3)
-    keys = [Line2D([], [], color=METHOD_COLOURS[0], marker="o", mfc="none", ls="", label="one seed")]
-    axes.axvline(0, color=_LINE, lw=0.8, zorder=1)
-    axes.set_yticks(range(len(taus)), list(taus))
-    axes.set_ylim(max(len(taus), 1) - 0.5, -0.5)
-    axes.grid(axis="x", lw=0.4)
-    add_legend(figure, [*keys, Line2D([], [], color=DARK, marker="|", ms=10, mew=1.6, ls="", label="mean")])
+    figure = draw_strips(taus, xlabel)
+    figure.axes[0].axvline(0, color=_LINE, lw=0.8, zorder=1)
     return figure

@@ -132,6 +132,19 @@ def flags(settings: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def command(config: ComparisonConfig, out: Path) -> list[str]:
+    """Return the command that makes a comparison."""
+    words = ["compare", config.data, "--methods", ",".join(config.methods)]
+    words += ["--seeds", ",".join(map(str, config.seeds)), "--budget", config.budget]
+    for name, values in config.axes.items():
+        words += ["--axis", f"{name}={','.join(map(str, values))}"]
+    if config.baseline is not None:
+        words += ["--baseline", config.baseline]
+    if config.retrain is not None:
+        words += ["--retrain", config.retrain, "--retrainings", str(config.retrainings)]
+    return [*words, *flags(config.settings), "--out", str(out)]
+
+
 Step = tuple[str, tuple[str, ...]]
 """A run folder within the comparison's, and the command that makes this run."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted, heard
 from supernet.errors import UserError, reason_of, unknown
 from supernet.searching.compare import config as configs
-from supernet.searching.compare import table
+from supernet.searching.compare import page, table
 from supernet.searching.compare.cases import Job, arguments, cases, jobs
 from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
@@ -65,6 +65,13 @@ class Comparison:
         """Return the table as Markdown."""
         return table.as_markdown(self.record, self.rows)
 
+    def report(self) -> Path:
+        """Write the page of the comparison, report.html in its folder, and return the file."""
+        return page.write(self.record, self.rows, self.states, self.path)
+
+    def _repr_html_(self) -> str:
+        return page.glance(self.record, self.rows, self.path)
+
     @cached_property
     def jobs(self) -> list[Job]:
         """The jobs, one for every search; made once, as the display asks for all states again and again."""
@@ -83,6 +90,18 @@ class Comparison:
         states = self.states
         running = sum(state.state == "running" for state in states)
         return lines(states, seconds_left(states, self.record.measured, max(running, workers)))
+
+
+def opened(path: str | os.PathLike[str]) -> Comparison | None:
+    """Return the comparison in a folder, which may be of somebody else, None if there is none.
+
+    Raises UserError if its file is damaged, and if it names code of a user's own.
+    """
+    if not (Path(path) / FILE).exists():
+        return None
+    found = Comparison.read(path)
+    configs.check_published(found.record.config)
+    return found
 
 
 def compare(
@@ -173,6 +192,7 @@ def start(
         comparison = _planned(folder, replace(there or Record(config), config=config), display, retry=retry_failed)
         _run(comparison, workers, on, display, signals)
         table.write(comparison.record, comparison.rows, folder)
+        comparison.report()
     return comparison
 
 
@@ -196,8 +216,8 @@ def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> 
         if name in new and "epochs_given" in entry:
             each = f"{entry['passes'] * entry['epochs_given']:.0f} passes"
             display.say(f"{name}: epochs {entry['epochs_given']}, {each}", important=False)
-    seen = next((entry for entry in known.values() if "channels" in entry), {"channels": 0, "classes": 0})
-    record = replace(record, config=config, measured=known, channels=seen["channels"], classes=seen["classes"])
+    seen = next((entry for entry in known.values() if "data_name" in entry), asdict(record))
+    record = replace(record, config=config, measured=known, data_name=seen["data_name"], classes=seen["classes"])
     record.write(folder)
     comparison = Comparison(folder, record)
     for job in comparison.jobs:

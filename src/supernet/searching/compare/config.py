@@ -131,7 +131,7 @@ class Record:
 
     config: ComparisonConfig
     _: KW_ONLY
-    channels: int = 0
+    data_name: str = ""
     classes: int = 0
     measured: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -147,7 +147,9 @@ def load(folder: Path) -> Record | None:
         return None
     try:
         found = read_json(file)
-        return Record(**{**found, "config": from_mapping(found["config"], str(file))})
+        config = from_mapping(found["config"], str(file))
+        found.pop("channels", None)  # an earlier version noted them in place of the name
+        return Record(**{"data_name": Path(config.data).stem, **found, "config": config})
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"'{file}' is damaged ({error}): give another place with --out") from None
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from supernet import registry
+from supernet.engine.peak_memory import peak_of_process
 from supernet.errors import UserError
 from supernet.searching.compare.config import budget_of
 from supernet.searching.compare.killed import ending
@@ -49,15 +49,14 @@ def measure(search: Mapping[str, Any]) -> dict[str, Any]:
     forecast = foresee(plan)
     if math.isnan(forecast.step_seconds):
         raise UserError("memory has run out: take a smaller --batch-size or --width, or --checkpointing")
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "passes": forecast.steps * forecast.step_passes,
         "seconds": forecast.epoch_seconds,
         "epochs": forecast.epochs,
         "tuning": forecast.tuning,
-        "channels": plan.network_size.channels,
+        "data_name": plan.images.name,
         "classes": plan.network_size.classes,
-        "bytes": kilobytes * (1 if sys.platform == "darwin" else 1024),
+        "bytes": peak_of_process() or 0,
     }
 
 

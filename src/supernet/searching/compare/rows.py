@@ -16,8 +16,7 @@ from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.statistics import Difference, difference
 from supernet.spaces import NetworkSize, SearchSpace, space, tables
 from supernet.spaces.genotype import Genotype
-
-_SETS = {10: "c10", 100: "c100", 120: "in16"}  # the table's data sets by their number of classes
+from supernet.spaces.tables.entry import dataset_of
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,8 @@ class Row:
 
 
 def measured_by(record: Record, home: SearchSpace) -> str | None:
-    """Return the field of the space's table that measures an architecture; None without a table for such images.
-
-    The table is of colour images in as many classes as CIFAR-10, CIFAR-100 or ImageNet16-120 has.
-    """
-    name = _SETS.get(record.classes) if home.table is not None and record.channels == 3 else None
+    """Return the field of the space's table that measures an architecture; None without a table of these images."""
+    name = None if home.table is None else dataset_of(record.data_name, record.classes)
     return None if name is None else f"{name}_test"
 
 

@@ -35,16 +35,23 @@ def baseline_of(record: Record, rows: Sequence[Row]) -> Row:
 
 def as_markdown(record: Record, rows: Sequence[Row]) -> str:
     """Return the table with the lines that say what its numbers are."""
+    head, *lines = cells(record, rows)
+    lines = [head, ["---", *["---:"] * (len(head) - 2), "---"], *lines]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\n{notes(record)}\n"
+
+
+def cells(record: Record, rows: Sequence[Row]) -> list[list[str]]:
+    """Return the lines of the table, its head first, each with its cells."""
     baseline, retrain = baseline_of(record, rows), record.config.retrain
     kinds = ["accuracy", *(["retrained"] if retrain else [])]
     head = ["method", "n", *(f"{kind}{part}" for kind in kinds for part in (", mean ± std", ", median", ", range"))]
     head += ["collapsed", "passes", "seconds", f"against {baseline.label}"]
-    lines = [head, ["---", *["---:"] * (len(head) - 2), "---"]]
+    lines = [head]
     for row in rows:
         spreads = [cell for kind in kinds for cell in _spread(getattr(row, kind))]
         lines.append([row.label, _n(row), *spreads, *_costs(row), "" if row is baseline else _words(row, baseline)])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\n{_notes(record)}\n"
+    return lines
 
 
 def _n(row: Row) -> str:
@@ -75,7 +82,7 @@ def _words(row: Row, baseline: Row) -> str:
     return "" if found is None else f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}], {found.words}"
 
 
-def _notes(record: Record) -> str:
+def notes(record: Record) -> str:
     """Return what the numbers are, in sentences."""
     config, measure = record.config, measured_by(record, space_of(record.config))
     names = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}

@@ -6,13 +6,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16": 120}  # of the data sets that tables measure, by their name
+# Of the data sets that tables measure, by the prefix of their fields: the name, and the number of classes
+_SETS = {"c10": ("cifar10", 10), "c100": ("cifar100", 100), "in16": ("imagenet16", 120)}
+
+
+def dataset_of(data_name: str, classes: int) -> str | None:
+    """Return the data set of tables (c10, c100, in16) that images are of, None if they are of no such.
+
+    Their name and the number of their classes tell.
+    """
+    name = "".join(filter(str.isalnum, data_name.lower()))
+    return next((key for key, (known, count) in _SETS.items() if known in name and classes == count), None)
 
 
 def holds(data_name: str, classes: Sequence[str]) -> bool:
-    """Return whether tables measure on these images, as far as their name and the number of their classes tell."""
-    name = "".join(filter(str.isalnum, data_name.lower()))
-    return any(known in name and len(classes) == count for known, count in _CLASSES.items())
+    """Return whether tables measure on these images, as `dataset_of` tells."""
+    return dataset_of(data_name, len(classes)) is not None
 
 
 @dataclass(frozen=True)

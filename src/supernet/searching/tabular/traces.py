@@ -1,4 +1,4 @@
-"""A comparison of searches on a table: the accuracy of the fittest architecture after each query, over seeds."""
+"""Searches on a table over seeds, each as its trace: the accuracy of the fittest architecture after each query."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FILE = "tabular.json"
 
 @settings
 class TabularConfig:
-    """Settings of a comparison on a table, and of the searches that have some."""
+    """Settings of searches on a table, and of those searches that have some."""
 
     queries: Count = 300
     """architectures that a search may query"""
@@ -53,7 +53,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Traces:
     """The traces of each method, one per seed, and the best reported accuracy (%) in the table."""
 
     space: str
@@ -70,7 +70,7 @@ def tabular(
     out: str | os.PathLike[str] | None = None,
     watcher: Callable[[str, Trace], None] | None = None,
     **changes: Any,
-) -> Comparison:
+) -> Traces:
     """Let `methods` search a space that has a table, with seeds 0, 1, ..., and return their traces.
 
     `changes` are fields of TabularConfig; nested ones are mappings: nao={"pool": 50}. With `out`, a folder,
@@ -78,7 +78,7 @@ def tabular(
     after every search that was not in the folder.
 
     Raises UserError for a space without a table, an unknown name, a field that is no accuracy, more queries than
-    there are architectures, and a folder that holds another comparison.
+    there are architectures, and a folder that holds the traces of others.
     """
     searched, config = space_named(space), amend(TabularConfig(), changes)
     table, chosen = _table(searched, config), list(methods)
@@ -88,17 +88,17 @@ def tabular(
     for method in chosen:
         if method not in SEARCHES:
             raise unknown("search of a table", method, SEARCHES)
-    comparison = _resumed(Comparison(searched.name, float(table.column(config.report).max()), config), out)
+    found = _resumed(Traces(searched.name, float(table.column(config.report).max()), config), out)
     for seed, method in ((seed, method) for seed in range(seeds) for method in chosen):
-        traces = comparison.methods.setdefault(method, [])
+        traces = found.methods.setdefault(method, [])
         if seed not in [trace.seed for trace in traces]:
             traces.append(_searched(searched, table, method, config, seed))
-            _save(comparison, out)
+            _save(found, out)
             if watcher is not None:
                 watcher(method, traces[-1])
     if out is not None:
-        _draw(comparison, table, Path(out))
-    return comparison
+        _draw(found, table, Path(out))
+    return found
 
 
 def _table(space: SearchSpace, config: TabularConfig) -> Table:
@@ -128,8 +128,8 @@ def _searched(space: SearchSpace, table: Table, method: str, config: TabularConf
     return Trace(seed, indices, table.column(config.report)[indices].tolist(), seconds)
 
 
-def _resumed(new: Comparison, out: str | os.PathLike[str] | None) -> Comparison:
-    """Return the comparison with the traces in the folder; raises UserError if the folder holds another comparison."""
+def _resumed(new: Traces, out: str | os.PathLike[str] | None) -> Traces:
+    """Return the traces in the folder; raises UserError if the folder holds others."""
     if out is None or not (file := Path(out) / _FILE).exists():
         return new
     try:
@@ -141,18 +141,18 @@ def _resumed(new: Comparison, out: str | os.PathLike[str] | None) -> Comparison:
     del same["methods"]
     if saved != same:
         raise UserError(f"'{file}' has another comparison: remove it, or choose another folder")
-    return Comparison(new.space, new.best, new.config, traces)
+    return Traces(new.space, new.best, new.config, traces)
 
 
-def _save(comparison: Comparison, out: str | os.PathLike[str] | None) -> None:
+def _save(found: Traces, out: str | os.PathLike[str] | None) -> None:
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(out) / _FILE, (json.dumps(asdict(comparison)) + "\n").encode())
+        write_atomically(Path(out) / _FILE, (json.dumps(asdict(found)) + "\n").encode())
 
 
-def _draw(comparison: Comparison, table: Table, out: Path) -> None:
+def _draw(found: Traces, table: Table, out: Path) -> None:
     from supernet.report import plots
 
-    curves = {method: [trace.accuracies for trace in traces] for method, traces in comparison.methods.items()}
-    label = f"{table.title(comparison.config.report)} of the fittest so far (%)"
-    plots.save(plots.draw_tabular(curves, {"best there is": comparison.best}, label), out / "tabular.svg")
+    curves = {method: [trace.accuracies for trace in traces] for method, traces in found.methods.items()}
+    label = f"{table.title(found.config.report)} of the fittest so far (%)"
+    plots.save(plots.draw_tabular(curves, {"best there is": found.best}, label), out / "tabular.svg")
