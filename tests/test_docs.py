@@ -10,10 +10,12 @@ from types import ModuleType
 
 import pytest
 
+import supernet as sn
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
     pytest.param(match[2], id=f"{page.relative_to(ROOT)}-{number}")
     for page in PAGES
@@ -53,3 +55,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_every_public_name_has_its_place_in_the_api() -> None:
+    listed = re.findall(r"^::: supernet\.(\w+)$", "".join(page.read_text() for page in PAGES), re.MULTILINE)
+    assert sorted([*listed, "__version__"]) == sorted(sn.__all__)
