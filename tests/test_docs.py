@@ -10,16 +10,16 @@ from types import ModuleType
 
 import pytest
 
+import pages
+import supernet as sn
+from pages import PAGES, ROOT
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
-    pytest.param(match[2], id=f"{page.relative_to(ROOT)}-{number}")
+    pytest.param(block, id=f"{pages.name(page)}-{number}")
     for page in PAGES
-    for number, match in enumerate(
-        re.finditer(r"^( *)```python\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
-    )
+    for number, block in enumerate(pages.blocks(page, "python"))
 ]
 
 
@@ -34,22 +34,27 @@ def pass_under_pytest(code: str, folder: Path) -> None:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    margin = len(block) - len(block.lstrip(" "))
-    code = "\n".join(line[margin:] for line in block.splitlines())
-    if "class Test" in code:
-        pass_under_pytest(code, tmp_path)
+    if "class Test" in block:
+        pass_under_pytest(block, tmp_path)
         return
     module = ModuleType("docs_block")  # a real module: dataclasses look theirs up
     monkeypatch.setitem(sys.modules, "docs_block", module)
-    exec(compile(code, "<docs>", "exec", dont_inherit=True), module.__dict__)
+    exec(compile(block, "<docs>", "exec", dont_inherit=True), module.__dict__)
 
 
 def test_there_are_blocks() -> None:
     assert len(BLOCKS) >= 4
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=pages.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+    for script in re.findall(r"python (benchmarks/\w+\.py)", page.read_text()):
+        assert (ROOT / script).exists(), script
+
+
+def test_every_public_name_has_its_place_in_the_api() -> None:
+    listed = re.findall(r"^::: supernet\.(\w+)$", "".join(page.read_text() for page in PAGES), re.MULTILINE)
+    assert sorted([*listed, "__version__"]) == sorted(sn.__all__)
