@@ -24,12 +24,13 @@ from supernet.testing import (
     NormalReduceNormal,
     SelectorConformance,
     SpaceConformance,
+    checks,
     ragged_space,
 )
 from supernet.testing.methods import QUICK_SELECTORS
 from supernet.testing.runs import run_search, small_plan
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,14 @@ def settings_of(name):
 def suite(kind, name, turn, **attributes):
     """Make a class of tests under a name that pytest collects."""
     title = "Test" + "".join(part.capitalize() for part in name.replace("'", "").replace("-", " ").split())
-    globals()[title] = type(title, (kind,), {"turn": turn, "__module__": __name__, **attributes})
+    globals()[title] = slow(type(title, (kind,), {"turn": turn, "__module__": __name__, **attributes}))
     return globals()[title]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_saved_state_goes_on_with_the_same_bits(name):
+    """The one test of the suites that plain pytest runs: what every method needs to be resumed."""
+    checks.check_saved_state(small_plan(ragged_space(), name, **settings_of(name)), 1)
 
 
 METHOD_SUITES = [
@@ -184,6 +191,7 @@ METHOD_TESTS = [name for name in dir(MethodConformance) if name.startswith("test
 STATE_TESTS = [name for name in dir(MethodStateConformance) if name.startswith("test_")]
 
 
+@slow
 @pytest.mark.parametrize(
     ("suites", "pairs"),
     [
@@ -203,6 +211,7 @@ def test_the_combinations_are_a_covering_array(suites, pairs):
     assert values_met(suites, *pairs) >= wanted
 
 
+@slow
 def test_a_search_that_trains_on_all_images_has_no_validation_accuracy(tmp_path):
     full = {"method": "single-darts", "settings": {"train_on": "full"}, "validates": False}
     type("Full", (MethodConformance,), full)().test_a_search_leaves_a_complete_folder(ragged_space(), tmp_path)
@@ -253,6 +262,7 @@ class Unsteady(Selector):
 SYSTEM = random.SystemRandom()
 
 
+@slow
 @pytest.mark.parametrize(
     ("method", "property_"),
     [
@@ -269,12 +279,14 @@ def test_a_method_that_breaks_its_promise_fails(method, property_, tmp_path):
         getattr(broken, f"test_{property_}")(space=ragged_space(), **folder)
 
 
+@slow
 def test_a_selector_that_breaks_its_promise_fails(tmp_path):
     broken = type("Broken", (SelectorConformance,), {"selector": Unsteady})()
     with pytest.raises(AssertionError):
         broken.test_a_seed_decides_the_selection(EXAMPLE_SPACES[0], tmp_path)
 
 
+@slow
 def test_without_pytest_the_extra_is_named():
     code = "import sys; sys.modules['pytest'] = None; import supernet.testing"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -805,6 +805,7 @@ def user_spaces(draw):
     cache=st.sampled_from([1, 2000, 2**21]),
 )
 @examples
+@pytest.mark.slow
 def test_any_space_of_a_users_is_fused_exactly(home, how, train, norm, kernel, size, batch, cache):
     supernet, x, y = make(home, norm, kernel, size)
     with pytest.MonkeyPatch.context() as patch:

@@ -67,7 +67,13 @@ def table_genotypes():
     return [TABLE.genotype(i) for i in range(len(TABLE))]
 
 
-@pytest.mark.parametrize(("dataset", "side", "classes"), [("c10", 32, 10), ("c100", 32, 100), ("in16", 16, 120)])
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("dataset", "side", "classes"),
+    [("c10", 32, 10), pytest.param("c100", 32, 100, marks=slow), pytest.param("in16", 16, 120, marks=slow)],
+)
 def test_the_sum_of_prices_is_the_table_for_every_architecture(dataset, side, classes):
     prices = OperationCosts(NB201, NetworkSize(image_size=(side, side), classes=classes))
     costs = [prices.total(genotype) for genotype in table_genotypes()]
@@ -97,7 +103,11 @@ FRAMES = [
 HOMES = [*(space(name) for name in ("nasbench201", "darts", "s1", "s4")), RAGGED, TWO, MACRO]
 
 
-PAIRS = [(home, network_size) for home in HOMES for network_size in FRAMES]
+PAIRS = [
+    pytest.param(home, network_size, marks=[slow] * (home.name in ("s1", "s4") and n > 1))  # their cells are of DARTS
+    for home in HOMES
+    for n, network_size in enumerate(FRAMES)
+]
 PAIRS += [(space(name), FRAMES[4]) for name in ("darts7", "s2", "s3")]
 
 
@@ -240,7 +250,10 @@ EXPORTED = [
 ]
 
 
-@pytest.mark.parametrize(("home", "genotype"), EXPORTED, ids=[home.name for home, _ in EXPORTED])
+@pytest.mark.parametrize(
+    ("home", "genotype"),
+    [pytest.param(home, some, id=home.name, marks=[slow] * (home.name == "s1")) for home, some in EXPORTED],
+)
 def test_a_network_trains_and_can_be_exported_without_the_search(home, genotype):
     network = build(genotype, width=4, depth=1, classes=3, channels=1, image_size=(8, 8), within=home)
     logits = network(torch.randn(4, 1, 8, 8))

@@ -117,6 +117,7 @@ def check_all():
             check_training(kernel, stride, channels, 8, depthwise=depthwise)
 
 
+@pytest.mark.slow
 def test_the_process_survives_training_in_channels_last_memory():
     code = "from test_strided_convolutions import check_all; check_all()"
     folder, command = Path(__file__).parent, [sys.executable, "-W", "error", "-c", code]

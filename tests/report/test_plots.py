@@ -90,14 +90,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
-def test_the_same_figure_gives_the_same_bytes_and_one_file(draw: Callable[[], Figure], tmp_path: Path) -> None:
-    figures = {"a": draw(), "b": draw()}
-    for suffix in ("svg", "png"):
-        for name, figure in figures.items():
-            save(figure, tmp_path / f"{name}.{suffix}" if name == "a" else str(tmp_path / f"{name}.{suffix}"))
-        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
-    assert len(list(tmp_path.iterdir())) == 4
+@pytest.mark.parametrize(("name", "suffix"), [*((name, "svg") for name in FIGURES), ("cell", "png")])
+def test_the_same_figure_gives_the_same_bytes_and_one_file(name: str, suffix: str, tmp_path: Path) -> None:
+    save(FIGURES[name](), tmp_path / f"a.{suffix}")
+    save(FIGURES[name](), str(tmp_path / f"b.{suffix}"))
+    one, other = (file.read_bytes() for file in tmp_path.iterdir())
+    assert one == other
 
 
 def test_the_text_of_an_svg_is_text(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ CELLS = {
     **{code: nasbench(code) for code in ("333133", "111111", "303101", "012340", "222222")},
     "darts_v2": darts_v2(),
     "full": full_darts(),
-    **{f"darts{seed}": some_darts(seed) for seed in range(12)},
+    **{f"darts{seed}": some_darts(seed) for seed in range(4)},
     "long names": Genotype.of(
         "x", {"cell": [(1, 0, "a_very_long_name_of_an_operation"), (2, 0, "noise"), (2, 1, "b")]}
     ),
@@ -168,7 +168,10 @@ CELLS = {
 }
 
 
-@pytest.fixture(scope="module", params=CELLS.values(), ids=CELLS.keys())
+MORE = [pytest.param(some_darts(seed), id=f"darts{seed}", marks=pytest.mark.slow) for seed in range(4, 12)]
+
+
+@pytest.fixture(scope="module", params=[*(pytest.param(cell, id=name) for name, cell in CELLS.items()), *MORE])
 def figure(request: pytest.FixtureRequest) -> Figure:
     return draw_cell(request.param, LEARNED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,10 @@ from matplotlib.figure import Figure
 
 from report.figures import inside, laid_out
 from supernet.report.plots import draw_confusion
+
+
+def slow(value: int) -> Any:
+    return pytest.param(value, marks=pytest.mark.slow)
 
 
 def assert_readable(figure: Figure) -> None:
@@ -55,7 +60,7 @@ def test_counts_are_white_on_dark_cells_only() -> None:
     assert [text.get_color() for text in figure.axes[0].texts] == ["white", "#222222", "#222222", "white"]
 
 
-@pytest.mark.parametrize("images", [10, 1000, 100_000, 10_000_000])
+@pytest.mark.parametrize("images", [10, slow(1000), slow(100_000), 10_000_000])
 @pytest.mark.parametrize("count", [2, 5, 25])
 def test_a_count_fits_into_its_cell(count: int, images: int) -> None:
     figure = draw_confusion(some(count, images), [str(i) for i in range(count)])
@@ -65,7 +70,7 @@ def test_a_count_fits_into_its_cell(count: int, images: int) -> None:
     assert max(text.get_window_extent().width for text in counts.values()) <= width
 
 
-@pytest.mark.parametrize("count", [2, 10, 25, 26, 60, 61, 100, 200, 1000])
+@pytest.mark.parametrize("count", [2, slow(10), 25, 26, 60, 61, slow(100), slow(200), 1000])
 def test_any_number_of_classes_is_drawn_without_clutter(count: int) -> None:
     figure = draw_confusion(some(count), [f"class number {i}" for i in range(count)])
     assert_readable(figure)

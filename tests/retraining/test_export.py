@@ -115,7 +115,7 @@ def test_models_hold_class_names_and_preprocessing(
     assert description["input"] == "values of pixels, 0 to 255 as uint8, of shape (batch, 3, 9, 8); red, green, blue"
 
 
-@pytest.mark.parametrize("format", ["torch", "onnx"])
+@pytest.mark.parametrize("format", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_a_model_may_take_floats_from_0_to_1(run: Run, format: str, call: Call) -> None:  # noqa: A002
     before = files(run)
     status, out, err = call("export", str(run.path), "--format", format, "--input", "float")
@@ -171,6 +171,7 @@ def test_the_preprocessing_of_images_that_are_not_square_in_words() -> None:
     assert description["input"].endswith("2 channels")
 
 
+@pytest.mark.slow
 def test_reduction_cells_and_a_stem_that_halves_are_exported(tmp_path: Path) -> None:
     size = (66, 45)  # 33x23 after the stem, then 17x12 and 9x6: odd and even sides are halved everywhere
     predictor = predictor_of(NetworkSize(2, 1, size, 3, 4), size, reducing_space())

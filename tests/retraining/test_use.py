@@ -17,6 +17,7 @@ from supernet.report import plots
 from supernet.searching import results
 
 PHOTOGRAPH = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # Matplotlib ships it
+slow = pytest.mark.slow
 SIDES = (96, 120, 150, 224)
 SMALL = ("--epochs", "2", "--batch-size", "8", "--width", "4", "--device", "cpu", "--quiet")
 
@@ -95,6 +96,7 @@ def test_the_retrained_network_classifies_photographs(
     assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5) for row in rows)
 
 
+@pytest.mark.slow
 def test_the_export_gives_the_same_logits_in_onnxruntime(
     searched: sn.Run, photographs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,16 +115,16 @@ def test_the_export_gives_the_same_logits_in_onnxruntime(
     ("space", "shape", "maps"),
     [
         ("nasbench201", (8, 8, 1), [8, 4, 2]),
-        ("nasbench201", (28, 28, 1), [28, 14, 7]),
-        ("nasbench201", (32, 32, 3), [32, 16, 8]),
+        pytest.param("nasbench201", (28, 28, 1), [28, 14, 7], marks=slow),
+        pytest.param("nasbench201", (32, 32, 3), [32, 16, 8], marks=slow),
         ("nasbench201", (96, 96, 3), [24, 12, 6]),
-        ("nasbench201", (224, 224, 3), [28, 14, 7]),
+        pytest.param("nasbench201", (224, 224, 3), [28, 14, 7], marks=slow),
         ("nasbench201", (40, 56, 2), [20, 10, 5]),
         ("nasbench201", (3, 3, 4), [3, 2, 2]),
         ("s2", (8, 8, 1), [8, 4, 2]),
-        ("s2", (96, 96, 3), [24, 12, 6]),
+        pytest.param("s2", (96, 96, 3), [24, 12, 6], marks=slow),
         ("s2", (40, 56, 2), [20, 10, 5]),
-        ("s2", (3, 3, 4), [3, 2, 2]),
+        pytest.param("s2", (3, 3, 4), [3, 2, 2], marks=slow),
     ],
     ids=str,
 )
