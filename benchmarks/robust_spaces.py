@@ -4,7 +4,7 @@
 
 The searches use 4 096 images of CIFAR-10 at 16x16, half of them for the weights, 4 channels and 20 epochs; selections
 train for one epoch between two decisions. The selected architectures are trained from scratch by the recipe `quick`,
-but with 5 epochs and 8 channels, on the same images.
+but with 5 epochs and 8 channels, on all images of the file.
 """
 
 from __future__ import annotations
