@@ -22,7 +22,6 @@ from supernet.searching.compare.config import (
     united,
 )
 
-
 FILES = sorted((Path(__file__).resolve().parents[3] / "benchmarks").glob("*.yaml"))
 
 
