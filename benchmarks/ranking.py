@@ -25,7 +25,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,9 @@ class View:
         """Return the ranking, which stays in the run's folder under a name of its own."""
         file = run.path / f"rank-{self.label.replace(' ', '-').replace(',', '')}.json"
         if not file.exists():
-            found = sn.rank(run, device="cpu", config=self.config)
-            (run.path / "rank.svg").replace(file.with_suffix(".svg"))
-            file.write_text(json.dumps(asdict(found)))
+            sn.rank(run, device="cpu", config=self.config)
+            for ending in (".svg", ".json"):
+                (run.path / f"rank{ending}").replace(file.with_suffix(ending))
         ranking: dict[str, Any] = json.loads(file.read_text())
         return ranking
 
