@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from small_selection import line
-from study import spread
+from sides import spread, table
 
 Found = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]  # the rankings of each variant and view, by seed
 STUDENT = (math.inf, 6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83)  # one-sided 5 %, by degrees of freedom
@@ -47,10 +46,7 @@ def verdict(differences: Sequence[float]) -> str:
 
 def judged(known: Found, claims: Iterable[Claim]) -> str:
     """Return the verdicts on all claims in Markdown: a row for each comparison and a sentence for each claim."""
-    lines = [
-        line(["claim", "ranks better", "than", "difference of tau", "verdict", "in the best half"]),
-        line(["---"] * 6),
-    ]
+    head, rows = ("claim", "ranks better", "than", "difference of tau", "verdict", "in the best half"), []
     verdicts: dict[str, list[str]] = {}
     for claim in claims:
         taus = [
@@ -60,8 +56,8 @@ def judged(known: Found, claims: Iterable[Claim]) -> str:
         whole, best = ([a - b for a, b in zip(*both, strict=True)] for both in taus)
         verdicts.setdefault(claim.letter, []).append(verdict(whole))
         places = [", ".join(place) for place in (claim.better, claim.worse)]
-        lines.append(line([claim.letter, *places, told(whole), verdict(whole), f"{verdict(best)} ({told(best)})"]))
-    return "\n".join(lines) + "\n\n" + "\n".join(map(sentence, verdicts, verdicts.values())) + "\n"
+        rows.append([claim.letter, *places, told(whole), verdict(whole), f"{verdict(best)} ({told(best)})"])
+    return f"{table(rows, head)}\n" + "\n".join(map(sentence, verdicts, verdicts.values())) + "\n"
 
 
 def sentence(letter: str, verdicts: Sequence[str]) -> str:

@@ -1,79 +1,65 @@
 """Accuracy against latency under a penalty that needs no gradient: ZARTS-RS on NAS-Bench-201.
 
-    python benchmarks/front.py cifar10.npz --out runs/front --report docs/images/front.svg
+    python benchmarks/front.py cifar10.npz --out comparisons/front --figure docs/images/front.svg
 
-The protocol is that of small_cifar.py with 12 epochs. The lookahead takes no steps of the weights, so all candidates of
-an update are evaluated in one pass. Accuracies and latencies are those of the table.
+The images are those of small_cifar.yaml, with 12 epochs. The lookahead takes no steps of the weights, so all candidates
+of an update are evaluated in one pass. Accuracies and latencies are those of the table.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 import supernet as sn
-from small_selection import line
-from study import arguments, spread
+from sides import spread, table
 from supernet.report import plots
+from trajectories import finished
 
 FIELD = "latency_raspi4_ms"
-PENALTIES = (0.0, 0.1, 0.3, 1.0)
-SHARED = ["--images", "8192", "--image-size", "16", "--epochs", "12", "--device", "cpu"]
-METHOD = ["--method", "zarts-rs", "--steps", "0", "--every", "5"]
-
-
-def folder(out: Path, penalty: float, seed: int) -> Path:
-    """Return the run folder of a search."""
-    return out / f"penalty-{penalty:g}-{seed}"
-
-
-def run(data: str, out: Path, seeds: int, workers: int) -> None:
-    """Run all missing searches, seed by seed."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-
-    def go(job: tuple[int, float]) -> None:
-        seed, penalty = job
-        own = ["--penalty", f"{FIELD}={penalty:g}"] if penalty else []
-        place = ["--seed", str(seed), "--out", str(folder(out, penalty, seed)), "--quiet"]
-        command = [sys.executable, "-m", "supernet", "search", data, *SHARED, *METHOD, *own, *place]
-        subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": threads}, check=True, stdout=subprocess.DEVNULL)
-        print(f"done: {penalty:g}, seed {seed}", flush=True)
-
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(go, [(seed, penalty) for seed in range(seeds) for penalty in PENALTIES]))
+HEAD = ("penalty", "n", FIELD, "CIFAR-10 test accuracy, %", "best there is within that latency")
 
 
 def main() -> None:
-    """Run from the command line."""
-    parser = arguments(__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--report", type=Path, help="write the figure here")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="cifar10.npz")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the comparison")
+    parser.add_argument("--seeds", default="0-2")
+    parser.add_argument("--images", type=int, default=8192)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--figure", type=Path, help="draw the figure here")
     given = parser.parse_args()
-    run(given.data, given.out, given.seeds, given.workers)
-    table = sn.table("nasbench201")
-    known = np.stack([table.column(FIELD), table.column("c10_test")], axis=1)
-    found = {
-        penalty: [
-            known[sn.Run(folder(given.out, penalty, seed)).summary["table_entry"]["index"]]
-            for seed in range(given.seeds)
-        ]
-        for penalty in PENALTIES
-    }
-    print(line(["penalty", "n", f"{FIELD}", "CIFAR-10 test accuracy, %", "best there is within that latency"]))
-    print(line(["---"] * 5))
-    for penalty, points in found.items():
-        latencies, accuracies = zip(*points, strict=True)
-        best = [float(known[known[:, 0] <= latency, 1].max()) for latency in latencies if not math.isnan(latency)]
-        print(line([f"{penalty:g}", str(len(points)), *map(spread, (latencies, accuracies, best))]))
-    if given.report is not None:
-        named = {f"penalty {penalty:g}": [tuple(point) for point in points] for penalty, points in found.items()}
-        plots.save(plots.draw_front(named, known, table.title(FIELD)), given.report)
+    comparison = sn.compare(
+        given.data,
+        methods=["zarts-rs"],
+        seeds=given.seeds,
+        axes={"penalty": [f"{FIELD}={weight:g}" for weight in (0.0, 0.1, 0.3, 1.0)]},
+        budget="epochs",
+        out=given.out,
+        images=given.images,
+        image_size=16,
+        epochs=given.epochs,
+        device="cpu",
+        steps=0,
+        every=5,
+    )
+    known = sn.table("nasbench201")
+    places = np.stack([known.column(FIELD), known.column("c10_test")], axis=1)
+    rows, named = [], {}
+    for case, runs in finished(comparison):
+        if case.method == "zarts-rs":
+            points = [places[run.summary["table_entry"]["index"]] for run in runs]
+            latencies, accuracies = zip(*points, strict=True)
+            best = [float(places[places[:, 0] <= ms, 1].max()) for ms in latencies if not math.isnan(ms)]
+            penalty = dict(case.point)["penalty"].partition("=")[2]
+            rows.append([penalty, str(len(points)), *map(spread, (latencies, accuracies, best))])
+            named[f"penalty {penalty}"] = [tuple(point) for point in points]
+    print(table(rows, HEAD))
+    if given.figure is not None:
+        plots.save(plots.draw_front(named, places, known.title(FIELD)), given.figure)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """NAO-V2's three claims about ranking by one-shot accuracy, on real CIFAR-10, at a size for two CPU cores.
 
-    python benchmarks/ranking.py cifar10.npz --out runs/ranking --report ranking.md
+    python benchmarks/ranking.py cifar10.npz --out comparisons/ranking --report ranking.md
 
-The protocol is that of small_cifar.py, 8 192 images of 16x16, with 24 epochs for each supernet. Architectures are
+The protocol is that of small_cifar.yaml, 8 192 images of 16x16, with 24 epochs for each supernet. Architectures are
 ranked by their accuracy as paths of the supernet on 1 024 validation images, and compared with NAS-Bench-201's CIFAR-10
 test accuracies. The ranked architectures are those `trained` in the supernet's last pool, all that the search has
 evaluated (`known`), or 100 of the `space`. For the same seed, all searches have the same first pool and the same 100
@@ -21,26 +21,46 @@ otherwise the claim is open. So few seeds resolve only differences that are larg
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import sides
+import supernet as sn
 from claims import Claim, Found, judged, numbers, told
-from small_selection import line
-from study import arguments
 from supernet.report import plots
+from supernet.searching.studies import RankingConfig
+from trajectories import finished
 
 EPOCHS, STEPS = 24, 64  # per supernet; steps: batches of 64 in the 4 096 training images
-POOLS, TWICE = (16, 64, 256), 64  # pools of searches with one iteration, and with two
-IMAGES = ["1024"]  # validation images that evaluate an architecture: all 4 096 would take longer than the searches
-SHARED = ["--space", "nasbench201", "--images", "8192", "--image-size", "16", "--device", "cpu"]
-NAO = ["--method", "nao-v2", "--final", "0", "--eval-images", *IMAGES]
+POOLS, TWICE = [16, 64, 256], 64  # pools of searches with one iteration, and with two
+IMAGES = 1024  # validation images that evaluate an architecture: all 4 096 would take longer than the searches
+SHARED = {"images": 8192, "image_size": 16, "device": "cpu", "final": 0, "eval_images": IMAGES}
+COMPARISONS: dict[str, dict[str, Any]] = {
+    "one": {
+        "methods": ["nao-v2", "rsps"],
+        "axes": {"pool": POOLS, "sampling": ["params", "uniform"]},
+        "iterations": 1,
+        "epochs": EPOCHS,
+    },
+    "two": {
+        "methods": ["nao-v2"],
+        "axes": {"reinit": ["all", "lr"]},
+        "iterations": 2,
+        "pool": TWICE,
+        "new": TWICE,
+        "controller.epochs": 100,
+        "epochs": 2 * EPOCHS,
+    },
+}
+HEAD = (
+    *("supernet", "updates per architecture", "ranked", "n", "tau", "tau, best half", "pairs, %"),
+    *("regret of 3, points", "tau of the parameters"),
+)
 
 
 @dataclass(frozen=True)
@@ -48,53 +68,56 @@ class View:
     """The architectures of a search that are ranked, and how they are evaluated."""
 
     label: str
-    flags: Sequence[str]
+    config: RankingConfig
 
-    @property
-    def file(self) -> str:
-        """The file name of the ranking in the folder of the search."""
-        return f"rank-{self.label.replace(' ', '-').replace(',', '')}.json"
+    def of(self, run: sn.Run) -> dict[str, Any]:
+        """Return the ranking, which stays in the run's folder under a name of its own."""
+        file = run.path / f"rank-{self.label.replace(' ', '-').replace(',', '')}.json"
+        if not file.exists():
+            sn.rank(run, device="cpu", config=self.config)
+            for ending in (".svg", ".json"):
+                (run.path / f"rank{ending}").replace(file.with_suffix(ending))
+        ranking: dict[str, Any] = json.loads(file.read_text())
+        return ranking
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A search with its flags, the updates per architecture of its last pool, and the architectures that are ranked."""
+    """A row of a comparison, the updates per architecture of its last pool, and the architectures that are ranked."""
 
     label: str
-    flags: Sequence[str]
+    case: str
     views: Sequence[View]
     updates: float | None = None
 
 
-def view(label: str, *flags: str) -> View:
+def view(label: str, **settings: Any) -> View:
     """Return a view with the regret of the three highest one-shot accuracies."""
-    return View(label, [*flags, "--top", "3", "--images", *IMAGES])
+    return View(label, RankingConfig(top=3, images=IMAGES, **settings))
 
 
-SPACE = (view("space", "--count", "100"), view("space, running", "--count", "100", "--norm", "running"))
+SPACE = (view("space"), view("space, running", norm="running"))
 
 
 def single(pool: int, sampling: str) -> Variant:
     """Return NAO-V2 with one iteration."""
-    own = ["--sampler", "own", "--count", str(min(pool, 100))]
-    flags = ["--iterations", "1", "--pool", str(pool), "--sampling", sampling, "--epochs", str(EPOCHS)]
-    views = (view("trained", *own), view("trained, running", *own, "--norm", "running"), SPACE[0])
-    return Variant(f"pool {pool}, {sampling}", [*NAO, *flags], views, EPOCHS * STEPS / pool)
+    own = {"sampler": "own", "count": min(pool, 100)}
+    views = (view("trained", **own), view("trained, running", **own, norm="running"), SPACE[0])
+    case = f"nao-v2, pool={pool}, sampling={sampling}"
+    return Variant(f"pool {pool}, {sampling}", case, views, EPOCHS * STEPS / pool)
 
 
-def double(pool: int, reinit: str) -> Variant:
+def double(reinit: str) -> Variant:
     """Return NAO-V2 with a second iteration, on the same number of new architectures."""
-    flags = ["--iterations", "2", "--pool", str(pool), "--new", str(pool), "--reinit", reinit]
-    made = ["--controller.epochs", "100", "--epochs", str(2 * EPOCHS)]
-    own = [view(label, "--sampler", "own", "--count", str(n * pool)) for label, n in (("trained", 1), ("known", 2))]
-    return Variant(f"2 x {pool}, reinit {reinit}", [*NAO, *flags, *made], (*own, SPACE[0]), EPOCHS * STEPS / pool)
+    own = [view(label, sampler="own", count=n * TWICE) for label, n in (("trained", 1), ("known", 2))]
+    views = (*own, SPACE[0])
+    return Variant(f"2 x {TWICE}, reinit {reinit}", f"nao-v2, reinit={reinit}", views, EPOCHS * STEPS / TWICE)
 
 
 VARIANTS = (
-    *(single(pool, "params") for pool in POOLS),
-    *(single(pool, "uniform") for pool in POOLS[1:]),
-    *(double(TWICE, reinit) for reinit in ("all", "lr")),
-    Variant("RSPS", ["--method", "rsps", "--epochs", str(EPOCHS)], SPACE),
+    *itertools.starmap(single, itertools.product(POOLS, ("params", "uniform"))),
+    *map(double, ("all", "lr")),
+    Variant("RSPS", "rsps", SPACE),
 )
 
 
@@ -103,7 +126,7 @@ def claims() -> Iterator[Claim]:
     for seen in ("trained", "space"):
         for few, many in itertools.pairwise(POOLS):
             yield Claim("a", (f"pool {few}, params", seen), (f"pool {many}, params", seen))
-        for pool in POOLS[1:]:
+        for pool in POOLS:
             yield Claim("b", (f"pool {pool}, params", seen), (f"pool {pool}, uniform", seen))
     for seen in ("trained", "known", "space"):
         yield Claim("c", (f"2 x {TWICE}, reinit all", seen), (f"2 x {TWICE}, reinit lr", seen))
@@ -113,50 +136,18 @@ def claims() -> Iterator[Claim]:
             yield Claim("d", (variant.label, running.removesuffix(", running")), (variant.label, running))
 
 
-def folder(out: Path, variant: Variant, seed: int) -> Path:
-    """Return the run folder of a search."""
-    words = "".join(letter if letter.isalnum() else " " for letter in variant.label.lower()).split()
-    return out / f"{'-'.join(words)}-{seed}"
-
-
-def run(data: str, out: Path, seeds: int, workers: int) -> None:
-    """Run all missing searches and rankings, seed by seed."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-
-    def supernet(*words: str) -> None:
-        command = [sys.executable, "-m", "supernet", *words]
-        subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": threads}, check=True, stdout=subprocess.DEVNULL)
-
-    def go(job: tuple[int, Variant]) -> None:
-        seed, variant = job
-        place = folder(out, variant, seed)
-        supernet("search", data, *SHARED, *variant.flags, "--seed", str(seed), "--out", str(place), "--quiet")
-        for own in variant.views:
-            if not (place / own.file).exists():
-                supernet("rank", str(place), *own.flags, "--device", "cpu")
-                (place / "rank.svg").replace((place / own.file).with_suffix(".svg"))
-                (place / "rank.json").replace(place / own.file)
-        print(f"done: {variant.label}, seed {seed}", flush=True)
-
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(go, [(seed, variant) for seed in range(seeds) for variant in VARIANTS]))
-
-
-def found(out: Path, seeds: int) -> Found:
-    """Return the rankings of all variants and views, by seed."""
-    return {
-        (variant.label, own.label): [
-            json.loads((folder(out, variant, seed) / own.file).read_text()) for seed in range(seeds)
-        ]
-        for variant in VARIANTS
-        for own in variant.views
-    }
+def searched(data: str, out: Path, seeds: str) -> dict[str, list[sn.Run]]:
+    """Run all searches that are missing, and return them by the name of their row."""
+    runs: dict[str, list[sn.Run]] = {}
+    for name, own in COMPARISONS.items():
+        comparison = sn.compare(data, seeds=seeds, out=out / name, budget="epochs", **SHARED, **own)
+        runs |= {case.label: found for case, found in finished(comparison)}
+    return runs
 
 
 def table(known: Found) -> str:
     """Return a table of all rankings in Markdown, with means and standard deviations over the seeds."""
-    head = ["supernet", "updates per architecture", "ranked", "n", "tau", "tau, best half", "pairs, %"]
-    lines = [line([*head, "regret of 3, points", "tau of the parameters"]), line(["---"] * 9)]
+    rows = []
     for variant in VARIANTS:
         updates = "" if variant.updates is None else f"{variant.updates:.0f}"
         for own in variant.views:
@@ -165,18 +156,24 @@ def table(known: Found) -> str:
             taus = [told(numbers(rankings, part, "tau")) for part in ("whole", "best_half")]
             pairs = told([100 * value for value in numbers(rankings, "whole", "pairs")])
             rest = [told(numbers(rankings, "whole", name)) for name in ("regret", "params_tau")]
-            lines.append(line([variant.label, updates, own.label, size, *taus, pairs, *rest]))
-    return "\n".join(lines) + "\n"
+            rows.append([variant.label, updates, own.label, size, *taus, pairs, *rest])
+    return sides.table(rows, HEAD)
 
 
 def main() -> None:
     """Run from the command line."""
-    parser = arguments(__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="cifar10.npz")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the comparisons")
+    parser.add_argument("--seeds", default="0-2")
     parser.add_argument("--report", type=Path, help="write the tables here (.md) and the figure beside them")
     given = parser.parse_args()
-    run(given.data, given.out, given.seeds, given.workers)
-    known = found(given.out, given.seeds)
+    runs = searched(given.data, given.out, given.seeds)
+    known = {
+        (variant.label, own.label): [own.of(run) for run in runs[variant.case]]
+        for variant in VARIANTS
+        for own in variant.views
+    }
     text = f"{table(known)}\n{judged(known, sorted(claims(), key=lambda claim: claim.letter))}"
     print(text)
     if given.report is not None:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import supernet as sn
-from study import spread
+from sides import spread
 from supernet.models.cost.count import cost
 
 SPACE = sn.space("nasbench201")

@@ -1,4 +1,4 @@
-"""Shared by the speed benchmarks: sides that take turns, the ratios of their times, and the provenance of numbers.
+"""Shared by the benchmarks: sides that take turns, the ratios of their times, tables, and the provenance of numbers.
 
 All sides do the same work in different ways. On a CPU every side has a process of its own, so that no setting of one
 side affects another; only one side computes at a time, while the others wait. Every round measures all sides one after
@@ -171,6 +171,12 @@ def row(what: str, times: Times, first: str, second: str, target: str = "") -> l
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] = HEAD) -> str:
     """Return the rows as a Markdown table."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)) + "\n"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean ± sample standard deviation."""
+    mean = statistics.fmean(values)
+    return f"{mean:.2f} ± {statistics.stdev(values):.2f}" if len(values) > 1 else f"{mean:.2f}"
 
 
 def where(device: torch.device = _CPU, threads: int | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ from supernet.searching.compare.config import (
     seeds_of,
     united,
 )
+
+FILES = sorted((Path(__file__).resolve().parents[3] / "benchmarks").glob("*.yaml"))
 
 
 def config(**given):
@@ -165,3 +168,10 @@ def test_settings_are_typed_as_flags():
 def test_the_folder_of_a_case_is_a_name_that_any_system_takes(tmp_path):
     assert Case("darts", (("alpha.lr", 0.1),)).folder(tmp_path, 2).name == "darts-alpha.lr-0.1-2"
     assert Case("my.module:Method").folder(tmp_path, 0).name == "my.module.method-0"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_benchmarks_files_are_comparisons(file):
+    found = read(file)
+    check_published(found)
+    assert {case.method for case in cases(found)} == {*(name.partition("+")[0] for name in found.methods), "random"}

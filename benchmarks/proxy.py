@@ -1,0 +1,199 @@
+"""How small may a proxy be? 60 architectures of NAS-Bench-201 trained alone, in protocols of growing cost.
+
+    python benchmarks/proxy.py cifar10.npz --out runs/proxy
+
+Each architecture is trained from scratch by the recipe `quick`, in a network and for a time of the protocol, and
+measured on the last 4 000 of the 25 000 images, which train nothing. Each protocol ranks the architectures by that
+accuracy; the truth is NAS-Bench-201's CIFAR-10 test accuracy. No supernet of this size, trained on these images for
+this long, can be expected to rank better: it is the ceiling of the protocol. Beside it stand the rankings that need no
+training, by parameters and by FLOPs. Results are added to a file one by one, so the same command goes on where it was
+stopped. Costs are seconds of the processor, since other work may share it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import supernet as sn
+from sides import table, where
+from supernet.engine.driving import as_planned
+from supernet.engine.loop import LazyBatches
+from supernet.models.rank_metrics import kendall, spearman
+from supernet.retraining.plan import RetrainingPlan, planned
+from supernet.retraining.train import TrainingTask
+
+ARCHITECTURES, VALIDATION, RESAMPLES, DRAWN = 60, 4000, 1000, 2000
+TRUTH = "c10_test"
+SPACE = sn.space("nasbench201")
+FREE = {"parameters": "c10_params_m", "FLOPs": "c10_flops_m", "12 epochs of the table's own": "c10_valid_12"}
+HEAD = (
+    *("ranked by", "n", "tau", "rho", "tau, best half", "rho, best half", "tau above the parameters', best half"),
+    *("steps", "processor s per architecture", "tau per s"),
+)
+Values = NDArray[Any]
+Rank = Callable[[Any, Any], float]
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A protocol of standalone training: the network's size, the images and the epochs."""
+
+    width: int
+    depth: int
+    side: int
+    images: int
+    epochs: int
+
+    def plan(self, data: str) -> RetrainingPlan:
+        """Return the plan of a training, here of the space's first architecture."""
+        size = {"width": self.width, "depth": self.depth, "image_size": self.side}
+        plan = planned(genotypes()[0], data=data, epochs=self.epochs, device="cpu", **size)
+        every = torch.arange(len(plan.images.y))
+        return replace(plan, parts=(every[: self.images], every[-VALIDATION:]))
+
+    @property
+    def label(self) -> str:
+        """The protocol in words."""
+        cells = "1 cell" if self.depth == 1 else f"{self.depth} cells"
+        return f"C = {self.width}, {cells}, {self.side}x{self.side}, {self.images} images, {self.epochs} epochs"
+
+
+# From the cheapest to the dearest, about, so that a stopped study is a study of small proxies.
+PROXIES = (
+    Proxy(8, 1, 16, 4000, 1),
+    Proxy(8, 1, 16, 4000, 4),
+    Proxy(8, 1, 16, 12000, 4),
+    Proxy(16, 1, 16, 4000, 4),
+    Proxy(8, 2, 16, 4000, 4),
+    Proxy(8, 1, 32, 4000, 4),
+    Proxy(8, 1, 16, 12000, 12),
+)
+
+
+def genotypes() -> Sequence[sn.Genotype]:
+    """Return the architectures: drawn uniformly from the space, all different."""
+    rng, drawn = random.Random(0), dict[sn.Genotype, None]()
+    while len(drawn) < ARCHITECTURES:
+        drawn[SPACE.sample(rng)] = None
+    return list(drawn)
+
+
+def trained(plan: RetrainingPlan) -> Mapping[str, float]:
+    """Train a network by the package's own task; return its validation accuracy (0 to 1), steps and seconds."""
+    start = time.process_time()
+    with as_planned(plan):
+        task = TrainingTask(plan)
+        for epoch in range(task.epochs):
+            task.begin_epoch(epoch)
+            for _ in range(task.streams["train"].steps):
+                task.step(LazyBatches(task.streams))
+        steps = task.epochs * task.streams["train"].steps
+        accuracy = task.accuracies(test=False)["accuracy"]
+    return {"accuracy": accuracy, "steps": steps, "seconds": time.process_time() - start}
+
+
+def run(data: str, file: Path, proxies: Sequence[Proxy], count: int) -> None:
+    """Train all architectures that `file` has no result of, protocol by protocol."""
+    for proxy in proxies:
+        known = found(file).get(proxy, {})
+        plan = proxy.plan(data)
+        for number, genotype in enumerate(genotypes()[:count]):
+            if number not in known:
+                row = asdict(proxy) | {"number": number} | trained(replace(plan, genotype=genotype))
+                with file.open("a") as lines:
+                    lines.write(json.dumps(row) + "\n")
+        print(f"done: {proxy.label}", flush=True)
+
+
+def found(file: Path) -> dict[Proxy, dict[int, Mapping[str, float]]]:
+    """Return the results in a file, by protocol and number of the architecture."""
+    results: dict[Proxy, dict[int, Mapping[str, float]]] = {}
+    for text in file.read_text().splitlines() if file.exists() else ():
+        row = json.loads(text)
+        proxy = Proxy(**{name: row.pop(name) for name in Proxy.__dataclass_fields__})
+        results.setdefault(proxy, {})[row.pop("number")] = row
+    return results
+
+
+def told(measure: Callable[[Values], float], count: int, sign: str = "") -> str:
+    """Return a measure of all `count` architectures, and its standard error over resamples of their numbers."""
+    rng = np.random.default_rng(0)
+    drawn = [measure(rng.integers(count, size=count)) for _ in range(RESAMPLES)]
+    return f"{measure(np.arange(count)):{sign}.2f} ± {np.nanstd(drawn, ddof=1):.2f}"
+
+
+def row(label: str, estimate: Values, numbers: Sequence[int], cost: Sequence[str] = ("", "", "")) -> list[str]:
+    """Return a row of the table: an estimate of the architectures `numbers`, ranked as a whole and in the best half."""
+    known = sn.table("nasbench201")
+    indices = [known.index(genotypes()[number]) for number in numbers]
+    truth, params = known.column(TRUTH)[indices], known.column("c10_params_m")[indices]
+    best = np.argsort(-truth, kind="stable")[: -(-len(truth) // 2)]  # the truly best half
+
+    def agreement(rank: Rank, values: Values, among: Values) -> Callable[[Values], float]:
+        return lambda drawn: rank(values[among[drawn]], truth[among[drawn]])
+
+    cells = [
+        told(agreement(rank, estimate, among), len(among))
+        for among in (np.arange(len(truth)), best)
+        for rank in (kendall, spearman)
+    ]
+    ours, theirs = (agreement(kendall, values, best) for values in (estimate, params))
+    cells.append(told(lambda drawn: ours(drawn) - theirs(drawn), len(best), sign="+"))
+    return [label, str(len(numbers)), *cells, *cost]
+
+
+def report(results: Mapping[Proxy, Mapping[int, Mapping[str, float]]]) -> str:
+    """Return the table of all protocols, and of the rankings that need no training, in Markdown."""
+    known = sn.table("nasbench201")
+    indices = [known.index(genotype) for genotype in genotypes()]
+    rows = [row(label, known.column(field)[indices], range(ARCHITECTURES)) for label, field in FREE.items()]
+    for proxy, by_number in results.items():
+        numbers = sorted(by_number)
+        accuracy, seconds, steps = (
+            np.array([by_number[number][name] for number in numbers]) for name in ("accuracy", "seconds", "steps")
+        )
+        tau = kendall(accuracy, known.column(TRUTH)[[indices[number] for number in numbers]])
+        cost = [f"{steps.mean():.0f}", f"{seconds.mean():.1f}", f"{tau / seconds.mean():.3f}"]
+        rows.append(row(proxy.label, accuracy, numbers, cost))
+    return table(rows, HEAD)
+
+
+def shares() -> str:
+    """Return the tau of the rankings that need no training here, over the best shares of the whole space."""
+    known, rng = sn.table("nasbench201"), np.random.default_rng(0)
+    truth, rows = known.column(TRUTH), []
+    for share in (1.0, 0.5, 0.05):
+        best = np.argsort(-truth, kind="stable")[: int(share * len(truth))]
+        drawn = rng.choice(best, min(len(best), DRAWN), replace=False)
+        taus = [f"{kendall(known.column(field)[drawn], truth[drawn]):.2f}" for field in FREE.values()]
+        rows.append([f"{share:.0%}", str(len(drawn)), *taus])
+    return table(rows, ("truly best", "n", *FREE))
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="cifar10.npz, with 25 000 training images")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    file = given.out / "results.jsonl"
+    run(given.data, file, PROXIES, ARCHITECTURES)
+    text = f"{where()}\n{report(found(file))}\n{shares()}"
+    print(text)
+    (given.out / "table.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
