@@ -31,6 +31,15 @@ def test_collapsed_seeds_are_crosses_and_equal_ones_stand_apart():
     assert (len(set(many)), max(map(abs, many)) < 0.5) == (40, True)
 
 
+def test_a_label_is_no_formula():
+    label = r"darts, data=a$\frac$b"
+    (axes,) = draw_strips({label: [1.0]}, "x").axes
+    assert axes.get_yticklabels()[0].get_text() == label
+    render(axes.figure)
+    render(draw_costs({label: [(90.0, 1)]}, ["passes"]))
+    render(draw_agreement({label: {"1<-0": {label: 1}}}))
+
+
 def test_every_search_is_at_its_costs():
     found = {"darts": [(90.0, 10, 2.0), (92.0, 30, 4.0)], LONG: [], "random": [(80.0, 10, 1.0)]}
     figure = draw_costs(found, ["passes", "seconds"])

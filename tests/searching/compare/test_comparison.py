@@ -41,6 +41,7 @@ def test_a_comparison_has_a_table_and_takes_more_seeds_and_runs_nothing_twice(tm
     assert [len(row.results) for row in both.rows] == [2, 2, 2, 2]
     assert read_json(out / "comparison.json")["config"]["budget"] == "passes=2"
     assert (out / "table.md").read_text() == both.table()
+    assert "finished</strong> 6 finished" in (out / "report.html").read_text()
     assert len((out / "table.csv").read_text().splitlines()) == 1 + 3 * 2
     found = json.loads((out / "results.json").read_text())
     assert (found["baseline"], found["measure"]) == ("single-darts", "valid_accuracy")

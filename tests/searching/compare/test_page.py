@@ -43,7 +43,7 @@ def test_an_unfinished_comparison_has_a_page_of_what_is_there(compared):
     text = file.read_text()
     assert file.name == "report.html"
     assert "unfinished" in text
-    assert "1 of 6 runs have finished, 1 failed" in text
+    assert "1 finished, 0 running, 4 left, 1 failed, of 6" in text
     assert text.count("<polyline") == 0  # all pictures are figures
     assert "<script" not in text
     assert escape(EVIL).replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in text
@@ -59,7 +59,7 @@ def test_an_unfinished_comparison_has_a_page_of_what_is_there(compared):
 def test_a_comparison_without_a_finished_run_has_a_page(tmp_path):
     Record(ComparisonConfig("digits", methods=["darts"], seeds=[0])).write(tmp_path)
     text = sn.Comparison.read(tmp_path).report().read_text()
-    assert "0 of 2 runs have finished" in text
+    assert "0 finished, 0 running, 2 left" in text
     assert "<h2>Over the seeds</h2>" not in text
 
 

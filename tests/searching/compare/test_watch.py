@@ -53,10 +53,10 @@ def test_a_browser_shows_the_page_as_it_is_now(folder):
         assert before.count("<script nonce=") == before.count("<script") == 1
         assert "Content-Security-Policy" not in before  # which would forbid the script
         assert "href=" not in before.replace('xlink:href="#', "")  # nothing else is served
-        assert "1 of 2 runs have finished" in before
+        assert "1 finished, 0 running, 1 left" in before
         assert "the baseline" in before
         shutil.copytree(folder / "random-0", folder / "random-1")
         after = ask()[1]
-        assert "finished</strong> 2 runs" in after
+        assert "finished</strong> 2 finished" in after
         assert after.count("<svg") >= before.count("<svg")
         serving.shutdown()

@@ -63,9 +63,9 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     places = range(0, len(names), -(-len(names) // _NAMED))
     shown = [names[place] for place in places]
     small, level = len(names) > _COUNTED, len(names) <= _COUNTED and max(map(len, names)) <= 3
-    text: dict[str, Any] = {"fontsize": 7 if small else 9, "parse_math": False}
-    axes.set_yticks(places, shown, **text)
-    axes.set_xticks(places, shown, rotation=0 if level else 90, **text)
+    size = 7 if small else 9
+    axes.set_yticks(places, shown, fontsize=size)
+    axes.set_xticks(places, shown, rotation=0 if level else 90, fontsize=size)
     axes.tick_params(length=0 if len(shown) == len(names) else 3)
     for spine in axes.spines.values():
         spine.set(visible=True, color=GREY)

@@ -110,7 +110,7 @@ def draw_agreement(counts: Mapping[str, Counts], absent: str = "") -> Figure:
     side = max(map(text_width, edges), default=0.0) + 0.3
     figure = Figure((side + columns * width, rows * (0.75 + 0.2 * len(edges))), layout="constrained")
     ops = dict.fromkeys(op for label in counts.values() for found in label.values() for op in found)
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         op: {"facecolor": "white" if op == absent else colour(op), "edgecolor": GREY, "linewidth": 0.5}
         for op in sorted(ops, key=lambda op: op == absent)
     }

@@ -22,7 +22,7 @@ from supernet.searching.compare.agreement import LEFT_OUT, Agreement, agreement,
 from supernet.searching.compare.cases import cases, command
 from supernet.searching.compare.config import Record
 from supernet.searching.compare.rows import Row, measured_by, space_of
-from supernet.searching.compare.status import JobState, doing
+from supernet.searching.compare.status import JobState, doing, lines
 
 TEMPLATE = "comparison.html"
 _DRAWN = 8  # cells, the most frequent ones
@@ -31,7 +31,7 @@ _ASKED = ("data", "methods", "seeds", "axes", "settings", "budget", "baseline", 
 
 def write(record: Record, rows: Sequence[Row], states: Sequence[JobState], out: Path) -> Path:
     """Write report.html into the folder of a comparison, and return the file."""
-    return page.write_page(out, TEMPLATE, sections(record, rows, out) | standing(states))
+    return page.write_page(out, TEMPLATE, sections(record, rows, out) | standing(states, lines(states, None)[0]))
 
 
 def glance(record: Record, rows: Sequence[Row], out: Path) -> str:
@@ -39,13 +39,12 @@ def glance(record: Record, rows: Sequence[Row], out: Path) -> str:
     return page.rendered(out, "glance.html", _table(record, rows) | {"strips": _strips(record, rows)})
 
 
-def standing(states: Sequence[JobState]) -> dict[str, Any]:
-    """Return how far a comparison has come, which is another at any time."""
-    named = {kind: [state for state in states if state.state == kind] for kind in ("finished", "running", "failed")}
-    ended, failed = len(named["finished"]), len(named["failed"])
-    told = f"{ended} of {len(states)} runs have finished" + (f", {failed} failed" if failed else "")
+def standing(states: Sequence[JobState], status: str) -> dict[str, Any]:
+    """Return how far a comparison has come, which is another at any time; `status` says it in a line."""
+    named = {kind: [state for state in states if state.state == kind] for kind in ("running", "failed")}
+    unfinished = any(state.state != "finished" for state in states)
     return {
-        "state": f"unfinished: {told}" if ended < len(states) else f"finished: {len(states)} runs",
+        "state": f"{'unfinished' if unfinished else 'finished'}: {status}",
         "running": [(state.job.name, doing(state)) for state in named["running"]],
         "failed": [(state.job.name, f"{state.doing}: {state.reason}") for state in named["failed"]],
     }
@@ -107,12 +106,17 @@ def _measures(record: Record) -> dict[str, str]:
 def _strips(record: Record, rows: Sequence[Row]) -> list[Markup]:
     found = []
     for kind, label in _measures(record).items():
-        values: dict[str, dict[int, float]] = {row.label: getattr(row, kind) for row in rows if getattr(row, kind)}
+        values = {row.label: _apart(row, getattr(row, kind)) for row in rows if getattr(row, kind)}
         marks = {row.label: [row.results[seed].collapsed for seed in values.get(row.label, ())] for row in rows}
         if values:
             strips = {name: list(some.values()) for name, some in values.items()}
             found.append(_drawn("draw_strips", strips, label, marks))
     return found
+
+
+def _apart(row: Row, values: Mapping[int, float]) -> dict[int, float]:
+    """Return the values by seed; of a row without a search, which has one for all seeds, this one."""
+    return dict(values if row.searched else list(values.items())[:1])
 
 
 def _costs(record: Record, rows: Sequence[Row]) -> Markup | None:
