@@ -100,7 +100,7 @@ def _search_by_each(methods: Mapping[str, Mapping[str, Any]], folder: Path, spac
 
         def finish(task: SearchTask, run: Run = run, chosen: list[Any] = chosen) -> None:
             learned = plain(task.method.state_dict())
-            chosen += [str(choose(run, task, Callback())), learned, run.metrics]
+            chosen += [str(choose(run, task, Callback())[0]), learned, run.metrics]
 
         conduct(run, plan, Task, finish, Callback())
         found[name] = states, *chosen

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from supernet.engine.driving import as_planned
 from supernet.methods import METHODS
 from supernet.methods.base import Method
 from supernet.models.mix import dense
+from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS
 from supernet.selectors.base import Selector
 from supernet.spaces import Cell, SearchSpace, Stages
@@ -125,6 +127,15 @@ def suite(kind, name, turn, **attributes):
 def test_a_saved_state_goes_on_with_the_same_bits(name):
     """The one test of the suites that plain pytest runs: what every method needs to be resumed."""
     checks.check_saved_state(small_plan(ragged_space(), name, **settings_of(name)), 1)
+
+
+@pytest.mark.parametrize(("name", "more"), [*((name, {}) for name in METHODS), ("single-darts", {"train_on": "full"})])
+def test_images_are_said_to_be_held_out_where_no_weights_learn_from_them(name, more):
+    plan = small_plan(ragged_space(), name, **settings_of(name), **more)
+    with as_planned(plan):
+        unseen = bool(SearchTask(plan).validated)
+    assert unseen == ("12 of them held out" in plan.reading)
+    assert unseen != ("24 train the weights, none are held out" in plan.reading)
 
 
 METHOD_SUITES = [

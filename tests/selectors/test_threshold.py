@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from types import SimpleNamespace
 
@@ -34,10 +33,13 @@ def scores_of(home, seed):
     return {kind: torch.rand(len(c.edges), c.columns, generator=g) for kind, c in home.cells.items()}
 
 
-def select(home, scores, threshold, limits=None):
+def selector(home, scores, threshold, limits=None):
     method = SimpleNamespace(op_score_lists=lambda: {kind: part.tolist() for kind, part in scores.items()})
-    selector = Threshold(ThresholdConfig(threshold), method, FeasibleSet(home, SIZE, limits), tuple, 0)
-    return selector.genotype()
+    return Threshold(ThresholdConfig(threshold), method, FeasibleSet(home, SIZE, limits), tuple, 0)
+
+
+def select(*given):
+    return selector(*given).genotype()
 
 
 def by_hand(home, scores, threshold, fewest):
@@ -98,15 +100,24 @@ def test_within_limits_it_is_the_largest_sum_above_the_threshold():
     assert excess(selected) == pytest.approx(max(map(excess, allowed)))
 
 
-def test_a_threshold_that_empties_a_cell_is_refused_in_a_line():
-    scores = {kind: value * 0.5 for kind, value in scores_of(FEWER, 0).items()}
+@pytest.mark.parametrize("spread", [0.5, 0.0])  # of scores; none before any training
+def test_a_cell_that_the_threshold_would_empty_is_selected_by_magnitude_and_named(spread):
+    scores = {kind: value * spread for kind, value in scores_of(FEWER, 0).items()}
+    high = scores | {"reduce": scores["reduce"] + 0.9}
+    found = selector(FEWER, high, 0.85)
+    genotype = found.genotype()
+    assert genotype["normal"] == FEWER.derive({k: (value + 1).tolist() for k, value in scores.items()})["normal"]
+    assert [choice.target for choice in genotype["normal"]] == [2, 2, 3, 3]
+    assert genotype["reduce"] == select(FEWER, scores | high, 0.0)["reduce"]
     columns = FEWER.candidates(FEWER.cells["normal"])
-    most = max(
-        scores["normal"][e][k].item() for e, k in itertools.chain(*[[(e, k) for k in c] for e, c in enumerate(columns)])
-    )
-    message = f"threshold 0.85 empties every node of cell 'normal', whose largest op score is {most:.3g}: set a lower"
-    with pytest.raises(UserError, match=message) as error:
-        select(FEWER, scores, 0.85)
-    assert "\n" not in str(error.value)
+    most = max(scores["normal"][e][k].item() for e, some in enumerate(columns) for k in some)
+    text = f"0.85 leaves no edge of cell 'normal' (largest op score {most:.3g}): selected there by magnitude"
+    assert found.report() == {"threshold": text}
+    other = selector(FEWER, high, 0.0)
+    other.genotype()
+    assert other.report() == {} or not spread
+
+
+def test_a_threshold_above_1_is_refused():
     with pytest.raises(UserError, match="threshold must be at most 1"):
         ThresholdConfig(1.5)

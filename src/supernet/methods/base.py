@@ -150,6 +150,14 @@ class Method(ABC):
         """Return the sizes of the supernets of a search, the first one's first: by default `network_size` alone."""
         return (network_size,)
 
+    @classmethod
+    def holds_out(cls, config: Any) -> bool:
+        """Return whether the weights never learn from validation images, as a search says before it begins.
+
+        A method one of whose `streams` of all or of validation images trains the weights returns False.
+        """
+        return True
+
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         self.config = config
         self.budget = budget

@@ -86,6 +86,11 @@ class Differentiable(GradientMethod):
         config, space = self.config, self.supernet.space
         return LearnedAlphas(space, config.activation, config.sigmoid_init, self.budget, self.weights[0], config.alpha)
 
+    @classmethod
+    def holds_out(cls, config: DifferentiableConfig) -> bool:
+        """Return False if the weights learn from all images."""
+        return config.train_on != "full"
+
     @property
     def streams(self) -> Streams:
         """One stream if single-level; otherwise one for the weights and one for alpha."""

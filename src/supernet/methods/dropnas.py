@@ -58,6 +58,11 @@ class DropNAS(GradientMethod):
     streams: ClassVar[Streams] = {"weights": "all"}
     config: DropNASConfig
 
+    @classmethod
+    def holds_out(cls, config: DropNASConfig) -> bool:
+        """Return False: the weights learn from all images."""
+        return False
+
     def __init__(self, config: DropNASConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
         for group in (*self.optimizer.param_groups, *self.alphas.optimizer.param_groups):

@@ -52,6 +52,8 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
     line(console, f"verdict       {summary['verdict']}")
     if summary.get("margins"):
         line(console, f"decided       {summary['margins']['text']}")
+    if "threshold" in summary:
+        line(console, f"threshold     {summary['threshold']}")
     if "curvature" in summary:
         line(console, f"curvature     {summary['curvature']}")
     if "stopped" in summary:

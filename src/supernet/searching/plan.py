@@ -81,8 +81,11 @@ class Plan:
     @property
     def reading(self) -> str:
         """The images, in one line."""
-        some = "" if self.config.training_share is None else f"; {len(self.parts[0])} of them train the weights"
-        return f"read {self.images.described(len(self.parts[1]))}{some}"
+        train, validation = map(len, self.parts)
+        if not self.method.load().holds_out(self.config.method_config):
+            return f"read {self.images.described(0)}; {train + validation} train the weights, none are held out"
+        some = "" if self.config.training_share is None else f"; {train} of them train the weights"
+        return f"read {self.images.described(validation)}{some}"
 
     @property
     def running(self) -> str:

@@ -23,15 +23,15 @@ from supernet.spaces.genotype import Genotype
 
 
 @by_first
-def write(run: Run, plan: Plan, genotype: Genotype, stopped: str) -> None:
+def write(run: Run, plan: Plan, genotype: Genotype, report: Mapping[str, Any], stopped: str) -> None:
     """Write pictures, genotype, summary and page of a search; a run with a summary is finished, so it comes late.
 
-    `stopped` says why the method has ended the search; it is empty if all epochs were run.
+    `report` is the selector's. `stopped` says why the method has ended the search; it is empty if all epochs were run.
     """
     _pictures(run, plan, genotype)
     more: dict[str, Any] = {"stopped": {"epoch": len(run.metrics), "reason": stopped}} if stopped else {}
     more |= {"curvature": curvature.in_words(run.metrics)} if plan.config.monitor == "hessian" else {}
-    _write(run, plan, genotype, {"selector": plan.selector.name} | more, plan.selector, run)
+    _write(run, plan, genotype, {"selector": plan.selector.name, **report} | more, plan.selector, run)
 
 
 @by_first

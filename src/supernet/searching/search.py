@@ -42,6 +42,6 @@ def start(plan: Plan, how: Driving, *, table: bool = False) -> Run:
     callback = progress.callbacks(how, table=table or plan.in_table)
 
     def finish(task: SearchTask) -> None:
-        results.write(run, plan, select.choose(run, task, callback), task.finished)
+        results.write(run, plan, *select.choose(run, task, callback), task.finished)
 
     return conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)

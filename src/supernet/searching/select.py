@@ -211,13 +211,17 @@ def _finish(run: Run, task: SelectionTask) -> None:
     results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), plan.run)
 
 
-def choose(run: Run, task: SearchTask, callback: Callback) -> Genotype:
-    """Return the architecture of a search that has come to its end, read out by the selector of its configuration."""
+def choose(run: Run, task: SearchTask, callback: Callback) -> tuple[Genotype, Mapping[str, Any]]:
+    """Return the architecture of a search that has come to its end, read out by the selector of its configuration.
+
+    With it comes what the selector reports, if that is for the summary of the search.
+    """
     plan = task.plan
     if plan.selector.load().quick:
-        return selector_on(task).genotype()
+        selector = selector_on(task)
+        return selector.genotype(), selector.report()
     own = SelectionPlan(plan, run, epochs_done(run), plan.selector, plan.config.select, plan.seed)
-    return start(own, Driving(), callback).genotype
+    return start(own, Driving(), callback).genotype, {}
 
 
 def selector_on(task: SearchTask) -> Selector:

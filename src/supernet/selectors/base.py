@@ -25,7 +25,7 @@ class Selector(ABC):
     `validation_batches` (returns the validation images in batches) and `seed`.
 
     - `Config`: a frozen dataclass with a default for every field, as in `Method`.
-    - `quick`: True if `genotype` needs the op scores alone and there is nothing to report; then no folder is made.
+    - `quick`: True if `genotype` needs the op scores alone; then a search has the report itself, and makes no folder.
     - `capturable`: True promises that `step` makes no decision in Python code beyond those of the method's step.
     """
 

@@ -5,12 +5,15 @@ node keeps at most two edges, those with the best operations; nodes may have few
 
 With t the threshold this is the architecture with the largest sum of (op score - t), which also is what is selected
 within limits. Where architectures keep a fixed number of edges, as in NAS-Bench-201, the threshold has no effect, and
-the selection is the one by magnitude.
+the selection is the one by magnitude. So it is in a cell of which the threshold would leave no edge, as after a short
+search, in which no op score comes near it: the paper does not say what such a cell becomes.
 """
 
 from __future__ import annotations
 
-from supernet.errors import UserError
+from collections.abc import Mapping
+from typing import Any
+
 from supernet.selectors.base import Selector
 from supernet.settings import Fraction, settings
 from supernet.spaces.genotype import Genotype
@@ -25,33 +28,31 @@ class ThresholdConfig:
 
 
 class Threshold(Selector):
-    """Selects the operations whose op scores are above the threshold.
-
-    Raises UserError if no edge of a cell is kept.
-    """
+    """Selects the operations whose op scores are above the threshold, by magnitude in a cell that has none."""
 
     Config = ThresholdConfig
     quick = True
     config: ThresholdConfig
+    _empty: Mapping[str, float] = {}  # the largest op score of each cell of which the threshold would leave no edge
 
     def genotype(self) -> Genotype:
         """Return the architecture with the largest sum of op scores above the threshold, within the limits."""
-        cells, least = self.feasible.space.cells, self.config.threshold
-        scores = self.method.op_score_lists()
-        above = {k: [[s - least * cells[k].varies for s in row] for row in rows] for k, rows in scores.items()}
-        genotype = self.feasible.best(above)
-        for kind in cells:
-            if not genotype[kind]:
-                raise self._empty(kind, scores[kind])
-        return genotype
+        scores, space = self.method.op_score_lists(), self.feasible.space
+        least = {kind: self.config.threshold if cell.varies else 0.0 for kind, cell in space.cells.items()}
+        genotype = self._above(scores, least)
+        allowed = {
+            kind: [row[k] for row, some in zip(scores[kind], space.candidates(cell), strict=True) for k in some]
+            for kind, cell in space.cells.items()
+            if not genotype[kind]
+        }
+        self._empty = {kind: max(values) for kind, values in allowed.items()}
+        return self._above(scores, least | {k: min(v) - 1 for k, v in allowed.items()}) if allowed else genotype
 
-    def _empty(self, kind: str, rows: list[list[float]]) -> UserError:
-        """Return the error for a cell without edges."""
-        cell = self.feasible.space.cells[kind]
-        columns = self.feasible.space.candidates(cell)
-        most = max(row[k] for row, allowed in zip(rows, columns, strict=True) for k in allowed)
-        limits = f" or allow more than {self.feasible.limits}" if self.feasible.limits else ""
-        return UserError(
-            f"threshold {self.config.threshold:g} empties every node of cell '{kind}', whose largest op score is "
-            f"{most:.3g}: set a lower threshold{limits}"
-        )
+    def _above(self, scores: Mapping[str, list[list[float]]], least: Mapping[str, float]) -> Genotype:
+        return self.feasible.best({k: [[s - least[k] for s in row] for row in rows] for k, rows in scores.items()})
+
+    def report(self) -> Mapping[str, Any]:
+        """Return the cells of which the threshold leaves no edge, in words, if there are any."""
+        found = [f"cell '{kind}' (largest op score {most:.3g})" for kind, most in self._empty.items()]
+        text = f"{self.config.threshold:g} leaves no edge of {' and '.join(found)}: selected there by magnitude"
+        return {"threshold": text} if found else {}
