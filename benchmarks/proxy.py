@@ -158,7 +158,8 @@ def report(results: Mapping[Proxy, Mapping[int, Mapping[str, float]]]) -> str:
     known = sn.table("nasbench201")
     indices = [known.index(genotype) for genotype in genotypes()]
     rows = [row(label, known.column(field)[indices], range(ARCHITECTURES)) for label, field in FREE.items()]
-    for proxy, by_number in results.items():
+    for proxy in (proxy for proxy in PROXIES if proxy in results):
+        by_number = results[proxy]
         numbers = sorted(by_number)
         accuracy, seconds, steps = (
             np.array([by_number[number][name] for number in numbers]) for name in ("accuracy", "seconds", "steps")
