@@ -103,12 +103,12 @@ def trained(plan: RetrainingPlan) -> Mapping[str, float]:
     return {"accuracy": accuracy, "steps": steps, "seconds": time.process_time() - start}
 
 
-def run(data: str, file: Path, proxies: Sequence[Proxy], count: int) -> None:
+def run(data: str, file: Path) -> None:
     """Train all architectures that `file` has no result of, protocol by protocol."""
-    for proxy in proxies:
+    for proxy in PROXIES:
         known = found(file).get(proxy, {})
         plan = proxy.plan(data)
-        for number, genotype in enumerate(genotypes()[:count]):
+        for number, genotype in enumerate(genotypes()):
             if number not in known:
                 row = asdict(proxy) | {"number": number} | trained(replace(plan, genotype=genotype))
                 with file.open("a") as lines:
@@ -158,7 +158,8 @@ def report(results: Mapping[Proxy, Mapping[int, Mapping[str, float]]]) -> str:
     known = sn.table("nasbench201")
     indices = [known.index(genotype) for genotype in genotypes()]
     rows = [row(label, known.column(field)[indices], range(ARCHITECTURES)) for label, field in FREE.items()]
-    for proxy, by_number in results.items():
+    for proxy in (proxy for proxy in PROXIES if proxy in results):
+        by_number = results[proxy]
         numbers = sorted(by_number)
         accuracy, seconds, steps = (
             np.array([by_number[number][name] for number in numbers]) for name in ("accuracy", "seconds", "steps")
@@ -186,10 +187,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="cifar10.npz, with 25 000 training images")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--show", action="store_true", help="train nothing more; print the table of what is there")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "results.jsonl"
-    run(given.data, file, PROXIES, ARCHITECTURES)
+    if not given.show:
+        run(given.data, file)
     text = f"{where()}\n{report(found(file))}\n{shares()}"
     print(text)
     (given.out / "table.md").write_text(text)
