@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from supernet.data import Batch, batches
 from supernet.engine import process_group, processes
 from supernet.engine.callbacks import Callback
-from supernet.engine.driving import agreed, conduct
+from supernet.engine.driving import Driving, agreed, conduct
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted
 from supernet.errors import UserError
@@ -194,6 +194,9 @@ def ends_of_searches(folder: Path) -> None:
     number = int(os.environ["RANK"])
     found = {
         "other settings": _end(folder / "other", {"seed": number}),
+        "other images": _end(folder / "other", {"images": 24 + number}),
+        "other driving": _end(folder / "other", {}, force=number == 1),
+        "wrong driving": _end(folder / "other", {}, log=number),
         "alone": _end(folder / "alone", {}, method=Alone),
         "whole": _end(folder / "whole", {}),
         "signalled": _end(folder / "cut", {}, Signalled),
@@ -214,13 +217,13 @@ def goes_on(folder: Path) -> None:
 
 
 def _end(
-    folder: Path, settings: Mapping[str, Any], kind: type[SearchTask] = SearchTask, method: Any = "darts", **again: bool
+    folder: Path, settings: Mapping[str, Any], kind: type[SearchTask] = SearchTask, method: Any = "darts", **again: Any
 ) -> str | tuple[list[dict[str, Any]], bytes]:
     tasks: list[SearchTask] = []
     try:
         with process_group.joined():
-            plan = agreed(lambda: small_plan(SPACE, method, **settings))
-            run = conduct(Run(folder), plan, kind, tasks.append, Callback(), **again)
+            how, plan = agreed(lambda: (Driving(**again), small_plan(SPACE, method, **settings)))
+            run = conduct(Run(folder), plan, kind, tasks.append, Callback(), **how.again)
             return rows_of(run), state_bytes(tasks[0].state_dict())
     except (UserError, Interrupted) as error:
         return str(error)

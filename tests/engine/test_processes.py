@@ -110,6 +110,11 @@ def test_processes_stop_together_go_on_and_learn_the_same(tmp_path: Path) -> Non
     first, second = read(tmp_path, "2", 2)
     line = "process 1 has other settings or images: seed (1 there, 0 in the first)"
     assert first["other settings"] == second["other settings"] == line
+    assert first["other images"] == second["other images"]
+    assert first["other images"].startswith("process 1 has other settings or images: fingerprint (")
+    line = "process 1 has other settings or images: force (True there, False in the first)"
+    assert first["other driving"] == second["other driving"] == line
+    assert first["wrong driving"] == second["wrong driving"] == "setting log takes text, not 0"
     assert first["alone"] == second["alone"]
     assert first["alone"].startswith("the processes have learned different things")
     assert first["signalled"] == second["signalled"] == "stopped by SIGTERM; the run is saved"
@@ -154,17 +159,32 @@ class Killed(Blank):
         if os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGKILL)
         return super().step(batches)
+
+class Large(Blank):
+    def end_epoch(self, epoch, valid_accuracy):
+        if os.environ["RANK"] == "1":
+            raise MemoryError
+        return super().end_epoch(epoch, valid_accuracy)
 """
 
 
-def test_the_command_starts_processes_and_says_in_one_line_that_one_has_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "status", "why"),
+    [
+        ("Killed", 128 + 9, "which stops all of them; the same command goes on from the last checkpoint"),
+        pytest.param("Large", 2, "memory has run out: take a smaller --batch-size", marks=pytest.mark.slow),
+    ],
+)
+def test_the_command_starts_processes_and_says_in_one_line_why_they_end(
+    method: str, status: int, why: str, tmp_path: Path
+) -> None:
     (tmp_path / "own.py").write_text(METHOD)
     words = ["search", "digits", "--images", "32", "--epochs", "1", "--width", "2", "--batch-size", "8", "--quiet"]
-    command = [sys.executable, "-m", "supernet", *words, "--processes", "2", "--method", "own:Killed"]
+    command = [sys.executable, "-m", "supernet", *words, "--processes", "2", "--method", f"own:{method}"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 128 + 9
+    assert done.returncode == status
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("supernet: ")
-    assert line.endswith("which stops all of them; the same command goes on from the last checkpoint")
+    assert why in line

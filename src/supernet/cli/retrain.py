@@ -36,7 +36,7 @@ def retrain(given: Arguments) -> None:
     how = driving(call)
     given_sizes = [name for name in ("width", "depth") if peek(given, name, None) is not None]
     with joined() as first:
-        ready = agreed(lambda: plan.plan(config, recipe, given_sizes))
+        _, ready = agreed(lambda: (how, plan.plan(config, recipe, given_sizes)))
         run = train.start(ready, how)
     if not first:
         return

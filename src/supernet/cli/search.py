@@ -44,7 +44,7 @@ def search(given: Arguments) -> None:
     if launched("search", given):
         return
     with joined() as first:
-        planned = agreed(lambda: plan.plan(_configured(start, call)))
+        _, planned = agreed(lambda: (how, plan.plan(_configured(start, call))))
         run = searching.start(planned, how, table=table)
     if not first:
         return

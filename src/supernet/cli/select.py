@@ -31,7 +31,7 @@ def select(given: Arguments) -> None:
     named = {name: getattr(call, name) for name in ("data", "space", "method", "seed", "device")}
     how = driving(vars(call))
     with joined() as first:
-        plan = agreed(lambda: selecting.selection_plan(call.run, preset.name, **named, **asdict(call.config)))
+        _, plan = agreed(lambda: (how, selecting.selection_plan(call.run, preset.name, **named, **asdict(call.config))))
         run = selecting.start(plan, how)
     if not first:
         return

@@ -147,16 +147,20 @@ def _told(run: Run, callback: Callback) -> Iterator[None]:
         callback.end(run)
 
 
-def agreed(plan: Callable[[], P]) -> P:
-    """Return a plan that all processes make; raises UserError if they differ, and if one cannot make it."""
+def agreed(make: Callable[[], tuple[Driving, P]]) -> tuple[Driving, P]:
+    """Return how a run is driven, and its plan, which all processes make.
+
+    Raises UserError if these differ, and if one process cannot make them.
+    """
     if count() == 1:
-        return plan()
-    made: P | None = None
+        return make()
+    made: tuple[Driving, P] | None = None
     said: UserError | dict[str, Any]
     try:
-        made = plan()
-        said = {name: value for name, value in flat(made.record).items() if name != "data"}
-        _check_device(made.device)
+        made = make()
+        how, plan = made
+        said = {name: value for name, value in flat(plan.record).items() if name != "data"} | how.again
+        _check_device(plan.device)
     except UserError as error:
         said = error
     (first, *others), message = gathered(said), ""

@@ -75,6 +75,9 @@ def joined() -> Iterator[bool]:
         dist.init_process_group(backend, store=own, rank=group.number, world_size=group.count)
         with _as(group):
             yield group.number == 0
+    except UserError:
+        speaks_first()  # before the others lose this process, which alone knows why all of them end
+        raise
     except (RuntimeError, dist.DistError) as error:
         if not _is_lost(error):
             raise
@@ -111,6 +114,7 @@ def _is_lost(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "onnection"))
 
 
+@cache
 def speaks_first() -> bool:
     """Return whether this process is the first to tell the user why all of them end, so that one line says it."""
     try:

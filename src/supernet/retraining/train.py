@@ -154,9 +154,9 @@ def retrain(**settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
-    how = driving(settings)
     with joined():
-        return start(agreed(lambda: planned(**settings)), how)
+        how, plan = agreed(lambda: (driving(settings), planned(**settings)))
+        return start(plan, how)
 
 
 def start(plan: RetrainingPlan, how: Driving) -> Run:

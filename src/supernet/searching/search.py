@@ -28,9 +28,10 @@ def search(**settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
-    how, table = driving(settings), settings.pop("table", False)
+    table = settings.pop("table", False)
     with joined():
-        return start(agreed(lambda: planned(**settings)), how, table=table)
+        how, plan = agreed(lambda: (driving(settings), planned(**settings)))
+        return start(plan, how, table=table)
 
 
 def start(plan: Plan, how: Driving, *, table: bool = False) -> Run:

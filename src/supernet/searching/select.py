@@ -173,9 +173,14 @@ def select(
     cannot be had.
     """
     named: dict[str, Any] = {"data": data, "space": space, "method": method, "seed": seed, "device": device}
-    how = Driving(out=out, force=force, resume_anyway=resume_anyway, quiet=quiet, log=log, callbacks=callbacks)
+
+    def make() -> tuple[Driving, SelectionPlan]:
+        how = Driving(out=out, force=force, resume_anyway=resume_anyway, quiet=quiet, log=log, callbacks=callbacks)
+        return how, selection_plan(run, selector, **named, **settings)
+
     with joined():
-        return start(agreed(lambda: selection_plan(run, selector, **named, **settings)), how)
+        how, plan = agreed(make)
+        return start(plan, how)
 
 
 def selection_plan(
