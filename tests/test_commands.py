@@ -74,6 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).save(folder / "photos" / f"c{number % 3}" / f"{number}.png")
     for name in ("image", "digit-0", "digit-7"):
         Image.fromarray(x[0]).save(folder / f"{name}.png")
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks", ignore=shutil.ignore_patterns("*.py"))
     (folder / "comparison.yaml").write_text(*pages.blocks(ROOT / "docs/compare.md", "yaml"))
     code = "\n".join(pages.blocks(ROOT / "docs/add-a-method.md", "python")).splitlines()
     (folder / "mymodule.py").write_text("\n".join(line for line in code if not line.startswith(("run =", "print("))))
