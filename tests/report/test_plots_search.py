@@ -56,6 +56,13 @@ def test_lines_are_the_scores_of_the_rows() -> None:
     assert legend(figure) == list(OPS)
 
 
+def test_scores_that_hardly_differ_have_whole_numbers_at_the_axis() -> None:
+    scores = {"cell": [[0.2, 0.20003, 0.19998, 0.20001, 0.2]] * 6}
+    figure = draw_search([{"epoch": epoch, "op_scores": scores} for epoch in (1, 2)], NASBENCH_EDGES)
+    render(figure)
+    assert [axes.yaxis.get_offset_text().get_text() for axes in figure.axes] == [""] * 6
+
+
 def test_padding_is_not_drawn() -> None:
     edges = {"cell": [(1, 0, ("skip_connect", "conv")), (2, 0, ("conv",)), (2, 1, ("skip_connect", "conv", "pool"))]}
     figure = draw_search(score_rows(edges, 3), edges)

@@ -48,6 +48,7 @@ def test_an_unfinished_comparison_has_a_page_of_what_is_there(compared):
     assert "<script" not in text
     assert escape(EVIL).replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in text
     assert 'href="darts-0/report.html"' in text
+    assert text.count("B of the process</td>") == 1
     assert text.count('href="darts') == 1
     for title in ("The table", "Over the seeds", "Accuracy against cost", "Over the epochs", "Cells that were found"):
         assert f"<h2>{title}</h2>" in text

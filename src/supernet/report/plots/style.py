@@ -32,6 +32,7 @@ STYLE: dict[Any, Any] = _DEFAULTS | {
     "axes.spines.right": False,
     "figure.titlesize": 9,
     "legend.frameon": False,
+    "axes.formatter.useoffset": False,  # it would stand in a panel's title
     "text.parse_math": False,  # a label is what a user typed, dollars included
     "svg.hashsalt": "supernet",
     "svg.fonttype": "none",  # text stays text, which can be selected, searched and read aloud

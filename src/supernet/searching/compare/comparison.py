@@ -66,7 +66,10 @@ class Comparison:
         return table.as_markdown(self.record, self.rows)
 
     def report(self) -> Path:
-        """Write the page of the comparison, report.html in its folder, and return the file."""
+        """Write the page of the comparison, report.html in its folder, and return the file.
+
+        Raises UserError if a file of a run is damaged.
+        """
         return page.write(self.record, self.rows, self.states, self.path)
 
     def _repr_html_(self) -> str:

@@ -206,7 +206,8 @@ def _searches(record: Record, rows: Sequence[Row], out: Path) -> list[dict[str, 
     found = []
     for case in cases(record.config):
         for seed, result in results.get(case.label, {}).items():
-            file = case.found(out, seed) / page.NAME
+            run = Run(case.found(out, seed))
+            file, memory = run.path / page.NAME, parts.environment(run).get("peak memory", "")
             address = quote(file.relative_to(out).as_posix()) if file.exists() else ""
-            found.append({"label": case.label, "seed": seed, "address": address, "result": result})
+            found.append({"label": case.label, "seed": seed, "address": address, "memory": memory, "result": result})
     return found
