@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from supernet.data.pictures import EXTENSIONS
+from supernet.data.stores import Names
 from supernet.errors import UserError
 
 LAYOUTS = "a folder of images for each class, or train/, and optionally val/ and test/, that hold such folders"
@@ -23,13 +24,16 @@ _DEEPEST = 3  # folders, each the only one in the one before, above the classes
 class Layout:
     """The files of a folder of images by class, and what was left out.
 
-    - `training`, `validation`, `test`: the files per class, both sorted; validation and test may be empty.
+    - `files`: their names below the folder.
+    - `training`, `validation`, `test`: the numbers of the files per class, both sorted; validation and test may be
+      empty.
     - `left_out`: files and folders that are not read, each with the reason.
     """
 
-    training: dict[str, list[Path]] = field(default_factory=dict)
-    validation: dict[str, list[Path]] = field(default_factory=dict)
-    test: dict[str, list[Path]] = field(default_factory=dict)
+    files: Names = field(default_factory=Names)
+    training: dict[str, range] = field(default_factory=dict)
+    validation: dict[str, range] = field(default_factory=dict)
+    test: dict[str, range] = field(default_factory=dict)
     left_out: dict[Path, str] = field(default_factory=dict)
 
 
@@ -50,8 +54,8 @@ def find_layout(root: Path) -> Layout:
     seg_train, val_images). Raises UserError for folders that do not say which their classes are, two folders of one
     role, and a class folder without images.
     """
-    root = _inside(root)
-    folders, layout = _folders(root), Layout()
+    top, root, layout = root, _inside(root), Layout()
+    folders = _folders(root)
     roles = _roles(root, folders)
     train = roles.get("train")
     # Without folders in it, train/ can be a class among others
@@ -59,16 +63,16 @@ def find_layout(root: Path) -> Layout:
         if roles and len(roles) == len(folders) > 1:
             names = ", ".join(f"'{path.name}'" for path in roles.values())
             raise UserError(f"'{root}' has {names}, but no training folder; expected {LAYOUTS}")
-        layout.training = _files(root, folders, layout)
+        layout.training = _files(top, root, folders, layout)
         return layout
     for path in folders:
         if path not in roles.values():
             layout.left_out[path] = f"a folder beside {train.name}/"
     parts = {role: _inside(path, role) for role, path in roles.items()}
-    layout.training = _files(parts["train"], _folders(parts["train"]), layout)
+    layout.training = _files(top, parts["train"], _folders(parts["train"]), layout)
     for role, name in (("val", "validation"), ("test", "test")):
         if role in parts:
-            setattr(layout, name, _files(parts[role], _folders(parts[role]), layout))
+            setattr(layout, name, _files(top, parts[role], _folders(parts[role]), layout))
     return layout
 
 
@@ -101,20 +105,28 @@ def _visible(name: str) -> bool:
     return not name.startswith(".") and name not in _CLUTTER
 
 
-def _files(root: Path, folders: list[Path], layout: Layout) -> dict[str, list[Path]]:
-    """Return the image files per class folder, both sorted; others are added to those left out."""
+def _files(top: Path, root: Path, folders: list[Path], layout: Layout) -> dict[str, range]:
+    """Return the numbers of the image files per class folder, both sorted; other files are added to those left out."""
     if not folders:
         raise UserError(f"'{root}' has no class folders: expected one folder of images for each class")
     _check_classes(root, folders)
-    files: dict[str, list[Path]] = {}
+    files: dict[str, range] = {}
     for folder in folders:
-        every = sorted(walk(folder))
-        files[folder.name] = [path for path in every if path.suffix.lower() in EXTENSIONS and path.is_file()]
-        others = set(every).difference(files[folder.name])
-        layout.left_out |= dict.fromkeys(sorted(others), "of no format that is read")
+        files[folder.name] = layout.files.add(_pictures(top, folder, layout))
         if not files[folder.name]:
             raise UserError(f"class folder '{folder}' has no images ({', '.join(sorted(EXTENSIONS))})")
     return files
+
+
+def _pictures(top: Path, folder: Path, layout: Layout) -> Iterator[str]:
+    """Yield the names below `top` of the sorted image files in a folder."""
+    inner = os.path.relpath(folder, top)
+    for name in sorted(walk(folder), key=lambda name: os.path.normcase(name).replace(os.sep, "\0")):  # as Paths are
+        path = folder / name
+        if path.suffix.lower() in EXTENSIONS and path.is_file():
+            yield os.path.join(inner, name)  # noqa: PTH118 - a Path of each would take most of the time
+        else:
+            layout.left_out[path] = "of no format that is read"
 
 
 def _check_classes(root: Path, folders: list[Path]) -> None:
@@ -134,12 +146,15 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
         )
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield the visible files under a folder in a fixed order, through symbolic links too, each real folder once."""
+def walk(folder: Path) -> Iterator[str]:
+    """Yield the visible files under a folder by their names below it, through symbolic links too.
+
+    Their order is fixed, and each real folder comes once.
+    """
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
+        real, inner = os.path.realpath(place), place[len(str(folder)) :].lstrip(os.sep)
         folders[:] = sorted(name for name in folders if _visible(name)) if real not in seen else []
         if real not in seen:
-            yield from (Path(place, name) for name in sorted(files) if _visible(name))
+            yield from (os.path.join(inner, name) for name in sorted(files) if _visible(name))  # noqa: PTH118
         seen.add(real)
