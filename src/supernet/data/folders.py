@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +48,7 @@ def read_folder(
         numbers={part: numbers for part, (numbers, _) in parts.items()},
         labels={part: labels for part, (_, labels) in parts.items()},
         classes=names,
-        notes=tuple(_kinds(layout.left_out)),
-        left_out=tuple(f"{path}: {reason}" for path, reason in layout.left_out.items()),
+        left_out=layout.left_out,
     )
     known = classes is not None
     return read_listing(listing, image_size, levels=levels, skip_broken=skip_broken, known=known, stream=stream)
@@ -66,9 +64,3 @@ def _part(files: Mapping[str, range], names: Sequence[str], part: str, store: Fi
     first = next(iter(files.values()), range(0)).start  # the files of a part lie side by side
     order = interleaved(labels)
     return torch.from_numpy(first + order), torch.from_numpy(labels[order])
-
-
-def _kinds(left_out: Mapping[Path, str]) -> Iterable[str]:
-    if left_out:
-        kinds = Counter(path.suffix.lower() or path.name for path in left_out)
-        yield f"{len(left_out)} left out ({', '.join(f'{n} {kind}' for kind, n in kinds.most_common(3))})"

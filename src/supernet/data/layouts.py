@@ -55,11 +55,11 @@ def find_layout(root: Path) -> Layout:
     role, and a class folder without images.
     """
     top, root, layout = root, _inside(root), Layout()
-    folders = _folders(root)
+    folders = folders_in(root)
     roles = _roles(root, folders)
     train = roles.get("train")
     # Without folders in it, train/ can be a class among others
-    if train is None or not (_folders(train) or len(roles) == len(folders)):
+    if train is None or not (folders_in(train) or len(roles) == len(folders)):
         if roles and len(roles) == len(folders) > 1:
             names = ", ".join(f"'{path.name}'" for path in roles.values())
             raise UserError(f"'{root}' has {names}, but no training folder; expected {LAYOUTS}")
@@ -69,18 +69,18 @@ def find_layout(root: Path) -> Layout:
         if path not in roles.values():
             layout.left_out[path] = f"a folder beside {train.name}/"
     parts = {role: _inside(path, role) for role, path in roles.items()}
-    layout.training = _files(top, parts["train"], _folders(parts["train"]), layout)
+    layout.training = _files(top, parts["train"], folders_in(parts["train"]), layout)
     for role, name in (("val", "validation"), ("test", "test")):
         if role in parts:
-            setattr(layout, name, _files(top, parts[role], _folders(parts[role]), layout))
+            setattr(layout, name, _files(top, parts[role], folders_in(parts[role]), layout))
     return layout
 
 
 def _inside(folder: Path, role: str | None = None) -> Path:
     """Return the folder that holds the classes or parts: the only one in `folder`, if that holds nothing else."""
     for _ in range(_DEEPEST):
-        inner = _folders(folder)
-        if len(inner) != 1 or not _folders(inner[0]) or role_of(inner[0].name) not in (None, role):
+        inner = folders_in(folder)
+        if len(inner) != 1 or not folders_in(inner[0]) or role_of(inner[0].name) not in (None, role):
             break
         folder = inner[0]
     return folder
@@ -97,11 +97,13 @@ def _roles(root: Path, folders: list[Path]) -> dict[str, Path]:
     return roles
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if _visible(path.name) and path.is_dir())
+def folders_in(root: Path) -> list[Path]:
+    """Return the visible folders in a folder, sorted."""
+    return sorted(path for path in root.iterdir() if visible(path.name) and path.is_dir())
 
 
-def _visible(name: str) -> bool:
+def visible(name: str) -> bool:
+    """Return whether a file or folder is neither hidden nor clutter of an operating system."""
     return not name.startswith(".") and name not in _CLUTTER
 
 
@@ -135,7 +137,7 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
     kinds = [pattern for pattern in (_PICTURES, _ANNOTATIONS) if any(re.fullmatch(pattern, name) for name in names)]
     if len(kinds) == 2 and all(re.fullmatch(f"{_PICTURES}|{_ANNOTATIONS}", name) for name in names):
         raise UserError(f"'{root}' holds {' and '.join(names)}, as for segmentation, not classes; expected {LAYOUTS}")
-    inner = [{path.name for path in _folders(folder)} for folder in folders]
+    inner = [{path.name for path in folders_in(folder)} for folder in folders]
     if len(folders) > 1 and len(inner[0]) > 1 and all(found == inner[0] for found in inner):
         if any(path.suffix.lower() in EXTENSIONS for folder in folders for path in folder.iterdir()):
             return
@@ -154,7 +156,7 @@ def walk(folder: Path) -> Iterator[str]:
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real, inner = os.path.realpath(place), place[len(str(folder)) :].lstrip(os.sep)
-        folders[:] = sorted(name for name in folders if _visible(name)) if real not in seen else []
+        folders[:] = sorted(name for name in folders if visible(name)) if real not in seen else []
         if real not in seen:
-            yield from (os.path.join(inner, name) for name in sorted(files) if _visible(name))  # noqa: PTH118
+            yield from (os.path.join(inner, name) for name in sorted(files) if visible(name))  # noqa: PTH118
         seen.add(real)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +36,8 @@ class Listing(NamedTuple):
     labels: Mapping[str, Tensor]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[Path, str] = {}  # files and folders, each with the reason
+    unfit: str | None = None  # why it cannot be streamed
 
 
 def interleaved(labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -62,6 +65,8 @@ def read_listing(
     count = sum(map(len, listing.labels.values()))
     if stream is None:
         stream = size is not None and is_for_streaming(_needed(count, size))
+    if stream and listing.unfit:
+        raise UserError(listing.unfit)
     return (streamed_set if stream else kept_set)(listing, size, levels=levels, skip_broken=skip_broken, known=known)
 
 
@@ -156,7 +161,13 @@ def _image_set(
         *(listing.name, train, listing.classes, test),
         validation=validation,
         levels=levels,
-        notes=(*notes, *found, *converted, *listing.notes, *skipped),
-        left_out=(*listing.left_out, *broken.values()),
+        notes=(*notes, *found, *converted, *listing.notes, *_kinds(listing.left_out), *skipped),
+        left_out=(*(f"{path}: {reason}" for path, reason in listing.left_out.items()), *broken.values()),
         broken=len(broken),
     )
+
+
+def _kinds(left_out: Mapping[Path, str]) -> Iterator[str]:
+    if left_out:
+        kinds = Counter(path.suffix.lower() or path.name for path in left_out)
+        yield f"{len(left_out)} left out ({', '.join(f'{n} {kind}' for kind, n in kinds.most_common(3))})"
