@@ -88,11 +88,11 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SEE = "(see supernet search --help)"
 SEARCH_MISTAKES = [
-    ("", f"missing DATA: digits (embedded), an .npz file, a folder of class folders, IDX or CIFAR files {SEE}"),
+    ("", f"missing DATA: digits (embedded), an .npz file, a folder of class folders, shards, IDX or CIFAR files {SEE}"),
     (
         "digit",
         "unknown data 'digit'; did you mean 'digits'? known: digits, a folder of class folders, "
-        "a folder of IDX or CIFAR files, a .npz file",
+        "a folder of IDX or CIFAR files, a .npz file, shards (.tar, .parquet, .arrow)",
     ),
     ("photos/", "no such file or folder: 'photos/'"),
     ("cifar.npz", "no such file or folder: 'cifar.npz'"),

@@ -83,7 +83,7 @@ def test_items_of_hugging_face(image: str, label: str) -> None:
 
 
 def test_items_without_image_or_label() -> None:
-    wanted = "expected image or img, and label, labels or fine_label"
+    wanted = "expected image or img, and label, labels, fine_label or class"
     assert message(Rows("picture")) == f"item 0 of Rows holds id, picture, label; {wanted}"
     assert message(Rows(label="target")) == f"item 0 of Rows holds id, image, target; {wanted}"
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from supernet.data import load, read_picture
-from supernet.data.layouts import role_of
+from supernet.data import folders, load, read_picture
+from supernet.data.layouts import find_layout, role_of
+from supernet.data.stores import Files
 from supernet.errors import UserError
 
 
@@ -182,3 +184,30 @@ def test_pictures_that_fill_16_bits_are_read_as_ever(tmp_path: Path) -> None:
     images = load(deep(tmp_path, (0, 40000), (0, 3)))
     assert images.levels == (0, 65535)
     assert int(images.x.max()) == round(40000 / 257)
+
+
+def test_a_listing_takes_little_memory(tmp_path: Path) -> None:
+    for number in range(20 * 200):
+        path = tmp_path / "photos" / "train" / f"n{number % 20:08}" / f"n{number % 20:08}_{number}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    tracemalloc.start()
+    try:
+        layout = find_layout(tmp_path)
+        store = Files(tmp_path, layout.files)
+        numbers, labels = folders._part(layout.training, [*layout.training], "training", store)
+        assert tracemalloc.get_traced_memory()[1] / len(labels) < 250  # bytes; a Path alone has 500
+    finally:
+        tracemalloc.stop()
+    assert store.name(int(numbers[21])) == str(tmp_path / "photos" / "train" / "n00000001" / "n00000001_1001.JPEG")
+
+
+def test_files_are_listed_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    names = ["b/x.png", "a.png", "b-/y.png", "b.png", "B.png", "b/c/z.png", "b/c.png", "é.png"]
+    for name in names:
+        (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "c" / name).touch()
+    fill(tmp_path, "d")
+    layout = find_layout(tmp_path)
+    found = [layout.files[number] for number in layout.training["c"]]
+    assert found == [str(path.relative_to(tmp_path)) for path in sorted(tmp_path / "c" / name for name in names)]

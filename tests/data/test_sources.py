@@ -18,7 +18,9 @@ from supernet.data import Images, load
 from supernet.errors import UserError
 
 Y = np.array([0, 1, 2, 0, 1, 2])
-KNOWN = "digits, a folder of class folders, a folder of IDX or CIFAR files, a .npz file"
+KNOWN = (
+    "digits, a folder of class folders, a folder of IDX or CIFAR files, a .npz file, shards (.tar, .parquet, .arrow)"
+)
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:

@@ -172,7 +172,7 @@ def test_images_too_large_for_the_memory_are_streamed(tmp_path: Path, monkeypatc
 
 
 def test_what_is_no_folder_cannot_be_streamed() -> None:
-    with pytest.raises(UserError, match=r"^'digits' cannot be streamed, only a folder of class folders can"):
+    with pytest.raises(UserError, match=r"^'digits' cannot be streamed, only a folder of class folders or shards can"):
         load("digits", stream=True)
 
 

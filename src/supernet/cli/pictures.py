@@ -31,7 +31,8 @@ class Pictures:
             if _is_pattern(name):
                 yield from self._pictures(_matches(name))
             elif Path(name).expanduser().is_dir():
-                yield from self._pictures(walk(Path(name).expanduser()))
+                folder = Path(name).expanduser()
+                yield from self._pictures(folder / file for file in walk(folder))
             else:
                 yield name
 
@@ -54,6 +55,6 @@ def _matches(pattern: str) -> list[Path]:
     from supernet.data.layouts import walk
 
     names = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute one
-    parts = (walk(path) if path.is_dir() else [path] for path in map(Path, names))
+    parts = ((path / file for file in walk(path)) if path.is_dir() else [path] for path in map(Path, names))
     longest_first = sorted(chain.from_iterable(parts), key=lambda path: -len(path.parts))  # ** follows links in circles
     return sorted({(path.parent.resolve(), path.name): path for path in longest_first}.values())

@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, Subset
 from supernet.data.arrays import Array
 from supernet.errors import UserError
 
-_IMAGE, _LABEL = ("image", "img"), ("label", "labels", "fine_label")  # keys of Hugging Face's items
+IMAGE_KEYS, LABEL_KEYS = ("image", "img"), ("label", "labels", "fine_label", "class")  # keys of Hugging Face's items
 
 
 @runtime_checkable
@@ -63,9 +63,9 @@ class Items:
 
 def _pair(item: object, name: str) -> tuple[Any, Any]:
     if isinstance(item, Mapping):
-        pair = [item[key] for known in (_IMAGE, _LABEL) for key in known if key in item][:2]
-        if not (set(_IMAGE) & set(item) and set(_LABEL) & set(item)):
-            wanted = f"expected {' or '.join(_IMAGE)}, and {', '.join(_LABEL[:-1])} or {_LABEL[-1]}"
+        pair = [item[key] for known in (IMAGE_KEYS, LABEL_KEYS) for key in known if key in item][:2]
+        if not (set(IMAGE_KEYS) & set(item) and set(LABEL_KEYS) & set(item)):
+            wanted = f"expected {' or '.join(IMAGE_KEYS)}, and {', '.join(LABEL_KEYS[:-1])} or {LABEL_KEYS[-1]}"
             raise UserError(f"{name} holds {', '.join(map(str, item)) or 'nothing'}; {wanted}")
         return pair[0], pair[1]
     if not (isinstance(item, tuple | list) and len(item) == 2):
@@ -117,6 +117,6 @@ def class_names(dataset: Any) -> list[str] | None:
             raise UserError("the datasets of a ConcatDataset have different classes: give all the same")
         return every[0]
     features = getattr(dataset, "features", None)
-    known = [features[key] for key in _LABEL if key in features] if isinstance(features, Mapping) else []
+    known = [features[key] for key in LABEL_KEYS if key in features] if isinstance(features, Mapping) else []
     names = getattr(known[0], "names", None) if known else getattr(dataset, "classes", None)
     return [str(name) for name in names] if isinstance(names, tuple | list) else None

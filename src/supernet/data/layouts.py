@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from supernet.data.pictures import EXTENSIONS
+from supernet.data.stores import Names
 from supernet.errors import UserError
 
 LAYOUTS = "a folder of images for each class, or train/, and optionally val/ and test/, that hold such folders"
@@ -23,13 +24,16 @@ _DEEPEST = 3  # folders, each the only one in the one before, above the classes
 class Layout:
     """The files of a folder of images by class, and what was left out.
 
-    - `training`, `validation`, `test`: the files per class, both sorted; validation and test may be empty.
+    - `files`: their names below the folder.
+    - `training`, `validation`, `test`: the numbers of the files per class, both sorted; validation and test may be
+      empty.
     - `left_out`: files and folders that are not read, each with the reason.
     """
 
-    training: dict[str, list[Path]] = field(default_factory=dict)
-    validation: dict[str, list[Path]] = field(default_factory=dict)
-    test: dict[str, list[Path]] = field(default_factory=dict)
+    files: Names = field(default_factory=Names)
+    training: dict[str, range] = field(default_factory=dict)
+    validation: dict[str, range] = field(default_factory=dict)
+    test: dict[str, range] = field(default_factory=dict)
     left_out: dict[Path, str] = field(default_factory=dict)
 
 
@@ -50,33 +54,33 @@ def find_layout(root: Path) -> Layout:
     seg_train, val_images). Raises UserError for folders that do not say which their classes are, two folders of one
     role, and a class folder without images.
     """
-    root = _inside(root)
-    folders, layout = _folders(root), Layout()
+    top, root, layout = root, _inside(root), Layout()
+    folders = folders_in(root)
     roles = _roles(root, folders)
     train = roles.get("train")
     # Without folders in it, train/ can be a class among others
-    if train is None or not (_folders(train) or len(roles) == len(folders)):
+    if train is None or not (folders_in(train) or len(roles) == len(folders)):
         if roles and len(roles) == len(folders) > 1:
             names = ", ".join(f"'{path.name}'" for path in roles.values())
             raise UserError(f"'{root}' has {names}, but no training folder; expected {LAYOUTS}")
-        layout.training = _files(root, folders, layout)
+        layout.training = _files(top, root, folders, layout)
         return layout
     for path in folders:
         if path not in roles.values():
             layout.left_out[path] = f"a folder beside {train.name}/"
     parts = {role: _inside(path, role) for role, path in roles.items()}
-    layout.training = _files(parts["train"], _folders(parts["train"]), layout)
+    layout.training = _files(top, parts["train"], folders_in(parts["train"]), layout)
     for role, name in (("val", "validation"), ("test", "test")):
         if role in parts:
-            setattr(layout, name, _files(parts[role], _folders(parts[role]), layout))
+            setattr(layout, name, _files(top, parts[role], folders_in(parts[role]), layout))
     return layout
 
 
 def _inside(folder: Path, role: str | None = None) -> Path:
     """Return the folder that holds the classes or parts: the only one in `folder`, if that holds nothing else."""
     for _ in range(_DEEPEST):
-        inner = _folders(folder)
-        if len(inner) != 1 or not _folders(inner[0]) or role_of(inner[0].name) not in (None, role):
+        inner = folders_in(folder)
+        if len(inner) != 1 or not folders_in(inner[0]) or role_of(inner[0].name) not in (None, role):
             break
         folder = inner[0]
     return folder
@@ -93,28 +97,38 @@ def _roles(root: Path, folders: list[Path]) -> dict[str, Path]:
     return roles
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if _visible(path.name) and path.is_dir())
+def folders_in(root: Path) -> list[Path]:
+    """Return the visible folders in a folder, sorted."""
+    return sorted(path for path in root.iterdir() if visible(path.name) and path.is_dir())
 
 
-def _visible(name: str) -> bool:
+def visible(name: str) -> bool:
+    """Return whether a file or folder is neither hidden nor clutter of an operating system."""
     return not name.startswith(".") and name not in _CLUTTER
 
 
-def _files(root: Path, folders: list[Path], layout: Layout) -> dict[str, list[Path]]:
-    """Return the image files per class folder, both sorted; others are added to those left out."""
+def _files(top: Path, root: Path, folders: list[Path], layout: Layout) -> dict[str, range]:
+    """Return the numbers of the image files per class folder, both sorted; other files are added to those left out."""
     if not folders:
         raise UserError(f"'{root}' has no class folders: expected one folder of images for each class")
     _check_classes(root, folders)
-    files: dict[str, list[Path]] = {}
+    files: dict[str, range] = {}
     for folder in folders:
-        every = sorted(walk(folder))
-        files[folder.name] = [path for path in every if path.suffix.lower() in EXTENSIONS and path.is_file()]
-        others = set(every).difference(files[folder.name])
-        layout.left_out |= dict.fromkeys(sorted(others), "of no format that is read")
+        files[folder.name] = layout.files.add(_pictures(top, folder, layout))
         if not files[folder.name]:
             raise UserError(f"class folder '{folder}' has no images ({', '.join(sorted(EXTENSIONS))})")
     return files
+
+
+def _pictures(top: Path, folder: Path, layout: Layout) -> Iterator[str]:
+    """Yield the names below `top` of the sorted image files in a folder."""
+    inner = os.path.relpath(folder, top)
+    for name in sorted(walk(folder), key=lambda name: os.path.normcase(name).replace(os.sep, "\0")):  # as Paths are
+        path = folder / name
+        if path.suffix.lower() in EXTENSIONS and path.is_file():
+            yield os.path.join(inner, name)  # noqa: PTH118 - a Path of each would take most of the time
+        else:
+            layout.left_out[path] = "of no format that is read"
 
 
 def _check_classes(root: Path, folders: list[Path]) -> None:
@@ -123,7 +137,7 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
     kinds = [pattern for pattern in (_PICTURES, _ANNOTATIONS) if any(re.fullmatch(pattern, name) for name in names)]
     if len(kinds) == 2 and all(re.fullmatch(f"{_PICTURES}|{_ANNOTATIONS}", name) for name in names):
         raise UserError(f"'{root}' holds {' and '.join(names)}, as for segmentation, not classes; expected {LAYOUTS}")
-    inner = [{path.name for path in _folders(folder)} for folder in folders]
+    inner = [{path.name for path in folders_in(folder)} for folder in folders]
     if len(folders) > 1 and len(inner[0]) > 1 and all(found == inner[0] for found in inner):
         if any(path.suffix.lower() in EXTENSIONS for folder in folders for path in folder.iterdir()):
             return
@@ -134,12 +148,15 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
         )
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield the visible files under a folder in a fixed order, through symbolic links too, each real folder once."""
+def walk(folder: Path) -> Iterator[str]:
+    """Yield the visible files under a folder by their names below it, through symbolic links too.
+
+    Their order is fixed, and each real folder comes once.
+    """
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = sorted(name for name in folders if _visible(name)) if real not in seen else []
+        real, inner = os.path.realpath(place), place[len(str(folder)) :].lstrip(os.sep)
+        folders[:] = sorted(name for name in folders if visible(name)) if real not in seen else []
         if real not in seen:
-            yield from (Path(place, name) for name in sorted(files) if _visible(name))
+            yield from (os.path.join(inner, name) for name in sorted(files) if visible(name))  # noqa: PTH118
         seen.add(real)

@@ -22,10 +22,14 @@ from supernet.data.items import HuggingFace, plain_tensor
 from supernet.data.levels import Levels
 from supernet.data.npz import read_npz
 from supernet.data.parts import Found, Part, image_set
+from supernet.data.shards import expanded, find_shards, read_shards
 from supernet.data.streamed import Streamed
 from supernet.errors import UserError, unknown
 
-_SOURCES = ("digits", "a folder of class folders", "a folder of IDX or CIFAR files", "a .npz file")
+_SOURCES = (
+    *("digits", "a folder of class folders", "a folder of IDX or CIFAR files", "a .npz file"),
+    "shards (.tar, .parquet, .arrow)",
+)
 _DIGITS_TEST = 297  # the last images of the 1797
 _DIGITS_LEVELS = 16  # values are 0..16: the inked pixels of a 4x4 block
 
@@ -50,15 +54,16 @@ def load(
     `source` is "digits"; the path of an .npz file with x_train, y_train and optionally x_val, y_val, x_test, y_test;
     the path of a folder of class folders, or of one with train/ and optionally val/ and test/; the path of a folder
     of IDX files like MNIST's (train-images-idx3-ubyte or .gz, and so on), or of the files of CIFAR-10 or
-    CIFAR-100; a torch Dataset or one of Hugging Face, of images and labels; or arrays or tensors, as (X, y) or
-    ((X, y), (X_test, y_test)). For details see `digits`, `read_npz`, `read_folder`, `read_idx`, `read_cifar`,
-    `read_dataset` and `read_arrays`.
+    CIFAR-100; shards, as one .tar, .parquet or .arrow file, a folder of them, or a path whose braces name several
+    ('train-{000..009}.tar'); a torch Dataset or one of Hugging Face, of images and labels; or arrays or tensors, as
+    (X, y) or ((X, y), (X_test, y_test)). For details see `digits`, `read_npz`, `read_folder`, `read_shards`,
+    `read_idx`, `read_cifar`, `read_dataset` and `read_arrays`.
 
     With `classes`, the names of classes of a run, labels are matched to these; a label or class that is not among them
     is an error, and a class may lack images. With `levels`, values of more than 8 bits are scaled from them. With
-    `skip_broken`, images that cannot be read are left out. With `stream`, the images of a folder stay on the disk and
-    are decoded when they are needed; None does so where an `image_size` is given at which they would take too much
-    memory (see `is_for_streaming`).
+    `skip_broken`, images that cannot be read are left out. With `stream`, the images of a folder or of shards stay
+    on the disk and are decoded when they are needed; None does so where an `image_size` is given at which they would
+    take too much memory (see `is_for_streaming`).
 
     With `image_size` S, the centre square of each image is resized to S x S pixels. Without it, arrays keep their
     size, and pictures of a folder get the median shorter side, limited to 224 pixels and to 2 GB of memory for all
@@ -68,7 +73,8 @@ def load(
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
     images = _read(source, image_size, classes, levels, skip_broken, stream)
     if stream and not isinstance(images.x, Streamed):
-        raise UserError(f"'{source_name(source)}' cannot be streamed, only a folder of class folders can: leave it out")
+        can = "only a folder of class folders or shards can"
+        raise UserError(f"'{source_name(source)}' cannot be streamed, {can}: leave it out")
     return images
 
 
@@ -103,7 +109,8 @@ def source_name(source: Source) -> str:
 
 def is_available(name: str) -> bool:
     """Return whether `load` can read the source with this name from `source_name`."""
-    return name == "digits" or Path(name).expanduser().exists()
+    paths = [name] if Path(name).expanduser().exists() else expanded(name)
+    return name == "digits" or all(Path(path).expanduser().exists() for path in paths)
 
 
 def digits(image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
@@ -164,7 +171,12 @@ def _from_path(
         cifar = find_cifar(path)
         if cifar is not None:
             return read_cifar(*cifar, image_size, classes)
-        return read_folder(path, image_size, classes=classes, levels=levels, skip_broken=skip_broken, stream=stream)
+    shards, name = find_shards(path) if text else ([], "")
+    how: dict[str, Any] = {"classes": classes, "levels": levels, "skip_broken": skip_broken, "stream": stream}
+    if shards:
+        return read_shards(shards, name, text, image_size, **how)
+    if text and path.is_dir():
+        return read_folder(path, image_size, **how)
     if not path.exists() or not text:
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")

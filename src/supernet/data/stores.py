@@ -3,42 +3,54 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.data.pictures import Encoded
-
 
 class Names:
     """Texts by number in one block of bytes: a list of a million would take ten times the memory, in every process."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        encoded = [os.fsencode(text) for text in texts]
-        self._block = np.frombuffer(b"".join(encoded), np.uint8)
-        self._ends = np.cumsum([0, *map(len, encoded)])
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._block, self._ends = bytearray(), array("q", [0])
+        self.add(texts)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def add(self, texts: Iterable[str]) -> range:
+        """Append texts; return their numbers."""
+        first = len(self)
+        for text in texts:
+            self._block += os.fsencode(text)
+            self._ends.append(len(self._block))
+        return range(first, len(self))
 
     def bytes_of(self, number: int) -> bytes:
         """Return a text as bytes."""
-        return self._block[self._ends[number] : self._ends[number + 1]].tobytes()
+        return bytes(self._block[self._ends[number] : self._ends[number + 1]])
 
     def __getitem__(self, number: int) -> str:
         return os.fsdecode(self.bytes_of(number))
 
 
 class Files:
-    """The store of picture files below the folder `root`. Raises OSError for a file that is gone."""
+    """The store of picture files, by their names below the folder `root`. Raises OSError for a file that is gone."""
 
-    def __init__(self, root: Path, paths: Sequence[Path]) -> None:
-        self._root = root
-        self._names = Names([os.path.relpath(path, root) for path in paths])
-        self._sizes = np.array([path.stat().st_size for path in paths], np.int64)
+    def __init__(self, root: Path, names: Names) -> None:
+        self._root, self._names = root, names
+        self._sizes = np.fromiter((self.picture(i).stat().st_size for i in range(len(names))), np.int64, len(names))
 
-    def picture(self, number: int) -> Encoded:
+    def picture(self, number: int) -> Path:
         """Return the path of a picture."""
         return self._root / self._names[number]
+
+    def name(self, number: int) -> str:
+        """Return the path of a picture as text."""
+        return str(self.picture(number))
 
     def marks(self, numbers: NDArray[np.int64]) -> Iterator[bytes]:
         """Yield the name of each file below the root, and its size."""

@@ -35,6 +35,9 @@ class Store(Protocol):
     def picture(self, number: int) -> Encoded:
         """Return the picture with this number, not yet decoded."""
 
+    def name(self, number: int) -> str:
+        """Return what messages call the picture, without reading it."""
+
     def marks(self, numbers: NDArray[np.int64]) -> Iterator[bytes]:
         """Yield, for each of the pictures, what identifies it without reading it: its name and size."""
 

@@ -1,0 +1,173 @@
+"""Image sets of pictures that are listed, not yet read: read into memory, or left on the disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from supernet.data.images import Images
+from supernet.data.levels import Levels, levels_note
+from supernet.data.limits import check_size, is_for_streaming
+from supernet.data.pictures import head, range_of, read
+from supernet.data.reading import broken_error, levels_in, read_all
+from supernet.data.resize import default_size, drop_grey
+from supernet.data.streamed import Pixels, Readers, Store, Streamed, readers, sampled
+from supernet.errors import UserError
+
+
+class Listing(NamedTuple):
+    """The pictures of a source that is not read yet, and what was left out in listing them.
+
+    `numbers` in the store and `labels` are those of the parts training, validation and test, which may be empty.
+    """
+
+    name: str
+    source: str  # as messages call it
+    store: Store
+    numbers: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    left_out: Mapping[Path, str] = {}  # files and folders, each with the reason
+    unfit: str | None = None  # why it cannot be streamed
+
+
+def interleaved(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of the first label of each class, then of the second of each class, and so on."""
+    by_class = np.argsort(labels, kind="stable")
+    ranked = labels[by_class]
+    ranks = np.arange(len(labels)) - np.searchsorted(ranked, ranked)
+    return by_class[np.argsort(ranks, kind="stable")]
+
+
+def read_listing(
+    listing: Listing,
+    size: int | None,
+    *,
+    levels: Levels | None = None,
+    skip_broken: bool = False,
+    known: bool = False,
+    stream: bool | None = None,
+) -> Images:
+    """Return the image set of a listing; with `stream` its pixels stay on the disk: see `streamed_set`.
+
+    None decides by memory, if the `size` is given. Raises UserError that names the pictures that cannot be read;
+    `skip_broken` leaves them out, but unless the classes are `known`, those of a run, each needs one to train on.
+    """
+    count = sum(map(len, listing.labels.values()))
+    if stream is None:
+        stream = size is not None and is_for_streaming(_needed(count, size))
+    if stream and listing.unfit:
+        raise UserError(listing.unfit)
+    return (streamed_set if stream else kept_set)(listing, size, levels=levels, skip_broken=skip_broken, known=known)
+
+
+def _needed(count: int, size: int) -> int:
+    return 2 * count * 3 * size**2  # bytes: twice while they are put together
+
+
+def kept_set(listing: Listing, size: int | None, *, levels: Levels | None, skip_broken: bool, known: bool) -> Images:
+    """Return the image set of a listing, read into memory."""
+    store, broken = listing.store, dict[int, str]()
+    order = torch.cat([*listing.numbers.values()]).tolist()
+    heads = read_all(sorted(order), lambda number: head(store.picture(number)), broken)  # sorted: from front to end
+    training = [number for number in listing.numbers["training"].tolist() if number in heads]
+    if levels is None:
+        deep = [number for number in training if heads[number].deep]
+        levels = levels_in(deep, lambda number: range_of(store.picture(number)), broken)
+    side = size or default_size((heads[number].side for number in training), len(heads)) if training else size or 1
+    check_size(_needed(len(heads), side), f"{listing.source} at {side} pixels a side")
+    pixels = read_all(heads, lambda number: read(store.picture(number), side, side, levels), broken)
+    broken = {number: broken[number] for number in order if number in broken}
+    if broken and not skip_broken:
+        raise broken_error({store.name(number): why for number, why in broken.items()})
+    labels = _readable(listing, torch.tensor([number in pixels for number in order]), known=known)
+    x = drop_grey(torch.cat([pixels.pop(number) for number in order if number in pixels]))
+    cut = sum(found.cut for found in heads.values())
+    notes = (f"{cut} with 16 bits a colour, of which the upper 8 are read",) if cut else ()
+    return _image_set(listing, x, labels, levels, broken, notes)
+
+
+def streamed_set(
+    listing: Listing, size: int | None, *, levels: Levels | None, skip_broken: bool, known: bool
+) -> Images:
+    """Return the image set of a listing, whose pixels stay on the disk.
+
+    Of at most 4096 training images, evenly spaced, are found: the default size, which is the median shorter side up to
+    224 pixels; the levels of pictures of more than 8 bits; whether all are grey; mean and standard deviation. Only the
+    pictures among them that cannot be read are named; with `skip_broken` every picture is decoded once.
+    """
+    sides, levels = _found(listing.store, listing.numbers["training"], levels, skip_broken=skip_broken)
+    side = size or default_size(sides)
+    pixels = Streamed(Readers(listing.store, (3, side, side), levels), torch.cat([*listing.numbers.values()]))
+    broken = pixels.broken() if skip_broken else {}
+    readable = torch.ones(len(pixels), dtype=torch.bool)
+    readable[list(broken)] = False
+    labels, pixels = _readable(listing, readable, known=known), pixels[readable]
+    if pixels[: len(labels["training"])].sample().is_grey():
+        pixels = pixels.as_grey()
+    return _image_set(listing, pixels, labels, levels, broken, (), f"streamed from disk, {readers()} processes decode")
+
+
+def _found(
+    store: Store, numbers: Tensor, levels: Levels | None, *, skip_broken: bool
+) -> tuple[list[int], Levels | None]:
+    """Return the shorter sides of some pictures, and their levels if they have more than 8 bits."""
+    broken: dict[int, str] = {}
+    heads = read_all(sampled(numbers).tolist(), lambda number: head(store.picture(number)), broken)
+    if levels is None:
+        deep = [number for number, found in heads.items() if found.deep]
+        levels = levels_in(deep, lambda number: range_of(store.picture(number)), broken)
+    if broken and (not skip_broken or not heads):
+        raise broken_error({store.name(number): why for number, why in broken.items()})
+    return [found.side for found in heads.values()], levels
+
+
+def _readable(listing: Listing, readable: Tensor, *, known: bool) -> dict[str, Tensor]:
+    """Return the labels of pictures that can be read; raises UserError for a class without one to train on."""
+    masks = torch.split(readable, [*map(len, listing.labels.values())])
+    labels = {part: y[mask] for (part, y), mask in zip(listing.labels.items(), masks, strict=True)}
+    empty = set(range(len(listing.classes))) - set(torch.unique(labels["training"]).tolist())
+    if empty and not known:
+        raise UserError(f"class '{listing.classes[min(empty)]}' has no image that can be read")
+    return labels
+
+
+def _image_set(
+    listing: Listing,
+    x: Pixels,
+    labels: Mapping[str, Tensor],
+    levels: Levels | None,
+    broken: Mapping[int, str],
+    converted: Sequence[str],
+    *notes: str,
+) -> Images:
+    """Return the set of the pixels of all parts in turn."""
+    y = torch.cat([*labels.values()])
+    ends = np.cumsum([0, *map(len, labels.values())]).tolist()
+    train, *others = ((x[a:b], y[a:b]) for a, b in pairwise(ends))
+    validation, test = (part if len(part[1]) else None for part in others)
+    skipped = [f"{len(broken)} broken, left out"] if broken else []
+    found = [levels_note(levels)] if levels else []
+    return Images.of(
+        *(listing.name, train, listing.classes, test),
+        validation=validation,
+        levels=levels,
+        notes=(*notes, *found, *converted, *listing.notes, *_kinds(listing.left_out), *skipped),
+        left_out=(*(f"{path}: {reason}" for path, reason in listing.left_out.items()), *broken.values()),
+        broken=len(broken),
+    )
+
+
+def _kinds(left_out: Mapping[Path, str]) -> Iterator[str]:
+    if left_out:
+        kinds = Counter(path.suffix.lower() or path.name for path in left_out)
+        yield f"{len(left_out)} left out ({', '.join(f'{n} {kind}' for kind, n in kinds.most_common(3))})"
