@@ -124,6 +124,7 @@ class Killed(Blank):
 """
 
 
+@pytest.mark.slow
 def test_the_command_starts_processes_and_says_in_one_line_that_one_has_ended(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(METHOD)
     words = ["search", "digits", "--images", "32", "--epochs", "1", "--width", "2", "--batch-size", "8", "--quiet"]
