@@ -721,6 +721,7 @@ def test_a_closed_pipe_is_no_error(line: str) -> None:
     assert process.returncode == 141
 
 
+@pytest.mark.slow
 def test_a_search_with_a_closed_pipe_resumes(call: Call, tmp_path: Path) -> None:
     with program("search", "digits", *SMALL, cwd=tmp_path, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -756,6 +757,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), sent.decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_one_bar_at_a_time_and_then_the_result(tmp_path: Path) -> None:
     selector = ["--selector", "perturbation", "--select.tune-epochs", "1"]
     status, sent = on_a_terminal(tmp_path, "search", "digits", *SMALL, *selector, "--out", "run")

@@ -210,6 +210,17 @@ def test_a_small_pickle_of_a_text_without_end(tmp_path: Path) -> None:
     assert message(folder) == f"'{folder / 'batches.meta'}' has no list 'label_names' of names"
 
 
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+def test_a_key_whose_hash_takes_forever_is_refused(protocol: int, tmp_path: Path) -> None:
+    folder, key = cifar10(tmp_path), ("cat",)
+    for _ in range(16):  # of 60, each twice the one before, Python would not find the hash in a lifetime
+        key = (key, key)  # type: ignore[assignment]
+    start = f"'{folder / 'batches.meta'}' is not read: it asks for "
+    for content in ({key: 0}, {"a": 1, key: 0}, {key}):
+        (folder / "batches.meta").write_bytes(pickle.dumps(content, protocol))
+        assert message(folder).startswith(start)
+
+
 # --- other mistakes
 
 

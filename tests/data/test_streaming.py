@@ -224,6 +224,7 @@ def test_a_reader_that_has_ended_is_one_line(tmp_path: Path, monkeypatch: pytest
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_program_ends_with_a_pass_that_is_not_over(tmp_path: Path) -> None:
     code = f"""
 from supernet.data import load, ordered

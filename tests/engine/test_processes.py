@@ -168,11 +168,12 @@ class Large(Blank):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "status", "why"),
     [
         ("Killed", 128 + 9, "which stops all of them; the same command goes on from the last checkpoint"),
-        pytest.param("Large", 2, "memory has run out: take a smaller --batch-size", marks=pytest.mark.slow),
+        ("Large", 2, "memory has run out: take a smaller --batch-size"),
     ],
 )
 def test_the_command_starts_processes_and_says_in_one_line_why_they_end(

@@ -17,6 +17,7 @@ from worker_jobs import Jobs
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_what_happens_to_workers(monkeypatch, tmp_path):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     pool = WorkerPool(Jobs, devices_of(CPU, 2))

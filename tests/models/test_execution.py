@@ -139,6 +139,7 @@ def test_tf32_of_a_saved_search_is_taken_where_there_is_one(call: Call) -> None:
     assert Run("again").config["precision"] == "float32"
 
 
+@pytest.mark.slow
 def test_a_search_never_imports_the_compiler(tmp_path: Path) -> None:
     """Counting costs and making an optimizer would import it, which takes seconds."""
     program = f"""

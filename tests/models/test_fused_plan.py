@@ -197,7 +197,8 @@ def large_cases():
     for n, home in enumerate(LARGE):
         for m, (train, kernel) in enumerate(itertools.product((True, False), KERNELS)):
             case = MIXES[(n + m) % 3], train, NORMS[(n + m + m // 2) % 4], kernel
-            yield pytest.param(home, case, id=f"{home.name}-{name_of(case)}")
+            marks = [pytest.mark.slow] * (kernel == "eager" and n > 0)
+            yield pytest.param(home, case, id=f"{home.name}-{name_of(case)}", marks=marks)
 
 
 @pytest.mark.parametrize(("home", "case"), list(large_cases()))

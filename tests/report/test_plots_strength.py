@@ -127,7 +127,10 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("edges", SPACES.values(), ids=SPACES.keys())
+@pytest.mark.parametrize(
+    "edges",
+    [pytest.param(edges, id=name, marks=[pytest.mark.slow] * (name == "DARTS")) for name, edges in SPACES.items()],
+)
 def test_nothing_is_cut_off_or_covered(edges: Any) -> None:
     figure = draw_strength(numbers(edges), numbers(edges, 90), edges, 84.0, 0.5)
     assert len(figure.axes) == sum(map(len, edges.values()))

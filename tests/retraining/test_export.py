@@ -72,6 +72,7 @@ def test_a_torch_model_gives_the_logits_of_the_network_for_any_batch(run: Run, t
         torch.testing.assert_close(module(x), load(run)(x))
 
 
+@pytest.mark.slow
 def test_a_torch_model_needs_no_supernet(torch_file: exporting.Exported) -> None:
     code = (
         "import sys; sys.modules['supernet'] = None; import torch; "

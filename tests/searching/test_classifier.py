@@ -117,6 +117,7 @@ def test_mistakes_in_predictions_are_one_line(fitted):
         fitted.score(X, Y[:-1])
 
 
+@pytest.mark.slow
 def test_it_needs_no_scikit_learn():
     code = "import sys; import supernet as sn; sn.ImageClassifier(); sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

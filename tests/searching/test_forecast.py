@@ -59,7 +59,9 @@ def test_without_validation_images_no_measurement_is_forecast() -> None:
     assert forecast(train_on="full").valid_seconds == 0
 
 
-@pytest.mark.parametrize("method", ["single-darts", "darts", "darts-2nd", "random"])
+@pytest.mark.parametrize(
+    "method", ["single-darts", "darts", pytest.param("darts-2nd", marks=pytest.mark.slow), "random"]
+)
 def test_every_method_is_forecast_and_peaks_grow_with_the_batch(method: str) -> None:
     peaks = [forecast(method=method, batch_size=size).peak_bytes for size in (8, 16, 32)]
     if method == "random":  # one path alone may need less than the measurement, which is the same for all

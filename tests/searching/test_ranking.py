@@ -107,6 +107,15 @@ def test_one_shot_accuracies_equal_plain_passes_with_one_path(run, norm, images)
     assert len(set(found.one_shot)) > 3
 
 
+def test_nearly_all_of_the_table_are_taken_in_a_random_order_without_draws(run, monkeypatch):
+    task, table = restored(plan_of(run, device="cpu"), run), sn.table("nasbench201")
+    monkeypatch.setattr(type(task.feasible), "sample", lambda *given: pytest.fail("drawn"))
+    found = ranking._architectures(task, RankingConfig(count=15_000), table, random.Random(0))
+    other = ranking._architectures(task, RankingConfig(count=15_000), table, random.Random(1))
+    assert len(set(found)) == len(set(other)) == 15_000
+    assert found[:10] != other[:10]
+
+
 def test_batch_and_running_statistics_give_other_accuracies(run):
     batch, running = (ranked(run, count=20, norm=norm) for norm in ("batch", "running"))
     assert batch.indices == running.indices

@@ -111,6 +111,7 @@ def test_rows_stay_and_the_learning_rate_is_the_methods(whole):
 
 
 @pytest.mark.parametrize("count", [3, 4, 7, 8, 9, 10, 12, 13, 17])  # snapshots, roll-backs, what follows, and the end
+@pytest.mark.slow
 def test_killed_at_a_file_it_ends_with_the_same_bits(count, whole, tmp_path, monkeypatch):
     calls, replace = [], Path.replace
 

@@ -54,6 +54,7 @@ def without_time(run: Run) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
 
 
+@pytest.mark.slow
 def test_all_of_a_streamed_run_is_as_in_memory(photos: Path, tmp_path: Path) -> None:
     found = {}
     for name, stream in (("memory", False), ("disk", True)):

@@ -53,7 +53,7 @@ def value(space, genotype, scores):
     return sum(scores[kind][e][k].item() for kind, row in columns for e, k in enumerate(row) if k is not None)
 
 
-@pytest.mark.parametrize("skips", [0, 1, 2, 9])
+@pytest.mark.parametrize("skips", [0, 1, pytest.param(2, marks=pytest.mark.slow), 9])
 @pytest.mark.parametrize(
     "home",
     [

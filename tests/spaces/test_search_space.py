@@ -75,6 +75,7 @@ def test_the_size_of_a_ragged_space_is_the_product_of_its_candidates():
     assert [cell.columns for cell in RAGGED.cells.values()] == [3, 3]
 
 
+@pytest.mark.slow
 def test_all_of_nasbench201_survive_their_text_and_are_in_the_order_of_the_table():
     texts = []
     for number, columns in enumerate(every(NB201)):

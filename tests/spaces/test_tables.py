@@ -227,6 +227,7 @@ def test_every_field_equals_the_csv(sources, texts):
     assert seen == set(TABLE.fields)
 
 
+@pytest.mark.slow
 def test_packing_again_gives_the_same_file(sources, tmp_path):
     packed = tmp_path / "packed.npz"
     runpy.run_path(str(SCRIPT))["main"](*map(str, sources), str(packed))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,32 @@ class _RefusedError(Exception):
     """A pickle asks for something that is no plain data."""
 
 
+def _refuse_sets(unpickler: _Plain) -> None:
+    raise _RefusedError("a set")
+
+
+def _with_plain_keys(code: bytes, keys: slice) -> Callable[[_Plain], None]:
+    """Return what the opcode does, after a check of the keys on the stack: the hash of nested tuples takes forever."""
+    load: Callable[[_Plain], None] = pickle._Unpickler.dispatch[code[0]]
+
+    def checked(self: _Plain) -> None:
+        for key in self.stack[keys]:
+            if not isinstance(key, str | bytes | int | float | None):
+                raise _RefusedError(f"a {type(key).__name__} as the key of a mapping")
+        load(self)
+
+    return checked
+
+
 class _Plain(pickle._Unpickler):  # the one in Python: that in C allocates memory for any number that a file names
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        **pickle._Unpickler.dispatch,
+        **dict.fromkeys((pickle.EMPTY_SET[0], pickle.ADDITEMS[0], pickle.FROZENSET[0]), _refuse_sets),
+        pickle.SETITEM[0]: _with_plain_keys(pickle.SETITEM, slice(-2, -1)),
+        pickle.SETITEMS[0]: _with_plain_keys(pickle.SETITEMS, slice(0, None, 2)),
+        pickle.DICT[0]: _with_plain_keys(pickle.DICT, slice(0, None, 2)),
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a part of an array; nothing is ever imported."""
         if (module, name) not in _STANDS_FOR:

@@ -14,6 +14,7 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from supernet.data import Source
 from supernet.engine.callbacks import Callback
@@ -30,6 +31,9 @@ from supernet.searching.task import SearchTask
 from supernet.selectors.best_of_samples import Sampler, samples
 from supernet.settings import Count, Several, settings
 from supernet.spaces import SearchSpace, tables
+from supernet.spaces.genotype import Genotype
+
+_NEARLY_ALL = 0.9  # of a table: to draw more at random, most draws would be of architectures drawn before
 
 
 @settings
@@ -147,9 +151,20 @@ def _truth(space: SearchSpace, name: str) -> tuple[tables.Table, Sequence[float]
     return table, column.tolist()
 
 
+def _architectures(
+    task: SearchTask, config: RankingConfig, table: tables.Table, rng: random.Random
+) -> Sequence[Genotype]:
+    """Return different architectures; nearly all of a table are the first of its permutation, since draws repeat."""
+    space = task.feasible.space
+    if config.sampler != "uniform" or config.count < _NEARLY_ALL * len(table) or space != task.plan.space:
+        return samples(task.method, task.feasible, config.sampler, config.count, rng)
+    order = rng.sample(range(len(table)), len(table))
+    return list(islice(filter(task.feasible.allows, map(table.genotype, order)), config.count))
+
+
 def _ranked(task: SearchTask, config: RankingConfig, table: tables.Table, accuracies: Sequence[float]) -> Ranking:
     supernet, plan, rng = task.method.supernet, task.plan, random.Random(seed_of(task.plan.seed, "ranking"))
-    genotypes = samples(task.method, task.feasible, config.sampler, config.count, rng)
+    genotypes = _architectures(task, config, table, rng)
     indices = [table.index(genotype) for genotype in genotypes]
     truth = [float(accuracies[index]) for index in indices]
     if missing := sum(map(math.isnan, truth)):
