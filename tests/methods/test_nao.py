@@ -39,7 +39,7 @@ def validation_batches():
     return [noise_batch(seed, 9) for seed in (50, 51)]
 
 
-def make(home=NB201, epochs=8, seed=0, **settings):
+def make(home=NB201, epochs=8, seed=0, kind=NAO, **settings):
     torch.manual_seed(0)
     supernet = Supernet(home, SIZE, Norm(affine=False)).double()
     chosen = {
@@ -51,7 +51,7 @@ def make(home=NB201, epochs=8, seed=0, **settings):
         "controller": QUICK,
         "standalone": PLAIN,
     }
-    return NAO(
+    return kind(
         NAOConfig(**chosen | settings), supernet, Budget(epochs, WEIGHTS, seed, validation_batches=validation_batches)
     )
 
@@ -195,6 +195,26 @@ def test_standalone_training_steps_a_plain_network_and_leaves_the_supernet():
     method.end_epoch(5, 0.5)
     method.begin_epoch(6)
     assert method.standalone.network.genotype == method.standalone.architectures[1]
+
+
+class Smooth(NAO):
+    def loss(self, logits, y):
+        return F.cross_entropy(logits, y, label_smoothing=0.5)
+
+
+def test_standalone_training_has_the_loss_of_a_method_of_ones_own():
+    method = make(kind=Smooth, standalone=StandaloneConfig(0.0, 0.0, 0.4))
+    method.standalone.architectures = [NB201.sample(random.Random(0))]
+    method.begin_epoch(4)
+    network, batch = copy.deepcopy(method.standalone.network), noise_batch(3)
+    metrics = method.step({"weights": batch})
+    own, extra = (method.loss(logits, batch.y) for logits in network.both(batch.x))
+    assert metrics["loss"] == own.detach()
+    (own + 0.4 * extra).backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), WEIGHTS.clip)
+    WEIGHTS.optimizer(network.parameters()).step()
+    for one, two in zip(method.standalone.network.parameters(), network.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-12)
 
 
 def test_paths_are_dropped_more_towards_the_end_and_in_deeper_cells():

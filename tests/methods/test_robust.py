@@ -7,31 +7,41 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.func import functional_call
 
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.engine.seeds import seeded
 from supernet.methods.base import Budget
+from supernet.methods.differentiable import Differentiable
 from supernet.methods.robust import RobustDP, RobustL2
 from supernet.methods.unrolled import unrolled_gradient
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.searching.task import SearchTask
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages
-from supernet.spaces.modules import Norm
+from supernet.spaces.modules import Norm, ReLUConvBN
+from supernet.spaces.operations import Primitive
 from supernet.testing import noise_batch, ragged_space
 from supernet.testing.runs import small_plan
 
 TWO_EDGES = SearchSpace(
     "two edges", {"cell": Cell.dense(3, ("nor_conv_1x1", "avg_pool_3x3", "skip_connect"))}, Stages(("cell",))
 )
+NOISY = SearchSpace("noisy", {"cell": Cell.dense(3, ("nor_conv_1x1", "noise"))}, Stages(("cell",)))
+DROPPED = Primitive(
+    "dropped", lambda cin, cout, stride, norm: nn.Sequential(ReLUConvBN(cin, cout, 1, stride, norm), nn.Dropout())
+)
+DROPPING = SearchSpace(
+    "dropping", {"cell": Cell.dense(3, ("skip_connect", "dropped"))}, Stages(("cell",)), primitives=(DROPPED,)
+)
 WEIGHTS = SGDConfig(lr=0.05, momentum=0.0, weight_decay=0.02, clip=0.0)
 BATCHES = {"weights": noise_batch(1), "alpha": noise_batch(2)}
 
 
-def make(kind, order=2, **config):
+def make(kind, order=2, home=TWO_EDGES, **config):
     torch.manual_seed(0)
-    supernet = Supernet(TWO_EDGES, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     supernet.engine = "reference"
     config = kind.Config(regime="different_subset", activation="softmax", order=order, **config)
     return kind(config, supernet, Budget(epochs=5, weights=WEIGHTS, seed=0))
@@ -76,18 +86,23 @@ def test_a_factor_of_one_is_darts():
     assert make(RobustL2).optimizer.param_groups[0]["weight_decay"] == 0.02
 
 
-def test_drop_path_drops_the_same_in_all_passes_of_the_finite_difference():
-    method = make(RobustDP, drop_path=0.5)
+@pytest.mark.parametrize(
+    ("kind", "home", "config"),
+    [(RobustDP, TWO_EDGES, {"drop_path": 0.5}), (Differentiable, NOISY, {}), (Differentiable, DROPPING, {})],
+    ids=["drop-path", "noise", "dropout"],
+)
+def test_all_passes_of_the_finite_difference_draw_the_same(kind, home, config):
+    method = make(kind, home=home, **config)
     method.begin_epoch(4)
     torch.manual_seed(7)
     found = method.alpha_gradient(BATCHES["weights"], BATCHES["alpha"])
     torch.manual_seed(7)
     expected, _ = exact(method, 0.02, seed=int(torch.randint(2**62, ())))
-    assert difference(found, expected) < 5e-4
+    assert difference(found, expected) < 1e-3
     alphas = list(method.alphas.values())
     torch.manual_seed(7)
     mixed = unrolled_gradient(method.supernet, method.mix, alphas, method.optimizer, *BATCHES.values())
-    assert difference(mixed, expected) > expected[0].abs().max()  # a finite difference of two functions
+    assert difference(mixed, expected) > 2e-3  # a finite difference of two functions
 
 
 def test_drop_path_and_cutout_rise_linearly_from_0_to_their_largest():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -38,11 +39,11 @@ TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "mirror": Fal
 each_estimator = pytest.mark.parametrize("estimator", ["rs", "mgs", "gld"])
 
 
-def make(home=RAGGED, epochs=4, price=None, seed=3, **settings):
+def make(home=RAGGED, epochs=4, price=None, seed=3, kind=ZeroOrder, workers=1, **settings):
     torch.manual_seed(0)
     supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     config = ZeroOrderConfig(**{"samples": 2, "steps": 2, "every": 1, "warmup": 0} | settings)
-    found = ZeroOrder(config, supernet, Budget(epochs, STRONG, seed, price=price))
+    found = kind(config, supernet, Budget(epochs, STRONG, seed, price=price, workers=workers))
     found.begin_epoch(0)
     return found
 
@@ -401,6 +402,34 @@ def test_workers_reach_the_lookahead_and_are_not_recorded():
         UserError, match="workers share the lookahead of zero-order methods; this method has no lookahead"
     ):
         plan("digits", method="darts", workers=2, **TINY)
+
+
+class Smooth(ZeroOrder):
+    def loss(self, logits, y):
+        return F.cross_entropy(logits, y, label_smoothing=0.5)
+
+
+@pytest.mark.usefixtures("still_noise")
+def test_a_loss_of_ones_own_is_that_of_lookahead_and_of_the_gradient(monkeypatch):
+    own, plain = make(kind=Smooth), make()
+    given, steps = (
+        batches(1),
+        torch.randn(3, sum(own.alphas.sizes), generator=torch.Generator().manual_seed(0)).double(),
+    )
+    few, none = (CandidateBatches(given["alpha"], inner, 0) for inner in (halves(given["inner"]), []))
+
+    def found(method):
+        return torch.cat([method.objective.values(steps, few), method.objective.values(steps, none)]), (
+            method.objective.gradient(none)
+        )
+
+    of_own, of_plain = found(own), found(plain)
+    monkeypatch.setattr(F, "cross_entropy", partial(F.cross_entropy, label_smoothing=0.5))
+    for one, other, smooth in zip(of_own, of_plain, found(plain), strict=True):
+        torch.testing.assert_close(one, smooth, rtol=1e-12, atol=1e-12)
+        assert not torch.isclose(one, other).any()
+    with pytest.raises(UserError, match="a method with a loss of its own: leave --workers at 1"):
+        make(kind=Smooth, workers=2)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from supernet.engine.seeds import seeded
 from supernet.engine.snapshots import Snapshots
 from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.module import Cost
-from supernet.models.evaluate import ValidationBatches, measures
+from supernet.models.evaluate import LossOf, ValidationBatches, measures
 from supernet.models.mix import Mix, detached, sources
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, SearchSpace
@@ -281,6 +281,11 @@ class Method(ABC):
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss that weights, and alphas if there are any, are trained by: cross-entropy, by default."""
         return F.cross_entropy(logits, y)
+
+    @property
+    def own_loss(self) -> LossOf | None:
+        """The `loss` of a class that has one of its own, and None for cross-entropy."""
+        return None if type(self).loss is Method.loss else self.loss
 
     def weight_step(self, batch: Batch, mix: Mix) -> Mapping[str, Tensor]:
         """Take one step of the weights on `batch`; the backward pass also reaches the tensors that `mix` depends on."""

@@ -14,21 +14,26 @@ single-level update is simultaneous: both gradients come from the same forward p
 
 Deliberate differences from released code. DARTS draws its second batch by starting a new shuffled pass at every step;
 here each stream is one endless sequence of shuffled passes. The extra forward passes of second order leave the running
-statistics of batch normalisation unchanged, and the weights are never perturbed in place. No code of Single-DARTS was
-available: the alphas are neither clipped nor decayed, and their learning rate is the default of `AlphaOptimizerConfig`
-unless the protocol sets it.
+statistics of batch normalisation unchanged, draw the same noise and dropout on the weights' batch, so that their finite
+difference is of one function, and the weights are never perturbed in place. No code of Single-DARTS was available: the
+alphas are neither clipped nor decayed, and their learning rate is the default of `AlphaOptimizerConfig` unless the
+protocol sets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Literal
 
+import torch
 from torch import Tensor
+from torch.nn.modules.dropout import _DropoutNd
 
 from supernet.data import Batch
 from supernet.engine.optim import AlphaOptimizerConfig
+from supernet.engine.seeds import seeded
 from supernet.errors import UserError
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget, Part, Streams
@@ -38,6 +43,7 @@ from supernet.methods.unrolled import unrolled_gradient
 from supernet.models.mix import Mix, detached
 from supernet.models.supernet import Supernet
 from supernet.settings import settings
+from supernet.spaces.modules import Noise
 
 
 @settings
@@ -121,9 +127,14 @@ class Differentiable(GradientMethod):
         self.alphas.step(self.alpha_gradient(batches["weights"], batches["alpha"]))
         return self.weight_step(batches["weights"], detached(self.mix()))
 
+    @property
+    def is_random(self) -> bool:
+        """Whether a pass draws random numbers, as noise and dropout do; operations of your own otherwise do not."""
+        return any(isinstance(part, Noise | _DropoutNd) for part in self.supernet.modules())
+
     def draws(self) -> Callable[[], AbstractContextManager[None]]:
         """Return the context of every pass on the weights' batch in second order (see `unrolled_gradient`)."""
-        return nullcontext
+        return partial(seeded, int(torch.randint(2**62, ())), self.device) if self.is_random else nullcontext
 
     def alpha_gradient(self, weight_batch: Batch, alpha_batch: Batch) -> tuple[Tensor, ...]:
         """Return the bi-level gradient, one tensor for each of `alphas.parameters`."""

@@ -14,15 +14,10 @@ Unverified: the published setting of q (`cutout_probability`), and where exactly
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import torch
-
-from supernet.engine.seeds import seeded
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.models.supernet import Supernet
@@ -64,6 +59,7 @@ class RobustDP(Differentiable):
 
     Config = RobustDPConfig
     fixed_epochs = "its drop-path has risen to that of the last epoch"
+    is_random = True
     config: RobustDPConfig
 
     def __init__(self, config: RobustDPConfig, supernet: Supernet, budget: Budget) -> None:
@@ -80,10 +76,6 @@ class RobustDP(Differentiable):
         self.share, self.cutout_probability = share, share * self.config.cutout_probability
         for cell in self.supernet.mixed_cells:
             cell.drop_path = share * self.config.drop_path
-
-    def draws(self) -> Callable[[], AbstractContextManager[None]]:
-        """Return a context in which every pass on the weights' batch drops the same paths."""
-        return partial(seeded, int(torch.randint(2**62, ())), self.device)
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas and the probability of drop-path."""

@@ -30,6 +30,9 @@ from supernet.models.supernet import Supernet
 ValidationBatches = Callable[[], Iterable[Batch]]
 """Returns the validation images once, in batches of nearly equal size, the same ones at every call."""
 
+LossOf = Callable[[Tensor, Tensor], Tensor]
+"""Maps logits (B, classes) and labels (B,) to the loss."""
+
 Statistics = Literal["batch", "running"]
 """The statistics that batch norm uses when architectures are evaluated: the batch's own, or the running ones."""
 
@@ -129,12 +132,21 @@ def are_unequal(labels: Tensor) -> bool:
 
 
 @torch.no_grad()
-def loss_and_accuracy(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tensor:
-    """Return mean loss and accuracy (K, 2) over all images; `forward` returns the logits (K, B, classes) of K mixes."""
+def loss_and_accuracy(
+    forward: Callable[[Tensor], Tensor], batches: Iterable[Batch], loss_of: LossOf | None = None
+) -> Tensor:
+    """Return mean loss and accuracy (K, 2) over all images; `forward` returns the logits (K, B, classes) of K mixes.
+
+    The loss is the cross-entropy, or `loss_of` the logits and labels of a batch, a mean over its images.
+    """
+
+    def summed(logits: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(logits, y, reduction="sum") if loss_of is None else loss_of(logits, y) * len(y)
+
     sums, images = [], 0
     for batch in batches:
         logits = forward(batch.x)
-        losses = [F.cross_entropy(of_mix, batch.y, reduction="sum") for of_mix in logits]
+        losses = [summed(of_mix, batch.y) for of_mix in logits]
         hits = (logits.argmax(-1) == batch.y).sum(-1)
         sums.append(torch.stack([torch.stack(losses).double(), hits.double()], -1))
         images += len(batch.y)

@@ -30,7 +30,7 @@ from supernet.engine.processes import spread
 from supernet.engine.seeds import seeded
 from supernet.engine.workers import SharedTensors, WorkerPool, devices_of
 from supernet.errors import UserError
-from supernet.models.evaluate import Scores, loss_and_accuracy
+from supernet.models.evaluate import LossOf, Scores, loss_and_accuracy
 from supernet.models.lookahead_supernet import LookaheadSupernet, LookaheadTask, values_of
 from supernet.models.mix import Mix, detached
 from supernet.models.side_paths import CellOptions
@@ -44,10 +44,17 @@ _OPTIONS = ("engine", "precision", "checkpointing", "fixed_edges")  # of a super
 
 
 class Lookahead:
-    """Lookahead of a supernet whose weights take steps of SGD by `weights`, spread over `workers` processes."""
+    """Lookahead of a supernet whose weights take steps of SGD by `weights`, spread over `workers` processes.
 
-    def __init__(self, supernet: Supernet, weights: SGDConfig, workers: int = 1) -> None:
-        self.supernet, self.weights, self.workers = supernet, weights, workers
+    L is the cross-entropy, or `loss_of`. Raises UserError for `loss_of` with several workers, where it cannot be sent.
+    """
+
+    def __init__(self, supernet: Supernet, weights: SGDConfig, workers: int = 1, loss_of: LossOf | None = None) -> None:
+        if loss_of is not None and workers > 1:
+            raise UserError(
+                "workers cannot share the lookahead of a method with a loss of its own: leave --workers at 1"
+            )
+        self.supernet, self.weights, self.workers, self.loss_of = supernet, weights, workers, loss_of
         self._like = next(supernet.parameters())
 
     def losses(
@@ -110,7 +117,7 @@ class Lookahead:
         mixes, weights = [detached(mix) for mix in mixes], self.supernet.parameters()
         if not inner:
             with seeded(seed, self._like.device):
-                return loss_and_accuracy(lambda x: self.supernet.batched(x, mixes), validation)
+                return loss_and_accuracy(lambda x: self.supernet.batched(x, mixes), validation, self.loss_of)
         has_momentum = [momentum == "copied" and momentum_of(optimizer, weight) is not None for weight in weights]
         options = {name: getattr(self.supernet, name) for name in _OPTIONS}
         lr = optimizer.param_groups[0]["lr"]
@@ -131,7 +138,8 @@ class Lookahead:
 
     @cached_property
     def _lookahead_supernet(self) -> LookaheadSupernet:
-        return LookaheadSupernet(self.supernet.another, self.weights, self._like.dtype, self._like.device)
+        kind = self._like.dtype, self._like.device
+        return LookaheadSupernet(self.supernet.another, self.weights, *kind, self.loss_of)
 
     @cached_property
     def _pool(self) -> WorkerPool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig, clip_gradient, momentum_of, set_rate
 from supernet.engine.seeds import random_state_kept, seeded
-from supernet.models.evaluate import loss_and_accuracy
+from supernet.models.evaluate import LossOf, loss_and_accuracy
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 
@@ -56,11 +56,13 @@ class LookaheadSupernet:
         config: SGDConfig,
         dtype: torch.dtype,
         device: torch.device,
+        loss_of: LossOf | None = None,
     ) -> None:
         with random_state_kept():
             supernet = make()
         self.supernet = supernet.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights, self.config, self.device = list(supernet.parameters()), config, device
+        self.loss_of = loss_of
 
     def scores(self, start: Sequence[Tensor], task: LookaheadTask) -> Tensor:
         """Return loss and accuracy (K, 2) of the task's K mixes, each from the state `start`; see `values_of`."""
@@ -73,10 +75,10 @@ class LookaheadSupernet:
         with seeded(task.seed, self.device):
             for batch in task.inner:
                 optimizer.zero_grad()
-                F.cross_entropy(self.supernet(batch.x, mix), batch.y).backward()  # type: ignore[no-untyped-call]
+                (self.loss_of or F.cross_entropy)(self.supernet(batch.x, mix), batch.y).backward()  # type: ignore[no-untyped-call]
                 clip_gradient(self.weights, self.config.clip)
                 optimizer.step()
-            return loss_and_accuracy(lambda x: self.supernet(x, mix)[None], task.validation)[0]
+            return loss_and_accuracy(lambda x: self.supernet(x, mix)[None], task.validation, self.loss_of)[0]
 
     @torch.no_grad()
     def _reset(self, start: Sequence[Tensor], task: LookaheadTask) -> torch.optim.SGD:

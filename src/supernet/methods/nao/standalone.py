@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from supernet.engine.processes import average_gradients, average_statistics
 from supernet.engine.seeds import seeded
 from supernet.methods.base import Budget
 from supernet.methods.nao.config import StandaloneConfig
-from supernet.models.evaluate import measures
+from supernet.models.evaluate import LossOf, measures
 from supernet.models.network import Network
 from supernet.models.shared_norm import share_norms
 from supernet.spaces.genotype import Genotype
@@ -25,8 +25,7 @@ from supernet.spaces.size import NetworkSize
 class StandaloneTraining:
     """Trains the networks of `architectures`, one at a time, and keeps the accuracies of those that are finished.
 
-    `loss_of` maps logits (B, classes) and labels (B,) to the loss. The initial weights of network n are drawn from the
-    budget's seed + n. `network` is None between two architectures.
+    The initial weights of network n are drawn from the budget's seed + n. `network` is None between two architectures.
     """
 
     def __init__(
@@ -35,7 +34,7 @@ class StandaloneTraining:
         network_size: NetworkSize,
         config: StandaloneConfig,
         budget: Budget,
-        loss_of: Callable[[Tensor, Tensor], Tensor],
+        loss_of: LossOf,
         like: Tensor,
     ) -> None:
         self.space, self.network_size, self.config = space, network_size, config

@@ -72,7 +72,8 @@ class ZeroOrder(Method):
             raise UserError(f"setting warmup must be less than epochs ({budget.epochs}), not {self.warmup}")
         self.every = config.every or max(1, config.steps)
         self.alphas = Alphas(supernet.space, config.activation, config.sigmoid_init, budget.seed, self.weights[0])
-        lookahead, penalty = Lookahead(supernet, budget.weights, budget.workers), Penalty(config.penalty, budget.price)
+        lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss)
+        penalty = Penalty(config.penalty, budget.price)
         momentum: Momentum = "copied" if config.inner_opt == "copied" else "fresh"
         self.objective = Objective(self.alphas, lookahead, penalty, self.optimizer, momentum)
         self.generator = torch.Generator().manual_seed(budget.seed)  # on the CPU: the same draws for every device

@@ -68,7 +68,8 @@ class Objective:
         values = {kind: alpha.detach().requires_grad_() for kind, alpha in self.alphas.items()}
         supernet = self.lookahead.supernet
         with alone(), seeded(batches.seed, batches.valid.x.device):  # each process has the whole batch
-            loss = F.cross_entropy(traceless(supernet, batches.valid.x, self.alphas.mix(values)), batches.valid.y)
+            logits = traceless(supernet, batches.valid.x, self.alphas.mix(values))
+            loss = (self.lookahead.loss_of or F.cross_entropy)(logits, batches.valid.y)
             gradients = torch.autograd.grad(loss, list(values.values()), materialize_grads=True)  # zeros for none
         gradients = averaged(gradients)  # equal but for rounding
         self.passes["forward_backward"] += 1
