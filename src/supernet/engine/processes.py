@@ -131,13 +131,13 @@ def averaged(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:
         total = tensor.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         total: Tensor = _Sum.apply(gradient)  # type: ignore[no-untyped-call]
         return total
 
