@@ -75,6 +75,7 @@ def test_two_processes_search_as_one_by_every_method_and_retrain_as_one(tmp_path
 
 SHARED: dict[str, dict[str, Any]] = {
     "single-darts": {"engine": "fused", "checkpointing": True},
+    "sdarts-adv": {"ascent": 2, "norm_track": False},
     **{name: SHORT.get(name, {}) for name in ("darts", "darts-2nd", "rsps", "zarts-mgs", "nao-v2")},
 }
 
