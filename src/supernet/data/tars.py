@@ -80,7 +80,7 @@ def _members(shard: Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                tar.members.clear()  # otherwise all of them would stay in memory
+                tar.members.clear()  # type: ignore[attr-defined] # otherwise all of them would stay in memory
                 if member.isfile() and visible(_base(member.name)):
                     yield member
             file.seek(tar.offset)
