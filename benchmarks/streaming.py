@@ -12,7 +12,9 @@ of the same size:
 - evaluation: the centre square at 224 pixels; torchvision has Resize(224) and CenterCrop(224).
 - small: the same at 32 pixels.
 
-A round is a pass over all images by each side in turn, after one pass that does not count. Both sides decode by pillow.
+A round is a pass over all images by each side in turn, after one pass that does not count. Both sides decode by pillow;
+supernet resizes by Lanczos, torchvision bilinearly. Crops and normalisation of supernet are work of the process that
+trains (of a GPU, where there is one), torchvision's of those that decode; all of them share the cores here.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from PIL import Image
 from sides import fail, row, table, take_turns, where
 from supernet.data import Augment, Batches, Images, load, ordered
 from supernet.data.limits import cores
+from supernet.engine.memory import keep_freed_memory
 
 try:
     from torchvision import transforms as T
@@ -127,6 +130,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.images < BATCH:
         fail(f"give at least {BATCH} images, a batch")
+    keep_freed_memory()  # as a search does
     os.environ["SUPERNET_READERS"] = str(cores())
     print(where())
     rows = []
