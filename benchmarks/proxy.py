@@ -65,8 +65,11 @@ class Proxy:
     @property
     def label(self) -> str:
         """The protocol in words."""
-        cells = "1 cell" if self.depth == 1 else f"{self.depth} cells"
-        return f"C = {self.width}, {cells}, {self.side}x{self.side}, {self.images} images, {self.epochs} epochs"
+        cells, epochs = (
+            f"{count} {what}{'s' if count > 1 else ''}"
+            for count, what in ((self.depth, "cell"), (self.epochs, "epoch"))
+        )
+        return f"C = {self.width}, {cells}, {self.side}x{self.side}, {self.images} images, {epochs}"
 
 
 # From the cheapest to the dearest, about, so that a stopped study is a study of small proxies.
