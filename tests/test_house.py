@@ -102,6 +102,7 @@ def test_the_lists_and_the_table_import_no_pytorch() -> None:
     assert imported_by(LIGHT) & {"torch", "matplotlib", "PIL", "omegaconf"} == set()
 
 
+@pytest.mark.slow
 def test_a_trained_network_needs_no_search() -> None:
     modules = imported_by("from supernet.retraining.predictor import load")
     rooms = {room_of(module) for module in modules if module.startswith("supernet.")}

@@ -54,7 +54,7 @@ def taken_or_refused(attempt: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("command", [*CLASSES, *STUDIES])
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(ARGUMENTS)
 def test_arguments_are_taken_or_refused_in_one_line(command: str, given: list[str]) -> None:
     given = [word for word in given if word not in ("-h", "--help")]

@@ -246,6 +246,7 @@ def test_a_mistake_is_printed_on_a_terminal_without_unicode(tmp_path: Path) -> N
     assert process.returncode == 2
 
 
+@pytest.mark.slow
 def test_results_are_printed_on_a_terminal_without_unicode(tmp_path: Path) -> None:
     options = ["--with", "random", "--seeds", "2", "--queries", "2", "--quiet"]
     ascii_only = {"PYTHONIOENCODING": "ascii"}

@@ -302,6 +302,7 @@ def test_a_broken_picture_is_named_with_its_shard_or_left_out(tmp_path: Path) ->
         ({"a.jpg": b"", "a.json": b"[1"}, "sample 'a' of '{}' has no label"),
         ({"a.jpg": b"", "a.json": b'{"caption": "x"}'}, "sample 'a' of '{}' has no label"),
         ({"x/a.jpg": b"", "x/a.seg.png": b"", "x/a.cls": b"1"}, "sample 'x/a' of '{}' has 2 pictures (.jpg, .seg.png)"),
+        ({"a.jpg": b"", "a.JPG": b"", "a.cls": b"1"}, "sample 'a' of '{}' has 2 pictures (.jpg, .jpg): expected one"),
         ({"a.cls": b"1"}, "sample 'a' of '{}' has no pictures (.cls): expected one"),
     ],
 )

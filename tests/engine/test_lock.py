@@ -35,6 +35,7 @@ def holder(tmp_path: Path):
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_is_in_the_folder_until_the_first_is_killed(holder, tmp_path):
     run = Run(tmp_path / "run")
     said = message(run.held().__enter__)

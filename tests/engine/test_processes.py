@@ -75,7 +75,8 @@ def test_two_processes_search_as_one_by_every_method_and_retrain_as_one(tmp_path
 
 SHARED: dict[str, dict[str, Any]] = {
     "single-darts": {"engine": "fused", "checkpointing": True},
-    **{name: SHORT.get(name, {}) for name in ("darts", "darts-2nd", "rsps", "cdarts", "zarts-mgs", "nao-v2")},
+    "sdarts-adv": {"ascent": 2, "norm_track": False},
+    **{name: SHORT.get(name, {}) for name in ("darts", "darts-2nd", "rsps", "zarts-mgs", "nao-v2")},
 }
 
 
@@ -111,7 +112,10 @@ def test_processes_stop_together_go_on_and_learn_the_same(tmp_path: Path) -> Non
     line = "process 1 has other settings or images: seed (1 there, 0 in the first)"
     assert first["other settings"] == second["other settings"] == line
     assert first["other images"] == second["other images"]
-    assert first["other images"].startswith("process 1 has other settings or images: fingerprint (")
+    assert first["other images"].startswith(
+        "process 1 has other settings or images: images (25 there, 24 in the first)"
+    )
+    assert ", fingerprint (" in first["other images"]
     line = "process 1 has other settings or images: force (True there, False in the first)"
     assert first["other driving"] == second["other driving"] == line
     assert first["wrong driving"] == second["wrong driving"] == "setting log takes text, not 0"

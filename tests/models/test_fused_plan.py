@@ -180,8 +180,15 @@ def name_of(case):
     return f"{how}-{'train' if train else 'eval'}-{'affine' if norm.affine else 'plain'}-{norm.track}-{kernel}"
 
 
+def small_cases():
+    """Every case; those of a few operations by the kernels that are not compiled are slow."""
+    for how, train, norm, kernel in CASES:
+        marks = [pytest.mark.slow] * (kernel == "eager" and how != "dense")
+        yield pytest.param((how, train, norm, kernel), id=name_of((how, train, norm, kernel)), marks=marks)
+
+
 @each_small_space
-@pytest.mark.parametrize("case", CASES, ids=name_of)
+@pytest.mark.parametrize("case", list(small_cases()))
 def test_the_fused_engine_is_the_reference(home, case, ran):
     how, train, norm, kernel = case
     size = (8, 8) if norm.affine == train else (9, 7)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from report.figures import assert_laid_out, render
+from report.figures import assert_laid_out, legend, render
 from supernet.errors import UserError
 from supernet.report import plots
-from supernet.report.plots import colour, draw_cell, draw_trajectory, save
+from supernet.report.plots import colour, draw_cell, draw_tabular, draw_trajectory, save
 from supernet.spaces.genotype import Genotype
 
 CELL = Genotype.of("x", {"cell": [(1, 0, "nor_conv_3x3"), (2, 0, "none"), (2, 1, "skip_connect")]})
@@ -70,6 +70,26 @@ def test_few_or_no_numbers_do_not_fail(runs: Any) -> None:
 
 def test_long_names_of_methods_are_not_cut_off() -> None:
     assert_laid_out(draw_trajectory({f"{i} {'a long name of a method ' * 3}": [[90.0, 91.0]] for i in range(3)}))
+
+
+def test_accuracies_far_below_the_others_are_counted_and_not_shown() -> None:
+    runs = {"a": [[90.0 + epoch / 10 for epoch in range(20)] for _ in range(2)], "b": [[91.0] * 20]}
+    assert draw_trajectory(runs).axes[0].get_ylim()[0] > 88
+    runs["a"][1][7] = 10.0
+    figure = draw_trajectory(runs, {"chance": 85.0})
+    assert figure.axes[0].get_ylim() == pytest.approx((84.655, 92.245))
+    assert "lower, not shown: 1" in legend(figure)
+    assert_laid_out(figure)
+    half = {"a": [[90.0] * 10 + [54.0] * 10]}  # a collapse is no outlier
+    figure = draw_trajectory(half)
+    assert figure.axes[0].get_ylim()[0] < 54
+    assert legend(figure) == ["a"]
+
+
+def test_means_of_early_queries_are_counted_and_not_shown() -> None:
+    figure = draw_tabular({"a": [[40.0, 60.0, 70.0] + [90.0 + n / 100 for n in range(97)]]})
+    assert figure.axes[0].get_ylim() == pytest.approx((90 - 0.048, 90.96 + 0.048))
+    assert legend(figure) == ["a", "lower, not shown: 3"]
 
 
 # --- save

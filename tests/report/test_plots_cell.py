@@ -95,6 +95,7 @@ def test_a_cell_whose_nodes_are_its_output_side_by_side_has_an_output_of_its_own
         assert len(arrows(axes)) == 8 + 4
         assert len(nodes(axes)) == 7
         assert texts(axes).count("out") == 1
+    assert legend(draw_cell(genotype, LEARNED, darts.cells, ends))[-1] == "to the output"
     assert outputs_of(space("nasbench201").cells, nasbench("333333")) == {}
 
 

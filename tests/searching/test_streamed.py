@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +77,46 @@ def test_all_of_a_streamed_run_is_as_in_memory(photos: Path, tmp_path: Path) -> 
         logits = {name: evaluation[name] for name in ("accuracy", "confusion", "count", "images")}
         found[name] = without_time(search), without_time(retrained), logits
     assert found["memory"] == found["disk"]
+
+
+DIES = """
+import os, signal, sys
+import supernet as sn
+from supernet.engine.callbacks import Callback
+
+class Dies(Callback):
+    steps = 0
+    def step(self):
+        self.steps += 1
+        if self.steps == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sn.retrain(sys.argv[1], out=sys.argv[2], callbacks=[Dies()], **eval(sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_retraining_on_shards_ends_as_one_in_memory(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    for part in ("train", "test"):
+        with tarfile.open(tmp_path / "shards" / f"{part}-000.tar", "w") as tar:
+            for path in sorted((photos / part).glob("*/*")):
+                tar.add(path, f"{path.parent.name}{path.name}")
+                label = tarfile.TarInfo(f"{path.parent.name}{path.stem}.cls")
+                label.size = 1
+                tar.addfile(label, io.BytesIO(path.parent.name.encode()))
+    found, how = [], RETRAIN | {"epochs": 2}
+    for source, stream in ((photos, False), (tmp_path / "shards", True)):
+        out = tmp_path / f"run {stream}"
+        search = sn.search(source, out=out / "search", stream=stream, **SEARCH)
+        if stream:
+            command = [sys.executable, "-c", DIES, str(search.path), str(out / "retrained"), repr(how)]
+            died = subprocess.run(command, env=os.environ | {"SUPERNET_READERS": "1"}, check=False, timeout=300)
+            assert died.returncode == -signal.SIGKILL
+            assert len(Run(out / "retrained").metrics) == 1  # of two epochs
+        retrained = sn.retrain(search, out=out / "retrained", **how)
+        found.append((without_time(retrained), sn.evaluate(retrained, device="cpu").confusion))
+    assert found[0] == found[1]
 
 
 def test_other_images_are_evaluated_from_the_disk(photos: Path, tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_the_parent_is_the_fittest_of_its_tournament_and_the_oldest_member_dies(
     assert lost
 
 
+@pytest.mark.slow
 def test_the_probability_of_the_fittest_is_that_of_a_tournament_with_replacement(monkeypatch):
     """The fittest of ten is the parent with 1 - 0.9^3, the next with 0.9^3 - 0.8^3, ..."""
     parents = Counter()

@@ -60,15 +60,15 @@ class _RefusedError(Exception):
     """A pickle asks for something that is no plain data."""
 
 
-def _refuse_sets(unpickler: _Plain) -> None:
+def _refuse_sets(unpickler: object) -> None:
     raise _RefusedError("a set")
 
 
-def _with_plain_keys(code: bytes, keys: slice) -> Callable[[_Plain], None]:
+def _with_plain_keys(code: bytes, keys: slice) -> Callable[..., None]:
     """Return what the opcode does, after a check of the keys on the stack: the hash of nested tuples takes forever."""
-    load: Callable[[_Plain], None] = pickle._Unpickler.dispatch[code[0]]
+    load: Callable[..., None] = pickle._Unpickler.dispatch[code[0]]
 
-    def checked(self: _Plain) -> None:
+    def checked(self: Any) -> None:
         for key in self.stack[keys]:
             if not isinstance(key, str | bytes | int | float | None):
                 raise _RefusedError(f"a {type(key).__name__} as the key of a mapping")

@@ -43,14 +43,14 @@ class Tars:
         labels = []
         with shard.open("rb") as file:
             for key, members in groupby(_members(shard, file), key=lambda member: _split(member.name)[0]):
-                sample = {_split(member.name)[1]: member for member in members}
+                sample = [(_split(member.name)[1], member) for member in members]
                 name = f"sample '{key}' of '{shard}'"
                 picture = _picture(sample, name)
                 self._files.add([picture.name])
                 self._shard.append(len(self._shards) - 1)
                 self._start.append(picture.offset_data)
                 self._size.append(picture.size)
-                labels.append(_label(file, sample, name))
+                labels.append(_label(file, dict(sample), name))
         return labels
 
     def picture(self, number: int) -> Packed:
@@ -80,7 +80,7 @@ def _members(shard: Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                tar.members.clear()  # otherwise all of them would stay in memory
+                tar.members.clear()  # type: ignore[attr-defined] # otherwise all of them would stay in memory
                 if member.isfile() and visible(_base(member.name)):
                     yield member
             file.seek(tar.offset)
@@ -101,12 +101,12 @@ def _split(name: str) -> tuple[str, str]:
     return name.removesuffix(_base(name)) + stem, suffixes.lower()
 
 
-def _picture(sample: dict[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo:
-    found = [suffixes for suffixes in sample if f".{suffixes.rpartition('.')[2]}" in EXTENSIONS]
+def _picture(sample: list[tuple[str, tarfile.TarInfo]], name: str) -> tarfile.TarInfo:
+    found = [(suffixes, member) for suffixes, member in sample if f".{suffixes.rpartition('.')[2]}" in EXTENSIONS]
     if len(found) != 1:
-        held = ", ".join(f".{suffixes}" for suffixes in (found or sample))
+        held = ", ".join(f".{suffixes}" for suffixes, _ in (found or sample))
         raise UserError(f"{name} has {len(found) or 'no'} pictures ({held}): expected one")
-    return sample[found[0]]
+    return found[0][1]
 
 
 def _label(file: BinaryIO, sample: dict[str, tarfile.TarInfo], name: str) -> str:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.process_group import count, number
+from supernet.engine.process_group import alone, count, number
 from supernet.engine.processes import dealt, gathered, own_draws, spread
 from supernet.engine.seeds import random_state_kept
 from supernet.errors import UserError
@@ -113,7 +113,8 @@ def hits_and_labels(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch
     """
     with own_draws():
         own = islice(batches, number(), None, count())
-        pairs = [(forward(batch.x).argmax(1) == batch.y, batch.y) for batch in own]
+        with alone():
+            pairs = [(forward(batch.x).argmax(1) == batch.y, batch.y) for batch in own]
     if count() > 1:
         pairs = dealt(gathered([(hits.cpu(), labels.cpu()) for hits, labels in pairs]))
     return torch.cat([hits for hits, _ in pairs]), torch.cat([labels for _, labels in pairs])

@@ -12,14 +12,14 @@ from supernet.errors import UserError
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the equal shares of all processes in training mode; by itself in evaluation and within `alone`.
+    """Batch norm whose batch statistics are those of the equal shares of all processes; within `alone`, its own.
 
     PyTorch's SyncBatchNorm has no CPU kernels and first derivatives only. One message goes forward and one backward.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) by mean and variance over the images of all processes."""
-        if not self.training or count() == 1:
+        if count() == 1 or not (self.training or self.running_mean is None):
             return super().forward(x)
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
         variance, mean = torch.var_mean(exact, (0, 2, 3), correction=0)
@@ -27,7 +27,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         means, variances = stacked(torch.stack([mean, variance])).unbind(1)
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
-        self._follow(mean, variance, count() * x.numel() // x.shape[1])
+        if self.training:
+            self._follow(mean, variance, count() * x.numel() // x.shape[1])
         scale = torch.rsqrt(variance + self.eps)
         scale = scale if self.weight is None else scale * self.weight
         shift = -mean * scale if self.bias is None else self.bias - mean * scale

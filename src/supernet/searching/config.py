@@ -85,7 +85,7 @@ class SearchConfig(Protocol):
     """Every setting of a search. `configured` builds one from a protocol, a method and a selector by name."""
 
     data: Annotated[Source, OfType(*SOURCE_TYPES)] = "digits"
-    """digits (embedded), .npz file, folder of class folders, shards, IDX or CIFAR files; in Python a Dataset or (X, y)"""
+    """digits (embedded), .npz file, class folders, shards, IDX or CIFAR files; in Python also a Dataset or (X, y)"""
     _: KW_ONLY
     space: Annotated[str | SearchSpace, OfType(str, SearchSpace)] = "nasbench201"
     """search space: a name, your own as module:NAME, or in Python a SearchSpace"""

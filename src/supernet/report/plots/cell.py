@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from supernet.report.plots.chain import TOP, ChainDrawing
 from supernet.report.plots.graph import column_pitch, draw_graph, extent, routes_of, with_output
-from supernet.report.plots.style import STYLE, line_keys, line_kind
+from supernet.report.plots.style import GREY, STYLE, line_keys, line_kind
 from supernet.spaces.cell import Cell
 from supernet.spaces.genotype import Choice, Genotype
 from supernet.spaces.search_space import SearchSpace
@@ -42,6 +43,8 @@ def draw_cell(
     every = [route for routes in graphs.values() for route in routes]
     pitch = column_pitch(every)
     keys = line_keys({line_kind(choice.op, learned) for choices in cells.values() for choice in choices})
+    if any((outputs or {}).get(kind) for kind in drawn):
+        keys.append(Line2D([], [], color=GREY, lw=0.9, label="to the output"))
     last = max((len({*bare.get(kind, ()), *(c.target for c in drawn[kind])}) for kind in graphs), default=0)
     width = max(pitch * last, chain.width, 1.1 * len(keys) - 2 * _SIDE)
     spans = {kind: extent(routes, bare.get(kind, ())) for kind, routes in graphs.items()}
@@ -57,7 +60,7 @@ def draw_cell(
         draw_graph(axes, graphs[kind], pitch, learned, bare.get(kind, ()))
     if chain.ops:
         chain.draw(_inch_axes(figure, _LEGEND, TOP - chain.height, TOP), learned, linked=not graphs)
-    figure.legend(handles=keys, loc="lower center", ncols=3, fontsize=8)
+    figure.legend(handles=keys, loc="lower center", ncols=4, fontsize=8)
     return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from supernet.report.plots.panels import add_legend, floats
+from supernet.report.plots.panels import Floats, add_legend, far_below, floats
 from supernet.report.plots.style import METHOD_COLOURS, STYLE, mark_epochs
 
 Curve = Sequence[float | None]  # one number per epoch or query; None and NaN are gaps
@@ -34,7 +34,8 @@ def draw_trajectory(
     """Draw an accuracy (%) per epoch, counted from 1: per method the mean over its seeds, and a faint line per seed.
 
     The band is one sample standard deviation to either side of the mean, where two or more seeds have a number.
-    `references` are drawn as dashed lines, name to value.
+    `references` are drawn as dashed lines, name to value. Accuracies far below all others are outside of the picture;
+    the legend counts them.
     """
     return _draw_runs(runs, references or {}, "epoch", ylabel, seeds=True)
 
@@ -43,27 +44,23 @@ def draw_trajectory(
 def draw_tabular(runs: Runs, references: Mapping[str, float] | None = None, ylabel: str = "accuracy (%)") -> Figure:
     """Draw an accuracy (%) after each query of a table: like `draw_trajectory`, without the lines of the seeds.
 
-    The y axis begins at the lowest mean after the first 3 % of the queries.
+    The y axis begins at the lowest mean after the first 3 % of the queries; the legend counts the means below it.
     """
-    references = references or {}
-    figure = _draw_runs(runs, references, "queries", ylabel, seeds=False)
-    means = [np.asarray(line.get_ydata(), np.float64) for line in figure.axes[0].lines if line.get_label() in runs]
-    late = np.concatenate([*(mean[int(_EARLY * len(mean)) :] for mean in means), list(references.values())])
-    late = late[np.isfinite(late)]
-    if len(late) and late.max() > late.min():
-        margin = 0.05 * (late.max() - late.min())
-        figure.axes[0].set_ylim(late.min() - margin, late.max() + margin)
-    return figure
+    return _draw_runs(runs, references or {}, "queries", ylabel, seeds=False)
 
 
 def _draw_runs(runs: Runs, references: Mapping[str, float], xlabel: str, ylabel: str, *, seeds: bool) -> Figure:
     figure = Figure(figsize=(6.8, 4.3), layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     axes.grid(axis="y", color="#e6e6e6", lw=0.6)
-    for (method, curves), shade in zip(runs.items(), cycle(METHOD_COLOURS), strict=False):
-        _draw_method(axes, method, curves, shade, seeds=seeds)
+    lines = [
+        line
+        for (method, curves), shade in zip(runs.items(), cycle(METHOD_COLOURS), strict=False)
+        for line in _draw_method(axes, method, curves, shade, seeds=seeds)
+    ]
     for (name, value), style in zip(references.items(), cycle(("--", ":", "-.")), strict=False):
         axes.axhline(value, color="#777777", ls=style, lw=1, zorder=1, label=name)
+    _leave_out_low(axes, lines, list(references.values()), seeds=seeds)
     mark_epochs(axes, range(1, 1 + max((len(curve) for curves in runs.values() for curve in curves), default=0)), 10)
     band = Patch(color="#777777", alpha=0.2, lw=0, label="± 1 standard deviation")
     bands = [band] * any(len(curves) > 1 for curves in runs.values())
@@ -71,7 +68,25 @@ def _draw_runs(runs: Runs, references: Mapping[str, float], xlabel: str, ylabel:
     return figure
 
 
-def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str, *, seeds: bool) -> None:
+def _leave_out_low(axes: Axes, lines: Sequence[Floats], references: Sequence[float], *, seeds: bool) -> None:
+    """End the picture above the values that are far below the others, or early ones, and count these in the legend."""
+    drawn = np.concatenate([np.zeros(0), *lines])
+    drawn = drawn[np.isfinite(drawn)]
+    late = np.concatenate([np.zeros(0), *(line[int(_EARLY * len(line)) :] for line in lines)])
+    shown = drawn[~far_below(drawn)] if seeds and len(drawn) else late
+    shown = np.concatenate([shown[np.isfinite(shown)], references])
+    if not len(shown):
+        return
+    hidden = int((drawn < shown.min()).sum())
+    if hidden or (not seeds and shown.max() > shown.min()):
+        margin = 0.05 * (shown.max() - shown.min()) or 0.5
+        axes.set_ylim(shown.min() - margin, shown.max() + margin)
+    if hidden:
+        axes.plot([], [], "v", color="#777777", ms=5, label=f"lower, not shown: {hidden}")
+
+
+def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str, *, seeds: bool) -> Sequence[Floats]:
+    """Draw a method and return the values of its lines: those of the seeds, or without these their mean."""
     table = np.full((len(curves), max(map(len, curves), default=0)), math.nan)
     for seed, curve in enumerate(curves):
         table[seed, : len(curve)] = floats(curve)
@@ -83,6 +98,7 @@ def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str, *
         axes.plot(epochs, row, color=shade, lw=0.6, alpha=0.35, marker=marker)
     axes.fill_between(epochs, mean - spread, mean + spread, color=shade, alpha=0.15, lw=0)
     axes.plot(epochs, mean, color=shade, lw=2, marker=marker, label=method)
+    return [*table] if seeds else [mean]
 
 
 @mpl.rc_context(STYLE)

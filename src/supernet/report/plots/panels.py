@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from numpy.typing import NDArray
 
 from supernet.report.plots.style import DARK, GREY, colour, text_width
 from supernet.spaces.cell import Cell
@@ -20,6 +21,7 @@ from supernet.spaces.cell import Cell
 Edges = Mapping[str, Sequence[tuple[int | str, int, Sequence[str]]]]  # per kind, per edge: target, source, candidates
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
+_FAR = 2.0  # times the span of nine tenths of some values: those further below it are outside of a picture
 _TITLE = 0.72  # the share of a panel's width that its title has beside the small cell
 
 
@@ -149,6 +151,13 @@ def distinct_styles(ops: Iterable[str], styles: Sequence[str]) -> dict[str, str]
         chosen[op] = styles[seen[colour(op)] % len(styles)]
         seen[colour(op)] += 1
     return chosen
+
+
+def far_below(values: Floats) -> NDArray[np.bool_]:
+    """Return which values are so far below nine tenths of them that a picture of all would show little else."""
+    low, high = np.quantile(values, (0.05, 0.95))
+    far: NDArray[np.bool_] = values < low - _FAR * (high - low)
+    return far
 
 
 def floats(values: Iterable[float | None]) -> Floats:

@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import ArrayLike, NDArray
 
-from supernet.report.plots.panels import add_legend
+from supernet.report.plots.panels import add_legend, far_below
 from supernet.report.plots.seeds import draw_strips
 from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE
 
 _MARKERS = ("o", "s", "^", "D", "v")
 _SIZES_OF_RINGS = 4
-_FAR = 2.0  # times the span of nine tenths of the points: those further below it are outside of the picture
 _POOR = 0.1  # the share of the table that may lie below the picture
 _SIZES = LinearSegmentedColormap.from_list("size", ["#56b4e9", "#0072b2", DARK])
 _LINE = "#777777"
@@ -113,8 +112,7 @@ def draw_ranking(
 
 def _leave_out_far(axes: Axes, truth: NDArray[np.float64], one_shot: NDArray[np.float64]) -> None:
     """End the picture before the points that are far less accurate than the others, and count these in the legend."""
-    low, high = np.quantile(truth, (0.05, 0.95))
-    near = truth >= low - _FAR * (high - low)
+    near = ~far_below(truth)
     if near.all():
         return
     for values, limit in ((truth[near], axes.set_xlim), (one_shot[near], axes.set_ylim)):

@@ -157,7 +157,7 @@ def _draw_correlation(
 def _draw_gradients(
     axes: Axes, epochs: Sequence[int], diagnostics: Sequence[Mapping[str, float]], learned: Collection[str]
 ) -> None:
-    axes.set_title("gradient of the op weights, last cell (lower is preferred)")
+    axes.set(title="gradient of the op weights, last cell (lower is preferred)", ylabel="mean over the epoch")
     # An epoch shorter than the steps between two measurements may have none, so any row may lack values.
     names = dict.fromkeys(name for row in diagnostics for name in row if name.startswith("gradient of "))
     gradients = {name.removeprefix("gradient of "): floats(row.get(name) for row in diagnostics) for name in names}
