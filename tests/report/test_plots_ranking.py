@@ -76,5 +76,5 @@ def test_far_less_accurate_architectures_are_left_out_and_counted() -> None:
     truth = [90 + 0.01 * number for number in range(100)] + [10.0, 10.0]
     figure = draw_ranking([50 + 0.1 * value for value in truth], truth, [1e6] * len(truth))
     assert figure.axes[0].get_xlim()[0] > 80
-    assert legend(figure) == ["median", "2 far less accurate ones, not shown"]
+    assert legend(figure) == ["median", "far less accurate, not shown: 2"]
     assert legend(draw_ranking(truth[:100], truth[:100], [1e6] * 100)) == ["median"]

@@ -118,7 +118,7 @@ def _leave_out_far(axes: Axes, truth: NDArray[np.float64], one_shot: NDArray[np.
     for values, limit in ((truth[near], axes.set_xlim), (one_shot[near], axes.set_ylim)):
         margin = 0.05 * (values.max() - values.min()) or 0.5
         limit(values.min() - margin, values.max() + margin)
-    axes.plot([], [], "<", color=_LINE, ms=5, label=f"{np.sum(~near)} far less accurate ones, not shown")
+    axes.plot([], [], "<", color=_LINE, ms=5, label=f"far less accurate, not shown: {np.sum(~near)}")
 
 
 @mpl.rc_context(STYLE)
