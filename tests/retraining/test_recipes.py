@@ -84,6 +84,7 @@ OFF = {
     "drop_path": 0.0,
     "dropout": 0.0,
     "auxiliary": 0.0,
+    "norm_shared": False,
     "label_smoothing": 0.0,
     "validation_share": 0.0,
     "stem": None,
