@@ -368,7 +368,7 @@ def test_the_picture_shows_means_and_leaves_out_the_first_queries():
         some[0][0] = 10.0
     (axes,) = (figure := draw_tabular(curves, {"best": 94.4}, "c10_test (%)")).axes
     lines = {line.get_label(): line for line in axes.lines}
-    assert list(lines) == ["a", "b", "best"]  # no seed by itself
+    assert list(lines) == ["a", "b", "best", "lower, not shown: 4"]  # no seed by itself
     assert len(axes.collections) == 2  # a band for each
     for name, some in curves.items():
         np.testing.assert_allclose(lines[name].get_ydata(), np.mean(some, 0))
