@@ -81,7 +81,8 @@ ALL_CONVOLUTIONS = SearchSpace(
 )
 DRAWN = {"learning_spaces": [ALL_CONVOLUTIONS], "learning": {"epochs": 20}}  # each step trains another architecture
 NAO_DRAWN = {"learning_spaces": [ALL_CONVOLUTIONS], "learning": {"epochs": 20, "final": 0, "drop_path": 0.0}}
-LEARNING = dict.fromkeys(("enas", "gdas", "rsps", "setn"), DRAWN) | {
+LEARNING = dict.fromkeys(("gdas", "rsps", "setn"), DRAWN) | {
+    "enas": DRAWN | {"learning": {"epochs": 30}},  # the controller favours some paths
     "nao-v2": NAO_DRAWN,
     "nao-v2-small": NAO_DRAWN,
     "dropnas": {"validates": False},

@@ -75,6 +75,7 @@ OFF = {
     "w.schedule": "cosine",
     "w.gamma": 0.97,
     "w.warmup": 0,
+    "w.restart": 0,
     "pad": None,
     "mirror": None,
     "cutout": 0,

@@ -17,6 +17,7 @@ from hypothesis.strategies import SearchStrategy
 import supernet as sn
 from conftest import Call
 from retrained import record
+from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods import METHODS
@@ -47,6 +48,8 @@ def values_of(hint: Any, bounds: dict[str, Any] | None = None) -> SearchStrategy
         return st.one_of(*(values_of(part) for part in get_args(hint)))
     if get_origin(hint) is Literal:
         return st.sampled_from(get_args(hint))
+    if hint is SGDConfig:  # most draws of a restart and a schedule do not go together
+        return st.one_of(settings_of(hint, ("restart",)), settings_of(hint, ("schedule",)))
     if is_dataclass(hint):
         return settings_of(hint)  # type: ignore[arg-type]
     bounds = bounds or {}
