@@ -54,7 +54,7 @@ SMALL = {
 # What these words ask for is not made here: several processes, a server, an extra, a schedule of more epochs than one,
 # a latency that this machine may not have, other data, runs of the benchmarks.
 ELSEWHERE = re.compile(
-    r"torchrun|compare|--processes|--gpus|--serve|tensorboard|nao-v2|--max-latency|GPU|imagenet|mnist|batches|shards/|\.\.\.|small-"
+    r"torchrun|compare|--processes|--gpus|--serve|tensorboard|nao-v2|--max-latency|GPU|imagenet|mnist|batches|shards/|parquet|\.\.\.|small-"
 )
 
 
