@@ -1,7 +1,7 @@
 """Time of a search's step on several processes with a thread each, beside the formula of docs/many-processors.md.
 
     python benchmarks/processes.py
-    python benchmarks/processes.py --processes 1 2 4 --width 16 --depth 5 --size 32 --norm-shared
+    python benchmarks/processes.py --processes 1 2 4 --width 16 --depth 5 --image-size 32 --norm-shared
 
     T(N) = t(B/N) + m l + 2 (N - 1)/N S/W
 
