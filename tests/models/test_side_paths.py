@@ -112,6 +112,7 @@ def test_both_engines_agree(home, options):
         torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_without_an_auxiliary_weight_there_is_no_skip():
     supernet, plain = made(options=SKIP), made(options=CellOptions())
     names = plain.state_dict().keys()
