@@ -66,6 +66,6 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
             raise UserError(f"setting {prefix}{name} must be {wanted}, not {value}")
 
 
-def reason_of(error: OSError) -> str:
+def reason_of(error: Exception) -> str:
     """Return the system's words for an error, without number and path; those of the program where it has none."""
-    return error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from supernet.data.items import IMAGE_KEYS, LABEL_KEYS
 from supernet.data.pictures import Packed
-from supernet.errors import UserError
+from supernet.errors import UserError, reason_of
 
 _LARGEST = 256 * 2**20  # bytes of a row group: every process that decodes holds one
 _FILE = b"ARROW1"  # how an arrow file begins that is not a stream
@@ -155,8 +155,7 @@ def _readable(shard: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # pyarrow's errors are of many kinds
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UserError(f"cannot read shard '{shard}': {' '.join(reason.split())}") from None
+        raise UserError(f"cannot read shard '{shard}': {reason_of(error)}") from None
 
 
 def _features(schema: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from supernet.data.layouts import visible
 from supernet.data.pictures import EXTENSIONS, Packed
 from supernet.data.stores import Names
-from supernet.errors import UserError
+from supernet.errors import UserError, reason_of
 
 _LABEL = ("label", "cls")  # keys of a .json
 _END = bytes(tarfile.BLOCKSIZE)  # the block after the last file
@@ -61,7 +61,7 @@ class Tars:
                 file.seek(self._start[number])
                 return Packed(self.name(number), file.read(self._size[number]))
         except OSError as error:
-            raise UserError(f"cannot read shard '{shard}': {error.strerror or error}") from None
+            raise UserError(f"cannot read shard '{shard}': {reason_of(error)}") from None
 
     def name(self, number: int) -> str:
         """Return the path of a picture, in which its shard is a folder."""

@@ -13,9 +13,10 @@ from threading import Event
 from typing import Any
 
 from supernet.engine.signals import kept
-from supernet.errors import UserError
+from supernet.errors import UserError, reason_of
 from supernet.searching.compare.cases import Job
 from supernet.searching.compare.config import FILE
+from supernet.searching.compare.executor import given_threads, may_be_gpu
 from supernet.searching.compare.worker import Stopped, carry_out, note
 
 LOST = 5  # nodes that a job may lose
@@ -61,7 +62,7 @@ class OnRay:
                         raise Stopped
                 reason, told = self._ray.get(running)
             except errors.RayTaskError as error:
-                reason, told = _line(error.cause), []
+                reason, told = reason_of(error.cause), []
                 note(self.out, job, reason)
             except (errors.RaySystemError, errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError):
                 if lost < LOST:
@@ -93,7 +94,7 @@ def _connected() -> Any:
             ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = os.environ.get("RAY_ADDRESS")
-            what = f"at RAY_ADDRESS={where} ({_line(error)})" if where else "on this machine"
+            what = f"at RAY_ADDRESS={where} ({reason_of(error)})" if where else "on this machine"
             raise UserError(
                 f"no Ray cluster runs {what}: start one with 'ray start --head' and join it on other machines, "
                 "or set RAY_ADDRESS"
@@ -101,24 +102,14 @@ def _connected() -> Any:
     return ray
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def needs(nodes: list[Mapping[str, float]], jobs: int, device: str, bytes_each: int) -> dict[str, float]:
     """Return what a job declares to Ray: its share of the cores, a GPU where it may take one and there are any, memory.
 
     Raises UserError if no node has as much.
     """
-    wants_gpu = device == "auto" or device.startswith("cuda")
-    gpus = int(sum(node.get("GPU", 0) for node in nodes)) if wants_gpu else 0
-    cores = [int(node.get("CPU", 0)) for node in nodes]
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdigit() and int(given):
-        share = int(given)
-    else:
-        least = min(count for count in [*cores, max(1, *cores)] if count)
-        share = max(1, min(least, sum(cores) // max(1, min(jobs, gpus or sum(cores)))))
+    gpus = int(sum(node.get("GPU", 0) for node in nodes)) if may_be_gpu(device) else 0
+    cores = [count for node in nodes if (count := int(node.get("CPU", 0)))] or [1]
+    share = given_threads() or max(1, min(*cores, sum(cores) // min(jobs, gpus or sum(cores))))
     found: dict[str, float] = {"num_cpus": share, "num_gpus": 1 if gpus else 0, "memory": bytes_each}
     if not places(nodes, found):
         gpu = ", a GPU" if gpus else ""

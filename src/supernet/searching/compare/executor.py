@@ -49,15 +49,25 @@ class Local:
 
 def threads(workers: int) -> int:
     """Return the threads of one worker: its share of the cores, unless OMP_NUM_THREADS says otherwise."""
+    return given_threads() or max(1, cores() // workers)
+
+
+def given_threads() -> int:
+    """Return the threads that OMP_NUM_THREADS asks for, 0 where it says nothing."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else max(1, cores() // workers)
+    return int(given) if given.isdigit() else 0
+
+
+def may_be_gpu(device: str) -> bool:
+    """Return whether a search on a device may take a GPU."""
+    return device == "auto" or device.startswith("cuda")
 
 
 def gpus_for(device: str) -> list[str]:
     """Return the names of the GPUs that searches on a device may take, as CUDA_VISIBLE_DEVICES has them."""
     import torch
 
-    if device != "auto" and not device.startswith("cuda"):
+    if not may_be_gpu(device):
         return []
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
     known = [name for name in names.split(",") if name] if names else list(map(str, range(torch.cuda.device_count())))

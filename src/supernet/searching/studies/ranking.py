@@ -194,13 +194,16 @@ def _of(row: Sequence[float], numbers: Sequence[int]) -> list[float]:
 
 
 def _tau(row: Sequence[float], truth: Sequence[float]) -> float | None:
-    tau = kendall(row, truth)
-    return None if math.isnan(tau) else tau
+    return _unless_nan(kendall(row, truth))
+
+
+def _unless_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _agreement(rows: Sequence[Sequence[float]], top: int) -> Agreement:
     """Return the agreement of one-shot accuracy, truth and parameters, the three `rows`."""
     one_shot, truth, params = rows
     measures = kendall(one_shot, truth), spearman(one_shot, truth), pairwise(one_shot, truth), kendall(params, truth)
-    tau, rho, pairs, params_tau = (None if math.isnan(value) else value for value in measures)
+    tau, rho, pairs, params_tau = map(_unless_nan, measures)
     return Agreement(tau, rho, pairs, regret(one_shot, truth, top), params_tau)
