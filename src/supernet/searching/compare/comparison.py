@@ -90,7 +90,10 @@ class Comparison:
 
     def status(self, workers: int = 1) -> list[str]:
         """Return what has run, runs, is left and has failed, as lines of text."""
-        states = self.states
+        return self.told(self.states, workers)
+
+    def told(self, states: Sequence[JobState], workers: int = 1) -> list[str]:
+        """Return the lines of `status` for states that have been read."""
         running = sum(state.state == "running" for state in states)
         return lines(states, seconds_left(states, self.record.measured, max(running, workers)))
 

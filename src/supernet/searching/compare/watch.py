@@ -39,7 +39,7 @@ class Watching:
         ended = frozenset(state.job.name for state in states if state.state in ("finished", "failed"))
         with _DRAWING:
             drawn = _sections(path, (path / FILE).stat().st_mtime_ns, ended)
-        return rendered(path, TEMPLATE, drawn | standing(states, self.comparison.status()[0]) | {"live": True})
+        return rendered(path, TEMPLATE, drawn | standing(states, self.comparison.told(states)[0]) | {"live": True})
 
 
 def looked(path: str) -> Watching | None:
