@@ -14,15 +14,17 @@ is evaluated by lookahead (see `supernet.models.lookahead`), and alpha moves by 
     gld   alpha <- alpha + the best of several u_i on ever smaller spheres, if its loss is below g(alpha)
 
 Alpha has no optimizer. After a warm-up that trains the weights alone, alpha moves once every `every` steps of the
-weights, before the weights do. All candidates of an update share their batches: M for the lookahead steps, and one of
-validation images.
+weights, before the weights do. All candidates of an update share their batches: M for the lookahead steps, and
+`eval_batches` of validation images, the first of which is that of the gradient.
 
 Deliberate differences from released code:
 
 - Its inner steps have no effect in a current PyTorch, because their optimizer holds other weights than the loss uses.
   Here they take effect; `inner_opt` "released" leaves them out.
-- MGS divides by the density of the proposal, in log space. The released density has a mistake in an exponent, and a
-  floor of 1e-4 that dominates it in more than about 20 dimensions: `importance`.
+- MGS divides by the density in its released form, as that code does: with a mistake in an exponent, and a floor of 1e-4
+  that dominates it in more than about 20 dimensions. `importance` "log_space" divides by the density of the proposal
+  itself, which outweighs the losses there.
+- sigma is 0.2 where there are few alphas, as in the scripts for S1 to S4, and 0.025 otherwise, as in that for CIFAR-10.
 - MGS draws from the mixture in the formula, not from a weighted sum: `proposal`.
 - sigma is sigma0 (1 + cos(pi e/T)) / 2 in epoch e of the T after the warm-up; there the first two both have sigma0.
 - GLD, by its preset, compares candidates with g(alpha) after lookahead steps. There the base takes no steps, which
@@ -45,7 +47,7 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
-from supernet.methods.base import Budget, Method, Stream, Streams
+from supernet.methods.base import Budget, Method, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
 from supernet.methods.zarts.objective import CandidateBatches, Objective
@@ -54,6 +56,7 @@ from supernet.models.lookahead import Lookahead, Momentum
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 
+_FEW = 100  # alphas: the CIFAR-10 script has 196, the two-operation spaces of S2 and S4 have 56
 _COUNTERS = ("epoch", "steps", "updates", "diagnostics")  # attributes that a checkpoint keeps
 
 
@@ -72,7 +75,12 @@ class ZeroOrder(Method):
             raise UserError(f"setting warmup must be less than epochs ({budget.epochs}), not {self.warmup}")
         self.every = config.every or max(1, config.steps)
         self.alphas = Alphas(supernet.space, config.activation, config.sigmoid_init, budget.seed, self.weights[0])
+        few = sum(self.alphas.sizes) < _FEW
+        self.sigma0 = config.sigma or (0.2 if few else 0.025)
         lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss)
+        for setting in () if config.evaluates else ("penalty", "eval_batches"):
+            if getattr(config, setting) != getattr(ZeroOrderConfig, setting):
+                raise UserError(f"setting {setting} needs losses, and importance {config.importance} evaluates none")
         penalty = Penalty(config.penalty, budget.price)
         momentum: Momentum = "copied" if config.inner_opt == "copied" else "fresh"
         self.objective = Objective(self.alphas, lookahead, penalty, self.optimizer, momentum)
@@ -81,13 +89,17 @@ class ZeroOrder(Method):
         self.diagnostics: list[float] = []  # of this epoch's updates: effective samples (mgs), accepted or not (gld)
 
     @property
-    def streams(self) -> Streams:
-        """One stream for the weights, one for alpha, and one whose batch holds the images of all lookahead steps."""
-        streams = {"weights": Stream("train"), "alpha": Stream("validation", whole=True)}  # candidates are shared out
-        if not self.config.inner_steps:
-            return streams
-        steps = self.config.inner_steps
-        return streams | {"inner": Stream(self.config.inner_split, steps * self.config.inner_batch, steps, whole=True)}
+    def streams(self) -> Mapping[str, Stream]:
+        """Streams for the weights, for alpha, for further batches to evaluate on, and for all lookahead steps at once.
+
+        All but the first are whole: processes share the candidates out.
+        """
+        config, streams = self.config, {"weights": Stream("train"), "alpha": Stream("validation", whole=True)}
+        if config.eval_batches > 1:
+            streams["evaluation"] = Stream("validation", None, config.eval_batches - 1, whole=True)
+        if config.inner_steps:
+            streams["inner"] = Stream(config.inner_split, config.inner_batch, config.inner_steps, whole=True)
+        return streams
 
     @property
     def period(self) -> int:
@@ -98,9 +110,9 @@ class ZeroOrder(Method):
     def sigma(self) -> float:
         """The standard deviation of MGS in this epoch."""
         if self.config.sigma_schedule == "constant":
-            return self.config.sigma
+            return self.sigma0
         progress = max(0, self.epoch - self.warmup) / (self.budget.epochs - self.warmup)
-        return self.config.sigma * (1 + math.cos(math.pi * progress)) / 2
+        return self.sigma0 * (1 + math.cos(math.pi * progress)) / 2
 
     def mix(self) -> Mix:
         """Return the op weights of the current alphas."""
@@ -115,20 +127,21 @@ class ZeroOrder(Method):
         """Update alpha if an update is due, and then the weights."""
         valid = batches["alpha"]  # drawn in every step, so that a monitor that reads it changes nothing
         if self.epoch >= self.warmup and self.steps % self.every == 0:
-            self.update(CandidateBatches(valid, self.inner_batches(batches), self._seed()))
+            more, inner = (self._parts(batches, name) for name in ("evaluation", "inner"))
+            self.update(CandidateBatches(valid, inner, self._seed(), more))
         self.steps += 1
         self.objective.passes["forward_backward"] += 1
         return self.weight_step(batches["weights"], self.mix())
 
-    def inner_batches(self, batches: Mapping[str, Batch]) -> list[Batch]:
-        """Return the batches of the lookahead steps; images repeat if there are fewer images than steps."""
-        count = self.config.inner_steps
-        if not count:
+    def _parts(self, batches: Mapping[str, Batch], name: str) -> list[Batch]:
+        """Return the parts of a stream's batch; images repeat if there are fewer images than parts."""
+        stream = self.streams.get(name)
+        if stream is None:
             return []
-        drawn = batches["inner"]
+        drawn = batches[name]
         images = len(drawn.y)
-        size = max(1, images // count)
-        starts = [number * size % images for number in range(count)]
+        size = max(1, images // stream.parts)
+        starts = [number * size % images for number in range(stream.parts)]
         return [Batch(*(part[start : start + size] for part in drawn)) for start in starts]
 
     def _seed(self) -> int:
@@ -160,7 +173,11 @@ class ZeroOrder(Method):
 
     def _mgs(self, batches: CandidateBatches) -> Tensor:
         config, sigma, gradient = self.config, self.sigma, self.objective.gradient(batches)
+        if config.importance == "gradient":
+            return -gradient
         steps = estimators.proposed(config.samples, gradient, sigma, config.lam, config.proposal, self.generator)
+        if config.importance == "uniform":
+            return steps.mean(0)
         shares = estimators.importance(
             self.objective.values(steps, batches),
             steps,

@@ -23,11 +23,15 @@ from supernet.models.supernet import traceless
 
 
 class CandidateBatches(NamedTuple):
-    """The validation batch, the M batches of lookahead steps and the seed that all candidates of an update share."""
+    """What all candidates of an update share: M `inner` batches of lookahead steps, a seed, and validation images.
+
+    The gradient is that of the loss on `valid`; candidates are evaluated on `valid` and `more`.
+    """
 
     valid: Batch
     inner: Sequence[Batch]
     seed: int
+    more: Sequence[Batch] = ()
 
 
 class Objective:
@@ -46,14 +50,16 @@ class Objective:
     def values(self, steps: Tensor, batches: CandidateBatches) -> Tensor:
         """Return the objective (K,) after each of the steps (K, D) of alpha."""
         mixes = [self.alphas.mix(self.alphas.after(step)) for step in steps]
-        losses = self.lookahead.losses(
-            self.optimizer, mixes, batches.inner, batches.valid, seed=batches.seed, momentum=self.momentum
-        )
+        validation = [batches.valid, *batches.more]
+        losses = self.lookahead.scores(
+            self.optimizer, mixes, batches.inner, validation, seed=batches.seed, momentum=self.momentum
+        ).loss
         trained = len(mixes) * len(batches.inner)
         self.lookahead.supernet.passes += trained
         self.passes["forward_backward"] += trained
-        self.passes["forward"] += len(mixes)
-        return losses.double().cpu() + torch.tensor([self.penalty(mix) for mix in mixes], dtype=torch.float64)
+        self.passes["forward"] += len(mixes) * len(validation)
+        penalties = [self.penalty(mix) for mix in mixes]
+        return torch.tensor(losses, dtype=torch.float64) + torch.tensor(penalties, dtype=torch.float64)
 
     def with_base(self, steps: Tensor, batches: CandidateBatches, *, base_steps: bool) -> tuple[Tensor, Tensor]:
         """Return the objective of the current alphas, with or without lookahead steps, and those (K,) after `steps`."""
