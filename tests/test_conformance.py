@@ -66,7 +66,7 @@ SHORT = {
     "pc-darts": {"partial": 2, "warmup": 0.0},
     "dropnas": {"drop_rate": 0.3},
     "sdarts-adv": {"ascent": 2},
-    "zarts-mgs": FEW_TRIALS | {"eval_batches": 3},
+    "zarts-mgs": FEW_TRIALS | {"eval_batches": 3, "order_check": 2},
     "zarts-rs": FEW_TRIALS,
     "zarts-gld": FEW_TRIALS,
     "nao-v2": ONE_POOL,

@@ -21,7 +21,7 @@ from supernet.methods.base import Budget, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
 from supernet.methods.zarts.method import ZeroOrder
-from supernet.methods.zarts.objective import CandidateBatches
+from supernet.methods.zarts.objective import CandidateBatches, parted
 from supernet.methods.zarts.penalty import Penalty
 from supernet.models.evaluate import Scores
 from supernet.models.lookahead import Lookahead
@@ -107,7 +107,9 @@ def test_an_update_of_guided_search(home):
     c = estimators.importance(losses(found, u, given, seed), u, g, 0.2, 0.3, 0.3, "released")
     found.step(given)
     torch.testing.assert_close(flat(found), before + c @ u, rtol=1e-9, atol=1e-12)
-    assert found.end_epoch(0, 0.5)["effective_samples"] == pytest.approx(1 / (c**2).sum().item())
+    row = found.end_epoch(0, 0.5)
+    assert row["effective_samples"] == pytest.approx(1 / (c**2).sum().item())
+    assert row["heaviest_rank"] == 1  # the floor is large beside these densities: the losses decide
     for ablation, wanted in (("uniform", before + u.mean(0)), ("gradient", before - g)):
         free = make(home, samples=3, sigma=0.2, tau=0.3, lam=0.3, importance=ablation)
         assert set(free.streams) == {"weights", "alpha"}
@@ -140,7 +142,37 @@ def test_candidates_are_evaluated_on_all_of_several_batches(steps, monkeypatch):
     assert found.end_epoch(0, 0.5)["passes"] == passes
 
 
-@pytest.mark.parametrize("setting", [{"penalty": "flops=1"}, {"eval_batches": 2}])
+@each_estimator
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.usefixtures("still_noise")
+def test_a_check_of_the_order_compares_two_draws_and_changes_nothing(estimator, steps):
+    """Checked are the first and the third update, each on two draws of two batches."""
+    settings = {"estimator": estimator, "samples": 4, "steps": steps, "base_loss": "with_inner"}
+    found, plain = (make(order_check=check, eval_batches=2, **settings) for check in (2, None))
+    assert found.streams["order"] == Stream("validation", None, 4, whole=True)
+    wanted = []
+    for number in range(3):
+        given = batches(number) | {"evaluation": noise_batch(300 + number), "order": noise_batch(400 + number, 8)}
+        mine = {name: given[name] for name in found.streams if name != "order" or number != 1}
+        other = copy.deepcopy(found)
+        (seed, _), trained = seed_and_draws(found), found.supernet.passes
+        found.step(mine)
+        plain.step({name: given[name] for name in plain.streams})
+        assert torch.equal(flat(found), flat(plain))
+        assert found.supernet.passes - trained == plain.supernet.passes - other.supernet.passes
+        if number != 1:
+            tried, inner = found.objective.evaluated, steps > 0
+            each = [
+                losses(other, tried, given | {"alpha": part}, seed, inner=inner) for part in parted(given["order"], 4)
+            ]
+            means = torch.stack([each[0] + each[1], each[2] + each[3]])
+            wanted.append(torch.corrcoef(means.argsort().argsort().double())[0, 1].item())  # the losses have no ties
+    mine, plain = (method.end_epoch(0, 0.5) for method in (found, plain))
+    assert mine.pop("order_correlation") == pytest.approx(sum(wanted) / 2)
+    assert str(mine) == str(plain)
+
+
+@pytest.mark.parametrize("setting", [{"penalty": "flops=1"}, {"eval_batches": 2}, {"order_check": 1}])
 @pytest.mark.parametrize("importance", ["uniform", "gradient"])
 def test_a_setting_of_losses_is_refused_where_no_candidate_is_evaluated(setting, importance):
     said = f"^setting {next(iter(setting))} needs losses, and importance {importance} evaluates none$"
@@ -325,11 +357,7 @@ def test_streams_and_their_draws():
     ("images", "wanted"), [(8, [[0, 1], [2, 3], [4, 5]]), (3, [[0], [1], [2]]), (2, [[0], [1], [0]])]
 )
 def test_every_lookahead_step_has_images(images, wanted):
-    seen = []
-    method = make(steps=3)
-    method.update = lambda given: seen.append(given.inner)
-    method.step(batches(1) | {"inner": noise_batch(0, images)})
-    (found,) = seen
+    found = parted(noise_batch(0, images), 3)
     assert [batch.index.tolist() for batch in found] == wanted
     assert [len(batch.x) for batch in found] == [len(index) for index in wanted]
 
@@ -443,6 +471,8 @@ def test_validation_images_are_those_of_alpha_and_lookahead():
     more = SearchTask(planned(eval_batches=2, batch_size=5))
     assert (more.validated, more.streams["evaluation"].size) == (12, 5)
     assert SearchTask(planned(eval_batches=4, batch_size=5)).streams["evaluation"].size == 12  # of 15
+    order = SearchTask(planned(order_check=3, batch_size=5)).streams["order"].next()
+    assert len(set(order.index.tolist())) == 10  # two draws without an image in common
 
 
 def test_workers_reach_the_lookahead_and_are_not_recorded():

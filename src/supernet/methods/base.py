@@ -29,7 +29,7 @@ Part = Literal["train", "validation", "all"]
 """Which of the training images a stream draws: those that train weights, those for validation, or both."""
 
 
-NOT_TRAINING = ("alpha", "inner", "evaluation")
+NOT_TRAINING = ("alpha", "inner", "evaluation", "order")
 """The names of streams that alpha learns from, or that only measure."""
 
 

@@ -29,6 +29,9 @@ class ZeroOrderConfig:
     """epochs at the beginning that train the weights alone; None is a fifth of all"""
     eval_batches: Count = 1
     """batches of validation images on which every candidate of an update is evaluated"""
+    order_check: Count | None = None
+    """updates between two checks whether other validation images put the candidates in the same order; None checks none
+    """
     inner_batch: Count = 48
     """images in each lookahead step"""
     inner_split: Literal["validation", "train"] = "validation"
@@ -67,6 +70,12 @@ class ZeroOrderConfig:
     def evaluates(self) -> bool:
         """Whether candidates are evaluated: two forms of mgs ask for no losses."""
         return self.estimator != "mgs" or self.importance not in ("uniform", "gradient")
+
+    @property
+    def measured(self) -> list[str]:
+        """The names of what is measured in an update of alpha."""
+        by_estimator = {"rs": [], "mgs": ["effective_samples", "heaviest_rank"], "gld": ["accepted"]}
+        return by_estimator[self.estimator] + ["order_correlation"] * bool(self.order_check)
 
     @property
     def inner_steps(self) -> int:

@@ -119,6 +119,11 @@ def effective_samples(weights: Tensor) -> float:
     return 1 / float(weights.square().sum())
 
 
+def heaviest_rank(weights: Tensor, losses: Tensor) -> int:
+    """Return the rank by loss, 1 for the lowest, of the step with the largest of the weights (N,)."""
+    return 1 + int((losses < losses[weights.argmax()]).sum())
+
+
 # GLD
 
 

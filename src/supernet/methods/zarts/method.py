@@ -37,8 +37,8 @@ Deliberate differences from released code:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from copy import copy
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -50,7 +50,7 @@ from supernet.methods.alphas import Alphas
 from supernet.methods.base import Budget, Method, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
-from supernet.methods.zarts.objective import CandidateBatches, Objective
+from supernet.methods.zarts.objective import CandidateBatches, Objective, parted
 from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead, Momentum
 from supernet.models.mix import Mix
@@ -78,7 +78,7 @@ class ZeroOrder(Method):
         few = sum(self.alphas.sizes) < _FEW
         self.sigma0 = config.sigma or (0.2 if few else 0.025)
         lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss)
-        for setting in () if config.evaluates else ("penalty", "eval_batches"):
+        for setting in () if config.evaluates else ("penalty", "eval_batches", "order_check"):
             if getattr(config, setting) != getattr(ZeroOrderConfig, setting):
                 raise UserError(f"setting {setting} needs losses, and importance {config.importance} evaluates none")
         penalty = Penalty(config.penalty, budget.price)
@@ -86,17 +86,20 @@ class ZeroOrder(Method):
         self.objective = Objective(self.alphas, lookahead, penalty, self.optimizer, momentum)
         self.generator = torch.Generator().manual_seed(budget.seed)  # on the CPU: the same draws for every device
         self.epoch = self.steps = self.updates = 0  # steps in this epoch, updates since the beginning
-        self.diagnostics: list[float] = []  # of this epoch's updates: effective samples (mgs), accepted or not (gld)
+        self.diagnostics: dict[str, list[float]] = {name: [] for name in config.measured}  # in this epoch's updates
 
     @property
     def streams(self) -> Mapping[str, Stream]:
         """Streams for the weights, for alpha, for further batches to evaluate on, and for all lookahead steps at once.
 
-        All but the first are whole: processes share the candidates out.
+        That of `order_check` has two draws, without an image in common. All but the first are whole: processes share
+        the candidates out.
         """
         config, streams = self.config, {"weights": Stream("train"), "alpha": Stream("validation", whole=True)}
         if config.eval_batches > 1:
             streams["evaluation"] = Stream("validation", None, config.eval_batches - 1, whole=True)
+        if config.order_check:
+            streams["order"] = Stream("validation", None, 2 * config.eval_batches, whole=True)
         if config.inner_steps:
             streams["inner"] = Stream(config.inner_split, config.inner_batch, config.inner_steps, whole=True)
         return streams
@@ -128,29 +131,27 @@ class ZeroOrder(Method):
         valid = batches["alpha"]  # drawn in every step, so that a monitor that reads it changes nothing
         if self.epoch >= self.warmup and self.steps % self.every == 0:
             more, inner = (self._parts(batches, name) for name in ("evaluation", "inner"))
-            self.update(CandidateBatches(valid, inner, self._seed(), more))
+            checked = self.updates % (self.config.order_check or 1) == 0
+            order = self._parts(batches, "order") if checked else []
+            self.update(CandidateBatches(valid, inner, self._seed(), more), order)
         self.steps += 1
         self.objective.passes["forward_backward"] += 1
         return self.weight_step(batches["weights"], self.mix())
 
     def _parts(self, batches: Mapping[str, Batch], name: str) -> list[Batch]:
-        """Return the parts of a stream's batch; images repeat if there are fewer images than parts."""
-        stream = self.streams.get(name)
-        if stream is None:
-            return []
-        drawn = batches[name]
-        images = len(drawn.y)
-        size = max(1, images // stream.parts)
-        starts = [number * size % images for number in range(stream.parts)]
-        return [Batch(*(part[start : start + size] for part in drawn)) for start in starts]
+        """Return the parts of a stream's batch, none without the stream."""
+        streams = self.streams
+        return parted(batches[name], streams[name].parts) if name in streams else []
 
     def _seed(self) -> int:
         return int(torch.randint(2**62, (), generator=self.generator))
 
-    def update(self, batches: CandidateBatches) -> None:
-        """Update alpha by the estimator."""
-        step = {"rs": self._rs, "mgs": self._mgs, "gld": self._gld}[self.config.estimator]
-        self.objective.move(step(batches))
+    def update(self, batches: CandidateBatches, order: Sequence[Batch] = ()) -> None:
+        """Update alpha by the estimator; check the order of the candidates if there are batches for that."""
+        step = {"rs": self._rs, "mgs": self._mgs, "gld": self._gld}[self.config.estimator](batches)
+        if order and not math.isnan(correlation := self.objective.order(batches, order)):
+            self.diagnostics["order_correlation"].append(correlation)
+        self.objective.move(step)
         self.updates += 1
 
     def _rs(self, batches: CandidateBatches) -> Tensor:
@@ -178,17 +179,12 @@ class ZeroOrder(Method):
         steps = estimators.proposed(config.samples, gradient, sigma, config.lam, config.proposal, self.generator)
         if config.importance == "uniform":
             return steps.mean(0)
+        losses = self.objective.values(steps, batches)
         shares = estimators.importance(
-            self.objective.values(steps, batches),
-            steps,
-            gradient,
-            sigma,
-            config.tau,
-            config.lam,
-            config.importance,
-            config.proposal,
+            losses, steps, gradient, sigma, config.tau, config.lam, config.importance, config.proposal
         )
-        self.diagnostics.append(estimators.effective_samples(shares))
+        self.diagnostics["effective_samples"].append(estimators.effective_samples(shares))
+        self.diagnostics["heaviest_rank"].append(estimators.heaviest_rank(shares, losses))
         return shares @ steps
 
     def _with_base(self, steps: Tensor, batches: CandidateBatches) -> tuple[Tensor, Tensor]:
@@ -202,19 +198,16 @@ class ZeroOrder(Method):
         base, values = self._with_base(steps, batches)
         best = int(values.argmin())
         better = bool(values[best] < base)
-        self.diagnostics.append(float(better))
+        self.diagnostics["accepted"].append(float(better))
         return steps[best] if better else torch.zeros_like(steps[best])
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas, the updates and passes so far, and the mean diagnostics of the estimator."""
         passes = dict(self.objective.passes)
         row: dict[str, Any] = {**self.alphas.row(), "updates": self.updates, "passes": passes}
-        mean = sum(self.diagnostics) / len(self.diagnostics) if self.diagnostics else None
-        self.diagnostics = []
-        if self.config.estimator == "mgs":
-            row |= {"sigma": self.sigma, "effective_samples": mean}
-        elif self.config.estimator == "gld":
-            row |= {"accepted": mean}
+        row |= {"sigma": self.sigma} if self.config.estimator == "mgs" else {}
+        row |= {name: sum(values) / len(values) if values else None for name, values in self.diagnostics.items()}
+        self.diagnostics = {name: [] for name in self.diagnostics}
         return row
 
     def state_dict(self) -> dict[str, Any]:
@@ -229,5 +222,5 @@ class ZeroOrder(Method):
         self.alphas.load_state_dict(state)
         self.generator.set_state(state["draws"].cpu())
         for name in _COUNTERS:
-            setattr(self, name, copy(state[name]))
+            setattr(self, name, deepcopy(state[name]))
         self.objective.passes = dict(state["passes"])

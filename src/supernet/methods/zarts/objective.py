@@ -19,6 +19,7 @@ from supernet.engine.seeds import seeded
 from supernet.methods.alphas import Alphas
 from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead, Momentum
+from supernet.models.rank_metrics import spearman
 from supernet.models.supernet import traceless
 
 
@@ -34,6 +35,14 @@ class CandidateBatches(NamedTuple):
     more: Sequence[Batch] = ()
 
 
+def parted(batch: Batch, count: int) -> list[Batch]:
+    """Return `count` parts of a batch; images repeat if there are fewer images than parts."""
+    images = len(batch.y)
+    size = max(1, images // count)
+    starts = [number * size % images for number in range(count)]
+    return [Batch(*(part[start : start + size] for part in batch)) for start in starts]
+
+
 class Objective:
     """The loss after M lookahead steps of the weights, plus a penalty, at a step from the current `alphas`.
 
@@ -46,11 +55,12 @@ class Objective:
         self.alphas, self.lookahead, self.penalty = alphas, lookahead, penalty
         self.optimizer, self.momentum = optimizer, momentum
         self.passes = {"forward_backward": 0, "forward": 0}
+        self.evaluated = torch.empty(0, 0)  # the steps (K, D) whose objective was asked for last
 
     def values(self, steps: Tensor, batches: CandidateBatches) -> Tensor:
         """Return the objective (K,) after each of the steps (K, D) of alpha."""
         mixes = [self.alphas.mix(self.alphas.after(step)) for step in steps]
-        validation = [batches.valid, *batches.more]
+        self.evaluated, validation = steps, [batches.valid, *batches.more]
         losses = self.lookahead.scores(
             self.optimizer, mixes, batches.inner, validation, seed=batches.seed, momentum=self.momentum
         ).loss
@@ -60,6 +70,18 @@ class Objective:
         self.passes["forward"] += len(mixes) * len(validation)
         penalties = [self.penalty(mix) for mix in mixes]
         return torch.tensor(losses, dtype=torch.float64) + torch.tensor(penalties, dtype=torch.float64)
+
+    def order(self, batches: CandidateBatches, validation: Sequence[Batch]) -> float:
+        """Return Spearman's rank correlation of the objective on the halves of `validation`, of the steps `evaluated`.
+
+        This only measures, so no pass counts. NaN if the objective of all steps is equal.
+        """
+        middle, steps = len(validation) // 2, self.evaluated
+        passes, trained = dict(self.passes), self.lookahead.supernet.passes
+        halves = [validation[:middle], validation[middle:]]
+        found = [self.values(steps, batches._replace(valid=half[0], more=half[1:])).tolist() for half in halves]
+        self.passes, self.lookahead.supernet.passes = passes, trained
+        return spearman(*found)
 
     def with_base(self, steps: Tensor, batches: CandidateBatches, *, base_steps: bool) -> tuple[Tensor, Tensor]:
         """Return the objective of the current alphas, with or without lookahead steps, and those (K,) after `steps`."""
