@@ -17,7 +17,7 @@ from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Task
 from supernet.engine.seeds import seed_of
 from supernet.engine.snapshots import Snapshots
-from supernet.methods.base import Budget, Method, Part, Stream
+from supernet.methods.base import NOT_TRAINING, Budget, Method, Part, Stream
 from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
@@ -53,7 +53,7 @@ class SearchTask(Task):
             name: Batches(
                 images,
                 parts[stream.part],
-                stream.size or config.batch_size,
+                (stream.size or config.batch_size) * stream.parts,
                 augment,
                 seed_of(plan.seed, name),
                 device=plan.device,
@@ -69,8 +69,7 @@ class SearchTask(Task):
             shares = dict.fromkeys(shares, 1)
         batches = [self.streams[name].size // stream.parts // shares[name] or 1 for name, stream in streams.items()]
         self._validation = validation
-        # Streams called alpha and inner do not train the weights; any other one does.
-        trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
+        trained_on = {stream.part for name, stream in streams.items() if name not in NOT_TRAINING}
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
