@@ -15,6 +15,7 @@ from supernet.engine import process_group, processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Task
+from supernet.engine.optim import Within
 from supernet.engine.seeds import seed_of
 from supernet.engine.snapshots import Snapshots
 from supernet.methods.base import NOT_TRAINING, Budget, Method, Part, Stream
@@ -98,6 +99,11 @@ class SearchTask(Task):
         self._set_cutout()
         self._learn.begin()
         self.passes.begin_epoch()
+
+    def begin_step(self, epoch: int, within: Within) -> None:
+        """Move the learning rate if it moves with steps."""
+        if self.plan.config.w.per_step:
+            self.method.set_rates(epoch, within)
 
     def _set_cutout(self) -> None:
         for stream in self.streams.values():

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.optim import BEGUN, Within
 from supernet.methods.base import Method, NoConfig
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import ValidationBatches
@@ -56,6 +57,9 @@ class Selector(ABC):
 
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027  most selectors have nothing to prepare
         """Prepare epoch number `epoch`, counted from 0."""
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:  # noqa: B027  nor a learning rate to set
+        """Set the learning rate in `epoch`; before every step of it if the schedule moves with steps."""
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train on one batch of every stream; return scalar tensors, which are averaged over the epoch."""

@@ -32,7 +32,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import set_rate
+from supernet.engine.optim import BEGUN, Within, set_rate
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm
@@ -115,14 +115,19 @@ class Perturbation(Selector):
         """Take the next step of the schedule if it is due, and set the learning rate."""
         if epoch % self.config.tune_epochs == 0:
             self._decide()
-        set_rate(self.method.optimizer, self._rate(epoch))
+        self.set_rates(epoch)
 
-    def _rate(self, epoch: int) -> float:
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rate of the training between decisions."""
+        set_rate(self.method.optimizer, self._rate(epoch, within))
+
+    def _rate(self, epoch: int, within: Within) -> float:
         sgd = self.method.budget.weights
         lr = sgd.lr / 10 if self.config.lr is None else self.config.lr
         if self.config.lr_schedule == "constant":
             return lr
-        return replace(sgd, lr=lr, lr_min=0.4 * lr, schedule="cosine", warmup=0).rate(epoch, self.epochs)
+        sgd = replace(sgd, lr=lr, lr_min=0.4 * lr, schedule="cosine", warmup=0, restart=0)
+        return sgd.rate(epoch, self.epochs, within)
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take a step of the method, or of the weights alone."""
