@@ -71,9 +71,7 @@ def test_pixels_lie_in_the_pages_of_the_file(file: Path, shared: Path) -> None:
     assert any(int(start, 16) <= x.data_ptr() < int(end, 16) for start, end in spans)
 
 
-def test_images_that_cannot_be_written_are_returned(
-    file: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_that_cannot_be_written_are_returned(file: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*given: object) -> None:
         raise RuntimeError("PytorchStreamWriter failed writing file: file write failed")
 
