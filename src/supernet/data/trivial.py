@@ -35,7 +35,7 @@ def trivial(pixels: Tensor, draws: torch.Generator, *, mirrored: bool) -> Tensor
     x = pixels if pixels.dtype == torch.uint8 else _rounded(pixels)
     names = [name for name in OPERATIONS if name != "color" or x.shape[3] == 3]
     which, step, side = (integers(bound, len(x), draws).squeeze(1) for bound in (len(names), _STRENGTHS, 2))
-    strength = step / (_STRENGTHS - 1)
+    strength = step.float() / (_STRENGTHS - 1)
     return changed(x, which, names, strength * (2 * side - 1), wide=mirrored and min(x.shape[1:3]) >= _WIDE_FROM)
 
 

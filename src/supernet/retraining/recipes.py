@@ -78,18 +78,6 @@ RECIPES: dict[str, Recipe] = {
         w=SGDConfig(lr=0.05, nesterov=True, weight_decay=5e-4, clip=0.0),
         validation_share=0.1,
     ),
-    # Ours, for long trainings: what the field has found since the papers below, at the size of the space or the search.
-    "strong": Recipe(
-        epochs=200,
-        batch_size=128,
-        w=SGDConfig(lr=0.1, nesterov=True, weight_decay=5e-4, clip=0.0, warmup=5),
-        augment="trivial",
-        mixup=0.2,
-        cutmix=1.0,
-        label_smoothing=0.1,
-        ema=0.999,
-        validation_share=0.1,
-    ),
     # NAS-Bench-201 (Dong & Yang, ICLR 2020, arXiv 2001.00326): how its 15 625 architectures were trained. Padding is an
     # eighth of the side: 4 on CIFAR, 2 on ImageNet16-120.
     "nasbench201": Recipe(
@@ -139,3 +127,15 @@ RECIPES["nao-cifar"] = replace(
     RECIPES["darts-cifar"], batch_size=128, w=SGDConfig(lr=0.025, weight_decay=5e-4, clip=5.0), dropout=0.4
 )
 RECIPES["nao-imagenet"] = replace(RECIPES["darts-imagenet"], width=52)
+# Ours, for long trainings: what the field has found since. Width and depth are the space's or the search's.
+RECIPES["strong"] = Recipe(
+    epochs=200,
+    batch_size=128,
+    w=SGDConfig(lr=0.1, nesterov=True, weight_decay=5e-4, clip=0.0, warmup=5),
+    augment="trivial",
+    mixup=0.2,
+    cutmix=1.0,
+    label_smoothing=0.1,
+    ema=0.999,
+    validation_share=0.1,
+)
