@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-Several = tuple[Tensor, ...] | list[Tensor]
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
@@ -15,11 +15,9 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     the decay is at most (1 + n)/(10 + n), as in TensorFlow's, so that a short training forgets its first weights.
     """
 
-    def follow(
-        average: tuple[Tensor, ...] | list[Tensor], now: tuple[Tensor, ...] | list[Tensor], n: Tensor | int
-    ) -> None:
-        steps = int(n)
-        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(average, now, n)
+    def follow(average: Any, now: Any, updates: Tensor | int) -> None:
+        n = int(updates)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(average, now, n)  # type: ignore[no-untyped-call]
 
     average = AveragedModel(network, multi_avg_fn=follow, use_buffers=True)
     return average.eval().requires_grad_(False)
