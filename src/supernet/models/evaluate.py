@@ -177,8 +177,12 @@ def loss_and_accuracy(
 
 @torch.no_grad()
 def measures(loss: Tensor, logits: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-    """Return loss and accuracy (0 to 1) of a batch as tensors, without waiting for the device."""
-    return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == batch.y).float().mean()}
+    """Return loss and accuracy (0 to 1) of a batch as tensors, without waiting for the device.
+
+    Of a mixed image the class with the largest share counts.
+    """
+    y = batch.y if batch.y.dim() == 1 else batch.y.argmax(1)
+    return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == y).float().mean()}
 
 
 @contextmanager
