@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
+from supernet.engine.optim import BEGUN, SGDConfig, Within, clip_gradient, set_rate
 from supernet.engine.processes import average_gradients
 from supernet.engine.seeds import seeded
 from supernet.engine.snapshots import Snapshots
@@ -246,7 +246,14 @@ class Method(ABC):
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch number `epoch`, counted from 0: set the learning rate of the weights."""
-        set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs))
+        self.set_rates(epoch)
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rate of the weights in `epoch`; before every step of it if the schedule moves with steps.
+
+        A method with another schedule, or with further networks on it, overrides this and not `begin_epoch`.
+        """
+        set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs, within))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Return additions to the epoch's row of metrics, as plain data.
@@ -270,7 +277,8 @@ class Method(ABC):
         of batches and the global random state go back as well, so without a change the search would repeat itself. The
         epochs go on counting: the next one begins with `begin_epoch` of the next number and thus, by default, the
         learning rate of that epoch. A subclass that changes a setting, or keeps what it has learned since, does so here
-        around the call of this method; one that goes back in its schedule as well notes the distance for `begin_epoch`.
+        around the call of this method; one that goes back in its schedule as well notes the distance for
+        `begin_epoch` and `set_rates`.
         """
         self.load_state_dict(state)
 
