@@ -29,6 +29,10 @@ Part = Literal["train", "validation", "all"]
 """Which of the training images a stream draws: those that train weights, those for validation, or both."""
 
 
+NOT_TRAINING = ("alpha", "inner", "evaluation", "order")
+"""The names of streams that alpha learns from, or that only measure."""
+
+
 @dataclass(frozen=True)
 class NoConfig:
     """No settings."""
@@ -36,10 +40,10 @@ class NoConfig:
 
 @dataclass(frozen=True)
 class Stream:
-    """An endless stream of batches of `size` images from `part`; a size of None is the batch size of the search.
+    """An endless stream of batches of images from `part`: `size` images, or None for the batch size of the search.
 
-    A step divides a batch into `parts`, each of which is run by itself. Where several processes search together, each
-    gets its share of a batch, or with `whole` all of it.
+    With several `parts` a batch has so many times `size` images, and a step runs each part by itself. Where several
+    processes search together, each gets its share of a batch, or with `whole` all of it.
     """
 
     part: Part
@@ -185,7 +189,7 @@ class Method(ABC):
         """The batches that `step` draws: a name for each, and the images that the batch comes from.
 
         One pass over the images of the first stream is an epoch. The weights are taken to learn from all streams except
-        those called "alpha" and "inner".
+        those whose names are in `NOT_TRAINING`.
         """
 
     @property

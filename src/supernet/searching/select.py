@@ -241,7 +241,10 @@ def selector_on(task: SearchTask) -> Selector:
 
 
 def _selector(task: SearchTask, preset: Preset, config: Any, seed: int) -> Selector:
-    return preset.load()(config, task.method, task.feasible, task.validation_batches, seed_of(seed, "selector"))
+    seed = seed_of(seed, "selector")
+    selector = preset.load()(config, task.method, task.feasible, task.validation_batches, seed)
+    selector.history = task.history
+    return selector
 
 
 def selections(search: Run) -> list[Run]:

@@ -35,7 +35,7 @@ from supernet.data import Batch
 from supernet.engine.optim import BEGUN, Within, set_rate
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
-from supernet.models.evaluate import Scorer, ValidationBatches
+from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mix import detached
 from supernet.selectors.base import Selector
@@ -62,7 +62,7 @@ class PerturbationConfig:
     """whether alpha learns in between, too, or the weights alone"""
     edges: Literal["independent", "cumulative"] = "independent"
     """removal of a node's edges: in the order of one scoring, or with a new scoring after each removal"""
-    norm: Literal["batch", "running"] = "batch"
+    norm: Statistics = "batch"
     """statistics of batch normalisation in the evaluation"""
 
 
@@ -96,10 +96,15 @@ class Perturbation(Selector):
         self.schedule = projection_schedule(self.space, seed)
         self.done = 0  # steps of the schedule
         self.outcomes: list[Outcome] = []
-        self.scorer = Scorer(self.supernet, validation_batches, running=config.norm == "running")
+        self.scorer = Scorer(self.supernet, validation_batches, config.norm)
         self.supernet.fixed_edges = FixedEdges.none(self.space)
         self.score, self.completion = PerturbationScore(config.criterion, method, self.scorer), Completion(feasible)
         method.optimizer.state.clear()
+
+    @staticmethod
+    def check(config: PerturbationConfig, *, tracked: bool) -> None:
+        """Raise UserError for statistics of batch norm that the search does not keep."""
+        check_norm(config.norm, tracked=tracked)
 
     @property
     def epochs(self) -> int:
