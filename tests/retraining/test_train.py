@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
@@ -135,6 +137,27 @@ def test_an_epoch_sets_its_learning_rate_and_drop_path():
         begun.append((task.network.drop_path, task.optimizer.param_groups[0]["lr"]))
     assert begun == [pytest.approx(pair) for pair in [(0, 0.1), (0.05, 0.05), (0.1, 0.025), (0.15, 0.0125)]]
     assert task.end_epoch(3, {"loss": 1.0})["lr"] == pytest.approx(0.0125)
+
+
+def test_a_learning_rate_that_moves_with_steps_is_that_of_the_place_of_a_step_also_when_resumed(tmp_path):
+    w = {"lr": 0.1, "warmup": 1, "per_step": True}
+    rates, plan = [], tiny_plan(w=w)
+    steps = task_of(plan).streams["train"].steps
+
+    class Noting(Callback):
+        def step(self):
+            rates.append(task.optimizer.param_groups[0]["lr"])
+            if len(rates) == steps + 2:
+                raise KeyboardInterrupt
+
+    for _ in range(2):
+        task = task_of(plan)
+        with contextlib.suppress(KeyboardInterrupt):
+            Loop(task, Run(tmp_path), 2, Noting(), save_every=0)()
+    del rates[steps + 1]  # the step that was cut off
+    cosine = [0.05 * (1 + math.cos(math.pi * k / (2 * steps))) for k in range(2 * steps)]
+    assert rates == pytest.approx([rate * min(1, (k + 1) / steps) for k, rate in enumerate(cosine)], rel=1e-12)
+    assert Run(tmp_path).metrics[-1]["lr"] == rates[-1]
 
 
 def test_paths_are_dropped_in_training_only():

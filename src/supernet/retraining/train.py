@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.loop import Task
-from supernet.engine.optim import clip_gradient, set_rate
+from supernet.engine.optim import Within, clip_gradient, set_rate
 from supernet.engine.precision import autocast
 from supernet.engine.process_group import count, joined
 from supernet.engine.processes import average_statistics, by_first, check_share
@@ -101,6 +101,11 @@ class TrainingTask(Task):
         set_rate(self.optimizer, self.recipe.w.rate(epoch, self.recipe.epochs))
         self.network.drop_path = self.recipe.drop_path * epoch / self.recipe.epochs
 
+    def begin_step(self, epoch: int, within: Within) -> None:
+        """Move the learning rate if it moves with steps."""
+        if self.recipe.w.per_step:
+            set_rate(self.optimizer, self.recipe.w.rate(epoch, self.recipe.epochs, within))
+
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take one step; return the loss, auxiliary loss included, and the accuracy."""
         batch = batches["train"]
@@ -130,7 +135,7 @@ class TrainingTask(Task):
         best = accuracy > self.best
         self.best = max(accuracy, self.best)
         found = {self.measured: accuracies.pop("accuracy")} | accuracies
-        return dict(means) | {"lr": self.recipe.w.rate(epoch, self.recipe.epochs)} | found | {"best": best}
+        return dict(means) | {"lr": self.optimizer.param_groups[0]["lr"]} | found | {"best": best}
 
     def accuracies(self, *, test: bool) -> dict[str, float]:
         """Return the accuracy (0 to 1) on the test or the validation images, with running statistics.
