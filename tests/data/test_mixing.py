@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supernet.data import Augment, Batches, Images
@@ -14,6 +14,7 @@ from supernet.data.mixing import mixed
 CLASSES = 5
 
 
+@settings(deadline=None, max_examples=60, derandomize=True)
 @given(
     st.integers(1, 6),
     st.integers(1, 9),
@@ -40,9 +41,9 @@ def test_the_share_of_a_class_is_its_share_of_the_pixels(count, height, width, a
 
 
 def shares(mixup: float, cutmix: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return for 2000 batches the share of the images' own class, and whether it was cutmix."""
-    x, y = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 32, 32, 1), torch.tensor([0, 1])
-    found = [mixed(x.clone(), y, 2, mixup, cutmix, np.random.default_rng(n)) for n in range(2000)]
+    """Return for 800 batches the share of the images' own class, and whether it was cutmix."""
+    x, y = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 16, 16, 1), torch.tensor([0, 1])
+    found = [mixed(x.clone(), y, 2, mixup, cutmix, np.random.default_rng(n)) for n in range(800)]
     whole = [bool(((pixels == 0) | (pixels == 1)).all()) for pixels, _ in found]
     return np.array([float(targets[1, 1]) for _, targets in found]), np.array(whole)
 
@@ -50,11 +51,11 @@ def shares(mixup: float, cutmix: float) -> tuple[np.ndarray, np.ndarray]:
 def test_the_shares_are_of_a_beta_distribution_and_of_both_one_is_drawn_for_each_batch():
     added, cut = shares(1.0, 0.0)
     assert not cut.any()
-    assert abs(added.mean() - 0.5) < 0.03
-    assert abs(np.quantile(added, [0.25, 0.75]) - [0.25, 0.75]).max() < 0.04  # Beta(1, 1) is uniform
-    assert abs(np.mean(shares(0.2, 0.0)[0] < 0.1) - 0.375) < 0.05  # scipy.stats.beta(0.2, 0.2).cdf(0.1)
+    assert abs(added.mean() - 0.5) < 0.07
+    assert abs(np.quantile(added, [0.25, 0.75]) - [0.25, 0.75]).max() < 0.06  # Beta(1, 1) is uniform
+    assert abs(np.mean(shares(0.2, 0.0)[0] < 0.1) - 0.375) < 0.07  # scipy.stats.beta(0.2, 0.2).cdf(0.1)
     assert shares(0.0, 1.0)[1].all()
-    assert abs(shares(1.0, 1.0)[1].mean() - 0.5) < 0.04
+    assert abs(shares(1.0, 1.0)[1].mean() - 0.5) < 0.07
 
 
 @pytest.fixture

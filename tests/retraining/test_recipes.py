@@ -76,6 +76,7 @@ OFF = {
     "w.gamma": 0.97,
     "w.warmup": 0,
     "w.restart": 0,
+    "w.per_step": False,
     "pad": None,
     "mirror": None,
     "cutout": 0,
@@ -146,7 +147,7 @@ def test_quick_is_small_and_chooses_its_best_epoch_on_validation_images():
         ({"ema": 1.0}, "setting ema must be below 1, not 1.0"),
         ({"augment": "strong"}, "setting augment takes 'none' or 'trivial', not 'strong'"),
         ({"balance": True}, "setting balance takes 'none', 'weights' or 'sampling', not True"),
-        ({"w": {"rate": 1}}, "unknown setting 'w.rate'; did you mean 'w.lr'?"),
+        ({"w": {"lrr": 1}}, "unknown setting 'w.lrr'; did you mean 'w.lr'?"),
         ({"cut_out": 3}, "unknown setting 'cut_out'; did you mean 'cutout'? known: cutout, cutmix, "),
     ],
 )

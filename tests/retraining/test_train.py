@@ -28,6 +28,7 @@ from supernet.models.network import Network
 from supernet.report import plots
 from supernet.report import progress as screen
 from supernet.report.console import Console
+from supernet.retraining.evaluate import evaluate
 from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.retraining.recipes import RECIPES, Recipe
 from supernet.retraining.train import TrainingTask, retrain
@@ -187,6 +188,12 @@ def test_the_average_of_the_weights_is_measured_kept_and_gone_on_with(archive, t
         each.step({"train": noise_batch(3)._replace(x=noise_batch(3).x.float())})
     for one, other in zip(again.state_dict()["network"].values(), task.state_dict()["network"].values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_what_the_recipe_strong_trains_is_measured_as_it_was(archive, tmp_path):
+    run = retrain(CELL, data=archive, recipe="strong", out=tmp_path / "run", quiet=True, **TINY | {"epochs": 3})
+    assert evaluate(run, device="cpu").accuracy == run.summary["test_accuracy"]["last"]
+    assert (run.config["augment"], run.config["ema"], run.config["w"]["warmup"]) == ("trivial", 0.999, 5)
 
 
 @pytest.mark.parametrize(("balance", "expected"), [("none", [True, True, False]), ("weights", [True, False, True])])

@@ -3,6 +3,7 @@
 Müller & Hutter, ICCV 2021, arXiv 2103.10158. The operations and ranges are the paper's: those called Wide, or those
 called RA, which are RandAugment's. Three deliberate differences: the images of a batch that drew operations of one kind
 are changed together; values are rounded, not cut to whole numbers; and a translation of RA is a share of the side.
+torchvision's transform is not used: it draws from PyTorch's global random state, and for one image at a time.
 """
 
 from __future__ import annotations
