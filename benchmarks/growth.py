@@ -191,7 +191,7 @@ def limits(found: Medians, memory: Sequence[float], sizes: Sequence[int]) -> Ite
             yield f"{now} from {size} on"
         before = now
     free, slope = free_bytes(), slopes(sizes, memory)[-1]
-    if free and slope > 0.05:
+    if free and slope > 0.5:
         yield f"memory from about {sizes[-1] * (free / 2**20 / memory[-1]) ** (1 / slope):.2g} on"
 
 
@@ -209,6 +209,7 @@ def draw(seen: Mapping[str, tuple[Medians, Mapping[str, Sequence[float]]]]) -> F
                     panel.loglog(sizes, curves[side], LINES[side], color=colour, marker=".", label=side)
             panel.set_xticks(sizes, [str(size) for size in sizes])
             panel.minorticks_off()
+            panel.yaxis.set_major_formatter("{x:g}")  # STYLE shows formulas as they are typed
             panel.set_ylabel(label if column == 0 else "")
         axes[0, column].set_title(name)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LINES))
