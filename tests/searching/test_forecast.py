@@ -133,6 +133,18 @@ def test_forecasts_are_within_15_percent_of_what_a_search_takes(settings: dict[s
     assert found["search"]["bytes"] > found["before"]
 
 
+def test_a_step_of_a_forecast_draws_what_a_step_of_the_search_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = SearchTask(planned(PairDataset(tiny_images(96)), **TINY | {"method": "zarts-rs", "samples": 1, "steps": 2}))
+    task.begin_epoch(2)
+    drawn: list[str] = []
+    for name, stream in task.streams.items():
+        monkeypatch.setattr(stream, "next", lambda name=name, draw=stream.next: (drawn.append(name), draw())[1])
+    trial = _Trial(task)
+    drawn.clear()
+    trial._steps(4)  # of which every second moves alpha
+    assert sorted(drawn) == ["alpha"] * 4 + ["inner"] * 2 + ["weights"] * 4
+
+
 # --- too little memory
 
 
