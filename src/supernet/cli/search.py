@@ -166,11 +166,13 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
 def _print_forecast(console: Console, reading: str, running: str, forecast: Forecast) -> None:
     """Print the time and memory of a search."""
     from supernet.report.console import line
-    from supernet.report.text import duration
+    from supernet.report.text import duration, size
 
     line(console, reading)
     line(console, running)
     line(console, f"memory        {_memory(forecast)}")
+    if forecast.process_bytes is not None:
+        line(console, f"process       {size(forecast.process_bytes)}, with Python, libraries and work space")
     if not math.isnan(forecast.step_seconds):
         one = forecast.steps == 1
         steps = "1 step and the measurement after it" if one else f"{forecast.steps} steps and a measurement"

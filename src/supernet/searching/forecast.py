@@ -19,7 +19,7 @@ from supernet.engine.driving import as_planned, driving
 from supernet.engine.loop import LazyBatches
 from supernet.engine.measure import seconds
 from supernet.engine.memory import free_memory, is_shortage
-from supernet.engine.peak_memory import peak_of
+from supernet.engine.peak_memory import forget_peak_of_process, peak_of, peak_of_process
 from supernet.methods.base import Method
 from supernet.searching.config import SearchCall
 from supernet.searching.plan import Plan, planned
@@ -48,6 +48,8 @@ class Forecast:
     - `step_passes`: batches that one step sends forward and backward through the supernet. NaN like the seconds.
     - `left_out`: work of the method between epochs, in words, which is not forecast either.
     - `may_stop`: whether the method may end the search before its last epoch.
+    - `process_bytes`: the most memory of this process during the steps, with Python, libraries and the work space of
+      operations; None for a GPU, if a step does not fit, and where the system does not tell.
     - `fits`: whether memory suffices. Workspace of operations is seen on a GPU only, so a CPU needs a quarter more.
     """
 
@@ -62,6 +64,7 @@ class Forecast:
     step_passes: float = math.nan
     left_out: str = ""
     may_stop: bool = False
+    process_bytes: int | None = None
 
     @property
     def epoch_seconds(self) -> float:
@@ -94,6 +97,7 @@ def foresee(plan: Plan) -> Forecast:
     """Return the forecast of a planned search; the caller's random state stays as it was."""
     free = free_memory(plan.device)
     steps, epochs, peak = 0, plan.config.epochs, 0
+    forget_peak_of_process()
     with as_planned(plan):
         try:
             task, parts = SearchTask(plan), list[Forecast]()
@@ -106,7 +110,8 @@ def foresee(plan: Plan) -> Forecast:
                     break
                 parts.append(trial.forecast(free))
             else:
-                return _mean(parts)
+                whole = peak_of_process() if plan.device.type == "cpu" else None
+                return replace(_mean(parts), process_bytes=whole)
         except (MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise

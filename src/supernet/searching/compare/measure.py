@@ -19,7 +19,7 @@ from torch import Tensor
 
 from supernet import registry
 from supernet.data.prepared import VARIABLE
-from supernet.engine.peak_memory import forget_peak_of_process, peak_of_process, shareable_of_process
+from supernet.engine.peak_memory import peak_of_process, shareable_of_process
 from supernet.errors import UserError
 from supernet.searching.compare.config import budget_of
 from supernet.searching.compare.killed import ending
@@ -62,13 +62,13 @@ def measure(search: Mapping[str, Any], *, one_thread: bool = False) -> dict[str,
     from supernet.searching.plan import planned
 
     plan = planned(**search)
-    shared, images = VARIABLE in os.environ, plan.images
-    if shared:
-        forget_peak_of_process()  # that of reading the images, which one process does for all
+    shared, images, reading = VARIABLE in os.environ, plan.images, peak_of_process()
     forecast = foresee(plan)
     if math.isnan(forecast.step_seconds):
         raise UserError("memory has run out: take a smaller --batch-size or --width, or --checkpointing")
-    own = max(0, (peak_of_process() or 0) - shareable_of_process())
+    # One process reads shared images for all, so that only its steps count
+    whole = (None if shared else reading, forecast.process_bytes, peak_of_process())
+    own = max(0, max(size or 0 for size in whole) - shareable_of_process())
     pixels = [x for x in (images.x, images.x_test) if isinstance(x, Tensor) and shared]
     alone: dict[str, float] = {}
     if one_thread and plan.device.type == "cpu":
