@@ -1,0 +1,144 @@
+"""`supernet baseline`: the networks trained with every seed in a folder, by one recipe, and put into a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from supernet.engine.driving import Driving
+from supernet.engine.files import read_json, remove_temporaries, write_atomically
+from supernet.engine.lock import locked
+from supernet.engine.run import Run
+from supernet.errors import UserError, reason_of, unknown
+from supernet.retraining import plan as plans
+from supernet.retraining import train
+from supernet.retraining.plan import RetrainingPlan
+from supernet.searching.baselines import table
+from supernet.searching.baselines.rivals import Rival, known, of_found
+
+FILE = "baseline.json"
+BY = {"flops": ("flops",), "params": ("params",), "both": ("flops", "params")}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a table of baselines is of: a plan of the found network, or only of the images, and a budget.
+
+    - `like`: the folder or architecture that was given, None without one.
+    - `budget`: the parameters and FLOPs that the known networks are scaled to, by the names of the fields of Cost.
+    - `trained`: retrainings of the found network that may be there already.
+    """
+
+    plan: RetrainingPlan
+    seeds: tuple[int, ...]
+    budget: Mapping[str, int]
+    like: str | None = None
+    trained: tuple[Path, ...] = field(default=(), compare=False)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the folder is of, as plain data; seeds may be added later."""
+        plan = self.plan
+        return {
+            "fingerprint": plan.images.fingerprint,
+            "recipe": plan.recipe,
+            "architecture": None if self.like is None else str(plan.genotype),
+            "budget": dict(self.budget),
+        }
+
+
+def budget_of(plan: RetrainingPlan, by: str) -> dict[str, int]:
+    """Return what the planned network costs, of what `by` names; raises UserError for another name."""
+    if by not in BY:
+        raise unknown("cost to scale by", by, BY)
+    return {name: getattr(plan.price, name) for name in BY[by]}
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """A folder of trained networks and their rows."""
+
+    path: Path
+    asked: Asked
+
+    @cached_property
+    def _known(self) -> tuple[list[Rival], list[str]]:
+        return known(self.asked.budget, self.asked.plan.network_size)
+
+    @cached_property
+    def rivals(self) -> list[Rival]:
+        """The networks, the found one first, if there is one."""
+        asked = self.asked
+        found = of_found(asked.plan, asked.budget, asked.seeds) if asked.like is not None else []
+        return [*found, *self._known[0]]
+
+    @property
+    def told(self) -> list[str]:
+        """What the networks do not keep to, and those that are left out."""
+        return [*(rival.told for rival in self.rivals if rival.told), *self._known[1]]
+
+    def plan_of(self, rival: Rival, seed: int) -> RetrainingPlan:
+        """Return the plan of a network's retraining with a seed: the found network's but for architecture and size."""
+        base, size = self.asked.plan, rival.network_size
+        sizes = {name: getattr(size, name) for name in ("width", "depth", "stem", "reductions")}
+        genotype = rival.genotype(seed)
+        config = replace(base.config, what=genotype, space=None, seed=seed, **sizes)
+        return plans.on(base.images, config, (rival.space, rival.space_name, genotype), base.recipe)
+
+    def train(self, rival: Rival, seed: int, how: Driving) -> Run:
+        """Train a network with a seed, or go on with it, and return the run; a finished one stays as it is."""
+        plan, run = self.plan_of(rival, seed), Run(self.path / f"{rival.folder}-{seed}")
+        there = [run, *(map(Run, self.asked.trained) if rival.folder == "found" else ())]
+        done = None if how.force else next((run for run in there if _is(run, plan)), None)
+        return done or train.start(plan, replace(how, out=run.path, quiet=True))
+
+
+def _is(run: Run, plan: RetrainingPlan) -> bool:
+    """Return whether a run has finished, with the very settings of a plan."""
+    try:
+        return run.finished and bool(run.holds(plan.record)) and run.config["epochs"] == plan.config.epochs
+    except UserError:
+        return False
+
+
+def start(asked: Asked, out: Path, how: Driving, say: Callable[[str], None]) -> str:
+    """Train what is left of all networks, seed by seed, write the table, and return it as Markdown.
+
+    `say` is told of each network that has been trained, and of what cannot be had. Raises UserError.
+    """
+    baselines = Baselines(out, asked)
+    for text in baselines.told:
+        say(text)
+    _enter(out, asked)
+    with locked(out):
+        remove_temporaries(out)
+        write_atomically(out / FILE, (json.dumps(asked.record, indent=2) + "\n").encode())
+        runs: dict[str, dict[int, Run]] = {rival.label: {} for rival in baselines.rivals}
+        pairs = [(rival, seed) for seed in asked.seeds for rival in baselines.rivals]
+        for number, (rival, seed) in enumerate(pairs, 1):
+            run = runs[rival.label][seed] = baselines.train(rival, seed, how)
+            say(f"{rival.label}, seed {seed}: {table.accuracy(run):.2f} % ({number} of {len(pairs)})")
+        return table.write(baselines, runs)
+
+
+def _enter(out: Path, asked: Asked) -> None:
+    """Make the folder; raises UserError if it holds anything else, or baselines of other images, recipe or cost."""
+    file = out / FILE
+    try:
+        if out.exists() and not file.exists() and any(out.iterdir()):
+            raise UserError(f"'{out}' exists and holds no baselines: give another place with --out")
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write '{out}': {reason_of(error)}; give another place with --out") from None
+    try:
+        there = read_json(file) if file.exists() else asked.record
+    except ValueError:
+        raise UserError(f"'{file}' is damaged: remove it, and the same command goes on") from None
+    changed = [name for name, value in asked.record.items() if there.get(name) != value]
+    if changed:
+        names = ", ".join(f"{name} ({there.get(name)} there, {asked.record[name]} now)" for name in changed)
+        raise UserError(f"the baselines in '{out}' are of another {names}: give another place with --out")
