@@ -15,8 +15,8 @@ NB201 = space("nasbench201")
 SMALL = NetworkSize(4, 1, (8, 8), 1)
 
 
-@given(wanted=st.integers(1_000, 200_000))
-@settings(deadline=None, max_examples=10)
+@given(wanted=st.integers(1_000, 80_000))
+@settings(deadline=None, max_examples=5)
 def test_no_other_width_is_nearer(wanted: int) -> None:
     cell = NB201.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|")
 
@@ -24,11 +24,11 @@ def test_no_other_width_is_nearer(wanted: int) -> None:
         return abs(cost(NB201, cell, NetworkSize(width, 1, (8, 8), 1)).params - wanted)
 
     found = nearest_width(NB201, cell, SMALL, "params", wanted)
-    assert error(found.width) == min(error(width) for width in range(1, 60))
+    assert error(found.width) == min(error(width) for width in range(1, 40))
 
 
 @pytest.mark.parametrize("name", RIVALS)
-@pytest.mark.parametrize(("field", "wanted"), [("flops", 1_400_000), ("params", 176_000), ("params", 9_000)])
+@pytest.mark.parametrize(("field", "wanted"), [("flops", 300_000), ("params", 20_000)])
 def test_a_rival_is_scaled_to_a_cost(name: str, field: str, wanted: int) -> None:
     rival = RIVALS[name]
     genotype = rival.choose(dict.fromkeys(rival.cells, (0,)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from supernet.searching.baselines import Asked
 
 _SIZES = ("width", "depth")
-_OPEN = ("what", "data", "space", "seed", "device", "precision")  # not taken over from a retraining
+_OF_IMAGES = ("image_size", "pad", "mirror", "stem", "reductions")  # only for the same images
 _HIDDEN = Annotated[Any, Fixed, Suppress]
 
 
@@ -31,7 +31,7 @@ def baseline(given: Arguments) -> None:
     import_own(given)
     like = peek(given, "like", None)
     trained = _trained(like, peek(given, "recipe", None))
-    call = vars(parse("baseline", _arguments(peek(given, "recipe", None), trained), given))
+    call = vars(parse("baseline", _arguments(peek(given, "recipe", None), _settings(trained, given)), given))
     console, how = Console(), driving(call)
     asked = _asked(call, given, trained)
     out = Path(how.out) if how.out is not None else _folder(asked)
@@ -51,6 +51,17 @@ def _trained(like: str | None, recipe: str | None) -> list[Run]:
     folders = [Path(like), *sorted(file.parent for file in Path(like).glob("*/config.yaml"))]
     runs = [run for run in map(Run, folders) if run.task == "retrain" and run.finished]
     return [run for run in runs if recipe in (None, run.config["recipe"])]
+
+
+def _settings(trained: list[Run], given: Arguments) -> dict[str, Any]:
+    """Return the recipe's name and the settings of the first retraining, those of its images only on the same."""
+    from supernet.retraining.recipes import Recipe
+
+    if not trained:
+        return {}
+    before = trained[0].config
+    names = [entry.name for entry in fields(Recipe) if entry.name not in _OF_IMAGES or before["data"] in given]
+    return {name: before[name] for name in ("recipe", *names) if name in before}
 
 
 def _asked(call: Mapping[str, Any], given: Arguments, trained: list[Run]) -> Asked:
@@ -95,20 +106,18 @@ def _folder(asked: Asked) -> Path:
     return default_folder(asked.plan.images.name, name, *map(str, asked.budget.values()))
 
 
-def _arguments(recipe: str | None, trained: list[Run]) -> Any:
+def _arguments(recipe: str | None, before: Mapping[str, Any]) -> Any:
     """Return the typed arguments with their defaults: the fields of RetrainCall, by the recipe or a retraining."""
     import tyro
 
     from supernet.retraining.config import RetrainCall, configured
-    from supernet.retraining.recipes import RECIPES, Recipe
+    from supernet.retraining.recipes import RECIPES
     from supernet.searching.baselines.run import BY
     from supernet.settings import amend, values_of
 
-    start, name = configured("", recipe or "quick"), recipe or "quick"
-    if trained:
-        before = trained[0].config
-        start = amend(start, {entry.name: before[entry.name] for entry in fields(Recipe) if entry.name in before})
-        name = before["recipe"]
+    started = {"recipe": recipe or "quick"} | before
+    name = started.pop("recipe")
+    start = amend(configured("", recipe or "quick"), started)
     types = {
         "data": option(Positional[str], "images to train on", metavar="DATA"),
         "like": option(str | None, "search, retraining or architecture that the others are like", metavar="RUN"),

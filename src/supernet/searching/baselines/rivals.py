@@ -79,7 +79,7 @@ def _furthest(price: Cost, budget: Mapping[str, int]) -> float:
 def known(budget: Mapping[str, int], network_size: NetworkSize) -> tuple[list[Rival], list[str]]:
     """Return the networks known without search, each scaled to each part of the budget, and what is left out and why.
 
-    The images, channels and classes are those of `network_size`. Raises UserError if none can be scaled.
+    The images, channels and classes are those of `network_size`.
     """
     images = replace(network_size, stem=None, reductions=None)
     rivals, left_out = list[Rival](), list[str]()
@@ -98,6 +98,4 @@ def known(budget: Mapping[str, int], network_size: NetworkSize) -> tuple[list[Ri
             told = off if abs(has / wanted - 1) > TOLERANCE else ""
             label, folder = f"{space.name}, same {UNITS[name]}", f"{space.name}-{name}"
             rivals.append(Rival(label, folder, lambda _, own=genotype: own, size, space, space.name, told))
-    if not rivals:
-        raise UserError(f"no network can be scaled so far down: {'; '.join(left_out)}")
     return rivals, left_out

@@ -11,6 +11,7 @@ from typing import Any
 
 from supernet.engine.driving import Driving
 from supernet.engine.files import read_json, remove_temporaries, write_atomically
+from supernet.engine.folder import flat
 from supernet.engine.lock import locked
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of, unknown
@@ -71,10 +72,12 @@ class Baselines:
 
     @cached_property
     def rivals(self) -> list[Rival]:
-        """The networks, the found one first, if there is one."""
+        """The networks, the found one first, if there is one; raises UserError if there is none at all."""
         asked = self.asked
         found = of_found(asked.plan, asked.budget, asked.seeds) if asked.like is not None else []
-        return [*found, *self._known[0]]
+        if not (every := [*found, *self._known[0]]):
+            raise UserError(f"no network can be scaled so far down: {'; '.join(self._known[1])}")
+        return every
 
     @property
     def told(self) -> list[str]:
@@ -111,14 +114,15 @@ def start(asked: Asked, out: Path, how: Driving, say: Callable[[str], None]) -> 
     `say` is told of each network that has been trained, and of what cannot be had. Raises UserError.
     """
     baselines = Baselines(out, asked)
+    rivals = baselines.rivals
     for text in baselines.told:
         say(text)
     _enter(out, asked)
     with locked(out):
         remove_temporaries(out)
         write_atomically(out / FILE, (json.dumps(asked.record, indent=2) + "\n").encode())
-        runs: dict[str, dict[int, Run]] = {rival.label: {} for rival in baselines.rivals}
-        pairs = [(rival, seed) for seed in asked.seeds for rival in baselines.rivals]
+        runs: dict[str, dict[int, Run]] = {rival.label: {} for rival in rivals}
+        pairs = [(rival, seed) for seed in asked.seeds for rival in rivals]
         for number, (rival, seed) in enumerate(pairs, 1):
             run = runs[rival.label][seed] = baselines.train(rival, seed, how)
             say(f"{rival.label}, seed {seed}: {table.accuracy(run):.2f} % ({number} of {len(pairs)})")
@@ -134,11 +138,12 @@ def _enter(out: Path, asked: Asked) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write '{out}': {reason_of(error)}; give another place with --out") from None
+    now = flat(asked.record)
     try:
-        there = read_json(file) if file.exists() else asked.record
-    except ValueError:
+        there = flat(read_json(file)) if file.exists() else now
+    except (ValueError, AttributeError):
         raise UserError(f"'{file}' is damaged: remove it, and the same command goes on") from None
-    changed = [name for name, value in asked.record.items() if there.get(name) != value]
+    changed = [name for name in there | now if there.get(name) != now.get(name)]
     if changed:
-        names = ", ".join(f"{name} ({there.get(name)} there, {asked.record[name]} now)" for name in changed)
+        names = ", ".join(f"{name} ({there.get(name)} there, {now.get(name)} now)" for name in changed)
         raise UserError(f"the baselines in '{out}' are of another {names}: give another place with --out")
