@@ -57,9 +57,8 @@ def test_rivals_are_trained_once_compared_and_used(call: Call, data: str) -> Non
 
     rival = str(out / "efficientnet-params-0")
     assert "accuracy" in call("evaluate", rival)[1]
-    assert call("predict", rival, data)[0] == 0
+    assert sn.load(rival).predict([np.zeros((8, 8), np.uint8)])[0].label in {"0", "1", "2"}
     assert call("export", rival, "--format", "torch")[0] == 0
-    assert call("export", rival, "--format", "genotype")[0] == 0
 
 
 def test_a_retraining_of_the_search_gives_its_settings_and_its_run(call: Call, data: str, searched: Run) -> None:
