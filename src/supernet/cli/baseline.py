@@ -115,7 +115,7 @@ def _arguments(recipe: str | None, before: Mapping[str, Any]) -> Any:
     from supernet.searching.baselines.run import BY
     from supernet.settings import amend, values_of
 
-    started = {"recipe": recipe or "quick"} | before
+    started = {"recipe": recipe or "quick", **before}
     name = started.pop("recipe")
     start = amend(configured("", recipe or "quick"), started)
     types = {

@@ -106,7 +106,7 @@ def edge_shape(cell: Cell, placed: PlacedLayer, source: int) -> tuple[int, int]:
 
 def auxiliary_layer(layout: Sequence[PlacedLayer]) -> int:
     """Return the number of the layer that the auxiliary head reads: 2L/3 of the L layers between stem and head."""
-    body = [number for number, placed in enumerate(layout) if not isinstance(placed.layer, StemAt | HeadAt)]
+    body = [number for number, placed in enumerate(layout) if isinstance(placed.layer, CellAt | ReduceAt)]
     return body[2 * len(body) // 3]
 
 

@@ -207,6 +207,6 @@ def conv_bn(
     cin: int, cout: int, kernel: int, stride: int = 1, activation: str = "", groups: int = 1, norm: Norm = PLAIN
 ) -> list[nn.Module]:
     """Return convolution without bias, batch norm and, if there is one, the activation "relu", "relu6" or "silu"."""
-    after = {"relu": [nn.ReLU()], "relu6": [nn.ReLU6()], "silu": [nn.SiLU()], "": []}[activation]
+    kinds: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU}
     conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    return [conv, batch_norm(cout, norm), *after]
+    return [conv, batch_norm(cout, norm), *([kinds[activation]()] if activation else [])]

@@ -46,7 +46,7 @@ def scaled(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, na
     least = max(1, round(_LEAST * width))
 
     def error(size: NetworkSize) -> float:
-        return abs(getattr(cost(space, genotype, size), name) / wanted - 1)
+        return abs(int(getattr(cost(space, genotype, size), name)) / wanted - 1)
 
     def unfit(size: NetworkSize) -> tuple[float, float]:
         off = error(size)

@@ -51,11 +51,11 @@ def of_found(plan: RetrainingPlan, budget: Mapping[str, int], seeds: Sequence[in
     told = (
         f"no random architecture of {_DRAWS:,} is within {100 * NEAR:g} % of the cost: one differs by {100 * far:.0f} %"
     )
-    rivals = [of_space("found", "found", lambda _: found)]
+    rivals = [of_space("found", "found", _always(found))]
     if home.size > 1:
         rivals.append(of_space("random", "random", drawn, told if far > NEAR else ""))
     if (most := largest(home)) != found:
-        rivals.append(of_space("largest", "largest", lambda _: most))
+        rivals.append(of_space("largest", "largest", _always(most)))
     return rivals
 
 
@@ -73,7 +73,12 @@ def near(costs: OperationCosts, found: Genotype, budget: Mapping[str, int], rng:
 
 def _furthest(price: Cost, budget: Mapping[str, int]) -> float:
     """Return the largest difference of a cost from the budget, as a share."""
-    return max(abs(getattr(price, name) / wanted - 1) for name, wanted in budget.items())
+    return max(abs(int(getattr(price, name)) / wanted - 1) for name, wanted in budget.items())
+
+
+def _always(genotype: Genotype) -> Callable[[int], Genotype]:
+    """Return the choice of this architecture for every seed."""
+    return lambda _: genotype
 
 
 def known(budget: Mapping[str, int], network_size: NetworkSize) -> tuple[list[Rival], list[str]]:
@@ -97,5 +102,5 @@ def known(budget: Mapping[str, int], network_size: NetworkSize) -> tuple[list[Ri
             )
             told = off if abs(has / wanted - 1) > TOLERANCE else ""
             label, folder = f"{space.name}, same {UNITS[name]}", f"{space.name}-{name}"
-            rivals.append(Rival(label, folder, lambda _, own=genotype: own, size, space, space.name, told))
+            rivals.append(Rival(label, folder, _always(genotype), size, space, space.name, told))
     return rivals, left_out
