@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -17,12 +17,10 @@ from supernet.engine.run import Run
 from supernet.models.cost.scaling import TOLERANCE
 from supernet.models.network import Network
 from supernet.searching.baselines.rivals import NEAR, Rival
+from supernet.searching.baselines.run import Baselines
 from supernet.searching.compare.rows import Result, Row, last_accuracy
 from supernet.searching.compare.statistics import FEWEST, Spread
 from supernet.searching.compare.table import in_markdown
-
-if TYPE_CHECKING:
-    from supernet.searching.baselines.run import Baselines
 
 Runs = Mapping[str, Mapping[int, Run]]
 
