@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare:compare", "compare methods over seeds and settings, with a table"),
     "select": ("select:select", "read an architecture out of a search by another selector"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
+    "baseline": ("baseline:baseline", "train what needs no search, of the same cost, with a table"),
     "evaluate": ("use:evaluate", "measure a retrained network"),
     "predict": ("predict:predict", "predict the classes of images"),
     "report": ("report:report", "write a page about a run, finished or not"),

@@ -18,6 +18,7 @@ _NEXT = {
     "select": "retrain RUN",
     "data": "search DATA",
     "retrain": "evaluate RUN",
+    "baseline": "evaluate RUN",
     "evaluate": "predict RUN IMAGE ...",
     "predict": "export RUN --format torch",
     "export": "predict RUN IMAGE ...",

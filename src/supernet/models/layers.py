@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from torch import Tensor, nn
 
 from supernet.spaces.cell import Cell
-from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm
-from supernet.spaces.shapes import CellAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
+from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm, conv_bn
+from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
 
 
 class Reduction(nn.Module):
@@ -40,6 +40,9 @@ def build_layer(placed: PlacedLayer) -> nn.Module:
         case HeadAt(norm):
             before = [batch_norm(cin), nn.ReLU()] if norm else []
             return nn.Sequential(*before, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(cin, placed.output.channels))
+        case ConvAt(channels, kernel, stride, activation, pool):
+            halve = [nn.MaxPool2d(3, stride=2, padding=1)] if pool else []
+            return nn.Sequential(*conv_bn(cin, channels, kernel, stride, activation), *halve)
     raise TypeError(f"not a fixed layer: {layer}")
 
 
@@ -103,7 +106,7 @@ def edge_shape(cell: Cell, placed: PlacedLayer, source: int) -> tuple[int, int]:
 
 def auxiliary_layer(layout: Sequence[PlacedLayer]) -> int:
     """Return the number of the layer that the auxiliary head reads: 2L/3 of the L layers between stem and head."""
-    body = [number for number, placed in enumerate(layout) if not isinstance(placed.layer, StemAt | HeadAt)]
+    body = [number for number, placed in enumerate(layout) if isinstance(placed.layer, CellAt | ReduceAt)]
     return body[2 * len(body) // 3]
 
 
@@ -129,12 +132,3 @@ class AuxiliaryHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         out: Tensor = self.classifier(self.features(x).flatten(1))
         return out
-
-
-def drop_path(x: Tensor, probability: float) -> Tensor:
-    """Set an image's features to 0 with this probability and scale up all others: (B, C, H, W) -> (B, C, H, W).
-
-    FractalNet (Larsson, Maire & Shakhnarovich, 2017), with one draw per image, as in DARTS.
-    """
-    keep = x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(1 - probability)
-    return x * keep / (1 - probability)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from supernet.models.fused.plan import Candidate, Stage, plan_stage
-from supernet.models.layers import drop_path, edge_shape, projections, shortened
+from supernet.models.layers import edge_shape, projections, shortened
 from supernet.models.mix import EdgeMix
 from supernet.models.side_paths import PLAIN, CellOptions, SidePass, SidePaths
-from supernet.spaces.modules import Norm, Unused, zeros
+from supernet.spaces.modules import Norm, Unused, drop_path, zeros
 from supernet.spaces.operations import Primitive
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.shapes import CellAt, PlacedLayer

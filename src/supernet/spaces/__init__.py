@@ -13,11 +13,13 @@ from supernet.spaces.dialects import LONGEST, form_of, home_of, unreadable
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.nao import NAO, NAO_MIDDLE
 from supernet.spaces.nasbench201 import NASBENCH201
+from supernet.spaces.rivals import RIVALS
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Chain, Position, Stack, Stages
 
 __all__ = [
+    "RIVALS",
     "SPACES",
     "Cell",
     "Chain",
@@ -91,5 +93,9 @@ def _text_of(what: str | os.PathLike[str]) -> str:
 
 
 def recorded_space(name: object) -> SearchSpace:
-    """Return the built-in space with the name that a run recorded; raises UserError for a space of the user's own."""
-    return SPACES[recorded("space", name, SPACES)]
+    """Return the built-in space with the name that a run recorded; raises UserError for a space of the user's own.
+
+    It may be the space of a rival, which a run is trained in but never searched in.
+    """
+    published = SPACES | RIVALS
+    return published[recorded("space", name, published)]
