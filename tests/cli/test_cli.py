@@ -671,7 +671,7 @@ DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("spaces", ["nasbench201", "darts", "darts7", "darts7-fair", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
+        ("spaces", ["nasbench201", "darts", "darts7", "darts7-fair", "s1", "s2", "s3", "s4", "nao", "nao-middle", "mobile"]),
         (
             "methods",
             [*ALPHA, *ROBUST, "darts-pt", *PERTURBED, "blank", *SIDE, *ZERO_ORDER, *DRAWING, "random"],

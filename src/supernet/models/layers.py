@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from torch import Tensor, nn
 
 from supernet.spaces.cell import Cell
+from supernet.spaces.inverted_residual import Bottleneck, Residual
 from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm
-from supernet.spaces.shapes import CellAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
+from supernet.spaces.shapes import CellAt, HeadAt, PlacedLayer, PointwiseAt, ReduceAt, Shape, StemAt
 
 
 class Reduction(nn.Module):
@@ -37,6 +38,8 @@ def build_layer(placed: PlacedLayer) -> nn.Module:
             return _stem(cin, layer)
         case ReduceAt(channels, stride):
             return Reduction(cin, channels, stride)
+        case PointwiseAt(channels):
+            return nn.Conv2d(cin, channels, 1, bias=False)
         case HeadAt(norm):
             before = [batch_norm(cin), nn.ReLU()] if norm else []
             return nn.Sequential(*before, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(cin, placed.output.channels))
@@ -103,7 +106,7 @@ def edge_shape(cell: Cell, placed: PlacedLayer, source: int) -> tuple[int, int]:
 
 def auxiliary_layer(layout: Sequence[PlacedLayer]) -> int:
     """Return the number of the layer that the auxiliary head reads: 2L/3 of the L layers between stem and head."""
-    body = [number for number, placed in enumerate(layout) if not isinstance(placed.layer, StemAt | HeadAt)]
+    body = [number for number, placed in enumerate(layout) if isinstance(placed.layer, CellAt | ReduceAt)]
     return body[2 * len(body) // 3]
 
 
@@ -129,6 +132,17 @@ class AuxiliaryHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         out: Tensor = self.classifier(self.features(x).flatten(1))
         return out
+
+
+def with_drop_path(operation: nn.Module, x: Tensor, part: Tensor, probability: float) -> Tensor:
+    """Return `part`, the output of an operation for `x`, in which the operation is dropped for some images.
+
+    The identity is never dropped, nor is what a residual block adds its input to; a block without residual stays, too,
+    as nothing else leads through its stage.
+    """
+    if isinstance(operation, nn.Identity | Bottleneck):
+        return part
+    return x + drop_path(part - x, probability) if isinstance(operation, Residual) else drop_path(part, probability)
 
 
 def drop_path(x: Tensor, probability: float) -> Tensor:

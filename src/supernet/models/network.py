@@ -14,10 +14,10 @@ from supernet.models.layers import (
     AuxiliaryHead,
     auxiliary_layer,
     build_layer,
-    drop_path,
     edge_shape,
     projections,
     shortened,
+    with_drop_path,
 )
 from supernet.spaces import SearchSpace, architecture
 from supernet.spaces.genotype import Genotype
@@ -51,8 +51,8 @@ class FixedCell(nn.Module):
         states += [zeros(inputs[-1], self.channels, self.stride)] * (self.cell.nodes - len(states))
         for (target, source), op in zip(self.links, self.ops, strict=True):
             part = op(states[source])
-            if dropped and not isinstance(op, nn.Identity):
-                part = drop_path(part, dropped)
+            if dropped:
+                part = with_drop_path(op, states[source], part, dropped)
             states[target] = states[target] + part
         for number, reduce in self.shortened.items():
             states[int(number)] = reduce(states[int(number)])

@@ -8,7 +8,7 @@ from numbers import Integral
 
 from supernet.errors import UserError, at_least, unknown
 from supernet.spaces.cell import Cell
-from supernet.spaces.shapes import CellAt, HeadAt, Layer, PlacedLayer, Shape, StemAt, last
+from supernet.spaces.shapes import CellAt, HeadAt, Layer, PlacedLayer, PointwiseAt, Shape, StemAt, last
 from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Skeleton
 
@@ -74,6 +74,8 @@ def _output(layer: Layer, nearest: Shape, size: NetworkSize, multiples: Mapping[
             return nearest.at(channels, 1 << halvings)
         case CellAt(kind, channels, stride):
             return nearest.at(channels * multiples[kind], stride)
+        case PointwiseAt(channels):
+            return nearest.at(channels, 1)
         case HeadAt():
             return Shape(size.classes, 1, 1)
     return nearest.at(layer.channels, layer.stride)
@@ -81,7 +83,7 @@ def _output(layer: Layer, nearest: Shape, size: NetworkSize, multiples: Mapping[
 
 def _fit_stride(layer: Layer, nearest: Shape, size: NetworkSize, reduced: int) -> Layer:
     """Return the layer, with stride 1 where no reduction is left or where halving would leave too few pixels."""
-    if isinstance(layer, StemAt | HeadAt) or layer.stride == 1:
+    if isinstance(layer, StemAt | PointwiseAt | HeadAt) or layer.stride == 1:
         return layer
     side = min(nearest.height, nearest.width)
     if size.reductions is None:

@@ -53,13 +53,20 @@ class ReduceAt:
 
 
 @dataclass(frozen=True)
+class PointwiseAt:
+    """A 1x1 convolution."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
 class HeadAt:
     """The classifier; with `norm`, batch norm and ReLU precede the global average pooling."""
 
     norm: bool = True
 
 
-Layer = StemAt | CellAt | ReduceAt | HeadAt
+Layer = StemAt | CellAt | ReduceAt | PointwiseAt | HeadAt
 
 
 @dataclass(frozen=True)
