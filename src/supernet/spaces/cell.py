@@ -150,9 +150,9 @@ class Cell:
 
     @property
     def is_chain(self) -> bool:
-        """Whether every node reads only the node before it, and the last one is the output."""
+        """Whether the edges are a chain from the only input to the output, or there is only one edge."""
         steps = [(edge.target, edge.source) for edge in self.edges] == [(n + 1, n) for n in range(len(self.edges))]
-        return steps and self.inputs == 1 and self.output == "last" and self.keep is None
+        return len(self.edges) == 1 or (steps and self.inputs == 1 and self.output == "last" and self.keep is None)
 
     def ends(self, read: Collection[int]) -> tuple[int, ...]:
         """Return the nodes that make up the output, side by side, where active edges read the nodes `read`."""
