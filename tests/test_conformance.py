@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from supernet.engine.driving import as_planned
+from supernet.errors import UserError
 from supernet.methods import METHODS
 from supernet.methods.base import Method
 from supernet.models.mix import dense
@@ -19,6 +20,7 @@ from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS
 from supernet.selectors.base import Selector
 from supernet.spaces import Cell, SearchSpace, Stages
+from supernet.spaces import space as space_named
 from supernet.testing import (
     EXAMPLE_SPACES,
     MethodConformance,
@@ -28,6 +30,7 @@ from supernet.testing import (
     SpaceConformance,
     checks,
     ragged_space,
+    shortened,
 )
 from supernet.testing.methods import QUICK_SELECTORS
 from supernet.testing.runs import run_search, small_plan
@@ -176,10 +179,31 @@ FEWER = SearchSpace(  # not for controllers, whose architectures are sequences o
     },
     NormalReduceNormal(),
 )
+MOBILE = shortened(space_named("mobile"))
 SPACE_SUITES = [
     suite(SpaceConformance, f"{space.name} space", turn, space=space)
-    for turn, space in enumerate((*EXAMPLE_SPACES, FEWER))
+    for turn, space in enumerate((*EXAMPLE_SPACES, FEWER, MOBILE))
 ]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "pc-darts"])
+def test_every_method_has_a_mix_for_stages_of_blocks(name):
+    checks.check_mix(small_plan(MOBILE, name, **settings_of(name)))
+
+
+@slow
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "pc-darts"])
+def test_every_method_searches_stages_of_blocks(name, tmp_path):
+    _, run = run_search(small_plan(MOBILE, name, **settings_of(name)), tmp_path)
+    assert run.metrics
+
+
+def test_partial_channels_do_not_fit_stages_of_blocks():
+    with (
+        as_planned(plan := small_plan(MOBILE, "pc-darts", partial=2)),
+        pytest.raises(UserError, match="as their inputs"),
+    ):
+        SearchTask(plan)
 
 
 def values_met(suites, *names):

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from torch import Tensor, nn
 
 from supernet.spaces.cell import Cell
-from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm, conv_bn
+from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm, conv_bn, drop_path
+from supernet.spaces.residual import Residual
 from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
 
 
@@ -132,3 +133,14 @@ class AuxiliaryHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         out: Tensor = self.classifier(self.features(x).flatten(1))
         return out
+
+
+def with_drop_path(operation: nn.Module, x: Tensor, part: Tensor, probability: float) -> Tensor:
+    """Return `part`, the output of an operation for `x`, in which the operation is dropped for some images.
+
+    The identity is never dropped, nor is what a residual block adds its input to; a block without residual stays, too,
+    as nothing else leads through its stage.
+    """
+    if isinstance(operation, Residual):
+        return operation.dropping(x, part, probability)
+    return part if isinstance(operation, nn.Identity) else drop_path(part, probability)

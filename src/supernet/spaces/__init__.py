@@ -11,6 +11,7 @@ from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.darts import DARTS, DARTS7, DARTS7_FAIR, S1, S2, S3, S4
 from supernet.spaces.dialects import LONGEST, form_of, home_of, unreadable
 from supernet.spaces.genotype import Genotype
+from supernet.spaces.mobile import MOBILE
 from supernet.spaces.nao import NAO, NAO_MIDDLE
 from supernet.spaces.nasbench201 import NASBENCH201
 from supernet.spaces.rivals import RIVALS
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 SPACES: dict[str, SearchSpace] = {
-    value.name: value for value in (NASBENCH201, DARTS, DARTS7, DARTS7_FAIR, S1, S2, S3, S4, NAO, NAO_MIDDLE)
+    value.name: value for value in (NASBENCH201, DARTS, DARTS7, DARTS7_FAIR, S1, S2, S3, S4, NAO, NAO_MIDDLE, MOBILE)
 }
 
 

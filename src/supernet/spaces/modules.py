@@ -24,6 +24,7 @@ class Norm:
 
 
 PLAIN = Norm()
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU}
 
 
 def batch_norm(channels: int, norm: Norm = PLAIN) -> nn.BatchNorm2d:
@@ -207,6 +208,5 @@ def conv_bn(
     cin: int, cout: int, kernel: int, stride: int = 1, activation: str = "", groups: int = 1, norm: Norm = PLAIN
 ) -> list[nn.Module]:
     """Return convolution without bias, batch norm and, if there is one, the activation "relu", "relu6" or "silu"."""
-    kinds: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU}
     conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    return [conv, batch_norm(cout, norm), *([kinds[activation]()] if activation else [])]
+    return [conv, batch_norm(cout, norm), *([ACTIVATIONS[activation]()] if activation else [])]

@@ -1,4 +1,4 @@
-"""The blocks of the rivals as modules: ResNet's basic block, and the inverted residual of MobileNetV2 and EfficientNet.
+"""Residual blocks as modules: ResNet's basic block, and the inverted residual of MobileNetV2 and its followers.
 
 They begin with PyTorch's own initial weights, as every operation of a space does.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from supernet.spaces.modules import Norm, conv_bn, drop_path
+from supernet.spaces.modules import ACTIVATIONS, PLAIN, Norm, conv_bn, drop_path
 
 
 class Residual(nn.Module):
@@ -28,14 +28,22 @@ class Residual(nn.Module):
         out: Tensor = self.after(part)
         return out
 
+    def dropping(self, x: Tensor, part: Tensor, probability: float) -> Tensor:
+        """Return `part`, the output for `x`, with the body dropped for some images, where it is a sum with `x`.
+
+        A block without a shortcut stays whole, as nothing else leads through its stage, and so does one with `after`.
+        """
+        is_sum = isinstance(self.shortcut, nn.Identity) and isinstance(self.after, nn.Identity)
+        return x + drop_path(part - x, probability) if is_sum else part
+
 
 class Excitation(nn.Module):
     """Squeeze-and-excitation (Hu et al., 2018): scale each channel by a number learned of all: (B, C, H, W) -> same."""
 
-    def __init__(self, channels: int, squeezed: int) -> None:
+    def __init__(self, channels: int, squeezed: int, activation: str) -> None:
         super().__init__()
         first, second = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
-        self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), first, nn.SiLU(), second, nn.Sigmoid())
+        self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), first, ACTIVATIONS[activation](), second, nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         out: Tensor = x * self.scale(x)
@@ -51,7 +59,15 @@ def basic_block(cin: int, cout: int, stride: int, norm: Norm) -> Residual:
 
 
 def inverted_residual(
-    cin: int, cout: int, stride: int, norm: Norm, *, kernel: int, expand: int, activation: str, squeeze: bool
+    cin: int,
+    cout: int,
+    stride: int = 1,
+    norm: Norm = PLAIN,
+    *,
+    kernel: int,
+    expand: int,
+    activation: str = "relu",
+    squeeze: bool = False,
 ) -> Residual:
     """Build a depthwise convolution between two 1x1 convolutions, of which the first expands the channels.
 
@@ -60,6 +76,6 @@ def inverted_residual(
     inside = cin * expand
     parts = conv_bn(cin, inside, 1, 1, activation, norm=norm) if expand > 1 else []
     parts += conv_bn(inside, inside, kernel, stride, activation, inside, norm)
-    parts += [Excitation(inside, max(1, cin // 4))] if squeeze else []
+    parts += [Excitation(inside, max(1, cin // 4), activation)] if squeeze else []
     body = nn.Sequential(*parts, *conv_bn(inside, cout, 1, norm=norm))
     return Residual(body, nn.Identity() if (stride, cin) == (1, cout) else None)
