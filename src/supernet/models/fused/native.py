@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.models.fused.compiler import library
+from supernet.models.fused.compiler import TYPES, library
 from supernet.models.fused.terms import Gradients, Term
 
-_TYPES = {torch.float32: "float", torch.float64: "double"}
 _PLAIN, _BATCH, _RUNNING = range(3)  # as in kernels.c
 
 
@@ -35,7 +34,7 @@ def usable(terms: Sequence[Term], values: Sequence[Tensor], sums: Sequence[Tenso
         and all(
             row.dtype is like.dtype and len(row) == width_of_parts and row.is_contiguous() for row in _all_rows(terms)
         )
-        and like.dtype in _TYPES
+        and like.dtype in TYPES
         and library() is not None
     )
 
@@ -106,7 +105,7 @@ class _KernelCall:
     """The terms as arguments of the kernels, in arrays with one entry per part; keep it alive while a kernel runs."""
 
     def __init__(self, terms: Sequence[Term], like: Tensor, weights: Tensor, sums: int, joined: bool) -> None:
-        self.size, self._type = like.element_size(), _TYPES[like.dtype]
+        self.size, self._type = like.element_size(), TYPES[like.dtype]
         self.width = like.shape[1] // terms[0].count
         self._slots = [term.slots for term in terms]
         self._joined = sums if joined else 0

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.models.fused.convolutions import convolve, pair
+from supernet.models.fused.pooling import AveragePool
 from supernet.models.fused.terms import Normalisation, Term
 from supernet.models.fused.weighted_sum import weighted_sums
 from supernet.spaces.modules import EverySecond
@@ -23,6 +24,8 @@ def step(leaves: Sequence[nn.Module], *, side_by_side: bool) -> Callable[[Tensor
         return _Convolutions([leaf for leaf in leaves if isinstance(leaf, nn.Conv2d)], side_by_side=side_by_side)
     if is_norm(first):
         return Norms([leaf for leaf in leaves if isinstance(leaf, nn.BatchNorm2d)])
+    if type(first) is nn.AvgPool2d and not has_hooks(first):
+        return AveragePool(first)
     return _OnCopy(first) if getattr(first, "inplace", False) else first
 
 
