@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from supernet.models.fused import Normalisation, Term, compiler, eager, library, native, weighted_sums
 from supernet.models.fused.convolutions import convolve
+from supernet.models.fused.pooling import AveragePool
 
 needs_compiler = pytest.mark.skipif(library() is None, reason="there is no C compiler with OpenMP here")
 each_backend = pytest.mark.parametrize("backend", [pytest.param("native", marks=needs_compiler), "eager", "contiguous"])
@@ -617,3 +620,46 @@ def test_which_tensors_the_native_kernels_take():
     assert not fits(x.bfloat16())
     assert not fits(x.contiguous())
     assert not fits(x, x[:, :2])
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@settings(deadline=None)
+@given(
+    channels=st.sampled_from([1, 3, 8, 16]),
+    size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    counted=st.booleans(),
+)
+def test_average_pooling_has_the_bits_of_pytorch(dtype, channels, size, kernel, stride, counted):
+    padding = tuple(k // 2 for k in kernel)
+    assume(all(n + 2 * p >= k for n, p, k in zip(size, padding, kernel, strict=True)))
+    leaf = torch.nn.AvgPool2d(kernel, stride, padding, count_include_pad=counted)
+    (x,) = tensors(1, (2, channels, *size), torch.channels_last, dtype=dtype)
+    wanted, found = leaf(x), AveragePool(leaf)(x)
+    assert "_Average" in type(found.grad_fn).__name__
+    assert torch.equal(found, wanted)
+    g = torch.randn(found.shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(*(torch.autograd.grad(out, x, g)[0] for out in (found, wanted)))
+
+
+@needs_compiler
+def test_average_pooling_has_all_derivatives():
+    pool = AveragePool(torch.nn.AvgPool2d((3, 2), (1, 2), 1, count_include_pad=False))
+    (x,) = tensors(1, (2, 2, 4, 5), torch.channels_last)
+    torch.autograd.gradcheck(lambda x: pool(x).square(), x)
+    torch.autograd.gradgradcheck(lambda x: pool(x).square(), x)
+
+
+def test_average_pooling_that_the_kernel_cannot_run_is_left_to_the_module():
+    (x,) = tensors(1, (2, 2, 5, 5), torch.channels_last)
+    for leaf, value in [
+        (torch.nn.AvgPool2d(2, ceil_mode=True), x),
+        (torch.nn.AvgPool2d(2, divisor_override=3), x),
+        (torch.nn.AvgPool2d(3, 1, 1), x.contiguous()),
+        (torch.nn.AvgPool2d(3, 1, 1), x.bfloat16()),
+    ]:
+        assert "AvgPool2D" in type(AveragePool(leaf)(value).grad_fn).__name__
+    with pytest.raises(RuntimeError, match="too small"):
+        AveragePool(torch.nn.AvgPool2d(7))(x)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from supernet.models import mixed_cell
 from supernet.models.mix import EdgeMix, dense, detached
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.network import build
@@ -308,3 +309,16 @@ def test_redrawn_weights_are_those_of_a_new_supernet(home):
     used.redraw()
     assert all(torch.equal(value, fresh[name]) for name, value in used.state_dict().items())
     assert [weight.data_ptr() for weight in used.parameters()] == places  # the optimizer's weights
+
+
+def test_new_paths_need_no_new_plans(monkeypatch):
+    planned = []
+    plan = mixed_cell.plan_stage
+    monkeypatch.setattr(mixed_cell, "plan_stage", lambda *given: planned.append(given) or plan(*given))
+    home, rng = space("nasbench201"), random.Random(0)
+    supernet = Supernet(home, NetworkSize(2, 1, (4, 4)), Norm())
+    paths = {supernet.only(home.sample(rng))["cell"].active for _ in range(700)}
+    stages = [supernet.mixed_cells[0].stages(path, 0) for path in paths]
+    assert len(paths) > 600
+    assert len(planned) < 5**3 + 5**2 + 5  # of the operations on the edges that leave a node
+    assert {stage.source for some in stages for stage, _ in some} == {0, 1, 2}

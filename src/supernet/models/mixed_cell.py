@@ -144,7 +144,7 @@ class MixedCell(nn.Module):
 
     def _run_sparse(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros, sides: SidePass | None) -> None:
         """Run and add the active operations as a `Network` does: with one or two per edge there is little to fuse."""
-        for stage in self._program(mix.active, 0).stages:
+        for stage, _ in self.stages(mix.active, 0):
             if sides is not None:
                 sides.complete(stage.source + 1)
             source = nodes[stage.source]
@@ -175,17 +175,35 @@ class MixedCell(nn.Module):
             self._candidates[index] = Candidate.of(index, self.cell.edges[e].target, self.ops[e][k])  # type: ignore[index]
         return self._candidates[index]
 
-    def stage(self, source: int, indices: frozenset[int]) -> Stage:
-        """Return the plan of candidates that read node `source`, given by their indices in the flattened op weights."""
+    def stages(self, active: Active, most: int) -> list[tuple[Stage, bool]]:
+        """Return the plans of a pass, one for each node that is read, and whether the plan leads to no output.
+
+        There are far fewer such plans than architectures, so that a path that was never drawn needs no new ones.
+        """
+        chosen, alive = self.candidates(active), set(self.ends(active))
+        for e, _ in reversed(chosen):  # sorted by target
+            if self.cell.edges[e].target in alive:
+                alive.add(self.cell.edges[e].source)
+        readers: dict[tuple[int, bool], list[int]] = {}
+        for e, k in chosen:
+            edge = self.cell.edges[e]
+            readers.setdefault((edge.source, edge.target not in alive), []).append(e * self.cell.columns + k)
+        return [(self.stage(key[0], frozenset(readers[key]), most), key[1]) for key in sorted(readers)]
+
+    def stage(self, source: int, indices: frozenset[int], most: int = sys.maxsize) -> Stage:
+        """Return the plan of candidates that read node `source`, given by their indices in the flattened op weights.
+
+        At most `most` grouped convolutions are merged into one.
+        """
 
         def plan() -> Stage:
             columns = self.cell.columns
-            return plan_stage(source, [self.candidate(*divmod(i, columns)) for i in sorted(indices)], len(indices))
+            return plan_stage(source, [self.candidate(*divmod(i, columns)) for i in sorted(indices)], most)
 
-        return self._cached((source, indices), plan)
+        return self._cached((source, indices, most), plan)
 
     def _program(self, active: Active, most: int) -> _Program:
-        return self._cached((active, most), lambda: _Program(self, active, most))
+        return self._cached((active, most), lambda: _Program(self.stages(active, most)))
 
     def _cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the plan of that key; it is made when first needed, and again when the mode of a norm has changed."""
@@ -195,7 +213,7 @@ class MixedCell(nn.Module):
             self._candidates.clear()
             self._norm_modes = modes
         if key not in self._plans:
-            if len(self._plans) == _PLANS:
+            if len(self._plans) >= _PLANS:
                 self._plans.clear()
             self._plans[key] = make()
         plan: T = self._plans[key]
@@ -214,17 +232,8 @@ class _Program:
     in `idle` stages without gradient: a weight with a gradient of 0 would be moved by momentum and weight decay.
     """
 
-    def __init__(self, cell: MixedCell, active: Active, most: int) -> None:
-        chosen, alive = cell.candidates(active), set(cell.ends(active))
-        for e, _ in reversed(chosen):  # sorted by target
-            if cell.cell.edges[e].target in alive:
-                alive.add(cell.cell.edges[e].source)
-        readers: dict[tuple[int, bool], list[Candidate]] = {}
-        for e, k in chosen:
-            edge = cell.cell.edges[e]
-            readers.setdefault((edge.source, edge.target not in alive), []).append(cell.candidate(e, k))
-        self.stages = [plan_stage(source, readers[source, idle], most) for source, idle in sorted(readers)]
-        self.idle = [idle for _, idle in sorted(readers)]
+    def __init__(self, stages: Sequence[tuple[Stage, bool]]) -> None:
+        self.stages, self.idle = [stage for stage, _ in stages], [idle for _, idle in stages]
         self.sizes = [len(stage.indices) for stage in self.stages]
         with torch.inference_mode(False):  # the tensor is kept for training steps, too
             self._indices = torch.tensor([i for stage in self.stages for i in stage.indices], dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Compile kernels.c with the machine's C compiler, once, and load it.
+"""Compile kernels.c and pooling.c with the machine's C compiler, once, and load them as one library.
 
 The library is kept in a folder that only its owner can write. Its name has marks of the processor and of the compiler,
 and a digest of its content: a damaged file is not loaded but compiled again, and a machine without a compiler loads
@@ -23,11 +23,16 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-_SOURCE = Path(__file__).with_name("kernels.c")
+import torch
+
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "pooling.c"))
 _FLAGS = (
     *("-O2", "-ftree-vectorize", "-funroll-loops", "-march=native", "-fopenmp", "-shared", "-fPIC"),
     *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
 )
+
+TYPES = {torch.float32: "float", torch.float64: "double"}
+"""The types of numbers that the kernels are compiled for, as the ends of their names."""
 
 
 @cache
@@ -47,7 +52,7 @@ def _library(folder: Path, temporary: Path) -> ctypes.CDLL | None:
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     command = shlex.split(compiler or "")
     version = subprocess.run([*command, "--version"], capture_output=True, check=True).stdout if command else b""
-    machine = _mark(_SOURCE.read_bytes() + " ".join([*_FLAGS, _processor()]).encode())
+    machine = _mark(b"".join(source.read_bytes() for source in _SOURCES) + " ".join([*_FLAGS, _processor()]).encode())
     name = f"kernels-{machine}-{_mark(version) if command else '*'}"
     kept = (_loaded(file) for file in sorted(folder.glob(f"{name}-*.so")))
     found = next((one for one in kept if one is not None), None)
@@ -55,7 +60,7 @@ def _library(folder: Path, temporary: Path) -> ctypes.CDLL | None:
         return found
     made = temporary / "kernels.so"
     subprocess.run(
-        [*command, *_FLAGS, str(_SOURCE), "-o", str(made), "-lm"], capture_output=True, check=True, timeout=120
+        [*command, *_FLAGS, *map(str, _SOURCES), "-o", str(made), "-lm"], capture_output=True, check=True, timeout=120
     )
     return _loaded(_keep(made.read_bytes(), folder, name))
 

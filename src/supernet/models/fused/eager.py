@@ -76,6 +76,8 @@ def _statistics(term: Term, z: Tensor, normalisation: Normalisation) -> Statisti
     if normalisation.running is not None:
         for rows, now in zip(normalisation.running, (mean, variance * (count / (count - 1))), strict=True):
             torch._foreach_lerp_(rows, now.to(rows[0].dtype).unbind(), normalisation.momentum)
+        if normalisation.batches is not None:
+            torch._foreach_add_(normalisation.batches, 1)
     return mean, torch.rsqrt(variance + normalisation.eps)
 
 

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,7 @@ typedef struct {
     const double *weight, *eps, *momentum;
     REAL *mean, *variance; /* (parts, width), written by forward */
     REAL *const *running_mean, *const *running_variance;
+    int64_t *const *batches; /* the number of batches in the running statistics */
     const REAL *const *scale, *const *shift;
 } NAME(Call);
 
@@ -96,6 +98,7 @@ static void NAME(statistics)(const NAME(Call) * call, const REAL *const *value) 
             if (second < 0) second = 0; /* by rounding; NaN stays NaN */
             *mean = value[p][c] + first, *variance = second;
             if (!call->running_mean[p]) continue;
+            if (c == 0 && call->batches[p]) ++*call->batches[p];
             double by = call->momentum[p], unbiased = second * call->rows / (call->rows - 1);
             call->running_mean[p][c] += by * (*mean - call->running_mean[p][c]);
             call->running_variance[p][c] += by * (unbiased - call->running_variance[p][c]);

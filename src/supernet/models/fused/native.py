@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.models.fused.compiler import library
+from supernet.models.fused.compiler import TYPES, library
 from supernet.models.fused.terms import Gradients, Term
 
-_TYPES = {torch.float32: "float", torch.float64: "double"}
 _PLAIN, _BATCH, _RUNNING = range(3)  # as in kernels.c
 
 
@@ -26,16 +25,17 @@ def usable(terms: Sequence[Term], values: Sequence[Tensor], sums: Sequence[Tenso
     images = [*values, *started]
     return (
         all(
-            tuple(x.shape) == (batch, width_of_parts * n, height, width)
+            x.shape == (batch, width_of_parts * n, height, width)
             and x.dtype is like.dtype
             and x.device.type == "cpu"
             and x.is_contiguous(memory_format=torch.channels_last)
             for x, n in zip(images, counts, strict=True)
         )
         and all(
-            row.dtype is like.dtype and len(row) == width_of_parts and row.is_contiguous() for row in _all_rows(terms)
+            row.dtype is like.dtype and row.numel() == width_of_parts and row.is_contiguous()
+            for row in _all_rows(terms)
         )
-        and like.dtype in _TYPES
+        and like.dtype in TYPES
         and library() is not None
     )
 
@@ -97,7 +97,7 @@ class _Struct(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_long) for name in ("rows", "width", "parts", "sums", "sum_ld", "threads")),
         *((name, ctypes.c_void_p) for name in ("ld", "target", "same", "kind", "weight", "eps", "momentum")),
-        *((name, ctypes.c_void_p) for name in ("mean", "variance", "running_mean", "running_variance")),
+        *((name, ctypes.c_void_p) for name in ("mean", "variance", "running_mean", "running_variance", "batches")),
         *((name, ctypes.c_void_p) for name in ("scale", "shift")),
     )
 
@@ -106,23 +106,22 @@ class _KernelCall:
     """The terms as arguments of the kernels, in arrays with one entry per part; keep it alive while a kernel runs."""
 
     def __init__(self, terms: Sequence[Term], like: Tensor, weights: Tensor, sums: int, joined: bool) -> None:
-        self.size, self._type = like.element_size(), _TYPES[like.dtype]
+        self.size, self._type = like.element_size(), TYPES[like.dtype]
         self.width = like.shape[1] // terms[0].count
         self._slots = [term.slots for term in terms]
         self._joined = sums if joined else 0
         parts, rows = sum(map(len, self._slots)), like.numel() // like.shape[1]
         statistics = like.new_empty(2, parts, self.width)
-        tensors = (weights.to(torch.float64), *statistics.unbind())
-        weight, mean, variance = (tensor.data_ptr() for tensor in tensors)
+        weight, mean = _array(ctypes.c_double, weights.tolist()), statistics.data_ptr()
+        variance = mean + parts * self.width * self.size
         ld, target, same, kind, eps, momentum = _layout(self.width, tuple(map(_constants, terms)))
         pointers = [_addresses([row for term in terms for row in _rows(term, name)]) for name in _ROWS]
         sum_ld = self.width * (sums if joined else 1)
-        self._alive = (tensors, pointers, ld, target, same, kind, eps, momentum)
+        self._alive = (weight, statistics, pointers, ld, target, same, kind, eps, momentum)
         self._struct = _Struct(
             *(rows, self.width, parts, sums, sum_ld, torch.get_num_threads()),
-            *(ctypes.addressof(array) for array in (ld, target, same, kind)),
-            *(weight, ctypes.addressof(eps), ctypes.addressof(momentum), mean, variance),
-            *(ctypes.addressof(array) for array in pointers),
+            *(ctypes.addressof(array) for array in (ld, target, same, kind, weight, eps, momentum)),
+            *(mean, variance, *(ctypes.addressof(array) for array in pointers)),
         )
         self.address = ctypes.byref(self._struct)
 
@@ -146,13 +145,13 @@ class _KernelCall:
         return _array(ctypes.c_void_p, [start + j * self.width * self.size for j in range(self._joined)])
 
 
-_ROWS = ("means", "variances", "scales", "shifts")
+_ROWS = ("means", "variances", "batches", "scales", "shifts")
 
 
 def _rows(term: Term, name: str) -> Sequence[Tensor | None]:
     """Return the rows of that name for each part of a term."""
     normalisation = term.normalisation
-    if normalisation is not None and name in ("scales", "shifts"):
+    if normalisation is not None and name in ("batches", "scales", "shifts"):
         rows: Sequence[Tensor] | None = getattr(normalisation, name)
     else:
         rows = normalisation.running[_ROWS.index(name)] if normalisation and normalisation.running else None

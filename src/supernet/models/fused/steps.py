@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.models.fused.convolutions import convolve, pair
+from supernet.models.fused.pooling import AveragePool
 from supernet.models.fused.terms import Normalisation, Term
 from supernet.models.fused.weighted_sum import weighted_sums
 from supernet.spaces.modules import EverySecond
@@ -23,6 +24,8 @@ def step(leaves: Sequence[nn.Module], *, side_by_side: bool) -> Callable[[Tensor
         return _Convolutions([leaf for leaf in leaves if isinstance(leaf, nn.Conv2d)], side_by_side=side_by_side)
     if is_norm(first):
         return Norms([leaf for leaf in leaves if isinstance(leaf, nn.BatchNorm2d)])
+    if type(first) is nn.AvgPool2d and not has_hooks(first):
+        return AveragePool(first)
     return _OnCopy(first) if getattr(first, "inplace", False) else first
 
 
@@ -105,8 +108,8 @@ class Norms:
 def normalisation(norms: Sequence[nn.BatchNorm2d], z: Tensor, *, update: bool = True) -> Normalisation:
     """Return the normalisation of `z`, (B, parts * C, H, W), by one batch norm per part.
 
-    In training mode the running statistics are updated, unless `update` is False. Raises ValueError, as PyTorch does,
-    if batch statistics are needed of a single value per channel.
+    In training mode the running statistics are to be updated, unless `update` is False. Raises ValueError, as PyTorch
+    does, if batch statistics are needed of a single value per channel.
     """
     first = norms[0]
     scales, shifts, means, variances = (
@@ -117,9 +120,9 @@ def normalisation(norms: Sequence[nn.BatchNorm2d], z: Tensor, *, update: bool = 
     batch_statistics = first.training or running is None
     if batch_statistics and not update:
         running = None
-    elif first.training and running is not None:
-        torch._foreach_add_([norm.get_buffer("num_batches_tracked") for norm in norms], 1)
+    updated = batch_statistics and running is not None
+    batches = tuple(norm.get_buffer("num_batches_tracked") for norm in norms) if updated else None
     if batch_statistics and z.numel() == z.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {z.shape}")
     assert first.momentum is not None
-    return Normalisation(batch_statistics, first.eps, first.momentum, running, scales, shifts)
+    return Normalisation(batch_statistics, first.eps, first.momentum, running, scales, shifts, batches)

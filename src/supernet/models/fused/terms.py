@@ -21,6 +21,7 @@ class Normalisation:
     - `batch_statistics`: mean and variance are those of the batch and have a gradient, and `running` is updated with
       `momentum`; otherwise they are taken from `running`.
     - `running`: running mean and running variance of each part, or None.
+    - `batches`: the number of batches in the running statistics of each part, which rises by 1 as they are updated.
     - `scales`, `shifts`: the learned rows of each part, or None.
     """
 
@@ -30,6 +31,7 @@ class Normalisation:
     running: tuple[Rows, Rows] | None = None
     scales: Rows | None = None
     shifts: Rows | None = None
+    batches: Rows | None = None
 
     @property
     def learned(self) -> Rows:
