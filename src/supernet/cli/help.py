@@ -14,7 +14,10 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "space and size": ("space", "width", "depth", "stem", "reductions", "norm-affine", "norm-track", "norm-shared"),
     "method": ("method", "selector", "with", "recipe", "protocol"),
     "schedule and optimiser": ("epochs", "batch-size", "w.lr", "w"),
-    "limits": ("max-params", "max-flops", "max-latency-ms", "latency", "target-width", "target-depth"),
+    "limits": (
+        *("max-params", "max-flops", "max-latency-ms", "target-params", "target-flops", "target-latency-ms"),
+        *("latency", "front", "target-width", "target-depth"),
+    ),
     "further settings": (),  # of a method, selector, recipe or study: all that no group names
     "running": (
         *("seed", "seeds", "device", "workers", "precision", "engine", "graphs", "checkpointing"),

@@ -63,6 +63,14 @@ class LimitsRecord(TypedDict):
     latency: str
 
 
+class TargetCost(TypedDict):
+    """The target of a cost, the cost of the network, and that expected of the op scores."""
+
+    target: Real
+    expected: Real | None
+    network: float
+
+
 class LatencyRecord(TypedDict):
     """The latency of an architecture."""
 
@@ -125,6 +133,7 @@ class SearchSummary(TypedDict):
     flops: Whole
     target: Target
     limits: LimitsRecord | None
+    targets: NotRequired[dict[str, TargetCost]]
     latency: LatencyRecord | None
     table_entry: TableEntry | None
     forward_backward: NotRequired[Whole]

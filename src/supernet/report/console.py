@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from supernet.engine.run import Run
 
 
+_UNITS = {"params": ("{:,.0f}", " parameters"), "flops": ("{:,.0f}", " FLOPs")}  # other costs are latencies
+
+
 class Console(rich.console.Console):
     """A console for any text: it writes out control characters, and raises BrokenPipeError when its reader is gone."""
 
@@ -67,6 +70,8 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
         from supernet.models.cost.limits import Limits
 
         line(console, f"limits        {Limits(**summary['limits'])}")
+    for target in targets(summary):
+        line(console, f"target        {target}")
     if summary.get("decisions"):
         _decisions(console, summary)
     if not selection and summary.get("selector", "magnitude") != "magnitude":
@@ -75,6 +80,18 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
     line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
     if summary["table_entry"] is not None and (table or holds(run.config["data_name"], run.config["classes"])):
         table_entry(console, summary["table_entry"])
+
+
+def targets(summary: Mapping[str, Any]) -> list[str]:
+    """Return a line on each target of a search: the cost of its network, and that expected of the op scores."""
+    lines = []
+    for name, found in summary.get("targets", {}).items():
+        form, unit = _UNITS.get(name, ("{:.3g} ms", f" ({name})"))
+        target, network = (form.format(found[key]) for key in ("target", "network"))
+        kept = "above the target" if found["network"] > found["target"] else "within it"
+        drawn = "" if found["expected"] is None else f"; expected of the op scores: {form.format(found['expected'])}"
+        lines.append(f"{target}{unit}: this network has {network}, {kept}{drawn}")
+    return lines
 
 
 def table_entry(console: Console, entry: Mapping[str, Any]) -> None:

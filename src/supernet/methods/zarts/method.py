@@ -49,7 +49,6 @@ from supernet.methods.base import Budget, Method, Stream, Streams
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
 from supernet.methods.zarts.objective import CandidateBatches, Objective
-from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead, Momentum
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
@@ -61,6 +60,7 @@ class ZeroOrder(Method):
     """Learns alphas from the losses of lookahead, and the weights as DARTS does."""
 
     Config = ZeroOrderConfig
+    aims = True
     spreads = True
     fixed_epochs = "its warm-up and its sigma follow the number of epochs"
     config: ZeroOrderConfig
@@ -73,9 +73,8 @@ class ZeroOrder(Method):
         self.every = config.every or max(1, config.steps)
         self.alphas = Alphas(supernet.space, config.activation, config.sigmoid_init, budget.seed, self.weights[0])
         lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss)
-        penalty = Penalty(config.penalty, budget.price)
         momentum: Momentum = "copied" if config.inner_opt == "copied" else "fresh"
-        self.objective = Objective(self.alphas, lookahead, penalty, self.optimizer, momentum)
+        self.objective = Objective(self.alphas, lookahead, budget.targets, self.optimizer, momentum)
         self.generator = torch.Generator().manual_seed(budget.seed)  # on the CPU: the same draws for every device
         self.epoch = self.steps = self.updates = 0  # steps in this epoch, updates since the beginning
         self.diagnostics: list[float] = []  # of this epoch's updates: effective samples (mgs), accepted or not (gld)

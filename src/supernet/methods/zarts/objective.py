@@ -17,8 +17,9 @@ from supernet.engine.process_group import alone
 from supernet.engine.processes import averaged
 from supernet.engine.seeds import seeded
 from supernet.methods.alphas import Alphas
-from supernet.methods.zarts.penalty import Penalty
+from supernet.models.cost.targets import Targets
 from supernet.models.lookahead import Lookahead, Momentum
+from supernet.models.mix import Mix
 from supernet.models.supernet import traceless
 
 
@@ -31,15 +32,20 @@ class CandidateBatches(NamedTuple):
 
 
 class Objective:
-    """The loss after M lookahead steps of the weights, plus a penalty, at a step from the current `alphas`.
+    """The loss after M lookahead steps of the weights, plus the penalty of targets, at a step from `alphas`.
 
     `passes` counts the batches that went through the supernet, forward and backward or forward only.
     """
 
     def __init__(
-        self, alphas: Alphas, lookahead: Lookahead, penalty: Penalty, optimizer: torch.optim.SGD, momentum: Momentum
+        self,
+        alphas: Alphas,
+        lookahead: Lookahead,
+        targets: Targets | None,
+        optimizer: torch.optim.SGD,
+        momentum: Momentum,
     ) -> None:
-        self.alphas, self.lookahead, self.penalty = alphas, lookahead, penalty
+        self.alphas, self.lookahead, self.targets = alphas, lookahead, targets
         self.optimizer, self.momentum = optimizer, momentum
         self.passes = {"forward_backward": 0, "forward": 0}
 
@@ -53,7 +59,13 @@ class Objective:
         self.lookahead.supernet.passes += trained
         self.passes["forward_backward"] += trained
         self.passes["forward"] += len(mixes)
-        return losses.double().cpu() + torch.tensor([self.penalty(mix) for mix in mixes], dtype=torch.float64)
+        return losses.double().cpu() + self._penalties(mixes)
+
+    def _penalties(self, mixes: Sequence[Mix]) -> Tensor:
+        """Return the penalty (K,) of each mix, for the costs that are above their targets now."""
+        targets, now = self.targets, self.alphas.mix()
+        found = [0.0 if targets is None else float(targets(mix, now)) for mix in mixes]
+        return torch.tensor(found, dtype=torch.float64)
 
     def with_base(self, steps: Tensor, batches: CandidateBatches, *, base_steps: bool) -> tuple[Tensor, Tensor]:
         """Return the objective of the current alphas, with or without lookahead steps, and those (K,) after `steps`."""

@@ -13,6 +13,7 @@ from supernet.data import Images
 from supernet.engine.glance import size as size_of
 from supernet.engine.run import Run
 from supernet.errors import UserError
+from supernet.report.console import targets
 from supernet.report.page import parts
 from supernet.spaces import SearchSpace, recorded_space
 from supernet.spaces.tables.entry import holds
@@ -72,6 +73,7 @@ def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[
     if summary.get("limits"):
         asked = {name: value for name, value in summary["limits"].items() if value is not None}
         found.append(("limits", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asked.items())))
+    found += [("target", target) for target in targets(summary)]
     return found
 
 
