@@ -28,6 +28,7 @@ def search(given: Arguments) -> None:
     from supernet.engine.process_group import joined
     from supernet.report import console
     from supernet.searching import forecast, plan
+    from supernet.searching import front as fronts
     from supernet.searching import search as searching
 
     import_own(given)
@@ -45,11 +46,13 @@ def search(given: Arguments) -> None:
         return
     with joined() as first:
         _, planned = agreed(lambda: (how, plan.plan(_configured(start, call))))
-        run = searching.start(planned, how, table=table)
+        run = searching.start(planned, how, table=table, front=call["front"])
     if not first:
         return
     shown = console.Console()
     console.result(shown, run, table=table)
+    if call["front"]:
+        console.front(shown, fronts.drawn(run))
     if not how.quiet:
         show_next(shown, "search", run.path)
 

@@ -78,6 +78,24 @@ class LatencyRecord(TypedDict):
     source: str
 
 
+class FrontPoint(TypedDict):
+    """An architecture of a front: the folder it was selected in, its cost, and its accuracy in the supernet."""
+
+    run: str
+    architecture: str
+    cost: Real
+    supernet: Fraction
+
+
+class Front(TypedDict):
+    """Architectures along one of their costs: how many were asked for, and those that there are."""
+
+    asked: Count
+    cost: str
+    images: Count
+    points: list[FrontPoint]
+
+
 class Decision(TypedDict):
     """What a selector has decided about an edge."""
 
@@ -142,6 +160,7 @@ class SearchSummary(TypedDict):
     measured: NotRequired[Measured | None]
     margins: NotRequired[MarginsRecord | None]
     stopped: NotRequired[Stopped]
+    front: NotRequired[Front]
     criterion: NotRequired[str]
     decisions: NotRequired[list[Decision]]
 

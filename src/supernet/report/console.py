@@ -179,6 +179,25 @@ def selections(console: Console, runs: Sequence[Run], *, table: bool = False) ->
         line(console, f"Test accuracy in %, and number, of {entry['table']}.")
 
 
+def front(console: Console, found: Mapping[str, Any]) -> None:
+    """Print the architectures of a search along their cost, as `supernet.searching.front.drawn` has them."""
+    names = [name for name in ("supernet", "retrained", "table") if any(p[name] is not None for p in found["points"])]
+    table = _table(["architecture in"], [found["title"], *(f"{name}, %" for name in names), ""])
+    form = _UNITS.get(found["cost"], ("{:.3g}", ""))[0]
+    for point in found["points"]:
+        accuracies = ["" if point[name] is None else f"{point[name]:.2f}" for name in names]
+        folder = "the run folder" if point["run"] == "." else point["run"]
+        table.add_row(folder, form.format(point["cost"]), *accuracies, "dominated" if point["dominated"] else "")
+    line(console, "")
+    console.print(table)
+    some = {
+        "supernet": f"in the supernet, on {found['images']} validation images",
+        "retrained": "of retrainings in these folders, on test images",
+        "table": "of the table, on test images",
+    }
+    line(console, f"Accuracies {'; '.join(some[name] for name in names)}.")
+
+
 def _selected_by(run: Run) -> str:
     """Return the search's selector, or a selection's folder, whose name has selector, epoch and seed."""
     return run.path.name if run.config["task"] == "select" else str(run.config["selector"])

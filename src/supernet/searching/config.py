@@ -190,6 +190,8 @@ class SearchCall(SearchConfig, Driving):
     _: KW_ONLY
     protocol: Annotated[str | Protocol, OfType(str, Protocol)] = "small"
     """protocol, a name or in Python a Protocol: the start of all settings that are not given"""
+    front: Whole = 0
+    """architectures along their cost that are selected from the search, its own first; 0 selects its own alone"""
     table: bool = False
     """show what the space's table has measured of the architecture, though on other images than these"""
 

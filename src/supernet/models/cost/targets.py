@@ -49,6 +49,13 @@ def named(targets: Limits) -> dict[str, float]:
     return {name: float(most) for name, most in given.items() if most is not None}
 
 
+def limit_on(name: str, most: float) -> Limits:
+    """Return the limit of `most` on one cost, by its name as `named` gives it."""
+    if name in ("params", "flops"):
+        return Limits(**{f"max_{name}": int(most)})
+    return Limits(max_latency_ms=most, latency=MEASURED if name == "latency" else name)
+
+
 class Targets:
     """The penalty of the `targets` of a search of so many epochs, and its multipliers.
 

@@ -38,6 +38,7 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
         "decisions": summary.get("decisions") or [],
         "criterion": summary.get("criterion"),
         "charts": _charts(rows),
+        "front": summary.get("front"),
         "curvature": summary.get("curvature"),
         "table": summary.get("table_entry"),
         "of_table": holds(config["data_name"], config["classes"]),
@@ -88,7 +89,7 @@ def _charts(rows: parts.Rows) -> list[parts.Chart]:
 
 def _pictures(run: Run, space: SearchSpace | None, last: Mapping[str, Any], *, done: bool) -> dict[str, Markup]:
     """Return the pictures in the folder; of an unfinished search in a known space, as it is now."""
-    names = ("cell", "search", "diagnostics")
+    names = ("cell", "search", "diagnostics", "front")
     found = {name: parts.picture(run, f"{name}.svg") for name in names}
     if not done and space is not None and "architecture" in last:
         from supernet.report import plots  # imported here, since Matplotlib is slow to import
