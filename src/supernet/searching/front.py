@@ -156,8 +156,8 @@ def drawn(run: Run) -> dict[str, Any]:
     """Return the front of a search as pictures and tables have it.
 
     Its points get accuracies, in %, as far as there are some: `supernet`, `retrained` on test images, after the last
-    epoch, in the mean of the retrainings in the folder of the selection, and `table`; and whether another point is
-    `dominating` it, with at least its accuracy in the supernet and no more cost.
+    epoch, in the mean of the retrainings in the folder of the selection, and `table`; and whether they are
+    `dominated` by another one.
     """
     front, points = run.summary["front"], list[dict[str, Any]]()
     in_table = holds(run.config["data_name"], run.config["classes"])
@@ -166,14 +166,10 @@ def drawn(run: Run) -> dict[str, Any]:
         entry = selection.summary["table_entry"] if in_table else None
         table = entry["results"][0]["test"] if entry else None
         points.append(point | {"supernet": 100 * point["supernet"], "retrained": _retrained(selection), "table": table})
-    for point in points:
-        rivals = (each for each in points if each is not point)
-        point["dominated"] = any(
-            (each["cost"], -each["supernet"]) != (point["cost"], -point["supernet"])
-            and each["cost"] <= point["cost"]
-            and each["supernet"] >= point["supernet"]
-            for each in rivals
-        )
+    for point, is_dominated in zip(
+        points, dominated([(each["cost"], each["supernet"]) for each in points]), strict=True
+    ):
+        point["dominated"] = is_dominated
     names = {"supernet": "supernet, validation images", "retrained": "retrained, test images", "table": "table"}
     series = {
         title: [(point["cost"], point[name], point["dominated"]) for point in points if point[name] is not None]
@@ -181,6 +177,13 @@ def drawn(run: Run) -> dict[str, Any]:
     }
     title = {"params": "parameters", "flops": "FLOPs", "latency": "latency (ms)"}.get(front["cost"], front["cost"])
     return front | {"points": points, "series": {name: some for name, some in series.items() if some}, "title": title}
+
+
+def dominated(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Return of each point (cost, accuracy) whether another one has no more cost and no less accuracy, and not both."""
+    return [
+        any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points) for cost, accuracy in points
+    ]
 
 
 def _retrained(selection: Run) -> float | None:
