@@ -166,10 +166,8 @@ def drawn(run: Run) -> dict[str, Any]:
         entry = selection.summary["table_entry"] if in_table else None
         table = entry["results"][0]["test"] if entry else None
         points.append(point | {"supernet": 100 * point["supernet"], "retrained": _retrained(selection), "table": table})
-    for point, is_dominated in zip(
-        points, dominated([(each["cost"], each["supernet"]) for each in points]), strict=True
-    ):
-        point["dominated"] = is_dominated
+    out = dominated([(point["cost"], point["supernet"]) for point in points])
+    points = [point | {"dominated": is_out} for point, is_out in zip(points, out, strict=True)]
     names = {"supernet": "supernet, validation images", "retrained": "retrained, test images", "table": "table"}
     series = {
         title: [(point["cost"], point[name], point["dominated"]) for point in points if point[name] is not None]
@@ -181,9 +179,11 @@ def drawn(run: Run) -> dict[str, Any]:
 
 def dominated(points: Sequence[tuple[float, float]]) -> list[bool]:
     """Return of each point (cost, accuracy) whether another one has no more cost and no less accuracy, and not both."""
-    return [
-        any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points) for cost, accuracy in points
-    ]
+
+    def beaten(cost: float, accuracy: float) -> bool:
+        return any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
+
+    return [beaten(*point) for point in points]
 
 
 def _retrained(selection: Run) -> float | None:
