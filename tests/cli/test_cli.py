@@ -663,7 +663,7 @@ PERTURBED = ["sdarts-rs", "sdarts-adv", "dropnas"]
 SIDE = ["pc-darts", "p-darts", "cdarts", "darts-minus", "fairdarts"]
 ROBUST = ["r-darts-l2", "r-darts-dp", "r-darts-es", "r-darts-ada", "darts-plus"]
 ZERO_ORDER = ["zarts-mgs", "zarts-rs", "zarts-gld"]
-SELECTED = ["magnitude", "skip-limit", "threshold", "perturbation", "perturbation-magnitude"]
+SELECTED = ["magnitude", "average", "skip-limit", "threshold", "perturbation", "perturbation-magnitude"]
 SELECTED += ["best-of-samples", "evolution"]
 DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
 
