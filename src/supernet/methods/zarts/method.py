@@ -78,7 +78,9 @@ class ZeroOrder(Method):
         few = sum(self.alphas.sizes) < _FEW
         self.sigma0 = config.sigma or (0.2 if few else 0.025)
         lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss)
-        for setting in () if config.evaluates else ("penalty", "eval_batches", "order_check"):
+        if not config.evaluates and budget.targets is not None:
+            raise UserError(f"a target needs losses, and importance {config.importance} evaluates none: give a limit")
+        for setting in () if config.evaluates else ("eval_batches", "order_check"):
             if getattr(config, setting) != getattr(ZeroOrderConfig, setting):
                 raise UserError(f"setting {setting} needs losses, and importance {config.importance} evaluates none")
         momentum: Momentum = "copied" if config.inner_opt == "copied" else "fresh"
