@@ -44,6 +44,7 @@ SMALL = {
     "search": [*SIZE, "--images", "60", "--batch-size", "10"],
     "retrain": SIZE,
     "baseline": [*SIZE, "--seeds", "0"],
+    "front": ["--points", "2"],
     "landscape": ["--points", "3", "--steps", "1"],
     "strength": ["--steps", "1"],
     "rank": ["--count", "4"],

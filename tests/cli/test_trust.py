@@ -57,6 +57,7 @@ COMMANDS = [
     ["watch", "run"],
     ["compare", "digits", "--methods", "random", "--seeds", "0", "--epochs", "2", *SMALL, "--out", "all"],
     ["select", "run", "--with", "magnitude", "--device", "cpu", "--quiet"],
+    ["front", "run", "--points", "2", "--device", "cpu", "--quiet"],
     ["retrain", "run", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet", "--out", "again"],
     ["evaluate", "run/net", "--device", "cpu"],
     ["predict", "run/net", PICTURE],
