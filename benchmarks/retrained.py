@@ -7,19 +7,18 @@
 Every seed runs a Single-DARTS search on NAS-Bench-201's cells, then trains three networks from scratch by the recipe
 `quick` with the same seed and measures them on the test images: the cell found by the search; a cell drawn uniformly
 from the space; and NAS-Bench-201's ResNet cell (#11472, a basic block), with the width at which it has as many
-parameters as the first. Finished runs are kept.
+parameters as the first. Finished runs are kept. `supernet baseline` compares a single search with more.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import supernet as sn
 from sides import spread
-from supernet.models.cost.count import cost
+from supernet.models.cost.scaling import nearest_width
 
 SPACE = sn.space("nasbench201")
 RESNET = SPACE.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|")
@@ -28,10 +27,7 @@ RESNET = SPACE.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|n
 def equal_width(found: sn.Run) -> int:
     """Return the width at which the ResNet has as many parameters as the network found by the search."""
     network_size = sn.NetworkSize.from_json(found.config["network_size"])
-    wanted = found.summary["params"]
-    return min(
-        range(2, 129), key=lambda width: abs(cost(SPACE, RESNET, replace(network_size, width=width)).params - wanted)
-    )
+    return nearest_width(SPACE, RESNET, network_size, "params", found.summary["params"], least=2).width
 
 
 def one_seed(given: argparse.Namespace, seed: int) -> dict[str, sn.Run]:

@@ -43,6 +43,7 @@ SIZE = ["--epochs", "1", "--width", "2", "--depth", "1", "--device", "cpu"]
 SMALL = {
     "search": [*SIZE, "--images", "60", "--batch-size", "10"],
     "retrain": SIZE,
+    "baseline": [*SIZE, "--seeds", "0"],
     "landscape": ["--points", "3", "--steps", "1"],
     "strength": ["--steps", "1"],
     "rank": ["--count", "4"],

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from supernet.engine.driving import as_planned
+from supernet.errors import UserError
 from supernet.methods import METHODS
 from supernet.methods.base import Method
 from supernet.models.mix import dense
@@ -19,6 +20,7 @@ from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS
 from supernet.selectors.base import Selector
 from supernet.spaces import Cell, SearchSpace, Stages
+from supernet.spaces import space as space_named
 from supernet.testing import (
     EXAMPLE_SPACES,
     MethodConformance,
@@ -28,6 +30,7 @@ from supernet.testing import (
     SpaceConformance,
     checks,
     ragged_space,
+    shortened,
 )
 from supernet.testing.methods import QUICK_SELECTORS
 from supernet.testing.runs import run_search, small_plan
@@ -66,7 +69,7 @@ SHORT = {
     "pc-darts": {"partial": 2, "warmup": 0.0},
     "dropnas": {"drop_rate": 0.3},
     "sdarts-adv": {"ascent": 2},
-    "zarts-mgs": FEW_TRIALS,
+    "zarts-mgs": FEW_TRIALS | {"eval_batches": 3, "order_check": 2},
     "zarts-rs": FEW_TRIALS,
     "zarts-gld": FEW_TRIALS,
     "nao-v2": ONE_POOL,
@@ -104,7 +107,7 @@ VARIANTS = {
     "order 2 same subset": ("single-darts", {"regime": "same_subset", "order": 2}),
     "norm untracked": ("darts", {"norm_track": False, "norm_affine": True}),
     "trials with momentum": ("zarts-rs", FEW_TRIALS | {"inner_opt": "copied", "form": "two_point", "warmup": 1}),
-    "no trials": ("zarts-mgs", {"inner_opt": "released", "every": 2, "importance": "released"}),
+    "no trials": ("zarts-mgs", {"inner_opt": "released", "every": 2, "importance": "log_space"}),
     "every candidate one pass": ("random", {"epochs_each": 1}),
     "cutout that rises": ("r-darts-dp", {"cutout": 2, "cutout_probability": 0.5}),
     "gradients": ("darts", {"monitor": "gradients", "batch_size": 1}),
@@ -176,10 +179,31 @@ FEWER = SearchSpace(  # not for controllers, whose architectures are sequences o
     },
     NormalReduceNormal(),
 )
+MOBILE = shortened(space_named("mobile"))
 SPACE_SUITES = [
     suite(SpaceConformance, f"{space.name} space", turn, space=space)
-    for turn, space in enumerate((*EXAMPLE_SPACES, FEWER))
+    for turn, space in enumerate((*EXAMPLE_SPACES, FEWER, MOBILE))
 ]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "pc-darts"])
+def test_every_method_has_a_mix_for_stages_of_blocks(name):
+    checks.check_mix(small_plan(MOBILE, name, **settings_of(name)))
+
+
+@slow
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "pc-darts"])
+def test_every_method_searches_stages_of_blocks(name, tmp_path):
+    _, run = run_search(small_plan(MOBILE, name, **settings_of(name)), tmp_path)
+    assert run.metrics
+
+
+def test_partial_channels_do_not_fit_stages_of_blocks():
+    with (
+        as_planned(plan := small_plan(MOBILE, "pc-darts", partial=2)),
+        pytest.raises(UserError, match="as their inputs"),
+    ):
+        SearchTask(plan)
 
 
 def values_met(suites, *names):

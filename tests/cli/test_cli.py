@@ -663,15 +663,19 @@ PERTURBED = ["sdarts-rs", "sdarts-adv", "dropnas"]
 SIDE = ["pc-darts", "p-darts", "cdarts", "darts-minus", "fairdarts"]
 ROBUST = ["r-darts-l2", "r-darts-dp", "r-darts-es", "r-darts-ada", "darts-plus"]
 ZERO_ORDER = ["zarts-mgs", "zarts-rs", "zarts-gld"]
-SELECTED = ["magnitude", "skip-limit", "threshold", "perturbation", "perturbation-magnitude"]
+SELECTED = ["magnitude", "average", "skip-limit", "threshold", "perturbation", "perturbation-magnitude"]
 SELECTED += ["best-of-samples", "evolution"]
+FIRST_SPACES = ["nasbench201", "darts", "darts7", "darts7-fair", "s1", "s2", "s3", "s4"]
 DRAWING = ["nao-v2", "nao-v2-small", "enas", "gdas", "rsps", "setn"]
 
 
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("spaces", ["nasbench201", "darts", "darts7", "darts7-fair", "s1", "s2", "s3", "s4", "nao", "nao-middle"]),
+        (
+            "spaces",
+            ["nasbench201", "darts", "darts7", "darts7-fair", "s1", "s2", "s3", "s4", "nao", "nao-middle", "mobile"],
+        ),
         (
             "methods",
             [*ALPHA, *ROBUST, "darts-pt", *PERTURBED, "blank", *SIDE, *ZERO_ORDER, *DRAWING, "random"],

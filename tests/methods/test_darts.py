@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from supernet.models.cost.count import cost
-from supernet.models.layers import AuxiliaryHead, drop_path
+from supernet.models.layers import AuxiliaryHead
 from supernet.models.mix import dense
 from supernet.models.network import Network, build
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
-from supernet.spaces.modules import PLAIN, EverySecond, Noise, Norm
+from supernet.spaces.modules import PLAIN, EverySecond, Noise, Norm, drop_path
 from supernet.spaces.shapes import Shape
 from supernet.testing import shortened
 

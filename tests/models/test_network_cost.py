@@ -134,6 +134,13 @@ def test_a_cost_is_a_count_of_the_built_network(home, network_size):
 def closed_form(name, cin, cout, pixels, stride):
     """Parameters, and multiply-adds for an output of `pixels`, as one would write them down."""
     kernel = int(name[-1]) if name[-1].isdigit() else 0
+    if name.startswith("mb"):
+        expand, kernel, gate = int(name[2]), int(name[5]), name.endswith("_se")
+        middle, inside = expand * cin, cin // 4
+        first, others = cin * middle * (expand > 1), kernel**2 * middle + middle * cout
+        params = first + others + 2 * ((1 + (expand > 1)) * middle + cout)
+        params += gate * (2 * middle * inside + inside + middle)
+        return Cost(params, first * pixels * stride**2 + others * pixels + gate * 2 * middle * inside)
     match name.rsplit("_", 1)[0]:
         case "nor_conv":
             weights = kernel**2 * cin * cout

@@ -18,7 +18,7 @@ from supernet.models.side_paths import CellOptions
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import FactorizedReduce, Norm
-from supernet.testing import EXAMPLE_SPACES, noise_batch
+from supernet.testing import EXAMPLE_SPACES, noise_batch, shortened
 
 NB201, TWO = EXAMPLE_SPACES[0], space("s2")  # without noise, which would be drawn anew in every pass
 PARTIAL, SKIP, BOTH = CellOptions(partial=2), CellOptions(auxiliary_skip=True), CellOptions(2, auxiliary_skip=True)
@@ -173,3 +173,14 @@ def test_a_supernet_with_side_paths_is_drawn_anew_and_looked_ahead_with_as_it_is
 def test_channels_that_cannot_be_divided_are_refused(width):
     with pytest.raises(UserError, match=f"setting partial 4 must divide the {width} channels of a cell: see --width"):
         made(NB201, CellOptions(partial=4), width)
+
+
+def test_an_auxiliary_skip_that_changes_only_the_channels_is_a_convolution():
+    home = shortened(space("mobile"))
+    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(), SKIP).double()
+    x, mix = noise_batch(1).x, drawn(home)
+    mix = {kind: EdgeMix(torch.zeros_like(m.weights), auxiliary=torch.ones(())) for kind, m in mix.items()}
+    cell = supernet.mixed_cells[0]
+    features = supernet.layers[0](x)
+    torch.testing.assert_close(cell([features], mix["stage1"]), cell.paths.skips[0](features))
+    assert [type(module).__name__ for module in cell.paths.skips[0]] == ["ReLU", "Conv2d", "BatchNorm2d"]

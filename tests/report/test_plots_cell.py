@@ -301,3 +301,10 @@ def test_nothing_in_a_chain_overlaps_or_is_cut_off(genotype: Genotype) -> None:
     assert len(held) == len(frames)
     assert not any(a.overlaps(b) for a, b in itertools.combinations([*frames, *free, below], 2))
     assert all(inside(box, figure.bbox) for box in [*frames, *free, below])
+
+
+def test_a_chain_of_edges_is_a_row_of_boxes() -> None:
+    cells = {"a": [(1, 0, "op1")], "b": [(1, 0, "op2"), (2, 1, "op3")]}
+    (axes,) = draw_cell(Genotype.of("macro", cells), LEARNED).axes
+    assert names_and_ops(axes) == [("a", "op1"), ("b.1", "op2"), ("b.2", "op3")]
+    assert len(arrows(axes)) == 4

@@ -281,3 +281,11 @@ def test_weights_of_edges_are_a_line_of_their_own(epochs: int) -> None:
         assert list(line.get_ydata()) == [row["edge_weights"]["cell"][edge] for row in rows]
     assert legend(figure) == [*OPS, "weight of the edge"]
     assert figure.axes[0].get_ylim()[1] >= 0.5 * epochs
+
+
+def test_kinds_that_are_chains_share_their_rows_under_the_names_of_the_picture() -> None:
+    edges = {"a": [(1, 0, MOBILE)], "b": [(1, 0, MOBILE), (2, 1, MOBILE)], "c": [(1, 0, MOBILE), (2, 1, MOBILE)]}
+    figure = draw_search(score_rows(edges, 2), edges)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b.1", "b.2", "c.1", "c.2"]
+    assert not any(axes.collections for axes in figure.axes)
+    assert_laid_out(figure)

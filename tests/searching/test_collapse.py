@@ -178,3 +178,10 @@ def test_reductions_count_in_a_space_without_normal_cells():
     searched = SearchSpace("down", skips, Chain((Position("a", 1, 2), Position("a", 2, 2))))
     assert collapse.verdict(searched, searched.choose({"a": (1, 1, 1)})).state == "healthy"
     assert collapse.verdict(searched, searched.choose({"a": (0, 0, 0)})).state == "collapsed"
+
+
+def test_the_blocks_of_all_stages_count_together():
+    mobile = space("mobile")
+    columns = {kind: [0] * len(cell.edges) for kind, cell in mobile.cells.items()}  # the first block of each stage
+    found = collapse.verdict(mobile, mobile.choose(columns))
+    assert (found.state, found.reason.split(" compute")[0]) == ("thin", "7 of the 22 positions")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from supernet.cli.search import _print_forecast
 from supernet.data import Batch, limits
 from supernet.engine import memory
 from supernet.engine.cuda_graphs import EAGER
+from supernet.engine.peak_memory import peak_of_process
 from supernet.methods.differentiable import Differentiable
 from supernet.report.console import Console
 from supernet.searching import forecast as forecasting
@@ -99,6 +104,45 @@ def test_steps_are_timed_after_the_step_that_a_gpu_records(monkeypatch: pytest.M
     before = steps.index("timed") - 3  # those on parts of the batch, which are left out on a GPU
     assert before == EAGER + 1
     assert steps[steps.index("timed") :] == ["timed", *["step"] * 5, "timed"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"engine": "reference"},
+        {"method": "darts", "checkpointing": True},
+        {"method": "darts-2nd", "width": 8},
+        {"method": "gdas"},
+        {"method": "random", "epochs": 2},
+    ],
+    ids=str,
+)
+def test_forecasts_are_within_15_percent_of_what_a_search_takes(settings: dict[str, Any], tmp_path: Path) -> None:
+    job = Path(__file__).parents[1] / "forecast_jobs.py"
+    size = {"images": 768, "image_size": 16, "batch_size": 128, "width": 16, "depth": 1, "epochs": 1, "device": "cpu"}
+    command = [sys.executable, str(job), json.dumps(size | settings | {"out": str(tmp_path / "run")})]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    found = json.loads(done.stdout)
+    assert found["forecast"]["bytes"] == pytest.approx(found["search"]["bytes"], rel=0.15)
+    assert found["forecast"]["passes"] == pytest.approx(found["search"]["passes"], rel=0.15)
+    assert found["search"]["bytes"] > found["before"]
+
+
+def test_a_step_of_a_forecast_draws_what_a_step_of_the_search_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = SearchTask(planned(PairDataset(tiny_images(96)), **TINY | {"method": "zarts-rs", "samples": 1, "steps": 2}))
+    task.begin_epoch(2)
+    drawn: list[str] = []
+    for name, stream in task.streams.items():
+        monkeypatch.setattr(stream, "next", lambda name=name, draw=stream.next: (drawn.append(name), draw())[1])
+    trial = _Trial(task)
+    drawn.clear()
+    trial._steps(4)  # of which every second moves alpha
+    assert sorted(drawn) == ["alpha"] * 4 + ["inner"] * 2 + ["weights"] * 4
 
 
 # --- too little memory
@@ -197,6 +241,7 @@ def test_a_dry_run_prints_a_forecast_and_writes_nothing(call: Call, tmp_path: Pa
         r"read \d+ images of 10 classes .*",
         r"running fused \((compiled|PyTorch's) kernels\), float32, on cpu with \d+ threads?",
         r"memory        [\d.]+ [kM]B( of [\d.]+ [GT]B that are free)?",
+        *([r"process       [\d.]+ [MG]B, with Python, libraries and work space"] if peak_of_process() else []),
         r"step          [\d.]+ m?s",
         r"epoch         [\d.]+ m?s \(1 step and the measurement after it\)",
         r"search        [\d.]+ m?s \(2 epochs\)",

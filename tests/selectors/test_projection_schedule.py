@@ -97,3 +97,9 @@ def test_nodes_that_keep_all_their_edges_are_no_decision():
     keep = Cell.dense(5, ("skip_connect", "sep_conv_3x3"), inputs=2, output="concat", keep=3, project=True)
     home = SearchSpace("keeps", {"normal": keep, "reduce": keep}, Stack())
     assert [decision.edges for step in nodes(projection_schedule(home, 0)) for decision in step] == [(5, 6, 7, 8)] * 2
+
+
+def test_the_blocks_of_all_stages_are_decided_one_after_another():
+    schedule = projection_schedule(space("mobile"), 0)
+    assert [len(step) for step in schedule] == [1] * 22
+    assert [step[0].kind for step in schedule] != sorted(step[0].kind for step in schedule)

@@ -10,11 +10,26 @@ from rich.text import Text
 from supernet.report.console import Console
 
 _GROUPS: dict[str, tuple[str, ...]] = {
-    "data": ("data", "images", "image-size", "validation-share", "split", "pad", "mirror", "cutout", "crop", "jitter"),
+    "data": (
+        "data",
+        "like",
+        "images",
+        "image-size",
+        "validation-share",
+        "split",
+        "pad",
+        "mirror",
+        "cutout",
+        "crop",
+        "jitter",
+    ),
     "space and size": ("space", "width", "depth", "stem", "reductions", "norm-affine", "norm-track", "norm-shared"),
     "method": ("method", "selector", "with", "recipe", "protocol"),
     "schedule and optimiser": ("epochs", "batch-size", "w.lr", "w"),
-    "limits": ("max-params", "max-flops", "max-latency-ms", "latency", "target-width", "target-depth"),
+    "limits": (
+        *("by", "flops", "params", "max-params", "max-flops", "max-latency-ms"),
+        *("target-params", "target-flops", "target-latency-ms", "latency", "front", "target-width", "target-depth"),
+    ),
     "further settings": (),  # of a method, selector, recipe or study: all that no group names
     "running": (
         *("seed", "seeds", "device", "workers", "precision", "engine", "graphs", "checkpointing"),

@@ -28,6 +28,7 @@ def search(given: Arguments) -> None:
     from supernet.engine.process_group import joined
     from supernet.report import console
     from supernet.searching import forecast, plan
+    from supernet.searching import front as fronts
     from supernet.searching import search as searching
 
     import_own(given)
@@ -45,11 +46,13 @@ def search(given: Arguments) -> None:
         return
     with joined() as first:
         _, planned = agreed(lambda: (how, plan.plan(_configured(start, call))))
-        run = searching.start(planned, how, table=table)
+        run = searching.start(planned, how, table=table, front=call["front"])
     if not first:
         return
     shown = console.Console()
     console.result(shown, run, table=table)
+    if call["front"]:
+        console.front(shown, fronts.drawn(run))
     if not how.quiet:
         show_next(shown, "search", run.path)
 
@@ -120,11 +123,15 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "space": option(str, f"search space: {', '.join(SPACES)}, {own}NAME"),
         "method": option(str, f"method: {', '.join(METHODS)}, {own}Class"),
         "selector": option(str, f"selector: {', '.join(SELECTORS)}, {own}Class"),
-        "method_config": Annotated[type(start.method_config), arg(name="")],
-        "select": type(start.select),
+        # With a text of their own, however short, the parser does not read the source of all classes for one
+        "method_config": Annotated[type(start.method_config), arg(name="", help="")],
+        "select": option(type(start.select), ""),
+        "w": option(type(start.w), ""),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "max_params": option(str | None, "parameters the network may have at most, as 300k or 1.5M", metavar="N"),
         "max_flops": option(str | None, "multiply-adds for one image it may have at most, as 25M", metavar="N"),
+        "target_params": option(str | None, "parameters that alpha learns to come down to, as 300k", metavar="N"),
+        "target_flops": option(str | None, "multiply-adds that alpha learns to come down to, as 25M", metavar="N"),
         "graphs": option(bool, "record steps and replay them (CUDA graphs); the default on a GPU, where possible"),
         "no_graphs": option(bool, "never record steps"),
         "protocol": option(str, f"protocol that the other settings start from: {', '.join(PROTOCOLS)}"),
@@ -140,6 +147,8 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "selector": start.selector_preset.name,
         "max_params": start.max_params and str(start.max_params),
         "max_flops": start.max_flops and str(start.max_flops),
+        "target_params": start.target_params and str(start.target_params),
+        "target_flops": start.target_flops and str(start.target_flops),
         "graphs": False,
         "no_graphs": False,
         "protocol": protocol,
@@ -164,11 +173,13 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
 def _print_forecast(console: Console, reading: str, running: str, forecast: Forecast) -> None:
     """Print the time and memory of a search."""
     from supernet.report.console import line
-    from supernet.report.text import duration
+    from supernet.report.text import duration, size
 
     line(console, reading)
     line(console, running)
     line(console, f"memory        {_memory(forecast)}")
+    if forecast.process_bytes is not None:
+        line(console, f"process       {size(forecast.process_bytes)}, with Python, libraries and work space")
     if not math.isnan(forecast.step_seconds):
         one = forecast.steps == 1
         steps = "1 step and the measurement after it" if one else f"{forecast.steps} steps and a measurement"

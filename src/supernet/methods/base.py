@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
+from supernet.engine.optim import BEGUN, SGDConfig, Within, clip_gradient, set_rate
 from supernet.engine.processes import average_gradients
 from supernet.engine.seeds import seeded
 from supernet.engine.snapshots import Snapshots
 from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.module import Cost
+from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import LossOf, ValidationBatches, measures
 from supernet.models.mix import Mix, detached, sources
 from supernet.models.supernet import Supernet
@@ -29,6 +30,10 @@ Part = Literal["train", "validation", "all"]
 """Which of the training images a stream draws: those that train weights, those for validation, or both."""
 
 
+NOT_TRAINING = ("alpha", "inner", "evaluation", "order")
+"""The names of streams that alpha learns from, or that only measure."""
+
+
 @dataclass(frozen=True)
 class NoConfig:
     """No settings."""
@@ -36,10 +41,10 @@ class NoConfig:
 
 @dataclass(frozen=True)
 class Stream:
-    """An endless stream of batches of `size` images from `part`; a size of None is the batch size of the search.
+    """An endless stream of batches of images from `part`: `size` images, or None for the batch size of the search.
 
-    A step divides a batch into `parts`, each of which is run by itself. Where several processes search together, each
-    gets its share of a batch, or with `whole` all of it.
+    With several `parts` a batch has so many times `size` images, and a step runs each part by itself. Where several
+    processes search together, each gets its share of a batch, or with `whole` all of it.
     """
 
     part: Part
@@ -66,8 +71,8 @@ class Budget:
     - `seed`: the seed of every random number that the method draws.
     - `sample`: draws an architecture within the limits of the search; None draws from the whole space.
     - `allows`: tells whether an architecture is within the limits; None allows every architecture.
-    - `price`: makes, for the name of a cost, the function from op weights to the expected cost (see
-      `supernet.models.cost.expected`); None if the search has no costs.
+    - `targets`: the penalty, to be added to the loss of alpha, that brings costs down to their targets (see
+      `supernet.models.cost.targets`); None without targets.
     - `workers`: processes that lookahead may be spread over.
     - `validation_batches`: returns the validation images in batches, the same ones at every call.
     - `snapshots`: named states of the search; `end_epoch` keeps, drops and restores them (see `Method.roll_back`).
@@ -80,7 +85,7 @@ class Budget:
     seed: int
     sample: Callable[[random.Random], Genotype] | None = None
     allows: Callable[[Genotype], bool] | None = None
-    price: Callable[[str], Callable[[Mapping[str, Sequence[Sequence[float]]]], float]] | None = None
+    targets: Targets | None = None
     workers: int = 1
     validation_batches: ValidationBatches = tuple
     snapshots: Snapshots = field(default_factory=Snapshots)
@@ -118,6 +123,7 @@ class Method(ABC):
       by Python code (a random draw, another path). A GPU may then record one step and replay it. A promise that is not
       kept gives wrong results without an error, so a subclass does not inherit it.
     - `ranks`: whether larger op scores mean better operations. If not, no architecture is reported after an epoch.
+    - `aims`: whether alpha learns from `budget.targets` as well; a search with targets refuses other methods.
     - `spreads`: whether the method can spread lookahead over `budget.workers` processes.
     - `between_epochs`: names long work between epochs; a forecast reports that this work is left out.
     - `fixed_epochs`: why a search cannot go on for more epochs than it was begun with, as a clause; empty if it can.
@@ -131,6 +137,7 @@ class Method(ABC):
     Config: ClassVar[type] = NoConfig
     capturable: ClassVar[bool] = False
     ranks: ClassVar[bool] = True
+    aims: ClassVar[bool] = False
     spreads: ClassVar[bool] = False
     between_epochs: ClassVar[str] = ""
     fixed_epochs: ClassVar[str] = ""
@@ -185,7 +192,7 @@ class Method(ABC):
         """The batches that `step` draws: a name for each, and the images that the batch comes from.
 
         One pass over the images of the first stream is an epoch. The weights are taken to learn from all streams except
-        those called "alpha" and "inner".
+        those whose names are in `NOT_TRAINING`.
         """
 
     @property
@@ -242,7 +249,14 @@ class Method(ABC):
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch number `epoch`, counted from 0: set the learning rate of the weights."""
-        set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs))
+        self.set_rates(epoch)
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rate of the weights in `epoch`; before every step of it if the schedule moves with steps.
+
+        A method with another schedule, or with further networks on it, overrides this and not `begin_epoch`.
+        """
+        set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs, within))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Return additions to the epoch's row of metrics, as plain data.
@@ -266,7 +280,8 @@ class Method(ABC):
         of batches and the global random state go back as well, so without a change the search would repeat itself. The
         epochs go on counting: the next one begins with `begin_epoch` of the next number and thus, by default, the
         learning rate of that epoch. A subclass that changes a setting, or keeps what it has learned since, does so here
-        around the call of this method; one that goes back in its schedule as well notes the distance for `begin_epoch`.
+        around the call of this method; one that goes back in its schedule as well notes the distance for
+        `begin_epoch` and `set_rates`.
         """
         self.load_state_dict(state)
 

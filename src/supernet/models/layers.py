@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from torch import Tensor, nn
 
 from supernet.spaces.cell import Cell
-from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm
-from supernet.spaces.shapes import CellAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
+from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, batch_norm, conv_bn, drop_path
+from supernet.spaces.residual import Residual
+from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, PlacedLayer, ReduceAt, Shape, StemAt
 
 
 class Reduction(nn.Module):
@@ -40,6 +41,9 @@ def build_layer(placed: PlacedLayer) -> nn.Module:
         case HeadAt(norm):
             before = [batch_norm(cin), nn.ReLU()] if norm else []
             return nn.Sequential(*before, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(cin, placed.output.channels))
+        case ConvAt(channels, kernel, stride, activation, pool):
+            halve = [nn.MaxPool2d(3, stride=2, padding=1)] if pool else []
+            return nn.Sequential(*conv_bn(cin, channels, kernel, stride, activation), *halve)
     raise TypeError(f"not a fixed layer: {layer}")
 
 
@@ -103,7 +107,7 @@ def edge_shape(cell: Cell, placed: PlacedLayer, source: int) -> tuple[int, int]:
 
 def auxiliary_layer(layout: Sequence[PlacedLayer]) -> int:
     """Return the number of the layer that the auxiliary head reads: 2L/3 of the L layers between stem and head."""
-    body = [number for number, placed in enumerate(layout) if not isinstance(placed.layer, StemAt | HeadAt)]
+    body = [number for number, placed in enumerate(layout) if isinstance(placed.layer, CellAt | ReduceAt)]
     return body[2 * len(body) // 3]
 
 
@@ -131,10 +135,12 @@ class AuxiliaryHead(nn.Module):
         return out
 
 
-def drop_path(x: Tensor, probability: float) -> Tensor:
-    """Set an image's features to 0 with this probability and scale up all others: (B, C, H, W) -> (B, C, H, W).
+def with_drop_path(operation: nn.Module, x: Tensor, part: Tensor, probability: float) -> Tensor:
+    """Return `part`, the output of an operation for `x`, in which the operation is dropped for some images.
 
-    FractalNet (Larsson, Maire & Shakhnarovich, 2017), with one draw per image, as in DARTS.
+    The identity is never dropped, nor is what a residual block adds its input to; a block without residual stays, too,
+    as nothing else leads through its stage.
     """
-    keep = x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(1 - probability)
-    return x * keep / (1 - probability)
+    if isinstance(operation, Residual):
+        return operation.dropping(x, part, probability)
+    return part if isinstance(operation, nn.Identity) else drop_path(part, probability)

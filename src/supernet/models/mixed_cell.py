@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.models.fused.plan import Candidate, Stage, plan_stage
-from supernet.models.layers import drop_path, edge_shape, projections, shortened
+from supernet.models.layers import edge_shape, projections, shortened, with_drop_path
 from supernet.models.mix import EdgeMix
 from supernet.models.side_paths import PLAIN, CellOptions, SidePass, SidePaths
 from supernet.spaces.modules import Norm, Unused, zeros
@@ -121,8 +121,8 @@ class MixedCell(nn.Module):
             if sides is not None:
                 sides.complete(edge.source + 1)
             source, total = nodes[edge.source], nodes[edge.target]
-            part = self.ops[e][k](empty(self.stride) if source is None else source)  # type: ignore[index]
-            part = self._drop_images(e, k, part) * weights[e][k]
+            x = empty(self.stride) if source is None else source
+            part = self._drop_images(e, k, x, self.ops[e][k](x)) * weights[e][k]  # type: ignore[index]
             nodes[edge.target] = part if total is None else total + part
 
     def _run_fused(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros, sides: SidePass | None) -> None:
@@ -148,20 +148,20 @@ class MixedCell(nn.Module):
             if sides is not None:
                 sides.complete(stage.source + 1)
             source = nodes[stage.source]
-            for output, z in stage.outputs(empty(self.stride) if source is None else source):
+            x = empty(self.stride) if source is None else source
+            for output, z in stage.outputs(x):
                 for number, one in enumerate(output.candidates):
                     part, total = output.norms[number](z) if output.norms else z, nodes[one.target]
-                    part = self._drop_images(*divmod(one.index, self.cell.columns), part)
+                    part = self._drop_images(*divmod(one.index, self.cell.columns), x, part)
                     nodes[one.target] = part if total is None else total + part
 
     @property
     def _drops_paths(self) -> bool:
         return self.training and self.drop_path > 0
 
-    def _drop_images(self, e: int, k: int, part: Tensor) -> Tensor:
-        """Drop some images of an operation's output, `part`; none if the operation is the identity."""
-        keeps_all = not self._drops_paths or isinstance(self.ops[e][k], nn.Identity)  # type: ignore[index]
-        return part if keeps_all else drop_path(part, self.drop_path)
+    def _drop_images(self, e: int, k: int, x: Tensor, part: Tensor) -> Tensor:
+        """Drop an operation, whose output for `x` is `part`, for some images."""
+        return with_drop_path(self.ops[e][k], x, part, self.drop_path) if self._drops_paths else part  # type: ignore[index]
 
     def candidates(self, active: Active) -> list[tuple[int, int]]:
         """Return (edge, column) of every candidate that runs."""

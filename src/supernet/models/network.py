@@ -14,14 +14,14 @@ from supernet.models.layers import (
     AuxiliaryHead,
     auxiliary_layer,
     build_layer,
-    drop_path,
     edge_shape,
     projections,
     shortened,
 )
 from supernet.spaces import SearchSpace, architecture
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.modules import PLAIN, zeros
+from supernet.spaces.modules import PLAIN, drop_path, zeros
+from supernet.spaces.residual import Residual
 from supernet.spaces.shapes import CellAt, PlacedLayer, last
 from supernet.spaces.size import NetworkSize
 
@@ -50,8 +50,8 @@ class FixedCell(nn.Module):
         states = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
         states += [zeros(inputs[-1], self.channels, self.stride)] * (self.cell.nodes - len(states))
         for (target, source), op in zip(self.links, self.ops, strict=True):
-            part = op(states[source])
-            if dropped and not isinstance(op, nn.Identity):
+            part = op(states[source], dropped) if isinstance(op, Residual) else op(states[source])
+            if dropped and not isinstance(op, nn.Identity | Residual):
                 part = drop_path(part, dropped)
             states[target] = states[target] + part
         for number, reduce in self.shortened.items():

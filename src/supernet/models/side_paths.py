@@ -7,7 +7,8 @@ shuffled in K groups. With the weight b of an edge and the mix of its candidates
     node j = sum over edges i->j of b * shuffle([mix(first channels of node i), pass(other channels of node i)])
 
 Auxiliary skip (DARTS-: Chu et al., ICLR 2021, arXiv 2009.01027): every edge adds beta times a skip connection that is
-no candidate, with a weight beta that the method sets; where the edge halves the image it is a factorised reduction.
+no candidate, with a weight beta that the method sets; where the edge halves the image it is a factorised reduction, and
+where it changes only the channels ReLU, a 1x1 convolution and batch norm.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from supernet.errors import UserError
 from supernet.models.mix import EdgeMix
 from supernet.spaces.cell import Cell
-from supernet.spaces.modules import FactorizedReduce, Norm, zeros
+from supernet.spaces.modules import FactorizedReduce, Norm, ReLUConvBN, zeros
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class SidePaths(nn.Module):
 def _skip(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
     if stride == 1 and cin == cout:
         return nn.Identity()
-    return FactorizedReduce(cin, cout, norm)
+    return FactorizedReduce(cin, cout, norm) if stride == 2 else ReLUConvBN(cin, cout, 1, norm=norm)
 
 
 class SidePass:

@@ -125,14 +125,31 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     space, space_name, genotype = _architecture(config.what, search, config.space)
     if search is not None:
         config = sized(config, search, space, given)
-    device = device_named(str(config.device))
+    device_named(str(config.device))  # raises before the images are read, which takes longer
     images, source = _images(search, config)
+    return on(images, replace(config, data=source), (space, space_name, genotype), recipe, search)
+
+
+def on(
+    images: Images,
+    config: RetrainConfig,
+    architecture: tuple[SearchSpace, str, Genotype],
+    recipe: str = "own",
+    search: Run | None = None,
+) -> RetrainingPlan:
+    """Make every choice that is left open, for images that are loaded and an architecture. Raises UserError.
+
+    The `architecture` is given with its space and the name that leads back to the space.
+    """
+    space, space_name, genotype = architecture
+    device = device_named(str(config.device))
     precision = precision_named(config.precision, device)
     resolved, network_size = _resolved(config, images, space)
-    resolved = replace(resolved, data=source, device=str(device), precision=precision)
+    resolved = replace(resolved, device=str(device), precision=precision)
     parts = images.given_parts or _parts(images.y, resolved.validation_share)
     batch = min(resolved.batch_size, len(parts[0]))
-    check_memory(space, network_size, device, genotype=genotype, images=batch, copies=TRAINED)
+    copies = TRAINED + (resolved.ema > 0)
+    check_memory(space, network_size, device, genotype=genotype, images=batch, copies=copies)
     check_memory(space, network_size, genotype=genotype, together=False)
     price = cost(space, genotype, network_size)
     auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()

@@ -34,8 +34,8 @@ class Verdict:
 def verdict(space: SearchSpace, genotype: Genotype) -> Verdict:
     """Return the worst verdict of all kinds of cell.
 
-    Reduction cells, made to pool, count only where there are no others. Kinds of a single edge, as the positions of a
-    macro space, count together.
+    Reduction cells, made to pool, count only where there are no others. Kinds of a single edge or of a chain, as the
+    positions of a macro space, count together.
     """
     order = ("healthy", "thin", "collapsed")
     groups = _groups(space)
@@ -47,7 +47,7 @@ def _groups(space: SearchSpace) -> dict[str, list[str]]:
     """Return the kinds of cell that count together, by a name for all of their edges."""
     layers = [placed.layer for placed in space.layout(NetworkSize(*space.target))]
     flat = {layer.kind for layer in layers if isinstance(layer, CellAt) and layer.stride == 1}
-    single = [kind for kind, cell in space.cells.items() if len(cell.edges) == 1]
+    single = [kind for kind, cell in space.cells.items() if cell.is_chain]
     groups = {
         f"edges of '{kind}'": [kind] for kind in space.cells if kind in (flat or space.cells) and kind not in single
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -16,9 +16,10 @@ from torch.utils._pytree import tree_leaves
 from supernet.data import Batch, Streamed
 from supernet.engine.cuda_graphs import EAGER
 from supernet.engine.driving import as_planned, driving
+from supernet.engine.loop import LazyBatches
 from supernet.engine.measure import seconds
 from supernet.engine.memory import free_memory, is_shortage
-from supernet.engine.peak_memory import peak_of
+from supernet.engine.peak_memory import forget_peak_of_process, peak_of, peak_of_process
 from supernet.methods.base import Method
 from supernet.searching.config import SearchCall
 from supernet.searching.plan import Plan, planned
@@ -47,6 +48,8 @@ class Forecast:
     - `step_passes`: batches that one step sends forward and backward through the supernet. NaN like the seconds.
     - `left_out`: work of the method between epochs, in words, which is not forecast either.
     - `may_stop`: whether the method may end the search before its last epoch.
+    - `process_bytes`: the most memory of this process during the steps, with Python, libraries and the work space of
+      operations; None for a GPU, if a step does not fit, and where the system does not tell.
     - `fits`: whether memory suffices. Workspace of operations is seen on a GPU only, so a CPU needs a quarter more.
     """
 
@@ -61,6 +64,7 @@ class Forecast:
     step_passes: float = math.nan
     left_out: str = ""
     may_stop: bool = False
+    process_bytes: int | None = None
 
     @property
     def epoch_seconds(self) -> float:
@@ -93,6 +97,7 @@ def foresee(plan: Plan) -> Forecast:
     """Return the forecast of a planned search; the caller's random state stays as it was."""
     free = free_memory(plan.device)
     steps, epochs, peak = 0, plan.config.epochs, 0
+    forget_peak_of_process()
     with as_planned(plan):
         try:
             task, parts = SearchTask(plan), list[Forecast]()
@@ -105,7 +110,8 @@ def foresee(plan: Plan) -> Forecast:
                     break
                 parts.append(trial.forecast(free))
             else:
-                return _mean(parts)
+                whole = peak_of_process() if plan.device.type == "cpu" else None
+                return replace(_mean(parts), process_bytes=whole)
         except (MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
@@ -134,8 +140,10 @@ class _Trial:
 
     def step(self, images: int | None = None) -> None:
         """Take a step, on the first `images` of each batch or on all."""
-        batches = {name: stream.next() for name, stream in self.task.streams.items()}
-        self.task.step({name: Batch(*(part[:images] for part in batch)) for name, batch in batches.items()})
+        batches: Mapping[str, Batch] = LazyBatches(self.task.streams, self.task.streams)
+        if images is not None:
+            batches = {name: Batch(*(part[:images] for part in batch)) for name, batch in batches.items()}
+        self.task.step(batches)
 
     def _steps(self, count: int) -> None:
         for _ in range(count):

@@ -17,6 +17,7 @@ from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import RecordedStep
 from supernet.engine.driving import Driving, agreed, conduct
 from supernet.engine.loop import Task
+from supernet.engine.optim import Within
 from supernet.engine.precision import Precision
 from supernet.engine.process_group import joined
 from supernet.engine.processes import average_statistics
@@ -42,7 +43,10 @@ FOLDER = "selections"
 
 @dataclass(frozen=True)
 class SelectionPlan:
-    """A selection with every choice made: from the search in folder `run`, as it was after `epoch` epochs."""
+    """A selection with every choice made: from the search in folder `run`, as it was after `epoch` epochs.
+
+    `within` names its own limit, if it has one.
+    """
 
     search: Plan
     run: Run
@@ -50,6 +54,7 @@ class SelectionPlan:
     selector: Preset
     config: Any
     seed: int
+    within: str = ""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -89,10 +94,11 @@ class SelectionPlan:
 
     @property
     def folder(self) -> Path:
-        """The default folder; its name tells the epoch unless it is the last, and a seed that is not the search's."""
+        """The default folder; its name tells the epoch unless it is the last, and a seed or limit of its own."""
         early = f"-epoch{self.epoch}" if self.epoch < self.search.config.epochs else ""
         other = f"-seed{self.seed}" if self.seed != self.search.seed else ""
-        return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}"
+        within = f"-{self.within}" if self.within else ""
+        return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}{within}"
 
 
 class SelectionTask(Task):
@@ -117,6 +123,11 @@ class SelectionTask(Task):
         self.selector.begin_epoch(epoch)
         self._learn.begin()
         self.passes.begin_epoch()
+
+    def begin_step(self, epoch: int, within: Within) -> None:
+        """Move the learning rate if it moves with steps."""
+        if self.plan.search.config.w.per_step:
+            self.selector.set_rates(epoch, within)
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the selector train the supernet."""
@@ -235,7 +246,10 @@ def selector_on(task: SearchTask) -> Selector:
 
 
 def _selector(task: SearchTask, preset: Preset, config: Any, seed: int) -> Selector:
-    return preset.load()(config, task.method, task.feasible, task.validation_batches, seed_of(seed, "selector"))
+    seed = seed_of(seed, "selector")
+    selector = preset.load()(config, task.method, task.feasible, task.validation_batches, seed)
+    selector.history = task.history
+    return selector
 
 
 def selections(search: Run) -> list[Run]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,13 +14,14 @@ from supernet.engine import process_group, processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Task
+from supernet.engine.optim import Within
 from supernet.engine.seeds import seed_of
 from supernet.engine.snapshots import Snapshots
-from supernet.methods.base import Budget, Method, Part, Stream
+from supernet.methods.base import NOT_TRAINING, Budget, Method, Part, Stream
 from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
-from supernet.models.cost.expected import Expected
 from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import ValidationBatches, accuracy
 from supernet.models.shared_norm import share_norms
 from supernet.models.supernet import Supernet
@@ -43,7 +43,8 @@ class SearchTask(Task):
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
         self.snapshots: Snapshots = Snapshots()
-        self.method = _method(plan, self.validation_batches, self.snapshots)
+        self.targets = Targets(plan.feasible, config.targets, config.epochs) if config.targets else None
+        self.method = _method(plan, self.validation_batches, self.snapshots, self.targets)
         train, validation = plan.parts
         every = torch.cat(plan.parts).sort().values
         parts: dict[Part, Tensor] = {"train": train, "validation": validation, "all": every}
@@ -53,7 +54,7 @@ class SearchTask(Task):
             name: Batches(
                 images,
                 parts[stream.part],
-                stream.size or config.batch_size,
+                (stream.size or config.batch_size) * stream.parts,
                 augment,
                 seed_of(plan.seed, name),
                 device=plan.device,
@@ -69,8 +70,7 @@ class SearchTask(Task):
             shares = dict.fromkeys(shares, 1)
         batches = [self.streams[name].size // stream.parts // shares[name] or 1 for name, stream in streams.items()]
         self._validation = validation
-        # Streams called alpha and inner do not train the weights; any other one does.
-        trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
+        trained_on = {stream.part for name, stream in streams.items() if name not in NOT_TRAINING}
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
@@ -78,6 +78,7 @@ class SearchTask(Task):
         self._say = (callback or Callback()).say
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, self._say)
         self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
+        self.history: list[dict[str, list[list[float]]]] = []  # the op scores after each epoch
 
     @property
     def epochs(self) -> int:
@@ -98,6 +99,11 @@ class SearchTask(Task):
         self._set_cutout()
         self._learn.begin()
         self.passes.begin_epoch()
+
+    def begin_step(self, epoch: int, within: Within) -> None:
+        """Move the learning rate if it moves with steps."""
+        if self.plan.config.w.per_step:
+            self.method.set_rates(epoch, within)
 
     def _set_cutout(self) -> None:
         for stream in self.streams.values():
@@ -121,23 +127,30 @@ class SearchTask(Task):
         valid = self.valid_accuracy()
         measured = math.nan if valid is None else valid
         learned = self.passes.between(lambda: self.method.end_epoch(epoch, measured))
-        op_scores = self.plan.space.widened(self.method.op_score_lists(), self.method.supernet.space)
+        self.history.append(self.method.op_score_lists())
+        op_scores = self.plan.space.widened(self.history[-1], self.method.supernet.space)
         processes.check_alike(lambda: [op_scores, *(weight.double().sum().item() for weight in self.method.weights)])
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         row["forward_backward"] = self.passes.count
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
-        return row | (self._derived() if self.method.ranks else {})
+        return row | (self._derived(op_scores) if self.method.ranks else {})
 
     @property
     def feasible(self) -> FeasibleSet:
         """The architectures within the limits that the supernet has the candidates for."""
         return self.plan.feasible.within(self.method.supernet.space)
 
-    def _derived(self) -> dict[str, Any]:
-        """Return the architecture derived from the op scores now, its verdict, and its accuracies in the table."""
+    def _derived(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Any]:
+        """Return the architecture derived from the op scores now, its verdict, and its accuracies in the table.
+
+        Targets come with it, whose multipliers follow this architecture.
+        """
         space, genotype = self.plan.space, strongest(self.method, self.feasible.unmeasured)
-        derived = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
+        derived: dict[str, Any] = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
+        if self.targets is not None:
+            scores = {kind: torch.tensor(rows, dtype=torch.float64) for kind, rows in op_scores.items()}
+            derived["targets"] = self.targets.follow(scores, genotype)
         return derived | _table_accuracies(space, genotype)
 
     @property
@@ -188,6 +201,8 @@ class SearchTask(Task):
             "latencies": self.plan.feasible.measured,
             "snapshots": dict(self.snapshots.epochs),
             "passes": self.passes.count,
+            "history": list(self.history),
+            **({} if self.targets is None else {"targets": self.targets.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -195,21 +210,24 @@ class SearchTask(Task):
         self.plan.feasible.measured.update(state["latencies"])
         self.snapshots.epochs = dict(state["snapshots"])
         self.passes.count = state["passes"]
+        if self.targets is not None:
+            self.targets.load_state_dict(state["targets"])
         self.method.load_state_dict(state["method"])
         self._after_loading(state)
 
     def roll_back(self, state: Mapping[str, Any], epoch: int) -> None:
-        """Let the method go back; later latencies and snapshots, and the count of passes, stay."""
+        """Let the method go back; later latencies, snapshots, multipliers and the count of passes stay."""
         self.method.roll_back(state["method"], epoch)
         self._after_loading(state)
 
     def _after_loading(self, state: Mapping[str, Any]) -> None:
         self._set_cutout()
+        self.history = list(state["history"])
         if self.monitor is not None:
             self.monitor.load_state_dict(state["monitor"])
 
 
-def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapshots) -> Method:
+def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapshots, targets: Targets | None) -> Method:
     """Build the supernet, with weights drawn from the current random state, and the method that learns on it."""
     config, feasible = plan.config, plan.feasible
     method, norm = plan.method.load(), Norm(config.norm_affine, config.norm_track)
@@ -228,7 +246,7 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
         seed_of(plan.seed, "method"),
         feasible.sample,
         feasible.allows if feasible.limits else None,
-        partial(Expected, feasible),
+        targets,
         plan.execution.workers,
         validation_batches,
         snapshots,

@@ -2,8 +2,8 @@
 
 As in DARTS-PT (Wang et al., ICLR 2021, released code), the order is random, and kinds of cell are decided side by side,
 one edge of each kind per step. When every edge has its operation, the nodes follow that keep fewer edges than they
-have; in a space with branches, each branch of a node is decided as a node. Kinds with a single edge, such as the
-positions of a macro space, are decided one after another, like the edges of one cell.
+have; in a space with branches, each branch of a node is decided as a node. Kinds with a single edge or a chain of
+edges, such as the positions of a macro space, are decided one after another, like the edges of one cell.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Step = tuple[Decision, ...]
 def projection_schedule(space: SearchSpace, seed: int) -> list[Step]:
     """Return all decisions that make up an architecture, in the random order of `seed`."""
     rng = random.Random(seed)
-    single = [kind for kind, cell in space.cells.items() if len(cell.edges) == 1]
-    tracks = [[kind] for kind in space.cells if kind not in single] + ([single] if single else [])
+    chains = [kind for kind, cell in space.cells.items() if cell.is_chain]
+    tracks = [[kind] for kind in space.cells if kind not in chains] + ([chains] if chains else [])
 
     def operations(kind: str) -> Iterable[Decision]:
         return (Decision(kind, (edge,)) for edge in range(len(space.cells[kind].edges)))

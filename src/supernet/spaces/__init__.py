@@ -11,13 +11,16 @@ from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.darts import DARTS, DARTS7, DARTS7_FAIR, S1, S2, S3, S4
 from supernet.spaces.dialects import LONGEST, form_of, home_of, unreadable
 from supernet.spaces.genotype import Genotype
+from supernet.spaces.mobile import MOBILE
 from supernet.spaces.nao import NAO, NAO_MIDDLE
 from supernet.spaces.nasbench201 import NASBENCH201
+from supernet.spaces.rivals import RIVALS
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Chain, Position, Stack, Stages
 
 __all__ = [
+    "RIVALS",
     "SPACES",
     "Cell",
     "Chain",
@@ -33,7 +36,7 @@ __all__ = [
 ]
 
 SPACES: dict[str, SearchSpace] = {
-    value.name: value for value in (NASBENCH201, DARTS, DARTS7, DARTS7_FAIR, S1, S2, S3, S4, NAO, NAO_MIDDLE)
+    value.name: value for value in (NASBENCH201, DARTS, DARTS7, DARTS7_FAIR, S1, S2, S3, S4, NAO, NAO_MIDDLE, MOBILE)
 }
 
 
@@ -91,5 +94,9 @@ def _text_of(what: str | os.PathLike[str]) -> str:
 
 
 def recorded_space(name: object) -> SearchSpace:
-    """Return the built-in space with the name that a run recorded; raises UserError for a space of the user's own."""
-    return SPACES[recorded("space", name, SPACES)]
+    """Return the built-in space with the name that a run recorded; raises UserError for a space of the user's own.
+
+    It may be the space of a rival, which a run is trained in but never searched in.
+    """
+    published = SPACES | RIVALS
+    return published[recorded("space", name, published)]

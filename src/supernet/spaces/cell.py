@@ -148,6 +148,12 @@ class Cell:
         """The largest number of branches of a node; 1 in a cell without branches."""
         return max((edge.branch for edge in self.edges), default=0) + 1
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether the edges are a chain from the only input to the output, or there is only one edge."""
+        steps = [(edge.target, edge.source) for edge in self.edges] == [(n + 1, n) for n in range(len(self.edges))]
+        return len(self.edges) == 1 or (steps and self.inputs == 1 and self.output == "last" and self.keep is None)
+
     def ends(self, read: Collection[int]) -> tuple[int, ...]:
         """Return the nodes that make up the output, side by side, where active edges read the nodes `read`."""
         if self.output == "last":

@@ -8,7 +8,7 @@ from numbers import Integral
 
 from supernet.errors import UserError, at_least, unknown
 from supernet.spaces.cell import Cell
-from supernet.spaces.shapes import CellAt, HeadAt, Layer, PlacedLayer, Shape, StemAt, last
+from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer, PlacedLayer, Shape, StemAt, last
 from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Skeleton
 
@@ -76,6 +76,8 @@ def _output(layer: Layer, nearest: Shape, size: NetworkSize, multiples: Mapping[
             return nearest.at(channels * multiples[kind], stride)
         case HeadAt():
             return Shape(size.classes, 1, 1)
+        case ConvAt(pool=True):
+            return nearest.at(layer.channels, 2 * layer.stride)
     return nearest.at(layer.channels, layer.stride)
 
 

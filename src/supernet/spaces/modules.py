@@ -24,6 +24,7 @@ class Norm:
 
 
 PLAIN = Norm()
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU}
 
 
 def batch_norm(channels: int, norm: Norm = PLAIN) -> nn.BatchNorm2d:
@@ -192,3 +193,20 @@ def separable(
     padding = dilation * (kernel - 1) // 2
     depthwise = nn.Conv2d(cin, cin, kernel, stride, padding, dilation, groups=cin, bias=False)
     return [nn.ReLU(), depthwise, nn.Conv2d(cin, cout, 1, bias=False), batch_norm(cout, norm)]
+
+
+def drop_path(x: Tensor, probability: float) -> Tensor:
+    """Set an image's features to 0 with this probability and scale up all others: (B, C, H, W) -> (B, C, H, W).
+
+    FractalNet (Larsson, Maire & Shakhnarovich, 2017), with one draw per image, as in DARTS.
+    """
+    keep = x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(1 - probability)
+    return x * keep / (1 - probability)
+
+
+def conv_bn(
+    cin: int, cout: int, kernel: int, stride: int = 1, activation: str = "", groups: int = 1, norm: Norm = PLAIN
+) -> list[nn.Module]:
+    """Return convolution without bias, batch norm and, if there is one, the activation "relu", "relu6" or "silu"."""
+    conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return [conv, batch_norm(cout, norm), *([ACTIVATIONS[activation]()] if activation else [])]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from supernet.errors import UserError
@@ -135,6 +136,15 @@ def _dil_conv(kernel: int) -> Primitive:
     return Primitive(f"dil_conv_{kernel}x{kernel}", build)
 
 
+def _inverted_residual(expand: int, kernel: int, gate: str) -> Primitive:
+    def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
+        from supernet.spaces.residual import inverted_residual
+
+        return inverted_residual(cin, cout, stride, norm, kernel=kernel, expand=expand, squeeze=bool(gate))
+
+    return Primitive(f"mb{expand}_k{kernel}{gate}", build)
+
+
 PRIMITIVES: dict[str, Primitive] = {
     primitive.name: primitive
     for primitive in (
@@ -146,5 +156,6 @@ PRIMITIVES: dict[str, Primitive] = {
         *(_nor_conv(kernel) for kernel in (1, 3)),
         *(_sep_conv(kernel) for kernel in (3, 5, 7)),
         *(_dil_conv(kernel) for kernel in (3, 5, 7)),
+        *(_inverted_residual(*block) for block in product((1, 3, 4, 6), (3, 5, 7), ("", "_se"))),
     )
 }

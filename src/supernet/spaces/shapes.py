@@ -59,7 +59,18 @@ class HeadAt:
     norm: bool = True
 
 
-Layer = StemAt | CellAt | ReduceAt | HeadAt
+@dataclass(frozen=True)
+class ConvAt:
+    """A fixed convolution with batch norm and activation; with `pool`, a 3x3 maximum pooling halves its output."""
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    activation: str = "relu"
+    pool: bool = False
+
+
+Layer = StemAt | CellAt | ReduceAt | HeadAt | ConvAt
 
 
 @dataclass(frozen=True)

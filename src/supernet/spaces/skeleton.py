@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from supernet.errors import UserError, at_least
-from supernet.spaces.shapes import CellAt, HeadAt, Layer, ReduceAt, StemAt
+from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer, ReduceAt, StemAt
 
 
 class Skeleton(Protocol):
@@ -108,6 +108,34 @@ class Chain:
         """List the layers."""
         cells = [CellAt(p.kind, _times(p.channels, width), p.stride) for p in self.positions]
         return (*_stems(_times(self.stem, width), stem), *cells, HeadAt())
+
+
+@dataclass(frozen=True)
+class MobileStages:
+    """MobileNetV2's skeleton: a stage of `depth` cells per position, and a 1x1 convolution before the head.
+
+    Of the halvings of the image in the stem, the first is the stem's; the next are those of the first positions with
+    stride 2, which have stride 1 where none is left. The `last` positions with stride 2 always halve. At 224 pixels,
+    with three halvings, every position has its stride.
+
+    `stem` and `features`, the channels of stem and 1x1 convolution, are in multiples of the width.
+    """
+
+    positions: tuple[Position, ...]
+    stem: float = 2
+    features: float = 80
+    last: int = 2
+
+    def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:
+        """List the layers."""
+        early = [number for number, p in enumerate(self.positions) if p.stride == 2][: -self.last]
+        moved = min(len(early), max(0, stem - 1))
+        cells: list[Layer] = []
+        for number, p in enumerate(self.positions):
+            channels, stride = _times(p.channels, width), 1 if number in early[moved:] else p.stride
+            cells += [CellAt(p.kind, channels, stride), *[CellAt(p.kind, channels)] * (depth - 1)]
+        stems = _stems(_times(self.stem, width), stem - moved)
+        return (*stems, *cells, ConvAt(_times(self.features, width), 1), HeadAt(norm=False))
 
 
 def _times(multiple: float, width: int) -> int:

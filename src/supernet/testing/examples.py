@@ -18,6 +18,7 @@ from supernet.spaces import space as space_named
 from supernet.spaces.modules import Norm
 from supernet.spaces.operations import Primitive
 from supernet.spaces.shapes import CellAt, HeadAt, Layer, StemAt
+from supernet.spaces.skeleton import MobileStages
 
 
 class Depthwise(nn.Module):
@@ -121,12 +122,19 @@ class NormalReduceNormal:
 
 
 def shortened(space: SearchSpace) -> SearchSpace:
-    """Return the space with two stages at most, or with three cells of DARTS' kind: few layers, but of every kind."""
+    """Return the space with two stages at most, or with three cells of DARTS' kind: few layers, but of every kind.
+
+    Of the stages of inverted residuals the first two are left, with two blocks at most.
+    """
     match space.skeleton:
         case Stages(kinds):
             return replace(space, skeleton=Stages(kinds[:2]))
         case Stack(normal, reduce):
             return replace(space, skeleton=NormalReduceNormal(normal, reduce))
+        case MobileStages(positions):
+            kinds = [positions[0].kind, positions[1].kind]
+            cells = {kind: replace(space.cells[kind], edges=space.cells[kind].edges[:2]) for kind in kinds}
+            return replace(space, cells=cells, skeleton=replace(space.skeleton, positions=positions[:2], features=8))
     return space
 
 

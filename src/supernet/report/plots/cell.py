@@ -32,13 +32,15 @@ def draw_cell(
     nodes `outputs[kind]`, side by side, are its output (see `outputs_of`) has grey arrows from them into a node of its
     own; any other cell with one input has its last node marked as the output. Two branches of a node are two arrows.
 
-    If several kinds of cell are a single edge from input to output, as in a macro space, these kinds are drawn together
-    as boxes; if there are no other kinds, arrows join the boxes in the order of `kinds` (default: alphabetical).
+    If several kinds of cell are a single edge from input to output, or a chain of edges, as in a macro space, these
+    kinds are drawn together as boxes, one per edge; if there are no other kinds, arrows join the boxes in the order of
+    `kinds` (default: alphabetical).
     """
     cells = {kind: genotype[kind] for kind in kinds or dict(genotype.cells)}
-    chain = ChainDrawing.of(_positions(cells))
+    positions = _positions(cells)
+    chain = ChainDrawing.of({name: op for ops in positions.values() for name, op in ops.items()})
     bare = dict(genotype.bare)
-    drawn = {kind: with_output(cells[kind], (outputs or {}).get(kind, ())) for kind in cells if kind not in chain.ops}
+    drawn = {kind: with_output(cells[kind], (outputs or {}).get(kind, ())) for kind in cells if kind not in positions}
     graphs = {kind: routes_of(choices, bare.get(kind, ())) for kind, choices in drawn.items()}
     every = [route for routes in graphs.values() for route in routes]
     pitch = column_pitch(every)
@@ -81,10 +83,17 @@ def outputs_of(cells: Mapping[str, Cell], genotype: Genotype) -> dict[str, tuple
     return {kind: cell.ends(read[kind]) for kind, cell in cells.items() if cell.output != "last"}
 
 
-def _positions(cells: Mapping[str, Sequence[Choice]]) -> dict[str, str]:
-    """Return the operation of each kind of cell that is a single edge from its only input, if several kinds are."""
-    ops = {kind: choices[0].op for kind, choices in cells.items() if [choice[:2] for choice in choices] == [(1, 0)]}
-    return ops if len(ops) > 1 else {}
+def _positions(cells: Mapping[str, Sequence[Choice]]) -> dict[str, dict[str, str]]:
+    """Return each kind of cell that is a chain of edges from its only input, if several kinds are.
+
+    A kind holds the operations of its edges, by the name of the kind, with a number where the chain has several edges.
+    """
+    chains = {
+        kind: {kind if len(choices) == 1 else f"{kind}.{choice.target}": choice.op for choice in choices}
+        for kind, choices in cells.items()
+        if [choice[:2] for choice in choices] == [(number + 1, number) for number in range(len(choices))]
+    }
+    return chains if len(chains) > 1 else {}
 
 
 def _inch_axes(figure: Figure, bottom: float, low: float, high: float) -> Axes:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from supernet.report.plots.style import DARK, GREY, colour, text_width
 from supernet.spaces.cell import Cell
 
-Edges = Mapping[str, Sequence[tuple[int | str, int, Sequence[str]]]]  # per kind, per edge: target, source, candidates
+CellEdges = Sequence[tuple[int | str, int, Sequence[str]]]  # per edge: target, source, candidates
+Edges = Mapping[str, CellEdges]  # per kind of cell
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _FAR = 2.0  # times the span of nine tenths of some values: those further below it are outside of a picture
@@ -51,8 +52,8 @@ def edge_panels(
 ) -> tuple[Figure, list[tuple[Panel, Axes]]]:
     """Return a figure and its panels, one per edge; all share both axes, and each kind of cell begins a new row.
 
-    Kinds of cell with a single edge share their rows. With `wide_panel` the first axes of the figure are an empty panel
-    above the others, as wide as the page.
+    Kinds of cell with a single edge or a chain of edges share their rows. With `wide_panel` the first axes of the
+    figure are an empty panel above the others, as wide as the page.
     """
     blocks = _blocks(edges)
     columns, width, height = _panel_size(blocks)
@@ -98,22 +99,29 @@ def _add_block(
 
 
 def _blocks(edges: Edges) -> list[list[Panel]]:
-    """Return the panels in blocks: one per kind of cell, but a common one for all kinds that have a single edge."""
+    """Return the panels in blocks: one per kind of cell, but a common one for all kinds that are chains of edges."""
     blocks: dict[str | None, list[Panel]] = {}
     for kind, cell in edges.items():
-        single = len(cell) == 1 and len(edges) > 1
+        chained = len(edges) > 1 and (len(cell) == 1 or _is_chain(cell))
         for edge, (target, source, ops) in enumerate(cell):
-            title = kind if single else f"{kind} " * (len(edges) > 1) + f"{target} <- {source}"
-            blocks.setdefault(None if single else kind, []).append(Panel(kind, edge, title, ops, target, source))
+            title = f"{kind} " * (len(edges) > 1) + f"{target} <- {source}"
+            if chained:
+                title = f"{kind}.{target}" if len(cell) > 1 else kind
+            blocks.setdefault(None if chained else kind, []).append(Panel(kind, edge, title, ops, target, source))
     return list(blocks.values())
 
 
-def draw_place(axes: Axes, cell: Sequence[tuple[int | str, int, Sequence[str]]], edge: int) -> None:
+def _is_chain(cell: CellEdges) -> bool:
+    """Return whether every node reads only the node before it."""
+    return [(str(target), source) for target, source, _ in cell] == [(str(n + 1), n) for n in range(len(cell))]
+
+
+def draw_place(axes: Axes, cell: CellEdges, edge: int) -> None:
     """Draw a small cell beside a panel's title: its nodes on a line, and `edge` among all edges as arcs."""
     ends = [(int(str(target).partition(".")[0]), source) for target, source, _ in cell]
     last = max(target for target, _ in ends)
-    if last < 2:
-        return  # a single edge has no place to be told
+    if _is_chain(cell):
+        return  # the numbers tell the place
     axes.title.set(x=0, ha="left")
     turn, step = np.linspace(0, np.pi, 13), (1 - _TITLE) / last
     arcs = [

@@ -42,7 +42,7 @@ def draw_search(rows: Rows, edges: Edges, field: str | None = None, genotype: Ge
 
     `rows[i]["op_scores"][kind][edge]` has one score per operation of `edges[kind][edge]`, followed by padding. If any
     row has `rows[i]["table"][field]` ("c10_test"), the accuracy (%) of the derived architecture in a table, a wide
-    panel on top shows that accuracy. Kinds of cell with a single edge, as in a macro space, share their rows. A dotted
+    panel on top shows that accuracy. Kinds of cell with a single edge or a chain of them share their rows. A dotted
     line follows each epoch after which the search went back (`rows[i]["back_to"]`). Where edges have weights as a whole
     (`rows[i]["edge_weights"][kind][edge]`), each panel has a line for that of its edge. The operations of `genotype`
     are thick lines that end in a ring; the titles of edges that it leaves out are in brackets. The small cell beside

@@ -40,7 +40,7 @@ def draw_strength(
     `weights[kind][edge]` has the weight of each operation of `edges[kind][edge]`, `accuracies[kind][edge]` its accuracy
     (%), None or NaN where it was not measured; both are followed by padding. `supernet` is the accuracy (%) with all
     operations, drawn as a line. `correlation`, of the ranks of both, is written in the title. Kinds of cell with a
-    single edge, as in a macro space, share their rows.
+    single edge or a chain of them, as in a macro space, share their rows.
     """
     points = {
         (kind, edge): _measured(weights[kind][edge], accuracies[kind][edge], len(ops))

@@ -52,6 +52,15 @@ _COLOURS = {
     "dil_conv_5x5": "#56b4e9",
     "noise": "#882255",
 }
+_BLOCKS = {  # inverted residuals by kernel, with squeeze-and-excitation or not: of expansions up to 3, and above
+    "k3": ("#6baed6", "#08519c"),
+    "k5": ("#fdae61", "#d94801"),
+    "k7": ("#74c476", "#00691b"),
+    "k3_se": ("#4dc0c0", "#00796b"),
+    "k5_se": ("#f48fb1", "#ad1457"),
+    "k7_se": ("#b39ddb", "#512da8"),
+}
+_COLOURS |= {f"mb{expand}_{rest}": pair[expand > 3] for rest, pair in _BLOCKS.items() for expand in (1, 3, 4, 6)}
 _OTHERS = (
     *("#332288", "#999933", "#aa4499", "#117733", "#661100", "#6699cc", "#44aa99"),
     *("#e41a1c", "#8ac926", "#f781bf", "#9467bd"),

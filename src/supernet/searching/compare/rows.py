@@ -127,10 +127,11 @@ def _retrained(folder: Path, config: ComparisonConfig) -> float | None:
     runs = [Run(folder / f"{config.retrain}-{number}") for number in range(config.retrainings if config.retrain else 0)]
     if not runs or not all(run.finished for run in runs):
         return None
-    return 100 * statistics.fmean(_last(run.summary) for run in runs)
+    return 100 * statistics.fmean(last_accuracy(run.summary) for run in runs)
 
 
-def _last(summary: Mapping[str, Any]) -> float:
+def last_accuracy(summary: Mapping[str, Any]) -> float:
+    """Return the accuracy (0 to 1) of a retraining after its last epoch: on the test images, if there are some."""
     return float((summary["test_accuracy"] or summary["accuracy"])["last"])
 
 

@@ -28,6 +28,9 @@ class Spread:
         std = float(array.std(ddof=1)) if len(array) > 1 else None
         return cls(float(array.mean()), std, float(np.median(array)), float(array.min()), float(array.max()))
 
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" + ("" if self.std is None else f" ± {self.std:.2f}")
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -46,6 +49,9 @@ class Difference:
         if self.pairs < FEWEST:
             return f"too few seeds to tell ({self.pairs} of {FEWEST})"
         return "higher" if self.mean > 0 else "lower"
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}], {self.words}"
 
 
 def difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:

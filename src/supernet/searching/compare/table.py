@@ -35,10 +35,13 @@ def baseline_of(record: Record, rows: Sequence[Row]) -> Row:
 
 def as_markdown(record: Record, rows: Sequence[Row]) -> str:
     """Return the table with the lines that say what its numbers are."""
-    head, *lines = cells(record, rows)
-    lines = [head, ["---", *["---:"] * (len(head) - 2), "---"], *lines]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\n{notes(record)}\n"
+    return f"{in_markdown(cells(record, rows))}\n\n{notes(record)}\n"
+
+
+def in_markdown(cells: Sequence[Sequence[str]]) -> str:
+    """Return a table, its head first, as Markdown: all columns but the first and the last are of numbers."""
+    head, *lines = cells
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---", *["---:"] * (len(head) - 2), "---"], *lines])
 
 
 def cells(record: Record, rows: Sequence[Row]) -> list[list[str]]:
@@ -64,8 +67,8 @@ def _spread(values: dict[int, float]) -> list[str]:
         return ["", "", ""]
     found = Spread.of(list(values.values()))
     if found.std is None:
-        return [f"{found.mean:.2f}", "", ""]
-    return [f"{found.mean:.2f} ± {found.std:.2f}", f"{found.median:.2f}", f"{found.low:.2f} to {found.high:.2f}"]
+        return [str(found), "", ""]
+    return [str(found), f"{found.median:.2f}", f"{found.low:.2f} to {found.high:.2f}"]
 
 
 def _costs(row: Row) -> list[str]:
@@ -79,7 +82,7 @@ def _costs(row: Row) -> list[str]:
 
 def _words(row: Row, baseline: Row) -> str:
     found = row.against(baseline)
-    return "" if found is None else f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}], {found.words}"
+    return "" if found is None else str(found)
 
 
 def notes(record: Record) -> str:

@@ -1,0 +1,106 @@
+"""The networks of a table of baselines: which architecture each seed of them has, and at what size."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from supernet.errors import UserError
+from supernet.models.cost.count import OperationCosts, cost
+from supernet.models.cost.module import Cost
+from supernet.models.cost.scaling import TOLERANCE, UNITS, scaled
+from supernet.retraining.plan import RetrainingPlan
+from supernet.searching.compare.rows import largest
+from supernet.spaces import RIVALS, NetworkSize, SearchSpace
+from supernet.spaces.genotype import Genotype
+
+NEAR = 0.1  # the largest difference of a random architecture's cost from the found one's, as a share
+_DRAWS = 2_000  # random architectures of which the first within this is taken, or the nearest
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A row of the table: its name, that of its run folders, and the architecture of each seed.
+
+    `space` is None for the found network, which is planned already. `told` says what the row does not keep to.
+    """
+
+    label: str
+    folder: str
+    genotype: Callable[[int], Genotype]
+    network_size: NetworkSize
+    space: SearchSpace
+    space_name: str
+    told: str = ""
+
+
+def of_found(plan: RetrainingPlan, budget: Mapping[str, int], seeds: Sequence[int]) -> list[Rival]:
+    """Return the found network, a random architecture of its space for each seed, and the largest one, if another."""
+    home, size, found = plan.space, plan.network_size, plan.genotype
+
+    def of_space(label: str, folder: str, genotype: Callable[[int], Genotype], told: str = "") -> Rival:
+        return Rival(label, folder, genotype, size, home, plan.space_name, told)
+
+    @cache
+    def drawn(seed: int) -> Genotype:
+        return near(OperationCosts(home, size), found, budget, random.Random(seed))
+
+    far = max(_furthest(cost(home, drawn(seed), size), budget) for seed in seeds) if home.size > 1 else 0
+    told = (
+        f"no random architecture of {_DRAWS:,} is within {100 * NEAR:g} % of the cost: one differs by {100 * far:.0f} %"
+    )
+    rivals = [of_space("found", "found", _always(found))]
+    if home.size > 1:
+        rivals.append(of_space("random", "random", drawn, told if far > NEAR else ""))
+    if (most := largest(home)) != found:
+        rivals.append(of_space("largest", "largest", _always(most)))
+    return rivals
+
+
+def near(costs: OperationCosts, found: Genotype, budget: Mapping[str, int], rng: random.Random) -> Genotype:
+    """Draw architectures until one, not `found`, costs what the budget says, to 10 %; return it, or the nearest."""
+    best, least = found, float("inf")
+    for _ in range(_DRAWS):
+        drawn = costs.space.sample(rng)
+        if drawn != found and (far := _furthest(costs.total(drawn), budget)) < least:
+            best, least = drawn, far
+            if far <= NEAR:
+                break
+    return best
+
+
+def _furthest(price: Cost, budget: Mapping[str, int]) -> float:
+    """Return the largest difference of a cost from the budget, as a share."""
+    return max(abs(int(getattr(price, name)) / wanted - 1) for name, wanted in budget.items())
+
+
+def _always(genotype: Genotype) -> Callable[[int], Genotype]:
+    """Return the choice of this architecture for every seed."""
+    return lambda _: genotype
+
+
+def known(budget: Mapping[str, int], network_size: NetworkSize) -> tuple[list[Rival], list[str]]:
+    """Return the networks known without search, each scaled to each part of the budget, and what is left out and why.
+
+    The images, channels and classes are those of `network_size`.
+    """
+    images = replace(network_size, stem=None, reductions=None)
+    rivals, left_out = list[Rival](), list[str]()
+    for name, wanted in budget.items():
+        for space in RIVALS.values():
+            genotype = space.choose(dict.fromkeys(space.cells, (0,)))
+            try:
+                size = scaled(space, genotype, images, name, wanted)
+            except UserError as error:
+                left_out.append(str(error))
+                continue
+            has = getattr(cost(space, genotype, size), name)
+            off = (
+                f"{space.name} cannot have {wanted:,} {UNITS[name]}, to {100 * TOLERANCE:g} %: the nearest has {has:,}"
+            )
+            told = off if abs(has / wanted - 1) > TOLERANCE else ""
+            label, folder = f"{space.name}, same {UNITS[name]}", f"{space.name}-{name}"
+            rivals.append(Rival(label, folder, _always(genotype), size, space, space.name, told))
+    return rivals, left_out

@@ -1,0 +1,95 @@
+"""`supernet baseline`: what needs no search is trained as the found network is, and used like any retraining."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import supernet as sn
+from conftest import Call
+from supernet.engine.run import Run
+
+ROWS = ["found", "random", "largest", "resnet, same parameters", "mobilenet-v2, same parameters"]
+ROWS += ["efficientnet, same parameters"]
+CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+SMALL = ("--epochs", "1", "--width", "8", "--batch-size", "20", "--device", "cpu")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    draws = np.random.default_rng(0)
+    x, y = draws.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8), np.arange(60) % 3
+    np.savez(tmp_path / "images.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+    return "images.npz"
+
+
+@pytest.fixture
+def searched(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    small = {"epochs": 1, "batch_size": 10, "width": 2, "depth": 1, "device": "cpu", "quiet": True}
+    return sn.search(data, out="s", **small)
+
+
+def test_rivals_are_trained_once_compared_and_used(call: Call, data: str) -> None:
+    words = ("baseline", data, "--like", CELL, "--by", "params", "--seeds", "0", *SMALL, "--out", "b")
+    status, _, error = call(*words)
+    assert (status, error) == (0, "")
+    out = Path("b")
+    found = json.loads((out / "results.json").read_text())
+    assert [row["label"] for row in found["rows"]] == ROWS
+    wanted = found["rows"][0]["params"]
+    assert all(abs(row["params"] / wanted - 1) <= 0.02 for row in found["rows"][-3:])
+    assert {row["difference"]["words"] for row in found["rows"][1:]} <= {
+        "within noise",
+        "too few seeds to tell (1 of 5)",
+    }
+    runs = [Run(file.parent) for file in out.glob("*/summary.json")]
+    assert {run.config["recipe"] for run in runs} == {"quick"}
+    assert {(run.config["epochs"], run.config["batch_size"], run.config["seed"]) for run in runs} == {(1, 20, 0)}
+
+    before = {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in runs}
+    shown = call(*words)[1]
+    assert {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in runs} == before
+    assert (out / "table.md").read_text() in shown
+
+    rival = str(out / "efficientnet-params-0")
+    assert "accuracy" in call("evaluate", rival)[1]
+    assert sn.load(rival).predict([np.zeros((8, 8), np.uint8)])[0].label in {"0", "1", "2"}
+    assert call("export", rival, "--format", "torch")[0] == 0
+
+
+def test_a_retraining_of_the_search_gives_its_settings_and_its_run(call: Call, data: str, searched: Run) -> None:
+    assert call("retrain", "s", *SMALL, "--w.lr", "0.01", "--quiet")[0] == 0
+    assert call("baseline", data, "--like", "s", "--by", "flops", "--seeds", "0", "--device", "cpu")[0] == 0
+    out = Path("s/baseline-quick-flops")
+    assert not (out / "found-0").exists()
+    run = Run(out / "random-0")
+    assert (run.config["epochs"], run.config["batch_size"], run.config["w"]["lr"]) == (1, 20, 0.01)
+
+
+def test_without_a_run_the_budget_is_given(call: Call, data: str) -> None:
+    words = ("baseline", data, "--flops", "200k", "--seeds", "0", "--epochs", "1", "--device", "cpu", "--out", "b")
+    assert call(*words)[0] == 0
+    rows = json.loads(Path("b/results.json").read_text())["rows"]
+    assert [row["label"] for row in rows] == [
+        f"{name}, same FLOPs" for name in ("resnet", "mobilenet-v2", "efficientnet")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--like", "nothing"], "'nothing' is no run folder"),
+        ([], "give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both"),
+        (["--flops", "10"], "no network can be scaled so far down: resnet cannot have 10 FLOPs"),
+        (["--flops", "1M", "--out", "."], "exists and holds no baselines"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_one_line(call: Call, data: str, words: list[str], reason: str) -> None:
+    status, _, error = call("baseline", data, *words)
+    assert status == 2
+    assert reason in error
+    assert error.count("\n") == 1
