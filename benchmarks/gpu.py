@@ -23,7 +23,7 @@ import argparse
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -155,7 +155,9 @@ def precisions(device: torch.device) -> list[Precision]:
     return found
 
 
-def jobs(given: argparse.Namespace, device: torch.device) -> Iterator[tuple[str, OnGpu, Callable[[], list[list[str]]]]]:
+def jobs(
+    given: argparse.Namespace, device: torch.device
+) -> Iterator[tuple[str, OnGpu, Callable[[], Iterable[list[str]]]]]:
     """Yield every measurement: its name, the bench, and the function that returns its lines."""
     rounds, budget = (2, 0.01) if given.tiny else (10, 0.2)
     for precision in precisions(device):

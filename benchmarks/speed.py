@@ -7,9 +7,11 @@
   `rivals` is the reference engine as others run such a supernet, in channels-first memory. `reference` also has all
   advantages that need no fusion: channels-last memory and an allocator that keeps freed memory; so has `fused`. The
   convolutions alone are those of the same step, forward and backward, by PyTorch's own functions, without the rest.
-- kernels: the fused step with the C kernel of the weighted sum, against the same step with PyTorch's operations.
+- kernels: the fused step with the C kernels, against the same step with PyTorch's operations.
 - sparse: one operation per edge, against the same architecture as a standalone network with the same weights.
+- paths: a step of one architecture by the supernet, against a plain network in either memory format.
 - batched: many architectures on the same images, against one pass after the other.
+- calls: PyTorch's calls in a search step and in a step of one path, by kind, against a loop as others write it.
 - memory: the peak of the bytes of all tensors in a step, and the growth of the process.
 
 Before they are timed, the sides are compared in float64: outputs, gradients and running statistics, to 1e-10. The first
@@ -22,7 +24,7 @@ import argparse
 import os
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +40,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import supernet as sn
 from sides import Make, Times, Work, apart, difference, fail, row, sides, table, take_turns, where
 from supernet.data import Batch
-from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
+from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig, clip_gradient
 from supernet.engine.peak_memory import peak_of
 from supernet.engine.precision import Precision
 from supernet.methods.relaxation import candidate_mask, initial_alpha
@@ -48,6 +50,8 @@ from supernet.models.network import FixedCell, Network
 from supernet.spaces.modules import Norm
 
 T = TypeVar("T")
+Rows = Iterator[list[str]]
+"""The lines of a section's table, each as soon as it is measured."""
 
 EXACT = 1e-10
 CHECKED = 16  # images in the comparison in float64
@@ -121,6 +125,8 @@ class How:
 
 RIVALS, REFERENCE, FUSED = How("reference", channels_last=False, keeps=False), How("reference"), How("fused")
 UNCOMPILED = replace(FUSED, compiled=False)
+ENGINES = {"reference": REFERENCE, "fused": FUSED}
+WHOLE = {"network": False, "path": True}
 
 DENSE = (
     Case("nasbench201", 16, 1, 16),
@@ -135,6 +141,7 @@ SPARSE = (
 BATCHED = Case("nasbench201", 16, 1, 16)
 LARGE = (DENSE[0], DENSE[3])
 KERNELS = (DENSE[0], DENSE[1], Case("darts", 16, 1, 32))
+CALLS = DENSE[1:3]
 
 
 def shrunk(case: Case) -> Case:
@@ -220,6 +227,68 @@ class _Recorded(TorchDispatchMode):
             assert bias is None
             self.calls.append((x.shape, weight.shape, out.shape, x.requires_grad, tuple(settings)))
         return out
+
+
+KINDS = {
+    "convolutions": ("conv", "mkldnn"),
+    "batch norm": ("batch_norm",),
+    "pooling": ("pool",),
+    "sums and products": ("add", "mul", "sum", "sub", "div", "lerp", "norm"),
+    "new tensors": ("empty", "zeros", "ones", "clone", "cat", "full"),
+    "copies and fills": ("copy", "fill", "zero"),
+}
+"""The kinds of calls, each with parts of the names that belong to it; the first kind that fits counts."""
+
+
+def calls(work: Work) -> dict[str, list[float]]:
+    """Return the calls of PyTorch's operations in a repeat of `work` by kind, also those from within another."""
+    for _ in range(2):  # allocates the momentum
+        work()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        work()
+    counts = {"all": [0.0], **{kind: [0.0] for kind in KINDS}}
+    for event in found.key_averages():
+        if event.key.startswith("aten::"):
+            fits = [kind for kind, parts in KINDS.items() if any(part in event.key for part in parts)]
+            for kind in ["all", *fits[:1]]:
+                counts[kind][0] += event.count
+    return counts
+
+
+def step_calls(case: Case, how: How) -> dict[str, list[float]]:
+    """Return the calls of a search step."""
+    return calls(dense_works(case, how)["step"])
+
+
+class PathStep:
+    """A step of one architecture: forward, backward, clipping and SGD step; by the supernet or as a plain network."""
+
+    def __init__(self, case: Case, how: How, *, whole: bool) -> None:
+        supernet, genotype, self._batch = how.supernet(case, PLAIN), architectures(case)[f"#{BEST}"], how.images(case)
+        self._mix = supernet.only(genotype) if whole else None
+        self._module = supernet if whole else how.placed(network_of(supernet, genotype))
+        self._weights, config = list(self._module.parameters()), SGDConfig()
+        settings = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
+        self._optimizer = config.optimizer(self._weights) if whole else torch.optim.SGD(self._weights, **settings)
+        self._clip = clip_gradient if whole else torch.nn.utils.clip_grad_norm_
+
+    def __call__(self) -> Tensor:
+        """Take the step and return the loss before it."""
+        logits = self._module(self._batch.x, *([] if self._mix is None else [self._mix]))
+        loss = F.cross_entropy(logits, self._batch.y)
+        loss.backward()
+        self._clip(self._weights, SGDConfig().clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return loss.detach()
+
+
+def path_calls(case: Case, how: How, *, whole: bool) -> dict[str, list[float]]:
+    return calls(PathStep(case, how, whole=whole))
+
+
+def path_works(case: Case, how: How, *, whole: bool) -> Mapping[str, Work]:
+    return {"step": PathStep(case, how, whole=whole)}
 
 
 class Convolutions:
@@ -415,9 +484,10 @@ class Bench:
         """Return how a side runs in this bench."""
         return how
 
-    def dense(self) -> list[list[str]]:
+    def dense(self) -> Rows:
         """Time search steps."""
-        return [line for case in map(self.fit, DENSE) for line in self._dense(case)]
+        for case in map(self.fit, DENSE):
+            yield from self._dense(case)
 
     def _dense(self, case: Case) -> list[list[str]]:
         self.check_engines(case)
@@ -444,43 +514,61 @@ class Bench:
         """Exit with an error if the engines differ."""
         exact(f"the engines on {case.title}", self.alone(partial(engines_agree, case, self.on(FUSED))))
 
-    def sparse(self) -> list[list[str]]:
+    def sparse(self) -> Rows:
         """Time one operation per edge against plain networks."""
-        rows, how = [], self.on(FUSED)
+        how = self.on(FUSED)
         for case in map(self.fit, SPARSE):
             exact(f"supernet and network on {case.title}", self.alone(partial(network_agrees, case, how)))
             ways = {"supernet": True, "network": False}
             times = self.times({n: (partial(sparse_works, case, how, whole=w), True) for n, w in ways.items()})
-            rows += [
-                row(f"ms, {case.title}: {work}", found, "supernet", "network", "<= 1.15")
-                for work, found in times.items()
-            ]
-        return rows
+            for work, found in times.items():
+                yield row(f"ms, {case.title}: {work}", found, "supernet", "network", "<= 1.15")
 
-    def kernels(self) -> list[list[str]]:
-        """Time fused steps with and without the C kernel."""
-        ways, rows = {"PyTorch": UNCOMPILED, "C": FUSED}, []
+    def paths(self) -> Rows:
+        """Time a step of one architecture against a plain network, in either memory format."""
+        for case in map(self.fit, CALLS):
+            first = replace(FUSED, channels_last=False)
+            networks = {"network": self.on(FUSED), "network, channels first": self.on(first)}
+            makes = {name: (partial(path_works, case, how, whole=False), True) for name, how in networks.items()}
+            makes["path"] = (partial(path_works, case, self.on(FUSED), whole=True), True)
+            times = self.times(makes)["step"]
+            for name in networks:
+                yield row(f"ms, #{BEST}, {case.title}", times, "path", name, "<= 1.0")
+
+    def calls(self) -> Rows:
+        """Count PyTorch's calls in a step."""
+        for case in map(self.fit, CALLS):
+            dense = {name: step_calls(case, self.on(how)) for name, how in ENGINES.items()}
+            path = {n: path_calls(case, self.on(FUSED), whole=w) for n, w in WHOLE.items()}
+            for what, (second, first), found in (("step", ENGINES, dense), ("path", WHOLE, path)):
+                for kind, count in found[first].items():
+                    counts = {first: count, second: found[second][kind]}
+                    if count[0] and counts[second][0]:
+                        yield row(f"calls of a {what}, {kind}, {case.title}", counts, first, second)
+
+    def kernels(self) -> Rows:
+        """Time fused steps with and without the C kernels."""
+        ways = {"PyTorch": UNCOMPILED, "C": FUSED}
         for case in map(self.fit, KERNELS):
             times = self.times({name: (partial(dense_works, case, how), True) for name, how in ways.items()})["step"]
-            rows.append(row(f"ms, weighted sum, {case.title}", times, "PyTorch", "C"))
-        return rows
+            yield row(f"ms, C kernels, {case.title}", times, "PyTorch", "C")
 
-    def batched(self) -> list[list[str]]:
+    def batched(self) -> Rows:
         """Time many architectures on the same images."""
         case, how = self.fit(BATCHED), self.on(FUSED)
         ways = {"batched": (how, True), "loop": (how, False), "reference loop": (self.on(REFERENCE), False)}
         exact("architectures batched and alone", self.alone(partial(batched_agrees, case, how)))
         times = self.times({n: (partial(batched_works, case, w, batched=b), True) for n, (w, b) in ways.items()})
         loops = ("loop", "reference loop")
-        return [row(f"ms, {work}", found, side, "batched") for work, found in times.items() for side in loops]
+        yield from (row(f"ms, {work}", found, side, "batched") for work, found in times.items() for side in loops)
 
-    def memory(self) -> list[list[str]]:
+    def memory(self) -> Rows:
         """Measure the memory of search steps."""
-        rows, ways = [], {"reference": self.on(REFERENCE), "fused": self.on(FUSED)}
+        ways = {"reference": self.on(REFERENCE), "fused": self.on(FUSED)}
         ways |= {f"{name}, checkpointing": replace(how, checkpointing=True) for name, how in ways.items()}
         for case in map(self.fit, self.large):
-            rows += memory_rows(case, {name: self.alone(partial(memory, case, how)) for name, how in ways.items()})
-        return rows
+            found = {name: self.alone(partial(memory, case, how)) for name, how in ways.items()}
+            yield from memory_rows(case, found)
 
     def alone(self, work: Callable[[], T]) -> T:
         """Return the result of `work`, done in a process of its own."""
@@ -498,7 +586,7 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sections = ("dense", "kernels", "sparse", "batched", "memory")
+    sections = ("calls", "dense", "kernels", "sparse", "paths", "batched", "memory")
     parser.add_argument("--only", choices=sections, nargs="+", default=sections)
     parser.add_argument("--quick", action="store_true", help="3 rounds of a few steps")
     parser.add_argument(
@@ -511,11 +599,14 @@ def main() -> None:
     rounds, budget = (3, 0.1) if given.quick else (given.rounds, 0.3)
     bench = Bench(rounds, budget, given.threads, tiny=given.tiny)
     texts = [where(threads=given.threads)]
-    print(texts[0])
+    print(texts[0], flush=True)
     for name in given.only:
-        if rows := getattr(bench, name)():
-            texts.append(table(rows))
-            print(texts[-1], flush=True)
+        found = []
+        for line in getattr(bench, name)():
+            print(table([line]) if not found else f"| {' | '.join(line)} |", end="" if not found else None, flush=True)
+            found.append(line)
+        print()
+        texts.append(table(found))
     if given.report is not None:
         given.report.write_text("\n".join(texts))
 
