@@ -1,6 +1,7 @@
-"""How small may a proxy be? 60 architectures of NAS-Bench-201 trained alone, in protocols of growing cost.
+"""How small may a proxy be? Architectures of NAS-Bench-201 trained alone, in protocols of growing cost.
 
-    python benchmarks/proxy.py cifar10.npz --out runs/proxy
+    python benchmarks/proxy.py cifar10.npz --out runs/proxy               # 60 of the whole space
+    python benchmarks/proxy.py cifar10.npz --out runs/proxy-best --best   # 32 of its best 5 %, where a search ends
 
 Each architecture is trained from scratch by the recipe `quick`, in a network and for a time of the protocol, and
 measured on the last 4 000 of the 25 000 images, which train nothing. Each protocol ranks the architectures by that
@@ -33,7 +34,7 @@ from supernet.models.rank_metrics import kendall, spearman
 from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.retraining.train import TrainingTask
 
-ARCHITECTURES, VALIDATION, RESAMPLES, DRAWN = 60, 4000, 1000, 2000
+VALIDATION, RESAMPLES, DRAWN, BEST = 4000, 1000, 2000, 0.05
 TRUTH = "c10_test"
 SPACE = sn.space("nasbench201")
 FREE = {"parameters": "c10_params_m", "FLOPs": "c10_flops_m", "12 epochs of the table's own": "c10_valid_12"}
@@ -55,10 +56,10 @@ class Proxy:
     images: int
     epochs: int
 
-    def plan(self, data: str) -> RetrainingPlan:
-        """Return the plan of a training, here of the space's first architecture."""
+    def plan(self, data: str, genotype: sn.Genotype) -> RetrainingPlan:
+        """Return the plan of the training of an architecture."""
         size = {"width": self.width, "depth": self.depth, "image_size": self.side}
-        plan = planned(genotypes()[0], data=data, epochs=self.epochs, device="cpu", **size)
+        plan = planned(genotype, data=data, epochs=self.epochs, device="cpu", **size)
         every = torch.arange(len(plan.images.y))
         return replace(plan, parts=(every[: self.images], every[-VALIDATION:]))
 
@@ -85,11 +86,23 @@ PROXIES = (
 
 
 def genotypes() -> Sequence[sn.Genotype]:
-    """Return the architectures: drawn uniformly from the space, all different."""
+    """Return 60 architectures, drawn uniformly from the space, all different."""
     rng, drawn = random.Random(0), dict[sn.Genotype, None]()
-    while len(drawn) < ARCHITECTURES:
+    while len(drawn) < 60:
         drawn[SPACE.sample(rng)] = None
     return list(drawn)
+
+
+def best(share: float) -> Values:
+    """Return the indices of the truly best `share` of the space."""
+    truth = sn.table("nasbench201").column(TRUTH)
+    return np.argsort(-truth, kind="stable")[: int(share * len(truth))]
+
+
+def best_genotypes() -> Sequence[sn.Genotype]:
+    """Return 32 architectures of the truly best share, all different."""
+    drawn = np.random.default_rng(1).choice(best(BEST), 32, replace=False)
+    return [sn.table("nasbench201").genotype(int(index)) for index in drawn]
 
 
 def trained(plan: RetrainingPlan) -> Mapping[str, float]:
@@ -106,12 +119,12 @@ def trained(plan: RetrainingPlan) -> Mapping[str, float]:
     return {"accuracy": accuracy, "steps": steps, "seconds": time.process_time() - start}
 
 
-def run(data: str, file: Path) -> None:
+def run(data: str, file: Path, architectures: Sequence[sn.Genotype]) -> None:
     """Train all architectures that `file` has no result of, protocol by protocol."""
     for proxy in PROXIES:
         known = found(file).get(proxy, {})
-        plan = proxy.plan(data)
-        for number, genotype in enumerate(genotypes()):
+        plan = proxy.plan(data, architectures[0])
+        for number, genotype in enumerate(architectures):
             if number not in known:
                 row = asdict(proxy) | {"number": number} | trained(replace(plan, genotype=genotype))
                 with file.open("a") as lines:
@@ -136,40 +149,39 @@ def told(measure: Callable[[Values], float], count: int, sign: str = "") -> str:
     return f"{measure(np.arange(count)):{sign}.2f} ± {np.nanstd(drawn, ddof=1):.2f}"
 
 
-def row(label: str, estimate: Values, numbers: Sequence[int], cost: Sequence[str] = ("", "", "")) -> list[str]:
-    """Return a row of the table: an estimate of the architectures `numbers`, ranked as a whole and in the best half."""
+def row(label: str, estimate: Values, indices: Values, cost: Sequence[str] = ("", "", "")) -> list[str]:
+    """Return a row of the table: an estimate of the architectures `indices`, ranked as a whole and in the best half."""
     known = sn.table("nasbench201")
-    indices = [known.index(genotypes()[number]) for number in numbers]
     truth, params = known.column(TRUTH)[indices], known.column("c10_params_m")[indices]
-    best = np.argsort(-truth, kind="stable")[: -(-len(truth) // 2)]  # the truly best half
+    half = np.argsort(-truth, kind="stable")[: -(-len(truth) // 2)]  # the truly best
 
     def agreement(rank: Rank, values: Values, among: Values) -> Callable[[Values], float]:
         return lambda drawn: rank(values[among[drawn]], truth[among[drawn]])
 
     cells = [
         told(agreement(rank, estimate, among), len(among))
-        for among in (np.arange(len(truth)), best)
+        for among in (np.arange(len(truth)), half)
         for rank in (kendall, spearman)
     ]
-    ours, theirs = (agreement(kendall, values, best) for values in (estimate, params))
-    cells.append(told(lambda drawn: ours(drawn) - theirs(drawn), len(best), sign="+"))
-    return [label, str(len(numbers)), *cells, *cost]
+    ours, theirs = (agreement(kendall, values, half) for values in (estimate, params))
+    cells.append(told(lambda drawn: ours(drawn) - theirs(drawn), len(half), sign="+"))
+    return [label, str(len(indices)), *cells, *cost]
 
 
-def report(results: Mapping[Proxy, Mapping[int, Mapping[str, float]]]) -> str:
+def report(results: Mapping[Proxy, Mapping[int, Mapping[str, float]]], architectures: Sequence[sn.Genotype]) -> str:
     """Return the table of all protocols, and of the rankings that need no training, in Markdown."""
     known = sn.table("nasbench201")
-    indices = [known.index(genotype) for genotype in genotypes()]
-    rows = [row(label, known.column(field)[indices], range(ARCHITECTURES)) for label, field in FREE.items()]
+    indices = np.array([known.index(genotype) for genotype in architectures])
+    rows = [row(label, known.column(field)[indices], indices) for label, field in FREE.items()]
     for proxy in (proxy for proxy in PROXIES if proxy in results):
         by_number = results[proxy]
         numbers = sorted(by_number)
         accuracy, seconds, steps = (
             np.array([by_number[number][name] for number in numbers]) for name in ("accuracy", "seconds", "steps")
         )
-        tau = kendall(accuracy, known.column(TRUTH)[[indices[number] for number in numbers]])
+        tau = kendall(accuracy, known.column(TRUTH)[indices[numbers]])
         cost = [f"{steps.mean():.0f}", f"{seconds.mean():.1f}", f"{tau / seconds.mean():.3f}"]
-        rows.append(row(proxy.label, accuracy, numbers, cost))
+        rows.append(row(proxy.label, accuracy, indices[numbers], cost))
     return table(rows, HEAD)
 
 
@@ -177,9 +189,9 @@ def shares() -> str:
     """Return the tau of the rankings that need no training here, over the best shares of the whole space."""
     known, rng = sn.table("nasbench201"), np.random.default_rng(0)
     truth, rows = known.column(TRUTH), []
-    for share in (1.0, 0.5, 0.05):
-        best = np.argsort(-truth, kind="stable")[: int(share * len(truth))]
-        drawn = rng.choice(best, min(len(best), DRAWN), replace=False)
+    for share in (1.0, 0.5, BEST):
+        among = best(share)
+        drawn = rng.choice(among, min(len(among), DRAWN), replace=False)
         taus = [f"{kendall(known.column(field)[drawn], truth[drawn]):.2f}" for field in FREE.values()]
         rows.append([f"{share:.0%}", str(len(drawn)), *taus])
     return table(rows, ("truly best", "n", *FREE))
@@ -191,12 +203,14 @@ def main() -> None:
     parser.add_argument("data", help="cifar10.npz, with 25 000 training images")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--show", action="store_true", help="train nothing more; print the table of what is there")
+    parser.add_argument("--best", action="store_true", help="architectures of the truly best 5 %% only")
     given = parser.parse_args()
+    architectures = best_genotypes() if given.best else genotypes()
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "results.jsonl"
     if not given.show:
-        run(given.data, file)
-    text = f"{where()}\n{report(found(file))}\n{shares()}"
+        run(given.data, file, architectures)
+    text = f"{where()}\n{report(found(file), architectures)}\n{shares()}"
     print(text)
     (given.out / "table.md").write_text(text)
 

@@ -141,7 +141,7 @@ def _derivatives() -> dict[str, Any]:
 
 
 def _retrain(folder: Path, **settings: bool) -> None:
-    """Train an architecture; write the state of the network."""
+    """Train an architecture with mixed images and weights of classes; write its state, the average of its weights."""
     plan = retraining_plan(
         "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|none~1|nor_conv_3x3~2|",
         data=small_data(),
@@ -151,11 +151,16 @@ def _retrain(folder: Path, **settings: bool) -> None:
         width=2,
         depth=1,
         device="cpu",
+        augment="trivial",
+        mixup=0.2,
+        cutmix=1.0,
+        ema=0.5,
+        balance="weights",
         **settings,
     )
     task: list[TrainingTask] = []
     conduct(Run(folder / f"retrained {process_group.count()}"), plan, TrainingTask, task.append, Callback())
-    learned = plain(task[0].network.state_dict())
+    learned = plain(task[0].state_dict())
     torch.save(learned, folder / f"retrained {process_group.count()} {process_group.number()}.pt")
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from supernet.data import Augment, Batches, Images, Streamed, load, ordered, streamed, take
 from supernet.errors import UserError
 
-AUGMENT = Augment(pad=2, mirror=True, cutout=3, jitter=True)
+AUGMENT = Augment(pad=2, mirror=True, cutout=3, jitter=True, trivial=True, mixup=0.2, cutmix=1.0)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -78,6 +79,26 @@ def test_a_warm_up_multiplies_the_first_rates():
 def test_a_cosine_that_begins_again_does_so_after_every_few_epochs():
     w, once = SGDConfig(lr=0.05, lr_min=0.0005, restart=10), SGDConfig(lr=0.05, lr_min=0.0005)
     assert [w.rate(epoch, 250) for epoch in range(30)] == [once.rate(epoch, 10) for epoch in range(10)] * 3
+
+
+@pytest.mark.parametrize("warmup", [0, 2])
+@pytest.mark.parametrize(
+    ("schedule", "s"),
+    [
+        ("cosine", lambda t: (1 + math.cos(math.pi * t / 8)) / 2),
+        ("exponential", lambda t: 0.97**t),
+        ("linear", lambda t: (3 - t) / 3 if t < 2 else 1 / 3 if t < 3 else (8 - t) / 15),
+    ],
+)
+def test_a_schedule_moves_with_every_step_without_a_leap(schedule, s, warmup):
+    w = SGDConfig(lr=0.5, lr_min=0.1, schedule=schedule, warmup=warmup, per_step=True)
+    moments = [(epoch, (step, 40)) for epoch in range(8) for step in range(40)]
+    rates = [w.rate(epoch, 8, within) for epoch, within in moments]
+    factors = [min(1, (k + 1) / (40 * warmup)) if warmup else 1 for k in range(320)]
+    assert rates == pytest.approx([(0.1 + 0.4 * s(k / 40)) * factors[k] for k in range(320)], rel=1e-12)
+    assert all(abs(a - b) < 0.02 for a, b in itertools.pairwise(rates))
+    if not warmup:
+        assert rates[::40] == [w.rate(epoch, 8) for epoch in range(8)]
 
 
 @pytest.mark.parametrize(

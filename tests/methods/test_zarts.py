@@ -21,8 +21,9 @@ from supernet.methods.base import Budget, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
 from supernet.methods.zarts.method import ZeroOrder
-from supernet.methods.zarts.objective import CandidateBatches
+from supernet.methods.zarts.objective import CandidateBatches, parted
 from supernet.methods.zarts.penalty import Penalty
+from supernet.models.evaluate import Scores
 from supernet.models.lookahead import Lookahead
 from supernet.models.mix import dense, detached
 from supernet.models.supernet import Supernet
@@ -103,10 +104,79 @@ def test_an_update_of_guided_search(home):
     g = torch.cat([part[mask] for part, mask in zip(slopes, found.alphas.masks.values(), strict=True)])
     assert g.norm() > 1e-3
     u = estimators.proposed(3, g, 0.2, 0.3, "mixture", draws)
-    c = estimators.importance(losses(found, u, given, seed), u, g, 0.2, 0.3, 0.3)
+    c = estimators.importance(losses(found, u, given, seed), u, g, 0.2, 0.3, 0.3, "released")
     found.step(given)
     torch.testing.assert_close(flat(found), before + c @ u, rtol=1e-9, atol=1e-12)
-    assert found.end_epoch(0, 0.5)["effective_samples"] == pytest.approx(1 / (c**2).sum().item())
+    row = found.end_epoch(0, 0.5)
+    assert row["effective_samples"] == pytest.approx(1 / (c**2).sum().item())
+    assert row["heaviest_rank"] == 1  # the floor is large beside these densities: the losses decide
+    for ablation, wanted in (("uniform", before + u.mean(0)), ("gradient", before - g)):
+        free = make(home, samples=3, sigma=0.2, tau=0.3, lam=0.3, importance=ablation)
+        assert set(free.streams) == {"weights", "alpha"}
+        free.step({name: given[name] for name in free.streams})
+        torch.testing.assert_close(flat(free), wanted, rtol=1e-9, atol=1e-12)
+        row = free.end_epoch(0, 0.5)
+        assert row["passes"] == {"forward_backward": 2, "forward": 0}  # of the gradient and of the weights
+        assert row["effective_samples"] is None
+
+
+@pytest.mark.usefixtures("still_noise")
+@pytest.mark.parametrize("steps", [0, 1])
+def test_candidates_are_evaluated_on_all_of_several_batches(steps, monkeypatch):
+    """The stand-in for the estimator keeps the losses that it is given."""
+    found, given = make(samples=3, steps=steps, sigma=0.2, eval_batches=3), batches(1)
+    given["evaluation"] = noise_batch(300, 7)  # of which two parts have three images each
+    if steps:
+        given["inner"] = noise_batch(201, 4)
+    assert found.streams["evaluation"] == Stream("validation", None, 2, whole=True)
+    parts = [given["alpha"], *(Batch(*(part[start : start + 3] for part in given["evaluation"])) for start in (0, 3))]
+    seed, draws = seed_and_draws(found)
+    gradient, seen = found.objective.gradient(CandidateBatches(given["alpha"], [], seed)), []
+    u = estimators.proposed(3, gradient, 0.2, found.config.lam, "mixture", draws)
+    each = [losses(found, u, given | {"alpha": part}, seed, inner=steps > 0) * len(part.y) for part in parts]
+    importance = estimators.importance
+    monkeypatch.setattr(estimators, "importance", lambda *args: seen.append(args[0]) or importance(*args))
+    found.step({name: given[name] for name in found.streams})
+    torch.testing.assert_close(seen[0], sum(each) / sum(len(part.y) for part in parts), rtol=1e-9, atol=1e-12)
+    passes = {"forward_backward": 3 + 3 * steps, "forward": 3 * 3}  # of the weights, of two gradients, of lookahead
+    assert found.end_epoch(0, 0.5)["passes"] == passes
+
+
+@pytest.mark.parametrize(("estimator", "samples", "steps"), [("rs", 2, 0), ("mgs", 4, 1), ("gld", 1, 0)])
+@pytest.mark.usefixtures("still_noise")
+def test_a_check_of_the_order_compares_two_draws_and_changes_nothing(estimator, samples, steps):
+    """Checked are the first and the third update, each on two draws of two batches."""
+    settings = {"estimator": estimator, "samples": samples, "steps": steps, "base_loss": "with_inner"}
+    found, plain = (make(order_check=check, eval_batches=2, **settings) for check in (2, None))
+    assert found.streams["order"] == Stream("validation", None, 4, whole=True)
+    wanted = []
+    for number in range(3):
+        given = batches(number) | {"evaluation": noise_batch(300 + number), "order": noise_batch(400 + number, 8)}
+        mine = {name: given[name] for name in found.streams if name != "order" or number != 1}
+        other = copy.deepcopy(found)
+        (seed, _), trained = seed_and_draws(found), found.supernet.passes
+        found.step(mine)
+        plain.step({name: given[name] for name in plain.streams})
+        assert torch.equal(flat(found), flat(plain))
+        assert found.supernet.passes - trained == plain.supernet.passes - other.supernet.passes
+        if number != 1:
+            tried, inner = found.objective.evaluated, steps > 0
+            each = [
+                losses(other, tried, given | {"alpha": part}, seed, inner=inner) for part in parted(given["order"], 4)
+            ]
+            means = torch.stack([each[0] + each[1], each[2] + each[3]])
+            wanted.append(torch.corrcoef(means.argsort().argsort().double())[0, 1].item())  # the losses have no ties
+    mine, plain = (method.end_epoch(0, 0.5) for method in (found, plain))
+    assert mine.pop("order_correlation") == pytest.approx(sum(wanted) / 2)
+    assert str(mine) == str(plain)
+
+
+@pytest.mark.parametrize("setting", [{"penalty": "flops=1"}, {"eval_batches": 2}, {"order_check": 1}])
+@pytest.mark.parametrize("importance", ["uniform", "gradient"])
+def test_a_setting_of_losses_is_refused_where_no_candidate_is_evaluated(setting, importance):
+    said = f"^setting {next(iter(setting))} needs losses, and importance {importance} evaluates none$"
+    with pytest.raises(UserError, match=said):
+        make(importance=importance, **setting)
 
 
 @pytest.mark.parametrize("direction", ["sphere", "normal"])
@@ -246,7 +316,14 @@ def test_sigma_falls_over_the_epochs_after_the_warm_up():
     for epoch, share in ((0, 1), (10, 1), (11, 0.5 * (1 + math.cos(math.pi / 40))), (30, 0.5), (49, 0.00154)):
         found.begin_epoch(epoch)
         assert found.sigma == pytest.approx(0.2 * share, rel=2e-3)
-    assert make(sigma=0.2, sigma_schedule="constant").sigma == 0.2
+    assert make(sigma=0.3, sigma_schedule="constant").sigma == 0.3
+
+
+@pytest.mark.parametrize(("space", "sigma"), [("nasbench201", 0.2), ("s2", 0.2), ("darts7", 0.025)])
+def test_sigma_follows_the_number_of_alphas(space, sigma):
+    """The released scripts have 0.2 for S1 to S4, and 0.025 for the 196 alphas of CIFAR-10."""
+    task = SearchTask(planned(space=space, depth=1 if space == "nasbench201" else 3))
+    assert task.method.sigma == sigma
 
 
 def test_streams_and_their_draws():
@@ -254,10 +331,11 @@ def test_streams_and_their_draws():
     assert found.streams == {
         "weights": Stream("train"),
         "alpha": Stream("validation", whole=True),
-        "inner": Stream("validation", 15, 3, whole=True),
+        "inner": Stream("validation", 5, 3, whole=True),
     }
-    assert make(inner_split="train").streams["inner"] == Stream("train", 96, 2, whole=True)
+    assert make(inner_split="train").streams["inner"] == Stream("train", 48, 2, whole=True)
     assert Stream.of("all") == Stream("all", None)
+    found = make(steps=3, inner_batch=5, every=2, eval_batches=3)
     given = {name: Batches(tiny_images(12), torch.arange(12), 4, Augment(), seed=0) for name in found.streams}
     drawn, steps = {name: [] for name in given}, []
     for name, stream in given.items():
@@ -268,17 +346,17 @@ def test_streams_and_their_draws():
     for number in range(5):
         found.step(LazyBatches(given))
         steps.append(number)
-    assert drawn == {"weights": [0, 1, 2, 3, 4], "alpha": [0, 1, 2, 3, 4], "inner": [0, 2, 4]}
+    assert drawn == {name: [0, 2, 4] if name in ("evaluation", "inner") else [0, 1, 2, 3, 4] for name in given}
     lazy = LazyBatches(given)
     assert lazy["alpha"] is lazy["alpha"]
-    assert (list(lazy), len(lazy), len(drawn["alpha"])) == (list(given), 3, 6)
+    assert (list(lazy), len(lazy), len(drawn["alpha"])) == (list(given), 4, 6)
 
 
 @pytest.mark.parametrize(
     ("images", "wanted"), [(8, [[0, 1], [2, 3], [4, 5]]), (3, [[0], [1], [2]]), (2, [[0], [1], [0]])]
 )
 def test_every_lookahead_step_has_images(images, wanted):
-    found = make(steps=3).inner_batches({"inner": noise_batch(0, images)})
+    found = parted(noise_batch(0, images), 3)
     assert [batch.index.tolist() for batch in found] == wanted
     assert [len(batch.x) for batch in found] == [len(index) for index in wanted]
 
@@ -346,9 +424,9 @@ def test_a_penalty_reduces_the_op_weights_that_cost(estimator):
         assert name == "first"
         return lambda rows: sum(row[0] for edges in rows.values() for row in edges) / 4
 
-    settings = {"sigma": 0.1, "tau": 0.1, "lr": 5.0, "importance": "released"}
+    settings = {"sigma": 0.1, "tau": 0.1, "lr": 5.0}
     found = make(estimator=estimator, price=price, penalty="first=3", samples=6, **settings)
-    found.objective.lookahead.losses = lambda optimizer, mixes, *given, **named: torch.zeros(len(mixes))
+    found.objective.lookahead.scores = lambda optimizer, mixes, *given, **named: Scores([], [0.0] * len(mixes))
     before = price("first")({kind: edges.weights.tolist() for kind, edges in found.mix().items()})
     seen = CandidateBatches(noise_batch(1), [], 0)
     costs = [found.objective.penalty(found.mix())]
@@ -389,6 +467,11 @@ def test_validation_images_are_those_of_alpha_and_lookahead():
     assert task.validated == 12
     assert len(task.streams["inner"].next().y) == 12  # all of them
     assert len(task.streams["weights"].next().y) == 6
+    more = SearchTask(planned(eval_batches=2, batch_size=5))
+    assert (more.validated, more.streams["evaluation"].size) == (12, 5)
+    assert SearchTask(planned(eval_batches=4, batch_size=5)).streams["evaluation"].size == 12  # of 15
+    order = SearchTask(planned(order_check=3, batch_size=5)).streams["order"].next()
+    assert len(set(order.index.tolist())) == 10  # two draws without an image in common
 
 
 def test_workers_reach_the_lookahead_and_are_not_recorded():

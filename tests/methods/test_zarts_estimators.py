@@ -172,6 +172,14 @@ def test_effective_samples_are_one_if_one_counts_and_all_if_all_do():
     assert effective_samples(shares) == pytest.approx(8 / (1 + released.item()))
 
 
+def test_the_rank_of_the_heaviest_step_is_that_of_its_loss():
+    losses = torch.tensor([0.5, 0.1, 0.9, 0.3])
+    ranks = [
+        estimators.heaviest_rank(torch.nn.functional.one_hot(torch.tensor(n), 4).double(), losses) for n in range(4)
+    ]
+    assert ranks == [3, 1, 4, 2]
+
+
 # Gradientless descent
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from supernet.models import evaluate as scoring
-from supernet.models.evaluate import Scorer
+from supernet.models.evaluate import Scorer, Statistics
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mix import dense
 from supernet.models.supernet import Supernet
@@ -66,14 +67,17 @@ def maskings(home):
     return [*found, *(weights(home, seed) for seed in range(1, 4))]
 
 
-def in_a_plain_loop(supernet, mixes, *, running):
+def in_a_plain_loop(supernet, mixes, norm):
     """Accuracy and loss of each mix: hits and losses added up image after image."""
     accuracies, losses = [], []
     for mix in mixes:
         hits = total = images = 0
+        original = {name: value.clone() for name, value in supernet.state_dict().items()}
+        if norm == "recalibrated":
+            supernet.load_state_dict(original | means_over_the_batches(supernet, mix))
         for batch in BATCHES:
             before = {name: value.clone() for name, value in supernet.state_dict().items()}
-            supernet.train(not running)
+            supernet.train(norm == "batch")
             with torch.no_grad():
                 logits = supernet(batch.x, mix)
             supernet.load_state_dict(before)
@@ -81,19 +85,36 @@ def in_a_plain_loop(supernet, mixes, *, running):
                 hits += row.tolist().index(max(row.tolist())) == label
                 total += F.cross_entropy(row[None], torch.tensor([label])).item()
                 images += 1
+        supernet.load_state_dict(original)
         accuracies.append(hits / images)
         losses.append(total / images)
     supernet.train()
     return accuracies, losses
 
 
+def means_over_the_batches(supernet, mix):
+    """Running statistics that are the mean over the batches, each taken with momentum 1, by name."""
+    supernet.train()
+    seen = []
+    norms = [module for module in supernet.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for batch in BATCHES:
+        for norm in norms:
+            norm.momentum = 1.0
+        with torch.no_grad():
+            supernet(batch.x, mix)
+        seen.append({name: value.clone() for name, value in supernet.state_dict().items() if ".running_" in name})
+    for norm in norms:
+        norm.momentum = 0.1
+    return {name: sum(one[name] for one in seen) / len(seen) for name in seen[0]}
+
+
 @each_space
 @pytest.mark.usefixtures("same_noise")
 def test_scores_are_those_of_a_plain_loop(home):
     supernet, mixes = make(home), maskings(home)
-    both = [Scorer(supernet, lambda: BATCHES, running=running)(mixes) for running in (False, True)]
-    for running, found in zip((False, True), both, strict=True):
-        accuracies, losses = in_a_plain_loop(supernet, mixes, running=running)
+    both = [Scorer(supernet, lambda: BATCHES, norm)(mixes) for norm in get_args(Statistics)]
+    for norm, found in zip(get_args(Statistics), both, strict=True):
+        accuracies, losses = in_a_plain_loop(supernet, mixes, norm)
         assert found.accuracy == accuracies  # counts of images, divided: exactly
         assert found.loss == pytest.approx(losses, rel=1e-10)
         assert len(set(found.loss)) > len(mixes) / 2
@@ -107,7 +128,7 @@ def test_norms_that_track_nothing_take_the_batchs_statistics_either_way():
     for layer in supernet.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean = layer.running_var = layer.num_batches_tracked = None
-    ours, theirs = (Scorer(supernet, lambda: BATCHES, running=on)(maskings(NB201)) for on in (False, True))
+    ours, theirs = (Scorer(supernet, lambda: BATCHES, norm)(maskings(NB201)) for norm in ("batch", "running"))
     assert ours == theirs
 
 
@@ -115,11 +136,11 @@ def test_norms_that_track_nothing_take_the_batchs_statistics_either_way():
 def test_it_leaves_no_trace(home):
     supernet, mixes = make(home, "fused"), maskings(home)
     supernet.fixed_edges = decided = FixedEdges.none(home).fix(next(iter(home.cells)), 0, [0])
-    for running, train in ((False, False), (True, True)):
+    for norm, train in (("batch", False), ("running", True), ("recalibrated", False), ("recalibrated", True)):
         supernet.train(train)
         before = {name: value.clone() for name, value in supernet.state_dict().items()}
         state, python = torch.get_rng_state(), random.getstate()
-        Scorer(supernet, lambda: BATCHES, running=running)(mixes)
+        Scorer(supernet, lambda: BATCHES, norm)(mixes)
         assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
         assert supernet.fixed_edges is decided
         assert all(module.training is train for module in supernet.modules())
@@ -133,7 +154,7 @@ def test_an_error_leaves_no_trace_either():
     supernet = make(NB201)
     supernet.fixed_edges = decided = FixedEdges.none(NB201)
     with pytest.raises(ZeroDivisionError):
-        Scorer(supernet, lambda: [1 // 0], running=True)([weights(NB201, 0)])
+        Scorer(supernet, lambda: [1 // 0], "running")([weights(NB201, 0)])
     assert supernet.fixed_edges is decided
     assert supernet.training
 

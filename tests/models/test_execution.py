@@ -62,6 +62,7 @@ def test_what_is_left_to_a_gpu(gpu: Callable[[tuple[int, int]], None]) -> None:
     assert execution(GPU) == Execution("fused", "tf32", checkpointing=False, graphs=True)
     assert not execution(GPU, graphs=False).graphs
     assert not execution(GPU, capturable=False).graphs
+    assert not execution(GPU, per_step=True).graphs
     assert execution(GPU, precision="float32", graphs=True) == Execution(graphs=True)
     gpu((7, 5))
     assert execution(GPU).precision == "float32"
@@ -72,6 +73,7 @@ def test_what_cannot_be_had_is_told_in_a_line(gpu: Callable[[tuple[int, int]], N
     for choices, said in (
         ({"device": CPU, "graphs": True}, "CUDA graphs need a GPU, not 'cpu'"),
         ({"device": GPU, "graphs": True, "capturable": False}, "CUDA graphs cannot record this method: what it "),
+        ({"device": GPU, "graphs": True, "per_step": True}, "CUDA graphs cannot record a learning rate that moves: "),
         ({"device": GPU, "precision": "tf32"}, "precision tf32 needs a GPU of compute capability 8.0 or more, not "),
         ({"device": CPU, "engine": "fsed"}, "unknown engine 'fsed'; did you mean 'fused'? known: auto, fused, ref"),
     ):

@@ -204,6 +204,8 @@ def test_workers_find_what_one_process_finds():
             alone, shared = (t.losses(optimizer, mixes, inner, valid, seed=seed, momentum=momentum) for t in (one, two))
             assert alone.tolist() == shared.tolist()
         assert len(set(alone.tolist())) == 3
+        alone, shared = (t.scores(optimizer, mixes, inner, [valid, noise_batch(3, 5)], seed=3) for t in (one, two))
+        assert alone == shared
         assert everything(supernet, optimizer) == before
         with torch.no_grad():
             for w in supernet.parameters():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
@@ -37,6 +39,7 @@ CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|
 PAIRS = "('sep_conv_3x3', 0), ('skip_connect', 1)" + ", ('max_pool_3x3', 0), ('dil_conv_3x3', 2)" * 3
 DARTS = f"Genotype(normal=[{PAIRS}], normal_concat=range(2, 6), reduce=[{PAIRS}], reduce_concat=range(2, 6))"
 TINY = {"epochs": 2, "batch_size": 6, "width": 2, "depth": 1, "device": "cpu", "mirror": False}
+STRONG = {"augment": "trivial", "mixup": 0.2, "cutmix": 1.0, "ema": 0.9, "balance": "sampling"}
 EVERYTHING = {"auxiliary": 0.4, "label_smoothing": 0.1, "drop_path": 0.5, "cutout": 3, "w": {"clip": 1.0}}
 
 
@@ -135,6 +138,27 @@ def test_an_epoch_sets_its_learning_rate_and_drop_path():
     assert task.end_epoch(3, {"loss": 1.0})["lr"] == pytest.approx(0.0125)
 
 
+def test_a_learning_rate_that_moves_with_steps_is_that_of_the_place_of_a_step_also_when_resumed(tmp_path):
+    w = {"lr": 0.1, "warmup": 1, "per_step": True}
+    rates, plan = [], tiny_plan(w=w)
+    steps = task_of(plan).streams["train"].steps
+
+    class Noting(Callback):
+        def step(self):
+            rates.append(task.optimizer.param_groups[0]["lr"])
+            if len(rates) == steps + 2:
+                raise KeyboardInterrupt
+
+    for _ in range(2):
+        task = task_of(plan)
+        with contextlib.suppress(KeyboardInterrupt):
+            Loop(task, Run(tmp_path), 2, Noting(), save_every=0)()
+    del rates[steps + 1]  # the step that was cut off
+    cosine = [0.05 * (1 + math.cos(math.pi * k / (2 * steps))) for k in range(2 * steps)]
+    assert rates == pytest.approx([rate * min(1, (k + 1) / steps) for k, rate in enumerate(cosine)], rel=1e-12)
+    assert Run(tmp_path).metrics[-1]["lr"] == rates[-1]
+
+
 def test_paths_are_dropped_in_training_only():
     task = task_of(tiny_plan(DARTS, drop_path=0.9, epochs=10))
     task.begin_epoch(9)
@@ -143,6 +167,52 @@ def test_paths_are_dropped_in_training_only():
     assert not torch.equal(one, two)
     assert task.accuracies(test=False)["accuracy"] == task.accuracies(test=False)["accuracy"]
     assert task.network.training
+
+
+def test_the_average_of_the_weights_is_measured_kept_and_gone_on_with(archive, tmp_path):
+    plan = tiny_plan(data=archive, ema=0.9, w={"lr": 0.5})
+    task = task_of(plan)
+    for _ in range(12):
+        task.step({"train": task.streams["train"].next()})
+    average, trained = task.measured_network, task.network
+    assert any(not torch.equal(*pair) for pair in zip(average.parameters(), trained.parameters(), strict=True))
+    measured = task.accuracies(test=True)["accuracy"]
+    state = copy.deepcopy(task.state_dict())
+    plain = task_of(tiny_plan(data=archive))
+    plain.load_state_dict(state)  # as those do that know nothing of an average
+    assert plain.accuracies(test=True)["accuracy"] == measured
+    again = task_of(plan)
+    again.load_state_dict(state)
+    for each in (task, again):
+        each.step({"train": noise_batch(3)._replace(x=noise_batch(3).x.float())})
+    for one, other in zip(again.state_dict()["network"].values(), task.state_dict()["network"].values(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("balance", "expected"), [("none", [True, True, False]), ("weights", [True, False, True])])
+def test_with_balance_the_best_epoch_is_that_of_the_highest_balanced_accuracy(balance, expected, monkeypatch):
+    task = task_of(tiny_plan(balance=balance))
+    found = iter([(0.5, 0.6), (0.7, 0.5), (0.6, 0.7)])
+    monkeypatch.setattr(
+        task, "accuracies", lambda *, test: dict(zip(("accuracy", "balanced_accuracy"), next(found), strict=True))
+    )
+    assert [task.end_epoch(epoch, {})["best"] for epoch in range(3)] == expected
+
+
+def test_the_weights_of_classes_are_those_of_the_training_images(tmp_path):
+    images = tiny_images(24)
+    rare = torch.cat(
+        [(images.y == 0).nonzero()[:, 0], (images.y == 1).nonzero()[:2, 0], (images.y == 2).nonzero()[:, 0]]
+    )
+    np.savez(tmp_path / "rare.npz", x_train=images.x[rare].numpy(), y_train=images.y[rare].numpy())
+    task = task_of(tiny_plan(data=tmp_path / "rare.npz", balance="weights", validation_share=0.25))
+    y = task.plan.images.y[task.plan.parts[0]]
+    counts = torch.bincount(y)
+    batch = noise_batch(0)
+    network = copy.deepcopy(task.network).double()
+    each = F.cross_entropy(network(batch.x), batch.y, reduction="none") * (len(y) / (3 * counts))[batch.y]
+    task.network.double()
+    assert task.step({"train": batch})["loss"].item() == pytest.approx(each.mean().item(), rel=1e-6)
 
 
 # --- measurements
@@ -522,6 +592,14 @@ def test_a_retraining_interrupted_at_steps_ends_with_the_same_bits(whole, tmp_pa
         assert len(Run(tmp_path).metrics) == epochs
     assert results_of(trained(tmp_path)) == whole
     assert len(whole["rows"]) == 3
+
+
+def test_a_retraining_by_a_strong_recipe_goes_on_with_the_same_bits(tmp_path):
+    whole = results_of(trained(tmp_path / "whole", **STRONG))
+    for at in (2, 3):
+        with pytest.raises(SystemExit, match="power cut"):
+            trained(tmp_path / "cut", PowerCut(at), **STRONG)
+    assert results_of(trained(tmp_path / "cut", **STRONG)) == whole
 
 
 def test_a_retraining_interrupted_between_its_best_and_its_last_checkpoint(whole, tmp_path, monkeypatch):

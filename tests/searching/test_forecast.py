@@ -101,6 +101,18 @@ def test_steps_are_timed_after_the_step_that_a_gpu_records(monkeypatch: pytest.M
     assert steps[steps.index("timed") :] == ["timed", *["step"] * 5, "timed"]
 
 
+def test_a_step_of_a_forecast_draws_what_a_step_of_the_search_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = SearchTask(planned(PairDataset(tiny_images(96)), **TINY | {"method": "zarts-rs", "samples": 1, "steps": 2}))
+    task.begin_epoch(2)
+    drawn: list[str] = []
+    for name, stream in task.streams.items():
+        monkeypatch.setattr(stream, "next", lambda name=name, draw=stream.next: (drawn.append(name), draw())[1])
+    trial = _Trial(task)
+    drawn.clear()
+    trial._steps(4)  # of which every second moves alpha
+    assert sorted(drawn) == ["alpha"] * 4 + ["inner"] * 2 + ["weights"] * 4
+
+
 # --- too little memory
 
 

@@ -12,6 +12,8 @@ from supernet.testing import PairDataset, tiny_images
 STEPS = 2 * 2  # epochs x batches of 6 of 12 training images
 TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "quiet": True}
 
+LOOKAHEAD = {"warmup": 0, "every": 1, "samples": 1, "steps": 2, "inner_batch": 2}
+
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
@@ -33,7 +35,9 @@ def data():
         ("sdarts-adv", {"ascent": 3}, 5),
         ("random", {}, 1),
         ("rsps", {}, 1),
-        ("zarts-rs", {"warmup": 0, "every": 1, "samples": 1, "steps": 2, "inner_batch": 2}, 1 + 2 * 2),
+        ("zarts-rs", LOOKAHEAD, 1 + 2 * 2),
+        ("zarts-rs", LOOKAHEAD | {"eval_batches": 2}, 1 + 2 * 2),  # without a backward pass
+        ("zarts-mgs", LOOKAHEAD | {"importance": "gradient"}, 2),
     ],
 )
 def test_the_passes_of_a_step_are_counted(method, more, each, tmp_path):

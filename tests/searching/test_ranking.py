@@ -209,7 +209,7 @@ MISTAKES = [
     ({"images": 0}, "setting images must be at least 1, not 0"),
     ({"top": 0}, "setting top must be at least 1, not 0"),
     ({"sampler": "mine"}, "setting sampler takes 'own', 'uniform', 'alpha' or 'likeliest', not 'mine'"),
-    ({"norm": "runing"}, "setting norm takes 'batch' or 'running', not 'runing'"),
+    ({"norm": "runing"}, "setting norm takes 'batch', 'running' or 'recalibrated', not 'runing'"),
     ({"truth": "c10_tes"}, "unknown nasbench201 field 'c10_tes'; did you mean 'c10_test'?"),
     ({"truth": "c10_params_m"}, "'c10_params_m' of nasbench201 is better where it is lower: take an accuracy"),
     ({"truth": "n_seeds"}, "'n_seeds' has no better and worse"),

@@ -385,7 +385,7 @@ def test_changed_or_missing_images_are_one_line(archive, tmp_path):
 MISTAKES = [
     (
         {"selector": "magnitud"},
-        "unknown selector 'magnitud'; did you mean 'magnitude'? known: magnitude, skip-limit, ",
+        "unknown selector 'magnitud'; did you mean 'magnitude'? known: magnitude, average, ",
     ),
     ({"selector": 3}, "selector cannot be of type int: 3"),
     ({"selector": dict}, "selector 'builtins:dict' is not a class derived from supernet.Selector"),

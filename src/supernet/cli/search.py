@@ -120,8 +120,10 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "space": option(str, f"search space: {', '.join(SPACES)}, {own}NAME"),
         "method": option(str, f"method: {', '.join(METHODS)}, {own}Class"),
         "selector": option(str, f"selector: {', '.join(SELECTORS)}, {own}Class"),
-        "method_config": Annotated[type(start.method_config), arg(name="")],
-        "select": type(start.select),
+        # With a text of their own, however short, the parser does not read the source of all classes for one
+        "method_config": Annotated[type(start.method_config), arg(name="", help="")],
+        "select": option(type(start.select), ""),
+        "w": option(type(start.w), ""),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "max_params": option(str | None, "parameters the network may have at most, as 300k or 1.5M", metavar="N"),
         "max_flops": option(str | None, "multiply-adds for one image it may have at most, as 25M", metavar="N"),

@@ -19,12 +19,13 @@ _LARGEST_RATIO = 4 / 3  # width to height of a resized crop; the smallest ratio 
 
 @dataclass(frozen=True)
 class Augment:
-    """The random augmentation of training images: crop, mirror, jitter and cutout, in this order.
+    """The random augmentation of training images: crop, mirror, trivial, jitter, cutout and mixing, in this order.
 
     `pad`: pixels of black around the image before a crop of its own size; `mirror`: flip left and right with
     probability one half; `cutout`: side in pixels of a square set to the mean, centred anywhere in the image and
     clipped at its border (DeVries & Taylor, 2017); `crop`, instead of `pad`: side in pixels of a resized random box, as
-    in ImageNet recipes (see `_resized_crop`); `jitter`: random colours (see `supernet.data.colour.jitter`).
+    in ImageNet recipes (see `_resized_crop`); `trivial`: TrivialAugment (see `supernet.data.trivial`); `jitter`: random
+    colours (see `supernet.data.colour.jitter`); `mixup` and `cutmix`: see `supernet.data.mixing.mixed`.
     """
 
     pad: int = 0
@@ -32,6 +33,9 @@ class Augment:
     cutout: int = 0
     crop: int | None = None
     jitter: bool = False
+    trivial: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         if self.pad < 0 or self.cutout < 0:
@@ -77,11 +81,11 @@ def crop_and_mirror(pixels: Tensor, augment: Augment, draws: torch.Generator) ->
         return pixels
     count, height, width, channels = pixels.shape
     span = 2 * augment.pad + 1
-    row = torch.arange(height, device=pixels.device) + _integers(span, count, draws)
+    row = torch.arange(height, device=pixels.device) + integers(span, count, draws)
     column = torch.arange(width, device=pixels.device).expand(count, width)
     if augment.mirror:
-        column = torch.where(_integers(2, count, draws) == 1, column.flip(1), column)
-    column = column + _integers(span, count, draws)
+        column = torch.where(integers(2, count, draws) == 1, column.flip(1), column)
+    column = column + integers(span, count, draws)
     padded = F.pad(pixels, (0, 0, augment.pad, augment.pad, augment.pad, augment.pad))
     row = row + padded.shape[1] * torch.arange(count, device=pixels.device)[:, None]
     index = row[:, :, None] * padded.shape[2] + column[:, None, :]  # (B, H, W), into all pixels of the batch
@@ -103,7 +107,7 @@ def _resized_crop(pixels: Tensor, crop: int, mirror: bool, draws: torch.Generato
     row = _points((area / ratio).sqrt(), height, crop, draws)
     column = _points((area * ratio).sqrt(), width, crop, draws)
     if mirror:
-        column = torch.where(_integers(2, count, draws) == 1, column.flip(1), column)
+        column = torch.where(integers(2, count, draws) == 1, column.flip(1), column)
     shape = (count, crop, crop)
     points = torch.stack([column[:, None, :].expand(shape), row[:, :, None].expand(shape)], dim=3)
     x = pixels.permute(0, 3, 1, 2).float()
@@ -128,7 +132,7 @@ def cut_out(x: Tensor, side: int, draws: torch.Generator, probability: float = 1
     count, height, width, _ = x.shape
     inside = []
     for length in (height, width):
-        start = _integers(length, count, draws) - side // 2
+        start = integers(length, count, draws) - side // 2
         position = torch.arange(length, device=x.device)
         inside.append((position >= start) & (position < start + side))
     if probability < 1:
@@ -137,7 +141,7 @@ def cut_out(x: Tensor, side: int, draws: torch.Generator, probability: float = 1
     return x.mul_(kept[..., None].float())
 
 
-def _integers(bound: int, count: int, draws: torch.Generator) -> Tensor:
+def integers(bound: int, count: int, draws: torch.Generator) -> Tensor:
     """Draw `count` whole numbers 0..bound-1, shape (count, 1)."""
     return torch.randint(bound, (count, 1), generator=draws, device=draws.device)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from supernet.data.augment import Augment, Normalise, check_crop, crop_and_mirror, cut_out
 from supernet.data.colour import jitter
 from supernet.data.images import Images
+from supernet.data.mixing import mixed
 from supernet.data.streamed import Pixels, Streamed
+from supernet.data.trivial import trivial
 from supernet.errors import UserError
 
 
@@ -19,16 +22,17 @@ class Batch(NamedTuple):
     """Images ready for a network."""
 
     x: Tensor  # (B, C, H, W) float32, normalised, channels_last
-    y: Tensor  # (B,) int64
+    y: Tensor  # (B,) int64; of mixed images the shares of their classes, (B, classes) float32
     index: Tensor  # type: ignore[assignment]  # (B,) int64, positions in the image set; hides tuple.index
 
 
 class Batches:
     """An endless shuffled stream of augmented batches of the images at the indices `subset`; it can be resumed.
 
-    A pass has every image at most once, in a new order, and drops the incomplete last batch. A batch size above the
-    size of the subset is reduced to it. Streams of one image set share its tensors. Raises UserError for an empty
-    subset, a batch size below 1, and images smaller than the crop.
+    A pass has every image at most once, in a new order, and drops the incomplete last batch. If it is `balanced`, each
+    of its images is drawn by itself, from every class with the same probability. A batch size above the size of the
+    subset is reduced to it. Streams of one image set share its tensors. Raises UserError for an empty subset, a batch
+    size below 1, and images smaller than the crop.
     """
 
     size: int  # images per batch
@@ -44,13 +48,15 @@ class Batches:
         augment: Augment,
         seed: int,
         device: torch.device | str = "cpu",
+        *,
+        balanced: bool = False,
     ) -> None:
         _check_batch_size(batch_size)
         if len(subset) == 0:
             raise UserError(f"no images of '{images.name}' to make batches of")
         check_crop(images.x, augment.crop, images.name)
         self._images, self._augment, self._subset = images.to(device), augment, subset.cpu()
-        self._x = self._images.x
+        self._x, self._balanced = self._images.x, balanced
         self._pixels = None if isinstance(self._x, Streamed) else _rows(self._x)
         self._normalise = Normalise(images.mean, images.std, augment.crop or images.x.shape[3], device)
         self.size = min(batch_size, len(subset))
@@ -68,10 +74,20 @@ class Batches:
         index = self._order[start : start + self.size]
         self._position += 1
         pixels = crop_and_mirror(self._read(index), self._augment, self._draws)
+        if self._augment.trivial:
+            pixels = trivial(pixels, self._draws, mirrored=self._augment.mirror)
         if self._augment.jitter:
             pixels = jitter(pixels, self._draws)
         x = cut_out(self._normalise(pixels), self._augment.cutout, self._draws, self.cutout_probability)
-        return Batch(x.permute(0, 3, 1, 2), self._images.y[index], index)
+        y = self._images.y[index]
+        if self._mixes:
+            draws = np.random.default_rng((self._mixing, self._position))  # beta has no generator in PyTorch
+            x, y = mixed(x, y, len(self._images.classes), self._augment.mixup, self._augment.cutmix, draws)
+        return Batch(x.permute(0, 3, 1, 2), y, index)
+
+    @property
+    def _mixes(self) -> bool:
+        return self._augment.mixup > 0 or self._augment.cutmix > 0
 
     def _read(self, index: Tensor) -> Tensor:
         """Return the pixels (B, H, W, C) of the next batch."""
@@ -110,10 +126,19 @@ class Batches:
 
     def _begin_pass(self) -> None:
         self._pass_start = self._shuffle.get_state()  # enough to draw the order of this pass again
-        order = self._subset[torch.randperm(len(self._subset), generator=self._shuffle)]
-        self._order = order.to(self._images.x.device)
+        self._order = self._subset[self._places()].to(self._images.x.device)
+        if self._mixes:
+            self._mixing = int(torch.randint(2**62, (), generator=self._shuffle))
         self._position = 0
         self._ahead = None
+
+    def _places(self) -> Tensor:
+        """Draw the order of a pass, places in the subset."""
+        if not self._balanced:
+            return torch.randperm(len(self._subset), generator=self._shuffle)
+        y = self._images.y[self._subset].cpu()
+        each = 1 / torch.bincount(y).double()[y]
+        return torch.multinomial(each, len(y), replacement=True, generator=self._shuffle)
 
 
 def ordered(

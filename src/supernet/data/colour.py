@@ -23,7 +23,7 @@ def jitter(pixels: Tensor, draws: torch.Generator) -> Tensor:
     return recolour(pixels.float(), *factors)
 
 
-def recolour(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, turn: Tensor) -> Tensor:
+def recolour(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, turn: Tensor | None = None) -> Tensor:
     """Return images (B, H, W, C), float values 0..255, with changed colours; the factors have shape (B, 1, 1, 1).
 
     In this order: `brightness` multiplies values, `contrast` multiplies their distance from the image's mean grey, and
@@ -36,7 +36,7 @@ def recolour(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor
     if x.shape[3] != 3:
         return x
     x = torch.lerp(_grey(x), x, saturation).clamp(0, 255)
-    return _turn_hue(x, turn)
+    return x if turn is None else _turn_hue(x, turn)
 
 
 def _grey(x: Tensor) -> Tensor:

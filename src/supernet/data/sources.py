@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from supernet.data.items import HuggingFace, plain_tensor
 from supernet.data.levels import Levels
 from supernet.data.npz import read_npz
 from supernet.data.parts import Found, Part, image_set
+from supernet.data.prepared import prepared
 from supernet.data.shards import expanded, find_shards, read_shards
 from supernet.data.streamed import Streamed
 from supernet.errors import UserError, unknown
@@ -71,7 +73,9 @@ def load(
     """
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
-    images = _read(source, image_size, classes, levels, skip_broken, stream)
+    how = image_size, classes, levels, skip_broken, stream
+    read = partial(_read, source, *how)
+    images = prepared(read, os.fspath(source), *how) if isinstance(source, str | os.PathLike) else read()
     if stream and not isinstance(images.x, Streamed):
         can = "only a folder of class folders or shards can"
         raise UserError(f"'{source_name(source)}' cannot be streamed, {can}: leave it out")

@@ -14,6 +14,7 @@ from torch import Tensor
 from supernet.data import Batch, Batches
 from supernet.engine import processes
 from supernet.engine.callbacks import Callback
+from supernet.engine.optim import Within
 from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted, heard
 from supernet.engine.snapshots import Snapshots
@@ -42,6 +43,9 @@ class Task(Protocol):
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch number `epoch`, counted from 0."""
+
+    def begin_step(self, epoch: int, within: Within) -> None:
+        """Prepare a step of `epoch`: set what follows from its place alone, which no state keeps."""
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Learn from a batch of every stream; return scalar tensors, which are averaged over the epoch.
@@ -141,6 +145,7 @@ class Loop:
         self._end_epoch()
 
     def _step(self) -> None:
+        self.task.begin_step(self.epoch, (self.done, self.steps))
         with processes.own_draws():
             metrics = self.task.step(LazyBatches(self.task.streams, self.task.whole))
         metrics = dict(zip(metrics, processes.averaged(list(metrics.values())), strict=True))

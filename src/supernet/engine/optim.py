@@ -15,6 +15,11 @@ from supernet.settings import Real, Share, Whole, settings
 
 _TAIL = 5  # last epochs of P-DARTS' linear schedule, in which the rate falls more slowly
 
+Within = tuple[int, int]
+"""The steps of an epoch that are done, and all of them."""
+BEGUN: Within = (0, 1)
+"""The beginning of an epoch of which the rate stays."""
+
 
 def _undecorated(function: Any) -> Any:
     """Return a function of PyTorch without the decorator that imports torch._dynamo."""
@@ -44,7 +49,7 @@ class Adam(_Eager, torch.optim.Adam):
 
 @settings
 class SGDConfig:
-    """SGD on a network's weights, with a learning rate that is set once per epoch."""
+    """SGD on a network's weights, with a learning rate that follows a schedule."""
 
     prefix = "w."  # of the fields in messages
 
@@ -68,6 +73,8 @@ class SGDConfig:
     """first epochs, in which the learning rate rises in equal steps to that of the schedule"""
     restart: Whole = 0
     """epochs after which the cosine begins again, as in ENAS; 0 lets it fall once"""
+    per_step: bool = False
+    """the schedule moves with every step, not with every epoch"""
 
     def __post_init__(self) -> None:
         if self.nesterov and not self.momentum:
@@ -91,18 +98,23 @@ class SGDConfig:
             foreach=True,
         )
 
-    def rate(self, epoch: int, epochs: int) -> float:
+    def rate(self, epoch: int, epochs: int, within: Within = BEGUN) -> float:
         """Return the learning rate of `epoch`, counted from 0: lr_min + (lr - lr_min) s.
 
         s is (1 + cos(pi epoch/epochs)) / 2, or gamma^epoch, or linear as in P-DARTS (Chen et al., 2019, released code):
         with m = epochs - 5, s is (m - epoch)/m, and in the last 5 epochs (epochs - epoch)/(5 m); up to 5 epochs it is
         (epochs - epoch)/epochs. With `restart`, the cosine is that of epoch mod restart out of restart epochs. In a
         warm-up the rate is multiplied by (epoch + 1)/warmup.
-        """
-        rate = self.lr_min + (self.lr - self.lr_min) * self._s(epoch, epochs)
-        return rate * min(1, (epoch + 1) / self.warmup) if self.warmup else rate
 
-    def _s(self, epoch: int, epochs: int) -> float:
+        In a step `within` an epoch of n steps, `epoch` has a fraction: the line is level from m - 1 to m, where its
+        slope changes, and a warm-up multiplies by (epoch + 1/n)/warmup.
+        """
+        done, steps = within
+        moment = epoch + done / steps
+        rate = self.lr_min + (self.lr - self.lr_min) * self._s(moment, epochs)
+        return rate * min(1, (moment + 1 / steps) / self.warmup) if self.warmup else rate
+
+    def _s(self, epoch: float, epochs: int) -> float:
         if self.schedule == "cosine":
             if self.restart:
                 epoch, epochs = epoch % self.restart, self.restart
@@ -112,7 +124,7 @@ class SGDConfig:
         steep = epochs - _TAIL
         if steep <= 0:
             return (epochs - epoch) / epochs
-        return (steep - epoch) / steep if epoch < steep else (epochs - epoch) / (_TAIL * steep)
+        return max(1, steep - epoch) / steep if epoch < steep else (epochs - epoch) / (_TAIL * steep)
 
 
 @settings

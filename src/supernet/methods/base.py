@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import SGDConfig, clip_gradient, set_rate
+from supernet.engine.optim import BEGUN, SGDConfig, Within, clip_gradient, set_rate
 from supernet.engine.processes import average_gradients
 from supernet.engine.seeds import seeded
 from supernet.engine.snapshots import Snapshots
@@ -29,6 +29,10 @@ Part = Literal["train", "validation", "all"]
 """Which of the training images a stream draws: those that train weights, those for validation, or both."""
 
 
+NOT_TRAINING = ("alpha", "inner", "evaluation", "order")
+"""The names of streams that alpha learns from, or that only measure."""
+
+
 @dataclass(frozen=True)
 class NoConfig:
     """No settings."""
@@ -36,10 +40,10 @@ class NoConfig:
 
 @dataclass(frozen=True)
 class Stream:
-    """An endless stream of batches of `size` images from `part`; a size of None is the batch size of the search.
+    """An endless stream of batches of images from `part`: `size` images, or None for the batch size of the search.
 
-    A step divides a batch into `parts`, each of which is run by itself. Where several processes search together, each
-    gets its share of a batch, or with `whole` all of it.
+    With several `parts` a batch has so many times `size` images, and a step runs each part by itself. Where several
+    processes search together, each gets its share of a batch, or with `whole` all of it.
     """
 
     part: Part
@@ -185,7 +189,7 @@ class Method(ABC):
         """The batches that `step` draws: a name for each, and the images that the batch comes from.
 
         One pass over the images of the first stream is an epoch. The weights are taken to learn from all streams except
-        those called "alpha" and "inner".
+        those whose names are in `NOT_TRAINING`.
         """
 
     @property
@@ -242,7 +246,14 @@ class Method(ABC):
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch number `epoch`, counted from 0: set the learning rate of the weights."""
-        set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs))
+        self.set_rates(epoch)
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rate of the weights in `epoch`; before every step of it if the schedule moves with steps.
+
+        A method with another schedule, or with further networks on it, overrides this and not `begin_epoch`.
+        """
+        set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs, within))
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Return additions to the epoch's row of metrics, as plain data.
@@ -266,7 +277,8 @@ class Method(ABC):
         of batches and the global random state go back as well, so without a change the search would repeat itself. The
         epochs go on counting: the next one begins with `begin_epoch` of the next number and thus, by default, the
         learning rate of that epoch. A subclass that changes a setting, or keeps what it has learned since, does so here
-        around the call of this method; one that goes back in its schedule as well notes the distance for `begin_epoch`.
+        around the call of this method; one that goes back in its schedule as well notes the distance for
+        `begin_epoch` and `set_rates`.
         """
         self.load_state_dict(state)
 

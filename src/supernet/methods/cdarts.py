@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernet.data import Batch
-from supernet.engine.optim import AlphaOptimizerConfig, clip_gradient, set_rate
+from supernet.engine.optim import BEGUN, AlphaOptimizerConfig, Within, clip_gradient, set_rate
 from supernet.engine.processes import average_gradients, averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.methods.base import Budget, Streams
@@ -129,7 +129,6 @@ class CDARTS(GradientMethod):
         """Set learning rates, the phase and the penalty; derive the evaluation network anew if an iteration begins."""
         super().begin_epoch(epoch)
         epochs, first = self.budget.epochs, int(self.config.pretrain * self.budget.epochs)
-        set_rate(self.evaluation_optimizer, self.config.evaluation_rate * self.budget.weights.rate(epoch, epochs))
         if epoch < first:
             self.phase = "pretrain"
             return
@@ -139,6 +138,12 @@ class CDARTS(GradientMethod):
             self._derive()
         self.phase = "warmup" if done < int(self.config.warmup * epochs_each) else "search"
         self.coefficient = self.config.penalty * max(0.0, 1 - 2 * own / length)
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rates of both networks."""
+        super().set_rates(epoch, within)
+        rate = self.budget.weights.rate(epoch, self.budget.epochs, within)
+        set_rate(self.evaluation_optimizer, self.config.evaluation_rate * rate)
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take a step of the evaluation network and alpha, and one of the search network, as the phase has them."""

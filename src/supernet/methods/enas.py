@@ -116,7 +116,7 @@ class ENAS(SinglePath):
 
     def _accuracies(self, architectures: Iterable[Tokens], batch: Batch) -> list[float]:
         mixes: list[Mix] = [self.supernet.only(self.sequences.decode(tokens)) for tokens in architectures]
-        scorer = Scorer(self.supernet, lambda: [batch], running=self.config.norm == "running")
+        scorer = Scorer(self.supernet, lambda: [batch], self.config.norm)
         return scorer(mixes).accuracy
 
     def _advantage(self, reward: float) -> float:

@@ -32,7 +32,7 @@ from typing import Any
 
 from torch import Tensor
 
-from supernet.engine.optim import set_rate
+from supernet.engine.optim import BEGUN, Within, set_rate
 from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
 from supernet.methods.base import Budget
@@ -131,11 +131,16 @@ class PDARTS(WarmUp):
         number, own, length = position(epoch, self.budget.epochs, self.stages)
         while self.number < number:
             self._narrow()
-        set_rate(self.optimizer, self.budget.weights.rate(own, length))
+        self.set_rates(epoch)
         first = math.ceil(self.config.warmup * length)  # epoch in which alpha learns
         self.learns = own >= first
         falling = math.exp(-5 * (own - first) / length) if self.learns else (length - 1 - own) / length
         self.supernet.dropout = self.config.dropout[number] * falling
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rate of the stage, whose schedule is its own."""
+        _, own, length = position(epoch, self.budget.epochs, self.stages)
+        set_rate(self.optimizer, self.budget.weights.rate(own, length, within))
 
     def _narrow(self) -> None:
         """Enter the next stage, with the candidates that have the largest op weights."""

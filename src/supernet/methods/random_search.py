@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import set_rate
+from supernet.engine.optim import BEGUN, Within, set_rate
 from supernet.errors import UserError
 from supernet.methods.base import Budget, Method, Streams
 from supernet.models.mix import Mix
@@ -60,7 +60,12 @@ class RandomSearch(Method):
         if own_epoch == 0:
             self.candidate, seed = self._draw(number)
             self.restart(seed)
-        set_rate(self.optimizer, self.budget.weights.rate(own_epoch, self.config.epochs_each))
+        self.set_rates(epoch)
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rate of the candidate, whose schedule is its own."""
+        length = self.config.epochs_each
+        set_rate(self.optimizer, self.budget.weights.rate(epoch % length, length, within))
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the candidate."""

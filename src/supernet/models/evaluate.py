@@ -2,7 +2,9 @@
 
 A Scorer runs many mixes together and computes only once what they share (see `batched.py`). Batch norm uses the
 statistics of the batch, as in training: running statistics were gathered under another mix, and under a masked one the
-accuracy would show how far they are off. The running statistics stay as they are.
+accuracy would show how far they are off. Recalibrated statistics are the mean of those of all batches, gathered for
+each mix before it is scored: single path one-shot search (Guo et al., ECCV 2020, arXiv 1904.00420) does so on training
+images. The running statistics stay as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from supernet.data import Batch
 from supernet.engine.process_group import alone, count, number
@@ -25,7 +27,7 @@ from supernet.engine.processes import dealt, gathered, own_draws, spread
 from supernet.engine.seeds import random_state_kept
 from supernet.errors import UserError
 from supernet.models.mix import Mix
-from supernet.models.supernet import Supernet
+from supernet.models.supernet import Supernet, buffers_restored
 
 ValidationBatches = Callable[[], Iterable[Batch]]
 """Returns the validation images once, in batches of nearly equal size, the same ones at every call."""
@@ -33,8 +35,8 @@ ValidationBatches = Callable[[], Iterable[Batch]]
 LossOf = Callable[[Tensor, Tensor], Tensor]
 """Maps logits (B, classes) and labels (B,) to the loss."""
 
-Statistics = Literal["batch", "running"]
-"""The statistics that batch norm uses when architectures are evaluated: the batch's own, or the running ones."""
+Statistics = Literal["batch", "running", "recalibrated"]
+"""The statistics of batch norm when architectures are evaluated: the batch's, the running, or those of all images."""
 
 _TOGETHER = 16  # mixes in one call: more of them share no more, and take more memory
 
@@ -50,28 +52,47 @@ class Scores:
 class Scorer:
     """Scores mixes on all images of `batches`.
 
-    - `running`: batch norm uses its running statistics instead, where it has them.
+    - `norm`: what batch norm uses; running and recalibrated statistics only where it tracks them.
     - `passes`: the number of mixes scored so far, each in a pass over all `images`; `spent`: the seconds they took.
     """
 
-    def __init__(self, supernet: Supernet, batches: ValidationBatches, *, running: bool = False) -> None:
-        self.supernet, self.batches, self.running = supernet, batches, running
+    def __init__(self, supernet: Supernet, batches: ValidationBatches, norm: Statistics = "batch") -> None:
+        self.supernet, self.batches, self.norm = supernet, batches, norm
         self.passes, self.images, self.spent = 0, 0, 0.0
 
     def __call__(self, mixes: Sequence[Mix]) -> Scores:
         """Return the scores of the mixes, which run as they are, whatever edges of the supernet are fixed."""
         began = perf_counter()
-        with _scoring(self.supernet, running=self.running):
+        with _scoring(self.supernet, running=self.norm == "running"):
             scores = spread(mixes, self._all).tolist()
         self.passes, self.spent = self.passes + len(mixes), self.spent + perf_counter() - began
         return Scores([accuracy for _, accuracy in scores], [loss for loss, _ in scores])
 
     def _all(self, mixes: Sequence[Mix]) -> Tensor:
+        if self.norm == "recalibrated":
+            return torch.cat([self._recalibrated(mix) for mix in mixes]) if mixes else torch.empty(0, 2)
         groups = [mixes[start : start + _TOGETHER] for start in range(0, len(mixes), _TOGETHER)]
         return torch.cat([self._scores(group) for group in groups]) if groups else torch.empty(0, 2)
 
     def _scores(self, mixes: Sequence[Mix]) -> Tensor:
         return loss_and_accuracy(lambda x: self.supernet.batched(x, mixes), self._counted())
+
+    @torch.no_grad()
+    def _recalibrated(self, mix: Mix) -> Tensor:
+        norms = [norm for norm in self.supernet.modules() if isinstance(norm, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        with buffers_restored(self.supernet):
+            try:
+                self.supernet.train()
+                for number, batch in enumerate(self.batches(), start=1):
+                    for norm in norms:
+                        norm.momentum = 1 / number  # of the n-th batch: what is kept is the mean of all
+                    self.supernet(batch.x, mix)
+            finally:
+                for norm, momentum in zip(norms, momenta, strict=True):
+                    norm.momentum = momentum
+            self.supernet.eval()
+            return self._scores([mix])
 
     def _counted(self) -> Iterator[Batch]:
         self.images = 0
@@ -81,9 +102,9 @@ class Scorer:
 
 
 def check_norm(norm: Statistics, *, tracked: bool) -> None:
-    """Raise UserError if batch norm should use running statistics and the supernet tracks none."""
-    if norm == "running" and not tracked:
-        raise UserError("norm running needs a search that keeps running statistics (--norm-track): take norm batch")
+    """Raise UserError if batch norm should use statistics that the supernet does not track."""
+    if norm != "batch" and not tracked:
+        raise UserError(f"norm {norm} needs a search that keeps running statistics (--norm-track): take norm batch")
 
 
 def first_images(batches: ValidationBatches, count: int | None) -> ValidationBatches:
@@ -156,8 +177,12 @@ def loss_and_accuracy(
 
 @torch.no_grad()
 def measures(loss: Tensor, logits: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-    """Return loss and accuracy (0 to 1) of a batch as tensors, without waiting for the device."""
-    return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == batch.y).float().mean()}
+    """Return loss and accuracy (0 to 1) of a batch as tensors, without waiting for the device.
+
+    Of a mixed image the class with the largest share counts.
+    """
+    y = batch.y if batch.y.dim() == 1 else batch.y.argmax(1)
+    return {"loss": loss.detach(), "accuracy": (logits.argmax(1) == y).float().mean()}
 
 
 @contextmanager

@@ -65,13 +65,15 @@ def execution(
     checkpointing: bool = False,
     graphs: bool | None = None,
     capturable: bool = True,
+    per_step: bool = False,
     workers: int = 1,
     spreads: bool = True,
 ) -> Execution:
     """Return the execution on `device`, which decides about names "auto" and graphs None.
 
     `capturable` and `spreads` are the method's: whether its steps can be recorded, and whether it can use several
-    workers. Raises UserError for an unknown name, and for options that the device or the method does not support.
+    workers. `per_step` says that the learning rate moves with every step. Raises UserError for an unknown name, and for
+    options that the device or the method does not support.
     """
     at_least(1, workers=workers)
     if workers > 1 and not spreads:
@@ -84,7 +86,9 @@ def execution(
         raise UserError(f"CUDA graphs need a GPU, not '{device}'")
     if graphs and not capturable:
         raise UserError("CUDA graphs cannot record this method: what it runs is decided anew in every step")
-    recorded = device.type == "cuda" and capturable and graphs is not False and count() == 1
+    if graphs and per_step:
+        raise UserError("CUDA graphs cannot record a learning rate that moves: leave out --graphs or --w.per-step")
+    recorded = device.type == "cuda" and capturable and not per_step and graphs is not False and count() == 1
     return Execution(engine_named(engine), precision_named(precision, device), checkpointing, recorded, workers)
 
 

@@ -81,7 +81,7 @@ class Supernet(nn.Module):
         run: Callable[..., Tensor] = layer
         if self.checkpointing and torch.is_grad_enabled():
             run = partial(
-                checkpoint, layer, use_reentrant=False, context_fn=lambda: (nullcontext(), _buffers_restored(layer))
+                checkpoint, layer, use_reentrant=False, context_fn=lambda: (nullcontext(), buffers_restored(layer))
             )
         return run(inputs, mix)
 
@@ -126,10 +126,10 @@ class Supernet(nn.Module):
         """
         mixes = [self._fixed(mix) for mix in mixes]
         if self.options.side_paths:  # they are not shared
-            with _buffers_restored(self):
+            with buffers_restored(self):
                 return torch.stack([self(x, mix) for mix in mixes])
         tensors = BatchedEvaluation(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))
-        with autocast(x.device, self.precision), _buffers_restored(self):
+        with autocast(x.device, self.precision), buffers_restored(self):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
                 if isinstance(layer, MixedCell):
                     tensors.cell(layer, [mix[str(kind)] for mix in mixes])
@@ -152,7 +152,7 @@ class Supernet(nn.Module):
 
 
 @contextmanager
-def _buffers_restored(layer: nn.Module) -> Iterator[None]:
+def buffers_restored(layer: nn.Module) -> Iterator[None]:
     """Replace all buffers of a layer by copies, and put the originals back: running statistics stay as they are."""
     originals = [(module, dict(module._buffers)) for module in layer.modules() if module._buffers]
     for module, buffers in originals:
@@ -171,7 +171,7 @@ def traceless(supernet: Supernet, x: Tensor, mix: Mix, weights: Mapping[str, Ten
     """
     checkpointing, supernet.checkpointing = supernet.checkpointing, False
     try:
-        with _buffers_restored(supernet):
+        with buffers_restored(supernet):
             logits: Tensor = functional_call(supernet, dict(weights or {}), (x, mix))
     finally:
         supernet.checkpointing = checkpointing

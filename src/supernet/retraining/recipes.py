@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, replace
+from typing import Literal
 
 from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
@@ -35,6 +36,12 @@ class Recipe:
     """pixels per side of a random resized crop, of the middle one in a test; 0 takes whole images"""
     jitter: bool = False
     """change brightness, contrast and saturation by up to 0.4 and hue by up to 0.2"""
+    augment: Literal["none", "trivial"] = "none"
+    """trivial is TrivialAugment: one more random change of each image, such as a turn, a shear or another contrast"""
+    mixup: Real = 0.0
+    """alpha of mixup, which adds up pairs of images and their labels; 0 has none"""
+    cutmix: Real = 0.0
+    """alpha of cutmix, which puts a rectangle of one image into another; with mixup one of both for each batch"""
     drop_path: Share = 0.0
     """probability of dropping a path towards the end; in epoch e of E, counted from 0, it is e/E of this"""
     dropout: Share = 0.0
@@ -45,6 +52,10 @@ class Recipe:
     """batch norm in training takes its statistics over all processes, not over the images of each"""
     label_smoothing: Share = 0.0
     """share of a label that is spread evenly over all classes"""
+    ema: Share = 0.0
+    """decay per step of a moving average of the weights, which is measured and used in their place; 0 has none"""
+    balance: Literal["none", "weights", "sampling"] = "none"
+    """let unequal classes count alike: rarer ones have larger weights in the loss, or are drawn more often"""
     validation_share: Share = 0.0
     """share of images kept to choose the best epoch where none are given; 0 is a fifth without any to measure on"""
     stem: Whole | None = None
@@ -116,3 +127,15 @@ RECIPES["nao-cifar"] = replace(
     RECIPES["darts-cifar"], batch_size=128, w=SGDConfig(lr=0.025, weight_decay=5e-4, clip=5.0), dropout=0.4
 )
 RECIPES["nao-imagenet"] = replace(RECIPES["darts-imagenet"], width=52)
+# Ours, for long trainings: what the field has found since. Width and depth are the space's or the search's.
+RECIPES["strong"] = Recipe(
+    epochs=200,
+    batch_size=128,
+    w=SGDConfig(lr=0.1, nesterov=True, weight_decay=5e-4, clip=0.0, warmup=5),
+    augment="trivial",
+    mixup=0.2,
+    cutmix=1.0,
+    label_smoothing=0.1,
+    ema=0.999,
+    validation_share=0.1,
+)

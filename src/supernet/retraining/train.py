@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.loop import Task
-from supernet.engine.optim import clip_gradient, set_rate
+from supernet.engine.optim import Within, clip_gradient, set_rate
 from supernet.engine.precision import autocast
 from supernet.engine.process_group import count, joined
 from supernet.engine.processes import average_statistics, by_first, check_share
@@ -30,7 +29,9 @@ from supernet.models.evaluate import are_unequal, balanced_accuracy, hits_and_la
 from supernet.models.network import Network
 from supernet.models.shared_norm import share_norms
 from supernet.report import page, progress
+from supernet.retraining.average import averaged
 from supernet.retraining.config import RetrainCall
+from supernet.retraining.loss import class_weights, cross_entropy
 from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.settings import signature_of
 
@@ -64,13 +65,31 @@ class TrainingTask(Task):
         self.optimizer = self.recipe.w.optimizer(self.network.parameters())
         pad, mirror = self.recipe.pad or 0, bool(self.recipe.mirror)  # no plan leaves a None in them
         self._crop = self.recipe.crop or None
-        augment = Augment(pad, mirror, self.recipe.cutout, self._crop, self.recipe.jitter)
-        seed = seed_of(plan.seed, "train")
-        train = Batches(self.images, plan.parts[0], self.recipe.batch_size, augment, seed, device=plan.device)
+        self._average = averaged(self.network, self.recipe.ema) if self.recipe.ema else None
+        weighted = self.recipe.balance == "weights"
+        labels, classes = plan.images.y[plan.parts[0]], len(plan.images.classes)
+        self._class_weights = class_weights(labels, classes).to(plan.device) if weighted else None
+        augment = Augment(
+            pad=pad,
+            mirror=mirror,
+            cutout=self.recipe.cutout,
+            crop=self._crop,
+            jitter=self.recipe.jitter,
+            trivial=self.recipe.augment == "trivial",
+            mixup=self.recipe.mixup,
+            cutmix=self.recipe.cutmix,
+        )
+        seed, evenly = seed_of(plan.seed, "train"), self.recipe.balance == "sampling"
+        train = Batches(self.images, plan.parts[0], self.recipe.batch_size, augment, seed, plan.device, balanced=evenly)
         self.streams: Mapping[str, Batches] = {"train": train}
         check_share(train.size)
         self.measured = "valid_accuracy" if plan.measured_on == "validation" else "test_accuracy"
         self.best = -1.0  # the highest accuracy so far
+
+    @property
+    def measured_network(self) -> nn.Module:
+        """The network that is measured and used: the average of the weights if there is one."""
+        return self.network if self._average is None else self._average.module
 
     @property
     def epochs(self) -> int:
@@ -82,6 +101,11 @@ class TrainingTask(Task):
         set_rate(self.optimizer, self.recipe.w.rate(epoch, self.recipe.epochs))
         self.network.drop_path = self.recipe.drop_path * epoch / self.recipe.epochs
 
+    def begin_step(self, epoch: int, within: Within) -> None:
+        """Move the learning rate if it moves with steps."""
+        if self.recipe.w.per_step:
+            set_rate(self.optimizer, self.recipe.w.rate(epoch, self.recipe.epochs, within))
+
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take one step; return the loss, auxiliary loss included, and the accuracy."""
         batch = batches["train"]
@@ -91,50 +115,66 @@ class TrainingTask(Task):
         average_statistics(self.network)
         clip_gradient(self.network.parameters(), self.recipe.w.clip)
         self.optimizer.step()
+        if self._average is not None:
+            self._average.update_parameters(self.network)
         return measures(loss, logits, batch)
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        smoothing = self.recipe.label_smoothing
         with autocast(self.plan.device, self.plan.precision):
             outputs = self._outputs(batch.x)
         # Softmax and loss sum small parts, so logits of lower precision become float32
         logits = [found.to(torch.promote_types(found.dtype, torch.float32)) for found in outputs]
-        losses = [F.cross_entropy(found, batch.y, label_smoothing=smoothing) for found in logits]
+        losses = [cross_entropy(found, batch.y, self.recipe.label_smoothing, self._class_weights) for found in logits]
         return logits[0], losses[0] if len(losses) == 1 else losses[0] + self.recipe.auxiliary * losses[1]
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the epoch's row with the accuracy on the validation images, or without any on the test images."""
         accuracies = self.accuracies(test=self.measured == "test_accuracy")
-        best = accuracies["accuracy"] > self.best
-        self.best = max(accuracies["accuracy"], self.best)
+        name = "accuracy" if self.recipe.balance == "none" else "balanced_accuracy"
+        accuracy = accuracies.get(name, accuracies["accuracy"])
+        best = accuracy > self.best
+        self.best = max(accuracy, self.best)
         found = {self.measured: accuracies.pop("accuracy")} | accuracies
-        return dict(means) | {"lr": self.recipe.w.rate(epoch, self.recipe.epochs)} | found | {"best": best}
+        return dict(means) | {"lr": self.optimizer.param_groups[0]["lr"]} | found | {"best": best}
 
     def accuracies(self, *, test: bool) -> dict[str, float]:
         """Return the accuracy (0 to 1) on the test or the validation images, with running statistics.
 
-        Where classes have unequally many images, the balanced accuracy is there, too.
+        With an average of the weights it is that of the average. Where classes have unequally many images, the balanced
+        accuracy is there, too.
         """
-        self.network.eval()
+        self.measured_network.eval()
         subset = None if test else self.plan.parts[1]
         batches = ordered(self.images, subset, self.recipe.batch_size, test=test, crop=self._crop)
-        hits, labels = hits_and_labels(self.network, batches)
+        hits, labels = hits_and_labels(self.measured_network, batches)
         self.network.train()
         balanced = {"balanced_accuracy": balanced_accuracy(hits, labels)} if are_unequal(labels) else {}
         return {"accuracy": int(hits.sum()) / len(hits)} | balanced
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the network and the optimizer, and the best accuracy so far."""
-        return {
-            "network": self.network.state_dict(),
+        """Return the state of the network and the optimizer, and the best accuracy so far.
+
+        With an average of the weights "network" is the average, which all that use the network read, and "trained" the
+        network in training.
+        """
+        return self._averaging() | {
+            "network": self.measured_network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "drop_path": self.network.drop_path,
             "best": self.best,
         }
 
+    def _averaging(self) -> dict[str, Any]:
+        if self._average is None:
+            return {}
+        return {"trained": self.network.state_dict(), "averaged": int(self._average.n_averaged)}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.network.load_state_dict(state["network"])
+        self.measured_network.load_state_dict(state["network"])
+        if self._average is not None:
+            self.network.load_state_dict(state["trained"])
+            self._average.n_averaged.fill_(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.network.drop_path = state["drop_path"]
         self.best = state["best"]

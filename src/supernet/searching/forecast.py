@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from supernet.data import Batch, Streamed
 from supernet.engine.cuda_graphs import EAGER
 from supernet.engine.driving import as_planned, driving
+from supernet.engine.loop import LazyBatches
 from supernet.engine.measure import seconds
 from supernet.engine.memory import free_memory, is_shortage
 from supernet.engine.peak_memory import peak_of
@@ -134,8 +135,10 @@ class _Trial:
 
     def step(self, images: int | None = None) -> None:
         """Take a step, on the first `images` of each batch or on all."""
-        batches = {name: stream.next() for name, stream in self.task.streams.items()}
-        self.task.step({name: Batch(*(part[:images] for part in batch)) for name, batch in batches.items()})
+        batches: Mapping[str, Batch] = LazyBatches(self.task.streams, self.task.streams)
+        if images is not None:
+            batches = {name: Batch(*(part[:images] for part in batch)) for name, batch in batches.items()}
+        self.task.step(batches)
 
     def _steps(self, count: int) -> None:
         for _ in range(count):

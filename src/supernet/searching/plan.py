@@ -144,6 +144,7 @@ def plan(config: SearchConfig) -> Plan:
         checkpointing=config.checkpointing,
         graphs=config.graphs,
         capturable=method.capturable,
+        per_step=config.w.per_step,
         workers=config.workers,
         spreads=method.spreads,
     )

@@ -17,6 +17,7 @@ from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import RecordedStep
 from supernet.engine.driving import Driving, agreed, conduct
 from supernet.engine.loop import Task
+from supernet.engine.optim import Within
 from supernet.engine.precision import Precision
 from supernet.engine.process_group import joined
 from supernet.engine.processes import average_statistics
@@ -117,6 +118,11 @@ class SelectionTask(Task):
         self.selector.begin_epoch(epoch)
         self._learn.begin()
         self.passes.begin_epoch()
+
+    def begin_step(self, epoch: int, within: Within) -> None:
+        """Move the learning rate if it moves with steps."""
+        if self.plan.search.config.w.per_step:
+            self.selector.set_rates(epoch, within)
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the selector train the supernet."""
@@ -235,7 +241,10 @@ def selector_on(task: SearchTask) -> Selector:
 
 
 def _selector(task: SearchTask, preset: Preset, config: Any, seed: int) -> Selector:
-    return preset.load()(config, task.method, task.feasible, task.validation_batches, seed_of(seed, "selector"))
+    seed = seed_of(seed, "selector")
+    selector = preset.load()(config, task.method, task.feasible, task.validation_batches, seed)
+    selector.history = task.history
+    return selector
 
 
 def selections(search: Run) -> list[Run]:

@@ -15,9 +15,10 @@ from supernet.engine import process_group, processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
 from supernet.engine.loop import Task
+from supernet.engine.optim import Within
 from supernet.engine.seeds import seed_of
 from supernet.engine.snapshots import Snapshots
-from supernet.methods.base import Budget, Method, Part, Stream
+from supernet.methods.base import NOT_TRAINING, Budget, Method, Part, Stream
 from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.expected import Expected
@@ -53,7 +54,7 @@ class SearchTask(Task):
             name: Batches(
                 images,
                 parts[stream.part],
-                stream.size or config.batch_size,
+                (stream.size or config.batch_size) * stream.parts,
                 augment,
                 seed_of(plan.seed, name),
                 device=plan.device,
@@ -69,8 +70,7 @@ class SearchTask(Task):
             shares = dict.fromkeys(shares, 1)
         batches = [self.streams[name].size // stream.parts // shares[name] or 1 for name, stream in streams.items()]
         self._validation = validation
-        # Streams called alpha and inner do not train the weights; any other one does.
-        trained_on = {stream.part for name, stream in streams.items() if name not in ("alpha", "inner")}
+        trained_on = {stream.part for name, stream in streams.items() if name not in NOT_TRAINING}
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
         check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
@@ -78,6 +78,7 @@ class SearchTask(Task):
         self._say = (callback or Callback()).say
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, self._say)
         self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
+        self.history: list[dict[str, list[list[float]]]] = []  # the op scores after each epoch
 
     @property
     def epochs(self) -> int:
@@ -98,6 +99,11 @@ class SearchTask(Task):
         self._set_cutout()
         self._learn.begin()
         self.passes.begin_epoch()
+
+    def begin_step(self, epoch: int, within: Within) -> None:
+        """Move the learning rate if it moves with steps."""
+        if self.plan.config.w.per_step:
+            self.method.set_rates(epoch, within)
 
     def _set_cutout(self) -> None:
         for stream in self.streams.values():
@@ -121,7 +127,8 @@ class SearchTask(Task):
         valid = self.valid_accuracy()
         measured = math.nan if valid is None else valid
         learned = self.passes.between(lambda: self.method.end_epoch(epoch, measured))
-        op_scores = self.plan.space.widened(self.method.op_score_lists(), self.method.supernet.space)
+        self.history.append(self.method.op_score_lists())
+        op_scores = self.plan.space.widened(self.history[-1], self.method.supernet.space)
         processes.check_alike(lambda: [op_scores, *(weight.double().sum().item() for weight in self.method.weights)])
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         row["forward_backward"] = self.passes.count
@@ -188,6 +195,7 @@ class SearchTask(Task):
             "latencies": self.plan.feasible.measured,
             "snapshots": dict(self.snapshots.epochs),
             "passes": self.passes.count,
+            "history": list(self.history),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -205,6 +213,7 @@ class SearchTask(Task):
 
     def _after_loading(self, state: Mapping[str, Any]) -> None:
         self._set_cutout()
+        self.history = list(state["history"])
         if self.monitor is not None:
             self.monitor.load_state_dict(state["monitor"])
 

@@ -32,9 +32,15 @@ SELECTORS = registry.Registry(
             "Liu, Simonyan & Yang, ICLR 2019, arXiv 1806.09055",
         ),
         Preset(
+            "average",
+            "supernet.selectors.average:Average",
+            "the same, with op scores averaged over the last third of the epochs",
+            "this project, 2026",
+        ),
+        Preset(
             "skip-limit",
             "supernet.selectors.skip_limit:SkipLimit",
-            "the same, with at most two skip connections in the normal cell",
+            "by magnitude, with at most two skip connections in the normal cell",
             "Chen, Xie, Wu & Tian, ICCV 2019, arXiv 1904.12760",
         ),
         Preset(

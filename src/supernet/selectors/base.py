@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.optim import BEGUN, Within
 from supernet.methods.base import Method, NoConfig
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import ValidationBatches
@@ -22,7 +23,8 @@ class Selector(ABC):
     streams: `begin_epoch`, `step` and `end_epoch`. It never touches files, the console or the training loop.
 
     An instance has `config` (of the class `Config`), `method`, `feasible` (the architectures within the limits),
-    `validation_batches` (returns the validation images in batches) and `seed`.
+    `validation_batches` (returns the validation images in batches), `seed`, and `history`, the method's op scores after
+    each epoch of the search so far, as `Method.op_score_lists` returns them.
 
     - `Config`: a frozen dataclass with a default for every field, as in `Method`.
     - `quick`: True if `genotype` needs the op scores alone; then a search has the report itself, and makes no folder.
@@ -32,6 +34,7 @@ class Selector(ABC):
     Config: ClassVar[type] = NoConfig
     quick: ClassVar[bool] = False
     capturable: ClassVar[bool] = False
+    history: Sequence[Mapping[str, list[list[float]]]] = ()
 
     def __init__(
         self, config: Any, method: Method, feasible: FeasibleSet, validation_batches: ValidationBatches, seed: int
@@ -54,6 +57,9 @@ class Selector(ABC):
 
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027  most selectors have nothing to prepare
         """Prepare epoch number `epoch`, counted from 0."""
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:  # noqa: B027  nor a learning rate to set
+        """Set the learning rate in `epoch`; before every step of it if the schedule moves with steps."""
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train on one batch of every stream; return scalar tensors, which are averaged over the epoch."""

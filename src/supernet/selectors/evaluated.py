@@ -23,12 +23,12 @@ class Evaluated(Selector):
     ) -> None:
         super().__init__(config, method, feasible, validation_batches, seed)
         images = first_images(validation_batches, config.images)
-        self.scorer = Scorer(method.supernet, images, running=config.norm == "running")
+        self.scorer = Scorer(method.supernet, images, config.norm)
         self.scores: dict[Genotype, tuple[float, float]] = {}
 
     @staticmethod
     def check(config: Any, *, tracked: bool) -> None:
-        """Raise UserError for norm running if the search keeps no running statistics."""
+        """Raise UserError for statistics of batch norm that the search does not keep."""
         check_norm(config.norm, tracked=tracked)
 
     def evaluate(self, genotypes: Iterable[Genotype]) -> None:

@@ -32,10 +32,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import set_rate
+from supernet.engine.optim import BEGUN, Within, set_rate
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
-from supernet.models.evaluate import Scorer, ValidationBatches
+from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mix import detached
 from supernet.selectors.base import Selector
@@ -62,7 +62,7 @@ class PerturbationConfig:
     """whether alpha learns in between, too, or the weights alone"""
     edges: Literal["independent", "cumulative"] = "independent"
     """removal of a node's edges: in the order of one scoring, or with a new scoring after each removal"""
-    norm: Literal["batch", "running"] = "batch"
+    norm: Statistics = "batch"
     """statistics of batch normalisation in the evaluation"""
 
 
@@ -96,10 +96,15 @@ class Perturbation(Selector):
         self.schedule = projection_schedule(self.space, seed)
         self.done = 0  # steps of the schedule
         self.outcomes: list[Outcome] = []
-        self.scorer = Scorer(self.supernet, validation_batches, running=config.norm == "running")
+        self.scorer = Scorer(self.supernet, validation_batches, config.norm)
         self.supernet.fixed_edges = FixedEdges.none(self.space)
         self.score, self.completion = PerturbationScore(config.criterion, method, self.scorer), Completion(feasible)
         method.optimizer.state.clear()
+
+    @staticmethod
+    def check(config: PerturbationConfig, *, tracked: bool) -> None:
+        """Raise UserError for statistics of batch norm that the search does not keep."""
+        check_norm(config.norm, tracked=tracked)
 
     @property
     def epochs(self) -> int:
@@ -110,14 +115,19 @@ class Perturbation(Selector):
         """Take the next step of the schedule if it is due, and set the learning rate."""
         if epoch % self.config.tune_epochs == 0:
             self._decide()
-        set_rate(self.method.optimizer, self._rate(epoch))
+        self.set_rates(epoch)
 
-    def _rate(self, epoch: int) -> float:
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rate of the training between decisions."""
+        set_rate(self.method.optimizer, self._rate(epoch, within))
+
+    def _rate(self, epoch: int, within: Within) -> float:
         sgd = self.method.budget.weights
         lr = sgd.lr / 10 if self.config.lr is None else self.config.lr
         if self.config.lr_schedule == "constant":
             return lr
-        return replace(sgd, lr=lr, lr_min=0.4 * lr, schedule="cosine", warmup=0).rate(epoch, self.epochs)
+        sgd = replace(sgd, lr=lr, lr_min=0.4 * lr, schedule="cosine", warmup=0, restart=0)
+        return sgd.rate(epoch, self.epochs, within)
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take a step of the method, or of the weights alone."""

@@ -12,6 +12,7 @@ import time
 import pytest
 
 import supernet as sn
+from supernet.data.limits import cores
 from supernet.engine.files import read_json
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,9 @@ def test_a_comparison_has_a_table_and_takes_more_seeds_and_runs_nothing_twice(tm
     found = json.loads((out / "results.json").read_text())
     assert (found["baseline"], found["measure"]) == ("single-darts", "valid_accuracy")
     assert found["rows"][1]["difference"]["pairs"] == 2
+    assert (both.record.threads, (out / ".images").exists()) == (max(1, cores() // 2), False)
+    alone = sn.search("digits", method="single-darts", seed=0, out=tmp_path / "alone", quiet=True, **SMALL)
+    assert [row["op_scores"] for row in both.runs[-2].metrics] == [row["op_scores"] for row in alone.metrics]
     assert both.status() == ["6 finished, 0 running, 0 left, 0 failed, of 6"]
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from pathlib import Path
 from threading import Event
 
 import pytest
 
 from supernet.engine.lock import is_locked, locked, running
 from supernet.errors import UserError
-from supernet.searching.compare import worker
+from supernet.searching.compare import executor, measure, worker
 from supernet.searching.compare.cases import Job
-from supernet.searching.compare.executor import fitting
+from supernet.searching.compare.executor import Share, fitting, shared_out, sharing_images
 from supernet.searching.compare.killed import ending
 from supernet.searching.compare.measure import epochs_within, resolved
 from supernet.searching.compare.status import lines, seconds_left, state_of
@@ -139,14 +140,65 @@ def test_the_first_method_sets_the_budget_where_none_is_given():
 
 
 def test_workers_are_what_fits(monkeypatch):
-    from supernet.searching.compare import executor
-
     monkeypatch.setattr(executor, "cores", lambda: 8)
     monkeypatch.setattr(executor, "free_bytes", lambda: 10 * 10**9)
     assert fitting(None, 40, [], 10**9) == 8
     assert fitting(None, 40, [], 3 * 10**9) == 2
+    assert fitting(None, 40, [], 3 * 10**9, 10**9) == 2
+    assert fitting(None, 40, [], 2 * 10**9, 10**9) == 3
     assert fitting(None, 3, [], 0) == 3
     assert fitting(None, 40, ["0", "1"], 10**12) == 2
     assert fitting(5, 2, [], 10**12) == 5
     with pytest.raises(UserError, match="every GPU belongs to one worker"):
         fitting(3, 9, ["0", "1"], 0)
+
+
+TIMED = {"seconds": 6.0, "seconds_of_one_thread": 10.0}  # of two cores: 2 + 8/n with n threads
+
+
+@pytest.mark.parametrize(
+    ("asked", "jobs", "kept", "timed", "wanted"),
+    [
+        (None, 1, 0, TIMED, Share(1, 2)),
+        (None, 2, 0, TIMED, Share(2, 1)),
+        (None, 3, 0, TIMED, Share(1, 2)),  # 18 s, and two at a time 20 s
+        (None, 5, 0, TIMED, Share(2, 1)),  # 30 s both
+        (None, 3, 0, TIMED | {"seconds": 12.0}, Share(2, 1)),  # two threads are slower
+        (None, 1, 0, TIMED | {"seconds": 12.0}, Share(1, 1)),
+        (None, 3, 1, TIMED, Share(2, 1)),  # as runs before had it
+        (None, 3, 2, None, Share(1, 2)),
+        (None, 3, 0, None, Share(2, 1)),
+        (1, 3, 1, TIMED, Share(1, 2)),
+        (3, 3, 0, TIMED, Share(3, 1)),
+    ],
+)
+def test_cores_are_shared_out_so_that_all_jobs_end_first(asked, jobs, kept, timed, wanted, monkeypatch):
+    monkeypatch.setattr(executor, "cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    most = fitting(asked, jobs, [], 0)
+    assert shared_out(asked, jobs, most, kept, timed) == wanted
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert shared_out(asked, jobs, most, kept, timed) == Share(most, 7)
+
+
+def test_the_images_of_a_comparison_go_at_its_end(tmp_path):
+    (tmp_path / ".images").mkdir()
+    (tmp_path / ".images" / "old.pt").touch()
+    with sharing_images(tmp_path, "local") as shared:
+        (folder,) = map(Path, shared.values())
+        assert list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    with sharing_images(tmp_path, "ray") as shared:
+        assert shared == {}
+
+
+def test_what_is_measured_of_a_search_counts_shared_images_apart(tmp_path, monkeypatch):
+    search = {"data": "digits", "images": 60, "epochs": 2, "width": 2, "device": "cpu"}
+    assert measure.measure(search)["shared_bytes"] == 0
+    with sharing_images(tmp_path, "local") as shared:
+        monkeypatch.setenv(*next(iter(shared.items())))
+        found = measure.measure(search, one_thread=True)
+    assert found["shared_bytes"] == (60 + 297) * 64
+    assert found["bytes"] > 0
+    assert found["seconds_of_one_thread"] > 0
+    assert "seconds_of_one_thread" not in measure.measure(search)

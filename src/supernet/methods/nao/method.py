@@ -28,7 +28,7 @@ from typing import Any
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import set_rate
+from supernet.engine.optim import BEGUN, Within, set_rate
 from supernet.methods.base import Budget
 from supernet.methods.nao.accuracy import accuracies
 from supernet.methods.nao.config import NAOConfig
@@ -92,13 +92,24 @@ class NAO(SinglePath):
         """Begin an iteration or a standalone training if due; set learning rate and drop-path probability."""
         if self.schedule.is_standalone(epoch):
             self.standalone.begin_epoch(self.schedule.standalone_epoch(epoch), self.config.final_epochs)
+            self.set_rates(epoch)
             return
         iteration, own_epoch, length = self.schedule.position(epoch)
         if own_epoch == 0 and iteration and self.config.reinit == "all":
             self.restart(random.Random(f"{self.budget.seed} weights {iteration}").getrandbits(32))
-        position = (epoch, self.schedule.starts[-1]) if self.config.reinit == "none" else (own_epoch, length)
-        set_rate(self.optimizer, self.budget.weights.rate(*position))
+        self.set_rates(epoch)
         self._set_drop_path(self.config.drop_path * (own_epoch + 1) / length)
+
+    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+        """Set the learning rate of the iteration, or that of the network of the standalone training."""
+        rate = self.budget.weights.rate
+        if self.schedule.is_standalone(epoch):
+            own_epoch, length = self.schedule.standalone_epoch(epoch), self.config.final_epochs
+            set_rate(self.standalone.optimizer, rate(own_epoch, length, within))
+            return
+        _, *own = self.schedule.position(epoch)
+        own_epoch, length = (epoch, self.schedule.starts[-1]) if self.config.reinit == "none" else own
+        set_rate(self.optimizer, rate(own_epoch, length, within))
 
     def _set_drop_path(self, probability: float) -> None:
         """Set the drop-path probability of the last cell, and of the other cells in proportion to their depth."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import clip_gradient, set_rate
+from supernet.engine.optim import clip_gradient
 from supernet.engine.processes import average_gradients, average_statistics
 from supernet.engine.seeds import seeded
 from supernet.methods.base import Budget
@@ -44,11 +44,10 @@ class StandaloneTraining:
         self.network: Network | None = None
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Begin epoch `epoch` of a network's `epochs`: build the network if it is the first; set its schedules."""
+        """Begin epoch `epoch` of a network's `epochs`: build the network if it is the first; set its drop-path."""
         if epoch == 0:
             self._build()
         assert self.network is not None
-        set_rate(self.optimizer, self.budget.weights.rate(epoch, epochs))
         self.network.drop_path = self.config.drop_path * (epoch + 1) / epochs
 
     def _build(self) -> None:

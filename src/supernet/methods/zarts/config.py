@@ -27,6 +27,11 @@ class ZeroOrderConfig:
     """steps of the weights between two updates of alpha; None is the number of lookahead steps"""
     warmup: Whole | None = None
     """epochs at the beginning that train the weights alone; None is a fifth of all"""
+    eval_batches: Count = 1
+    """batches of validation images on which every candidate of an update is evaluated"""
+    order_check: Count | None = None
+    """updates between two checks whether other validation images put the candidates in the same order; None checks none
+    """
     inner_batch: Count = 48
     """images in each lookahead step"""
     inner_split: Literal["validation", "train"] = "validation"
@@ -35,16 +40,17 @@ class ZeroOrderConfig:
     """initial momentum of lookahead: none, or a copy of the weights'; released takes no steps, as that code does"""
     base_loss: Literal["no_inner", "with_inner"] = "no_inner"
     """base loss of gld and two-point rs: that of alpha now without lookahead steps, or with them"""
-    sigma: Positive = 0.025
-    """standard deviation of mgs's candidates"""
+    sigma: Positive | None = None
+    """standard deviation of mgs's candidates; None is 0.2 for fewer than 100 alphas, else 0.025"""
     sigma_schedule: Literal["cosine", "constant"] = "cosine"
     """cosine reduces sigma to 0 over the epochs after the warm-up"""
     tau: Positive = 0.01
     """temperature of mgs: a loss higher by tau has a weight smaller by the factor e"""
     lam: Fraction = 1e-3
     """share of mgs's candidates centred on alpha instead of a gradient step away"""
-    importance: Importance = "log_space"
-    """divisor of mgs's weights: the density, its released form, or that form with its mistake corrected"""
+    importance: Importance = "released"
+    """weights of mgs, divided by the density (log_space), its released form, or that without its mistake; uniform gives
+    all candidates equal weights, and gradient steps by -G alone"""
     proposal: Proposal = "mixture"
     """proposal of mgs: the mixture of two normal distributions, or their weighted sum, as released"""
     form: Literal["antithetic", "two_point", "one_point"] = "antithetic"
@@ -61,6 +67,17 @@ class ZeroOrderConfig:
     """weighted costs, relative to the largest, added to the loss: flops=0.1,latency=0.2 (also params, ...)"""
 
     @property
+    def evaluates(self) -> bool:
+        """Whether candidates are evaluated: two forms of mgs ask for no losses."""
+        return self.estimator != "mgs" or self.importance not in ("uniform", "gradient")
+
+    @property
+    def measured(self) -> list[str]:
+        """The names of what is measured in an update of alpha."""
+        by_estimator = {"rs": [], "mgs": ["effective_samples", "heaviest_rank"], "gld": ["accepted"]}
+        return by_estimator[self.estimator] + ["order_correlation"] * bool(self.order_check)
+
+    @property
     def inner_steps(self) -> int:
         """The number of lookahead steps for each candidate."""
-        return 0 if self.inner_opt == "released" else self.steps
+        return self.steps if self.evaluates and self.inner_opt != "released" else 0

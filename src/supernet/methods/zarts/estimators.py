@@ -14,6 +14,8 @@ MGS, maximum-likelihood guided parameter search (Welleck & Cho, 2020, arXiv 2006
     q(u) = (1 - lam) N(u; -G, sigma^2 I) + lam N(u; 0, sigma^2 I)
     c_i = exp(-L(u_i)/tau) / q(u_i), divided by their sum;        step = sum_i c_i u_i
 
+and two ablations without losses: c_i = 1/N, and step = -G, which is a step of first-order DARTS of length 1.
+
 GLD, gradientless descent (Golovin et al., ICLR 2020, arXiv 1911.06317): u on spheres of radius R, R/2, R/4, ...; the
 best of all u is the step if its loss is below L(0).
 """
@@ -29,7 +31,8 @@ from torch import Tensor
 
 Direction = Literal["sphere", "normal"]
 Proposal = Literal["mixture", "weighted_sum"]
-Importance = Literal["log_space", "released", "corrected_floor"]
+Density = Literal["released", "log_space", "corrected_floor"]
+Importance = Literal[Density, "uniform", "gradient"]
 
 _FLOOR = math.log(1e-4)  # released code adds 1e-4 to the density, which has no normalising factor there
 _SMALLEST = 0.01  # smallest radius of GLD, times the square root of the dimension, before scaling
@@ -93,7 +96,7 @@ def importance(
     sigma: float,
     tau: float,
     lam: float,
-    form: Importance = "log_space",
+    form: Density,
     proposal: Proposal = "mixture",
 ) -> Tensor:
     """Return the weights c (N,), with sum 1, of the steps (N, D) with the given losses (N,).
@@ -114,6 +117,11 @@ def importance(
 def effective_samples(weights: Tensor) -> float:
     """Return the effective sample size 1 / sum_i c_i^2 of the weights c (N,), from 1 to N."""
     return 1 / float(weights.square().sum())
+
+
+def heaviest_rank(weights: Tensor, losses: Tensor) -> int:
+    """Return the rank by loss, 1 for the lowest, of the step with the largest of the weights (N,)."""
+    return 1 + int((losses < losses[weights.argmax()]).sum())
 
 
 # GLD

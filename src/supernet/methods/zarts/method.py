@@ -14,15 +14,17 @@ is evaluated by lookahead (see `supernet.models.lookahead`), and alpha moves by 
     gld   alpha <- alpha + the best of several u_i on ever smaller spheres, if its loss is below g(alpha)
 
 Alpha has no optimizer. After a warm-up that trains the weights alone, alpha moves once every `every` steps of the
-weights, before the weights do. All candidates of an update share their batches: M for the lookahead steps, and one of
-validation images.
+weights, before the weights do. All candidates of an update share their batches: M for the lookahead steps, and
+`eval_batches` of validation images, the first of which is that of the gradient.
 
 Deliberate differences from released code:
 
 - Its inner steps have no effect in a current PyTorch, because their optimizer holds other weights than the loss uses.
   Here they take effect; `inner_opt` "released" leaves them out.
-- MGS divides by the density of the proposal, in log space. The released density has a mistake in an exponent, and a
-  floor of 1e-4 that dominates it in more than about 20 dimensions: `importance`.
+- MGS divides by the density in its released form, as that code does: with a mistake in an exponent, and a floor of 1e-4
+  that dominates it in more than about 20 dimensions. `importance` "log_space" divides by the density of the proposal
+  itself, which outweighs the losses there.
+- sigma is 0.2 where there are few alphas, as in the scripts for S1 to S4, and 0.025 otherwise, as in that for CIFAR-10.
 - MGS draws from the mixture in the formula, not from a weighted sum: `proposal`.
 - sigma is sigma0 (1 + cos(pi e/T)) / 2 in epoch e of the T after the warm-up; there the first two both have sigma0.
 - GLD, by its preset, compares candidates with g(alpha) after lookahead steps. There the base takes no steps, which
@@ -35,8 +37,8 @@ Deliberate differences from released code:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from copy import copy
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -45,15 +47,16 @@ from torch import Tensor
 from supernet.data import Batch
 from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
-from supernet.methods.base import Budget, Method, Stream, Streams
+from supernet.methods.base import Budget, Method, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
-from supernet.methods.zarts.objective import CandidateBatches, Objective
+from supernet.methods.zarts.objective import CandidateBatches, Objective, parted
 from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead, Momentum
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 
+_FEW = 100  # alphas: the CIFAR-10 script has 196, the two-operation spaces of S2 and S4 have 56
 _COUNTERS = ("epoch", "steps", "updates", "diagnostics")  # attributes that a checkpoint keeps
 
 
@@ -72,22 +75,34 @@ class ZeroOrder(Method):
             raise UserError(f"setting warmup must be less than epochs ({budget.epochs}), not {self.warmup}")
         self.every = config.every or max(1, config.steps)
         self.alphas = Alphas(supernet.space, config.activation, config.sigmoid_init, budget.seed, self.weights[0])
+        few = sum(self.alphas.sizes) < _FEW
+        self.sigma0 = config.sigma or (0.2 if few else 0.025)
         lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss)
+        for setting in () if config.evaluates else ("penalty", "eval_batches", "order_check"):
+            if getattr(config, setting) != getattr(ZeroOrderConfig, setting):
+                raise UserError(f"setting {setting} needs losses, and importance {config.importance} evaluates none")
         penalty = Penalty(config.penalty, budget.price)
         momentum: Momentum = "copied" if config.inner_opt == "copied" else "fresh"
         self.objective = Objective(self.alphas, lookahead, penalty, self.optimizer, momentum)
         self.generator = torch.Generator().manual_seed(budget.seed)  # on the CPU: the same draws for every device
         self.epoch = self.steps = self.updates = 0  # steps in this epoch, updates since the beginning
-        self.diagnostics: list[float] = []  # of this epoch's updates: effective samples (mgs), accepted or not (gld)
+        self.diagnostics: dict[str, list[float]] = {name: [] for name in config.measured}  # in this epoch's updates
 
     @property
-    def streams(self) -> Streams:
-        """One stream for the weights, one for alpha, and one whose batch holds the images of all lookahead steps."""
-        streams = {"weights": Stream("train"), "alpha": Stream("validation", whole=True)}  # candidates are shared out
-        if not self.config.inner_steps:
-            return streams
-        steps = self.config.inner_steps
-        return streams | {"inner": Stream(self.config.inner_split, steps * self.config.inner_batch, steps, whole=True)}
+    def streams(self) -> Mapping[str, Stream]:
+        """Streams for the weights, for alpha, for further batches to evaluate on, and for all lookahead steps at once.
+
+        That of `order_check` has two draws, without an image in common. All but the first are whole: processes share
+        the candidates out.
+        """
+        config, streams = self.config, {"weights": Stream("train"), "alpha": Stream("validation", whole=True)}
+        if config.eval_batches > 1:
+            streams["evaluation"] = Stream("validation", None, config.eval_batches - 1, whole=True)
+        if config.order_check:
+            streams["order"] = Stream("validation", None, 2 * config.eval_batches, whole=True)
+        if config.inner_steps:
+            streams["inner"] = Stream(config.inner_split, config.inner_batch, config.inner_steps, whole=True)
+        return streams
 
     @property
     def period(self) -> int:
@@ -98,9 +113,9 @@ class ZeroOrder(Method):
     def sigma(self) -> float:
         """The standard deviation of MGS in this epoch."""
         if self.config.sigma_schedule == "constant":
-            return self.config.sigma
+            return self.sigma0
         progress = max(0, self.epoch - self.warmup) / (self.budget.epochs - self.warmup)
-        return self.config.sigma * (1 + math.cos(math.pi * progress)) / 2
+        return self.sigma0 * (1 + math.cos(math.pi * progress)) / 2
 
     def mix(self) -> Mix:
         """Return the op weights of the current alphas."""
@@ -115,29 +130,28 @@ class ZeroOrder(Method):
         """Update alpha if an update is due, and then the weights."""
         valid = batches["alpha"]  # drawn in every step, so that a monitor that reads it changes nothing
         if self.epoch >= self.warmup and self.steps % self.every == 0:
-            self.update(CandidateBatches(valid, self.inner_batches(batches), self._seed()))
+            more, inner = (self._parts(batches, name) for name in ("evaluation", "inner"))
+            checked = self.updates % (self.config.order_check or 1) == 0
+            order = self._parts(batches, "order") if checked else []
+            self.update(CandidateBatches(valid, inner, self._seed(), more), order)
         self.steps += 1
         self.objective.passes["forward_backward"] += 1
         return self.weight_step(batches["weights"], self.mix())
 
-    def inner_batches(self, batches: Mapping[str, Batch]) -> list[Batch]:
-        """Return the batches of the lookahead steps; images repeat if there are fewer images than steps."""
-        count = self.config.inner_steps
-        if not count:
-            return []
-        drawn = batches["inner"]
-        images = len(drawn.y)
-        size = max(1, images // count)
-        starts = [number * size % images for number in range(count)]
-        return [Batch(*(part[start : start + size] for part in drawn)) for start in starts]
+    def _parts(self, batches: Mapping[str, Batch], name: str) -> list[Batch]:
+        """Return the parts of a stream's batch, none without the stream."""
+        streams = self.streams
+        return parted(batches[name], streams[name].parts) if name in streams else []
 
     def _seed(self) -> int:
         return int(torch.randint(2**62, (), generator=self.generator))
 
-    def update(self, batches: CandidateBatches) -> None:
-        """Update alpha by the estimator."""
-        step = {"rs": self._rs, "mgs": self._mgs, "gld": self._gld}[self.config.estimator]
-        self.objective.move(step(batches))
+    def update(self, batches: CandidateBatches, order: Sequence[Batch] = ()) -> None:
+        """Update alpha by the estimator; check the order of the candidates if there are batches for that."""
+        step = {"rs": self._rs, "mgs": self._mgs, "gld": self._gld}[self.config.estimator](batches)
+        if order and not math.isnan(correlation := self.objective.order(batches, order)):
+            self.diagnostics["order_correlation"].append(correlation)
+        self.objective.move(step)
         self.updates += 1
 
     def _rs(self, batches: CandidateBatches) -> Tensor:
@@ -160,18 +174,17 @@ class ZeroOrder(Method):
 
     def _mgs(self, batches: CandidateBatches) -> Tensor:
         config, sigma, gradient = self.config, self.sigma, self.objective.gradient(batches)
+        if config.importance == "gradient":
+            return -gradient
         steps = estimators.proposed(config.samples, gradient, sigma, config.lam, config.proposal, self.generator)
+        if config.importance == "uniform":
+            return steps.mean(0)
+        losses = self.objective.values(steps, batches)
         shares = estimators.importance(
-            self.objective.values(steps, batches),
-            steps,
-            gradient,
-            sigma,
-            config.tau,
-            config.lam,
-            config.importance,
-            config.proposal,
+            losses, steps, gradient, sigma, config.tau, config.lam, config.importance, config.proposal
         )
-        self.diagnostics.append(estimators.effective_samples(shares))
+        self.diagnostics["effective_samples"].append(estimators.effective_samples(shares))
+        self.diagnostics["heaviest_rank"].append(estimators.heaviest_rank(shares, losses))
         return shares @ steps
 
     def _with_base(self, steps: Tensor, batches: CandidateBatches) -> tuple[Tensor, Tensor]:
@@ -185,19 +198,16 @@ class ZeroOrder(Method):
         base, values = self._with_base(steps, batches)
         best = int(values.argmin())
         better = bool(values[best] < base)
-        self.diagnostics.append(float(better))
+        self.diagnostics["accepted"].append(float(better))
         return steps[best] if better else torch.zeros_like(steps[best])
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas, the updates and passes so far, and the mean diagnostics of the estimator."""
         passes = dict(self.objective.passes)
         row: dict[str, Any] = {**self.alphas.row(), "updates": self.updates, "passes": passes}
-        mean = sum(self.diagnostics) / len(self.diagnostics) if self.diagnostics else None
-        self.diagnostics = []
-        if self.config.estimator == "mgs":
-            row |= {"sigma": self.sigma, "effective_samples": mean}
-        elif self.config.estimator == "gld":
-            row |= {"accepted": mean}
+        row |= {"sigma": self.sigma} if self.config.estimator == "mgs" else {}
+        row |= {name: sum(values) / len(values) if values else None for name, values in self.diagnostics.items()}
+        self.diagnostics = {name: [] for name in self.diagnostics}
         return row
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,5 +222,5 @@ class ZeroOrder(Method):
         self.alphas.load_state_dict(state)
         self.generator.set_state(state["draws"].cpu())
         for name in _COUNTERS:
-            setattr(self, name, copy(state[name]))
+            setattr(self, name, deepcopy(state[name]))
         self.objective.passes = dict(state["passes"])

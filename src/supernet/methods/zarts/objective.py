@@ -19,15 +19,28 @@ from supernet.engine.seeds import seeded
 from supernet.methods.alphas import Alphas
 from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead, Momentum
+from supernet.models.rank_metrics import spearman
 from supernet.models.supernet import traceless
 
 
 class CandidateBatches(NamedTuple):
-    """The validation batch, the M batches of lookahead steps and the seed that all candidates of an update share."""
+    """What all candidates of an update share: M `inner` batches of lookahead steps, a seed, and validation images.
+
+    The gradient is that of the loss on `valid`; candidates are evaluated on `valid` and `more`.
+    """
 
     valid: Batch
     inner: Sequence[Batch]
     seed: int
+    more: Sequence[Batch] = ()
+
+
+def parted(batch: Batch, count: int) -> list[Batch]:
+    """Return `count` parts of a batch; images repeat if there are fewer images than parts."""
+    images = len(batch.y)
+    size = max(1, images // count)
+    starts = [number * size % images for number in range(count)]
+    return [Batch(*(part[start : start + size] for part in batch)) for start in starts]
 
 
 class Objective:
@@ -42,18 +55,33 @@ class Objective:
         self.alphas, self.lookahead, self.penalty = alphas, lookahead, penalty
         self.optimizer, self.momentum = optimizer, momentum
         self.passes = {"forward_backward": 0, "forward": 0}
+        self.evaluated = torch.empty(0, 0)  # the steps (K, D) whose objective was asked for last
 
     def values(self, steps: Tensor, batches: CandidateBatches) -> Tensor:
         """Return the objective (K,) after each of the steps (K, D) of alpha."""
         mixes = [self.alphas.mix(self.alphas.after(step)) for step in steps]
-        losses = self.lookahead.losses(
-            self.optimizer, mixes, batches.inner, batches.valid, seed=batches.seed, momentum=self.momentum
-        )
+        self.evaluated, validation = steps, [batches.valid, *batches.more]
+        losses = self.lookahead.scores(
+            self.optimizer, mixes, batches.inner, validation, seed=batches.seed, momentum=self.momentum
+        ).loss
         trained = len(mixes) * len(batches.inner)
         self.lookahead.supernet.passes += trained
         self.passes["forward_backward"] += trained
-        self.passes["forward"] += len(mixes)
-        return losses.double().cpu() + torch.tensor([self.penalty(mix) for mix in mixes], dtype=torch.float64)
+        self.passes["forward"] += len(mixes) * len(validation)
+        penalties = [self.penalty(mix) for mix in mixes]
+        return torch.tensor(losses, dtype=torch.float64) + torch.tensor(penalties, dtype=torch.float64)
+
+    def order(self, batches: CandidateBatches, validation: Sequence[Batch]) -> float:
+        """Return Spearman's rank correlation of the objective on the halves of `validation`, of the steps `evaluated`.
+
+        This only measures, so no pass counts. NaN if the objective of all steps is equal.
+        """
+        middle, steps = len(validation) // 2, self.evaluated
+        passes, trained = dict(self.passes), self.lookahead.supernet.passes
+        halves = [validation[:middle], validation[middle:]]
+        found = [self.values(steps, batches._replace(valid=half[0], more=half[1:])).tolist() for half in halves]
+        self.passes, self.lookahead.supernet.passes = passes, trained
+        return spearman(*found)
 
     def with_base(self, steps: Tensor, batches: CandidateBatches, *, base_steps: bool) -> tuple[Tensor, Tensor]:
         """Return the objective of the current alphas, with or without lookahead steps, and those (K,) after `steps`."""

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from supernet.data.limits import cores
 from supernet.engine.files import remove_temporaries
 from supernet.engine.folder import default_folder, flat
 from supernet.engine.lock import locked
@@ -22,7 +23,7 @@ from supernet.searching.compare.cases import Job, arguments, cases, jobs
 from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
-from supernet.searching.compare.executor import Local, fitting, gpus_for, threads
+from supernet.searching.compare.executor import Local, fitting, given_threads, gpus_for, shared_out, sharing_images
 from supernet.searching.compare.measure import epochs_within, measured, resolved
 from supernet.searching.compare.rows import Row, largest, rows, space_of
 from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
@@ -31,6 +32,7 @@ from supernet.settings import amend
 
 _POLL = 0.5  # seconds
 PLACES = ("local", "ray")
+_SIZES = ("bytes", "shared_bytes")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def compare(
 ) -> Comparison:
     """Run all searches of a comparison that are not there yet, each in a process of its own, and return it.
 
-    - `data`: the images, as a path: every process reads them for itself.
+    - `data`: the images, as a path, which the first process reads for all.
     - `methods`: names; "darts+perturbation" selects by another selector from the searches of darts. Random search is
       always in.
     - `seeds`: numbers, or text as "0-4".
@@ -195,14 +197,18 @@ def start(
         remove_temporaries(folder)
         if retry_failed:
             forget_failures(folder)
-        comparison = _planned(folder, replace(there or Record(config), config=config), display, retry=retry_failed)
-        _run(comparison, workers, on, display, signals)
+        record = replace(there or Record(config), config=config)
+        with sharing_images(folder, on) as environment:
+            comparison = _planned(folder, record, environment, display, workers, retry=retry_failed)
+            comparison = _run(comparison, environment, workers, on, display, signals)
         table.write(comparison.record, comparison.rows, folder)
         comparison.report()
     return comparison
 
 
-def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> Comparison:
+def _planned(
+    folder: Path, record: Record, environment: Mapping[str, str], display: Display, workers: int | None, *, retry: bool
+) -> Comparison:
     """Measure the kinds of search that are new, share out the budget, and write the file."""
     config = record.config
     known = {name: entry for name, entry in record.measured.items() if not (retry and "error" in entry)}
@@ -210,7 +216,12 @@ def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> 
     new = {name: arguments(case, config) for name, case in kinds.items() if name not in known}
     if new:
         display.say(f"measuring an epoch of {len(new)} kind{'s' if len(new) > 1 else ''} of search", important=False)
-        known |= measured(new, threads(1))
+        threads = given_threads() or cores()
+        known |= measured(
+            new,
+            {**environment, "OMP_NUM_THREADS": str(threads)},
+            one_thread=threads > 1 and not (given_threads() or workers or record.threads),
+        )
     first = known[next(iter(kinds))]
     config = replace(config, budget=resolved(config.budget, first))
     for name, entry in known.items():
@@ -232,8 +243,15 @@ def _planned(folder: Path, record: Record, display: Display, *, retry: bool) -> 
     return comparison
 
 
-def _run(comparison: Comparison, workers: int | None, on: str, display: Display, signals: list[int]) -> None:
-    """Run all jobs that are left; raises Interrupted."""
+def _run(
+    comparison: Comparison,
+    environment: Mapping[str, str],
+    workers: int | None,
+    on: str,
+    display: Display,
+    signals: list[int],
+) -> Comparison:
+    """Run all jobs that are left, and return the comparison with their threads noted; raises Interrupted."""
     known = comparison.record.measured
     states = comparison.states
     left = [state.job for state in states if state.state in ("left", "running")]
@@ -241,15 +259,21 @@ def _run(comparison: Comparison, workers: int | None, on: str, display: Display,
     for state in told:
         display.ended(state, states, None)
     if not left:
-        return
-    largest_process = max((int(entry["bytes"]) for entry in known.values() if "bytes" in entry), default=0)
+        return comparison
+    largest_process, shared = (max((entry.get(name, 0) for entry in known.values()), default=0) for name in _SIZES)
     device = str(comparison.record.config.settings.get("device", "auto"))
     executor: Local | OnRay
     if on == "ray":
         executor = OnRay(comparison.path, len(left), workers, device, largest_process, display.say)
     else:
         gpus = gpus_for(device)
-        executor = Local(comparison.path, fitting(workers, len(left), gpus, largest_process), gpus, display.say)
+        most = fitting(workers, len(left), gpus, largest_process, shared)
+        timed = next((entry for entry in known.values() if "seconds_of_one_thread" in entry and not gpus), None)
+        share = shared_out(workers, len(left), most, 0 if gpus else comparison.record.threads, timed)
+        if not gpus and share.threads != comparison.record.threads:
+            comparison = replace(comparison, record=replace(comparison.record, threads=share.threads))
+            comparison.record.write(comparison.path)
+        executor = Local(comparison.path, share, gpus, environment, display.say)
     display.say(f"{len(left)} run{'s' if len(left) > 1 else ''} on {executor.where}", important=False)
     pending = {executor.submit(job): job for job in left}
     try:
@@ -268,3 +292,4 @@ def _run(comparison: Comparison, workers: int | None, on: str, display: Display,
             display.update(states, rest)
     finally:
         executor.stop()
+    return comparison

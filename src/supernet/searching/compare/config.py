@@ -16,7 +16,7 @@ from supernet.methods import METHODS
 from supernet.registry import recorded
 from supernet.retraining.recipes import RECIPES
 from supernet.selectors import SELECTORS
-from supernet.settings import Count, amend, settings, values_of
+from supernet.settings import Count, Whole, amend, settings, values_of
 from supernet.spaces import SPACES
 
 FILE = "comparison.json"
@@ -134,6 +134,8 @@ class Record:
     data_name: str = ""
     classes: int = 0
     measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    threads: Whole = 0
+    """threads of each run on the processors of one machine; 0 is not yet chosen"""
 
     def write(self, folder: Path) -> None:
         """Write the file, atomically."""

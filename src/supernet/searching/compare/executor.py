@@ -1,30 +1,46 @@
-"""How many jobs run at a time on this machine, and the threads that run them."""
+"""How many jobs run at a time on this machine, the threads that each has, and those that wait for them."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from shutil import rmtree
 from threading import Event
+from typing import Any, NamedTuple
 
 from supernet.data.limits import cores, free_bytes
+from supernet.data.prepared import VARIABLE
 from supernet.errors import UserError
 from supernet.searching.compare.cases import Job
 from supernet.searching.compare.worker import carry_out
+
+_IMAGES = ".images"
 
 
 class Local:
     """Runs jobs on this machine, by one thread for each worker; every GPU belongs to one worker."""
 
-    def __init__(self, out: Path, workers: int, gpus: Sequence[str], say: Callable[[str], None]) -> None:
-        self.out, self.workers, self._say, self._stop = out, workers, say, Event()
-        self.where = f"{workers} worker{'s' if workers > 1 else ''}" + (", each on a GPU of its own" if gpus else "")
+    def __init__(
+        self,
+        out: Path,
+        share: Share,
+        gpus: Sequence[str],
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> None:
+        self.out, self._say, self._stop = out, say, Event()
+        workers, threads = self.workers, self.threads = share
+        each = ", each on a GPU of its own" if gpus else f", {threads} thread{'s' * (threads > 1)} each"
+        self.where = f"{workers} worker{'s' * (workers > 1)}{each}"
         self._gpus: SimpleQueue[str] = SimpleQueue()
         for gpu in gpus[:workers]:
             self._gpus.put(gpu)
-        self._shared = {"OMP_NUM_THREADS": str(threads(workers))}
+        self._shared = {**environment, "OMP_NUM_THREADS": str(threads)}
         self._has_gpus = bool(gpus)
         self._pool = ThreadPoolExecutor(workers)
 
@@ -47,9 +63,51 @@ class Local:
         self._pool.shutdown(cancel_futures=True)
 
 
-def threads(workers: int) -> int:
-    """Return the threads of one worker: its share of the cores, unless OMP_NUM_THREADS says otherwise."""
-    return given_threads() or max(1, cores() // workers)
+@contextmanager
+def sharing_images(out: Path, on: str) -> Iterator[dict[str, str]]:
+    """Yield the variables by which the runs of this machine share their images, which lie in a folder till the end.
+
+    What a comparison that was killed has left goes: the files that these images were read from may have changed.
+    """
+    folder = (out / _IMAGES).absolute()
+    rmtree(folder, ignore_errors=True)
+    if on != "local":  # other machines would read them over the network
+        yield {}
+        return
+    folder.mkdir(exist_ok=True)
+    try:
+        yield {VARIABLE: str(folder)}
+    finally:
+        rmtree(folder, ignore_errors=True)
+
+
+class Share(NamedTuple):
+    """How many jobs run at a time, and the threads of each."""
+
+    workers: int
+    threads: int
+
+
+def shared_out(asked: int | None, jobs: int, most: int, kept: int, measured: Mapping[str, Any] | None) -> Share:
+    """Return how many of at most `most` jobs run at a time on the processors, and with how many threads each.
+
+    Threads are those of OMP_NUM_THREADS, else the share of the cores that `asked` workers leave, else the `kept` ones
+    of runs before (0: there are none), since other threads would round otherwise. Where all of this says nothing, all
+    jobs end first by what was `measured`: the seconds of an epoch with all cores and with one thread. With n threads it
+    takes a + b/n seconds, and jobs do not slow each other down.
+    """
+    if fixed := given_threads() or (0 if asked else kept):
+        return Share(most if asked or given_threads() else max(1, min(most, cores() // fixed)), fixed)
+    if asked or measured is None or cores() == 1:
+        return Share(most, max(1, cores() // most))
+    together, alone = measured["seconds"], measured["seconds_of_one_thread"]
+    parallel = (alone - together) / (1 - 1 / cores())
+
+    def seconds(share: Share) -> float:
+        return math.ceil(jobs / share.workers) * (alone - parallel + parallel / share.threads)
+
+    shares = [Share(w, n) for w in range(most, 0, -1) for n in dict.fromkeys((1, max(1, cores() // w)))]
+    return min(shares, key=seconds)  # of equal ones the first, which has most workers and fewest threads
 
 
 def given_threads() -> int:
@@ -77,15 +135,15 @@ def gpus_for(device: str) -> list[str]:
     return [known[int(number)]] if number.isdigit() and int(number) < len(known) else known
 
 
-def fitting(asked: int | None, jobs: int, gpus: Sequence[str], bytes_each: int) -> int:
+def fitting(asked: int | None, jobs: int, gpus: Sequence[str], bytes_each: int, shared_bytes: int = 0) -> int:
     """Return how many jobs run at a time: `asked`, or as many as cores, GPUs and memory allow, at most `jobs`.
 
-    Raises UserError for more than there are GPUs.
+    `shared_bytes` are in memory once. Raises UserError for more than there are GPUs.
     """
     if asked is not None:
         if gpus and asked > len(gpus):
             raise UserError(f"every GPU belongs to one worker: of {len(gpus)} GPUs, take at most as many --workers")
         return asked
     free = None if gpus else free_bytes()
-    room = jobs if free is None or not bytes_each else int(0.8 * free) // bytes_each
+    room = jobs if free is None or not bytes_each else (int(0.8 * free) - shared_bytes) // bytes_each
     return max(1, min(jobs, len(gpus) or cores(), room))

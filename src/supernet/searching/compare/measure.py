@@ -10,28 +10,41 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from supernet import registry
-from supernet.engine.peak_memory import peak_of_process
+from supernet.data.prepared import VARIABLE
+from supernet.engine.peak_memory import forget_peak_of_process, peak_of_process, shareable_of_process
 from supernet.errors import UserError
 from supernet.searching.compare.config import budget_of
 from supernet.searching.compare.killed import ending
 
 
-def measured(searches: Mapping[str, Mapping[str, Any]], threads: int) -> dict[str, dict[str, Any]]:
+def measured(
+    searches: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str], *, one_thread: bool
+) -> dict[str, dict[str, Any]]:
     """Return for every search, given by the arguments of `configured`, what `measure` does, or an "error" in words.
 
+    `environment` has more variables of the processes; with `one_thread` the first search is timed with one thread, too.
     A process that is killed at one search leaves the others to the next process.
     """
     found: dict[str, dict[str, Any]] = {}
     while left := {name: search for name, search in searches.items() if name not in found}:
         command = [sys.executable, "-P", "-m", "supernet.searching.compare.measure"]
-        given = json.dumps({"own": registry.OWN, "searches": list(left.values())})
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        given = {"own": registry.OWN, "searches": list(left.values()), "one_thread": one_thread and not found}
         done = subprocess.run(
-            command, input=given, env=environment, capture_output=True, text=True, check=False, start_new_session=True
+            command,
+            input=json.dumps(given),
+            env=os.environ | dict(environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
         )
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         found |= dict(zip(left, lines, strict=False))
@@ -40,24 +53,47 @@ def measured(searches: Mapping[str, Mapping[str, Any]], threads: int) -> dict[st
     return found
 
 
-def measure(search: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the passes, the seconds and the number of epochs of a search, its images, and this process's memory."""
+def measure(search: Mapping[str, Any], *, one_thread: bool = False) -> dict[str, Any]:
+    """Return the passes, the seconds and the number of epochs of a search, its images, and this process's memory.
+
+    `bytes` are those that each process has for itself, `shared_bytes` those of images that all have in common.
+    """
     from supernet.searching.forecast import foresee
     from supernet.searching.plan import planned
 
     plan = planned(**search)
+    shared, images = VARIABLE in os.environ, plan.images
+    if shared:
+        forget_peak_of_process()  # that of reading the images, which one process does for all
     forecast = foresee(plan)
     if math.isnan(forecast.step_seconds):
         raise UserError("memory has run out: take a smaller --batch-size or --width, or --checkpointing")
-    return {
+    own = max(0, (peak_of_process() or 0) - shareable_of_process())
+    pixels = [x for x in (images.x, images.x_test) if isinstance(x, Tensor) and shared]
+    alone: dict[str, float] = {}
+    if one_thread and plan.device.type == "cpu":
+        with _one_thread():
+            alone["seconds_of_one_thread"] = foresee(plan).epoch_seconds
+    return alone | {
         "passes": forecast.steps * forecast.step_passes,
         "seconds": forecast.epoch_seconds,
         "epochs": forecast.epochs,
         "tuning": forecast.tuning,
         "data_name": plan.images.name,
         "classes": plan.network_size.classes,
-        "bytes": peak_of_process() or 0,
+        "bytes": own,
+        "shared_bytes": sum(x.nbytes for x in pixels),
     }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def epochs_within(budget: str, found: Mapping[str, Any]) -> int:
@@ -89,9 +125,9 @@ def main() -> None:
     """Measure the searches of stdin."""
     given = json.load(sys.stdin)
     registry.import_again(map(tuple, given["own"]))
-    for search in given["searches"]:
+    for number, search in enumerate(given["searches"]):
         try:
-            found = measure(search)
+            found = measure(search, one_thread=given["one_thread"] and number == 0)
         except UserError as error:
             found = {"error": str(error)}
         print(json.dumps(found), flush=True)

@@ -47,7 +47,7 @@ class RankingConfig:
     images: Count | None = None
     """validation images on which they are evaluated; None is all"""
     norm: Statistics = "batch"
-    """batch norm by batch statistics, or by the running statistics of the search"""
+    """statistics of batch norm: of the batch, the search's running ones, or gathered anew for each architecture"""
     truth: str = "c10_test"
     """field of the table that is the truth"""
     top: Count = 10
@@ -170,8 +170,8 @@ def _ranked(task: SearchTask, config: RankingConfig, table: tables.Table, accura
     if missing := sum(map(math.isnan, truth)):
         few = f"'{config.truth}' was not measured for {missing} of {len(truth)} architectures"
         raise UserError(f"{few}: take another truth, such as c10_test")
-    images, running = first_images(task.validation_batches, config.images), config.norm == "running"
-    scorer = Scorer(supernet, images, running=running)
+    images = first_images(task.validation_batches, config.images)
+    scorer = Scorer(supernet, images, config.norm)
     one_shot = scorer([supernet.only(genotype) for genotype in genotypes]).accuracy
     prices = OperationCosts(plan.space, plan.target)
     params = [prices.total(genotype).params for genotype in genotypes]
