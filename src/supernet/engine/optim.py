@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -45,7 +45,7 @@ class SGD(_Eager, torch.optim.SGD):
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
                 continue
-            slopes = [weight.grad for weight in weights]
+            slopes: Sequence[Tensor] = [weight.grad for weight in weights]
             if group["weight_decay"]:
                 slopes = torch._foreach_add(slopes, weights, alpha=group["weight_decay"])
             if group["momentum"]:
@@ -53,7 +53,7 @@ class SGD(_Eager, torch.optim.SGD):
                 slopes = torch._foreach_add(slopes, moved, alpha=group["momentum"]) if group["nesterov"] else moved
             torch._foreach_add_(weights, slopes, alpha=-group["lr"])
 
-    def _momenta(self, weights: list[Tensor], slopes: list[Tensor], momentum: float) -> list[Tensor]:
+    def _momenta(self, weights: list[Tensor], slopes: Sequence[Tensor], momentum: float) -> list[Tensor]:
         """Return the new momentum buffers of the weights; the first one of a weight is its slope."""
         found = [momentum_of(self, weight) for weight in weights]
         begun = [buffer for buffer in found if buffer is not None]

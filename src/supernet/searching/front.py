@@ -79,7 +79,7 @@ def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
         with as_planned(plan):
-            scorer = Scorer(task.method.supernet, task.validation_batches, running=False)
+            scorer = Scorer(task.method.supernet, task.validation_batches)
             scores = scorer([task.method.supernet.only(each.genotype) for each in runs]).accuracy
         cost = Expected(plan.feasible, name).of
         found = [
@@ -159,7 +159,8 @@ def drawn(run: Run) -> dict[str, Any]:
     epoch, in the mean of the retrainings in the folder of the selection, and `table`; and whether they are
     `dominated` by another one.
     """
-    front, points = run.summary["front"], list[dict[str, Any]]()
+    front: dict[str, Any] = run.summary["front"]
+    points: list[dict[str, Any]] = []
     in_table = holds(run.config["data_name"], run.config["classes"])
     for point in front["points"]:
         selection = Run(run.path / point["run"])

@@ -127,8 +127,8 @@ def shortened(space: SearchSpace) -> SearchSpace:
     Of the stages of inverted residuals the first two are left, with two blocks at most.
     """
     match space.skeleton:
-        case Stages(kinds):
-            return replace(space, skeleton=Stages(kinds[:2]))
+        case Stages(stages):
+            return replace(space, skeleton=Stages(stages[:2]))
         case Stack(normal, reduce):
             return replace(space, skeleton=NormalReduceNormal(normal, reduce))
         case MobileStages(positions):

@@ -79,7 +79,7 @@ class Expected:
         chosen = torch.zeros_like(scores)
         for numbers in options:
             chosen[numbers[scores[numbers].sum(1).argmax()]] = 1
-        return self._mean(chosen[:-1].split([size for _, _, size in self._edges]))
+        return self._mean(torch.split(chosen[:-1], [size for _, _, size in self._edges]))
 
     def _rows(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
         return [weights[kind][edge][:size] for kind, edge, size in self._edges]

@@ -51,8 +51,10 @@ def named(targets: Limits) -> dict[str, float]:
 
 def limit_on(name: str, most: float) -> Limits:
     """Return the limit of `most` on one cost, by its name as `named` gives it."""
-    if name in ("params", "flops"):
-        return Limits(**{f"max_{name}": int(most)})
+    if name == "params":
+        return Limits(max_params=int(most))
+    if name == "flops":
+        return Limits(max_flops=int(most))
     return Limits(max_latency_ms=most, latency=MEASURED if name == "latency" else name)
 
 

@@ -100,7 +100,7 @@ def shared_out(asked: int | None, jobs: int, most: int, kept: int, measured: Map
         return Share(most if asked or given_threads() else max(1, min(most, cores() // fixed)), fixed)
     if asked or measured is None or cores() == 1:
         return Share(most, max(1, cores() // most))
-    together, alone = measured["seconds"], measured["seconds_of_one_thread"]
+    together, alone = float(measured["seconds"]), float(measured["seconds_of_one_thread"])
     parallel = (alone - together) / (1 - 1 / cores())
 
     def seconds(share: Share) -> float:
