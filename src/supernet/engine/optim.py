@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import torch
@@ -15,6 +15,7 @@ from supernet.settings import Real, Share, Whole, settings
 
 _TAIL = 5  # last epochs of P-DARTS' linear schedule, in which the rate falls more slowly
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 Within = tuple[int, int]
 """The steps of an epoch that are done, and all of them."""
 BEGUN: Within = (0, 1)
@@ -45,7 +46,7 @@ class SGD(_Eager, torch.optim.SGD):
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
                 continue
-            slopes: Sequence[Tensor] = [weight.grad for weight in weights]
+            slopes: _Tensors = [weight.grad for weight in weights]
             if group["weight_decay"]:
                 slopes = torch._foreach_add(slopes, weights, alpha=group["weight_decay"])
             if group["momentum"]:
@@ -53,7 +54,7 @@ class SGD(_Eager, torch.optim.SGD):
                 slopes = torch._foreach_add(slopes, moved, alpha=group["momentum"]) if group["nesterov"] else moved
             torch._foreach_add_(weights, slopes, alpha=-group["lr"])
 
-    def _momenta(self, weights: list[Tensor], slopes: Sequence[Tensor], momentum: float) -> list[Tensor]:
+    def _momenta(self, weights: list[Tensor], slopes: _Tensors, momentum: float) -> list[Tensor]:
         """Return the new momentum buffers of the weights; the first one of a weight is its slope."""
         found = [momentum_of(self, weight) for weight in weights]
         begun = [buffer for buffer in found if buffer is not None]
