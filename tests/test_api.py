@@ -233,7 +233,7 @@ MISTAKES = [
     ({"selector": "perturbation", "select": {"epochs": 3}}, "unknown setting 'epochs'; did you mean 'tune_epochs'?"),
     ({"select": {"tune_epochs": 3}}, "unknown setting 'tune_epochs'; known: "),
     ({"select": 3}, "selector 'magnitude' takes a NoConfig, not 3"),
-    ({"protocol": "big"}, "unknown protocol 'big'; known: small, nasbench201"),
+    ({"protocol": "big"}, "unknown protocol 'big'; known: small, medium, nasbench201"),
     ({"protocol": 3}, "protocol cannot be of type int: 3"),
     ({"method_config": {"ordr": 2}}, "unknown setting 'ordr'; did you mean 'order'? known: regime, activation, "),
     ({"method_config": {"order": 3}}, "setting order takes 1 or 2, not 3"),

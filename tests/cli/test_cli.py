@@ -119,7 +119,7 @@ SEARCH_MISTAKES = [
         "digits --method darts-pt --select.criterion size",
         "invalid choice 'size' for argument '--select.criterion'. Expected one of ('accuracy', 'loss', 'magnitude').",
     ),
-    ("digits --protocol smal", "unknown protocol 'smal'; did you mean 'small'? known: small, nasbench201"),
+    ("digits --protocol smal", "unknown protocol 'smal'; did you mean 'small'? known: small, medium, nasbench201"),
     ("digits --config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
     ("--config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
     ("--config", f"missing value of --config {SEE}"),
