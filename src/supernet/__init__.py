@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from supernet.searching.config import Protocol as Protocol
     from supernet.searching.config import SearchConfig as SearchConfig
     from supernet.searching.forecast import forecast as forecast
+    from supernet.searching.front import front as front
     from supernet.searching.search import search as search
     from supernet.searching.select import select as select
     from supernet.searching.studies.ranking import rank as rank
@@ -83,6 +84,7 @@ _PLACES = {
     "evaluate": "retraining.evaluate.evaluate",
     "export": "retraining.export.export",
     "forecast": "searching.forecast.forecast",
+    "front": "searching.front.front",
     "load": "retraining.predictor.load",
     "rank": "searching.studies.ranking.rank",
     "retrain": "retraining.train.retrain",

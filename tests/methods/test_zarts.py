@@ -22,10 +22,13 @@ from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
 from supernet.methods.zarts.method import ZeroOrder
 from supernet.methods.zarts.objective import CandidateBatches, parted
-from supernet.methods.zarts.penalty import Penalty
+from supernet.models.cost.expected import Expected
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
+from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import Scores
 from supernet.models.lookahead import Lookahead
-from supernet.models.mix import dense, detached
+from supernet.models.mix import detached
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import planned as plan
 from supernet.searching.task import SearchTask
@@ -40,11 +43,11 @@ TINY = {"epochs": 2, "batch_size": 6, "width": 2, "device": "cpu", "mirror": Fal
 each_estimator = pytest.mark.parametrize("estimator", ["rs", "mgs", "gld"])
 
 
-def make(home=RAGGED, epochs=4, price=None, seed=3, kind=ZeroOrder, workers=1, **settings):
+def make(home=RAGGED, epochs=4, targets=None, seed=3, kind=ZeroOrder, workers=1, **settings):
     torch.manual_seed(0)
     supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
     config = ZeroOrderConfig(**{"samples": 2, "steps": 2, "every": 1, "warmup": 0} | settings)
-    found = kind(config, supernet, Budget(epochs, STRONG, seed, price=price, workers=workers))
+    found = kind(config, supernet, Budget(epochs, STRONG, seed, targets=targets, workers=workers))
     found.begin_epoch(0)
     return found
 
@@ -171,7 +174,7 @@ def test_a_check_of_the_order_compares_two_draws_and_changes_nothing(estimator, 
     assert str(mine) == str(plain)
 
 
-@pytest.mark.parametrize("setting", [{"penalty": "flops=1"}, {"eval_batches": 2}, {"order_check": 1}])
+@pytest.mark.parametrize("setting", [{"eval_batches": 2}, {"order_check": 1}])
 @pytest.mark.parametrize("importance", ["uniform", "gradient"])
 def test_a_setting_of_losses_is_refused_where_no_candidate_is_evaluated(setting, importance):
     said = f"^setting {next(iter(setting))} needs losses, and importance {importance} evaluates none$"
@@ -391,50 +394,23 @@ def test_passes_are_counted():
     assert row["accepted"] is None  # nothing in this epoch
 
 
-# Penalties
-
-
-def test_a_penalty_is_the_sum_of_its_terms():
-    prices = {"a": lambda rows: rows["x"][0][1], "b": lambda rows: 10.0}
-    mix = dense({"x": torch.tensor([[0.25, 0.75]])})
-    assert Penalty("a=0.5, b=2", prices.__getitem__)(mix) == 0.375 + 20
-    assert Penalty("", None)(mix) == Penalty("", prices.__getitem__)(mix) == 0
-
-
-@pytest.mark.parametrize(
-    "text", ["flops", "flops=", "=1", "flops=x", "flops=-1", "flops=nan", "flops=inf", "a=1,a=2", "a=1=2"]
-)
-def test_an_unreadable_penalty_is_refused(text):
-    with pytest.raises(UserError, match=rf"^setting penalty takes terms name=weight, .*; got '{text}'$"):
-        Penalty(text, lambda name: lambda rows: 0.0)
-
-
-def test_a_penalty_needs_known_costs():
-    with pytest.raises(UserError, match="needs costs, and the budget of this method has none"):
-        make(penalty="flops=1")
-    with pytest.raises(UserError, match="unknown cost of space 'nasbench201': 'flop'; did you mean 'flops'"):
-        SearchTask(plan("digits", method="zarts-mgs", penalty="flop=1", **TINY))
+# Targets
 
 
 @each_estimator
-def test_a_penalty_reduces_the_op_weights_that_cost(estimator):
-    """With equal losses only the cost decides: the op weights of the first operation of each edge."""
-
-    def price(name):
-        assert name == "first"
-        return lambda rows: sum(row[0] for edges in rows.values() for row in edges) / 4
-
+def test_a_target_reduces_the_op_weights_that_cost(estimator):
+    """With equal losses only the cost decides."""
     settings = {"sigma": 0.1, "tau": 0.1, "lr": 5.0}
-    found = make(estimator=estimator, price=price, penalty="first=3", samples=6, **settings)
+    feasible = FeasibleSet(RAGGED, NetworkSize(2, 1, (8, 8), 1, 3))
+    targets = Targets(feasible, Limits(max_params=1), 4)
+    targets.multipliers["params"] = 10.0
+    found = make(estimator=estimator, targets=targets, samples=6, **settings)
     found.objective.lookahead.scores = lambda optimizer, mixes, *given, **named: Scores([], [0.0] * len(mixes))
-    before = price("first")({kind: edges.weights.tolist() for kind, edges in found.mix().items()})
-    seen = CandidateBatches(noise_batch(1), [], 0)
-    costs = [found.objective.penalty(found.mix())]
-    for _ in range(30):
+    seen, prices, costs = CandidateBatches(noise_batch(1), [], 0), Expected(feasible, "params"), []
+    for _ in range(31):
+        costs.append(float(prices({kind: edges.weights for kind, edges in found.mix().items()})))
         found.update(seen)
-        costs.append(found.objective.penalty(found.mix()))
-    assert costs[0] == pytest.approx(3 * before)
-    assert costs[-1] < 0.8 * costs[0]
+    assert costs[-1] < 0.95 * costs[0]
     free = make(estimator=estimator, **settings)
     for kind, alpha in found.alphas.items():
         free.alphas[kind].copy_(alpha)

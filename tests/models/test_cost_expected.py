@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts, cost
@@ -37,23 +38,26 @@ COLUMNS = np.array(list(itertools.product(range(5), repeat=6)))  # of every arch
 def drawn(home, seed):
     """Positive weights that sum to anything, with rubbish past the candidates of an edge."""
     rng = np.random.default_rng(seed)
-    return {
+    rows = {
         kind: [[*rng.gamma(1, 2, len(edge.ops)), *[9.0] * (cell.columns - len(edge.ops))] for edge in cell.edges]
         for kind, cell in home.cells.items()
     }
+    return {kind: torch.tensor(each, dtype=torch.float64) for kind, each in rows.items()}
 
 
 def filled(home, value):
-    return {kind: [[value] * cell.columns for _ in cell.edges] for kind, cell in home.cells.items()}
+    shapes = {kind: (len(cell.edges), cell.columns) for kind, cell in home.cells.items()}
+    return {kind: torch.full(shape, value, dtype=torch.float64) for kind, shape in shapes.items()}
 
 
 def one_hot(home, columns):
     """The weights that only draw the operations in these columns, one per edge of all cells."""
     left = iter(columns)
-    return {
+    rows = {
         kind: [[float(k == column) for k in range(cell.columns)] for column in itertools.islice(left, len(cell.edges))]
         for kind, cell in home.cells.items()
     }
+    return {kind: torch.tensor(each, dtype=torch.float64) for kind, each in rows.items()}
 
 
 def every(home):
@@ -65,7 +69,7 @@ def every(home):
 def mean(home, weights, values):
     """The mean of a value per architecture, as `every` lists them: by multiplying probabilities."""
     edges, listed = every(home)
-    rows = [np.array(weights[kind][e][: len(ops)]) for kind, e, ops in edges]
+    rows = [weights[kind][e][: len(ops)].numpy() for kind, e, ops in edges]
     chances = [math.prod(row[k] / row.sum() for row, k in zip(rows, columns, strict=True)) for columns in listed]
     assert math.fsum(chances) == pytest.approx(1)
     return float(np.dot(chances, values))
@@ -84,11 +88,36 @@ def test_a_count_is_the_mean_over_all_architectures(home, name):
     assert len(costs) == home.size
     for seed in range(5):
         weights = drawn(home, seed)
-        assert expected(weights) == pytest.approx(mean(home, weights, costs) / max(costs), rel=1e-12)
+        assert expected(weights) == pytest.approx(mean(home, weights, costs), rel=1e-12)
     for columns, its in zip(listed, costs, strict=True):
-        assert expected(one_hot(home, columns)) == its / max(costs)
+        assert expected(one_hot(home, columns)) == its
     for value in (0.0, 0.25, 7.0):
-        assert expected(filled(home, value)) == pytest.approx(np.mean(costs) / max(costs), rel=1e-12)
+        assert expected(filled(home, value)) == pytest.approx(np.mean(costs), rel=1e-12)
+
+
+@pytest.mark.parametrize(("home", "name"), [(LISTED["ragged"], "flops"), (NB201, "latency_pixel3_ms")])
+def test_its_gradient_is_that_of_finite_differences(home, name):
+    weights, expected = drawn(home, 5), Expected(FeasibleSet(home, FRAME), name)
+    scale, values = float(expected(weights)), [rows.requires_grad_() for rows in weights.values()]
+    assert torch.autograd.gradcheck(lambda *rows: expected(dict(zip(weights, rows, strict=True))) / scale, values)
+
+
+@pytest.mark.parametrize("home", [*LISTED.values(), KEEPS, NB201], ids=lambda home: home.name)
+def test_the_derived_cost_is_that_of_the_architecture_that_the_scores_give(home):
+    expected = Expected(FeasibleSet(home, FRAME), "params")
+    for seed in range(20):
+        scores = drawn(home, seed)
+        derived = home.derive({kind: rows.tolist() for kind, rows in scores.items()})
+        assert expected.derived(scores).item() == expected.of(derived) == cost(home, derived, FRAME).params
+
+
+@pytest.mark.parametrize("name", ["params", "latency_pixel3_ms"])
+def test_a_tilt_prefers_what_costs(name):
+    expected, scores = Expected(FeasibleSet(NB201, FRAME), name), filled(NB201, 1.0)
+    assert expected.derived(scores) == expected.of(genotype(NB201, [0] * 6))  # the first among equals
+    assert expected.derived(scores, 0.02) == expected.of(genotype(NB201, [3] * 6))
+    scores["cell"][:, 1] = 1.03
+    assert expected.derived(scores, 0.02) == expected.of(genotype(NB201, [1] * 6))
 
 
 def test_every_edge_counts_where_an_architecture_keeps_few():
@@ -101,15 +130,15 @@ def test_every_edge_counts_where_an_architecture_keeps_few():
     ]
     expected = Expected(FeasibleSet(KEEPS, FRAME), "params")
     weights = drawn(KEEPS, 0)
-    assert expected(weights) == pytest.approx(mean(KEEPS, weights, costs) / max(costs), rel=1e-12)
-    assert expected(one_hot(KEEPS, listed[costs.index(max(costs))])) == 1
+    assert expected(weights) == pytest.approx(mean(KEEPS, weights, costs), rel=1e-12)
+    assert expected(one_hot(KEEPS, listed[costs.index(max(costs))])) == max(costs)
 
 
 def test_the_costs_of_nasbench201_are_the_tables():
     costs = np.array([TABLE.column("c10_flops_m")[TABLE.index(genotype(NB201, columns))] for columns in COLUMNS])
     expected = Expected(FeasibleSet(NB201, NetworkSize()), "flops")
     weights = drawn(NB201, 1)
-    assert expected(weights) == pytest.approx(mean(NB201, weights, costs) / costs.max(), rel=1e-6)
+    assert expected(weights) == pytest.approx(1e6 * mean(NB201, weights, costs), rel=1e-6)
 
 
 @pytest.mark.parametrize("field", ["latency_pixel3_ms", "latency_edgegpu_ms"])
@@ -117,14 +146,13 @@ def test_a_tabulated_latency_is_the_mean_over_the_table(field):
     ms = np.array([TABLE.column(field)[TABLE.index(genotype(NB201, columns))] for columns in COLUMNS])
     measured = ~np.isnan(ms)
     assert measured.all() == (field == "latency_pixel3_ms")
-    largest = ms[measured].max()
     ms[~measured] = ms[measured].mean()
     expected = Expected(FeasibleSet(NB201, NetworkSize()), field)
     weights = drawn(NB201, 2)
-    assert expected(weights) == pytest.approx(mean(NB201, weights, ms) / largest, rel=1e-12)
+    assert expected(weights) == pytest.approx(mean(NB201, weights, ms), rel=1e-12)
     for number in (0, 1, 4321, 15624, int(ms.argmax()), int(measured.argmin())):
-        assert expected(one_hot(NB201, COLUMNS[number])) == ms[number] / largest
-    assert expected(filled(NB201, 0.0)) == pytest.approx(ms.mean() / largest, rel=1e-12)
+        assert expected(one_hot(NB201, COLUMNS[number])) == ms[number]
+    assert expected(filled(NB201, 0.0)) == pytest.approx(ms.mean(), rel=1e-12)
 
 
 def test_a_measured_latency_is_what_the_operations_take_on_their_own(monkeypatch):
@@ -136,12 +164,12 @@ def test_a_measured_latency_is_what_the_operations_take_on_their_own(monkeypatch
 
     monkeypatch.setattr(MeasuredLatency, "_timed", timed)
     feasible = FeasibleSet(NB201, FRAME, Limits(max_latency_ms=10.0), "meta")
-    alone = np.array(feasible.latency.per_operation["cell"], float)
+    alone = np.array(feasible.latency.per_operation["cell"], float) / 1e6
     ms = alone[np.arange(6), COLUMNS].sum(1)
     seen, weights = len(devices), drawn(NB201, 3)
     expected = Expected(feasible, "latency")
     assert len(devices) == seen  # what the limits have measured is not measured again
-    assert expected(weights) == pytest.approx(mean(NB201, weights, ms) / ms.max(), rel=1e-12)
+    assert expected(weights) == pytest.approx(mean(NB201, weights, ms), rel=1e-12)
     assert expected(one_hot(NB201, [0] * 6)) == 0  # none
     for others in (feasible.unmeasured, FeasibleSet(NB201, FRAME, device="meta")):
         assert others.latency is None
@@ -154,7 +182,9 @@ def test_rows_of_any_kind_are_read():
     expected, weights = Expected(FeasibleSet(LISTED["ragged"], FRAME), "params"), drawn(LISTED["ragged"], 4)
     cells = LISTED["ragged"].cells.items()
     bare = {kind: [row[: len(e.ops)] for row, e in zip(weights[kind], c.edges, strict=True)] for kind, c in cells}
-    assert expected(bare) == expected({kind: np.array(rows) for kind, rows in weights.items()}) == expected(weights)
+    assert expected(bare) == expected(weights)
+    halves = {kind: rows.float() for kind, rows in weights.items()}
+    assert expected(halves).item() == pytest.approx(expected(weights).item())
 
 
 @pytest.mark.parametrize(

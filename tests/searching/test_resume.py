@@ -30,12 +30,12 @@ RENAMES = 21
 KILLED = -signal.SIGKILL
 STOPPED = "supernet: stopped; the same command goes on from here\n"
 METHODS = {
-    "single-darts": [],
+    "single-darts": ["--target-params", "200k"],
     "darts": ["--method", "darts"],
     "darts-2nd": ["--method", "darts-2nd"],
     "darts-plus": ["--method", "darts-plus", "--alpha.lr", "0.02", "--epochs", "4"],
     "random": ["--method", "random", "--epochs-each", "1", "--epochs", "4"],
-    "zarts-mgs": ["--method", "zarts-mgs", "--steps", "2", "--every", "2", "--penalty", "flops=0.1"],
+    "zarts-mgs": ["--method", "zarts-mgs", "--steps", "2", "--every", "2", "--target-flops", "500k"],
     "with noise": ["--space", "supernet.testing.examples:NOISY"],  # draws from the global random state
 }
 SAID = {  # at the end of a search

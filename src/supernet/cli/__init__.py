@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("search:search", "search for an architecture for your images"),
     "compare": ("compare:compare", "compare methods over seeds and settings, with a table"),
     "select": ("select:select", "read an architecture out of a search by another selector"),
+    "front": ("front:front", "select architectures along their cost, and draw them"),
     "retrain": ("retrain:retrain", "train one architecture from scratch"),
     "baseline": ("baseline:baseline", "train what needs no search, of the same cost, with a table"),
     "evaluate": ("use:evaluate", "measure a retrained network"),

@@ -16,6 +16,7 @@ _NEXT = {
     "search": "retrain RUN",
     "compare": "compare RUN --status",
     "select": "retrain RUN",
+    "front": "retrain RUN",
     "data": "search DATA",
     "retrain": "evaluate RUN",
     "baseline": "evaluate RUN",

@@ -27,15 +27,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "method": ("method", "selector", "with", "recipe", "protocol"),
     "schedule and optimiser": ("epochs", "batch-size", "w.lr", "w"),
     "limits": (
-        "by",
-        "flops",
-        "params",
-        "max-params",
-        "max-flops",
-        "max-latency-ms",
-        "latency",
-        "target-width",
-        "target-depth",
+        *("by", "flops", "params", "max-params", "max-flops", "max-latency-ms"),
+        *("target-params", "target-flops", "target-latency-ms", "latency", "front", "target-width", "target-depth"),
     ),
     "further settings": (),  # of a method, selector, recipe or study: all that no group names
     "running": (

@@ -28,6 +28,7 @@ def search(given: Arguments) -> None:
     from supernet.engine.process_group import joined
     from supernet.report import console
     from supernet.searching import forecast, plan
+    from supernet.searching import front as fronts
     from supernet.searching import search as searching
 
     import_own(given)
@@ -45,11 +46,13 @@ def search(given: Arguments) -> None:
         return
     with joined() as first:
         _, planned = agreed(lambda: (how, plan.plan(_configured(start, call))))
-        run = searching.start(planned, how, table=table)
+        run = searching.start(planned, how, table=table, front=call["front"])
     if not first:
         return
     shown = console.Console()
     console.result(shown, run, table=table)
+    if call["front"]:
+        console.front(shown, fronts.drawn(run))
     if not how.quiet:
         show_next(shown, "search", run.path)
 
@@ -127,6 +130,8 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "max_params": option(str | None, "parameters the network may have at most, as 300k or 1.5M", metavar="N"),
         "max_flops": option(str | None, "multiply-adds for one image it may have at most, as 25M", metavar="N"),
+        "target_params": option(str | None, "parameters that alpha learns to come down to, as 300k", metavar="N"),
+        "target_flops": option(str | None, "multiply-adds that alpha learns to come down to, as 25M", metavar="N"),
         "graphs": option(bool, "record steps and replay them (CUDA graphs); the default on a GPU, where possible"),
         "no_graphs": option(bool, "never record steps"),
         "protocol": option(str, f"protocol that the other settings start from: {', '.join(PROTOCOLS)}"),
@@ -142,6 +147,8 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "selector": start.selector_preset.name,
         "max_params": start.max_params and str(start.max_params),
         "max_flops": start.max_flops and str(start.max_flops),
+        "target_params": start.target_params and str(start.target_params),
+        "target_flops": start.target_flops and str(start.target_flops),
         "graphs": False,
         "no_graphs": False,
         "protocol": protocol,

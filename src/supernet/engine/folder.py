@@ -24,7 +24,7 @@ _LONGEST = 150  # bytes of the name of a default run folder; file systems allow 
 # as a checkpoint needs its rows, they never look like a finished run.
 _RESULTS = (
     *("summary.json", "report.html", "evaluation*.json", "genotype.json"),
-    *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion*.svg"),
+    *("cell.svg", "search.svg", "diagnostics.svg", "training.svg", "confusion*.svg", "front.svg", "front.png"),
     *(f"{study}.{kind}" for study in ("landscape", "strength", "rank") for kind in ("json", "svg")),
     *("model*.onnx", "model*.pt2"),
 )

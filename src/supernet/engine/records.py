@@ -63,11 +63,37 @@ class LimitsRecord(TypedDict):
     latency: str
 
 
+class TargetCost(TypedDict):
+    """The target of a cost, the cost of the network, and that expected of the op scores."""
+
+    target: Real
+    expected: Real | None
+    network: float
+
+
 class LatencyRecord(TypedDict):
     """The latency of an architecture."""
 
     ms: Real
     source: str
+
+
+class FrontPoint(TypedDict):
+    """An architecture of a front: the folder it was selected in, its cost, and its accuracy in the supernet."""
+
+    run: str
+    architecture: str
+    cost: Real
+    supernet: Fraction
+
+
+class Front(TypedDict):
+    """Architectures along one of their costs: how many were asked for, and those that there are."""
+
+    asked: Count
+    cost: str
+    images: Count
+    points: list[FrontPoint]
 
 
 class Decision(TypedDict):
@@ -125,6 +151,7 @@ class SearchSummary(TypedDict):
     flops: Whole
     target: Target
     limits: LimitsRecord | None
+    targets: NotRequired[dict[str, TargetCost]]
     latency: LatencyRecord | None
     table_entry: TableEntry | None
     forward_backward: NotRequired[Whole]
@@ -133,6 +160,7 @@ class SearchSummary(TypedDict):
     measured: NotRequired[Measured | None]
     margins: NotRequired[MarginsRecord | None]
     stopped: NotRequired[Stopped]
+    front: NotRequired[Front]
     criterion: NotRequired[str]
     decisions: NotRequired[list[Decision]]
 

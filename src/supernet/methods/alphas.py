@@ -118,11 +118,21 @@ class LearnedAlphas(Alphas):
         for parameter in self.parameters:
             parameter.requires_grad_()
         self.optimizer = config.make(self.parameters, budget.weights)
+        self.targets = budget.targets and budget.targets.within(space)
 
-    def step(self, gradient: Sequence[Tensor]) -> None:
-        """Take a step of the optimizer with the given gradient, one tensor for each of `parameters`."""
-        for parameter, value in zip(self.parameters, gradient, strict=True):
+    def step(self, gradient: Sequence[Tensor] | None = None) -> None:
+        """Take a step of the optimizer with the gradient of the loss, and of the targets if there are any.
+
+        `gradient` has one tensor for each of `parameters`; None takes what a backward pass has left in them. It is the
+        same in all processes, as is that of the targets, which depend on no image.
+        """
+        for parameter, value in zip(self.parameters, gradient or (), strict=gradient is not None):
             parameter.grad = value
+        if self.targets is not None:
+            penalty = self.targets(self.mix())
+            more = torch.autograd.grad(penalty, self.parameters, materialize_grads=True)
+            for parameter, value in zip(self.parameters, more, strict=True):
+                parameter.grad = value if parameter.grad is None else parameter.grad + value
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from supernet.engine.seeds import seeded
 from supernet.engine.snapshots import Snapshots
 from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.module import Cost
+from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import LossOf, ValidationBatches, measures
 from supernet.models.mix import Mix, detached, sources
 from supernet.models.supernet import Supernet
@@ -70,8 +71,8 @@ class Budget:
     - `seed`: the seed of every random number that the method draws.
     - `sample`: draws an architecture within the limits of the search; None draws from the whole space.
     - `allows`: tells whether an architecture is within the limits; None allows every architecture.
-    - `price`: makes, for the name of a cost, the function from op weights to the expected cost (see
-      `supernet.models.cost.expected`); None if the search has no costs.
+    - `targets`: the penalty, to be added to the loss of alpha, that brings costs down to their targets (see
+      `supernet.models.cost.targets`); None without targets.
     - `workers`: processes that lookahead may be spread over.
     - `validation_batches`: returns the validation images in batches, the same ones at every call.
     - `snapshots`: named states of the search; `end_epoch` keeps, drops and restores them (see `Method.roll_back`).
@@ -84,7 +85,7 @@ class Budget:
     seed: int
     sample: Callable[[random.Random], Genotype] | None = None
     allows: Callable[[Genotype], bool] | None = None
-    price: Callable[[str], Callable[[Mapping[str, Sequence[Sequence[float]]]], float]] | None = None
+    targets: Targets | None = None
     workers: int = 1
     validation_batches: ValidationBatches = tuple
     snapshots: Snapshots = field(default_factory=Snapshots)
@@ -122,6 +123,7 @@ class Method(ABC):
       by Python code (a random draw, another path). A GPU may then record one step and replay it. A promise that is not
       kept gives wrong results without an error, so a subclass does not inherit it.
     - `ranks`: whether larger op scores mean better operations. If not, no architecture is reported after an epoch.
+    - `aims`: whether alpha learns from `budget.targets` as well; a search with targets refuses other methods.
     - `spreads`: whether the method can spread lookahead over `budget.workers` processes.
     - `between_epochs`: names long work between epochs; a forecast reports that this work is left out.
     - `fixed_epochs`: why a search cannot go on for more epochs than it was begun with, as a clause; empty if it can.
@@ -135,6 +137,7 @@ class Method(ABC):
     Config: ClassVar[type] = NoConfig
     capturable: ClassVar[bool] = False
     ranks: ClassVar[bool] = True
+    aims: ClassVar[bool] = False
     spreads: ClassVar[bool] = False
     between_epochs: ClassVar[str] = ""
     fixed_epochs: ClassVar[str] = ""

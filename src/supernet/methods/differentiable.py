@@ -118,7 +118,7 @@ class Differentiable(GradientMethod):
         self.alphas.optimizer.zero_grad()
         if self.config.regime == "same_batch":
             metrics = self.weight_step(batches["weights"], self.mix())  # the backward pass fills alpha's gradient, too
-            self.alphas.optimizer.step()
+            self.alphas.step()
             return metrics
         if self.config.first == "weights":
             metrics = self.weight_step(batches["weights"], detached(self.mix()))

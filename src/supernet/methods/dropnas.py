@@ -83,7 +83,7 @@ class DropNAS(GradientMethod):
         metrics = self.weight_step(batches["weights"], self.without(kept))  # its backward pass reaches alpha, too
         decay(self.weights, self.optimizer, self.budget.weights.weight_decay, 0.0)
         before = {kind: alpha.detach().clone() for kind, alpha in self.alphas.items()}
-        self.alphas.optimizer.step()
+        self.alphas.step()
         decay(list(self.alphas.values()), self.alphas.optimizer, self.config.alpha.weight_decay, _SMALL)
         with torch.no_grad():
             for kind, alpha in self.alphas.items():

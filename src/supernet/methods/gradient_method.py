@@ -18,7 +18,12 @@ from supernet.spaces import NetworkSize, SearchSpace
 
 
 class GradientMethod(Method):
-    """A method with alphas, whose optimizer is `config.alpha`; `begin` may replace softmax by another relaxation."""
+    """A method with alphas, whose optimizer is `config.alpha`; `begin` may replace softmax by another relaxation.
+
+    A subclass lets alpha learn by `alpha_step`, or by `alphas.step`, which adds the gradient of targets.
+    """
+
+    aims = True
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)

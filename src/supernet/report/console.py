@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from supernet.engine.run import Run
 
 
+_UNITS = {"params": ("{:,.0f}", " parameters"), "flops": ("{:,.0f}", " FLOPs")}  # other costs are latencies
+
+
 class Console(rich.console.Console):
     """A console for any text: it writes out control characters, and raises BrokenPipeError when its reader is gone."""
 
@@ -67,6 +70,8 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
         from supernet.models.cost.limits import Limits
 
         line(console, f"limits        {Limits(**summary['limits'])}")
+    for target in targets(summary):
+        line(console, f"target        {target}")
     if summary.get("decisions"):
         _decisions(console, summary)
     if not selection and summary.get("selector", "magnitude") != "magnitude":
@@ -75,6 +80,18 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
     line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
     if summary["table_entry"] is not None and (table or holds(run.config["data_name"], run.config["classes"])):
         table_entry(console, summary["table_entry"])
+
+
+def targets(summary: Mapping[str, Any]) -> list[str]:
+    """Return a line on each target of a search: the cost of its network, and that expected of the op scores."""
+    lines = []
+    for name, found in summary.get("targets", {}).items():
+        form, unit = _UNITS.get(name, ("{:.3g} ms", f" ({name})"))
+        target, network = (form.format(found[key]) for key in ("target", "network"))
+        kept = "above the target" if found["network"] > found["target"] else "within it"
+        drawn = "" if found["expected"] is None else f"; expected of the op scores: {form.format(found['expected'])}"
+        lines.append(f"{target}{unit}: this network has {network}, {kept}{drawn}")
+    return lines
 
 
 def table_entry(console: Console, entry: Mapping[str, Any]) -> None:
@@ -160,6 +177,25 @@ def selections(console: Console, runs: Sequence[Run], *, table: bool = False) ->
     console.print(found)
     if entry is not None:
         line(console, f"Test accuracy in %, and number, of {entry['table']}.")
+
+
+def front(console: Console, found: Mapping[str, Any]) -> None:
+    """Print the architectures of a search along their cost, as `supernet.searching.front.drawn` has them."""
+    names = [name for name in ("supernet", "retrained", "table") if any(p[name] is not None for p in found["points"])]
+    table = _table(["architecture in"], [found["title"], *(f"{name}, %" for name in names), ""])
+    form = _UNITS.get(found["cost"], ("{:.3g}", ""))[0]
+    for point in found["points"]:
+        accuracies = ["" if point[name] is None else f"{point[name]:.2f}" for name in names]
+        folder = "the run folder" if point["run"] == "." else point["run"]
+        table.add_row(folder, form.format(point["cost"]), *accuracies, "dominated" if point["dominated"] else "")
+    line(console, "")
+    console.print(table)
+    some = {
+        "supernet": f"in the supernet, on {found['images']} validation images",
+        "retrained": "of retrainings in these folders, on test images",
+        "table": "of the table, on test images",
+    }
+    line(console, f"Accuracies {'; '.join(some[name] for name in names)}.")
 
 
 def _selected_by(run: Run) -> str:

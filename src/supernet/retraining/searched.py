@@ -67,15 +67,16 @@ def sized(config: RetrainConfig, search: Run, space: SearchSpace, given: Collect
     """Return the configuration with the sizes that the search decides on; `given` names the settings of the user.
 
     The search decides on width and depth before the recipe if it was for other ones than the space's own, or had
-    limits. It decides on the image size and the halvings of its own images, and with limits of any images, where
-    neither the user nor the recipe names an image size.
+    limits or targets. It decides on the image size and the halvings of its own images, and with these of any images,
+    where neither the user nor the recipe names an image size.
     """
-    searched, target, limits = recorded(search), search.summary["target"], _limits(search)
+    searched, target = recorded(search), search.summary["target"]
+    limited = bool(_limits(search) or search.summary.get("targets"))
     sizes: dict[str, Any] = {}
-    if limits or (target["width"], target["depth"]) != space.target:
+    if limited or (target["width"], target["depth"]) != space.target:
         sizes |= target
     own = config.data is None or source_name(config.data) == searched["data"]
-    if (own or limits) and config.image_size in (None, searched["image_size"]):
+    if (own or limited) and config.image_size in (None, searched["image_size"]):
         sizes |= {"image_size": searched["image_size"], "stem": searched["stem"], "reductions": searched["reductions"]}
     firm = {name for name in sizes if name in given or name not in ("width", "depth")}  # before the search's, if named
     open_ones = {name for name in sizes if name not in firm or getattr(config, name) is None}

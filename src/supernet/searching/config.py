@@ -24,9 +24,21 @@ from supernet.models.cost.limits import Limits, parse_count
 from supernet.selectors import SELECTORS
 from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors.base import Selector
-from supernet.settings import Count, OfType, Seed, Whole, amend, plain_values, preset_named, settings, values_of
+from supernet.settings import (
+    Count,
+    OfType,
+    Positive,
+    Seed,
+    Whole,
+    amend,
+    plain_values,
+    preset_named,
+    settings,
+    values_of,
+)
 from supernet.spaces import SearchSpace
 
+_TARGETS = ("target_params", "target_flops", "target_latency_ms")  # a run without them does not name them
 _NO_NUMBERS = ("graphs", "workers")  # settings that change no number: a run may go on with others
 
 
@@ -125,14 +137,27 @@ class SearchConfig(Protocol):
     """multiply-adds for one image that it may have at most, as 25M"""
     max_latency_ms: float | None = None
     """milliseconds that it may take for one image"""
+    target_params: Annotated[int | str | None, PlainValidator(lambda value: parse_count("target_params", value))] = None
+    """parameters that alpha learns to come down to, as 300k or 1.5M"""
+    target_flops: Annotated[int | str | None, PlainValidator(lambda value: parse_count("target_flops", value))] = None
+    """multiply-adds for one image that alpha learns to come down to, as 25M"""
+    target_latency_ms: Positive | None = None
+    """milliseconds for one image that alpha learns to come down to"""
     latency: str = Limits.latency
     """measured, on this machine, or a field of the space's table (supernet query --fields)"""
 
     @property
     def limits(self) -> Limits:
         """The most that the network may cost."""
-        params, flops = (None if most is None else int(most) for most in (self.max_params, self.max_flops))
-        return Limits(params, flops, self.max_latency_ms, self.latency)
+        of_targets = self.max_latency_ms is None and self.target_latency_ms is not None
+        latency = Limits.latency if of_targets else self.latency
+        return Limits(_whole(self.max_params), _whole(self.max_flops), self.max_latency_ms, latency)
+
+    @property
+    def targets(self) -> Limits:
+        """The costs that alpha learns to come down to."""
+        latency = Limits.latency if self.target_latency_ms is None else self.latency
+        return Limits(_whole(self.target_params), _whole(self.target_flops), self.target_latency_ms, latency)
 
     @property
     def method_preset(self) -> MethodPreset:
@@ -147,7 +172,7 @@ class SearchConfig(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Return every setting that can change a number as plain data, which `saved` reads back."""
         plain = plain_values(self, SearchConfig)
-        for name in _NO_NUMBERS:
+        for name in (*_NO_NUMBERS, *(name for name in _TARGETS if plain[name] is None)):
             del plain[name]
         return plain | {
             "data": source_name(self.data),
@@ -165,6 +190,8 @@ class SearchCall(SearchConfig, Driving):
     _: KW_ONLY
     protocol: Annotated[str | Protocol, OfType(str, Protocol)] = "small"
     """protocol, a name or in Python a Protocol: the start of all settings that are not given"""
+    front: Whole = 0
+    """architectures along their cost that are selected from the search, its own first; 0 selects its own alone"""
     table: bool = False
     """show what the space's table has measured of the architecture, though on other images than these"""
 
@@ -238,6 +265,10 @@ def configured(
     return amend(start, shared | {"method_config": own, "select": config_of(start.selector_preset, select)})
 
 
+def _whole(count: int | str | None) -> int | None:
+    return None if count is None else int(count)
+
+
 def config_of(preset: MethodPreset | SelectorPreset, given: object = None) -> Any:
     """Return the config of a preset with `given`, a mapping of changes; an instance of its Config is taken as it is.
 
@@ -259,7 +290,7 @@ def saved(run: Run) -> dict[str, Any]:
     """
     names = [entry.name for entry in fields(SearchConfig) if entry.name not in ("device", *_NO_NUMBERS)]
     config = run.config
-    if missing := [name for name in names if name not in config]:
+    if missing := [name for name in names if name not in (*config, *_TARGETS)]:
         raise damaged(run.path / "config.yaml", f"without {', '.join(missing)}", START_OVER)
-    arguments = {name: config[name] for name in names}
+    arguments = {name: config[name] for name in names if name in config}
     return arguments | ({"precision": "auto"} if arguments.get("precision") == "tf32" else {})

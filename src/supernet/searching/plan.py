@@ -163,6 +163,7 @@ def plan(config: SearchConfig) -> Plan:
     resolved = _resolved(config, images, how, device)
     feasible = FeasibleSet(space, target, limits, device)
     feasible.check()
+    _check_targets(config, space, target, device)
     config.selector_preset.load().check(resolved.select, tracked=resolved.norm_track)
     return Plan(
         config=replace(resolved, target_width=width, target_depth=depth),
@@ -172,6 +173,18 @@ def plan(config: SearchConfig) -> Plan:
         execution=how,
         feasible=feasible,
     )
+
+
+def _check_targets(config: SearchConfig, space: SearchSpace, target: NetworkSize, device: torch.device) -> None:
+    """Raise UserError for targets that the method cannot aim at, or that no architecture reaches."""
+    if not config.targets:
+        return
+    if not config.method_preset.load().aims:
+        raise UserError(
+            f"method '{config.method_preset.name}' cannot aim at a target, since it learns no alpha: "
+            "give a limit, as with max_params"
+        )
+    FeasibleSet(space, target, config.targets, device).check()
 
 
 def planned(data: Source = "digits", **settings: Any) -> Plan:

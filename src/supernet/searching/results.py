@@ -12,6 +12,8 @@ from torch import Tensor
 from supernet.engine.processes import by_first
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
+from supernet.models.cost.expected import Expected
+from supernet.models.cost.targets import named
 from supernet.report import page
 from supernet.searching import curvature
 from supernet.searching.collapse import Verdict, verdict
@@ -46,8 +48,22 @@ def write_selection(
 def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any], selector: Preset, searched: Run) -> None:
     decided = _decided(plan, genotype, searched.metrics, by_scores=selector.load().quick)
     run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
-    run.write("summary.json", json.dumps(_summary(run, plan, genotype) | decided | dict(more), indent=2) + "\n")
+    found = _summary(run, plan, genotype) | _targets(plan, genotype, searched.metrics) | decided | dict(more)
+    run.write("summary.json", json.dumps(found, indent=2) + "\n")
     page.write(run, plan.images)
+
+
+def _targets(plan: Plan, genotype: Genotype, rows: Rows) -> dict[str, Any]:
+    """Return the network's cost beside each target, and what the op scores of the last epoch let expect."""
+    if not plan.config.targets:
+        return {}
+    last: Mapping[str, Any] = rows[-1].get("targets", {}) if rows else {}
+    costs = {name: Expected(plan.feasible, name).of(genotype) for name in named(plan.config.targets)}
+    found = {
+        name: {"target": target, "expected": last.get(name, {}).get("expected"), "network": costs[name]}
+        for name, target in named(plan.config.targets).items()
+    }
+    return {"targets": found}
 
 
 def _cell(run: Run, plan: Plan, genotype: Genotype) -> None:

@@ -9,6 +9,7 @@ from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.process_group import joined
 from supernet.engine.run import Run
 from supernet.report import progress
+from supernet.searching import front as fronts
 from supernet.searching import results, select
 from supernet.searching.config import SearchCall
 from supernet.searching.plan import Plan, planned
@@ -28,16 +29,17 @@ def search(**settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
-    table = settings.pop("table", False)
+    table, front = settings.pop("table", False), settings.pop("front", 0)
     with joined():
         how, plan = agreed(lambda: (driving(settings), planned(**settings)))
-        return start(plan, how, table=table)
+        return start(plan, how, table=table, front=front)
 
 
-def start(plan: Plan, how: Driving, *, table: bool = False) -> Run:
+def start(plan: Plan, how: Driving, *, table: bool = False, front: int = 0) -> Run:
     """Run a planned search, or resume it, and return the finished run.
 
-    `table` shows a table's accuracies though they are of other images.
+    `table` shows a table's accuracies though they are of other images. `front` is the number of architectures along
+    their cost that are selected at the end.
     """
     run = Run(plan.folder if how.out is None else how.out)
     callback = progress.callbacks(how, table=table or plan.in_table)
@@ -45,4 +47,7 @@ def start(plan: Plan, how: Driving, *, table: bool = False) -> Run:
     def finish(task: SearchTask) -> None:
         results.write(run, plan, *select.choose(run, task, callback), task.finished)
 
-    return conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)
+    conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)
+    if front:
+        fronts.add(run, plan, front, callback)
+    return run

@@ -43,7 +43,10 @@ FOLDER = "selections"
 
 @dataclass(frozen=True)
 class SelectionPlan:
-    """A selection with every choice made: from the search in folder `run`, as it was after `epoch` epochs."""
+    """A selection with every choice made: from the search in folder `run`, as it was after `epoch` epochs.
+
+    `within` names its own limit, if it has one.
+    """
 
     search: Plan
     run: Run
@@ -51,6 +54,7 @@ class SelectionPlan:
     selector: Preset
     config: Any
     seed: int
+    within: str = ""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -90,10 +94,11 @@ class SelectionPlan:
 
     @property
     def folder(self) -> Path:
-        """The default folder; its name tells the epoch unless it is the last, and a seed that is not the search's."""
+        """The default folder; its name tells the epoch unless it is the last, and a seed or limit of its own."""
         early = f"-epoch{self.epoch}" if self.epoch < self.search.config.epochs else ""
         other = f"-seed{self.seed}" if self.seed != self.search.seed else ""
-        return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}"
+        within = f"-{self.within}" if self.within else ""
+        return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}{within}"
 
 
 class SelectionTask(Task):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,8 +20,8 @@ from supernet.engine.snapshots import Snapshots
 from supernet.methods.base import NOT_TRAINING, Budget, Method, Part, Stream
 from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
-from supernet.models.cost.expected import Expected
 from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import ValidationBatches, accuracy
 from supernet.models.shared_norm import share_norms
 from supernet.models.supernet import Supernet
@@ -44,7 +43,8 @@ class SearchTask(Task):
         self.plan, config = plan, plan.config
         self.images = images = plan.images.to(plan.device)
         self.snapshots: Snapshots = Snapshots()
-        self.method = _method(plan, self.validation_batches, self.snapshots)
+        self.targets = Targets(plan.feasible, config.targets, config.epochs) if config.targets else None
+        self.method = _method(plan, self.validation_batches, self.snapshots, self.targets)
         train, validation = plan.parts
         every = torch.cat(plan.parts).sort().values
         parts: dict[Part, Tensor] = {"train": train, "validation": validation, "all": every}
@@ -134,17 +134,23 @@ class SearchTask(Task):
         row["forward_backward"] = self.passes.count
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
-        return row | (self._derived() if self.method.ranks else {})
+        return row | (self._derived(op_scores) if self.method.ranks else {})
 
     @property
     def feasible(self) -> FeasibleSet:
         """The architectures within the limits that the supernet has the candidates for."""
         return self.plan.feasible.within(self.method.supernet.space)
 
-    def _derived(self) -> dict[str, Any]:
-        """Return the architecture derived from the op scores now, its verdict, and its accuracies in the table."""
+    def _derived(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Any]:
+        """Return the architecture derived from the op scores now, its verdict, and its accuracies in the table.
+
+        Targets come with it, whose multipliers follow this architecture.
+        """
         space, genotype = self.plan.space, strongest(self.method, self.feasible.unmeasured)
-        derived = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
+        derived: dict[str, Any] = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
+        if self.targets is not None:
+            scores = {kind: torch.tensor(rows, dtype=torch.float64) for kind, rows in op_scores.items()}
+            derived["targets"] = self.targets.follow(scores, genotype)
         return derived | _table_accuracies(space, genotype)
 
     @property
@@ -196,6 +202,7 @@ class SearchTask(Task):
             "snapshots": dict(self.snapshots.epochs),
             "passes": self.passes.count,
             "history": list(self.history),
+            **({} if self.targets is None else {"targets": self.targets.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -203,11 +210,13 @@ class SearchTask(Task):
         self.plan.feasible.measured.update(state["latencies"])
         self.snapshots.epochs = dict(state["snapshots"])
         self.passes.count = state["passes"]
+        if self.targets is not None:
+            self.targets.load_state_dict(state["targets"])
         self.method.load_state_dict(state["method"])
         self._after_loading(state)
 
     def roll_back(self, state: Mapping[str, Any], epoch: int) -> None:
-        """Let the method go back; later latencies and snapshots, and the count of passes, stay."""
+        """Let the method go back; later latencies, snapshots, multipliers and the count of passes stay."""
         self.method.roll_back(state["method"], epoch)
         self._after_loading(state)
 
@@ -218,7 +227,7 @@ class SearchTask(Task):
             self.monitor.load_state_dict(state["monitor"])
 
 
-def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapshots) -> Method:
+def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapshots, targets: Targets | None) -> Method:
     """Build the supernet, with weights drawn from the current random state, and the method that learns on it."""
     config, feasible = plan.config, plan.feasible
     method, norm = plan.method.load(), Norm(config.norm_affine, config.norm_track)
@@ -237,7 +246,7 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
         seed_of(plan.seed, "method"),
         feasible.sample,
         feasible.allows if feasible.limits else None,
-        partial(Expected, feasible),
+        targets,
         plan.execution.workers,
         validation_batches,
         snapshots,

@@ -63,8 +63,6 @@ class ZeroOrderConfig:
     """learning rate of rs"""
     radius: Positive | None = 0.13
     """largest radius of gld; None is twice the number of edges"""
-    penalty: str = ""
-    """weighted costs, relative to the largest, added to the loss: flops=0.1,latency=0.2 (also params, ...)"""
 
     @property
     def evaluates(self) -> bool:

@@ -51,7 +51,6 @@ from supernet.methods.base import Budget, Method, Stream
 from supernet.methods.zarts import estimators
 from supernet.methods.zarts.config import ZeroOrderConfig
 from supernet.methods.zarts.objective import CandidateBatches, Objective, parted
-from supernet.methods.zarts.penalty import Penalty
 from supernet.models.lookahead import Lookahead, Momentum
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
@@ -64,6 +63,7 @@ class ZeroOrder(Method):
     """Learns alphas from the losses of lookahead, and the weights as DARTS does."""
 
     Config = ZeroOrderConfig
+    aims = True
     spreads = True
     fixed_epochs = "its warm-up and its sigma follow the number of epochs"
     config: ZeroOrderConfig
@@ -78,12 +78,13 @@ class ZeroOrder(Method):
         few = sum(self.alphas.sizes) < _FEW
         self.sigma0 = config.sigma or (0.2 if few else 0.025)
         lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss)
-        for setting in () if config.evaluates else ("penalty", "eval_batches", "order_check"):
+        if not config.evaluates and budget.targets is not None:
+            raise UserError(f"a target needs losses, and importance {config.importance} evaluates none: give a limit")
+        for setting in () if config.evaluates else ("eval_batches", "order_check"):
             if getattr(config, setting) != getattr(ZeroOrderConfig, setting):
                 raise UserError(f"setting {setting} needs losses, and importance {config.importance} evaluates none")
-        penalty = Penalty(config.penalty, budget.price)
         momentum: Momentum = "copied" if config.inner_opt == "copied" else "fresh"
-        self.objective = Objective(self.alphas, lookahead, penalty, self.optimizer, momentum)
+        self.objective = Objective(self.alphas, lookahead, budget.targets, self.optimizer, momentum)
         self.generator = torch.Generator().manual_seed(budget.seed)  # on the CPU: the same draws for every device
         self.epoch = self.steps = self.updates = 0  # steps in this epoch, updates since the beginning
         self.diagnostics: dict[str, list[float]] = {name: [] for name in config.measured}  # in this epoch's updates

@@ -17,8 +17,9 @@ from supernet.engine.process_group import alone
 from supernet.engine.processes import averaged
 from supernet.engine.seeds import seeded
 from supernet.methods.alphas import Alphas
-from supernet.methods.zarts.penalty import Penalty
+from supernet.models.cost.targets import Targets
 from supernet.models.lookahead import Lookahead, Momentum
+from supernet.models.mix import Mix
 from supernet.models.rank_metrics import spearman
 from supernet.models.supernet import traceless
 
@@ -44,15 +45,20 @@ def parted(batch: Batch, count: int) -> list[Batch]:
 
 
 class Objective:
-    """The loss after M lookahead steps of the weights, plus a penalty, at a step from the current `alphas`.
+    """The loss after M lookahead steps of the weights, plus the penalty of targets, at a step from `alphas`.
 
     `passes` counts the batches that went through the supernet, forward and backward or forward only.
     """
 
     def __init__(
-        self, alphas: Alphas, lookahead: Lookahead, penalty: Penalty, optimizer: torch.optim.SGD, momentum: Momentum
+        self,
+        alphas: Alphas,
+        lookahead: Lookahead,
+        targets: Targets | None,
+        optimizer: torch.optim.SGD,
+        momentum: Momentum,
     ) -> None:
-        self.alphas, self.lookahead, self.penalty = alphas, lookahead, penalty
+        self.alphas, self.lookahead, self.targets = alphas, lookahead, targets
         self.optimizer, self.momentum = optimizer, momentum
         self.passes = {"forward_backward": 0, "forward": 0}
         self.evaluated = torch.empty(0, 0)  # the steps (K, D) whose objective was asked for last
@@ -68,8 +74,13 @@ class Objective:
         self.lookahead.supernet.passes += trained
         self.passes["forward_backward"] += trained
         self.passes["forward"] += len(mixes) * len(validation)
-        penalties = [self.penalty(mix) for mix in mixes]
-        return torch.tensor(losses, dtype=torch.float64) + torch.tensor(penalties, dtype=torch.float64)
+        return torch.tensor(losses, dtype=torch.float64) + self._penalties(mixes)
+
+    def _penalties(self, mixes: Sequence[Mix]) -> Tensor:
+        """Return the penalty (K,) of each mix, for the costs that are above their targets now."""
+        targets, now = self.targets, self.alphas.mix()
+        found = [0.0 if targets is None else float(targets(mix, now)) for mix in mixes]
+        return torch.tensor(found, dtype=torch.float64)
 
     def order(self, batches: CandidateBatches, validation: Sequence[Batch]) -> float:
         """Return Spearman's rank correlation of the objective on the halves of `validation`, of the steps `evaluated`.

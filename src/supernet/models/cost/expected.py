@@ -1,4 +1,4 @@
-"""The expected cost of an architecture whose operations are drawn by op weights, as a penalty in a search.
+"""The expected cost of an architecture whose operations are drawn by op weights, with gradient to the op weights.
 
 Every edge draws one operation, independently of the others and in proportion to its op weights. If a cost is a sum over
 the edges, so is its mean, as in ProxylessNAS (Cai et al., ICLR 2019, section 3.3). The latency in a table is not a sum:
@@ -7,33 +7,34 @@ its mean is taken over all architectures, weighted by their probabilities.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import chain, product
+from itertools import product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from supernet.errors import UserError, unknown
 from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.feasible import FeasibleSet
-from supernet.models.cost.latency import TabulatedLatency, latency_fields
-from supernet.spaces.search_space import SearchSpace
+from supernet.models.cost.knapsack import Integers
+from supernet.models.cost.latency import NANOSECONDS, TabulatedLatency, latency_fields
+from supernet.models.cost.options import free_groups, padded
+from supernet.spaces.genotype import Genotype
 
 _COUNTED = ("flops", "params")  # fields of Cost
 _MEASURED = "latency"
 
-Probabilities = Sequence[Sequence[float]]  # of the candidates of every edge
-
 
 class Expected:
-    """The expected cost of an architecture that is drawn by op weights, as a share of the largest possible cost.
+    """The expected cost of an architecture that is drawn by op weights.
 
     `name` is a cost of the networks that `feasible` is about:
 
     - "flops" or "params": of the whole network, with every edge of a cell, also where an architecture keeps only some.
-    - "latency": the sum of the latencies of the operations on their own, measured on the device of `feasible`. It
+    - "latency": the sum of the latencies of the operations on their own in ms, measured on the device of `feasible`. It
       leaves out the rest of the network and all overlap.
     - a latency in the space's table, such as "latency_pixel3_ms": the exact mean over all architectures, where a
       missing latency counts as the mean of the others.
@@ -42,71 +43,124 @@ class Expected:
     """
 
     def __init__(self, feasible: FeasibleSet, name: str) -> None:
-        names = [*_COUNTED, _MEASURED, *latency_fields(feasible.space)]
+        space = feasible.space
+        names = [*_COUNTED, _MEASURED, *latency_fields(space)]
         if name not in names:
-            raise unknown(f"cost of space '{feasible.space.name}':", name, names)
-        if name in _COUNTED and not feasible.space.has_additive_cost:
+            raise unknown(f"cost of space '{space.name}':", name, names)
+        if name in _COUNTED and not space.has_additive_cost:
             raise UserError(
-                f"the {name} expected in space '{feasible.space.name}' are not known: the output of its cells depends "
+                f"the {name} expected in space '{space.name}' are not known: the output of its cells depends "
                 f"on which nodes an architecture reads; take '{_MEASURED}'"
             )
-        self._sizes = {kind: [len(edge.ops) for edge in cell.edges] for kind, cell in feasible.space.cells.items()}
-        self._feasible, self._name = feasible, name
+        self.name, self._feasible, self._space = name, feasible, space
+        edges = ((kind, e, edge) for kind, cell in space.cells.items() for e, edge in enumerate(cell.edges))
+        self._edges = [(kind, number, len(edge.ops)) for kind, number, edge in edges]
+        self._placed: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, list[Tensor]]] = {}
 
-    def __call__(self, weights: Mapping[str, Sequence[Sequence[float]]]) -> float:
-        """Return the expected cost divided by the largest cost, 0 to 1.
+    def __call__(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Return the expected cost, a scalar.
 
         `weights[kind]` has a row per edge and a column per candidate; columns beyond an edge's candidates are ignored.
         Rows must not be negative and need not sum to 1; a row of zeros counts as uniform.
         """
-        probabilities = [
-            _normalised(row[:size])
-            for kind, sizes in self._sizes.items()
-            for row, size in zip(weights[kind], sizes, strict=True)
-        ]
-        return self._cost.mean(probabilities) / self._cost.largest
+        return self._mean([_normalised(row) for row in self._rows(weights)])
+
+    @torch.no_grad()
+    def derived(self, weights: Mapping[str, Tensor], tilt: float = 0.0) -> Tensor:
+        """Return the cost, a scalar, of the architecture with the largest sum of these weights, as tensors alone.
+
+        A recorded step of the search may therefore ask for it; its latency is that of `__call__`, not measured. With a
+        `tilt`, the weight of the operation that costs most counts by that share more, and others by less, as they cost.
+        """
+        rows = self._rows(weights)
+        _, prices, options = self._at(rows[0])
+        scores = torch.cat(rows) * (1 + tilt * prices)
+        scores = torch.cat([scores, scores.new_zeros(1)])
+        chosen = torch.zeros_like(scores)
+        for numbers in options:
+            chosen[numbers[scores[numbers].sum(1).argmax()]] = 1
+        return self._mean(chosen[:-1].split([size for _, _, size in self._edges]))
+
+    def _rows(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
+        return [weights[kind][edge][:size] for kind, edge, size in self._edges]
+
+    def _mean(self, rows: Sequence[Tensor]) -> Tensor:
+        """Return the mean cost where each edge has its operations with the probabilities in its row."""
+        costs = self._at(rows[0])[0]
+        if self._is_sum:
+            return self._fixed + torch.cat(list(rows)) @ costs
+        for row in rows:  # averages out one axis after another
+            costs = row @ costs.reshape(len(row), -1)
+        return costs[0]
+
+    def of(self, genotype: Genotype) -> float:
+        """Return the cost of the network of an architecture; measures its latency if need be."""
+        if self.name in _COUNTED:
+            return float(getattr(self._costs.total(genotype), self.name))
+        return (self._feasible.measuring if self.name == _MEASURED else self._tabulated).ms(genotype)
+
+    def _at(self, like: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return costs, prices and options on the device of `like`: copied once, as a recorded step cannot wait."""
+        key = like.device, like.dtype
+        if key not in self._placed:
+            options = [torch.from_numpy(each).to(like.device) for each in self._options]
+            costs, prices = (torch.from_numpy(each).to(like) for each in (self._array, self._prices))
+            self._placed[key] = costs, prices, options
+        return self._placed[key]
 
     @cached_property
-    def _cost(self) -> _AdditiveCost | _TableCost:
-        """Made at the first call, after a resumed run has restored its measurements."""
-        feasible, name = self._feasible, self._name
-        if name in _COUNTED:
-            costs = OperationCosts(feasible.space, feasible.network_size)
-            return _AdditiveCost(chain(*costs.per_operation(name).values()), getattr(costs.fixed, name))
-        if name == _MEASURED:
-            return _AdditiveCost(chain(*feasible.measuring.per_operation.values()))
-        return _TableCost(feasible.space, name)
+    def _prices(self) -> NDArray[np.float64]:
+        """What each candidate costs of itself, as a share of the most; of a table, by its mean over all others."""
+        costs, sizes = self._array, [size for _, _, size in self._edges]
+        if not self._is_sum:
+            whole = costs.reshape(sizes)
+            axes = range(len(sizes))
+            means = [whole.mean(axis=tuple(other for other in axes if other != axis)) for axis in axes]
+            costs = np.concatenate([mean - mean.min() for mean in means])
+        return costs / (costs.max() or 1.0)
+
+    @cached_property
+    def _options(self) -> list[Integers]:
+        """The options of each group: the numbers of their operations among all, -1 for none."""
+        operations = [(kind, edge, column) for kind, edge, size in self._edges for column in range(size)]
+        numbers = {operation: number for number, operation in enumerate(operations)}
+        groups = (group for kind, cell in self._space.cells.items() for group in free_groups(self._space, kind, cell))
+        return [padded([[numbers[each] for each in option] for option in group]) for group in groups]
+
+    @property
+    def _is_sum(self) -> bool:
+        return self.name in (*_COUNTED, _MEASURED)
+
+    @property
+    def _fixed(self) -> float:
+        return float(getattr(self._costs.fixed, self.name)) if self.name in _COUNTED else 0.0
+
+    @cached_property
+    def _array(self) -> NDArray[np.float64]:
+        """The cost of each candidate of each edge or, of a table, of each architecture.
+
+        Made at the first call, after a resumed run has restored its measurements.
+        """
+        if self._is_sum:
+            measured = self.name == _MEASURED
+            costs = self._feasible.measuring.per_operation if measured else self._costs.per_operation(self.name)
+            flat = [costs[kind][edge][column] for kind, edge, size in self._edges for column in range(size)]
+            return np.array(flat, np.float64) / (NANOSECONDS if measured else 1)
+        cells = self._space.cells
+        columns = product(*(product(*(range(len(edge.ops)) for edge in cell.edges)) for cell in cells.values()))
+        each = [self._tabulated.ms(self._space.choose(dict(zip(cells, some, strict=True)))) for some in columns]
+        ms = np.array(each, np.float64)
+        return np.where(np.isnan(ms), np.nanmean(ms), ms)
+
+    @cached_property
+    def _costs(self) -> OperationCosts:
+        return OperationCosts(self._space, self._feasible.network_size)
+
+    @cached_property
+    def _tabulated(self) -> TabulatedLatency:
+        return TabulatedLatency(self._space, self.name)
 
 
-def _normalised(row: Sequence[float]) -> list[float]:
-    total = math.fsum(row)
-    return [float(weight) / total for weight in row] if total else [1 / len(row)] * len(row)
-
-
-class _AdditiveCost:
-    """A cost that is a sum over the edges, whose candidates cost `costs`, and a constant `fixed`."""
-
-    def __init__(self, costs: Iterable[Sequence[int]], fixed: int = 0) -> None:
-        rows = list(costs)
-        self._costs, self._fixed = np.array(list(chain(*rows)), float), fixed
-        self.largest = fixed + sum(map(max, rows))
-
-    def mean(self, probabilities: Probabilities) -> float:
-        return self._fixed + float(np.array(list(chain(*probabilities))) @ self._costs)
-
-
-class _TableCost:
-    """A latency that a table has for every architecture of a space, as an array with an axis per edge."""
-
-    def __init__(self, space: SearchSpace, field: str) -> None:
-        latency, cells = TabulatedLatency(space, field), space.cells.values()
-        columns = product(*(product(*(range(len(edge.ops)) for edge in cell.edges)) for cell in cells))
-        ms = np.array([latency.ms(space.choose(dict(zip(space.cells, each, strict=True)))) for each in columns])
-        self._ms: NDArray[np.float64] = np.where(np.isnan(ms), np.nanmean(ms), ms)
-        self.largest = float(self._ms.max())
-
-    def mean(self, probabilities: Probabilities) -> float:
-        mean = self._ms
-        for row in probabilities:  # averages out one axis after another
-            mean = np.array(row) @ mean.reshape(len(row), -1)
-        return float(mean[0])
+def _normalised(row: Tensor) -> Tensor:
+    total = row.sum()
+    return torch.where(total > 0, row / torch.where(total > 0, total, 1), 1 / len(row))

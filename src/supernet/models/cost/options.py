@@ -41,7 +41,7 @@ class OptionGroups:
         edges = [(kind, e, len(edge.ops)) for kind, cell in space.cells.items() for e, edge in enumerate(cell.edges)]
         operations = [(kind, e, column) for kind, e, count in edges for column in range(count)]
         numbers = {operation: number for number, operation in enumerate(operations)}
-        self._numbers = [_padded([[numbers[o] for o in option] for option in group]) for group in self.groups]
+        self._numbers = [padded([[numbers[o] for o in option] for option in group]) for group in self.groups]
 
     def best(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]] = ()) -> Genotype:
         """Return the architecture with the largest sum of gains whose sum of each cost is within its limit.
@@ -114,14 +114,14 @@ def _integer(score: float, shift: int) -> int:
     return 2 << _BITS if score == math.inf else -(2 << _BITS)
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> Integers:
+def padded(rows: Sequence[Sequence[int]]) -> Integers:
     """Return the rows as one array, shorter ones filled up with -1."""
     longest = max(map(len, rows))
     return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)
 
 
 def _cell_groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
-    groups = _groups(space, kind, cell)
+    groups = free_groups(space, kind, cell)
     nothing_wasted = cell.output == "unused" or (
         cell.output == "concat" and cell.keep is not None and not cell.may_be_bare
     )
@@ -132,8 +132,8 @@ def _cell_groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]
     return [[option for option in options if not is_wasteful(space, cell, _choices(cell, option))] or options]
 
 
-def _groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
-    """Return the groups of a cell whose operations may lie on no path."""
+def free_groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]]:
+    """Return the groups of a cell, the architectures that waste an operation included."""
     operations = [[(kind, e, k) for k in columns] for e, columns in enumerate(space.candidates(cell))]
     if cell.keep is None and cell.branches == 1:
         return [[(operation,) for operation in edge] for edge in operations]

@@ -13,6 +13,7 @@ from supernet.data import Images
 from supernet.engine.glance import size as size_of
 from supernet.engine.run import Run
 from supernet.errors import UserError
+from supernet.report.console import targets
 from supernet.report.page import parts
 from supernet.spaces import SearchSpace, recorded_space
 from supernet.spaces.tables.entry import holds
@@ -37,6 +38,7 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
         "decisions": summary.get("decisions") or [],
         "criterion": summary.get("criterion"),
         "charts": _charts(rows),
+        "front": summary.get("front"),
         "curvature": summary.get("curvature"),
         "table": summary.get("table_entry"),
         "of_table": holds(config["data_name"], config["classes"]),
@@ -72,6 +74,7 @@ def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[
     if summary.get("limits"):
         asked = {name: value for name, value in summary["limits"].items() if value is not None}
         found.append(("limits", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asked.items())))
+    found += [("target", target) for target in targets(summary)]
     return found
 
 
@@ -86,7 +89,7 @@ def _charts(rows: parts.Rows) -> list[parts.Chart]:
 
 def _pictures(run: Run, space: SearchSpace | None, last: Mapping[str, Any], *, done: bool) -> dict[str, Markup]:
     """Return the pictures in the folder; of an unfinished search in a known space, as it is now."""
-    names = ("cell", "search", "diagnostics")
+    names = ("cell", "search", "diagnostics", "front")
     found = {name: parts.picture(run, f"{name}.svg") for name in names}
     if not done and space is not None and "architecture" in last:
         from supernet.report import plots  # imported here, since Matplotlib is slow to import

@@ -8,6 +8,7 @@ from supernet.report.plots.cell import draw_architecture, draw_cell, learned, ou
 from supernet.report.plots.confusion import draw_confusion
 from supernet.report.plots.curvature import draw_curvature
 from supernet.report.plots.curves import draw_tabular, draw_training, draw_trajectory
+from supernet.report.plots.front import draw_points
 from supernet.report.plots.landscape import draw_landscape
 from supernet.report.plots.panels import edges_of
 from supernet.report.plots.scatter import draw_front, draw_ranking, draw_taus
@@ -27,6 +28,7 @@ __all__ = [
     "draw_diagnostics",
     "draw_front",
     "draw_landscape",
+    "draw_points",
     "draw_ranking",
     "draw_search",
     "draw_strength",

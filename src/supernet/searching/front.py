@@ -1,0 +1,196 @@
+"""`supernet.front`: architectures along their cost from one search, each the best within its limit by its selector."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from supernet.data import Source
+from supernet.engine.callbacks import Callback
+from supernet.engine.driving import Driving, agreed, as_planned
+from supernet.engine.process_group import joined
+from supernet.engine.processes import by_first
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.methods.base import Method
+from supernet.models.cost.expected import Expected
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
+from supernet.models.cost.targets import limit_on, named
+from supernet.models.evaluate import Scorer
+from supernet.registry import recorded
+from supernet.report import page, progress
+from supernet.searching import select
+from supernet.searching.config import config_of
+from supernet.searching.plan import Plan
+from supernet.searching.resume import epochs_done, plan_of, restored
+from supernet.searching.select import SelectionPlan
+from supernet.selectors import SELECTORS
+from supernet.settings import amend
+from supernet.spaces import SearchSpace
+from supernet.spaces.genotype import Genotype
+from supernet.spaces.tables.entry import holds
+
+POINTS = 5
+
+
+def front(
+    run: Run | str | os.PathLike[str],
+    points: int = POINTS,
+    *,
+    data: Source | None = None,
+    space: str | SearchSpace | None = None,
+    method: str | type[Method] | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> list[dict[str, Any]]:
+    """Select up to `points` architectures along their cost from a finished search; return them, the dearest first.
+
+    The first is the search's own. Each further one is the best, by the search's selector, within a limit: a step
+    towards the cheapest architecture, of equal ratios from the one before over what is left. The cost is that of the
+    search's first target or limit, by default parameters. A selection is a run in the search's `selections/`, and
+    `front` in the summary of the search lists all of them with their accuracy in the supernet; front.svg draws them.
+
+    - `data`, `space`, `method`, `device`: as for `select`.
+    - `quiet`, `callbacks`: as for `search`.
+
+    What has been selected before is not selected again. Raises UserError for a search that has not finished.
+    """
+    searched = Run.of(run)
+    searched.check_finished()
+    given: dict[str, Any] = {"data": data, "space": space, "method": method, "device": device}
+    with joined():
+        how, plan = agreed(lambda: (Driving(quiet=quiet, callbacks=callbacks), plan_of(searched, **given)))
+        add(searched, plan, points, progress.callbacks(how))
+    found: list[dict[str, Any]] = drawn(searched)["points"]
+    return found
+
+
+def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
+    """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
+    if points < 1:
+        raise UserError(f"a front needs at least 1 architecture, not {points}")
+    if run.summary.get("front", {}).get("asked") != points:
+        task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
+        runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
+        with as_planned(plan):
+            scorer = Scorer(task.method.supernet, task.validation_batches, running=False)
+            scores = scorer([task.method.supernet.only(each.genotype) for each in runs]).accuracy
+        cost = Expected(plan.feasible, name).of
+        found = [
+            {
+                "run": "." if each == run else str(each.path.relative_to(run.path)),
+                "architecture": str(each.genotype),
+                "cost": cost(each.genotype),
+                "supernet": score,
+            }
+            for each, score in zip(runs, scores, strict=True)
+        ]
+        _write(run, {"asked": points, "cost": name, "images": scorer.images, "points": found})
+    _draw(run)
+
+
+def _cost(limits: Limits) -> str | None:
+    return next(iter(named(limits)), None)
+
+
+def _selected(run: Run, plan: Plan, name: str, points: int, callback: Callback) -> Iterator[Run]:
+    """Yield a selection within each limit: the cost of the last one, less its share of the way to the cheapest."""
+    preset = SELECTORS.named(recorded("selector", run.config["selector"], SELECTORS))
+    config = config_of(preset, run.config["select"])
+    cost, genotype = Expected(plan.feasible, name).of, run.genotype
+    least = cost(_cheapest(plan, name, cost(genotype)))
+    for left in range(points - 1, 0, -1):
+        here = cost(genotype)
+        limit = limit_on(name, least * (here / least) ** (left / (left + 1)))
+        within = _within(plan, limit)
+        if here <= least or within is None:
+            return
+        most = next(iter(named(limit).values()))
+        own = SelectionPlan(within, run, epochs_done(run), preset, config, plan.seed, f"{name}-{most:.6g}")
+        selection = select.start(own, Driving(), callback)
+        genotype = selection.genotype
+        yield selection
+
+
+def _cheapest(plan: Plan, name: str, most: float) -> Genotype:
+    return FeasibleSet(plan.feasible.space, plan.target, limit_on(name, most + 1), plan.device).smallest
+
+
+def _within(plan: Plan, limit: Limits) -> Plan | None:
+    """Return the plan with one limit more, a lower one; None if that leaves no architecture."""
+    more = {field: value for field, value in vars(limit).items() if value is not None}
+    if limit.max_latency_ms is None:
+        del more["latency"]
+    limits = replace(plan.feasible.limits, **more)
+    feasible = FeasibleSet(plan.feasible.space, plan.target, limits, plan.device)
+    feasible.measured.update(plan.feasible.measured)
+    with suppress(UserError):
+        feasible.check()
+        return replace(plan, config=amend(plan.config, more), feasible=feasible)
+    return None
+
+
+@by_first
+def _write(run: Run, found: Mapping[str, Any]) -> None:
+    with run.held():
+        run.write("summary.json", json.dumps(run.summary | {"front": found}, indent=2) + "\n")
+
+
+@by_first
+def _draw(run: Run) -> None:
+    from supernet.report import plots
+
+    found = drawn(run)
+    for suffix in ("svg", "png"):
+        plots.save(plots.draw_points(found["series"], found["title"]), run.path / f"front.{suffix}")
+    page.write(run)
+
+
+def drawn(run: Run) -> dict[str, Any]:
+    """Return the front of a search as pictures and tables have it.
+
+    Its points get accuracies, in %, as far as there are some: `supernet`, `retrained` on test images, after the last
+    epoch, in the mean of the retrainings in the folder of the selection, and `table`; and whether they are
+    `dominated` by another one.
+    """
+    front, points = run.summary["front"], list[dict[str, Any]]()
+    in_table = holds(run.config["data_name"], run.config["classes"])
+    for point in front["points"]:
+        selection = Run(run.path / point["run"])
+        entry = selection.summary["table_entry"] if in_table else None
+        table = entry["results"][0]["test"] if entry else None
+        points.append(point | {"supernet": 100 * point["supernet"], "retrained": _retrained(selection), "table": table})
+    out = dominated([(point["cost"], point["supernet"]) for point in points])
+    points = [point | {"dominated": is_out} for point, is_out in zip(points, out, strict=True)]
+    names = {"supernet": "supernet, validation images", "retrained": "retrained, test images", "table": "table"}
+    series = {
+        title: [(point["cost"], point[name], point["dominated"]) for point in points if point[name] is not None]
+        for name, title in names.items()
+    }
+    title = {"params": "parameters", "flops": "FLOPs", "latency": "latency (ms)"}.get(front["cost"], front["cost"])
+    return front | {"points": points, "series": {name: some for name, some in series.items() if some}, "title": title}
+
+
+def dominated(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Return of each point (cost, accuracy) whether another one has no more cost and no less accuracy, and not both."""
+
+    def beaten(cost: float, accuracy: float) -> bool:
+        return any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
+
+    return [beaten(*point) for point in points]
+
+
+def _retrained(selection: Run) -> float | None:
+    found = [Run(file.parent) for file in sorted(selection.path.glob("*/summary.json"))]
+    accuracies = [
+        (each.summary["test_accuracy"] or each.summary["accuracy"])["last"]
+        for each in found
+        if each.task == "retrain" and (each.summary["test_accuracy"] or each.summary["measured_on"] == "test")
+    ]
+    return 100 * sum(accuracies) / len(accuracies) if accuracies else None

@@ -1,0 +1,111 @@
+"""Fronts: a ladder of limits on one search, each selection the best within its limit, and what is told of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+
+import pytest
+
+import supernet as sn
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.models.cost.count import cost
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
+from supernet.report.console import Console
+from supernet.report.console import front as show
+from supernet.searching.front import dominated, drawn, front
+from supernet.searching.plan import planned
+
+TINY = {"images": 60, "epochs": 1, "width": 2, "device": "cpu", "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    return sn.search("digits", front=4, out=tmp_path_factory.mktemp("front") / "run", seed=1, **TINY)
+
+
+def test_each_architecture_is_the_best_within_a_limit_between_the_one_before_and_the_cheapest(searched):
+    points, plan = searched.summary["front"]["points"], planned("digits", images=60, epochs=1, width=2, device="cpu")
+    scores, least = searched.metrics[-1]["op_scores"], FeasibleSet(plan.space, plan.target, Limits(10**9)).smallest
+    cheapest = cost(plan.space, least, plan.target).params
+    assert points[0]["run"] == "."
+    assert points[0]["cost"] == searched.summary["params"]
+    for left, (before, point) in zip((3, 2, 1), itertools.pairwise(points), strict=False):
+        selection = Run(searched.path / point["run"])
+        limit = int(cheapest * (before["cost"] / cheapest) ** (left / (left + 1)))
+        assert selection.config["max_params"] == selection.summary["limits"]["max_params"] == limit
+        assert cheapest <= point["cost"] == selection.summary["params"] <= limit < before["cost"]
+        assert selection.genotype == FeasibleSet(plan.space, plan.target, Limits(limit)).best(scores)
+    assert len(points) == 4 or points[-1]["cost"] == cheapest
+
+
+def test_it_is_in_summary_page_and_terminal_and_is_not_made_again(searched, capsys):
+    found, before = drawn(searched), searched.path.joinpath("summary.json").stat().st_mtime_ns
+    assert front(searched, 4, quiet=True) == found["points"]
+    assert searched.path.joinpath("summary.json").stat().st_mtime_ns == before
+    page = searched.path.joinpath("report.html").read_text()
+    show(Console(), found)
+    told = capsys.readouterr().out
+    for point in found["points"][1:]:
+        assert point["run"] in told
+        assert point["run"] in page
+        assert f"{point['supernet']:.2f}" in told
+    assert searched.path.joinpath("front.png").stat().st_size > 1000
+    assert "<svg" in searched.path.joinpath("front.svg").read_text()
+
+
+def test_retrainings_in_the_folders_are_told(searched):
+    selection = searched.path / drawn(searched)["points"][1]["run"]
+    run = sn.retrain(selection, epochs=1, width=2, depth=1, device="cpu", quiet=True)
+    point = drawn(searched)["points"][1]
+    assert point["retrained"] == 100 * (run.summary["test_accuracy"] or run.summary["accuracy"])["last"]
+    assert list(drawn(searched)["series"]) == ["supernet, validation images", "retrained, test images"]
+
+
+def test_a_front_needs_a_finished_search_and_a_number(searched, tmp_path):
+    with pytest.raises(UserError, match=r"^a front needs at least 1 architecture, not 0$"):
+        front(searched, 0, quiet=True)
+    with pytest.raises(UserError, match="no run folder"):
+        front(tmp_path, quiet=True)
+
+
+def test_the_front_that_is_left_rises_with_the_cost():
+    rng = random.Random(0)
+    for _ in range(200):
+        points = [(rng.randrange(6), rng.randrange(6)) for _ in range(rng.randrange(8))]
+        kept = sorted({point for point, out in zip(points, dominated(points), strict=True) if not out})
+        assert all(first[1] < second[1] for first, second in itertools.pairwise(kept))
+        for price, accuracy in points:
+            assert any(c <= price and a >= accuracy for c, a in kept)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"method": "random", "target_params": "300k"},
+            "method 'random' cannot aim at a target, since it learns no alpha",
+        ),
+        ({"method": "rsps", "target_flops": "3M"}, "method 'rsps' cannot aim at a target"),
+        ({"target_params": "50k"}, "no architecture of space 'nasbench201' .* within the limits: at most 50,000"),
+        ({"target_params": "many"}, "target_params takes a number above 0"),
+        ({"target_latency_ms": 1.0, "latency": "latency_x_ms"}, "unknown latency 'latency_x_ms'"),
+        ({"latency": "latency_pixel3_ms"}, "limits nothing without max_latency_ms"),
+    ],
+)
+def test_targets_that_cannot_be_had(given, said):
+    with pytest.raises(UserError, match=said):
+        planned("digits", images=60, device="cpu", **given)
+
+
+def test_a_search_tells_its_target(tmp_path, capsys):
+    run = sn.search("digits", target_params="200k", out=tmp_path / "run", **TINY)
+    found = run.summary["targets"]["params"]
+    assert (found["target"], found["network"]) == (200_000, run.summary["params"])
+    assert found["expected"] == run.metrics[-1]["targets"]["params"]["expected"]
+    assert run.config["target_params"] == 200_000
+    assert "target_params" not in sn.search("digits", out=tmp_path / "free", **TINY).config
+    assert json.loads(run.path.joinpath("summary.json").read_text())["targets"]
