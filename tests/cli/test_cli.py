@@ -193,7 +193,7 @@ MISTAKES = [
     *((f"search {arguments}", said) for arguments, said in SEARCH_MISTAKES),
     (
         "serch",
-        "unknown command 'serch'; did you mean 'search'? known: search, compare, select, retrain, evaluate, predict, ",
+        "unknown command 'serch'; did you mean 'search'? known: search, select, ",
     ),
     ("--epochs 3", "unknown command '--epochs'; known: search"),
     ("select", "missing RUN: folder of a search, finished or not (see supernet select --help)"),

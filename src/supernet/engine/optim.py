@@ -15,7 +15,6 @@ from supernet.settings import Real, Share, Whole, settings
 
 _TAIL = 5  # last epochs of P-DARTS' linear schedule, in which the rate falls more slowly
 
-_Tensors = tuple[Tensor, ...] | list[Tensor]
 Within = tuple[int, int]
 """The steps of an epoch that are done, and all of them."""
 BEGUN: Within = (0, 1)
@@ -37,38 +36,9 @@ class _Eager:
 
 
 class SGD(_Eager, torch.optim.SGD):
-    """PyTorch's SGD without dampening, with the same bits by fewer calls: all weights of a group together."""
+    """PyTorch's SGD."""
 
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Take a step of all weights that have a gradient; the gradients stay as they are."""
-        for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            if not weights:
-                continue
-            slopes: _Tensors = [weight.grad for weight in weights]
-            if group["weight_decay"]:
-                slopes = torch._foreach_add(slopes, weights, alpha=group["weight_decay"])
-            if group["momentum"]:
-                moved = self._momenta(weights, slopes, group["momentum"])
-                slopes = torch._foreach_add(slopes, moved, alpha=group["momentum"]) if group["nesterov"] else moved
-            torch._foreach_add_(weights, slopes, alpha=-group["lr"])
-
-    def _momenta(self, weights: list[Tensor], slopes: _Tensors, momentum: float) -> list[Tensor]:
-        """Return the new momentum buffers of the weights; the first one of a weight is its slope."""
-        found = [momentum_of(self, weight) for weight in weights]
-        begun = [buffer for buffer in found if buffer is not None]
-        if begun:
-            # On a CPU, a number would become a tensor once for each buffer
-            factor = torch.tensor(momentum, dtype=begun[0].dtype) if begun[0].device.type == "cpu" else momentum
-            torch._foreach_mul_(begun, factor)
-            torch._foreach_add_(
-                begun, [slope for slope, buffer in zip(slopes, found, strict=True) if buffer is not None]
-            )
-        for at, buffer in enumerate(found):
-            if buffer is None:
-                found[at] = self.state[weights[at]]["momentum_buffer"] = slopes[at].clone()
-        return found  # type: ignore[return-value]
+    step = torch.no_grad()(_undecorated(torch.optim.SGD.step))
 
 
 class Adam(_Eager, torch.optim.Adam):
@@ -190,12 +160,8 @@ class AlphaOptimizerConfig:
 
 def clip_gradient(parameters: Iterable[Tensor], largest: float) -> None:
     """Scale the gradient of all parameters down to the norm `largest` if its norm is larger; 0 does not clip."""
-    if not largest:
-        return
-    weights = list(parameters)
-    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-    if norm.is_cuda or not largest / (norm + 1e-6) >= 1:  # a GPU would have to be waited for; NaN spreads
-        torch.nn.utils.clip_grads_with_norm_(weights, largest, norm)
+    if largest:
+        torch.nn.utils.clip_grad_norm_(parameters, largest)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -2,10 +2,9 @@
 
 The margin of an edge is the op weight of its chosen operation less the best that derivation might have chosen instead:
 another operation on the edge, or the best one on an edge that was left out for it. It is negative where the limits of
-the search forbid the best. An edge is settled if its margin is at least LEAD of the
-best op weight, and if its operation was the chosen one after each epoch of the last quarter. A search in which at most
-half of the edges are settled is undecided, and so is one whose accuracy may be luck. docs/measurements.md has the study that
-the thresholds are from.
+the search forbid the best. An edge is settled if its margin is at least LEAD of the best op weight, and if its
+operation was the chosen one after each epoch of the last quarter. A search in which at most half of the edges are
+settled is undecided, and so is one whose accuracy may be luck. The thresholds are from a study in docs/measurements.md.
 """
 
 from __future__ import annotations

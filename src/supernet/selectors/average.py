@@ -1,8 +1,8 @@
 """Selection by averaged op scores: by magnitude of their mean over the last epochs, so that a late fall counts little.
 
-Op scores move until the last step, and where a method falls at its end (see docs/measurements.md) the mean over the last
-third still is where it had been. Averaging what stochastic steps visit is known for weights (Polyak & Juditsky, 1992);
-no paper is known to us that selects in this way.
+Op scores move until the last step, and where a method falls at its end (see docs/measurements.md) the mean over the
+last third still is where it had been. Averaging what stochastic steps visit is known for weights (Polyak & Juditsky,
+1992); no paper is known to us that selects in this way.
 """
 
 from __future__ import annotations
