@@ -87,8 +87,8 @@ def fake(monkeypatch, accuracy):
     """Replace the scorer by a function from a mix to an accuracy."""
 
     class Fake:
-        def __init__(self, supernet, validation_batches, *, running):
-            self.supernet, self.batches, self.running = supernet, list(validation_batches()), running
+        def __init__(self, supernet, validation_batches, norm):
+            self.supernet, self.batches, self.norm = supernet, list(validation_batches()), norm
 
         def __call__(self, mixes):
             assert len(self.batches) == 1
