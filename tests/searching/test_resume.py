@@ -30,7 +30,8 @@ RENAMES = 21
 KILLED = -signal.SIGKILL
 STOPPED = "supernet: stopped; the same command goes on from here\n"
 METHODS = {
-    "single-darts": ["--target-params", "200k"],
+    "single-darts": [],
+    "with a target": ["--target-params", "200k"],
     "darts": ["--method", "darts"],
     "darts-2nd": ["--method", "darts-2nd"],
     "darts-plus": ["--method", "darts-plus", "--alpha.lr", "0.02", "--epochs", "4"],

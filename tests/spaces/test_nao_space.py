@@ -568,7 +568,7 @@ def test_drop_path_applies_to_every_operation_but_the_identity(monkeypatch):
         seen.append(probability)
         return x / 2
 
-    monkeypatch.setattr("supernet.models.mixed_cell.drop_path", halve)
+    monkeypatch.setattr("supernet.models.layers.drop_path", halve)
     supernet, x = supernet_of(SMALL), noise_batch(1).x
     cells = [layer for layer in supernet.layers if isinstance(layer, MixedCell)]
     assert {cell.drop_path for cell in cells} == {0.0}
