@@ -124,13 +124,16 @@ def test_any_config_of_a_method_or_selector_is_read_back(kind: type[Any], data: 
 
 
 FREE = ("method", "method_config", "selector", "select", "space", "data", "device", "max_params", "max_flops")
+FREE += ("target_params", "target_flops", "target_latency_ms")
 SHARED = settings_of(SearchConfig, leave_out=(*FREE, "graphs", "workers"))  # which change no number and are not saved
 
 
 @several
 @given(values=SHARED, count=st.none() | st.integers(1, 10**12))
 def test_any_config_of_a_search_is_read_back(values: dict[str, Any], count: int | None, tmp_path: Path) -> None:
-    config = allowed({"selector": "magnitude", "max_params": count, "max_flops": count, **values})
+    config = allowed(
+        {"selector": "magnitude", "max_params": count, "max_flops": count, "target_params": count, **values}
+    )
     precision = "auto" if config.precision == "tf32" else config.precision
     assert read_back(config, tmp_path) == replace(config, precision=precision)
 

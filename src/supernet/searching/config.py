@@ -38,7 +38,6 @@ from supernet.settings import (
 )
 from supernet.spaces import SearchSpace
 
-_TARGETS = ("target_params", "target_flops", "target_latency_ms")  # a run without them does not name them
 _NO_NUMBERS = ("graphs", "workers")  # settings that change no number: a run may go on with others
 
 
@@ -172,7 +171,7 @@ class SearchConfig(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Return every setting that can change a number as plain data, which `saved` reads back."""
         plain = plain_values(self, SearchConfig)
-        for name in (*_NO_NUMBERS, *(name for name in _TARGETS if plain[name] is None)):
+        for name in _NO_NUMBERS:
             del plain[name]
         return plain | {
             "data": source_name(self.data),
@@ -290,7 +289,7 @@ def saved(run: Run) -> dict[str, Any]:
     """
     names = [entry.name for entry in fields(SearchConfig) if entry.name not in ("device", *_NO_NUMBERS)]
     config = run.config
-    if missing := [name for name in names if name not in (*config, *_TARGETS)]:
+    if missing := [name for name in names if name not in config]:
         raise damaged(run.path / "config.yaml", f"without {', '.join(missing)}", START_OVER)
-    arguments = {name: config[name] for name in names if name in config}
+    arguments = {name: config[name] for name in names}
     return arguments | ({"precision": "auto"} if arguments.get("precision") == "tf32" else {})
