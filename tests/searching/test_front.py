@@ -107,5 +107,5 @@ def test_a_search_tells_its_target(tmp_path, capsys):
     assert (found["target"], found["network"]) == (200_000, run.summary["params"])
     assert found["expected"] == run.metrics[-1]["targets"]["params"]["expected"]
     assert run.config["target_params"] == 200_000
-    assert "target_params" not in sn.search("digits", out=tmp_path / "free", **TINY).config
+    assert sn.search("digits", out=tmp_path / "free", **TINY).config["target_params"] is None
     assert json.loads(run.path.joinpath("summary.json").read_text())["targets"]
