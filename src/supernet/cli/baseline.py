@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from tyro.conf import Fixed, Positional, Suppress
+from tyro.conf import Positional
 
 from supernet.cli.after import show_next
-from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
+from supernet.cli.parsing import HIDDEN, Arguments, derived, import_own, option, parse, peek
 from supernet.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _SIZES = ("width", "depth")
 _OF_IMAGES = ("image_size", "pad", "mirror", "stem", "reductions")  # only for the same images
-_HIDDEN = Annotated[Any, Fixed, Suppress]
 
 
 def baseline(given: Arguments) -> None:
@@ -129,12 +128,12 @@ def _arguments(recipe: str | None, before: Mapping[str, Any]) -> Any:
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "out": option(str | None, "folder of all runs; None is in RUN's, or under runs/", metavar="FOLDER"),
-        **dict.fromkeys(("what", "seed", "callbacks"), _HIDDEN),
+        **dict.fromkeys(("what", "seed", "callbacks"), HIDDEN),
     }
     values = values_of(start) | {"what": "", "callbacks": (), "data": tyro.MISSING}
     own = {"like": None, "recipe": name, "seeds": "0-4", "by": "both", "flops": None, "params": None}
     about = (
         "Train what needs no search as the network of RUN is trained, at the same cost: a ResNet, a MobileNetV2, an "
+        "EfficientNet, a random architecture for each seed, and the largest one. All options of retrain apply."
     )
-    about += "EfficientNet, a random architecture for each seed, and the largest one. All options of retrain apply."
     return derived(RetrainCall, about, types, values | own)

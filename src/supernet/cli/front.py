@@ -29,7 +29,8 @@ def front(given: Arguments) -> None:
     there = run.summary.get("front", {}).get("asked", fronts.POINTS)
     fronts.front(run, there if asked is None else asked, **call)
     shown = console.Console()
-    console.front(shown, fronts.drawn(run))
+    found = fronts.drawn(run)
+    console.front(shown, found)
     console.line(shown, f"picture       {run.path}/front.svg (front.png)")
     if not quiet:
-        show_next(shown, "front", run.path / fronts.drawn(run)["points"][-1]["run"])
+        show_next(shown, "front", run.path / found["points"][-1]["run"])

@@ -13,12 +13,15 @@ from functools import partial
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Fixed, FlagCreatePairsOff, Positional, Suppress, arg
 
 from supernet.errors import UserError
 from supernet.registry import import_typed
 
 Arguments = Sequence[str]
+
+HIDDEN = Annotated[Any, Fixed, Suppress]
+"""The type of a setting that a command line does not have."""
 
 ARGUMENTS = "\0"
 """Given to a command in place of its arguments, it raises `Declared` with the class of these."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from tyro.conf import Fixed, Positional, Suppress
+from tyro.conf import Positional
 
 from supernet.cli.after import show_next
 from supernet.cli.launch import NONE, OPTIONS, launched
-from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
+from supernet.cli.parsing import HIDDEN, Arguments, derived, import_own, option, parse, peek
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
@@ -61,7 +61,7 @@ def _arguments(recipe: str) -> Any:
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "out": option(str | None, "run folder; None is in the search's, or under runs/", metavar="FOLDER"),
-        "callbacks": Annotated[tuple[()], Fixed, Suppress],
+        "callbacks": HIDDEN,
         **OPTIONS,
     }
     start = configured("", recipe)

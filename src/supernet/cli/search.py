@@ -8,11 +8,11 @@ from collections.abc import Container, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Fixed, Positional, Suppress, arg
+from tyro.conf import Positional, arg
 
 from supernet.cli.after import show_line, show_next
 from supernet.cli.launch import NONE, OPTIONS, launched
-from supernet.cli.parsing import Arguments, derived, import_own, option, parse, peek
+from supernet.cli.parsing import HIDDEN, Arguments, derived, import_own, option, parse, peek
 from supernet.errors import UserError
 from supernet.registry import recorded
 
@@ -138,7 +138,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
         "config": option(str | None, "run folder whose settings to start from instead", metavar="FOLDER"),
         "out": option(str | None, "run folder; None makes a name under runs/", metavar="FOLDER"),
         "dry_run": option(bool, "print a forecast of time and memory, and stop"),
-        "callbacks": Annotated[tuple[()], Fixed, Suppress],
+        "callbacks": HIDDEN,
         **OPTIONS,
     }
     values = values_of(start) | {

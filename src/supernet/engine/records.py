@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
@@ -184,6 +185,11 @@ class RetrainingSummary(TypedDict):
     test_accuracy: Accuracies | None
     best_epoch: Count
     seconds: Real
+
+
+def last_accuracy(summary: Mapping[str, Any]) -> float:
+    """Return the accuracy (0 to 1) of a retraining after its last epoch: on the test images, if there are some."""
+    return float((summary["test_accuracy"] or summary["accuracy"])["last"])
 
 
 def check(kind: Any, value: object, file: Path, advice: str) -> Any:

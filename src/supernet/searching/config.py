@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, fields
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -39,6 +40,10 @@ from supernet.settings import (
 from supernet.spaces import SearchSpace
 
 _NO_NUMBERS = ("graphs", "workers")  # settings that change no number: a run may go on with others
+
+
+def _count(name: str) -> PlainValidator:
+    return PlainValidator(partial(parse_count, name))
 
 
 @settings
@@ -130,15 +135,15 @@ class SearchConfig(Protocol):
     """channels of the network that the search is for; None is the space's own number"""
     target_depth: Count | None = None
     """cells per stage of the network that the search is for; None is the space's own number"""
-    max_params: Annotated[int | str | None, PlainValidator(lambda value: parse_count("max_params", value))] = None
+    max_params: Annotated[int | str | None, _count("max_params")] = None
     """parameters that network may have at most, as 300k or 1.5M"""
-    max_flops: Annotated[int | str | None, PlainValidator(lambda value: parse_count("max_flops", value))] = None
+    max_flops: Annotated[int | str | None, _count("max_flops")] = None
     """multiply-adds for one image that it may have at most, as 25M"""
     max_latency_ms: float | None = None
     """milliseconds that it may take for one image"""
-    target_params: Annotated[int | str | None, PlainValidator(lambda value: parse_count("target_params", value))] = None
+    target_params: Annotated[int | str | None, _count("target_params")] = None
     """parameters that alpha learns to come down to, as 300k or 1.5M"""
-    target_flops: Annotated[int | str | None, PlainValidator(lambda value: parse_count("target_flops", value))] = None
+    target_flops: Annotated[int | str | None, _count("target_flops")] = None
     """multiply-adds for one image that alpha learns to come down to, as 25M"""
     target_latency_ms: Positive | None = None
     """milliseconds for one image that alpha learns to come down to"""

@@ -14,6 +14,7 @@ from supernet.engine.callbacks import Callback
 from supernet.engine.driving import Driving, agreed, as_planned
 from supernet.engine.process_group import joined
 from supernet.engine.processes import by_first
+from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods.base import Method
@@ -190,7 +191,7 @@ def dominated(points: Sequence[tuple[float, float]]) -> list[bool]:
 def _retrained(selection: Run) -> float | None:
     found = [Run(file.parent) for file in sorted(selection.path.glob("*/summary.json"))]
     accuracies = [
-        (each.summary["test_accuracy"] or each.summary["accuracy"])["last"]
+        last_accuracy(each.summary)
         for each in found
         if each.task == "retrain" and (each.summary["test_accuracy"] or each.summary["measured_on"] == "test")
     ]

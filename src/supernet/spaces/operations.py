@@ -136,13 +136,21 @@ def _dil_conv(kernel: int) -> Primitive:
     return Primitive(f"dil_conv_{kernel}x{kernel}", build)
 
 
-def _inverted_residual(expand: int, kernel: int, gate: str) -> Primitive:
+def inverted(name: str, *, kernel: int, expand: int, activation: str = "relu", squeeze: bool = False) -> Primitive:
+    """Return an inverted residual block as an operation (see `supernet.spaces.residual`)."""
+
     def build(cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
         from supernet.spaces.residual import inverted_residual
 
-        return inverted_residual(cin, cout, stride, norm, kernel=kernel, expand=expand, squeeze=bool(gate))
+        return inverted_residual(
+            cin, cout, stride, norm, kernel=kernel, expand=expand, activation=activation, squeeze=squeeze
+        )
 
-    return Primitive(f"mb{expand}_k{kernel}{gate}", build)
+    return Primitive(name, build)
+
+
+def _mobile(expand: int, kernel: int, gate: str) -> Primitive:
+    return inverted(f"mb{expand}_k{kernel}{gate}", kernel=kernel, expand=expand, squeeze=bool(gate))
 
 
 PRIMITIVES: dict[str, Primitive] = {
@@ -156,6 +164,6 @@ PRIMITIVES: dict[str, Primitive] = {
         *(_nor_conv(kernel) for kernel in (1, 3)),
         *(_sep_conv(kernel) for kernel in (3, 5, 7)),
         *(_dil_conv(kernel) for kernel in (3, 5, 7)),
-        *(_inverted_residual(*block) for block in product((1, 3, 4, 6), (3, 5, 7), ("", "_se"))),
+        *(_mobile(*block) for block in product((1, 3, 4, 6), (3, 5, 7), ("", "_se"))),
     )
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from supernet.spaces.cell import Cell
-from supernet.spaces.operations import Primitive
+from supernet.spaces.operations import Primitive, inverted
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer
 
@@ -70,14 +70,8 @@ def _basic(cin: int, cout: int, stride: int, norm: Any) -> nn.Module:
 
 
 def _inverted(kernel: int, expand: int, activation: str, *, squeeze: bool) -> Primitive:
-    def build(cin: int, cout: int, stride: int, norm: Any) -> nn.Module:
-        from supernet.spaces.residual import inverted_residual
-
-        return inverted_residual(
-            cin, cout, stride, norm, kernel=kernel, expand=expand, activation=activation, squeeze=squeeze
-        )
-
-    return Primitive(f"{'se_' if squeeze else ''}inverted_{kernel}x{kernel}_{expand}", build)
+    name = f"{'se_' if squeeze else ''}inverted_{kernel}x{kernel}_{expand}"
+    return inverted(name, kernel=kernel, expand=expand, activation=activation, squeeze=squeeze)
 
 
 def _rival(name: str, skeleton: Blocks, blocks: dict[str, Primitive], summary: str, paper: str) -> SearchSpace:

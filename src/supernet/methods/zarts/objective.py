@@ -78,9 +78,10 @@ class Objective:
 
     def _penalties(self, mixes: Sequence[Mix]) -> Tensor:
         """Return the penalty (K,) of each mix, for the costs that are above their targets now."""
-        targets, now = self.targets, self.alphas.mix()
-        found = [0.0 if targets is None else float(targets(mix, now)) for mix in mixes]
-        return torch.tensor(found, dtype=torch.float64)
+        if self.targets is None:
+            return torch.zeros(len(mixes), dtype=torch.float64)
+        now = self.alphas.mix()
+        return torch.tensor([float(self.targets(mix, now)) for mix in mixes], dtype=torch.float64)
 
     def order(self, batches: CandidateBatches, validation: Sequence[Batch]) -> float:
         """Return Spearman's rank correlation of the objective on the halves of `validation`, of the steps `evaluated`.

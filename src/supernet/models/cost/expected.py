@@ -21,7 +21,7 @@ from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.knapsack import Integers
 from supernet.models.cost.latency import NANOSECONDS, TabulatedLatency, latency_fields
-from supernet.models.cost.options import free_groups, padded
+from supernet.models.cost.options import free_groups, numbered
 from supernet.spaces.genotype import Genotype
 
 _COUNTED = ("flops", "params")  # fields of Cost
@@ -121,11 +121,9 @@ class Expected:
 
     @cached_property
     def _options(self) -> list[Integers]:
-        """The options of each group: the numbers of their operations among all, -1 for none."""
-        operations = [(kind, edge, column) for kind, edge, size in self._edges for column in range(size)]
-        numbers = {operation: number for number, operation in enumerate(operations)}
+        """The options of each group, as numbers of operations."""
         groups = (group for kind, cell in self._space.cells.items() for group in free_groups(self._space, kind, cell))
-        return [padded([[numbers[each] for each in option] for option in group]) for group in groups]
+        return numbered(self._space, groups)
 
     @property
     def _is_sum(self) -> bool:

@@ -38,10 +38,7 @@ class OptionGroups:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.groups = [group for kind, cell in space.cells.items() for group in _cell_groups(space, kind, cell)]
-        edges = [(kind, e, len(edge.ops)) for kind, cell in space.cells.items() for e, edge in enumerate(cell.edges)]
-        operations = [(kind, e, column) for kind, e, count in edges for column in range(count)]
-        numbers = {operation: number for number, operation in enumerate(operations)}
-        self._numbers = [padded([[numbers[o] for o in option] for option in group]) for group in self.groups]
+        self._numbers = numbered(space, self.groups)
 
     def best(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]] = ()) -> Genotype:
         """Return the architecture with the largest sum of gains whose sum of each cost is within its limit.
@@ -114,7 +111,15 @@ def _integer(score: float, shift: int) -> int:
     return 2 << _BITS if score == math.inf else -(2 << _BITS)
 
 
-def padded(rows: Sequence[Sequence[int]]) -> Integers:
+def numbered(space: SearchSpace, groups: Iterable[Sequence[Option]]) -> list[Integers]:
+    """Return each group as an array, a row per option: the numbers of its operations among all, -1 for none."""
+    edges = [(kind, e, len(edge.ops)) for kind, cell in space.cells.items() for e, edge in enumerate(cell.edges)]
+    operations = [(kind, e, column) for kind, e, count in edges for column in range(count)]
+    numbers = {operation: number for number, operation in enumerate(operations)}
+    return [_padded([[numbers[o] for o in option] for option in group]) for group in groups]
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> Integers:
     """Return the rows as one array, shorter ones filled up with -1."""
     longest = max(map(len, rows))
     return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)

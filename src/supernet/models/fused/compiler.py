@@ -25,7 +25,9 @@ from pathlib import Path
 
 import torch
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "pooling.c"))
+_SOURCES, _HEADERS = (
+    tuple(map(Path(__file__).with_name, names)) for names in (("kernels.c", "pooling.c"), ("common.h", "for_types.h"))
+)
 _FLAGS = (
     *("-O2", "-ftree-vectorize", "-funroll-loops", "-march=native", "-fopenmp", "-shared", "-fPIC"),
     *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
@@ -52,7 +54,8 @@ def _library(folder: Path, temporary: Path) -> ctypes.CDLL | None:
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     command = shlex.split(compiler or "")
     version = subprocess.run([*command, "--version"], capture_output=True, check=True).stdout if command else b""
-    machine = _mark(b"".join(source.read_bytes() for source in _SOURCES) + " ".join([*_FLAGS, _processor()]).encode())
+    content = b"".join(file.read_bytes() for file in (*_SOURCES, *_HEADERS))
+    machine = _mark(content + " ".join([*_FLAGS, _processor()]).encode())
     name = f"kernels-{machine}-{_mark(version) if command else '*'}"
     kept = (_loaded(file) for file in sorted(folder.glob(f"{name}-*.so")))
     found = next((one for one in kept if one is not None), None)

@@ -11,20 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common.h"
+
 enum { BLOCK = 32, CHUNK = 128 };
 enum { PLAIN, BATCH, RUNNING }; /* not normalised; normalised by batch statistics; by running statistics */
-
-#define INLINE static inline __attribute__((always_inline))
-/* Call `function` with C first; each common width is compiled separately, so that its loops are unrolled. */
-#define WITH_WIDTH(function, ...)                                                                                      \
-    switch (C) {                                                                                                       \
-    case 4: function(4, __VA_ARGS__); break;                                                                           \
-    case 8: function(8, __VA_ARGS__); break;                                                                           \
-    case 16: function(16, __VA_ARGS__); break;                                                                         \
-    case 32: function(32, __VA_ARGS__); break;                                                                         \
-    case 64: function(64, __VA_ARGS__); break;                                                                         \
-    default: function(C, __VA_ARGS__);                                                                                 \
-    }
 
 /* Loop over the rows in chunks from `start` to `end`, so that the rows of all parts stay in the nearest cache. */
 #define FOR_CHUNKS(from, to)                                                                                           \
@@ -36,14 +26,8 @@ static void share(long rows, long *from, long *to) {
     *from = rows * t / n, *to = rows * (t + 1) / n;
 }
 
-#define REAL float
-#define NAME(name) name##_float
-#include "kernels.c"
-#undef REAL
-#undef NAME
-#define REAL double
-#define NAME(name) name##_double
-#include "kernels.c"
+#define SOURCE "kernels.c"
+#include "for_types.h"
 
 #else
 

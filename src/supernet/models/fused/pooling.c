@@ -6,15 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
-/* Call `function` with C first; each common width is compiled separately, so that its sums stay in registers. */
-#define WITH_WIDTH(function, ...)                                                                                      \
-    switch (C) {                                                                                                       \
-    case 8: function(8, __VA_ARGS__); break;                                                                           \
-    case 16: function(16, __VA_ARGS__); break;                                                                         \
-    case 32: function(32, __VA_ARGS__); break;                                                                         \
-    default: function(C, __VA_ARGS__);                                                                                 \
-    }
+#include "common.h"
 
 /* The windows of a side of `in` pixels, which lead to `out` pixels; `padded`: the zeros around the image count. */
 typedef struct {
@@ -46,14 +38,8 @@ static void holders(const Side *side, Span *spans) {
     }
 }
 
-#define REAL float
-#define NAME(name) name##_float
-#include "pooling.c"
-#undef REAL
-#undef NAME
-#define REAL double
-#define NAME(name) name##_double
-#include "pooling.c"
+#define SOURCE "pooling.c"
+#include "for_types.h"
 
 #else
 

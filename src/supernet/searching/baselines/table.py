@@ -13,12 +13,13 @@ import torch
 from supernet.engine.device import described
 from supernet.engine.files import write_atomically
 from supernet.engine.measure import latency
+from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
 from supernet.models.cost.scaling import TOLERANCE
 from supernet.models.network import Network
 from supernet.searching.baselines.rivals import NEAR, Rival
 from supernet.searching.baselines.run import Baselines
-from supernet.searching.compare.rows import Result, Row, last_accuracy
+from supernet.searching.compare.rows import Result, Row
 from supernet.searching.compare.statistics import FEWEST, Spread
 from supernet.searching.compare.table import in_markdown
 

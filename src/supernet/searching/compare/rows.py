@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
 from supernet.models.cost.count import OperationCosts
 from supernet.searching.compare.cases import LARGEST, Case, cases
@@ -128,11 +128,6 @@ def _retrained(folder: Path, config: ComparisonConfig) -> float | None:
     if not runs or not all(run.finished for run in runs):
         return None
     return 100 * statistics.fmean(last_accuracy(run.summary) for run in runs)
-
-
-def last_accuracy(summary: Mapping[str, Any]) -> float:
-    """Return the accuracy (0 to 1) of a retraining after its last epoch: on the test images, if there are some."""
-    return float((summary["test_accuracy"] or summary["accuracy"])["last"])
 
 
 def largest(home: SearchSpace) -> Genotype:
