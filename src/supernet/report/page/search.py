@@ -95,9 +95,10 @@ def _pictures(run: Run, space: SearchSpace | None, last: Mapping[str, Any], *, d
         from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
         genotype = space.parse(last["architecture"])
+        edges, kept_above = plots.edges_of(space.cells), plots.thresholds(run.config, space.cells)
         figures = {
             "cell": plots.draw_architecture(space, genotype),
-            "search": plots.draw_search(run.metrics, plots.edges_of(space.cells), None, genotype),
+            "search": plots.draw_search(run.metrics, edges, None, genotype, kept_above),
         }
         for name, figure in figures.items():
             file = io.BytesIO()
