@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from supernet import cli, registry
@@ -23,6 +24,10 @@ Call = Callable[..., tuple[int, str, str]]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(_threads)
+
+
+settings.register_profile("untimed", deadline=None)  # no test depends on timing
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -299,6 +299,9 @@ def test_the_line_above_which_edges_are_kept_is_in_the_cells_that_may_have_fewer
         assert axes.get_ylim()[1] > 1.7
     assert legend(figure)[-1] == "kept above 1.7"
     assert_laid_out(figure)
+    figure = draw_search(score_rows(edges, 3), edges, kept_above={"fewer": 70.0})
+    assert legend(figure)[-1] == "kept above 70, out of view"
+    assert figure.axes[0].get_ylim()[1] < 2
 
 
 def test_kinds_that_are_chains_share_their_rows_under_the_names_of_the_picture() -> None:

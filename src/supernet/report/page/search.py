@@ -64,6 +64,8 @@ def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[
         found.append(("accuracy", f"{100 * last['valid_accuracy']:.2f} % of the supernet, on validation images"))
     if summary.get("margins"):
         found.append(("decided", summary["margins"]["text"]))
+    if "threshold" in summary:
+        found.append(("threshold", summary["threshold"]))
     if "stopped" in summary:
         found.append(("stopped", "after epoch {epoch}: {reason}".format(**summary["stopped"])))
     if summary:

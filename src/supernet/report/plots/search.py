@@ -36,6 +36,7 @@ _TITLES = {
 
 _EDGE: dict[str, Any] = {"color": DARK, "lw": 1.2, "ls": (0, (1, 1)), "label": "weight of the edge"}
 _KEPT: dict[str, Any] = {"color": DARK, "lw": 0.8, "ls": (0, (6, 3))}
+_FAR = 3.0  # times the span of all scores: a threshold further from them is out of view, as they would be flat
 
 
 def thresholds(config: Mapping[str, Any], cells: Mapping[str, Cell]) -> dict[str, float]:
@@ -61,7 +62,8 @@ def draw_search(
     line follows each epoch after which the search went back (`rows[i]["back_to"]`). Where edges have weights as a whole
     (`rows[i]["edge_weights"][kind][edge]`), each panel has a line for that of its edge. The operations of `genotype`
     are thick lines that end in a ring; the titles of edges that it leaves out are in brackets. The small cell beside
-    a title shows where the edge is. A dashed line is at `kept_above[kind]`, the op score above which edges are kept.
+    a title shows where the edge is. A dashed line is at `kept_above[kind]`, the op score above which edges are kept,
+    unless that is so far from all scores that they would be flat; then only the legend tells it.
     """
     accuracies = floats((row.get("table") or {}).get(field) for row in rows)
     in_table = bool(np.isfinite(accuracies).any())
@@ -80,7 +82,10 @@ def draw_search(
     keys += [Line2D([], [], ls="", label="( ): left out")] * (0 < len(chosen) < len(panels))
     keys += [Line2D([], [], color=GREY, lw=0.8, ls=":", label="went back")] * any("back_to" in row for row in rows)
     keys += [Line2D([], [], **_EDGE)] * any("edge_weights" in row for row in rows)
-    keys += [Line2D([], [], label=f"kept above {least:g}", **_KEPT) for least in {*kept_above.values()}]
+    for least in {*kept_above.values()}:
+        low, high = panels[0][1].get_ylim()
+        hidden = "" if low < least < high else ", out of view"
+        keys.append(Line2D([], [], label=f"kept above {least:g}{hidden}", **_KEPT))
     add_legend(figure, keys)
     return figure
 
@@ -135,14 +140,16 @@ def _draw_scores(
             drawn.append(weights[np.isfinite(weights)])
         if kind in kept_above:
             axes.axhline(kept_above[kind], zorder=0, **_KEPT)
-            drawn.append(floats([kept_above[kind]]))
         for epoch in (row["epoch"] for row in rows if "back_to" in row):
             axes.axvline(epoch + 0.5, color=GREY, lw=0.8, ls=":", zorder=0)
     mark_epochs(panels[0][1], epochs, 4)  # the other panels share its axes
     values = np.concatenate(drawn)
     if len(values) and panels:
-        margin = 0.06 * (values.max() - values.min()) or 0.05
-        panels[0][1].set_ylim(values.min() - margin, values.max() + margin)
+        low, high = values.min(), values.max()
+        near = [value for value in kept_above.values() if abs(value - (low + high) / 2) < _FAR * (high - low)]
+        low, high = min([low, *near]), max([high, *near])
+        margin = 0.06 * (high - low) or 0.05
+        panels[0][1].set_ylim(low - margin, high + margin)
 
 
 @mpl.rc_context(STYLE)
