@@ -18,6 +18,7 @@ from supernet.settings import preset_named
 
 RANDOM = "random"  # the method that is in every comparison
 LARGEST = "largest cell"
+_TARGETS = ("target_params", "target_flops", "target_latency_ms")
 _OWN = {*(entry.name for entry in fields(Driving)), "data", "method", "seed", "config", "dry_run", "table"}
 
 
@@ -51,7 +52,7 @@ class Case:
 
     def settings(self, config: ComparisonConfig) -> dict[str, Any]:
         """Return the settings of the search by their dotted names."""
-        names = _names(self.method, config.settings)
+        names = _names(self.method, config)
         return {name: value for name, value in config.settings.items() if name in names} | dict(self.point)
 
 
@@ -66,7 +67,7 @@ def cases(config: ComparisonConfig) -> list[Case]:
         method, _, selector = entry.partition("+")
         if "+" in entry:
             SELECTORS.named(selector)
-        known = _names(method, config.settings)
+        known = _names(method, config)
         axes = [[(name, value) for value in values] for name, values in config.axes.items() if name in known]
         found += [Case(method, point, selector) for point in product(*axes)]
     for case in found:
@@ -78,7 +79,7 @@ def cases(config: ComparisonConfig) -> list[Case]:
 
 def _check_names(config: ComparisonConfig) -> None:
     entries = [entry.partition("+") for entry in config.methods]
-    known = {name for method, *_ in entries for name in _names(method, config.settings)}
+    known = {name for method, *_ in entries for name in _names(method, config)}
     known |= {name for *_, selector in entries if selector for name in _select_names(selector)}
     for name in (*config.settings, *config.axes):
         if name in _OWN:
@@ -87,11 +88,14 @@ def _check_names(config: ComparisonConfig) -> None:
             raise unknown("setting", name, sorted(known))
 
 
-def _names(method: str, settings: Mapping[str, Any]) -> set[str]:
-    """Return the settings that a search by a method has, by their dotted names."""
-    start = configured(method=method, selector=settings.get("selector"))
-    names = flat(start.to_dict())
-    return {name.removeprefix("method_config.") for name in names} | {"graphs", "no_graphs", "workers", "protocol"}
+def _names(method: str, config: ComparisonConfig) -> set[str]:
+    """Return the settings that a search by a method has, by their dotted names; targets only if it aims at them."""
+    start = configured(method=method, selector=config.settings.get("selector"))
+    names = {name.removeprefix("method_config.") for name in flat(start.to_dict())}
+    if not start.method_preset.load().aims:
+        limited = "max_latency_ms" in {*config.settings, *config.axes}
+        names -= {*_TARGETS, *([] if limited else ["latency"])}
+    return names | {"graphs", "no_graphs", "workers", "protocol"}
 
 
 def _select_names(selector: str) -> set[str]:
