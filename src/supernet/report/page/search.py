@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -94,13 +93,7 @@ def _pictures(run: Run, space: SearchSpace | None, last: Mapping[str, Any], *, d
     if not done and space is not None and "architecture" in last:
         from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-        genotype = space.parse(last["architecture"])
-        figures = {
-            "cell": plots.draw_architecture(space, genotype),
-            "search": plots.draw_search(run.metrics, plots.edges_of(space.cells), None, genotype),
-        }
-        for name, figure in figures.items():
-            file = io.BytesIO()
-            plots.write_svg(figure, file)
-            found[name] = parts.drawn(file.getvalue())
+        genotype, edges = space.parse(last["architecture"]), plots.edges_of(space.cells)
+        found["cell"] = parts.figure("draw_architecture", space, genotype)
+        found["search"] = parts.figure("draw_search", run.metrics, edges, None, genotype)
     return {name: picture for name, picture in found.items() if picture is not None}
