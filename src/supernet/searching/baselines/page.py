@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.engine.run import Run
+from supernet.models.cost.scaling import UNITS
 from supernet.report import page
 from supernet.report.page import parts
 from supernet.searching.baselines.run import Asked
@@ -22,20 +23,21 @@ def write(found: Baselines, asked: Asked, run: Run) -> Path:
 def _sections(found: Baselines, asked: Asked, run: Run) -> dict[str, Any]:
     head, *lines = cells(found.rows)
     first = found.rows[0].label
-    about = {"like": asked.like, **asked.budget, "recipe": asked.plan.recipe, "epochs": asked.plan.config.epochs}
+    plan, budget = asked.plan, {UNITS[name]: f"{count:,}" for name, count in asked.budget.items()}
+    about = {"like": asked.like, **budget, "recipe": plan.recipe, "epochs": plan.config.epochs}
     about["seeds"] = ", ".join(map(str, asked.seeds))
     environment = parts.environment(run)
     environment.pop("command", None)  # of one training
     return {
         "kind": "Baselines",
-        "data": asked.plan.images.name,
+        "data": plan.images.name,
         "state": f"finished: {len(found.rows)} networks, {len(asked.seeds)} seeds of each",
         "asked": [(name, str(value)) for name, value in about.items() if value is not None],
         "head": head,
         "lines": lines,
         "baseline": first,
         "notes": found.notes,
-        "itself": None if asked.like is None else "what was found",
+        "itself": None if asked.like is None else "the found network",
         "costs": _costs(found, first),
         "environment": environment,
         "next": f"supernet evaluate {shlex.quote(str(run.path))}",
