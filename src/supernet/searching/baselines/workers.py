@@ -89,11 +89,9 @@ def _job(trainings: Trainings, rival: Rival, seed: int, how: Driving) -> Job:
 def command(plan: RetrainingPlan, how: Driving, out: Path) -> tuple[str, ...]:
     """Return the command that trains a network as planned."""
     usual, settings = flat(configured("", plan.recipe).to_dict()), flat(plan.config.to_dict())
-    # What may be None is typed with its value, also if that is a bool
-    given = {name: value if usual[name] is not None else str(value) for name, value in settings.items()}
-    own = {name: value for name, value in given.items() if settings[name] != usual[name]}
+    own = {name: value for name, value in settings.items() if value != usual[name]}
     own |= {name: True for name in ("force", "resume_anyway") if getattr(how, name)}
     own |= {"log": how.log} if how.log else {}
     own |= {"space": plan.space_name} if ":" in plan.space_name else {}
-    words = ("retrain", json.dumps(plan.genotype.to_json()), "--recipe", plan.recipe, *flags(own))
+    words = ("retrain", json.dumps(plan.genotype.to_json()), "--recipe", plan.recipe, *flags(own, usual))
     return (*words, "--out", str(out), "--quiet")
