@@ -85,7 +85,7 @@ def test_without_a_run_the_budget_is_given(call: Call, data: str) -> None:
     assert found.rows[1].difference.pairs == 1
     assert (found.path, found.table()) == (Path("b"), Path("b/table.md").read_text())
     page = Path("b/report.html").read_text()
-    assert "<strong>finished</strong> 3 networks" in page
+    assert "<strong>finished</strong> 3 of 3 trainings" in page
     assert all(text in page for text in (*labels, "the baseline", "M parameters", "mean of resnet, same FLOPs"))
 
 

@@ -74,6 +74,7 @@ def test_workers_reach_what_one_process_does_and_go_on_after_a_failure(
     asked = {"flops": "200k", "seeds": "0-1", "epochs": 1, "device": "cpu"}
     with pytest.raises(sn.UserError, match=r"1 of 2 trainings failed, resnet-flops-0: no room; the same command"):
         sn.baseline(data, workers=2, out="b", **asked)
+    assert "<strong>unfinished</strong> 1 of 2 trainings" in Path("b/report.html").read_text()
     broken.clear()
     found = sn.baseline(data, workers=2, out="b", **asked)
     assert sorted(ran) == ["resnet-flops-0", "resnet-flops-0", "resnet-flops-1"]

@@ -15,14 +15,14 @@ from supernet.searching.baselines.table import Baselines, cells
 from supernet.searching.compare.page import TEMPLATE
 
 
-def write(found: Baselines, asked: Asked, run: Run) -> Path:
-    """Write report.html into the folder of baselines, and return the file; `run` is one of them."""
-    return page.write_page(found.path, TEMPLATE, _sections(found, asked, run))
+def write(found: Baselines, asked: Asked, run: Run, count: int) -> Path:
+    """Write report.html into the folder of `count` trainings, of which `run` is one, and return the file."""
+    return page.write_page(found.path, TEMPLATE, _sections(found, asked, run, count))
 
 
-def _sections(found: Baselines, asked: Asked, run: Run) -> dict[str, Any]:
+def _sections(found: Baselines, asked: Asked, run: Run, count: int) -> dict[str, Any]:
     head, *lines = cells(found.rows)
-    first = found.rows[0].label
+    first, done = found.rows[0].label, sum(len(row.results) for row in found.rows)
     plan, budget = asked.plan, {UNITS[name]: f"{count:,}" for name, count in asked.budget.items()}
     about = {"like": asked.like, **budget, "recipe": plan.recipe, "epochs": plan.config.epochs}
     about["seeds"] = ", ".join(map(str, asked.seeds))
@@ -31,7 +31,7 @@ def _sections(found: Baselines, asked: Asked, run: Run) -> dict[str, Any]:
     return {
         "kind": "Baselines",
         "data": plan.images.name,
-        "state": f"finished: {len(found.rows)} networks, {len(asked.seeds)} seeds of each",
+        "state": f"{'finished' if done == count else 'unfinished'}: {done} of {count} trainings",
         "asked": [(name, str(value)) for name, value in about.items() if value is not None],
         "head": head,
         "lines": lines,

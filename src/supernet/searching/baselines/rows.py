@@ -60,8 +60,8 @@ class Row:
 
 
 def rows(trainings: Trainings, runs: Runs) -> tuple[Row, ...]:
-    """Return a row for each network, and measure its latency."""
-    first, *others = [_row(trainings, rival, runs[rival.label]) for rival in trainings.rivals]
+    """Return a row for each network that has been trained, and measure its latency."""
+    first, *others = [_row(trainings, rival, runs[rival.label]) for rival in trainings.rivals if runs[rival.label]]
     return first, *(replace(row, difference=difference(row.accuracies, first.accuracies)) for row in others)
 
 
@@ -70,7 +70,7 @@ def _row(trainings: Trainings, rival: Rival, runs: Mapping[int, Run]) -> Row:
     size = plan.network_size
     network = Network(plan.space, plan.genotype, size).eval().to(plan.device)
     x = torch.zeros(1, size.channels, *size.image_size, device=plan.device)
-    results = {seed: trained(runs[seed]) for seed in trainings.asked.seeds}  # not as they ended
+    results = {seed: trained(runs[seed]) for seed in trainings.asked.seeds if seed in runs}  # not as they ended
     return Row(rival.label, size.width, size.depth, latency(network, x).median, results)
 
 

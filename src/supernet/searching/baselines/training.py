@@ -49,13 +49,16 @@ def start(asked: Asked, how: Driving, workers: int = 1) -> Baselines:
     with locked(out):
         remove_temporaries(out)
         write_atomically(out / FILE, (json.dumps(asked.record, indent=2) + "\n").encode())
-        if workers > 1:
-            at_once(trainings, pairs, how, workers, say, ended)
-        else:
-            for rival, seed in pairs:
-                ended(rival, seed, trainings.train(rival, seed, how))
-        found = table.write(trainings, runs)
-        page.write(found, asked, next(iter(next(iter(runs.values())).values())))
+        try:
+            if workers > 1:
+                at_once(trainings, pairs, how, workers, say, ended)
+            else:
+                for rival, seed in pairs:
+                    ended(rival, seed, trainings.train(rival, seed, how))
+        finally:  # also of what is done where the user stops it, or a training has failed
+            if first := next(iter(runs[trainings.rivals[0].label].values()), None):
+                found = table.write(trainings, runs)
+                page.write(found, asked, first, len(pairs))
     return found
 
 
