@@ -10,7 +10,7 @@ import pytest
 import supernet as sn
 from supernet.engine.run import Run
 from supernet.searching.baselines import Start, asked
-from supernet.searching.baselines.run import Asked, Trainings
+from supernet.searching.baselines.run import Asked, Trainings, run_of
 from supernet.settings import amend
 
 SMALL = {"epochs": 1, "batch_size": 10, "width": 2, "depth": 1, "device": "cpu", "quiet": True}
@@ -67,3 +67,15 @@ def test_the_same_name_with_other_pixels_is_told(tmp_path: Path) -> None:
 def test_what_baselines_set_themselves_is_no_setting(name: str) -> None:
     with pytest.raises(sn.UserError, match=f"'{name}' is no setting of baselines: give like= and seeds="):
         sn.baseline("digits", flops="1M", **{name: 0})
+
+
+def test_the_settings_of_a_recipe_of_ones_own_are_taken_over(searched: Run, tmp_path: Path) -> None:
+    recipe = sn.Recipe(epochs=1, batch_size=20, width=4, dropout=0.25)
+    run = sn.retrain(searched, recipe=recipe, device="cpu", quiet=True, out=tmp_path / "r")
+    begun = Start.of(str(run.path), None, ())
+    assert (begun.recipe, begun.config.epochs, begun.config.batch_size, begun.config.dropout) == ("own", 1, 20, 0.25)
+    assert [each.path for each in begun.trained] == [run.path]
+
+
+def test_a_long_architecture_is_no_folder() -> None:
+    assert run_of(f"Genotype(normal={[('sep_conv_3x3', 1)] * 100})") is None
