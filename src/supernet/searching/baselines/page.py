@@ -23,7 +23,7 @@ def write(found: Baselines, asked: Asked, run: Run, count: int) -> Path:
 def _sections(found: Baselines, asked: Asked, run: Run, count: int) -> dict[str, Any]:
     head, *lines = cells(found.rows)
     first, done = found.rows[0].label, sum(len(row.results) for row in found.rows)
-    plan, budget = asked.plan, {UNITS[name]: f"{count:,}" for name, count in asked.budget.items()}
+    plan, budget = asked.plan, {UNITS[name]: f"{wanted:,}" for name, wanted in asked.budget.items()}
     about = {"like": asked.like, **budget, "recipe": plan.recipe, "epochs": plan.config.epochs}
     about["seeds"] = ", ".join(map(str, asked.seeds))
     environment = parts.environment(run)
