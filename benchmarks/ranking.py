@@ -1,18 +1,21 @@
 """NAO-V2's three claims about ranking by one-shot accuracy, on real CIFAR-10, at a size for two CPU cores.
 
     python benchmarks/ranking.py cifar10.npz --out comparisons/ranking --report ranking.md
+    python benchmarks/ranking.py cifar10.npz --out comparisons/ranking-medium --protocol medium --claims abd
 
-The protocol is that of small_cifar.yaml, 8 192 images of 16x16, with 24 epochs for each supernet. Architectures are
-ranked by their accuracy as paths of the supernet on 1 024 validation images, and compared with NAS-Bench-201's CIFAR-10
-test accuracies. The ranked architectures are those `trained` in the supernet's last pool, all that the search has
-evaluated (`known`), or 100 of the `space`. For the same seed, all searches have the same first pool and the same 100
-architectures of the space; the second pool comes from each search's own controller.
+The protocol is that of small_cifar.yaml, 8 192 images of 16x16, with 24 epochs (1 536 steps) for each supernet, or that
+of medium.yaml, 25 000 images, with 50 epochs (9 750 steps), where only pools of 64 are sampled uniformly. Architectures
+are ranked by their accuracy as paths of the supernet on 1 024 validation images, and compared with NAS-Bench-201's
+CIFAR-10 test accuracies. The ranked architectures are those `trained` in the supernet's last pool, all that the search
+has evaluated (`known`), or 100 of the `space`. For the same seed, all searches have the same first pool and the same
+100 architectures of the space; the second pool comes from each search's own controller.
 
 a. A supernet ranks better with more updates per architecture: pools of 16, 64 and 256, with the same number of steps.
 b. It ranks better if architectures are sampled in proportion to their parameters than if they are sampled uniformly.
 c. The second iteration's supernet ranks better if it is independent of the first than if only the learning rate begins
    anew.
 d. In addition to the paper's claims: batch statistics rank better than running statistics, on the same supernets.
+e. Running statistics that are measured anew for each architecture rank better than those of the whole training.
 
 The verdict on a claim comes from the differences of tau, one per seed. The claim holds if their mean is above 0 by more
 than Student's t (one-sided, 5 %) times their standard error; the opposite holds if the mean is below 0 by as much;
@@ -36,27 +39,33 @@ from supernet.report import plots
 from supernet.searching.studies import RankingConfig
 from trajectories import finished
 
-EPOCHS, STEPS = 24, 64  # per supernet; steps: batches of 64 in the 4 096 training images
 POOLS, TWICE = [16, 64, 256], 64  # pools of searches with one iteration, and with two
-IMAGES = 1024  # validation images that evaluate an architecture: all 4 096 would take longer than the searches
-SHARED = {"images": 8192, "image_size": 16, "device": "cpu", "final": 0, "eval_images": IMAGES}
-COMPARISONS: dict[str, dict[str, Any]] = {
-    "one": {
-        "methods": ["nao-v2", "rsps"],
-        "axes": {"pool": POOLS, "sampling": ["params", "uniform"]},
-        "iterations": 1,
-        "epochs": EPOCHS,
-    },
-    "two": {
-        "methods": ["nao-v2"],
-        "axes": {"reinit": ["all", "lr"]},
-        "iterations": 2,
-        "pool": TWICE,
-        "new": TWICE,
-        "controller.epochs": 100,
-        "epochs": 2 * EPOCHS,
-    },
-}
+IMAGES = 1024  # validation images that evaluate an architecture: all of them would take longer than the searches
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The images, the epochs of a supernet, its steps, and the pools that are also sampled uniformly."""
+
+    images: int
+    epochs: int
+    steps: int
+    uniform: Sequence[int]
+
+    @property
+    def comparisons(self) -> dict[str, dict[str, Any]]:
+        """The comparisons by the names of their folders, which are the claims that need them."""
+        images = {"images": self.images, "image_size": 16, "device": "cpu", "final": 0, "eval_images": IMAGES}
+        one = {**images, "methods": ["nao-v2"], "iterations": 1, "epochs": self.epochs}
+        two = {"iterations": 2, "pool": TWICE, "new": TWICE, "controller.epochs": 100, "epochs": 2 * self.epochs}
+        return {
+            "ade": {**one, "axes": {"pool": POOLS, "sampling": ["params"]}},
+            "b": {**one, "axes": {"pool": list(self.uniform), "sampling": ["uniform"]}},
+            "c": {**images, **two, "methods": ["nao-v2"], "axes": {"reinit": ["all", "lr"]}},
+        }
+
+
+PROTOCOLS = {"small": Protocol(8192, 24, 1536, POOLS), "medium": Protocol(25_000, 50, 9750, [64])}
 HEAD = (
     *("supernet", "updates per architecture", "ranked", "n", "tau", "tau, best half", "pairs, %"),
     *("regret of 3, points", "tau of the parameters"),
@@ -96,59 +105,63 @@ def view(label: str, **settings: Any) -> View:
     return View(label, RankingConfig(top=3, images=IMAGES, **settings))
 
 
-SPACE = (view("space"), view("space, running", norm="running"))
+MODES = ("", "running", "recalibrated")  # of batch norm; the first are batch statistics
 
 
-def single(pool: int, sampling: str) -> Variant:
+def single(pool: int, sampling: str, steps: int) -> Variant:
     """Return NAO-V2 with one iteration."""
     own = {"sampler": "own", "count": min(pool, 100)}
-    views = (view("trained", **own), view("trained, running", **own, norm="running"), SPACE[0])
+    trained = (view(f"trained, {norm}" if norm else "trained", **own, norm=norm or "batch") for norm in MODES)
     case = f"nao-v2, pool={pool}, sampling={sampling}"
-    return Variant(f"pool {pool}, {sampling}", case, views, EPOCHS * STEPS / pool)
+    return Variant(f"pool {pool}, {sampling}", case, (*trained, view("space")), steps / pool)
 
 
-def double(reinit: str) -> Variant:
+def double(reinit: str, steps: int) -> Variant:
     """Return NAO-V2 with a second iteration, on the same number of new architectures."""
     own = [view(label, sampler="own", count=n * TWICE) for label, n in (("trained", 1), ("known", 2))]
-    views = (*own, SPACE[0])
-    return Variant(f"2 x {TWICE}, reinit {reinit}", f"nao-v2, reinit={reinit}", views, EPOCHS * STEPS / TWICE)
+    views = (*own, view("space"))
+    return Variant(f"2 x {TWICE}, reinit {reinit}", f"nao-v2, reinit={reinit}", views, steps / TWICE)
 
 
-VARIANTS = (
-    *itertools.starmap(single, itertools.product(POOLS, ("params", "uniform"))),
-    *map(double, ("all", "lr")),
-    Variant("RSPS", "rsps", SPACE),
-)
+def variants(protocol: Protocol, letters: str) -> Iterator[Variant]:
+    """Yield the rows that the claims need."""
+    if set(letters) & set("abde"):
+        yield from (single(pool, "params", protocol.steps) for pool in POOLS)
+    if "b" in letters:
+        yield from (single(pool, "uniform", protocol.steps) for pool in protocol.uniform)
+    if "c" in letters:
+        yield from (double(reinit, protocol.steps) for reinit in ("all", "lr"))
 
 
-def claims() -> Iterator[Claim]:
-    """Yield all comparisons."""
+def claims(protocol: Protocol, rows: Sequence[Variant]) -> Iterator[Claim]:
+    """Yield all comparisons that the rows allow, and more."""
     for seen in ("trained", "space"):
         for few, many in itertools.pairwise(POOLS):
             yield Claim("a", (f"pool {few}, params", seen), (f"pool {many}, params", seen))
-        for pool in POOLS:
+        for pool in protocol.uniform:
             yield Claim("b", (f"pool {pool}, params", seen), (f"pool {pool}, uniform", seen))
     for seen in ("trained", "known", "space"):
         yield Claim("c", (f"2 x {TWICE}, reinit all", seen), (f"2 x {TWICE}, reinit lr", seen))
-    for variant in VARIANTS:
-        labels = [own.label for own in variant.views]
-        for running in (label for label in labels if label.endswith(", running")):
-            yield Claim("d", (variant.label, running.removesuffix(", running")), (variant.label, running))
+    for variant in rows:
+        batch, running, anew = ((variant.label, f"trained, {norm}" if norm else "trained") for norm in MODES)
+        yield Claim("d", batch, running)
+        yield Claim("e", anew, running)
 
 
-def searched(data: str, out: Path, seeds: str) -> dict[str, list[sn.Run]]:
+def searched(data: str, out: Path, seeds: str, protocol: Protocol, letters: str) -> dict[str, list[sn.Run]]:
     """Run all searches that are missing, and return them by the name of their row."""
     runs: dict[str, list[sn.Run]] = {}
-    for name, own in COMPARISONS.items():
-        comparison = sn.compare(data, seeds=seeds, out=out / name, budget="epochs", **SHARED, **own)
-        runs |= {case.label: found for case, found in finished(comparison)}
+    for name, settings in protocol.comparisons.items():
+        if set(name) & set(letters) or (name == "ade" and "b" in letters):
+            comparison = sn.compare(data, seeds=seeds, out=out / name, budget="epochs", **settings)
+            runs |= {case.label: found for case, found in finished(comparison)}
     return runs
 
 
-def table(known: Found) -> str:
+def table(known: Found, variants: Sequence[Variant]) -> str:
     """Return a table of all rankings in Markdown, with means and standard deviations over the seeds."""
     rows = []
-    for variant in VARIANTS:
+    for variant in variants:
         updates = "" if variant.updates is None else f"{variant.updates:.0f}"
         for own in variant.views:
             rankings = known[variant.label, own.label]
@@ -165,23 +178,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="cifar10.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the comparisons")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="small")
+    parser.add_argument("--claims", default="abcde", help="letters of the claims")
     parser.add_argument("--seeds", default="0-2")
     parser.add_argument("--report", type=Path, help="write the tables here (.md) and the figure beside them")
     given = parser.parse_args()
-    runs = searched(given.data, given.out, given.seeds)
-    known = {
-        (variant.label, own.label): [own.of(run) for run in runs[variant.case]]
-        for variant in VARIANTS
-        for own in variant.views
-    }
-    text = f"{table(known)}\n{judged(known, sorted(claims(), key=lambda claim: claim.letter))}"
+    protocol = PROTOCOLS[given.protocol]
+    runs = searched(given.data, given.out, given.seeds, protocol, given.claims)
+    rows = list(variants(protocol, given.claims))
+    known = {(row.label, own.label): [own.of(run) for run in runs[row.case]] for row in rows for own in row.views}
+    tested = [
+        claim
+        for claim in claims(protocol, rows)
+        if claim.letter in given.claims and {claim.better, claim.worse} <= known.keys()
+    ]
+    text = f"{table(known, rows)}\n{judged(known, sorted(tested, key=lambda claim: claim.letter))}"
     print(text)
     if given.report is not None:
         given.report.write_text(text)
         taus = {
             f"{label}: {seen}": numbers(rankings, "whole", "tau")
             for (label, seen), rankings in known.items()
-            if "running" not in seen
+            if seen in ("trained", "known", "space")
         }
         plots.save(plots.draw_taus(taus), given.report.with_suffix(".svg"))
 

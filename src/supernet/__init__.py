@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from supernet.retraining.predictor import load as load
     from supernet.retraining.recipes import Recipe as Recipe
     from supernet.retraining.train import retrain as retrain
+    from supernet.searching.baselines.call import baseline as baseline
+    from supernet.searching.baselines.table import Baselines as Baselines
     from supernet.searching.classifier import ImageClassifier as ImageClassifier
     from supernet.searching.compare.comparison import Comparison as Comparison
     from supernet.searching.compare.comparison import compare as compare
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
 # Public names and where they live; a name is imported when it is first used, so that a look-up needs no PyTorch.
 _PLACES = {
+    "Baselines": "searching.baselines.table.Baselines",
     "Callback": "engine.callbacks.Callback",
     "Cell": "spaces.Cell",
     "Chain": "spaces.Chain",
@@ -78,6 +81,7 @@ _PLACES = {
     "Stages": "spaces.Stages",
     "Supernet": "models.supernet.Supernet",
     "UserError": "errors.UserError",
+    "baseline": "searching.baselines.call.baseline",
     "batch_norm": "spaces.modules.batch_norm",
     "build": "models.network.build",
     "compare": "searching.compare.comparison.compare",

@@ -74,9 +74,19 @@ def test_without_a_run_the_budget_is_given(call: Call, data: str) -> None:
     words = ("baseline", data, "--flops", "200k", "--seeds", "0", "--epochs", "1", "--device", "cpu", "--out", "b")
     assert call(*words)[0] == 0
     rows = json.loads(Path("b/results.json").read_text())["rows"]
-    assert [row["label"] for row in rows] == [
-        f"{name}, same FLOPs" for name in ("resnet", "mobilenet-v2", "efficientnet")
+    labels = [f"{name}, same FLOPs" for name in ("resnet", "mobilenet-v2", "efficientnet")]
+    assert [row["label"] for row in rows] == labels
+    before = {file: file.stat().st_mtime_ns for file in Path("b").glob("*/summary.json")}
+    found = sn.baseline(data, flops=200_000, seeds=[0], epochs=1, device="cpu", out="b", quiet=True)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert [(row.label, row.params, row.accuracies[0]) for row in found.rows] == [
+        (row["label"], row["params"], row["results"]["0"]["accuracy"]) for row in rows
     ]
+    assert found.rows[1].difference.pairs == 1
+    assert (found.path, found.table()) == (Path("b"), Path("b/table.md").read_text())
+    page = Path("b/report.html").read_text()
+    assert "<strong>finished</strong> 3 of 3 trainings" in page
+    assert all(text in page for text in (*labels, "the baseline", "M parameters", "mean of resnet, same FLOPs"))
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,19 @@ def test_every_search_is_at_its_costs():
     assert_laid_out(draw_costs({}, ["passes", "seconds"]), height=1)
 
 
+def test_many_labels_differ_and_one_is_marked():
+    found = {f"{number}": [(90.0 + number, 1), (92.0, 3)] for number in range(9)}
+    figure = draw_costs(found, ["FLOPs"], marked="4")
+    (axes,) = figure.axes
+    rings = [line for line in axes.lines if line.get_label() in found]
+    assert len({(line.get_marker(), line.get_markeredgecolor()) for line in rings}) == 9
+    assert marks(axes, "*") == [(2, 93)]
+    assert len(marks(axes, "P")) == 8
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [93]
+    assert legend(figure) == [*found, "mean of the seeds", "mean of 4"]
+    assert_laid_out(figure, height=1)
+
+
 def test_bars_are_as_long_as_the_seeds_that_chose_an_operation():
     counts = {
         label: {"1<-0": {"none": 1, "conv": 2}, "2<-1": {"conv": 1, "left out": 2}}

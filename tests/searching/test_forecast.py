@@ -120,7 +120,7 @@ def test_steps_are_timed_after_the_step_that_a_gpu_records(monkeypatch: pytest.M
     ],
     ids=str,
 )
-def test_a_forecast_is_what_a_search_takes_or_up_to_30_percent_more(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_forecast_is_what_a_search_takes_to_15_percent(settings: dict[str, Any], tmp_path: Path) -> None:
     job = Path(__file__).parents[1] / "forecast_jobs.py"
     size = {"images": 768, "image_size": 16, "batch_size": 128, "width": 16, "depth": 1, "epochs": 1, "device": "cpu"}
     command = [sys.executable, str(job), json.dumps(size | settings | {"out": str(tmp_path / "run")})]
@@ -128,7 +128,7 @@ def test_a_forecast_is_what_a_search_takes_or_up_to_30_percent_more(settings: di
         command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     found = json.loads(done.stdout)
-    assert 0.95 < found["forecast"]["bytes"] / found["search"]["bytes"] < 1.3
+    assert found["forecast"]["bytes"] == pytest.approx(found["search"]["bytes"], rel=0.15)
     assert found["forecast"]["passes"] == found["search"]["passes"]
     assert found["search"]["bytes"] > found["before"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
 import torch
 
@@ -38,8 +39,19 @@ def keep_freed_memory() -> bool:
     the pages with zeros when they are allocated again, and that takes longer than the arithmetic. Without glibc this
     does nothing.
     """
+    mallopt = _of_glibc("mallopt")
+    return bool(mallopt and mallopt(_TRIM_THRESHOLD, _LARGEST) and mallopt(_MMAP_THRESHOLD, _LARGEST))
+
+
+def return_freed_memory() -> None:
+    """Return the freed memory that this process keeps to the system; without glibc this does nothing."""
+    if trim := _of_glibc("malloc_trim"):
+        trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (OSError, TypeError, AttributeError):
-        return False
-    return bool(mallopt(_TRIM_THRESHOLD, _LARGEST) and mallopt(_MMAP_THRESHOLD, _LARGEST))
+        return None
+    return found

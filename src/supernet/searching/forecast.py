@@ -18,7 +18,7 @@ from supernet.engine.cuda_graphs import EAGER
 from supernet.engine.driving import as_planned, driving
 from supernet.engine.loop import LazyBatches
 from supernet.engine.measure import seconds
-from supernet.engine.memory import free_memory, is_shortage
+from supernet.engine.memory import free_memory, is_shortage, return_freed_memory
 from supernet.engine.peak_memory import forget_peak_of_process, peak_of, peak_of_process
 from supernet.methods.base import Method
 from supernet.searching.config import SearchCall
@@ -97,7 +97,6 @@ def foresee(plan: Plan) -> Forecast:
     """Return the forecast of a planned search; the caller's random state stays as it was."""
     free = free_memory(plan.device)
     steps, epochs, peak = 0, plan.config.epochs, 0
-    forget_peak_of_process()
     with as_planned(plan):
         try:
             task, parts = SearchTask(plan), list[Forecast]()
@@ -110,8 +109,7 @@ def foresee(plan: Plan) -> Forecast:
                     break
                 parts.append(trial.forecast(free))
             else:
-                whole = peak_of_process() if plan.device.type == "cpu" else None
-                return replace(_mean(parts), process_bytes=whole)
+                return _mean(parts)
         except (MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
@@ -127,6 +125,7 @@ def _mean(parts: Sequence[Forecast]) -> Forecast:
         valid_seconds=fmean(part.valid_seconds for part in parts),
         step_passes=fmean(part.step_passes for part in parts),
         peak_bytes=max(part.peak_bytes for part in parts),
+        process_bytes=max((part.process_bytes for part in parts if part.process_bytes), default=None),
         fits=all(part.fits for part in parts),
     )
 
@@ -172,16 +171,20 @@ class _Trial:
         before = self.task.passes.count
         peak = self.peak(partial(self._steps, period))
         passes = (self.task.passes.count - before) / period
+        peak = max(peak, self.peak(self._measure))
+        if self.device.type == "cpu":  # what follows takes the memory of a search, and no more
+            return_freed_memory()
+            forget_peak_of_process()
         self._steps(EAGER - 1)  # the last of these is recorded, where steps are
         each = seconds(self.step, self.device, period * math.ceil(_TIMED / period))
         each = max(each, self._decoding())
-        valid, measuring = self._measurement()
-        peak = max(peak, measuring)
+        valid = self._measurement_seconds()
+        whole = peak_of_process() if self.device.type == "cpu" else None
         fits = _fits(peak, free, self.device)
         tuning = selector_on(self.task).epochs
         method, epochs = self.task.method, self.task.epochs
         more = tuning, passes, method.between_epochs, type(method).finished is not Method.finished
-        return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more)
+        return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more, whole)
 
     def _decoding(self) -> float:
         """Return the seconds in which the images of a step are decoded, of a stream; timed steps have some ahead."""
@@ -192,15 +195,17 @@ class _Trial:
         needed = sum(stream.size for stream in self.task.streams.values())
         return seconds(lambda: list(x.batches(order, len(order))), self.device, 1) * needed / len(order)
 
-    def _measurement(self) -> tuple[float, int]:
-        """Return the seconds and the peak bytes of the measurement after an epoch."""
+    def _measure(self) -> None:
+        """Evaluate as after an epoch, on as many images as one call takes at most."""
+        if self.task.validated:
+            self.task.valid_accuracy(min(self.task.validated, EVALUATED))
+
+    def _measurement_seconds(self) -> float:
+        """Return the seconds of the measurement after an epoch."""
         validated = self.task.validated
         if not validated:
-            return 0.0, 0
-        images = min(validated, EVALUATED)
-        work = partial(self.task.valid_accuracy, images)
-        peak = self.peak(work)
-        return seconds(work, self.device) * validated / images, peak
+            return 0.0
+        return seconds(self._measure, self.device) * validated / min(validated, EVALUATED)
 
 
 def _fits(peak: int, free: int | None, device: torch.device) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from supernet.errors import UserError
-from supernet.searching.compare.cases import LARGEST, Case, cases, flags, jobs
+from supernet.searching import plan
+from supernet.searching.compare.cases import LARGEST, Case, cases, flags, jobs, search_config
 from supernet.searching.compare.config import (
     ComparisonConfig,
     Record,
@@ -174,6 +175,27 @@ def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
 def test_settings_are_typed_as_flags():
     values = {"w.weight_decay": 1e-3, "skip_broken": True, "w.nesterov": False, "max_params": "300k"}
     assert flags(values) == ["--w.weight-decay", "0.001", "--skip-broken", "--w.no-nesterov", "--max-params", "300k"]
+    usual = {"mirror": None, "stream": False, "w.nesterov": True}
+    given = {"mirror": False, "stream": False, "w.nesterov": False}
+    assert flags(given, usual) == ["--mirror", "False", "--w.no-nesterov"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"mirror": False, "norm_affine": False}, {"mirror": True, "norm_affine": True}, {"protocol": "nasbench201"}],
+)
+def test_a_search_understands_its_settings(settings, call, monkeypatch, tmp_path):
+    started = []
+
+    def begin(found):
+        started.append(found)
+        raise UserError("begun")
+
+    monkeypatch.setattr(plan, "plan", begin)
+    asked = config(settings=settings)
+    status, _, error = call(*jobs(asked, {}, tmp_path)[0].steps[0][1])
+    assert (status, error) == (2, "supernet: begun\n")
+    assert started[0].to_dict() == search_config(cases(asked)[0], asked).to_dict()
 
 
 def test_the_folder_of_a_case_is_a_name_that_any_system_takes(tmp_path):

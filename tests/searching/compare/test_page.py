@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from html import escape
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import supernet as sn
 from supernet.cli.compare import compare
+from supernet.engine.signals import Interrupted
 from supernet.report.page import rendered
 from supernet.searching.compare import comparison
 from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
@@ -62,6 +64,18 @@ def test_a_comparison_without_a_finished_run_has_a_page(tmp_path):
     text = sn.Comparison.read(tmp_path).report().read_text()
     assert "0 finished, 0 running, 2 left" in text
     assert "<h2>Over the seeds</h2>" not in text
+
+
+def test_a_comparison_that_is_stopped_has_a_table_and_a_page(tmp_path, monkeypatch):
+    def stop(*_):
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(comparison, "_planned", lambda out, record, *_, **__: sn.Comparison(out, record))
+    monkeypatch.setattr(comparison, "_run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        sn.compare("digits", methods=["darts"], seeds="0", out=tmp_path, quiet=True)
+    assert "0 finished, 0 running, 2 left" in (tmp_path / "report.html").read_text()
+    assert "largest cell" in (tmp_path / "table.md").read_text()
 
 
 def test_a_notebook_shows_the_table_and_the_strips(compared):

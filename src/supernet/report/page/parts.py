@@ -111,6 +111,15 @@ def drawn(svg: bytes) -> Markup:
     return Markup(re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL))
 
 
+def figure(name: str, *arguments: Any, **more: Any) -> Markup:
+    """Return a figure as part of a page; `name` is that of its function in `supernet.report.plots`."""
+    from supernet.report import plots  # imported here, since Matplotlib is slow to import
+
+    file = io.BytesIO()
+    plots.write_svg(getattr(plots, name)(*arguments, **more), file)
+    return drawn(file.getvalue())
+
+
 def strip(images: Images) -> list[dict[str, str]]:
     """Return some of the training images, one of each class first, each with the name of its class."""
     labels: list[int] = images.y.tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -96,14 +95,8 @@ def _pictures(run: Run, space: SearchSpace | None, last: Mapping[str, Any], *, d
     if not done and space is not None and "architecture" in last:
         from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-        genotype = space.parse(last["architecture"])
-        edges, kept_above = plots.edges_of(space.cells), plots.thresholds(run.config, space.cells)
-        figures = {
-            "cell": plots.draw_architecture(space, genotype),
-            "search": plots.draw_search(run.metrics, edges, None, genotype, kept_above),
-        }
-        for name, figure in figures.items():
-            file = io.BytesIO()
-            plots.write_svg(figure, file)
-            found[name] = parts.drawn(file.getvalue())
+        genotype, edges = space.parse(last["architecture"]), plots.edges_of(space.cells)
+        kept_above = plots.thresholds(run.config, space.cells)
+        found["cell"] = parts.figure("draw_architecture", space, genotype)
+        found["search"] = parts.figure("draw_search", run.metrics, edges, None, genotype, kept_above)
     return {name: picture for name, picture in found.items() if picture is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 from typing import Any
 
 import matplotlib as mpl
@@ -22,6 +22,8 @@ from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, colou
 _HIGH = 0.6  # of a row of a strip that equal values may take
 _COLLAPSED = "#d00000"
 _COLUMNS = 3  # panels side by side
+_LOOKS = list(product("osD^v", METHOD_COLOURS))  # of rings: first all colours, then another shape
+_MEAN, _MARKED = ("P", 8), ("*", 13)  # marker and size
 
 Counts = Mapping[str, Mapping[str, int]]  # per edge: an operation, and how many chose it
 
@@ -73,26 +75,35 @@ def _columns(points: Sequence[tuple[float, ...]]) -> tuple[list[float], list[flo
 
 @mpl.rc_context(STYLE)
 def draw_costs(
-    searches: Mapping[str, Sequence[tuple[float, ...]]], costs: Sequence[str], ylabel: str = "accuracy (%)"
+    searches: Mapping[str, Sequence[tuple[float, ...]]],
+    costs: Sequence[str],
+    ylabel: str = "accuracy (%)",
+    marked: str = "",
 ) -> Figure:
     """Draw accuracy against several costs, a panel for each: a ring per search, and a cross at the mean of a label.
 
-    `searches[label]` has (accuracy, cost, cost, ...) of each search; `costs` are the names of its costs.
+    `searches[label]` has (accuracy, cost, cost, ...) of each search; `costs` are the names of its costs. The `marked`
+    label has a star at its mean, with a line at its height.
     """
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     panels: Sequence[Axes] = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     for number, (name, axes) in enumerate(zip(costs, panels, strict=True), 1):
         axes.set(xlabel=name, ylabel=ylabel if number == 1 else "")
         axes.grid(color="#e6e6e6", lw=0.6)
-        for (label, found), shade in zip(searches.items(), cycle(METHOD_COLOURS), strict=False):
+        for (label, found), (ring, shade) in zip(searches.items(), cycle(_LOOKS), strict=False):
             x, y = [one[number] for one in found], [one[0] for one in found]
-            axes.plot(x, y, "o", ms=5.5, mfc="none", mec=shade, mew=1.2, label=label)
+            axes.plot(x, y, ring, ms=5.5, mfc="none", mec=shade, mew=1.2, label=label)
             if found:
-                axes.plot([np.mean(x)], [np.mean(y)], "P", ms=8, color=shade, mec="white", mew=0.8, zorder=3)
+                mean, size = _MARKED if label == marked else _MEAN
+                axes.plot([np.mean(x)], [np.mean(y)], mean, ms=size, color=shade, mec="white", mew=0.8, zorder=3)
+            if found and label == marked:
+                axes.axhline(float(np.mean(y)), color=shade, lw=0.8, ls="--", zorder=1)
         axes.set_xlim(0, 1.06 * max((one[number] for found in searches.values() for one in found), default=1) or 1)
         axes.xaxis.set_major_locator(MaxNLocator(6))
     keys = panels[0].get_legend_handles_labels()[0]
-    add_legend(figure, [*keys, Line2D([], [], color=GREY, marker="P", ms=8, ls="", label="mean of the seeds")])
+    means = {"mean of the seeds": _MEAN} | ({f"mean of {marked}": _MARKED} if marked else {})
+    keys += [Line2D([], [], color=GREY, marker=m, ms=size, ls="", label=label) for label, (m, size) in means.items()]
+    add_legend(figure, keys)
     return figure
 
 

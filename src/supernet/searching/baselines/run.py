@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,30 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from supernet.engine.driving import Driving
+from supernet.engine.folder import default_folder
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.retraining import plan as plans
 from supernet.retraining import train
 from supernet.retraining.plan import RetrainingPlan
 from supernet.searching.baselines.rivals import Rival, known, of_found
+from supernet.spaces.genotype import Genotype
 
 BY = {"flops": ("flops",), "params": ("params",), "both": ("flops", "params")}
+Like = str | Genotype | None
+"""What the networks are like: a run's folder, or an architecture; None without one."""
 
 
 @dataclass(frozen=True)
 class Asked:
     """What a table of baselines is of: a plan of the found network, or only of the images, and a budget.
 
-    - `like`: the folder or architecture that was given, None without one.
     - `budget`: the parameters and FLOPs that the known networks are scaled to, by the names of the fields of Cost.
     - `trained`: retrainings of the found network that may be there already.
+    - `told`: what the user may not expect of all this, a phrase each.
     """
 
     plan: RetrainingPlan
     seeds: tuple[int, ...]
     budget: Mapping[str, int]
-    like: str | None = None
+    like: Like = None
     trained: tuple[Path, ...] = field(default=(), compare=False)
+    told: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -45,6 +51,19 @@ class Asked:
             "budget": dict(self.budget),
         }
 
+    @property
+    def folder(self) -> Path:
+        """The default folder of all runs: in that of `like`, if it is a run."""
+        name = "-".join(["baseline", self.plan.recipe, *self.budget])
+        if (run := run_of(self.like)) is not None:
+            return run.path / name
+        return default_folder(self.plan.images.name, name, *map(str, self.budget.values()))
+
+
+def run_of(like: Like) -> Run | None:
+    """Return the run whose folder was given, None for an architecture, and without either."""
+    return Run(like) if isinstance(like, str) and os.path.isdir(like) else None  # noqa: PTH112  Path fails on long text
+
 
 def budget_of(plan: RetrainingPlan, by: str) -> dict[str, int]:
     """Return what the planned network costs, of what `by` names; raises UserError for another name."""
@@ -54,8 +73,8 @@ def budget_of(plan: RetrainingPlan, by: str) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Baselines:
-    """A folder of trained networks and their rows."""
+class Trainings:
+    """The trainings of all networks and seeds, in a folder."""
 
     path: Path
     asked: Asked
@@ -75,8 +94,12 @@ class Baselines:
 
     @property
     def told(self) -> list[str]:
-        """What the networks do not keep to, and those that are left out."""
-        return [*(rival.told for rival in self.rivals if rival.told), *self._known[1]]
+        """What the user may not expect: of the images, what the networks do not keep to, and those left out."""
+        return [*self.asked.told, *(rival.told for rival in self.rivals if rival.told), *self._known[1]]
+
+    def folder(self, rival: Rival, seed: int) -> Path:
+        """Return the run folder of a network with a seed."""
+        return self.path / f"{rival.folder}-{seed}"
 
     def plan_of(self, rival: Rival, seed: int) -> RetrainingPlan:
         """Return the plan of a network's retraining with a seed: the found network's but for architecture and size."""
@@ -86,12 +109,17 @@ class Baselines:
         config = replace(base.config, what=genotype, space=None, seed=seed, **sizes)
         return plans.on(base.images, config, (rival.space, rival.space_name, genotype), base.recipe)
 
+    def finished(self, rival: Rival, seed: int) -> Run | None:
+        """Return the run of a network with a seed if it has finished, here or as a retraining of the found one."""
+        plan = self.plan_of(rival, seed)
+        there = [self.folder(rival, seed), *(self.asked.trained if rival.folder == "found" else ())]
+        return next((run for run in map(Run, there) if _is(run, plan)), None)
+
     def train(self, rival: Rival, seed: int, how: Driving) -> Run:
         """Train a network with a seed, or go on with it, and return the run; a finished one stays as it is."""
-        plan, run = self.plan_of(rival, seed), Run(self.path / f"{rival.folder}-{seed}")
-        there = [run, *(map(Run, self.asked.trained) if rival.folder == "found" else ())]
-        done = None if how.force else next((run for run in there if _is(run, plan)), None)
-        return done or train.start(plan, replace(how, out=run.path, quiet=True))
+        done = None if how.force else self.finished(rival, seed)
+        how = replace(how, out=self.folder(rival, seed), quiet=True)
+        return done or train.start(self.plan_of(rival, seed), how)
 
 
 def _is(run: Run, plan: RetrainingPlan) -> bool:

@@ -1,9 +1,8 @@
-"""`supernet baseline`: what is left of all networks trained, seed by seed, and put into a table."""
+"""Baselines from what is asked for to the table: what is left of all networks trained, seed by seed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from supernet.engine.driving import Driving
@@ -12,31 +11,55 @@ from supernet.engine.folder import flat
 from supernet.engine.lock import locked
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
-from supernet.searching.baselines import table
-from supernet.searching.baselines.run import Asked, Baselines
+from supernet.report.console import Console, line
+from supernet.searching.baselines import page, table
+from supernet.searching.baselines.rivals import Rival
+from supernet.searching.baselines.rows import trained
+from supernet.searching.baselines.run import Asked, Trainings
+from supernet.searching.baselines.table import Baselines
+from supernet.searching.baselines.workers import at_once
 
 FILE = "baseline.json"
 
 
-def start(asked: Asked, out: Path, how: Driving, say: Callable[[str], None]) -> str:
-    """Train what is left of all networks, seed by seed, write the table, and return it as Markdown.
+def start(asked: Asked, how: Driving, workers: int = 1) -> Baselines:
+    """Train what is left of all networks, seed by seed, write the table and its page, and return the table.
 
-    `say` is told of each network that has been trained, and of what cannot be had. Raises UserError.
+    The user is told of each network that has been trained, and of what cannot be had. Raises UserError.
     """
-    baselines = Baselines(out, asked)
-    rivals = baselines.rivals
-    for text in baselines.told:
+    if workers < 1:
+        raise UserError(f"setting workers must be at least 1, not {workers}")
+    out, console = asked.folder if how.out is None else Path(how.out), Console()
+    trainings = Trainings(out, asked)
+    pairs = [(rival, seed) for seed in asked.seeds for rival in trainings.rivals]
+    runs: dict[str, dict[int, Run]] = {rival.label: {} for rival in trainings.rivals}
+
+    def say(text: str) -> None:
+        if not how.quiet:
+            line(console, text)
+
+    def ended(rival: Rival, seed: int, run: Run) -> None:
+        runs[rival.label][seed] = run
+        count = f"{sum(map(len, runs.values()))} of {len(pairs)}"
+        say(f"{rival.label}, seed {seed}: {trained(run).accuracy:.2f} % ({count})")
+
+    for text in trainings.told:
         say(text)
     _enter(out, asked)
     with locked(out):
         remove_temporaries(out)
         write_atomically(out / FILE, (json.dumps(asked.record, indent=2) + "\n").encode())
-        runs: dict[str, dict[int, Run]] = {rival.label: {} for rival in rivals}
-        pairs = [(rival, seed) for seed in asked.seeds for rival in rivals]
-        for number, (rival, seed) in enumerate(pairs, 1):
-            run = runs[rival.label][seed] = baselines.train(rival, seed, how)
-            say(f"{rival.label}, seed {seed}: {table.accuracy(run):.2f} % ({number} of {len(pairs)})")
-        return table.write(baselines, runs)
+        try:
+            if workers > 1:
+                at_once(trainings, pairs, how, workers, say, ended)
+            else:
+                for rival, seed in pairs:
+                    ended(rival, seed, trainings.train(rival, seed, how))
+        finally:  # also of what is done where the user stops it, or a training has failed
+            if first := next(iter(runs[trainings.rivals[0].label].values()), None):
+                found = table.write(trainings, runs)
+                page.write(found, asked, first, len(pairs))
+    return found
 
 
 def _enter(out: Path, asked: Asked) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from supernet.engine.driving import Driving
 from supernet.engine.folder import default_folder, flat
 from supernet.errors import UserError, unknown
+from supernet.methods import METHODS
 from supernet.searching.compare.config import ComparisonConfig
 from supernet.searching.config import PROTOCOLS, SearchConfig, config_of, configured
 from supernet.selectors import SELECTORS
@@ -90,12 +91,18 @@ def _check_names(config: ComparisonConfig) -> None:
 
 def _names(method: str, config: ComparisonConfig) -> set[str]:
     """Return the settings that a search by a method has, by their dotted names; targets only if it aims at them."""
-    start = configured(method=method, selector=config.settings.get("selector"))
-    names = {name.removeprefix("method_config.") for name in flat(start.to_dict())}
-    if not start.method_preset.load().aims:
-        limited = "max_latency_ms" in {*config.settings, *config.axes}
-        names -= {*_TARGETS, *([] if limited else ["latency"])}
-    return names | {"graphs", "no_graphs", "workers", "protocol"}
+    names = {*_usual(method, config.settings), "graphs", "no_graphs", "workers", "protocol"}
+    if METHODS.named(method).load().aims:
+        return names
+    limited = "max_latency_ms" in {*config.settings, *config.axes}
+    return names - {*_TARGETS, *([] if limited else ["latency"])}
+
+
+def _usual(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a search by a method where none is given, but for the `graphs`, by their dotted names."""
+    start = configured(settings.get("protocol", "small"), method=method, selector=settings.get("selector"))
+    found = {name.removeprefix("method_config."): value for name, value in flat(start.to_dict()).items()}
+    return {name: value for name, value in found.items() if name != "graphs"}  # which is the switch --no-graphs
 
 
 def _select_names(selector: str) -> set[str]:
@@ -123,16 +130,19 @@ def arguments(case: Case, config: ComparisonConfig) -> dict[str, Any]:
     return {"data": config.data, "method": case.method} | tree
 
 
-def flags(settings: Mapping[str, Any]) -> list[str]:
-    """Return settings as they are typed after a command."""
+def flags(settings: Mapping[str, Any], usual: Mapping[str, Any] = {}) -> list[str]:
+    """Return settings as they are typed after a command; `usual` are those that the command starts from.
+
+    A bool that may be None has a value, and any other is a switch that only turns to what is not usual.
+    """
     words: list[str] = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
-        if isinstance(value, bool):
+        if not isinstance(value, bool) or usual.get(name, not value) is None:
+            words += [f"--{flag}", str(value)]
+        elif value != usual.get(name, not value):
             *parents, last = flag.split(".")
             words.append("--" + (flag if value else ".".join([*parents, f"no-{last}"])))
-        else:
-            words += [f"--{flag}", str(value)]
     return words
 
 
@@ -188,7 +198,8 @@ def _job(config: ComparisonConfig, group: Sequence[Case], seed: int, out: Path, 
     if "device" in settings:
         settings["device"] = _named(settings["device"])
     folder = first.folder(out, seed)
-    words = ["search", config.data, "--method", first.method, *flags(settings), "--seed", str(seed)]
+    typed = flags(settings, _usual(first.method, settings))
+    words = ["search", config.data, "--method", first.method, *typed, "--seed", str(seed)]
     steps: list[Step] = [(folder.name, (*words, "--out", str(folder), "--quiet"))]
     own = [*_own(config, "space"), *(["--method", first.method] if ":" in first.method else [])]
     for case in group:

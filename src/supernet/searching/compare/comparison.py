@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from supernet.engine.files import remove_temporaries
 from supernet.engine.folder import default_folder, flat
 from supernet.engine.lock import locked
 from supernet.engine.run import Run
-from supernet.engine.signals import Interrupted, heard
+from supernet.engine.signals import heard
 from supernet.errors import UserError, reason_of, unknown
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import page, table
@@ -23,14 +22,21 @@ from supernet.searching.compare.cases import Job, arguments, cases, jobs
 from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
-from supernet.searching.compare.executor import Local, fitting, given_threads, gpus_for, shared_out, sharing_images
+from supernet.searching.compare.executor import (
+    Local,
+    carried_out,
+    fitting,
+    given_threads,
+    gpus_for,
+    shared_out,
+    sharing_images,
+)
 from supernet.searching.compare.measure import epochs_within, measured, resolved
 from supernet.searching.compare.rows import Row, largest, rows, space_of
 from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
 from supernet.searching.compare.worker import failures, forget_failures, note
 from supernet.settings import amend
 
-_POLL = 0.5  # seconds
 PLACES = ("local", "ray")
 _SIZES = ("bytes", "shared_bytes")
 
@@ -200,9 +206,11 @@ def start(
         record = replace(there or Record(config), config=config)
         with sharing_images(folder, on) as environment:
             comparison = _planned(folder, record, environment, display, workers, retry=retry_failed)
-            comparison = _run(comparison, environment, workers, on, display, signals)
-        table.write(comparison.record, comparison.rows, folder)
-        comparison.report()
+            try:
+                comparison = _run(comparison, environment, workers, on, display, signals)
+            finally:  # also of what is done where the user stops it
+                table.write(comparison.record, comparison.rows, folder)
+                comparison.report()
     return comparison
 
 
@@ -275,20 +283,15 @@ def _run(
             comparison.record.write(comparison.path)
         executor = Local(comparison.path, share, gpus, environment, display.say)
     display.say(f"{len(left)} run{'s' if len(left) > 1 else ''} on {executor.where}", important=False)
-    pending = {executor.submit(job): job for job in left}
     try:
-        while pending:
-            done, _ = wait(pending, timeout=_POLL, return_when=FIRST_COMPLETED)
-            if signals:
-                raise Interrupted(signals[0])
+        for done in carried_out(executor.submit, left, signals):
             if not (done or display.live):
                 continue
             states = comparison.states
             rest = seconds_left(states, known, executor.workers)
             by_name = {state.job.name: state for state in states}
-            for future in done:
-                future.result()
-                display.ended(by_name[pending.pop(future).name], states, rest)
+            for name in done:
+                display.ended(by_name[name], states, rest)
             display.update(states, rest)
     finally:
         executor.stop()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,11 +15,28 @@ from typing import Any, NamedTuple
 
 from supernet.data.limits import cores, free_bytes
 from supernet.data.prepared import VARIABLE
+from supernet.engine.signals import Interrupted
 from supernet.errors import UserError
 from supernet.searching.compare.cases import Job
 from supernet.searching.compare.worker import carry_out
 
 _IMAGES = ".images"
+_POLL = 0.5  # seconds
+
+
+def carried_out(
+    submit: Callable[[Job], Future[str]], jobs: Iterable[Job], signals: Sequence[int]
+) -> Iterator[dict[str, str]]:
+    """Carry out jobs; yield again and again why those that have ended meanwhile have failed, by their names.
+
+    A job that has not failed has an empty reason. Raises Interrupted for the first of the signals that are `heard`.
+    """
+    pending = {submit(job): job.name for job in jobs}
+    while pending:
+        done, _ = wait(pending, timeout=_POLL, return_when=FIRST_COMPLETED)
+        if signals:
+            raise Interrupted(signals[0])
+        yield {pending.pop(future): future.result() for future in done}
 
 
 class Local:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -86,15 +85,6 @@ def _table(record: Record, rows: Sequence[Row]) -> dict[str, Any]:
     return {"head": head, "lines": lines, "baseline": baseline, "notes": table.notes(record)}
 
 
-def _drawn(name: str, *arguments: Any) -> Markup:
-    """Return a figure as part of a page."""
-    from supernet.report import plots  # imported here, since Matplotlib is slow to import
-
-    file = io.BytesIO()
-    plots.write_svg(getattr(plots, name)(*arguments), file)
-    return parts.drawn(file.getvalue())
-
-
 def _measures(record: Record) -> dict[str, str]:
     """Return the accuracies that a row has, each with the label of its axis; the one that counts comes first."""
     known = measured_by(record, space_of(record.config))
@@ -110,7 +100,7 @@ def _strips(record: Record, rows: Sequence[Row]) -> list[Markup]:
         marks = {row.label: [row.results[seed].collapsed for seed in values.get(row.label, ())] for row in rows}
         if values:
             strips = {name: list(some.values()) for name, some in values.items()}
-            found.append(_drawn("draw_strips", strips, label, marks))
+            found.append(parts.figure("draw_strips", strips, label, marks))
     return found
 
 
@@ -127,7 +117,7 @@ def _costs(record: Record, rows: Sequence[Row]) -> Markup | None:
             if row.searched and (values := getattr(row, kind))
         }
         if points:
-            return _drawn("draw_costs", points, ["passes", "seconds"], label)
+            return parts.figure("draw_costs", points, ["passes", "seconds"], label)
     return None
 
 
@@ -149,7 +139,7 @@ def _curves(record: Record, out: Path) -> list[Markup]:
             name: [[row.get("table", {}).get(known) for row in rows] for rows in some] for name, some in metrics.items()
         }
     return [
-        _drawn("draw_trajectory", curves, None, label)
+        parts.figure("draw_trajectory", curves, None, label)
         for label, curves in found.items()
         if any(value is not None for some in curves.values() for curve in some for value in curve)
     ]
@@ -174,7 +164,7 @@ def _decided(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
     edges = {label: each.edges for label, each in found.items()}
     return {
         "decided": [(label, f"{each}{told[label]}.") for label, each in found.items()],
-        "agreement": _drawn("draw_agreement", edges, LEFT_OUT) if edges else None,
+        "agreement": parts.figure("draw_agreement", edges, LEFT_OUT) if edges else None,
     }
 
 
@@ -194,7 +184,7 @@ def _cells(record: Record, rows: Sequence[Row]) -> dict[str, Any]:
     for text, finders in found[:_DRAWN]:
         picture = None
         with suppress(UserError):
-            picture = _drawn("draw_architecture", home, home.parse(text))
+            picture = parts.figure("draw_architecture", home, home.parse(text))
         who = "; ".join(f"{label}, seed{'s' * (len(seeds) > 1)} {_listed(seeds)}" for label, seeds in finders.items())
         cells.append({"text": text, "picture": picture, "count": sum(map(len, finders.values())), "who": who})
     return {"cells": cells, "others": len(found) - len(cells)}

@@ -1,0 +1,135 @@
+"""`supernet.baseline`, and what the command line has in common with it: what is asked for, and where it starts from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from supernet.data import Images, Source, source_name
+from supernet.engine.driving import driving
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.models.cost.limits import parse_count
+from supernet.retraining.config import RetrainConfig, Target, configured
+from supernet.retraining.plan import plan
+from supernet.retraining.recipes import RECIPES, Recipe
+from supernet.searching.baselines.run import Asked, Like, budget_of, run_of
+from supernet.searching.baselines.table import Baselines
+from supernet.searching.baselines.training import start
+from supernet.searching.compare.config import Seeds, seeds_of
+from supernet.settings import amend
+from supernet.spaces.rivals import RESNET
+
+SIZES = ("width", "depth")
+_OF_IMAGES = ("image_size", "pad", "mirror", "stem", "reductions")  # only for the same images
+_READING = ("image_size", "skip_broken", "stream")  # with another one, the same images have another fingerprint
+
+
+def baseline(
+    data: Source,
+    *,
+    like: Target | None = None,
+    seeds: Seeds = "0-4",
+    by: str = "both",
+    flops: str | float | None = None,
+    params: str | float | None = None,
+    recipe: str | None = None,
+    workers: int = 1,
+    **settings: Any,
+) -> Baselines:
+    """Train what needs no search as the network of a search is trained, at the same cost, and return the table.
+
+    - `data`: the images.
+    - `like`: the search, the retraining or the architecture that the others are like.
+    - `seeds`: numbers, or text as "0-4".
+    - `by`: what the networks have as much of as that of `like`: "flops", "params" or "both".
+    - `flops`, `params`: what the networks have, without `like`, as 30_000_000 or "30M".
+    - `recipe`: its name; None is that of the retraining of `like`, if there is one, and "quick" otherwise.
+    - `workers`: trainings at a time; above 1 each is a process of its own, which reads the images from a path.
+    - `settings`: the arguments of `supernet.retrain`, for all. Those that are not given are those of the retraining of
+      `like`, if there is one, otherwise of the recipe.
+
+    Called again with the same arguments, it goes on. Raises UserError for a setting that cannot be had. Ctrl-C raises
+    KeyboardInterrupt and leaves a folder in which the same call goes on.
+    """
+    if own := {"what", "seed"} & settings.keys():
+        raise UserError(f"'{min(own)}' is no setting of baselines: give like= and seeds=")
+    how, like = driving(settings), like.path if isinstance(like, Run) else like
+    like = os.fspath(like) if isinstance(like, os.PathLike) else like
+    begun = Start.of(like, recipe, (source_name(data),))
+    config = amend(begun.config, settings | {"data": data})
+    costs = flops, params
+    return start(asked(config, begun, like, seeds, by, costs, settings), how, workers)
+
+
+@dataclass(frozen=True)
+class Start:
+    """The recipe and the settings of all trainings where the user says nothing else, and retrainings that have them."""
+
+    recipe: str
+    config: RetrainConfig
+    trained: tuple[Run, ...]
+
+    @classmethod
+    def of(cls, like: Like, recipe: str | None, typed: Collection[str]) -> Start:
+        """Return the start from the retrainings of `like`, only of those by `recipe`, if given.
+
+        `typed` are texts of which one names the images: settings of others than the retraining's stay open.
+        """
+        trained = _retrainings(run_of(like), recipe)
+        if not trained:
+            return cls(recipe or "quick", configured("", recipe or "quick"), ())
+        before = trained[0].config
+        names = [entry.name for entry in fields(Recipe) if entry.name not in _OF_IMAGES or before["data"] in typed]
+        base = before["recipe"] if before["recipe"] in RECIPES else "quick"  # all of a Recipe of one's own is recorded
+        values = {name: before[name] for name in names if name in before}
+        return cls(before["recipe"], configured("", base, **values), trained)
+
+
+def _retrainings(run: Run | None, recipe: str | None) -> tuple[Run, ...]:
+    """Return the finished retrainings of a run, or the run itself if it is one; only those by `recipe`, if given."""
+    folders = [] if run is None else [run.path, *sorted(file.parent for file in run.path.glob("*/config.yaml"))]
+    runs = [each for each in map(Run, folders) if each.task == "retrain" and each.finished]
+    return tuple(each for each in runs if recipe in (None, each.config["recipe"]))
+
+
+def asked(
+    config: RetrainConfig,
+    begun: Start,
+    like: Like,
+    seeds: Seeds,
+    by: str,
+    costs: tuple[str | float | None, str | float | None],
+    given: Collection[str],
+) -> Asked:
+    """Return what is asked for; raises UserError for what cannot be had.
+
+    `costs` are the FLOPs and the parameters that the networks have, without `like`; `given` names the settings that are
+    the user's.
+    """
+    named = {name: parse_count(name, cost) for name, cost in zip(("flops", "params"), costs, strict=True)}
+    budget = {name: count for name, count in named.items() if count is not None}
+    if bool(budget) == (like is not None):
+        raise UserError("give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both")
+    run, what = run_of(like), RESNET.choose(dict.fromkeys(RESNET.cells, (0,))) if like is None else like
+    if run is not None and run.task == "retrain":
+        what = run.genotype
+    planned = plan(replace(config, what=what), begun.recipe, SIZES if begun.trained else given)
+    paths, told = tuple(each.path for each in begun.trained), _elsewhere(run, planned.images, planned.config)
+    return Asked(planned, tuple(seeds_of(seeds)), budget or budget_of(planned, by), like, paths, told)
+
+
+def _elsewhere(run: Run | None, images: Images, config: RetrainConfig) -> tuple[str, ...]:
+    """Return a phrase if a run was on other images than those that are trained on, and not just on some of them."""
+    if run is None or (before := run.config)["fingerprint"] == images.fingerprint:
+        return ()
+    theirs, ours = (before["data_name"], before["classes"]), (images.name, list(images.classes))
+    as_many = before.get("images") in (None, len(images.x))
+    as_read = as_many and all(before.get(name) == getattr(config, name) for name in _READING)
+    if theirs == ours and not as_read:
+        return ()
+    was = "trained" if run.task == "retrain" else "searched"
+    there, here = (f"{name} of {len(classes)} classes" for name, classes in (theirs, ours))
+    return (f"'{run.path}' was {was} on other images, {there}: all networks are trained and measured on {here}",)

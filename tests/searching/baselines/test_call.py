@@ -1,0 +1,81 @@
+"""What baselines are asked for: the images of the search or others, and the settings of its retraining."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import supernet as sn
+from supernet.engine.run import Run
+from supernet.searching.baselines import Start, asked
+from supernet.searching.baselines.run import Asked, Trainings, run_of
+from supernet.settings import amend
+
+SMALL = {"epochs": 1, "batch_size": 10, "width": 2, "depth": 1, "device": "cpu", "quiet": True}
+
+
+def images(file: str, classes: int, channels: int = 1) -> str:
+    draws = np.random.default_rng(classes)
+    x, y = draws.integers(0, 256, (60, 8, 8, channels), dtype=np.uint8), np.arange(60) % classes
+    np.savez(file, x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+    return file
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a search on half of the images of first.npz, which has three classes."""
+    folder = tmp_path_factory.mktemp("searched")
+    return sn.search(images(str(folder / "first.npz"), 3), images=30, out=folder / "s", **SMALL)
+
+
+def of(run: Run, data: str, **settings: object) -> Asked:
+    begun = Start.of(str(run.path), None, (data,))
+    config = amend(begun.config, {"data": data, "device": "cpu", **settings})
+    return asked(config, begun, str(run.path), "0", "params", (None, None), settings)
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(3, 3), (4, 1)])
+def test_other_images_than_those_of_the_search_are_told(
+    searched: Run, tmp_path: Path, classes: int, channels: int
+) -> None:
+    found = of(searched, images(str(tmp_path / "second.npz"), classes, channels))
+    assert Trainings(tmp_path, found).told[0] == (
+        f"'{searched.path}' was searched on other images, first of 3 classes: "
+        f"all networks are trained and measured on second of {classes} classes"
+    )
+
+
+def test_more_of_the_same_images_in_another_size_are_no_others(searched: Run) -> None:
+    assert not of(searched, searched.config["data"]).told
+    assert not of(searched, searched.config["data"], image_size=12).told
+
+
+def test_the_same_name_with_other_pixels_is_told(tmp_path: Path) -> None:
+    data = images(str(tmp_path / "images.npz"), 3)
+    run = sn.search(data, out=tmp_path / "s", **SMALL)
+    assert not of(run, data).told
+    (tmp_path / "other").mkdir()
+    other = images(str(tmp_path / "other" / "images.npz"), 3)
+    assert not of(run, other).told
+    np.savez(other, x_train=np.zeros((60, 8, 8), np.uint8), y_train=np.arange(60) % 3)
+    assert "images of 3 classes: all networks" in of(run, other).told[0]
+
+
+@pytest.mark.parametrize("name", ["what", "seed"])
+def test_what_baselines_set_themselves_is_no_setting(name: str) -> None:
+    with pytest.raises(sn.UserError, match=f"'{name}' is no setting of baselines: give like= and seeds="):
+        sn.baseline("digits", flops="1M", **{name: 0})
+
+
+def test_the_settings_of_a_recipe_of_ones_own_are_taken_over(searched: Run, tmp_path: Path) -> None:
+    recipe = sn.Recipe(epochs=1, batch_size=20, width=4, dropout=0.25)
+    run = sn.retrain(searched, recipe=recipe, device="cpu", quiet=True, out=tmp_path / "r")
+    begun = Start.of(str(run.path), None, ())
+    assert (begun.recipe, begun.config.epochs, begun.config.batch_size, begun.config.dropout) == ("own", 1, 20, 0.25)
+    assert [each.path for each in begun.trained] == [run.path]
+
+
+def test_a_long_architecture_is_no_folder() -> None:
+    assert run_of(f"Genotype(normal={[('sep_conv_3x3', 1)] * 100})") is None
