@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from supernet import cli, registry
@@ -20,6 +21,9 @@ from supernet.spaces.modules import Noise
 from supernet.testing import ragged_space
 
 Call = Callable[..., tuple[int, str, str]]
+
+settings.register_profile("supernet", deadline=None)  # no test depends on time
+settings.load_profile("supernet")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(_threads)
