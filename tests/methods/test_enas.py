@@ -16,21 +16,29 @@ from supernet.methods import enas as module
 from supernet.methods.base import Budget
 from supernet.methods.enas import ENAS, ENASConfig
 from supernet.methods.enas_policy import ControllerPolicy
+from supernet.models.cost.count import OperationCosts
+from supernet.models.cost.expected import Expected
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
+from supernet.models.cost.options import negative
+from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import Scores
 from supernet.models.supernet import Supernet
+from supernet.selectors.magnitude import strongest
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.tokens import Sequences
 from supernet.testing import EXAMPLE_SPACES, noise_batch
 
-NB201 = EXAMPLE_SPACES[0]
+NB201, SIZE = EXAMPLE_SPACES[0], NetworkSize(2, 1, (8, 8), 1, 3)
 each_space = pytest.mark.parametrize("home", [*EXAMPLE_SPACES, space("nao")], ids=lambda home: home.name)
 
 
-def make(config=None, home=NB201, seed=0):
+def make(config=None, home=NB201, seed=0, targets=None):
     torch.manual_seed(0)
-    supernet = Supernet(home, NetworkSize(2, 1, (8, 8), 1, 3), Norm(affine=False)).double()
-    budget = Budget(3, SGDConfig(), seed, validation_batches=lambda: [noise_batch(5), noise_batch(6)])
+    supernet = Supernet(home, SIZE, Norm(affine=False)).double()
+    batches = [noise_batch(5), noise_batch(6)]
+    budget = Budget(3, SGDConfig(), seed, targets=targets, validation_batches=lambda: batches)
     return ENAS(config or ENASConfig(updates=2, samples=4), supernet, budget)
 
 
@@ -130,6 +138,24 @@ def test_the_controller_learns_to_draw_what_is_rewarded(monkeypatch):
     assert before < 0.4
     assert method.op_scores()["cell"][:, 3].mean() > 0.8
     assert row["passes"] == {"forward_backward": 0, "forward": 400}
+
+
+def test_a_controller_comes_down_to_its_target_and_no_further(monkeypatch):
+    """What costs most is the most accurate."""
+    feasible = FeasibleSet(NB201, SIZE)
+    price, costs = Expected(feasible, "params"), OperationCosts(NB201, SIZE).per_operation("params")
+    least, most = (price.of(NB201.derive(some)) for some in (negative(costs), costs))
+    target, found = int((least + most) / 2), list[float]()
+    fake(monkeypatch, lambda mix: float(price.alone({"cell": mix["cell"].weights})) / most)
+    targets = Targets(feasible, Limits(max_params=target), 8)
+    method = make(ENASConfig(updates=25, samples=10, controller_lr=0.02), targets=targets)
+    for epoch in range(8):
+        method.end_epoch(epoch, 0.5)
+        found.append(targets.follow(method.op_scores(), strongest(method, feasible))["params"]["network"])
+    assert max(found) > target  # before the multiplier has risen
+    assert least < found[-1] <= target
+    within = [price.of(genotype) <= target for genotype in method.proposals(100, random.Random(0))]
+    assert sum(within) > 60
 
 
 def test_steps_train_the_weights_alone_and_the_end_of_an_epoch_the_controller_alone():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 import torch
 
-from supernet.models.cost.count import OperationCosts
+from supernet.models.cost.count import OperationCosts, cost
 from supernet.models.cost.expected import Expected
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.options import negative
 from supernet.models.cost.targets import Targets, named
-from supernet.models.mix import dense
+from supernet.models.mix import dense, sparse
 from supernet.spaces import NetworkSize, space
 from supernet.testing import macro_space, ragged_space
 
@@ -98,6 +101,20 @@ def test_a_multiplier_rises_with_the_excess_after_epochs_in_which_alpha_learns()
     assert targets.multipliers == {"params": 10.0}
 
 
+@pytest.mark.parametrize("home", [*HOMES.values(), space("darts7-fair")], ids=lambda home: home.name)
+def test_an_architecture_alone_has_a_penalty_above_its_target_only(home):
+    rng = random.Random(0)
+    for _ in range(10):
+        genotype = home.sample(rng)
+        most = cost(home, genotype, FRAME).params
+        only = sparse(home.columns(genotype), {kind: cell.columns for kind, cell in home.cells.items()})
+        assert made(home, most=most).excess(only) == 0
+        targets = made(home, most=1 + most // 3)
+        targets.multipliers["params"] = 7.0
+        assert targets.excess(only) == pytest.approx(7 * math.log(most / (1 + most // 3)), rel=1e-5)
+        assert targets.state_dict()["used"]
+
+
 def test_a_toy_search_comes_down_to_its_target_and_no_further():
     """The loss wants what costs most."""
     prices, values = params(NB201), {"cell": alphas(NB201, 2, 0.01)["cell"].detach().requires_grad_()}
@@ -138,8 +155,11 @@ def test_what_a_measured_latency_has_beside_its_operations_counts_from_the_secon
     values = alphas(NB201)
     targets = Targets(FeasibleSet(NB201, FRAME), Limits(max_latency_ms=50.0), 4)
     assert targets(mix(values)) == 0  # six operations in three cells take 18 ms at most
+    only = sparse(NB201.columns(derived(NB201, values)), {"cell": 5})
+    assert targets.excess(only) == 0
     assert targets.follow(rows(values), derived(NB201, values))["latency"]["network"] == 100
     assert targets(mix(values)) > 0
+    assert targets.excess(only) == pytest.approx(targets.multipliers["latency"] * math.log(2))
 
 
 def test_each_cost_has_its_name():

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import supernet as sn
 from supernet.data import load
 from supernet.report import page
+from supernet.report.console import Console, result
 from supernet.report.page import parts
 from supernet.report.page.write import _template
 
@@ -59,6 +60,17 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> sn.Run:
 @pytest.fixture
 def copy(searched: sn.Run, tmp_path: Path) -> sn.Run:
     return sn.Run(shutil.copytree(searched.path, tmp_path / "copy"))
+
+
+def test_a_threshold_that_decided_nothing_is_told(copy: sn.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"selector": "threshold", "threshold": "0.85 leaves no edge"}
+    copy.path.joinpath("summary.json").write_text(json.dumps(copy.summary | more))
+    page.write(copy)
+    assert more["threshold"] in read(copy).text
+    result(Console(), copy)
+    told = capsys.readouterr().out
+    assert more["threshold"] in told
+    assert "selected by   threshold\n" in told  # which has no folder of its own
 
 
 def test_a_search_ends_with_a_page_that_needs_nothing_else(searched: sn.Run) -> None:

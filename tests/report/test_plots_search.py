@@ -11,7 +11,8 @@ import pytest
 from matplotlib.axes import Axes
 
 from report.figures import assert_laid_out, laid_out, legend, render
-from supernet.report.plots import colour, draw_curvature, draw_diagnostics, draw_search
+from supernet.report.plots import colour, draw_curvature, draw_diagnostics, draw_search, edges_of, thresholds
+from supernet.spaces.cell import Cell
 from supernet.spaces.genotype import Genotype
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -281,6 +282,26 @@ def test_weights_of_edges_are_a_line_of_their_own(epochs: int) -> None:
         assert list(line.get_ydata()) == [row["edge_weights"]["cell"][edge] for row in rows]
     assert legend(figure) == [*OPS, "weight of the edge"]
     assert figure.axes[0].get_ylim()[1] >= 0.5 * epochs
+
+
+FEWER = {"fewer": Cell.dense(4, MOBILE, inputs=2, output="concat", keep=(0, 2)), "all": Cell.dense(4, MOBILE)}
+
+
+def test_the_line_above_which_edges_are_kept_is_in_the_cells_that_may_have_fewer() -> None:
+    config: dict[str, Any] = {"selector": "threshold", "select": {"threshold": 1.7}}
+    edges, kept_above = edges_of(FEWER), thresholds(config, FEWER)
+    assert kept_above == {"fewer": 1.7}
+    assert not thresholds({"selector": "magnitude", "select": {}}, FEWER)
+    figure = draw_search(score_rows(edges, 3), edges, kept_above=kept_above)
+    for axes in figure.axes:
+        lines = [line for line in axes.lines if list(line.get_ydata()) == [1.7, 1.7]]
+        assert len(lines) == axes.get_title().startswith("fewer")
+        assert axes.get_ylim()[1] > 1.7
+    assert legend(figure)[-1] == "kept above 1.7"
+    assert_laid_out(figure)
+    figure = draw_search(score_rows(edges, 3), edges, kept_above={"fewer": 70.0})
+    assert legend(figure)[-1] == "kept above 70, out of view"
+    assert figure.axes[0].get_ylim()[1] < 2
 
 
 def test_kinds_that_are_chains_share_their_rows_under_the_names_of_the_picture() -> None:

@@ -16,6 +16,7 @@ from supernet.methods.single_path import RSPS
 from supernet.models.cost.count import OperationCosts
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
+from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import first_images
 from supernet.models.mix import detached
 from supernet.models.supernet import Supernet
@@ -30,9 +31,11 @@ NB201, RAGGED, TWO, MACRO, _ = EXAMPLE_SPACES
 SIZE = NetworkSize(2, 1, (8, 8), 1, 3)
 
 
-def method_of(home, track=True):
+def method_of(home, track=True, targets=None):
     torch.manual_seed(0)
-    return RSPS(NoConfig(), Supernet(home, SIZE, Norm(False, track)).double(), Budget(2, SGDConfig(), 0))
+    return RSPS(
+        NoConfig(), Supernet(home, SIZE, Norm(False, track)).double(), Budget(2, SGDConfig(), 0, targets=targets)
+    )
 
 
 def validation(count=3, size=8):
@@ -88,6 +91,17 @@ def test_a_prior_is_ranked_by_as_well(share):
     assert both[str(found)] == pytest.approx(max(both.values()))
     if share == 0.0:
         assert found == choose(method, given, BestOfSamplesConfig(samples=12)).genotype()
+
+
+@pytest.mark.parametrize("prior", [None, "naswot"])
+def test_an_architecture_above_the_targets_of_the_search_is_worth_less(prior):
+    targets = Targets(FeasibleSet(NB201, SIZE), Limits(max_params=500), 2)
+    targets.multipliers["params"] = 10.0
+    method = method_of(NB201, targets=targets)
+    selector = choose(method, validation(), BestOfSamplesConfig(samples=12, prior=prior, prior_share=0.0))
+    found, accuracies = selector.genotype(), selector.report()["accuracies"]
+    worth = {name: a - targets.excess(method.supernet.only(NB201.parse(name))) for name, a in accuracies.items()}
+    assert worth[str(found)] == max(worth.values()) < max(accuracies.values())
 
 
 def test_the_evaluation_does_not_change_the_supernet_and_a_seed_decides():

@@ -29,7 +29,7 @@ from supernet.testing import EXAMPLE_SPACES, noise_batch
 NB201, SIZE = space("nasbench201"), NetworkSize(2, 1, (8, 8), 1, 3)
 
 
-def with_fitness(accuracy, config, feasible, loss=lambda genotype: 0.0, seed=1):
+def with_fitness(accuracy, config, feasible, loss=lambda genotype: 0.0, seed=1, targets=None):
     """Return a selector whose supernet would give each architecture this accuracy and loss, and what it evaluates."""
     evaluated = []
 
@@ -37,7 +37,8 @@ def with_fitness(accuracy, config, feasible, loss=lambda genotype: 0.0, seed=1):
         evaluated.extend(genotypes)
         return Scores([accuracy(genotype) for genotype in genotypes], [loss(genotype) for genotype in genotypes])
 
-    method = SimpleNamespace(supernet=SimpleNamespace(only=lambda genotype: genotype))
+    supernet = SimpleNamespace(only=lambda genotype: genotype, space=NB201)
+    method = SimpleNamespace(supernet=supernet, budget=Budget(2, SGDConfig(), 0, targets=targets))
     selector = Evolution(config, method, feasible, lambda: [noise_batch(0)], seed)
     selector.scorer = score
     return selector, evaluated
@@ -69,6 +70,19 @@ def test_equals_are_told_by_the_loss_and_criterion_loss_knows_nothing_else():
         config = EvolutionConfig(samples=40, criterion=criterion)
         selector, evaluated = with_fitness(accuracy, config, FeasibleSet(NB201, SIZE), loss)
         assert losses[selector.genotype()] == wanted([losses[genotype] for genotype in evaluated])
+
+
+@pytest.mark.parametrize("criterion", ["accuracy", "loss"])
+def test_targets_of_the_search_lower_the_fitness(criterion):
+    def convolutions(genotype):
+        return str(genotype).count("conv")
+
+    targets = SimpleNamespace(within=lambda space: targets, excess=lambda genotype: 2 * convolutions(genotype))
+    config, feasible = EvolutionConfig(samples=20, criterion=criterion), FeasibleSet(NB201, SIZE)
+    given = convolutions, config, feasible, lambda genotype: -convolutions(genotype), 1
+    for some, wanted in ((None, max), (targets, min)):
+        selector, evaluated = with_fitness(*given, some)
+        assert convolutions(selector.genotype()) == wanted(map(convolutions, evaluated))
 
 
 @pytest.mark.usefixtures("still_noise")

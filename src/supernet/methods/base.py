@@ -71,8 +71,8 @@ class Budget:
     - `seed`: the seed of every random number that the method draws.
     - `sample`: draws an architecture within the limits of the search; None draws from the whole space.
     - `allows`: tells whether an architecture is within the limits; None allows every architecture.
-    - `targets`: the penalty, to be added to the loss of alpha, that brings costs down to their targets (see
-      `supernet.models.cost.targets`); None without targets.
+    - `targets`: the penalty that brings costs down to their targets, to be added to the loss of alpha or taken off a
+      reward (see `supernet.models.cost.targets`); None without targets.
     - `workers`: processes that lookahead may be spread over.
     - `validation_batches`: returns the validation images in batches, the same ones at every call.
     - `snapshots`: named states of the search; `end_epoch` keeps, drops and restores them (see `Method.roll_back`).
@@ -123,7 +123,7 @@ class Method(ABC):
       by Python code (a random draw, another path). A GPU may then record one step and replay it. A promise that is not
       kept gives wrong results without an error, so a subclass does not inherit it.
     - `ranks`: whether larger op scores mean better operations. If not, no architecture is reported after an epoch.
-    - `aims`: whether alpha learns from `budget.targets` as well; a search with targets refuses other methods.
+    - `aims`: whether alpha or a controller learns from `budget.targets`; a search with targets refuses other methods.
     - `spreads`: whether the method can spread lookahead over `budget.workers` processes.
     - `between_epochs`: names long work between epochs; a forecast reports that this work is left out.
     - `fixed_epochs`: why a search cannot go on for more epochs than it was begun with, as a clause; empty if it can.

@@ -4,10 +4,11 @@ Pham et al., ICML 2018, arXiv 1802.03268, as in NAS-Bench-201 (Dong & Yang, ICLR
 an architecture that the controller draws. After each pass over the training images the controller is updated `updates`
 times, each time from `samples` architectures:
 
-    R = accuracy on a batch of validation images + entropy_weight * entropy
+    R = accuracy on a batch of validation images + entropy_weight * entropy - penalty of targets
     b <- b - (1 - decay) (b - R),   loss = mean of -log pi(a) (R - b)
 
-At the end the supernet evaluates architectures that the controller draws (`best-of-samples`).
+The penalty, 0 without targets, is of the architecture's own cost (see `supernet.models.cost.targets`). At the end the
+supernet evaluates architectures that the controller draws (`best-of-samples`).
 
 Differences from released code. The baseline is the paper's moving average; there it is the average of the previous
 epoch. R is a constant, as in the paper's code; there its entropy has a gradient, too. All architectures of an update
@@ -17,7 +18,7 @@ are evaluated on the same batch. The controller's batches are not augmented.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -31,11 +32,10 @@ from supernet.methods.base import Budget
 from supernet.methods.enas_policy import ControllerPolicy
 from supernet.methods.single_path import SinglePath
 from supernet.models.evaluate import Scorer, Statistics, check_norm
-from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.settings import Count, Real, Share, settings
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.tokens import Sequences, Tokens
+from supernet.spaces.tokens import Sequences
 
 
 @settings
@@ -63,6 +63,7 @@ class ENAS(SinglePath):
 
     Config = ENASConfig
     ranks = False
+    aims = True
     between_epochs = "the controller's updates after each epoch"
     config: ENASConfig
 
@@ -104,20 +105,17 @@ class ENAS(SinglePath):
     def update(self, batch: Batch) -> list[float]:
         """Take one step of the controller; return the accuracies of its architectures on `batch`."""
         drawn = self.policy.draw(self.config.samples, self.generator)
-        accuracies = self._accuracies(drawn.tokens, batch)
-        entropies = drawn.entropy.detach().tolist()
-        rewards = [a + self.config.entropy_weight * h for a, h in zip(accuracies, entropies, strict=True)]
+        mixes = [self.supernet.only(self.sequences.decode(tokens)) for tokens in drawn.tokens]
+        accuracies = Scorer(self.supernet, lambda: [batch], self.config.norm)(mixes).accuracy
+        penalties = [self.budget.targets.excess(mix) if self.budget.targets else 0.0 for mix in mixes]
+        terms = zip(accuracies, drawn.entropy.detach().tolist(), penalties, strict=True)
+        rewards = [a + self.config.entropy_weight * entropy - penalty for a, entropy, penalty in terms]
         loss = -(drawn.log_probability * torch.tensor([self._advantage(reward) for reward in rewards])).mean()
         self.controller.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradient(self.policy.parameters(), self.config.clip)
         self.controller.step()
         return accuracies
-
-    def _accuracies(self, architectures: Iterable[Tokens], batch: Batch) -> list[float]:
-        mixes: list[Mix] = [self.supernet.only(self.sequences.decode(tokens)) for tokens in architectures]
-        scorer = Scorer(self.supernet, lambda: [batch], self.config.norm)
-        return scorer(mixes).accuracy
 
     def _advantage(self, reward: float) -> float:
         """Move the baseline towards `reward` and return by how much the reward exceeds it."""

@@ -75,7 +75,8 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
     if summary.get("decisions"):
         _decisions(console, summary)
     if not selection and summary.get("selector", "magnitude") != "magnitude":
-        line(console, f"selected by   {summary['selector']}: see {run.path}/selections")
+        see = f": see {run.path}/selections" if (run.path / "selections").is_dir() else ""
+        line(console, f"selected by   {summary['selector']}{see}")
     pictures = "report.html, cell.svg" if selection else "report.html, cell.svg, search.svg"
     line(console, f"run folder    {run.path} ({pictures}, metrics.jsonl; {summary['seconds']:.0f} s)")
     if summary["table_entry"] is not None and (table or holds(run.config["data_name"], run.config["classes"])):

@@ -142,11 +142,11 @@ class SearchConfig(Protocol):
     max_latency_ms: float | None = None
     """milliseconds that it may take for one image"""
     target_params: Annotated[int | str | None, _count("target_params")] = None
-    """parameters that alpha learns to come down to, as 300k or 1.5M"""
+    """parameters that the search learns to come down to, as 300k or 1.5M"""
     target_flops: Annotated[int | str | None, _count("target_flops")] = None
-    """multiply-adds for one image that alpha learns to come down to, as 25M"""
+    """multiply-adds for one image that the search learns to come down to, as 25M"""
     target_latency_ms: Positive | None = None
-    """milliseconds for one image that alpha learns to come down to"""
+    """milliseconds for one image that the search learns to come down to"""
     latency: str = Limits.latency
     """measured, on this machine, or a field of the space's table (supernet query --fields)"""
 
@@ -159,7 +159,7 @@ class SearchConfig(Protocol):
 
     @property
     def targets(self) -> Limits:
-        """The costs that alpha learns to come down to."""
+        """The costs that the search learns to come down to."""
         latency = Limits.latency if self.target_latency_ms is None else self.latency
         return Limits(_whole(self.target_params), _whole(self.target_flops), self.target_latency_ms, latency)
 

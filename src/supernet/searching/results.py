@@ -77,7 +77,8 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
 
     _cell(run, plan, genotype)
     edges = plots.edges_of(plan.space.cells)
-    figure = plots.draw_search(run.metrics, edges, "c10_test" if plan.space.table else None, genotype)
+    field, kept_above = "c10_test" if plan.space.table else None, plots.thresholds(run.config, plan.space.cells)
+    figure = plots.draw_search(run.metrics, edges, field, genotype, kept_above)
     plots.save(figure, run.path / "search.svg")
     if plan.config.monitor == "gradients":
         plots.save(plots.draw_diagnostics(run.metrics, plots.learned(plan.space)), run.path / "diagnostics.svg")

@@ -134,7 +134,7 @@ class SearchTask(Task):
         row["forward_backward"] = self.passes.count
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)
-        return row | (self._derived(op_scores) if self.method.ranks else {})
+        return row | (self._derived(op_scores) if self.method.ranks or self.targets else {})
 
     @property
     def feasible(self) -> FeasibleSet:
@@ -144,14 +144,16 @@ class SearchTask(Task):
     def _derived(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Any]:
         """Return the architecture derived from the op scores now, its verdict, and its accuracies in the table.
 
-        Targets come with it, whose multipliers follow this architecture.
+        Targets come with it, whose multipliers follow this architecture; they come alone where op scores do not rank.
         """
         space, genotype = self.plan.space, strongest(self.method, self.feasible.unmeasured)
-        derived: dict[str, Any] = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
+        derived: dict[str, Any] = {}
+        if self.method.ranks:
+            derived = {"architecture": str(genotype), "verdict": verdict(space, genotype).state}
         if self.targets is not None:
             scores = {kind: torch.tensor(rows, dtype=torch.float64) for kind, rows in op_scores.items()}
             derived["targets"] = self.targets.follow(scores, genotype)
-        return derived | _table_accuracies(space, genotype)
+        return derived | (_table_accuracies(space, genotype) if self.method.ranks else {})
 
     @property
     def validated(self) -> int:

@@ -57,7 +57,10 @@ class BestOfSamplesConfig:
 
 
 class BestOfSamples(Evaluated):
-    """Selects the architecture with the best accuracy in the supernet, and the smallest loss among equals."""
+    """Selects the architecture with the best accuracy in the supernet, and the smallest loss among equals.
+
+    The penalty of the search's targets, if there are any, is taken off the accuracy.
+    """
 
     Config = BestOfSamplesConfig
     config: BestOfSamplesConfig
@@ -83,10 +86,9 @@ class BestOfSamples(Evaluated):
         """Return the best by both ranks, or by accuracy without a prior, and the fitter among equals."""
         if not self.prior:
             return super().best()
-        accuracies = [accuracy for accuracy, _ in self.scores.values()]
-        ranks = combined(accuracies, [*self.prior.values()], self.config.prior_share)
-        rank = dict(zip(self.scores, ranks, strict=True))
-        return max(self.scores, key=lambda genotype: (rank[genotype], *self.fitness(genotype)))
+        fitness = [self.fitness(genotype) for genotype in self.scores]
+        ranks = combined([accuracy for accuracy, _ in fitness], [*self.prior.values()], self.config.prior_share)
+        return max(zip(ranks, fitness, self.scores, strict=True), key=lambda each: each[:2])[2]
 
     def report(self) -> Mapping[str, Any]:
         """Add the prior of every architecture, if there is one."""

@@ -24,6 +24,8 @@ class Evaluated(Selector):
         super().__init__(config, method, feasible, validation_batches, seed)
         images = first_images(validation_batches, config.images)
         self.scorer = Scorer(method.supernet, images, config.norm)
+        targets = method.budget.targets
+        self.targets = targets and targets.within(method.supernet.space)
         self.scores: dict[Genotype, tuple[float, float]] = {}
 
     @staticmethod
@@ -39,8 +41,13 @@ class Evaluated(Selector):
         self.scores |= zip(new, zip(found.accuracy, losses, strict=True), strict=True)
 
     def fitness(self, genotype: Genotype) -> tuple[float, ...]:
-        """Return what decides between evaluated architectures: the accuracy, and the loss among equals."""
-        return self.scores[genotype]
+        """Return what decides between evaluated architectures: accuracy less penalty, and the loss among equals."""
+        accuracy, loss = self.scores[genotype]
+        return accuracy - self.penalty(genotype), loss
+
+    def penalty(self, genotype: Genotype) -> float:
+        """Return what the search's targets, if there are any, take off the accuracy of an architecture above them."""
+        return self.targets.excess(self.method.supernet.only(genotype)) if self.targets else 0.0
 
     def best(self) -> Genotype:
         """Return the fittest of all that have been evaluated, the first among equals."""

@@ -48,9 +48,13 @@ class Evolution(Evaluated):
         return self.best()
 
     def fitness(self, genotype: Genotype) -> tuple[float, ...]:
-        """Return the accuracy and, among equals, minus the loss; under criterion loss minus the loss alone."""
-        accuracy, loss = self.scores[genotype]
-        return (loss,) if self.config.criterion == "loss" else (accuracy, loss)
+        """Return the accuracy and, among equals, minus the loss; under criterion loss minus the loss alone.
+
+        The first is less the penalty of targets.
+        """
+        if self.config.criterion == "accuracy":
+            return super().fitness(genotype)
+        return (self.scores[genotype][1] - self.penalty(genotype),)
 
     def _fitnesses(self, genotypes: Sequence[Genotype]) -> list[tuple[float, ...]]:
         self.evaluate(genotypes)

@@ -120,6 +120,17 @@ def test_random_search_is_always_in_and_an_axis_is_for_those_that_have_it():
     assert [case.label for case in cases(config(methods=["random"]))] == ["random"]
 
 
+def test_targets_are_of_the_methods_that_aim_at_them():
+    latency, axes = {"latency": "latency_raspi4_ms"}, {"target_latency_ms": [5.0, 9.0]}
+    found = cases(config(methods=["enas"], axes=axes, settings=latency))
+    assert [case.label for case in found] == ["enas, target_latency_ms=5.0", "enas, target_latency_ms=9.0", "random"]
+    given = config(methods=["rsps", "darts"], settings={"target_params": "300k", "max_latency_ms": 9.0, **latency})
+    kept = {"max_latency_ms": 9.0, **latency}
+    assert [case.settings(given) for case in cases(given)] == [kept, given.settings, kept]
+    with pytest.raises(UserError, match="unknown setting 'target_params'"):
+        cases(config(methods=["rsps"], settings={"target_params": "300k"}))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -81,6 +81,14 @@ class Expected:
             chosen[numbers[scores[numbers].sum(1).argmax()]] = 1
         return self._mean(torch.split(chosen[:-1], [size for _, _, size in self._edges]))
 
+    @torch.no_grad()
+    def alone(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Return the cost, a scalar, of the architecture whose operations have weight 1, and all others 0.
+
+        Its latency is that of `__call__`, not measured.
+        """
+        return self._mean(self._rows(weights))
+
     def _rows(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
         return [weights[kind][edge][:size] for kind, edge, size in self._edges]
 

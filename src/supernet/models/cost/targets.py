@@ -13,6 +13,15 @@ the exponential method of multipliers (Tseng & Bertsekas, Mathematical Programmi
 that counts, while alpha follows one with a gradient, is the proxy Lagrangian of Cotter et al. (JMLR 2019, arXiv
 1809.04198): op weights far from 0 and 1 have an expected cost far from that of the network.
 
+Architectures that are evaluated one by one have a cost each, which is taken off their accuracy:
+
+    ENAS' reward, and what selectors compare        accuracy - sum of m_i log(C_i / T_i) over the costs with C_i > T_i
+
+But for the multiplier this is MnasNet's hard reward, acc (C / T)^w above T (Tan et al., CVPR 2019, arXiv 1807.11626,
+eq. 3), with a logarithm in the place of the power. TuNAS' absolute one, acc + w |C / T - 1| (Bender et al., CVPR 2020,
+arXiv 2008.06120), ends at the target from both sides; here a network within its target is free for all methods. The
+T_i, which in the loss of alpha would be a constant, lets the reward be continuous there.
+
 Deliberate differences. LightNAS takes a step of the multiplier for each of alpha, in proportion to C / T - 1, and has a
 cost equal to the target, so its multiplier falls as well; here no penalty is left within the target, and a multiplier
 that fell would let the network out again. Ours are the numbers: a network twice too large for a quarter of the epochs
@@ -23,6 +32,7 @@ cross-entropy.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,6 +99,13 @@ class Targets:
         }
         terms = [self.multipliers[name] * above[name] * cost(weights).log() for name, cost in self._costs.items()]
         return torch.stack(terms).sum()
+
+    def excess(self, mix: Mix) -> float:
+        """Return the penalty of the one architecture that `mix` runs; 0 within its targets."""
+        self._state["used"] = True
+        weights = {kind: edges.weights for kind, edges in mix.items()}
+        above = {n: (float(cost.alone(weights)) + self._rest[n]) / self._targets[n] for n, cost in self._costs.items()}
+        return sum(self.multipliers[name] * math.log(max(1.0, ratio)) for name, ratio in above.items())
 
     @property
     def multipliers(self) -> dict[str, float]:

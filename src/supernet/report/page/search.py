@@ -63,6 +63,8 @@ def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[
         found.append(("accuracy", f"{100 * last['valid_accuracy']:.2f} % of the supernet, on validation images"))
     if summary.get("margins"):
         found.append(("decided", summary["margins"]["text"]))
+    if "threshold" in summary:
+        found.append(("threshold", summary["threshold"]))
     if "stopped" in summary:
         found.append(("stopped", "after epoch {epoch}: {reason}".format(**summary["stopped"])))
     if summary:
@@ -94,6 +96,7 @@ def _pictures(run: Run, space: SearchSpace | None, last: Mapping[str, Any], *, d
         from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
         genotype, edges = space.parse(last["architecture"]), plots.edges_of(space.cells)
+        kept_above = plots.thresholds(run.config, space.cells)
         found["cell"] = parts.figure("draw_architecture", space, genotype)
-        found["search"] = parts.figure("draw_search", run.metrics, edges, None, genotype)
+        found["search"] = parts.figure("draw_search", run.metrics, edges, None, genotype, kept_above)
     return {name: picture for name, picture in found.items() if picture is not None}

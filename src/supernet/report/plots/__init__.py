@@ -12,7 +12,7 @@ from supernet.report.plots.front import draw_points
 from supernet.report.plots.landscape import draw_landscape
 from supernet.report.plots.panels import edges_of
 from supernet.report.plots.scatter import draw_front, draw_ranking, draw_taus
-from supernet.report.plots.search import draw_diagnostics, draw_search
+from supernet.report.plots.search import draw_diagnostics, draw_search, thresholds
 from supernet.report.plots.seeds import draw_agreement, draw_costs, draw_strips
 from supernet.report.plots.strength import draw_strength
 from supernet.report.plots.style import colour, save, write_svg
@@ -41,5 +41,6 @@ __all__ = [
     "learned",
     "outputs_of",
     "save",
+    "thresholds",
     "write_svg",
 ]

@@ -22,6 +22,7 @@ from supernet.report.plots.panels import (
     operations,
 )
 from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, colour, mark_epochs
+from supernet.spaces.cell import Cell
 from supernet.spaces.genotype import Genotype
 
 Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
@@ -34,10 +35,25 @@ _TITLES = {
 }
 
 _EDGE: dict[str, Any] = {"color": DARK, "lw": 1.2, "ls": (0, (1, 1)), "label": "weight of the edge"}
+_KEPT: dict[str, Any] = {"color": DARK, "lw": 0.8, "ls": (0, (6, 3))}
+_FAR = 3.0  # times the span of all scores: a threshold further from them is out of view, as they would be flat
+
+
+def thresholds(config: Mapping[str, Any], cells: Mapping[str, Cell]) -> dict[str, float]:
+    """Return the op score above which an edge is kept, of each kind of cell for which the selector of a run has one."""
+    if config["selector"] != "threshold":
+        return {}
+    return {kind: config["select"]["threshold"] for kind, cell in cells.items() if cell.varies}
 
 
 @mpl.rc_context(STYLE)
-def draw_search(rows: Rows, edges: Edges, field: str | None = None, genotype: Genotype | None = None) -> Figure:
+def draw_search(
+    rows: Rows,
+    edges: Edges,
+    field: str | None = None,
+    genotype: Genotype | None = None,
+    kept_above: Mapping[str, float] | None = None,
+) -> Figure:
     """Draw the scores of the operations over the epochs: a panel per edge, a line per candidate operation.
 
     `rows[i]["op_scores"][kind][edge]` has one score per operation of `edges[kind][edge]`, followed by padding. If any
@@ -46,7 +62,8 @@ def draw_search(rows: Rows, edges: Edges, field: str | None = None, genotype: Ge
     line follows each epoch after which the search went back (`rows[i]["back_to"]`). Where edges have weights as a whole
     (`rows[i]["edge_weights"][kind][edge]`), each panel has a line for that of its edge. The operations of `genotype`
     are thick lines that end in a ring; the titles of edges that it leaves out are in brackets. The small cell beside
-    a title shows where the edge is.
+    a title shows where the edge is. A dashed line is at `kept_above[kind]`, the op score above which edges are kept,
+    unless that is so far from all scores that they would be flat; then only the legend tells it.
     """
     accuracies = floats((row.get("table") or {}).get(field) for row in rows)
     in_table = bool(np.isfinite(accuracies).any())
@@ -58,12 +75,17 @@ def draw_search(rows: Rows, edges: Edges, field: str | None = None, genotype: Ge
     for panel, axes in panels:
         draw_place(axes, edges[panel.kind], panel.edge)
     chosen = {} if genotype is None else _chosen(genotype, panels)
-    _draw_scores(panels, rows, styles, chosen)
+    kept_above = kept_above or {}
+    _draw_scores(panels, rows, styles, chosen, kept_above)
     keys = [Line2D([], [], color=colour(op), lw=2, ls=styles[op], label=op) for op in ops]
     keys += [Line2D([], [], color=DARK, lw=2.4, label="chosen", **_RING)] * bool(chosen)
     keys += [Line2D([], [], ls="", label="( ): left out")] * (0 < len(chosen) < len(panels))
     keys += [Line2D([], [], color=GREY, lw=0.8, ls=":", label="went back")] * any("back_to" in row for row in rows)
     keys += [Line2D([], [], **_EDGE)] * any("edge_weights" in row for row in rows)
+    for least in {*kept_above.values()}:
+        low, high = panels[0][1].get_ylim()
+        hidden = "" if low < least < high else ", out of view"
+        keys.append(Line2D([], [], label=f"kept above {least:g}{hidden}", **_KEPT))
     add_legend(figure, keys)
     return figure
 
@@ -94,6 +116,7 @@ def _draw_scores(
     rows: Rows,
     styles: Mapping[str, str],
     chosen: Mapping[tuple[str, int], str],
+    kept_above: Mapping[str, float],
 ) -> None:
     epochs = [row["epoch"] for row in rows]
     drawn = [np.zeros(0)]
@@ -115,13 +138,18 @@ def _draw_scores(
             weights = floats(row["edge_weights"][kind][edge] if "edge_weights" in row else None for row in rows)
             axes.plot(epochs, weights, marker="." if len(rows) == 1 else "", **_EDGE)
             drawn.append(weights[np.isfinite(weights)])
+        if kind in kept_above:
+            axes.axhline(kept_above[kind], zorder=0, **_KEPT)
         for epoch in (row["epoch"] for row in rows if "back_to" in row):
             axes.axvline(epoch + 0.5, color=GREY, lw=0.8, ls=":", zorder=0)
     mark_epochs(panels[0][1], epochs, 4)  # the other panels share its axes
     values = np.concatenate(drawn)
     if len(values) and panels:
-        margin = 0.06 * (values.max() - values.min()) or 0.05
-        panels[0][1].set_ylim(values.min() - margin, values.max() + margin)
+        low, high = values.min(), values.max()
+        near = [value for value in kept_above.values() if abs(value - (low + high) / 2) < _FAR * (high - low)]
+        low, high = min([low, *near]), max([high, *near])
+        margin = 0.06 * (high - low) or 0.05
+        panels[0][1].set_ylim(low - margin, high + margin)
 
 
 @mpl.rc_context(STYLE)

@@ -11,6 +11,7 @@ from typing import Any
 from supernet.engine.driving import Driving
 from supernet.engine.folder import default_folder, flat
 from supernet.errors import UserError, unknown
+from supernet.methods import METHODS
 from supernet.searching.compare.config import ComparisonConfig
 from supernet.searching.config import PROTOCOLS, SearchConfig, config_of, configured
 from supernet.selectors import SELECTORS
@@ -18,6 +19,7 @@ from supernet.settings import preset_named
 
 RANDOM = "random"  # the method that is in every comparison
 LARGEST = "largest cell"
+_TARGETS = ("target_params", "target_flops", "target_latency_ms")
 _OWN = {*(entry.name for entry in fields(Driving)), "data", "method", "seed", "config", "dry_run", "table"}
 
 
@@ -51,7 +53,7 @@ class Case:
 
     def settings(self, config: ComparisonConfig) -> dict[str, Any]:
         """Return the settings of the search by their dotted names."""
-        names = _names(self.method, config.settings)
+        names = _names(self.method, config)
         return {name: value for name, value in config.settings.items() if name in names} | dict(self.point)
 
 
@@ -66,7 +68,7 @@ def cases(config: ComparisonConfig) -> list[Case]:
         method, _, selector = entry.partition("+")
         if "+" in entry:
             SELECTORS.named(selector)
-        known = _names(method, config.settings)
+        known = _names(method, config)
         axes = [[(name, value) for value in values] for name, values in config.axes.items() if name in known]
         found += [Case(method, point, selector) for point in product(*axes)]
     for case in found:
@@ -78,7 +80,7 @@ def cases(config: ComparisonConfig) -> list[Case]:
 
 def _check_names(config: ComparisonConfig) -> None:
     entries = [entry.partition("+") for entry in config.methods]
-    known = {name for method, *_ in entries for name in _names(method, config.settings)}
+    known = {name for method, *_ in entries for name in _names(method, config)}
     known |= {name for *_, selector in entries if selector for name in _select_names(selector)}
     for name in (*config.settings, *config.axes):
         if name in _OWN:
@@ -87,9 +89,13 @@ def _check_names(config: ComparisonConfig) -> None:
             raise unknown("setting", name, sorted(known))
 
 
-def _names(method: str, settings: Mapping[str, Any]) -> set[str]:
-    """Return the settings that a search by a method has, by their dotted names."""
-    return {*_usual(method, settings), "graphs", "no_graphs", "workers", "protocol"}
+def _names(method: str, config: ComparisonConfig) -> set[str]:
+    """Return the settings that a search by a method has, by their dotted names; targets only if it aims at them."""
+    names = {*_usual(method, config.settings), "graphs", "no_graphs", "workers", "protocol"}
+    if METHODS.named(method).load().aims:
+        return names
+    limited = "max_latency_ms" in {*config.settings, *config.axes}
+    return names - {*_TARGETS, *([] if limited else ["latency"])}
 
 
 def _usual(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
