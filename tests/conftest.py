@@ -29,10 +29,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(_threads)
 
 
-settings.register_profile("untimed", deadline=None)  # no test depends on timing
-settings.load_profile("untimed")
-
-
 @pytest.fixture
 def still_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """The noise of the operation `noise` is the same in every run, so that two forward passes can be compared."""
