@@ -10,6 +10,8 @@
 - kernels: the fused step with the C kernels, against the same step with PyTorch's operations.
 - sparse: one operation per edge, against the same architecture as a standalone network with the same weights.
 - paths: a step of one architecture by the supernet, against a plain network in either memory format.
+- networks: a retraining step of the recipe `quick`, against the same network in plain PyTorch: in channels-first memory
+  with the default allocator, in channels-last memory, and by `torch.compile`, whose first step is told in seconds.
 - batched: many architectures on the same images, against one pass after the other.
 - calls: PyTorch's calls in a search step and in a step of one path, by kind, against a loop as others write it.
 - memory: the peak of the bytes of all tensors in a step, and the growth of the process.
@@ -24,6 +26,8 @@ import argparse
 import os
 import random
 import re
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -47,6 +51,7 @@ from supernet.methods.relaxation import candidate_mask, initial_alpha
 from supernet.models.mix import Mix, dense
 from supernet.models.mixed_cell import Engine, MixedCell
 from supernet.models.network import FixedCell, Network
+from supernet.retraining.recipes import RECIPES
 from supernet.spaces.modules import Norm
 
 T = TypeVar("T")
@@ -142,6 +147,7 @@ BATCHED = Case("nasbench201", 16, 1, 16)
 LARGE = (DENSE[0], DENSE[3])
 KERNELS = (DENSE[0], DENSE[1], Case("darts", 16, 1, 32))
 CALLS = DENSE[1:3]
+NETWORKS = {Case("nasbench201", 16, 1, 16): f"#{BEST}", Case("darts", 16, 2, 32): "DARTS_V2"}
 
 
 def shrunk(case: Case) -> Case:
@@ -281,6 +287,38 @@ class PathStep:
         self._optimizer.step()
         self._optimizer.zero_grad()
         return loss.detach()
+
+
+class NetworkStep:
+    """A step of a retraining by the recipe `quick`; or with `plain`, as PyTorch's own optimizer takes it."""
+
+    def __init__(self, case: Case, how: How, name: str, *, plain: bool, compiled: bool = False) -> None:
+        torch.manual_seed(0)
+        self._batch, space = how.images(case), case.search_space
+        genotype = sn.table(space.table).genotype(BEST) if space.table else space.parse(name)
+        module = how.placed(Network(space, genotype, case.network_size))
+        config, weights = RECIPES["quick"].w, list(module.parameters())
+        settings = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
+        own = partial(torch.optim.SGD, nesterov=config.nesterov, **settings) if plain else config.optimizer
+        self._module, self._optimizer = torch.compile(module, dynamic=False) if compiled else module, own(weights)
+        start = time.perf_counter()
+        self()
+        self.first = time.perf_counter() - start
+
+    def __call__(self) -> Tensor:
+        """Take the step and return the loss before it."""
+        loss = F.cross_entropy(self._module(self._batch.x), self._batch.y)
+        loss.backward()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return loss.detach()
+
+
+def network_works(case: Case, how: How, name: str, *, plain: bool, compiled: bool = False) -> Mapping[str, Work]:
+    step = NetworkStep(case, how, name, plain=plain, compiled=compiled)
+    if compiled:
+        print(f"torch.compile, {name}: the first step takes {step.first:.0f} s", file=sys.stderr, flush=True)
+    return {"step": step}
 
 
 def path_calls(case: Case, how: How, *, whole: bool) -> dict[str, list[float]]:
@@ -535,6 +573,19 @@ class Bench:
             for name in networks:
                 yield row(f"ms, #{BEST}, {case.title}", times, "path", name, "<= 1.0")
 
+    def networks(self) -> Rows:
+        """Time a step of retraining against plain networks."""
+        last, first = self.on(FUSED), self.on(replace(RIVALS, engine="fused"))
+        for case, name in NETWORKS.items():
+            small = self.fit(case)
+            makes = {"retraining": (partial(network_works, small, last, name, plain=False), True)}
+            makes["channels first"] = (partial(network_works, small, first, name, plain=True), False)
+            makes["channels last"] = (partial(network_works, small, last, name, plain=True), True)
+            makes["compiled"] = (partial(network_works, small, last, name, plain=True, compiled=True), True)
+            times = self.times(makes)["step"]
+            for side in list(makes)[1:]:
+                yield row(f"ms, {name}, {small.title}", times, "retraining", side, "<= 1.0")
+
     def calls(self) -> Rows:
         """Count PyTorch's calls in a step."""
         for case in map(self.fit, CALLS):
@@ -586,7 +637,7 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sections = ("calls", "dense", "kernels", "sparse", "paths", "batched", "memory")
+    sections = ("calls", "dense", "kernels", "sparse", "paths", "networks", "batched", "memory")
     parser.add_argument("--only", choices=sections, nargs="+", default=sections)
     parser.add_argument("--quick", action="store_true", help="3 rounds of a few steps")
     parser.add_argument(

@@ -22,12 +22,11 @@ from supernet.testing import ragged_space
 
 Call = Callable[..., tuple[int, str, str]]
 
+settings.register_profile("supernet", deadline=None)  # no test depends on time
+settings.load_profile("supernet")
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(_threads)
-
-
-settings.register_profile("untimed", deadline=None)  # no test depends on timing
-settings.load_profile("untimed")
 
 
 @pytest.fixture

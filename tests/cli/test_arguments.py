@@ -54,7 +54,7 @@ def taken_or_refused(attempt: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("command", [*CLASSES, *STUDIES])
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10, derandomize=True)
 @given(ARGUMENTS)
 def test_arguments_are_taken_or_refused_in_one_line(command: str, given: list[str]) -> None:
     given = [word for word in given if word not in ("-h", "--help")]
@@ -72,7 +72,7 @@ VALUES: Any = st.recursive(
 NAMES = st.sampled_from([*vars(configured()), "w", "alpha", "order", "nothing"])
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(st.dictionaries(NAMES, VALUES, max_size=3), VALUES)
 def test_settings_are_taken_or_refused_in_one_line(given: dict[str, Any], preset: Any) -> None:
     for attempt in (lambda: configured(**given), lambda: configured(preset, **given), lambda: retraining("x", **given)):

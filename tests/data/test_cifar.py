@@ -265,7 +265,7 @@ def test_more_than_the_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert message(cifar10(tmp_path)).startswith(f"'{tmp_path}' needs 0.00011")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), min_size=1, max_size=4))
 def test_damage_anywhere_is_a_line(tmp_path: Path, changes: list[tuple[float, bytes]]) -> None:
     folder = cifar10(tmp_path)

@@ -97,7 +97,7 @@ def test_to_shares_tensors_on_the_same_device_and_moves_others() -> None:
     assert replace(images, x_test=None, y_test=None).to("cpu").x_test is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.sampled_from(SPLITS))
 def test_halves_are_disjoint_complete_and_of_equal_size(labels: list[int], rule: str) -> None:
     first, second = split(torch.tensor(labels), rule)
@@ -105,7 +105,7 @@ def test_halves_are_disjoint_complete_and_of_equal_size(labels: list[int], rule:
     assert abs(len(first) - len(second)) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60))
 def test_stratified_halves_have_the_same_balance_of_classes(labels: list[int]) -> None:
     y = torch.tensor(labels)
@@ -143,7 +143,7 @@ def test_split_mistakes(n: int, rule: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.floats(0.01, 0.99))
 def test_a_share_of_each_class_is_held_out(labels: list[int], share: float) -> None:
     y = torch.tensor([7, 7, *labels])  # a class of two images, which can be divided

@@ -14,7 +14,7 @@ from supernet.data.mixing import mixed
 CLASSES = 5
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     st.integers(1, 6),
     st.integers(1, 9),

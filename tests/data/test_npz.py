@@ -125,7 +125,7 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     assert message(tmp_path / "device.npz") == f"'{tmp_path / 'device.npz'}' is a pipe or a device: expected a file"
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), min_size=1, max_size=4), st.booleans())
 def test_damage_anywhere_is_a_line(tmp_path: Path, changes: list[tuple[float, bytes]], compress: bool) -> None:
     path = tmp_path / "some.npz"

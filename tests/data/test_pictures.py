@@ -26,7 +26,7 @@ def written(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(sorted(KINDS)), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6))
 def test_a_damaged_picture_is_read_or_refused_in_one_line(suffix: str, changes: list[tuple[int, int]]) -> None:
     content = bytearray(written(KINDS[suffix]))

@@ -90,7 +90,7 @@ plain = st.recursive(
 )
 
 
-several = settings(max_examples=50, deadline=None, derandomize=True)
+several = settings(max_examples=50, derandomize=True)
 
 
 @several

@@ -421,7 +421,7 @@ def test_default_folders_of_different_names_differ():
     assert default_folder("digits", "my own", "mine:Class") == Path("runs", "digits-my own-mine.class")
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.text(st.characters(exclude_categories=())))
 def test_a_default_folder_can_be_made_whatever_the_data_is_called(name):
     folder = default_folder(name, "nasbench201", "darts", "0")

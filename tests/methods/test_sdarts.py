@@ -50,7 +50,7 @@ def by_hand(q, p, epsilon, ops):
     return [value / sum(cut) for value in cut] + [0.0] * (len(p) - ops)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.floats(-9, 9), min_size=4, max_size=4),
     st.lists(st.floats(-1, 1), min_size=4, max_size=4),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from supernet.models.fused import Normalisation, Term, compiler, eager, library, native, weighted_sums
@@ -624,7 +624,6 @@ def test_which_tensors_the_native_kernels_take():
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@settings(deadline=None)
 @given(
     channels=st.sampled_from([1, 3, 8, 16]),
     size=st.tuples(st.integers(1, 7), st.integers(1, 7)),

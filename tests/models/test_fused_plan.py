@@ -37,7 +37,7 @@ CASES = list(itertools.product(MIXES, (True, False), NORMS, KERNELS))
 each_small_space = pytest.mark.parametrize("home", SMALL, ids=lambda home: home.name)
 each_kernel = pytest.mark.parametrize("kernel", KERNELS)
 each_engine = pytest.mark.parametrize("engine", ["reference", "fused"])
-examples = settings(deadline=None, derandomize=True, database=None, max_examples=200)
+examples = settings(derandomize=True, database=None, max_examples=200)
 
 pytestmark = pytest.mark.usefixtures("still_noise")
 

@@ -16,7 +16,7 @@ SMALL = NetworkSize(4, 1, (8, 8), 1)
 
 
 @given(wanted=st.integers(1_000, 80_000))
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 def test_no_other_width_is_nearer(wanted: int) -> None:
     cell = NB201.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|")
 

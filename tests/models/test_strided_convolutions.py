@@ -34,7 +34,7 @@ class Standardised(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=80)
+@settings(derandomize=True, database=None, max_examples=80)
 @given(
     pairs,
     st.tuples(st.integers(1, 5), st.integers(1, 5)),

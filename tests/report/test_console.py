@@ -71,7 +71,7 @@ def assert_harmless(shown: str) -> None:
     shown.encode()
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(ANY)
 def test_no_text_steers_the_terminal(text: str) -> None:
     console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)

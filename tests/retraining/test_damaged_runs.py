@@ -203,7 +203,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(data=st.data())
 def test_readers_raise_nothing_but_user_errors(original: Path, data: st.DataObject) -> None:
     """One value anywhere in a file is replaced by anything, or all of it."""

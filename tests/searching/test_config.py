@@ -77,7 +77,6 @@ def read_back(config: SearchConfig, folder: Path) -> SearchConfig:
 
 several = hypothesis_settings(
     max_examples=15,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

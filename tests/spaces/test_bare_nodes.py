@@ -65,7 +65,7 @@ def test_the_architectures_are_those_with_that_many_edges_per_node(keep, inputs)
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_derive_has_the_largest_sum_of_op_scores(data):
     space = small((0, 2))
     score = st.integers(-3, 3)

@@ -34,7 +34,7 @@ V1_OURS = (
 )
 TWO_CELLS = "last:|none~0| normal:|skip_connect~0|+|avg_pool_3x3~0|nor_conv_1x1~1|"
 MACRO_TEXT = "01:|nor_conv_3x3~0| 02:|depthwise~0| 03:|none~0| 04:|depthwise~0|"
-examples = settings(deadline=None, derandomize=True, database=None, max_examples=200)
+examples = settings(derandomize=True, database=None, max_examples=200)
 few_examples = settings(examples, max_examples=80)
 
 

@@ -39,6 +39,8 @@ class FixedCell(nn.Module):
         self.shortened = shortened(self.cell, placed, PLAIN, [n for n in self.ends if n < self.cell.inputs])
         choices = [c for c in genotype[layer.kind] if not space.primitive(c.op).zero]
         self.links = [(choice.target, choice.source) for choice in choices]
+        reached = {target for target, _ in self.links}
+        self.empty = [n for n in range(self.cell.inputs, self.cell.nodes) if n not in reached]  # nodes
         shapes = [edge_shape(self.cell, placed, choice.source) for choice in choices]
         self.ops = nn.ModuleList(
             space.primitive(choice.op).module(cin, self.channels, stride, PLAIN)
@@ -47,13 +49,13 @@ class FixedCell(nn.Module):
 
     def forward(self, inputs: Sequence[Tensor], dropped: float = 0.0) -> Tensor:
         """Map the outputs of the layers before to (B, C, H, W), with drop-path of probability `dropped`."""
-        states = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
-        states += [zeros(inputs[-1], self.channels, self.stride)] * (self.cell.nodes - len(states))
+        states = {node: project(x) for node, (project, x) in enumerate(zip(self.inputs, inputs, strict=True))}
+        states |= {node: zeros(inputs[-1], self.channels, self.stride) for node in self.empty}
         for (target, source), op in zip(self.links, self.ops, strict=True):
             part = op(states[source], dropped) if isinstance(op, Residual) else op(states[source])
             if dropped and not isinstance(op, nn.Identity | Residual):
                 part = drop_path(part, dropped)
-            states[target] = states[target] + part
+            states[target] = states[target] + part if target in states else part
         for number, reduce in self.shortened.items():
             states[int(number)] = reduce(states[int(number)])
         return torch.cat([states[end] for end in self.ends], dim=1)
