@@ -7,6 +7,7 @@ the other and takes the ratio of their times; the median ratio of the rounds is 
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import platform
@@ -46,6 +47,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 _CPU = torch.device("cpu")
 _PAUSE = 0.02  # seconds between two sides: idle threads of the previous side stop spinning after a few milliseconds
 _MOST = 50  # repeats in one measurement
+_FEWEST = 3  # rounds
 
 
 class Side:
@@ -128,10 +130,16 @@ def milliseconds(work: Work, device: torch.device, budget: float) -> float:
     return 1000 * statistics.median(seconds(work, device) for _ in range(repeats))
 
 
-def take_turns(asks: Mapping[str, Callable[[], float]], rounds: int) -> Times:
-    """Measure the sides in turn, A B C A B C ..., and return the measurements of each side, one per round."""
+def take_turns(asks: Mapping[str, Callable[[], float]], rounds: int, most: float = math.inf) -> Times:
+    """Measure the sides in turn, A B C A B C ..., and return the measurements of each side, one per round.
+
+    After `most` seconds there are no more rounds than three.
+    """
     times: dict[str, list[float]] = {name: [] for name in asks}
-    for _ in range(rounds):
+    end = time.monotonic() + most
+    for number in range(rounds):
+        if number >= _FEWEST and time.monotonic() > end:
+            break
         for name, ask in asks.items():
             times[name].append(ask())
     return times

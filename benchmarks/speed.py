@@ -62,6 +62,7 @@ EXACT = 1e-10
 CHECKED = 16  # images in the comparison in float64
 SEARCHED, PLAIN = Norm(affine=False, track=True), Norm(affine=True, track=True)
 BEST = 9930  # the best architecture of NAS-Bench-201
+LINE = 40.0  # seconds after which a line of a table takes no more than three rounds, so that a section takes minutes
 COUNTS = (10, 100)  # of architectures on one batch
 
 
@@ -630,7 +631,9 @@ class Bench:
         with sides(makes, self.threads) as started:
             works = list(next(iter(started.values())).proof)
             return {
-                work: take_turns({n: partial(s.time, work, self.budget) for n, s in started.items()}, self.rounds)
+                work: take_turns(
+                    {n: partial(s.time, work, self.budget) for n, s in started.items()}, self.rounds, LINE / len(works)
+                )
                 for work in works
             }
 
