@@ -59,7 +59,7 @@ class Protocol:
         one = {**images, "methods": ["nao-v2"], "iterations": 1, "epochs": self.epochs}
         two = {"iterations": 2, "pool": TWICE, "new": TWICE, "controller.epochs": 100, "epochs": 2 * self.epochs}
         return {
-            "ade": {**one, "axes": {"pool": POOLS, "sampling": ["params"]}},
+            "abde": {**one, "axes": {"pool": POOLS, "sampling": ["params"]}},
             "b": {**one, "axes": {"pool": list(self.uniform), "sampling": ["uniform"]}},
             "c": {**images, **two, "methods": ["nao-v2"], "axes": {"reinit": ["all", "lr"]}},
         }
@@ -105,13 +105,14 @@ def view(label: str, **settings: Any) -> View:
     return View(label, RankingConfig(top=3, images=IMAGES, **settings))
 
 
-MODES = ("", "running", "recalibrated")  # of batch norm; the first are batch statistics
+TRAINED = {norm: f"trained, {norm}" for norm in ("running", "recalibrated")} | {"batch": "trained"}
+"""The views of the trained architectures, by the statistics of batch norm."""
 
 
 def single(pool: int, sampling: str, steps: int) -> Variant:
     """Return NAO-V2 with one iteration."""
     own = {"sampler": "own", "count": min(pool, 100)}
-    trained = (view(f"trained, {norm}" if norm else "trained", **own, norm=norm or "batch") for norm in MODES)
+    trained = (view(TRAINED[norm], **own, norm=norm) for norm in ("batch", "running", "recalibrated"))
     case = f"nao-v2, pool={pool}, sampling={sampling}"
     return Variant(f"pool {pool}, {sampling}", case, (*trained, view("space")), steps / pool)
 
@@ -143,16 +144,16 @@ def claims(protocol: Protocol, rows: Sequence[Variant]) -> Iterator[Claim]:
     for seen in ("trained", "known", "space"):
         yield Claim("c", (f"2 x {TWICE}, reinit all", seen), (f"2 x {TWICE}, reinit lr", seen))
     for variant in rows:
-        batch, running, anew = ((variant.label, f"trained, {norm}" if norm else "trained") for norm in MODES)
-        yield Claim("d", batch, running)
-        yield Claim("e", anew, running)
+        places = {norm: (variant.label, label) for norm, label in TRAINED.items()}
+        yield Claim("d", places["batch"], places["running"])
+        yield Claim("e", places["recalibrated"], places["running"])
 
 
 def searched(data: str, out: Path, seeds: str, protocol: Protocol, letters: str) -> dict[str, list[sn.Run]]:
     """Run all searches that are missing, and return them by the name of their row."""
     runs: dict[str, list[sn.Run]] = {}
     for name, settings in protocol.comparisons.items():
-        if set(name) & set(letters) or (name == "ade" and "b" in letters):
+        if set(name) & set(letters):
             comparison = sn.compare(data, seeds=seeds, out=out / name, budget="epochs", **settings)
             runs |= {case.label: found for case, found in finished(comparison)}
     return runs

@@ -156,6 +156,17 @@ def shrunk(case: Case) -> Case:
     return replace(case, width=4, depth=1, size=8, batch=8)
 
 
+def learned_from(loss: Tensor, *optimizers: torch.optim.Optimizer, clip: Callable[[], object] | None = None) -> Tensor:
+    """Go backward from a loss, clip the gradients, take a step of each optimizer, and return the loss."""
+    loss.backward()
+    if clip is not None:
+        clip()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+    return loss.detach()
+
+
 class Dense:
     """A single-level search step: forward, backward, SGD step of weights and alphas; the op weights are sigmoids."""
 
@@ -172,11 +183,7 @@ class Dense:
         """Take the step and return the loss before it."""
         mix = dense({kind: torch.sigmoid(alpha) for kind, alpha in self.alphas.items()})
         loss = F.cross_entropy(self.supernet(batch.x, mix), batch.y)
-        loss.backward()
-        for optimizer in self._optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        return loss.detach()
+        return learned_from(loss, *self._optimizers)
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors that live from step to step."""
@@ -283,11 +290,7 @@ class PathStep:
         """Take the step and return the loss before it."""
         logits = self._module(self._batch.x, *([] if self._mix is None else [self._mix]))
         loss = F.cross_entropy(logits, self._batch.y)
-        loss.backward()
-        self._clip(self._weights, SGDConfig().clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        return loss.detach()
+        return learned_from(loss, self._optimizer, clip=lambda: self._clip(self._weights, SGDConfig().clip))
 
 
 class NetworkStep:
@@ -309,10 +312,7 @@ class NetworkStep:
     def __call__(self) -> Tensor:
         """Take the step and return the loss before it."""
         loss = F.cross_entropy(self._module(self._batch.x), self._batch.y)
-        loss.backward()
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        return loss.detach()
+        return learned_from(loss, self._optimizer)
 
 
 def network_works(case: Case, how: How, name: str, *, plain: bool, compiled: bool = False) -> Mapping[str, Work]:

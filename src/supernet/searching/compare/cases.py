@@ -137,10 +137,10 @@ def flags(settings: Mapping[str, Any], usual: Mapping[str, Any] = {}) -> list[st
     """
     words: list[str] = []
     for name, value in settings.items():
-        flag = name.replace("_", "-")
-        if not isinstance(value, bool) or usual.get(name, not value) is None:
+        flag, start = name.replace("_", "-"), usual.get(name, not value)
+        if not isinstance(value, bool) or start is None:
             words += [f"--{flag}", str(value)]
-        elif value != usual.get(name, not value):
+        elif value != start:
             *parents, last = flag.split(".")
             words.append("--" + (flag if value else ".".join([*parents, f"no-{last}"])))
     return words
