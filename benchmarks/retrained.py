@@ -1,81 +1,112 @@
-"""Does a search pay off? The cell it finds, a random cell and a ResNet, retrained in the same way on your images.
+"""Does a search pay off? What searches find on your images, and what needs no search, at equal cost and by one recipe.
 
     python benchmarks/retrained.py digits --out runs/retrained-digits
-    python benchmarks/retrained.py fashion-mnist/ --out runs/retrained-fashion --search-images 8192 \
-        --search-epochs 20 --width 8 --epochs 8
+    python benchmarks/retrained.py fashion-mnist/ --out runs/retrained-fashion --protocol medium --images 10000 \
+        --flops 2M --epochs 5
 
-Every seed runs a Single-DARTS search on NAS-Bench-201's cells, then trains three networks from scratch by the recipe
-`quick` with the same seed and measures them on the test images: the cell found by the search; a cell drawn uniformly
-from the space; and NAS-Bench-201's ResNet cell (#11472, a basic block), with the width at which it has as many
-parameters as the first. Finished runs are kept. `supernet baseline` compares a single search with more.
+Every seed runs a Single-DARTS search (alpha by SGD at 0.025, as in medium.yaml), then trains from scratch, with the
+same seed and on the same images, the network that it found and the baselines that `supernet baseline` knows, of the
+same FLOPs. So the spread is that of search and training, and differences are paired by seed. With `--flops` the found
+network has one cell per stage and the width at which its FLOPs are nearest to these. Finished runs are kept; more seeds
+and networks may be added.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import supernet as sn
-from sides import spread
+from sides import spread, table, where
+from supernet.data import Images, load
+from supernet.models.cost.limits import parse_count
 from supernet.models.cost.scaling import nearest_width
+from supernet.searching.baselines.rivals import NETWORKS
+from supernet.searching.baselines.rows import Trained
+from supernet.searching.compare.statistics import difference
 
-SPACE = sn.space("nasbench201")
-RESNET = SPACE.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|")
-
-
-def equal_width(found: sn.Run) -> int:
-    """Return the width at which the ResNet has as many parameters as the network found by the search."""
-    network_size = sn.NetworkSize.from_json(found.config["network_size"])
-    return nearest_width(SPACE, RESNET, network_size, "params", found.summary["params"], least=2).width
+ALPHA = {"optimizer": "sgd", "lr": 0.025, "weight_decay": 0.0}
+HEAD = ("network", "n", "test accuracy, %", "M parameters", "M FLOPs", "against the first")
 
 
-def one_seed(given: argparse.Namespace, seed: int) -> dict[str, sn.Run]:
-    settings = {"images": given.search_images, "epochs": given.search_epochs, "image_size": given.image_size}
-    search = sn.search(given.data, seed=seed, out=given.out / f"search-{seed}", quiet=True, device="cpu", **settings)
-    recipe = {"epochs": given.epochs, "image_size": given.image_size, "device": "cpu", "seed": seed, "quiet": True}
-
-    def train(name: str, genotype: sn.Genotype, width: int) -> sn.Run:
-        place = given.out / f"{name}-{seed}"
-        run = sn.retrain(genotype, data=given.data, recipe="quick", width=width, out=place, **recipe)
-        print(f"done: {name}, seed {seed}: {100 * run.summary['test_accuracy']['last']:.2f} %", flush=True)
-        return run
-
-    found = train("found", search.genotype, given.width)
-    drawn = train("random", SPACE.sample(random.Random(seed)), given.width)
-    return {"found": found, "random": drawn, "resnet": train("resnet", RESNET, equal_width(found))}
+def size(search: sn.Run, images: Images, space: str, flops: int | None) -> dict[str, Any]:
+    """Return the size to retrain at: that of the recipe, or one cell per stage and a width that has so many FLOPs."""
+    if flops is None:
+        return {}
+    _, channels, *sides = images.x.shape
+    one = sn.NetworkSize(1, 1, (sides[0], sides[1]), channels, len(images.classes))
+    return {"width": nearest_width(sn.space(space), search.genotype, one, "flops", flops).width, "depth": 1}
 
 
-def table(runs: dict[str, list[sn.Run]]) -> str:
-    lines = ["| network | n | test accuracy, % | M parameters | M FLOPs | s/run |", "|---|---|---|---|---|---|"]
-    titles = {"found": "found by Single-DARTS", "random": "random cell", "resnet": "ResNet of equal size"}
-    for name, title in titles.items():
-        rows = [run.summary for run in runs[name]]
-        accuracy = spread([100 * row["test_accuracy"]["last"] for row in rows])
-        params, flops = (spread([row[what] / 1e6 for row in rows]) for what in ("params", "flops"))
-        seconds = sum(row["seconds"] for row in rows) / len(rows)
-        lines.append(f"| {title} | {len(rows)} | {accuracy} | {params} | {flops} | {seconds:.0f} |")
-    known = [run.config["architecture"] for run in runs["found"]]
-    return "\n".join([*lines, "", *(f"found, seed {seed}: `{text}`" for seed, text in enumerate(known))]) + "\n"
+def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Trained]:
+    """Return what one search found and what was trained beside it, by the label of its row."""
+    asked = {"images": given.images, "epochs": given.search_epochs, "image_size": given.image_size}
+    settings = {name: value for name, value in asked.items() if value is not None}
+    settings |= {"protocol": given.protocol, "space": given.space, "seed": seed, "device": "cpu", "quiet": True}
+    searched = sn.search(given.data, out=given.out / f"search-{seed}", alpha=ALPHA, **settings)
+    side = searched.config["image_size"]
+    how = {"epochs": given.epochs, "image_size": side, "device": "cpu", "quiet": True}
+    how |= size(searched, load(given.data, side), given.space, parse_count("flops", given.flops))
+    out = given.out / f"baseline-{seed}"
+    found = sn.baseline(
+        given.data,
+        like=searched,
+        by="flops",
+        seeds=[seed],
+        networks=given.networks,
+        recipe=given.recipe,
+        out=out,
+        **how,
+    )
+    for row in found.rows:
+        print(f"seed {seed}: {row.label} {row.accuracies[seed]:.2f} %", flush=True)
+    return {row.label: row.results[seed] for row in found.rows}
+
+
+def rows(by_seed: Mapping[int, Mapping[str, Trained]]) -> list[list[str]]:
+    """Return a row for each network, over the seeds that have it."""
+    labels = dict.fromkeys(label for results in by_seed.values() for label in results)
+    results = {label: {seed: of[label] for seed, of in by_seed.items() if label in of} for label in labels}
+    accuracies = {label: {seed: one.accuracy for seed, one in by.items()} for label, by in results.items()}
+    first = next(iter(accuracies))
+    lines = []
+    for label, by in results.items():
+        sizes = [spread([getattr(one, name) / 1e6 for one in by.values()]) for name in ("params", "flops")]
+        against = "" if label == first else str(difference(accuracies[label], accuracies[first]))
+        lines.append([label, str(len(by)), spread(list(accuracies[label].values())), *sizes, against])
+    return lines
+
+
+def report(by_seed: Mapping[int, Mapping[str, Trained]]) -> str:
+    """Return the table, and the architectures that were found."""
+    found: Sequence[str] = [f"found, seed {seed}: `{of['found'].architecture}`" for seed, of in by_seed.items()]
+    return "\n".join([where(), table(rows(by_seed), HEAD), *found]) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="digits, an .npz file, or a folder")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--protocol", default="small", help="of the search")
+    parser.add_argument("--space", default="nasbench201")
     parser.add_argument("--image-size", type=int)
-    parser.add_argument("--search-images", type=int)
-    parser.add_argument("--search-epochs", type=int, default=40)
-    parser.add_argument("--width", type=int, default=16, help="of the found and the random network")
+    parser.add_argument("--images", type=int, help="of the search")
+    parser.add_argument("--search-epochs", type=int)
+    parser.add_argument("--flops", help="of all networks, as 4M")
+    parser.add_argument("--networks", default=",".join(NETWORKS), help="beside the found one")
+    parser.add_argument("--recipe", default="quick")
     parser.add_argument("--epochs", type=int, default=15, help="of each retraining")
     parser.add_argument("--report", type=Path, help="write the table here (.md)")
     given = parser.parse_args()
-    per_seed = [one_seed(given, seed) for seed in range(given.seeds)]
-    text = table({name: [runs[name] for runs in per_seed] for name in per_seed[0]})
-    print(text)
+    by_seed = {}
+    for seed in range(given.seeds):
+        by_seed[seed] = one_seed(given, seed)
+        print("\n" + report(by_seed), flush=True)
     if given.report is not None:
-        given.report.write_text(text)
+        given.report.write_text(report(by_seed))
 
 
 if __name__ == "__main__":

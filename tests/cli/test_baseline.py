@@ -89,6 +89,20 @@ def test_without_a_run_the_budget_is_given(call: Call, data: str) -> None:
     assert all(text in page for text in (*labels, "the baseline", "M parameters", "mean of resnet, same FLOPs"))
 
 
+def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> None:
+    words = ("baseline", data, "--like", CELL, "--by", "flops", "--seeds", "0", *SMALL, "--out", "b")
+    for networks, wanted in (
+        ("resnet", ["found", "resnet-flops"]),
+        ("random,resnet", ["found", "random", "resnet-flops"]),
+    ):
+        assert call(*words, "--networks", networks)[0] == 0
+        assert sorted(folder.name for folder in Path("b").glob("*-0")) == [f"{name}-0" for name in wanted]
+        rows = json.loads(Path("b/results.json").read_text())["rows"]
+        assert [row["label"] for row in rows] == [
+            name.replace("-", ", same ").replace("flops", "FLOPs") for name in wanted
+        ]
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -96,6 +110,11 @@ def test_without_a_run_the_budget_is_given(call: Call, data: str) -> None:
         ([], "give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both"),
         (["--flops", "10"], "no network can be scaled so far down: resnet cannot have 10 FLOPs"),
         (["--flops", "1M", "--out", "."], "exists and holds no baselines"),
+        (
+            ["--flops", "1M", "--networks", "resnet,vgg"],
+            "unknown network 'vgg'; known: resnet, mobilenet-v2, efficientnet",
+        ),
+        (["--flops", "1M", "--networks", "random"], "random and largest are architectures of the space of --like RUN"),
     ],
 )
 def test_what_cannot_be_had_is_said_in_one_line(call: Call, data: str, words: list[str], reason: str) -> None:

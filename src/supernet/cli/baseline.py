@@ -19,16 +19,16 @@ def baseline(given: Arguments) -> None:
     from supernet.engine.driving import driving
     from supernet.report.console import Console, line
     from supernet.retraining.config import RetrainConfig
-    from supernet.searching.baselines import SIZES, Start, asked, start
+    from supernet.searching.baselines import SIZES, Start, Which, asked, start
     from supernet.settings import amend
 
     import_own(given)
     begun = Start.of(peek(given, "like", None), peek(given, "recipe", None), given)
     call = vars(parse("baseline", _arguments(begun), given))
-    how, costs = driving(call), (call["flops"], call["params"])
+    how, which = driving(call), Which(**{entry.name: call[entry.name] for entry in fields(Which)})
     config = amend(RetrainConfig(""), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
     sizes = [name for name in SIZES if peek(given, name, None) is not None]
-    found = start(asked(config, begun, call["like"], call["seeds"], call["by"], costs, sizes), how, call["workers"])
+    found = start(asked(config, begun, call["like"], which, sizes), how, call["workers"])
     console = Console()
     line(console, f"\n{found.table()}")
     line(console, f"baselines     {found.path} (report.html, table.md, results.json)")
@@ -42,6 +42,7 @@ def _arguments(begun: Start) -> Any:
 
     from supernet.retraining.config import RetrainCall
     from supernet.retraining.recipes import RECIPES
+    from supernet.searching.baselines.rivals import NETWORKS
     from supernet.searching.baselines.run import BY
     from supernet.settings import values_of
 
@@ -53,6 +54,7 @@ def _arguments(begun: Start) -> Any:
         "by": option(str, f"what the networks have as much of as RUN's: {', '.join(BY)}"),
         "flops": option(str | None, "FLOPs that the networks have, without --like, as 30M", metavar="COUNT"),
         "params": option(str | None, "parameters that the networks have, without --like, as 500k", metavar="COUNT"),
+        "networks": option(str, "networks beside RUN's, with commas between them"),
         "workers": option(int, "trainings at a time; above 1 each is a process of its own"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
@@ -60,7 +62,7 @@ def _arguments(begun: Start) -> Any:
         **dict.fromkeys(("what", "seed", "callbacks"), HIDDEN),
     }
     values = values_of(begun.config) | {"what": "", "callbacks": (), "data": tyro.MISSING}
-    own = {"recipe": begun.recipe, "seeds": "0-4", "by": "both", "workers": 1}
+    own = {"recipe": begun.recipe, "seeds": "0-4", "by": "both", "networks": ",".join(NETWORKS), "workers": 1}
     own |= dict.fromkeys(("like", "flops", "params"))
     about = (
         "Train what needs no search as the network of RUN is trained, at the same cost: a ResNet, a MobileNetV2, an "

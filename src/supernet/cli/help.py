@@ -32,7 +32,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "further settings": (),  # of a method, selector, recipe or study: all that no group names
     "running": (
-        *("seed", "seeds", "device", "workers", "precision", "engine", "graphs", "checkpointing"),
+        *("seed", "seeds", "networks", "device", "workers", "precision", "engine", "graphs", "checkpointing"),
         *("monitor", "monitor-every"),
     ),
     "output": ("out", "config", "dry-run", "force", "quiet", "log"),

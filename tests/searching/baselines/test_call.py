@@ -9,7 +9,7 @@ import pytest
 
 import supernet as sn
 from supernet.engine.run import Run
-from supernet.searching.baselines import Start, asked
+from supernet.searching.baselines import Start, Which, asked
 from supernet.searching.baselines.run import Asked, Trainings, run_of
 from supernet.settings import amend
 
@@ -33,7 +33,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def of(run: Run, data: str, **settings: object) -> Asked:
     begun = Start.of(str(run.path), None, (data,))
     config = amend(begun.config, {"data": data, "device": "cpu", **settings})
-    return asked(config, begun, str(run.path), "0", "params", (None, None), settings)
+    return asked(config, begun, str(run.path), Which("0", by="params"), settings)
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(3, 3), (4, 1)])

@@ -15,7 +15,7 @@ from supernet import cli
 from supernet.engine.driving import Driving
 from supernet.retraining import train
 from supernet.retraining.config import configured
-from supernet.searching.baselines import Start, asked, rivals
+from supernet.searching.baselines import Start, Which, asked, rivals
 from supernet.searching.baselines.run import Trainings
 from supernet.searching.baselines.workers import command
 from supernet.searching.compare import worker
@@ -39,7 +39,7 @@ def test_a_command_trains_what_was_planned(
 
     monkeypatch.setattr(train, "start", start)
     config = configured("", data="digits", device="cpu", width=8, epochs=1, **settings)
-    given = asked(config, Start.of(CELL, None, ()), CELL, "3", "params", (None, None), ["width"])
+    given = asked(config, Start.of(CELL, None, ()), CELL, Which("3", by="params"), ["width"])
     found, how = Trainings(tmp_path, given), Driving(force=True, log="csv")
     for rival in (found.rivals[1], found.rivals[-1]):
         plan = found.plan_of(rival, 3)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from supernet.data import Images, Source, source_name
 from supernet.engine.driving import driving
 from supernet.engine.run import Run
-from supernet.errors import UserError
+from supernet.errors import UserError, unknown
 from supernet.models.cost.limits import parse_count
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.plan import plan
 from supernet.retraining.recipes import RECIPES, Recipe
+from supernet.searching.baselines.rivals import NETWORKS
 from supernet.searching.baselines.run import Asked, Like, budget_of, run_of
 from supernet.searching.baselines.table import Baselines
 from supernet.searching.baselines.training import start
@@ -35,6 +36,7 @@ def baseline(
     by: str = "both",
     flops: str | float | None = None,
     params: str | float | None = None,
+    networks: str | Sequence[str] = NETWORKS,
     recipe: str | None = None,
     workers: int = 1,
     **settings: Any,
@@ -46,6 +48,7 @@ def baseline(
     - `seeds`: numbers, or text as "0-4".
     - `by`: what the networks have as much of as that of `like`: "flops", "params" or "both".
     - `flops`, `params`: what the networks have, without `like`, as 30_000_000 or "30M".
+    - `networks`: what is trained beside the network of `like`: names, or text as "resnet,random".
     - `recipe`: its name; None is that of the retraining of `like`, if there is one, and "quick" otherwise.
     - `workers`: trainings at a time; above 1 each is a process of its own, which reads the images from a path.
     - `settings`: the arguments of `supernet.retrain`, for all. Those that are not given are those of the retraining of
@@ -60,8 +63,35 @@ def baseline(
     like = os.fspath(like) if isinstance(like, os.PathLike) else like
     begun = Start.of(like, recipe, (source_name(data),))
     config = amend(begun.config, settings | {"data": data})
-    costs = flops, params
-    return start(asked(config, begun, like, seeds, by, costs, settings), how, workers)
+    which = Which(seeds, networks, by, flops, params)
+    return start(asked(config, begun, like, which, settings), how, workers)
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which networks are trained, as the user says it; see `baseline`."""
+
+    seeds: Seeds = "0-4"
+    networks: str | Sequence[str] = NETWORKS
+    by: str = "both"
+    flops: str | float | None = None
+    params: str | float | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the networks; raises UserError for an unknown one."""
+        given = self.networks.split(",") if isinstance(self.networks, str) else self.networks
+        for name in given:
+            if name not in NETWORKS:
+                raise unknown("network", name, NETWORKS)
+        return tuple(given)
+
+    @property
+    def budget(self) -> dict[str, int]:
+        """What the networks have, without `like`; raises UserError for what is no count."""
+        costs = {"flops": self.flops, "params": self.params}
+        counts = {name: parse_count(name, cost) for name, cost in costs.items()}
+        return {name: count for name, count in counts.items() if count is not None}
 
 
 @dataclass(frozen=True)
@@ -95,22 +125,12 @@ def _retrainings(run: Run | None, recipe: str | None) -> tuple[Run, ...]:
     return tuple(each for each in runs if recipe in (None, each.config["recipe"]))
 
 
-def asked(
-    config: RetrainConfig,
-    begun: Start,
-    like: Like,
-    seeds: Seeds,
-    by: str,
-    costs: tuple[str | float | None, str | float | None],
-    given: Collection[str],
-) -> Asked:
+def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: Collection[str]) -> Asked:
     """Return what is asked for; raises UserError for what cannot be had.
 
-    `costs` are the FLOPs and the parameters that the networks have, without `like`; `given` names the settings that are
-    the user's.
+    `given` names the settings that are the user's.
     """
-    named = {name: parse_count(name, cost) for name, cost in zip(("flops", "params"), costs, strict=True)}
-    budget = {name: count for name, count in named.items() if count is not None}
+    budget = which.budget
     if bool(budget) == (like is not None):
         raise UserError("give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both")
     run, what = run_of(like), RESNET.choose(dict.fromkeys(RESNET.cells, (0,))) if like is None else like
@@ -118,7 +138,8 @@ def asked(
         what = run.genotype
     planned = plan(replace(config, what=what), begun.recipe, SIZES if begun.trained else given)
     paths, told = tuple(each.path for each in begun.trained), _elsewhere(run, planned.images, planned.config)
-    return Asked(planned, tuple(seeds_of(seeds)), budget or budget_of(planned, by), like, paths, told)
+    seeds, costs = tuple(seeds_of(which.seeds)), budget or budget_of(planned, which.by)
+    return Asked(planned, seeds, costs, like, which.names, paths, told)
 
 
 def _elsewhere(run: Run | None, images: Images, config: RetrainConfig) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -15,6 +15,9 @@ from supernet.retraining.plan import RetrainingPlan
 from supernet.searching.compare.rows import largest
 from supernet.spaces import RIVALS, NetworkSize, SearchSpace
 from supernet.spaces.genotype import Genotype
+
+NETWORKS = (*RIVALS, "random", "largest")
+"""What a found network is compared with, by name."""
 
 NEAR = 0.1  # the largest difference of a random architecture's cost from the found one's, as a share
 _DRAWS = 2_000  # random architectures of which the first within this is taken, or the nearest
@@ -36,8 +39,13 @@ class Rival:
     told: str = ""
 
 
-def of_found(plan: RetrainingPlan, budget: Mapping[str, int], seeds: Sequence[int]) -> list[Rival]:
-    """Return the found network, a random architecture of its space for each seed, and the largest one, if another."""
+def of_found(
+    plan: RetrainingPlan, budget: Mapping[str, int], seeds: Sequence[int], networks: Collection[str]
+) -> list[Rival]:
+    """Return the found network, a random architecture of its space for each seed, and the largest one, if another.
+
+    The last two are returned if `networks` has them.
+    """
     home, size, found = plan.space, plan.network_size, plan.genotype
 
     def of_space(label: str, folder: str, genotype: Callable[[int], Genotype], told: str = "") -> Rival:
@@ -47,14 +55,15 @@ def of_found(plan: RetrainingPlan, budget: Mapping[str, int], seeds: Sequence[in
     def drawn(seed: int) -> Genotype:
         return near(OperationCosts(home, size), found, budget, random.Random(seed))
 
-    far = max(_furthest(cost(home, drawn(seed), size), budget) for seed in seeds) if home.size > 1 else 0
-    told = (
-        f"no random architecture of {_DRAWS:,} is within {100 * NEAR:g} % of the cost: one differs by {100 * far:.0f} %"
-    )
     rivals = [of_space("found", "found", _always(found))]
-    if home.size > 1:
+    if home.size > 1 and "random" in networks:
+        far = max(_furthest(cost(home, drawn(seed), size), budget) for seed in seeds)
+        told = (
+            f"no random architecture of {_DRAWS:,} is within {100 * NEAR:g} % of the cost: "
+            f"one differs by {100 * far:.0f} %"
+        )
         rivals.append(of_space("random", "random", drawn, told if far > NEAR else ""))
-    if (most := largest(home)) != found:
+    if "largest" in networks and (most := largest(home)) != found:
         rivals.append(of_space("largest", "largest", _always(most)))
     return rivals
 
@@ -81,15 +90,19 @@ def _always(genotype: Genotype) -> Callable[[int], Genotype]:
     return lambda _: genotype
 
 
-def known(budget: Mapping[str, int], network_size: NetworkSize) -> tuple[list[Rival], list[str]]:
-    """Return the networks known without search, each scaled to each part of the budget, and what is left out and why.
+def known(
+    budget: Mapping[str, int], network_size: NetworkSize, networks: Collection[str]
+) -> tuple[list[Rival], list[str]]:
+    """Return those of `networks` that are known without search, each scaled to each part of the budget.
+
+    Returned with them is what is left out, and why.
 
     The images, channels and classes are those of `network_size`.
     """
     images = replace(network_size, stem=None, reductions=None)
     rivals, left_out = list[Rival](), list[str]()
     for name, wanted in budget.items():
-        for space in RIVALS.values():
+        for space in (space for space in RIVALS.values() if space.name in networks):
             genotype = space.choose(dict.fromkeys(space.cells, (0,)))
             try:
                 size = scaled(space, genotype, images, name, wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from supernet.errors import UserError, unknown
 from supernet.retraining import plan as plans
 from supernet.retraining import train
 from supernet.retraining.plan import RetrainingPlan
-from supernet.searching.baselines.rivals import Rival, known, of_found
+from supernet.searching.baselines.rivals import NETWORKS, Rival, known, of_found
 from supernet.spaces.genotype import Genotype
 
 BY = {"flops": ("flops",), "params": ("params",), "both": ("flops", "params")}
@@ -29,6 +29,7 @@ class Asked:
     """What a table of baselines is of: a plan of the found network, or only of the images, and a budget.
 
     - `budget`: the parameters and FLOPs that the known networks are scaled to, by the names of the fields of Cost.
+    - `networks`: what the found network is compared with, of `NETWORKS`.
     - `trained`: retrainings of the found network that may be there already.
     - `told`: what the user may not expect of all this, a phrase each.
     """
@@ -37,12 +38,13 @@ class Asked:
     seeds: tuple[int, ...]
     budget: Mapping[str, int]
     like: Like = None
+    networks: Collection[str] = NETWORKS
     trained: tuple[Path, ...] = field(default=(), compare=False)
     told: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the folder is of, as plain data; seeds may be added later."""
+        """What the folder is of, as plain data; seeds and networks may be added later."""
         plan = self.plan
         return {
             "fingerprint": plan.images.fingerprint,
@@ -81,16 +83,19 @@ class Trainings:
 
     @cached_property
     def _known(self) -> tuple[list[Rival], list[str]]:
-        return known(self.asked.budget, self.asked.plan.network_size)
+        return known(self.asked.budget, self.asked.plan.network_size, self.asked.networks)
 
     @cached_property
     def rivals(self) -> list[Rival]:
         """The networks, the found one first, if there is one; raises UserError if there is none at all."""
         asked = self.asked
-        found = of_found(asked.plan, asked.budget, asked.seeds) if asked.like is not None else []
-        if not (every := [*found, *self._known[0]]):
+        with_found = asked.like is not None
+        found = of_found(asked.plan, asked.budget, asked.seeds, asked.networks) if with_found else []
+        if every := [*found, *self._known[0]]:
+            return every
+        if self._known[1]:
             raise UserError(f"no network can be scaled so far down: {'; '.join(self._known[1])}")
-        return every
+        raise UserError("random and largest are architectures of the space of --like RUN: give it")
 
     @property
     def told(self) -> list[str]:
