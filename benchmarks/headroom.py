@@ -1,41 +1,78 @@
 """How much can any search gain at equal cost? The truth of NAS-Bench-201, on its three data sets.
 
     python benchmarks/headroom.py
+    python benchmarks/headroom.py --latency
 
 For a ladder of FLOPs, the best cell there is within them against cells that need no search: those of the most FLOPs
-within the limit, and the average one. The ResNet cell (#11472) has 78.6 M FLOPs on CIFAR-10. The best is chosen on the
-data set that it is measured on, by the test accuracies themselves, which are means of one to three trainings: it is a
-bound of what a search can get, and somewhat too high. "Known" is therefore the cell that is best on CIFAR-10's
-validation images, measured on each data set. Needs no training and no images.
+within the limit, and the average one. With `--latency`: for each device that the table knows, the cells that are as
+fast there as the ResNet cell (#11472, 78.6 M FLOPs on CIFAR-10), against that cell.
+
+The best is chosen on the data set that it is measured on, by the test accuracies themselves, which are means of one to
+three trainings: it is a bound of what a search can get, and somewhat too high. "Validated" is therefore the cell that
+is best on the validation images of that data set, which a perfect search there would find, and "from CIFAR-10" the one
+that is best on CIFAR-10's. Needs no training and no images.
 """
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
+from numpy.typing import NDArray
 
 import supernet as sn
 from sides import table
 
 RESNET, LIMITS = 11472, (20, 40, 60, 78.6, 100, 120, 160, 221)  # M FLOPs on CIFAR-10
-SETS = {"CIFAR-10": "c10_test", "CIFAR-100": "c100_test", "ImageNet16-120": "in16_test"}
+SETS = {"CIFAR-10": "c10", "CIFAR-100": "c100", "ImageNet16-120": "in16"}
+KNOWN = sn.table("nasbench201")
+CHOICES = ("best", "validated", "from CIFAR-10")
 
 
-def main() -> None:
-    """Run from the command line."""
-    known = sn.table("nasbench201")
-    flops, chosen_by = known.column("c10_flops_m"), known.column("c10_valid")
-    for title, field in SETS.items():
-        test, rows = known.column(field), []
+def chosen(inside: NDArray[np.intp], name: str) -> list[int]:
+    """Return the cell of each way to choose from those `inside` a limit, for a data set."""
+    by = (KNOWN.column(f"{name}_test"), KNOWN.column(f"{name}_valid"), KNOWN.column("c10_valid"))
+    return [int(inside[values[inside].argmax()]) for values in by]
+
+
+def by_flops() -> None:
+    """Print what there is within each number of FLOPs."""
+    flops = KNOWN.column("c10_flops_m")
+    for title, name in SETS.items():
+        test, rows = KNOWN.column(f"{name}_test"), []
         for most in LIMITS:
             inside = np.flatnonzero(flops <= most + 0.05)
             heaviest = inside[flops[inside] >= 0.98 * flops[inside].max()]
-            best, chosen = inside[test[inside].argmax()], inside[chosen_by[inside].argmax()]
-            shown = [f"{test[best]:.2f} (#{best})", f"{test[chosen]:.2f} (#{chosen})"]
+            shown = [f"{test[cell]:.2f} (#{cell})" for cell in chosen(inside, name)]
             rows.append(
                 [f"{most:g}", str(len(inside)), *shown, f"{test[heaviest].mean():.2f}", f"{test[inside].mean():.2f}"]
             )
         print(f"{title}: the ResNet cell has {test[RESNET]:.2f}\n")
-        print(table(rows, ("at most, M FLOPs", "cells", "best", "known", "most FLOPs", "mean")))
+        print(table(rows, ("at most, M FLOPs", "cells", *CHOICES, "most FLOPs", "mean")))
+
+
+def by_latency() -> None:
+    """Print what there is above the ResNet cell, in points, on each device at its latency."""
+    devices = {field: KNOWN.column(field) for field in KNOWN.fields if field.startswith("latency_")}
+    rows, gains = [], []
+    for field, milliseconds in devices.items():
+        inside = np.flatnonzero(milliseconds <= milliseconds[RESNET])
+        gain = []
+        for name in SETS.values():
+            test = KNOWN.column(f"{name}_test")
+            gain += [test[cell] - test[RESNET] for cell in chosen(inside, name)]
+        gains.append(gain)
+        label = field.removeprefix("latency_").removesuffix("_ms")
+        rows.append([label, f"{milliseconds[RESNET]:.3g}", str(len(inside)), *(f"{value:+.2f}" for value in gain)])
+    rows.append(["median", "", "", *(f"{value:+.2f}" for value in np.median(gains, axis=0))])
+    titles = [f"{title}: {choice}" for title in SETS for choice in CHOICES]
+    print(table(rows, ("device", "ms", "cells", *titles)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--latency", action="store_true", help="at the ResNet cell's latency on each device")
+    (by_latency if parser.parse_args().latency else by_flops)()
 
 
 if __name__ == "__main__":
