@@ -2,6 +2,7 @@
 
     python benchmarks/headroom.py
     python benchmarks/headroom.py --latency
+    python benchmarks/headroom.py --runs comparisons/medium/single-darts-*
 
 For a ladder of FLOPs, the best cell there is within them against cells that need no search: those of the most FLOPs
 within the limit, and the average one. With `--latency`: for each device that the table knows, the cells that are as
@@ -11,18 +12,23 @@ The best is chosen on the data set that it is measured on, by the test accuracie
 three trainings: it is a bound of what a search can get, and somewhat too high. "Validated" is therefore the cell that
 is best on the validation images of that data set, which a perfect search there would find, and "from CIFAR-10" the one
 that is best on CIFAR-10's. "300 trained" is a random search that trains 300 cells within the limit for 12 epochs each
-and takes the best on the validation images: mean and spread of 1 000 such searches. Needs no training and no images.
+and takes the best on the validation images: mean and spread of 1 000 such searches. With `--runs`, finished searches in
+this space, "found" is the cell within the limit that has their best op scores, as a search with `--max-flops` returns
+it. Nothing is trained, and no images are needed.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 import supernet as sn
 from sides import spread, table
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
 
 RESNET, LIMITS = 11472, (20, 40, 60, 78.6, 100, 120, 160, 221)  # M FLOPs on CIFAR-10
 SETS = {"CIFAR-10": "c10", "CIFAR-100": "c100", "ImageNet16-120": "in16"}
@@ -44,7 +50,14 @@ def random_search(inside: NDArray[np.intp], name: str) -> str:
     return spread([float(test[cells[fitness[cells].argmax()]]) for cells in drawn])
 
 
-def by_flops() -> None:
+def found(runs: Sequence[sn.Run], most: float) -> list[int]:
+    """Return the cell that each search has the best op scores of, within so many M FLOPs."""
+    size = sn.NetworkSize(16, 5, (32, 32), 3, 10)
+    feasible = FeasibleSet(sn.space("nasbench201"), size, Limits(max_flops=round(most * 1e6)))
+    return [KNOWN.index(feasible.best(run.metrics[-1]["op_scores"])) for run in runs]
+
+
+def by_flops(runs: Sequence[sn.Run]) -> None:
     """Print what there is within each number of FLOPs."""
     flops = KNOWN.column("c10_flops_m")
     for title, name in SETS.items():
@@ -52,11 +65,13 @@ def by_flops() -> None:
         for most in LIMITS:
             inside = np.flatnonzero(flops <= most + 0.05)
             heaviest = inside[flops[inside] >= 0.98 * flops[inside].max()]
+            ends = [spread(test[found(runs, most + 0.1)].tolist())] if runs else []
             shown = [f"{test[cell]:.2f} (#{cell})" for cell in chosen(inside, name)]
             means = (f"{test[some].mean():.2f}" for some in (heaviest, inside))
-            rows.append([f"{most:g}", str(len(inside)), *shown, random_search(inside, name), *means])
+            rows.append([f"{most:g}", str(len(inside)), *shown, random_search(inside, name), *ends, *means])
         print(f"{title}: the ResNet cell has {test[RESNET]:.2f}\n")
-        print(table(rows, ("at most, M FLOPs", "cells", *CHOICES, f"{TRAINED} trained", "most FLOPs", "mean")))
+        ends = [f"found, n = {len(runs)}"] if runs else []
+        print(table(rows, ("at most, M FLOPs", "cells", *CHOICES, f"{TRAINED} trained", *ends, "most FLOPs", "mean")))
 
 
 def by_latency() -> None:
@@ -80,7 +95,12 @@ def by_latency() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latency", action="store_true", help="at the ResNet cell's latency on each device")
-    (by_latency if parser.parse_args().latency else by_flops)()
+    parser.add_argument("--runs", type=sn.Run, nargs="+", default=(), help="finished searches, without --latency")
+    given = parser.parse_args()
+    if given.latency:
+        by_latency()
+    else:
+        by_flops(given.runs)
 
 
 if __name__ == "__main__":
