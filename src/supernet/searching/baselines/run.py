@@ -116,15 +116,17 @@ class Trainings:
 
     def finished(self, rival: Rival, seed: int) -> Run | None:
         """Return the run of a network with a seed if it has finished, here or as a retraining of the found one."""
-        plan = self.plan_of(rival, seed)
+        return self._finished(rival, seed, self.plan_of(rival, seed))
+
+    def _finished(self, rival: Rival, seed: int, plan: RetrainingPlan) -> Run | None:
         there = [self.folder(rival, seed), *(self.asked.trained if rival.folder == "found" else ())]
         return next((run for run in map(Run, there) if _is(run, plan)), None)
 
     def train(self, rival: Rival, seed: int, how: Driving) -> Run:
         """Train a network with a seed, or go on with it, and return the run; a finished one stays as it is."""
-        done = None if how.force else self.finished(rival, seed)
-        how = replace(how, out=self.folder(rival, seed), quiet=True)
-        return done or train.start(self.plan_of(rival, seed), how)
+        plan = self.plan_of(rival, seed)
+        done = None if how.force else self._finished(rival, seed, plan)
+        return done or train.start(plan, replace(how, out=self.folder(rival, seed), quiet=True))
 
 
 def _is(run: Run, plan: RetrainingPlan) -> bool:
