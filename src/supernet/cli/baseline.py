@@ -65,7 +65,7 @@ def _arguments(begun: Start) -> Any:
     own = {"recipe": begun.recipe, "seeds": "0-4", "by": "both", "networks": ",".join(NETWORKS), "workers": 1}
     own |= dict.fromkeys(("like", "flops", "params"))
     about = (
-        "Train what needs no search as the network of RUN is trained, at the same cost: a ResNet, a MobileNetV2, an "
+        "Train what needs no search as the network of RUN is trained, at the same cost: ResNets, a MobileNetV2, an "
         "EfficientNet, a random architecture for each seed, and the largest one. All options of retrain apply."
     )
     return derived(RetrainCall, about, types, values | own)

@@ -4,8 +4,10 @@ A space of one architecture is trained, measured, used for prediction and export
 is the number of channels of its last convolutions, so that it can be scaled in fine steps; all other layers have the
 channels of the paper times the same factor, rounded. Its depth is the number of blocks of its longest stage. At their
 own width and depth the networks have the parameters and FLOPs of torchvision's `resnet18`, `mobilenet_v2` and
-`efficientnet_b0`. On images of up to 64 pixels, they have the stems that are usual on CIFAR: a 3x3 convolution, without
-halving up to 32 pixels, and MobileNetV2 and EfficientNet also leave out the first halving after it.
+`efficientnet_b0`, and `resnet-cifar` those of ResNet-20, which the paper has for CIFAR-10 (section 4.2), with 1x1
+convolutions in the two shortcuts where the shape changes. On images of up to 64 pixels, they have the stems that are
+usual on CIFAR: a 3x3 convolution, without halving up to 32 pixels, and MobileNetV2 and EfficientNet also leave out the
+first halving after it.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ def _rival(name: str, skeleton: Blocks, blocks: dict[str, Primitive], summary: s
     return SearchSpace(name, cells, skeleton, primitives, target=target, summary=summary, paper=paper)
 
 
+_BASIC = {"block": Primitive("basic_block", _basic)}
 RESNET = _rival(
     "resnet",
     Blocks(
@@ -89,8 +92,15 @@ RESNET = _rival(
         large=7,
         last=False,
     ),
-    {"block": Primitive("basic_block", _basic)},
+    _BASIC,
     "basic blocks of two 3x3 convolutions in four stages, ResNet-18 at its own size",
+    "He, Zhang, Ren & Sun, CVPR 2016, arXiv 1512.03385",
+)
+RESNET_CIFAR = _rival(
+    "resnet-cifar",
+    Blocks(64, 3, 16, (("block", 16, 3, 1), ("block", 32, 3, 2), ("block", 64, 3, 2)), last=False),
+    _BASIC,
+    "basic blocks of two 3x3 convolutions in three stages, ResNet-20 at its own size; for images of up to 64 pixels",
     "He, Zhang, Ren & Sun, CVPR 2016, arXiv 1512.03385",
 )
 _MOBILE: tuple[Stage, ...] = (
@@ -119,4 +129,4 @@ EFFICIENTNET = _rival(
     "inverted residuals with squeeze-and-excitation in seven stages, EfficientNet-B0 at its own size",
     "Tan & Le, ICML 2019, arXiv 1905.11946",
 )
-RIVALS: dict[str, SearchSpace] = {rival.name: rival for rival in (RESNET, MOBILENET_V2, EFFICIENTNET)}
+RIVALS: dict[str, SearchSpace] = {rival.name: rival for rival in (RESNET, RESNET_CIFAR, MOBILENET_V2, EFFICIENTNET)}

@@ -15,6 +15,7 @@ from supernet.retraining.plan import RetrainingPlan
 from supernet.searching.compare.rows import largest
 from supernet.spaces import RIVALS, NetworkSize, SearchSpace
 from supernet.spaces.genotype import Genotype
+from supernet.spaces.rivals import RESNET_CIFAR
 
 NETWORKS = (*RIVALS, "random", "largest")
 """What a found network is compared with, by name."""
@@ -95,14 +96,16 @@ def known(
 ) -> tuple[list[Rival], list[str]]:
     """Return those of `networks` that are known without search, each scaled to each part of the budget.
 
-    Returned with them is what is left out, and why.
-
-    The images, channels and classes are those of `network_size`.
+    Returned with them is what is left out, and why. Images, channels and classes are those of `network_size`.
     """
     images = replace(network_size, stem=None, reductions=None)
+    spaces = [space for space in RIVALS.values() if space.name in networks]
     rivals, left_out = list[Rival](), list[str]()
+    if RESNET_CIFAR in spaces and images.halvings > 1:
+        spaces.remove(RESNET_CIFAR)
+        left_out.append(f"{RESNET_CIFAR.name} is left out: it is made for images of up to 64 pixels")
     for name, wanted in budget.items():
-        for space in (space for space in RIVALS.values() if space.name in networks):
+        for space in spaces:
             genotype = space.choose(dict.fromkeys(space.cells, (0,)))
             try:
                 size = scaled(space, genotype, images, name, wanted)

@@ -94,7 +94,7 @@ class Trainings:
         if every := [*found, *self._known[0]]:
             return every
         if self._known[1]:
-            raise UserError(f"no network can be scaled so far down: {'; '.join(self._known[1])}")
+            raise UserError(f"no network can be trained: {'; '.join(self._known[1])}")
         raise UserError("random and largest are architectures of the space of --like RUN: give it")
 
     @property

@@ -67,7 +67,7 @@ def _notes(trainings: Trainings, runs: Runs) -> str:
     config = asked.plan.config
     images = "test" if first.summary["test_accuracy"] is not None else "validation"
     told = [
-        f"Accuracy: on the {images} images (%), after the last of {config.epochs} epochs by recipe "
+        f"Accuracy: on the {images} images (%), after the last epoch, {config.epochs}, by recipe "
         f"{asked.plan.recipe}, the same for all. n: seeds. Std: sample standard deviation over the seeds.",
         f"Same: to {100 * TOLERANCE:g} %, by the width, and by the depth if need be.",
     ]
