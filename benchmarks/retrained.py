@@ -7,8 +7,9 @@
 Every seed runs a Single-DARTS search (alpha by SGD at 0.025, as in medium.yaml), then trains from scratch, with the
 same seed and on the same images, the network that it found and the baselines that `supernet baseline` knows, of the
 same FLOPs. So the spread is that of search and training, and differences are paired by seed. With `--flops` the found
-network has one cell per stage and the width at which its FLOPs are nearest to these. Finished runs are kept; more seeds
-and networks may be added.
+network has one cell per stage and the width at which its FLOPs are nearest to these. `--also 11472` adds an
+architecture of the same space, with the width at which it has the FLOPs of the found one: here NAS-Bench-201's ResNet
+cell. Finished runs are kept; more seeds and networks may be added.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import supernet as sn
 from sides import spread, table, where
@@ -24,20 +24,20 @@ from supernet.data import Images, load
 from supernet.models.cost.limits import parse_count
 from supernet.models.cost.scaling import nearest_width
 from supernet.searching.baselines.rivals import NETWORKS
-from supernet.searching.baselines.rows import Trained
+from supernet.searching.baselines.rows import Trained, trained
+from supernet.searching.compare.config import seeds_of
 from supernet.searching.compare.statistics import difference
+from supernet.spaces import architecture
 
 ALPHA = {"optimizer": "sgd", "lr": 0.025, "weight_decay": 0.0}
 HEAD = ("network", "n", "test accuracy, %", "M parameters", "M FLOPs", "against the first")
 
 
-def size(search: sn.Run, images: Images, space: str, flops: int | None) -> dict[str, Any]:
-    """Return the size to retrain at: that of the recipe, or one cell per stage and a width that has so many FLOPs."""
-    if flops is None:
-        return {}
+def width(genotype: sn.Genotype, images: Images, space: sn.SearchSpace, flops: int) -> int:
+    """Return the width at which a network with one cell per stage is nearest to so many FLOPs."""
     _, channels, *sides = images.x.shape
     one = sn.NetworkSize(1, 1, (sides[0], sides[1]), channels, len(images.classes))
-    return {"width": nearest_width(sn.space(space), search.genotype, one, "flops", flops).width, "depth": 1}
+    return nearest_width(space, genotype, one, "flops", flops).width
 
 
 def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Trained]:
@@ -46,23 +46,22 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Trained]:
     settings = {name: value for name, value in asked.items() if value is not None}
     settings |= {"protocol": given.protocol, "space": given.space, "seed": seed, "device": "cpu", "quiet": True}
     searched = sn.search(given.data, out=given.out / f"search-{seed}", alpha=ALPHA, **settings)
-    side = searched.config["image_size"]
-    how = {"epochs": given.epochs, "image_size": side, "device": "cpu", "quiet": True}
-    how |= size(searched, load(given.data, side), given.space, parse_count("flops", given.flops))
+    side, home = searched.config["image_size"], sn.space(given.space)
+    images, flops = load(given.data, side), parse_count("flops", given.flops)
+    how = {"recipe": given.recipe, "epochs": given.epochs, "image_size": side, "device": "cpu", "quiet": True}
+    if flops is not None:
+        how |= {"width": width(searched.genotype, images, home, flops), "depth": 1}
     out = given.out / f"baseline-{seed}"
-    found = sn.baseline(
-        given.data,
-        like=searched,
-        by="flops",
-        seeds=[seed],
-        networks=given.networks,
-        recipe=given.recipe,
-        out=out,
-        **how,
-    )
-    for row in found.rows:
-        print(f"seed {seed}: {row.label} {row.accuracies[seed]:.2f} %", flush=True)
-    return {row.label: row.results[seed] for row in found.rows}
+    found = sn.baseline(given.data, like=searched, by="flops", seeds=[seed], networks=given.networks, out=out, **how)
+    results = {row.label: row.results[seed] for row in found.rows}
+    for name in given.also:
+        _, genotype = architecture(name, home)
+        how |= {"width": width(genotype, images, home, results["found"].flops), "depth": 1}
+        place = given.out / f"{name}-{seed}"
+        results[name] = trained(sn.retrain(genotype, data=given.data, space=home, seed=seed, out=place, **how))
+    for label, result in results.items():
+        print(f"seed {seed}: {label} {result.accuracy:.2f} %", flush=True)
+    return results
 
 
 def rows(by_seed: Mapping[int, Mapping[str, Trained]]) -> list[list[str]]:
@@ -89,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="digits, an .npz file, or a folder")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", default="0-4")
     parser.add_argument("--protocol", default="small", help="of the search")
     parser.add_argument("--space", default="nasbench201")
     parser.add_argument("--image-size", type=int)
@@ -97,12 +96,13 @@ def main() -> None:
     parser.add_argument("--search-epochs", type=int)
     parser.add_argument("--flops", help="of all networks, as 4M")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="beside the found one")
+    parser.add_argument("--also", nargs="+", default=(), help="architectures of the space, as 11472")
     parser.add_argument("--recipe", default="quick")
     parser.add_argument("--epochs", type=int, default=15, help="of each retraining")
     parser.add_argument("--report", type=Path, help="write the table here (.md)")
     given = parser.parse_args()
     by_seed = {}
-    for seed in range(given.seeds):
+    for seed in seeds_of(given.seeds):
         by_seed[seed] = one_seed(given, seed)
         print("\n" + report(by_seed), flush=True)
     if given.report is not None:
