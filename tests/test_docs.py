@@ -55,6 +55,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (ROOT / script).exists(), script
 
 
+@pytest.mark.parametrize("page", PAGES, ids=pages.name)
+def test_no_line_of_a_paragraph_becomes_a_heading(page: Path) -> None:
+    """The site's Markdown takes a line that begins with #9930 for one."""
+    assert not re.findall(r"^#+[^#\s].*", pages.sentences(page), re.MULTILINE)
+
+
 def test_every_public_name_has_its_place_in_the_api() -> None:
     listed = re.findall(r"^::: supernet\.(\w+)$", "".join(page.read_text() for page in PAGES), re.MULTILINE)
     assert sorted([*listed, "__version__"]) == sorted(sn.__all__)

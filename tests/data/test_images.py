@@ -193,8 +193,8 @@ def test_held_out_images_are_shuffled_and_the_same_in_every_run() -> None:
         ([0, 0, 1], 1.0, "the share to hold out must be between 0 and 1, without either, not 1.0"),
         ([0, 0, 1], -0.1, "the share to hold out must be between 0 and 1, without either, not -0.1"),
         ([0, 0, 1], float("nan"), "the share to hold out must be between 0 and 1, without either, not nan"),
-        ([0, 2, 1], 0.5, "cannot hold out some of 3 images: no class has two"),
-        ([], 0.5, "cannot hold out some of 0 images: no class has two"),
+        ([0, 2, 1], 0.5, "cannot hold out some of 3 images: no class has two; give more of each class"),
+        ([], 0.5, "cannot hold out some of 0 images: no class has two; give more of each class"),
     ],
 )
 def test_hold_out_mistakes(labels: list[int], share: float, message: str) -> None:

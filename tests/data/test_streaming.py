@@ -164,7 +164,7 @@ def test_images_too_large_for_the_memory_are_streamed(tmp_path: Path, monkeypatc
     for gigabytes, is_streamed in (((needed + 1) / 1e9, False), ((needed - 1) / 1e9, True)):
         monkeypatch.setenv("SUPERNET_MEMORY_GB", f"{gigabytes:.9f}")
         assert load(root, 16).streamed is is_streamed
-    with pytest.raises(UserError, match="give fewer or smaller images"):
+    with pytest.raises(UserError, match="or leave the pictures on the disk with --stream, or set"):
         load(root, 16, stream=False)
 
 

@@ -88,7 +88,8 @@ def test_a_search_loads_its_only_retraining(tmp_path: Path) -> None:
     assert load(search.path).genotype == inner.genotype
     assert predictor.retraining(search).path == inner.path
     retrained(search.path / "quick-1", data)
-    expected = f"run '{search.path}' holds several: give one of {search.path / 'quick-0'}, {search.path / 'quick-1'}"
+    both = f"{search.path / 'quick-0'}, {search.path / 'quick-1'}"
+    expected = f"run '{search.path}' holds several retrainings: give one of {both}"
     assert message(load, search) == expected
 
 

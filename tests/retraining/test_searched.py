@@ -93,6 +93,14 @@ def test_the_image_size_of_the_search_is_that_of_its_own_images(tmp_path: Path, 
     assert size(of_dataset, data=images)[2] == (6, 6)
 
 
+def test_images_that_the_search_did_not_mirror_are_not_mirrored(tmp_path: Path, pictures: Path) -> None:
+    run = found(tmp_path / "run", str(pictures), mirror=False)
+    others = PairDataset(tiny_images(24))
+    assert planned(run, device="cpu").config.mirror is False
+    assert planned(run, mirror=True, device="cpu").config.mirror is True
+    assert planned(run, data=others, device="cpu").config.mirror is True  # as of any pictures
+
+
 def test_settings_of_the_user_come_first_and_a_broken_limit_is_said(tmp_path: Path) -> None:
     run = found(tmp_path / "run", target_width=4, target_depth=1, max_params=20_000, max_flops="150k")
     assert size(run) == (4, 1, (8, 8))

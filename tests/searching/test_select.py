@@ -348,7 +348,8 @@ def test_a_dataset_and_a_user_defined_space_have_to_be_given_again(tmp_path):
         expected == "space 'two inputs' is one of your own: give it, too, as --space module:NAME, or space= in Python"
     )
     expected = message(sn.select, run, data=PairDataset(tiny_images(27)), space=space, **FAST)
-    assert expected == f"'PairDataset' holds other images than when run '{run.path}' was searched on it"
+    others = f"holds other images than when run '{run.path}' was searched on it: give those with --data"
+    assert expected == f"'PairDataset' {others}, or data= in Python"
     expected = message(sn.select, run, data=images, space=ragged_space(), **FAST)
     assert expected == f"space 'ragged' is another than when run '{run.path}' was searched in it"
     found = sn.select(run, data=images, space=space, **FAST | {"tune_epochs": 0})
@@ -372,7 +373,8 @@ def test_changed_or_missing_images_are_one_line(archive, tmp_path):
     images = tiny_images(27)
     np.savez(file, x_train=images.x[:, 0].numpy(), y_train=images.y.numpy())
     # the search took all 24 images, so the selection takes 24 of the 27
-    assert message(sn.select, run, **FAST).endswith(f"holds other images than when run '{run.path}' was searched on it")
+    others = f"'{file}' holds other images than when run '{run.path}' was searched on it: give those with --data"
+    assert message(sn.select, run, **FAST).startswith(others)
     file.unlink()
     assert message(sn.select, run, **FAST).startswith(f"run '{run.path}' was searched on '{file}', which is not here: ")
     moved = sn.select(run, "magnitude", data=archive, device="cpu", quiet=True)

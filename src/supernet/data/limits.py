@@ -18,8 +18,8 @@ _SYSTEM = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")  # of the container, if there is one
 
 
-def check_size(needed: int, what: str) -> None:
-    """Raise UserError if `what` needs more bytes than reading may take.
+def check_size(needed: int, what: str, advice: str = "give fewer or smaller images") -> None:
+    """Raise UserError, with the `advice`, if `what` needs more bytes than reading may take.
 
     That is SUPERNET_MEMORY_GB, an environment variable, in units of 10^9 bytes; without it, 80 % of the free memory.
     """
@@ -29,7 +29,7 @@ def check_size(needed: int, what: str) -> None:
     if needed > limit:
         reason = f"{VARIABLE} allows" if given else "the free memory allows"
         sizes = f"{_gigabytes(needed)} of memory, but {reason} {_gigabytes(limit)}"
-        raise UserError(f"{what} needs {sizes}: give fewer or smaller images, or set {VARIABLE} to a larger number")
+        raise UserError(f"{what} needs {sizes}: {advice}, or set {VARIABLE} to a larger number")
 
 
 def is_for_streaming(needed: int) -> bool:

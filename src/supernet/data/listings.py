@@ -22,6 +22,8 @@ from supernet.data.resize import default_size, drop_grey
 from supernet.data.streamed import Pixels, Readers, Store, Streamed, readers, sampled
 from supernet.errors import UserError
 
+_SMALLER = "take a smaller --image-size, or leave the pictures on the disk with --stream"  # what helps in little memory
+
 
 class Listing(NamedTuple):
     """The pictures of a source that is not read yet, and what was left out in listing them.
@@ -84,7 +86,7 @@ def kept_set(listing: Listing, size: int | None, *, levels: Levels | None, skip_
         deep = [number for number in training if heads[number].deep]
         levels = levels_in(deep, lambda number: range_of(store.picture(number)), broken)
     side = size or default_size((heads[number].side for number in training), len(heads)) if training else size or 1
-    check_size(_needed(len(heads), side), f"{listing.source} at {side} pixels a side")
+    check_size(_needed(len(heads), side), f"{listing.source} at {side} pixels a side", _SMALLER)
     pixels = read_all(heads, lambda number: read(store.picture(number), side, side, levels), broken)
     broken = {number: broken[number] for number in order if number in broken}
     if broken and not skip_broken:

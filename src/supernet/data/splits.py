@@ -40,7 +40,7 @@ def hold_out(y: Tensor, share: float) -> tuple[Tensor, Tensor]:
         raise UserError(f"the share to hold out must be between 0 and 1, without either, not {share}")
     sizes = torch.unique(y.cpu(), return_counts=True)[1].tolist()
     if max(sizes, default=0) < 2:
-        raise UserError(f"cannot hold out some of {len(y)} images: no class has two")
+        raise UserError(f"cannot hold out some of {len(y)} images: no class has two; give more of each class")
     classes = zip(sizes, torch.split(_by_class(y), sizes), strict=True)
     held_out = torch.zeros(len(y), dtype=torch.bool)
     held_out[torch.cat([indices[: min(max(round(share * n), 1), n - 1)] for n, indices in classes])] = True

@@ -78,7 +78,7 @@ def as_begun(
 ) -> Iterator[None]:
     """Let a run go on as it began: with its number of threads, which is restored at the end.
 
-    Raises UserError where versions, instructions, kernels, the GPU or the number of processes are others, so that it
+    Raises UserError where versions, instructions, kernels, the GPU or the number of processes differ, so that it
     would end with other bits; with `anyway` it goes on with them, and with the threads there are now, and `callback` is
     told.
     """

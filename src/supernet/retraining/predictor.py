@@ -228,7 +228,8 @@ def retraining(run: Run | str | os.PathLike[str]) -> Run:
     if not runs:
         raise UserError(f"run '{found.path}' has no retrained network: supernet retrain {found.path}")
     if len(runs) > 1:
-        raise UserError(f"run '{found.path}' holds several: give one of {', '.join(str(inner.path) for inner in runs)}")
+        several = ", ".join(str(inner.path) for inner in runs)
+        raise UserError(f"run '{found.path}' holds several retrainings: give one of {several}")
     return runs[0]
 
 

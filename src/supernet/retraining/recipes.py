@@ -27,7 +27,7 @@ class Recipe:
     pad: Whole | None = None
     """pixels of zero padding before the random crop; None is an eighth of the side"""
     mirror: bool | None = None
-    """mirror half of the images; None lets the data say whether a mirrored image keeps its class"""
+    """mirror half of the images, left to right; None is as in the search, else mirrors all images but digits"""
     cutout: Whole = 0
     """side of the square that is cut out, in pixels"""
     image_size: int | None = None

@@ -32,6 +32,7 @@ class SearchRecord(Record):
     image_size: Count | None
     stem: Whole | None
     reductions: Whole | None
+    mirror: bool
     skip_broken: bool
     stream: bool
 
@@ -64,23 +65,25 @@ def _is_architecture(what: str | os.PathLike[str]) -> bool:
 
 
 def sized(config: RetrainConfig, search: Run, space: SearchSpace, given: Collection[str]) -> RetrainConfig:
-    """Return the configuration with the sizes that the search decides on; `given` names the settings of the user.
+    """Return the configuration with what the search decides on; `given` names the settings of the user.
 
     The search decides on width and depth before the recipe if it was for other ones than the space's own, or had
     limits or targets. It decides on the image size and the halvings of its own images, and with these of any images,
-    where neither the user nor the recipe names an image size.
+    where neither the user nor the recipe names an image size; and on whether its own images may be mirrored.
     """
     searched, target = recorded(search), search.summary["target"]
     limited = bool(_limits(search) or search.summary.get("targets"))
-    sizes: dict[str, Any] = {}
+    taken: dict[str, Any] = {}
     if limited or (target["width"], target["depth"]) != space.target:
-        sizes |= target
+        taken |= target
     own = config.data is None or source_name(config.data) == searched["data"]
+    if own:
+        taken |= {"mirror": searched["mirror"]}
     if (own or limited) and config.image_size in (None, searched["image_size"]):
-        sizes |= {"image_size": searched["image_size"], "stem": searched["stem"], "reductions": searched["reductions"]}
-    firm = {name for name in sizes if name in given or name not in ("width", "depth")}  # before the search's, if named
-    open_ones = {name for name in sizes if name not in firm or getattr(config, name) is None}
-    return amend(config, {name: sizes[name] for name in open_ones})
+        taken |= {"image_size": searched["image_size"], "stem": searched["stem"], "reductions": searched["reductions"]}
+    firm = {name for name in taken if name in given or name not in ("width", "depth")}  # before the search's, if named
+    open_ones = {name for name in taken if name not in firm or getattr(config, name) is None}
+    return amend(config, {name: taken[name] for name in open_ones})
 
 
 def broken_limits(

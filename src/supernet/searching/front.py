@@ -50,7 +50,7 @@ def front(
     quiet: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> list[dict[str, Any]]:
-    """Select up to `points` architectures along their cost from a finished search; return them, the dearest first.
+    """Select up to `points` architectures along their cost from a finished search; return them, the costliest first.
 
     The first is the search's own. Each further one is the best, by the search's selector, within a limit: a step
     towards the cheapest architecture, of equal ratios from the one before over what is left. The cost is that of the

@@ -44,7 +44,10 @@ def plan_of(
     arguments["method"] = _method(run, config["method"], method)
     found = planned(**arguments)
     if found.images.fingerprint != config["fingerprint"]:
-        raise UserError(f"'{found.record['data']}' holds other images than when run '{run.path}' was searched on it")
+        raise UserError(
+            f"'{found.record['data']}' holds other images than when run '{run.path}' was searched on it: "
+            "give those with --data, or data= in Python"
+        )
     if found.space.fingerprint(found.network_size) != config["space_hash"]:
         raise UserError(f"space '{found.space.name}' is another than when run '{run.path}' was searched in it")
     return found

@@ -61,7 +61,7 @@ class Agreement:
     """The agreement of two orders of architectures; None where all values are equal.
 
     - `tau`: Kendall's tau-b of one-shot accuracy and truth. `spearman`: Spearman's rho.
-    - `pairs`: the share of pairs in the right order (see `ranks.pairwise`).
+    - `pairs`: the share of pairs in the right order (see `rank_metrics.pairwise`).
     - `regret`: points of true accuracy between the best architecture and the best of the `top` by one-shot accuracy.
     - `params_tau`: Kendall's tau-b of the number of parameters and truth.
     """
