@@ -119,6 +119,20 @@ def test_without_a_child_within_the_limits_a_random_architecture_takes_its_place
     assert asked == [NB201.sample(expected) for _ in range(5)]
 
 
+def test_where_a_node_may_keep_no_edge_a_child_may_have_bare_nodes():
+    asked, home = [], space("darts7-fair")
+
+    def edges_left_out(genotypes):
+        asked.extend(genotypes)
+        return [-sum(len(genotype[kind]) for kind in home.cells) for genotype in genotypes]
+
+    ageing.evolution(FeasibleSet(home, SIZE), edges_left_out, EvolutionConfig(), 150, random.Random(0))
+    assert all(home.check(one) for one in asked)
+    changes = [len({one[kind] for one in asked}) for kind in home.cells]
+    assert min(changes) > 10
+    assert asked[-1].bare
+
+
 @pytest.mark.parametrize("name", ["population", "tournament", "samples", "images"])
 def test_invalid_settings_are_refused(name):
     with pytest.raises(UserError, match=f"^setting {name} must be at least 1, not 0$"):

@@ -74,9 +74,9 @@ def _renewed(space: SearchSpace, parent: Genotype, rng: random.Random) -> Genoty
     other = space.sample(rng)
     nodes = [(kind, target) for kind, cell in space.cells.items() for target in sorted({e.target for e in cell.edges})]
     kind, target = rng.choice(nodes)
-    kept = [choice for choice in parent[kind] if choice.target != target]
-    renewed = [choice for choice in other[kind] if choice.target == target]
-    return Genotype.of(space.name, {k: kept + renewed if k == kind else parent[k] for k in space.cells})
+    own, others = space.columns(parent), space.columns(other)
+    row = zip(space.cells[kind].edges, own[kind], others[kind], strict=True)
+    return space.choose(own | {kind: tuple(new if edge.target == target else old for edge, old, new in row)})
 
 
 def mutated(sequences: Sequences, tokens: Tokens, rng: random.Random) -> Tokens:
