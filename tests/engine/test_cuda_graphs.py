@@ -192,6 +192,12 @@ CASES = {
     "hessian": {"monitor": "hessian"},
     "noise, and two inputs": {"space": two_input_space()},
     "checkpointing": {"checkpointing": True},
+    "alpha waits for an epoch": {
+        "method": "pc-darts",
+        "partial": 2,
+        "warmup": 0.5,
+        "alpha": {"optimizer": "sgd", "lr": 0.1},
+    },
 }
 
 

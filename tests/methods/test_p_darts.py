@@ -15,6 +15,10 @@ from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.engine.seeds import seeded
 from supernet.methods.base import Budget
 from supernet.methods.p_darts import PDARTS, PDARTSConfig, _largest
+from supernet.models.cost.count import cost
+from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.limits import Limits
+from supernet.models.cost.targets import Targets
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 from supernet.testing import EXAMPLE_SPACES, noise_batch
@@ -132,6 +136,22 @@ def test_op_scores_of_the_search_have_all_its_columns_and_none_is_left_out_at_th
         assert [len(edge) for edge in row["op_scores"]["cell"]] == [cell.columns] * len(cell.edges)
     for columns, scores, edge in zip(task.method.columns["cell"], row["op_scores"]["cell"], cell.edges, strict=True):
         assert {k for k, score in enumerate(scores) if score} == {k for k in columns if edge.ops[k] != "none"}
+
+
+def test_targets_see_the_network_of_the_last_stage_without_none():
+    method = made(deeper=(0,), candidates=(), dropout=(0.0,))
+    with torch.no_grad():
+        for alpha in method.alphas.values():
+            alpha.copy_(torch.tensor([5.0, 0, 0, 3, 0]))  # `none`, then the 3x3 convolution
+    feasible = FeasibleSet(TWO_EDGES, SIZE)
+    nothing, convolutions = (
+        feasible.best({"cell": [[float(k == best) for k in range(5)]] * len(TWO_EDGES.cells["cell"].edges)})
+        for best in (0, 3)
+    )
+    least, most = (cost(TWO_EDGES, genotype, SIZE).params for genotype in (nothing, convolutions))
+    method.alphas.targets = Targets(feasible, Limits(max_params=(least + most) // 2), 6)
+    method.alphas.step([torch.zeros_like(alpha) for alpha in method.alphas.parameters])
+    assert all(alpha.grad[:, 3].gt(0).all() for alpha in method.alphas.parameters)
 
 
 # Of two steps in each epoch, and one epoch in each stage

@@ -15,7 +15,7 @@ from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.options import negative
 from supernet.models.cost.targets import Targets, named
-from supernet.models.mix import dense, sparse
+from supernet.models.mix import EdgeMix, dense, sparse
 from supernet.spaces import NetworkSize, space
 from supernet.testing import macro_space, ragged_space
 
@@ -165,3 +165,17 @@ def test_what_a_measured_latency_has_beside_its_operations_counts_from_the_secon
 def test_each_cost_has_its_name():
     assert named(Limits(5, 6, 7.0, "latency_pixel3_ms")) == {"params": 5, "flops": 6, "latency_pixel3_ms": 7}
     assert named(Limits(max_latency_ms=7.0)) == {"latency": 7}
+
+
+def test_the_network_is_the_one_that_the_weights_of_edges_lead_to():
+    home = space("s2")  # skip connections and separable convolutions, and the two best edges of each node
+    odd = {kind: torch.arange(len(cell.edges)) % 2 for kind, cell in home.cells.items()}
+    skips, convs = torch.tensor([0.9, 0.1]), torch.tensor([0.4, 0.6])
+    weights = {kind: torch.where(rest[:, None] == 1, convs, skips) for kind, rest in odd.items()}
+    mixed = {kind: EdgeMix(weights[kind], edges=0.1 + 0.8 * rest) for kind, rest in odd.items()}
+    products = {kind: edges.products for kind, edges in mixed.items()}
+    alone, found = (int(params(home).of(derived(home, each))) for each in (weights, products))
+    assert alone < found
+    between = (alone + found) // 2
+    assert made(home, most=between)(dense(weights)) == 0
+    assert made(home, most=between)(mixed) > 0

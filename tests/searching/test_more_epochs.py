@@ -49,8 +49,17 @@ def test_a_search_and_its_retraining_go_on(tmp_path: Path) -> None:
     assert sn.load(retraining).classes == tuple("0123456789")
 
 
-def test_a_method_whose_schedule_has_ended_says_why_it_does_not(tmp_path: Path) -> None:
-    call = SMALL | {"out": tmp_path / "run", "method": "gdas", "quiet": True}
+ENDED = {
+    "gdas": "its temperature has fallen to that of the last epoch",
+    "pc-darts": "alpha has waited for a share of the epochs that it was begun with",
+    "darts-minus": "its auxiliary skip has faded to that of the last epoch",
+    "sdarts-rs": "its perturbation has grown to that of the last epoch",
+}
+
+
+@pytest.mark.parametrize("method", ENDED)
+def test_a_method_whose_schedule_has_ended_says_why_it_does_not(method: str, tmp_path: Path) -> None:
+    call = SMALL | {"out": tmp_path / "run", "method": method, "quiet": True, "width": 4}
     sn.search("digits", epochs=1, **call)
-    reason = "it cannot go on for more epochs, as its temperature has fallen to that of the last epoch; give another"
+    reason = f"it cannot go on for more epochs, as {ENDED[method]}; give another"
     assert f"epochs (1 there, 2 now), and {reason}" in message(sn.search, "digits", epochs=2, **call)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Batch
+from supernet.engine.lookups import Lookups
 
 EAGER = 3  # steps of each epoch that are run before one is recorded
 
@@ -50,14 +51,15 @@ class Graph(Protocol):
 class RecordedStep:
     """A step, `batches -> metrics`, that is recorded after the first steps of each epoch and then replayed.
 
-    Without a `graph` nothing is recorded, nor after a recording has failed, of which `say` gets a line. The next replay
-    overwrites the metrics.
+    A recorded step has the batches that the steps before it have looked up. Without a `graph` nothing is recorded, nor
+    after a recording has failed, of which `say` gets a line. The next replay overwrites the metrics.
     """
 
     def __init__(self, step: Callable[[Batched], Metrics], graph: Graph | None, say: Callable[[str], None]) -> None:
         self._step, self._graph, self._say = step, graph, say
         self._recorded: tuple[Batched, Metrics] | None = None
         self._eager = EAGER
+        self._names: list[str] = []  # of the batches that a step looks up
 
     def begin(self) -> None:
         """Begin an epoch, with a new learning rate: drop the recording."""
@@ -71,18 +73,22 @@ class RecordedStep:
             return self._step(batches)
         if self._eager:
             self._eager -= 1
-            return self._graph.warm(lambda: self._step(batches))
+            looked_up = Lookups(batches)
+            metrics = self._graph.warm(lambda: self._step(looked_up))
+            self._names = looked_up.names
+            return metrics
         if self._recorded is None:
             return self._record(self._graph, batches)
         recorded, metrics = self._recorded
-        for name, batch in batches.items():
-            for target, part in zip(recorded[name], batch, strict=True):
+        for name, copies in recorded.items():
+            for target, part in zip(copies, batches[name], strict=True):
                 target.copy_(part)
         self._graph.replay()
         return metrics
 
     def _record(self, graph: Graph, batches: Batched) -> Metrics:
-        copies = {name: Batch(*(part.clone() for part in batch)) for name, batch in batches.items()}
+        chosen = [(name, batches[name]) for name in self._names]
+        copies = {name: Batch(*(part.clone() for part in batch)) for name, batch in chosen}
         try:
             metrics = graph.capture(lambda: self._step(copies))
         except Exception as error:  # an error of the step itself is raised again when the step is run below

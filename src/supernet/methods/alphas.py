@@ -120,6 +120,10 @@ class LearnedAlphas(Alphas):
         self.optimizer = config.make(self.parameters, budget.weights)
         self.targets = budget.targets and budget.targets.within(space)
 
+    def scored(self) -> Mix:
+        """Return the mix whose products are the op scores: by default the one that the supernet runs with."""
+        return self.mix()
+
     def step(self, gradient: Sequence[Tensor] | None = None) -> None:
         """Take a step of the optimizer with the gradient of the loss, and of the targets if there are any.
 
@@ -129,7 +133,7 @@ class LearnedAlphas(Alphas):
         for parameter, value in zip(self.parameters, gradient or (), strict=gradient is not None):
             parameter.grad = value
         if self.targets is not None:
-            penalty = self.targets(self.mix())
+            penalty = self.targets(self.mix(), self.scored())
             more = torch.autograd.grad(penalty, self.parameters, materialize_grads=True)
             for parameter, value in zip(self.parameters, more, strict=True):
                 parameter.grad = value if parameter.grad is None else parameter.grad + value

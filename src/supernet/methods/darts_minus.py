@@ -40,6 +40,7 @@ class DARTSMinus(Differentiable):
 
     Config = DARTSMinusConfig
     capturable = True
+    fixed_epochs = "its auxiliary skip has faded to that of the last epoch"
     config: DARTSMinusConfig
 
     def __init__(self, config: DARTSMinusConfig, supernet: Supernet, budget: Budget) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from supernet.data import Batch
 from supernet.engine.processes import averaged
+from supernet.engine.seeds import random_state_kept
 from supernet.methods.base import Method
 from supernet.methods.monitor import Monitor
 from supernet.models.mix import EdgeMix
@@ -32,7 +33,7 @@ from supernet.models.supernet import traceless
 
 
 class GradientMonitor(Monitor):
-    """Measures every `every` steps on the batches of the next step."""
+    """Measures every `every` steps on the batches of the next step; one that this step leaves out is measured again."""
 
     interval = 10
 
@@ -54,7 +55,9 @@ class GradientMonitor(Monitor):
             self._watch()
             self.previous = None
         if self.previous is not None:
-            for name, value in self._measure(batches, self.previous).items():
+            with random_state_kept(self.method.device):  # noise, dropout and drop-path draw what the step will draw
+                found = self._measure(batches, self.previous)
+            for name, value in found.items():
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.count += 1
             self.previous = None

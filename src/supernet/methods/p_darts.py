@@ -30,15 +30,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from supernet.engine.optim import BEGUN, Within, set_rate
 from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
+from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import DifferentiableConfig
 from supernet.methods.equal_parts import position, start_of
 from supernet.methods.warm_up import WarmUp
+from supernet.models.mix import Mix
 from supernet.models.side_paths import CellOptions
 from supernet.models.supernet import Supernet
 from supernet.settings import Count, Several, Share, Whole, settings
@@ -77,6 +80,23 @@ class PDARTSConfig(DifferentiableConfig):
             raise UserError(f"setting candidates cannot grow from stage to stage: {list(self.candidates)}")
 
 
+class StageAlphas(LearnedAlphas):
+    """Alphas of a stage; no architecture that is derived from those of the `last` one has `none`."""
+
+    def __init__(self, space: SearchSpace, budget: Budget, like: Tensor, config: PDARTSConfig, *, last: bool) -> None:
+        super().__init__(space, config.activation, config.sigmoid_init, budget, like, config.alpha)
+        self.left_out = {kind: torch.zeros_like(mask) for kind, mask in self.masks.items()}
+        for kind, cell in space.cells.items():
+            for e, edge in enumerate(cell.edges):
+                for k, op in enumerate(edge.ops):
+                    self.left_out[kind][e, k] = last and space.primitive(op).zero
+
+    def scored(self) -> Mix:
+        """Return the mix with op weight 0 for what is left out."""
+        mix = self.mix().items()
+        return {kind: replace(edges, weights=edges.weights.masked_fill(self.left_out[kind], 0)) for kind, edges in mix}
+
+
 class PDARTS(WarmUp):
     """Learns alphas by gradient in stages; alphas and mix are those of the stage, with fewer columns than the space.
 
@@ -87,6 +107,8 @@ class PDARTS(WarmUp):
     capturable = True
     fixed_epochs = "its stages divide the epochs that it was begun with"
     config: PDARTSConfig
+    alphas: StageAlphas
+    number: int = 0  # of the stage
 
     @classmethod
     def new_supernet(cls, config: PDARTSConfig, space: SearchSpace, network_size: NetworkSize, norm: Norm) -> Supernet:
@@ -100,7 +122,7 @@ class PDARTS(WarmUp):
 
     def __init__(self, config: PDARTSConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
-        self.space, self.number = supernet.space, 0  # of the search, and of the stage
+        self.space = supernet.space  # of the search
         self.columns: Columns = {
             kind: [list(range(len(edge.ops))) for edge in cell.edges] for kind, cell in self.space.cells.items()
         }
@@ -164,17 +186,14 @@ class PDARTS(WarmUp):
         with seeded(seed_of(self.budget.seed, f"stage {number}"), self.device):
             self.enter(self.space.narrowed(columns), self.sizes[number])
 
+    def begin(self) -> StageAlphas:
+        """Return the initial alphas of a stage."""
+        last = self.number == self.stages - 1
+        return StageAlphas(self.supernet.space, self.budget, self.weights[0], self.config, last=last)
+
     def op_scores(self) -> dict[str, Tensor]:
         """Return the op weights; in the last stage those of `none` are 0."""
-        scores = super().op_scores()
-        if self.number == self.stages - 1:
-            space = self.supernet.space
-            for kind, cell in space.cells.items():
-                for row, edge in zip(scores[kind], cell.edges, strict=True):
-                    for k, op in enumerate(edge.ops):
-                        if space.primitive(op).zero:
-                            row[k] = 0
-        return scores
+        return {kind: edges.weights.detach() for kind, edges in self.alphas.scored().items()}
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas, which are the stage's, and the stage."""

@@ -81,6 +81,7 @@ class PCDARTS(WarmUp):
 
     Config = PCDARTSConfig
     capturable = True
+    fixed_epochs = "alpha has waited for a share of the epochs that it was begun with"
     config: PCDARTSConfig
     alphas: EdgeAlphas
 

@@ -57,6 +57,7 @@ class SDARTS(GradientMethod):
     """Learns alphas as DARTS does, and the weights on perturbed op weights."""
 
     Config = SDARTSConfig
+    fixed_epochs = "its perturbation has grown to that of the last epoch"
     streams: ClassVar[Streams] = {"weights": "train", "alpha": "validation"}
     config: SDARTSConfig
 

@@ -13,6 +13,7 @@ from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine import process_group, processes
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import CudaGraph, RecordedStep
+from supernet.engine.lookups import Lookups, Peeked
 from supernet.engine.loop import Task
 from supernet.engine.optim import Within
 from supernet.engine.seeds import seed_of
@@ -110,13 +111,19 @@ class SearchTask(Task):
             stream.cutout_probability = self.method.cutout_probability
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        """Let the method learn."""
-        if self.monitor is not None:
-            self.monitor.before(batches)
+        """Let the method learn; a batch that the monitor alone has looked up goes back to its stream."""
+        if self.monitor is None:
+            return self._step(batches)
+        peeked, looked_up = Peeked(batches, self.streams), Lookups(batches)
+        self.monitor.before(peeked)
+        metrics = self._step(looked_up)
+        self.monitor.after()
+        peeked.put_back(looked_up.names)
+        return metrics
+
+    def _step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         metrics = self.passes.step(lambda: self._learn(batches))
         processes.average_statistics(self.method.supernet)
-        if self.monitor is not None:
-            self.monitor.after()
         return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class Targets:
         The costs that have one are those above their targets with the op weights `now`, by default those of `mix`.
         """
         self._state["used"] = True
-        weights, there = ({kind: edges.weights for kind, edges in some.items()} for some in (mix, now or mix))
+        weights = {kind: edges.weights for kind, edges in mix.items()}
+        there = {kind: edges.products for kind, edges in (now or mix).items()}  # as op scores are
         above = {
             name: cost.derived(there, _LEAD) + self._rest[name] > self._targets[name]
             for name, cost in self._costs.items()
