@@ -72,6 +72,12 @@ def test_a_front_needs_a_finished_search_and_a_number(searched, tmp_path):
         front(tmp_path, quiet=True)
 
 
+def test_a_space_whose_costs_are_no_sums_has_none_which_is_said_before_the_search(tmp_path):
+    with pytest.raises(UserError, match=r"^space 'nao' has no front: .*; search without, or in another space$"):
+        sn.search("digits", space="nao", front=2, out=tmp_path / "run", **TINY)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_front_that_is_left_rises_with_the_cost():
     rng = random.Random(0)
     for _ in range(200):

@@ -60,7 +60,8 @@ def front(
     - `data`, `space`, `method`, `device`: as for `select`.
     - `quiet`, `callbacks`: as for `search`.
 
-    What has been selected before is not selected again. Raises UserError for a search that has not finished.
+    What has been selected before is not selected again. Raises UserError for a search that has not finished, and in a
+    space whose costs are not sums over the edges.
     """
     searched = Run.of(run)
     searched.check_finished()
@@ -72,10 +73,20 @@ def front(
     return found
 
 
+def check(plan: Plan) -> None:
+    """Raise UserError in a space whose costs are not sums over the edges, where no best within a limit can be found."""
+    if not plan.space.has_additive_cost:
+        raise UserError(
+            f"space '{plan.space.name}' has no front: the output of its cells, and so the cost, depends on which nodes "
+            "an architecture reads; search without, or in another space"
+        )
+
+
 def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
     """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
     if points < 1:
         raise UserError(f"a front needs at least 1 architecture, not {points}")
+    check(plan)
     if run.summary.get("front", {}).get("asked") != points:
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
