@@ -30,7 +30,7 @@ from supernet.searching.config import config_of
 from supernet.searching.plan import Plan
 from supernet.searching.resume import epochs_done, plan_of, restored
 from supernet.searching.select import SelectionPlan
-from supernet.selectors import SELECTORS
+from supernet.selectors import SELECTORS, Preset
 from supernet.settings import amend
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
@@ -91,7 +91,8 @@ def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
         with as_planned(plan):
-            scorer = Scorer(task.method.supernet, task.validation_batches)
+            norm = getattr(_selector(run)[1], "norm", "batch")
+            scorer = Scorer(task.method.supernet, task.validation_batches, norm)
             scores = scorer([task.method.supernet.only(each.genotype) for each in runs]).accuracy
         cost = Expected(plan.feasible, name).of
         found = [
@@ -111,10 +112,15 @@ def _cost(limits: Limits) -> str | None:
     return next(iter(named(limits)), None)
 
 
+def _selector(run: Run) -> tuple[Preset, Any]:
+    """Return the selector of a search, and its settings."""
+    preset = SELECTORS.named(recorded("selector", run.config["selector"], SELECTORS))
+    return preset, config_of(preset, run.config["select"])
+
+
 def _selected(run: Run, plan: Plan, name: str, points: int, callback: Callback) -> Iterator[Run]:
     """Yield a selection within each limit: the cost of the last one, less its share of the way to the cheapest."""
-    preset = SELECTORS.named(recorded("selector", run.config["selector"], SELECTORS))
-    config = config_of(preset, run.config["select"])
+    preset, config = _selector(run)
     cost, genotype = Expected(plan.feasible, name).of, run.genotype
     least = cost(_cheapest(plan, name, cost(genotype)))
     for left in range(points - 1, 0, -1):
