@@ -13,9 +13,11 @@ from supernet.models import evaluate as scoring
 from supernet.models.evaluate import Scorer, Statistics
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mix import dense
+from supernet.models.side_paths import CellOptions
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
 from supernet.spaces.modules import Noise, Norm
+from supernet.spaces.operations import SKIPS
 from supernet.testing import macro_space, noise_batch, ragged_space, two_input_space
 
 SPACES = [space("nasbench201"), ragged_space(), two_input_space(), macro_space()]
@@ -164,6 +166,19 @@ def test_mixes_are_run_as_they_are_whatever_is_decided():
     found = Scorer(supernet, lambda: BATCHES)(mixes)
     supernet.fixed_edges = FixedEdges.none(NB201).fix("cell", 0, [1])
     assert Scorer(supernet, lambda: BATCHES)(mixes) == found
+
+
+@pytest.mark.parametrize("norm", get_args(Statistics))
+def test_dropout_and_drop_path_are_off(norm):
+    torch.manual_seed(0)
+    supernet = Supernet(NB201, NetworkSize(4, 1, (8, 8), 1, 3), Norm(affine=True), CellOptions(dropout=SKIPS)).double()
+    mixes, score = maskings(NB201)[:3], Scorer(supernet, lambda: BATCHES, norm)
+    wanted = score(mixes)
+    supernet.dropout = 0.5
+    for cell in supernet.mixed_cells:
+        cell.drop_path = 0.5
+    assert score(mixes) == wanted
+    assert all(module.training for module in supernet.modules())
 
 
 def test_how_many_are_run_together_changes_nothing(monkeypatch):

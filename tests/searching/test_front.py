@@ -14,8 +14,10 @@ from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
+from supernet.models.evaluate import Scorer
 from supernet.report.console import Console
 from supernet.report.console import front as show
+from supernet.searching import front as fronts
 from supernet.searching.front import dominated, drawn, front
 from supernet.searching.plan import planned
 
@@ -70,6 +72,22 @@ def test_a_front_needs_a_finished_search_and_a_number(searched, tmp_path):
         front(searched, 0, quiet=True)
     with pytest.raises(UserError, match="no run folder"):
         front(tmp_path, quiet=True)
+
+
+def test_accuracies_are_with_the_statistics_that_the_selector_takes(tmp_path, monkeypatch):
+    norms = []
+    monkeypatch.setattr(fronts, "Scorer", lambda *given: norms.append(given[2]) or Scorer(*given))
+    given = {"method": "rsps", "select": {"norm": "running", "samples": 4}, "front": 1}
+    run = sn.search("digits", out=tmp_path / "run", **given, **TINY)
+    selection = Run(run.path / "selections" / "best-of-samples")
+    assert norms == ["running"]
+    assert run.summary["front"]["points"][0]["supernet"] == selection.summary["supernet_accuracy"]
+
+
+def test_a_space_whose_costs_are_no_sums_has_none_which_is_said_before_the_search(tmp_path):
+    with pytest.raises(UserError, match=r"^space 'nao' has no front: .*; search without, or in another space$"):
+        sn.search("digits", space="nao", front=2, out=tmp_path / "run", **TINY)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_front_that_is_left_rises_with_the_cost():

@@ -4,7 +4,7 @@ A Scorer runs many mixes together and computes only once what they share (see `b
 statistics of the batch, as in training: running statistics were gathered under another mix, and under a masked one the
 accuracy would show how far they are off. Recalibrated statistics are the mean of those of all batches, gathered for
 each mix before it is scored: single path one-shot search (Guo et al., ECCV 2020, arXiv 1904.00420) does so on training
-images. The running statistics stay as they are.
+images. The running statistics stay as they are. Dropout and drop-path are off, as in evaluation.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from supernet.data import Batch
 from supernet.engine.process_group import alone, count, number
@@ -27,6 +28,7 @@ from supernet.engine.processes import dealt, gathered, own_draws, spread
 from supernet.engine.seeds import random_state_kept
 from supernet.errors import UserError
 from supernet.models.mix import Mix
+from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet, buffers_restored
 
 ValidationBatches = Callable[[], Iterable[Batch]]
@@ -83,7 +85,7 @@ class Scorer:
         momenta = [norm.momentum for norm in norms]
         with buffers_restored(self.supernet):
             try:
-                self.supernet.train()
+                _use_batch_statistics(self.supernet)
                 for number, batch in enumerate(self.batches(), start=1):
                     for norm in norms:
                         norm.momentum = 1 / number  # of the n-th batch: what is kept is the mean of all
@@ -190,10 +192,21 @@ def _scoring(supernet: Supernet, *, running: bool) -> Iterator[None]:
     """Evaluate without fixed edges, with the batch's statistics or the running ones; keep the caller's random state."""
     fixed_edges, training, device = supernet.fixed_edges, supernet.training, next(supernet.parameters()).device
     supernet.fixed_edges = None
-    supernet.train(not running)
+    if running:
+        supernet.eval()
+    else:
+        _use_batch_statistics(supernet)
     try:
         with random_state_kept(device):
             yield
     finally:
         supernet.fixed_edges = fixed_edges
         supernet.train(training)
+
+
+def _use_batch_statistics(supernet: Supernet) -> None:
+    """Let batch norm use the statistics of the batch, as in training; drop nothing, as in evaluation."""
+    supernet.train()
+    for module in supernet.modules():
+        if isinstance(module, MixedCell | _DropoutNd):
+            module.training = False  # of a cell alone it says whether paths are dropped

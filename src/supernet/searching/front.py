@@ -30,7 +30,7 @@ from supernet.searching.config import config_of
 from supernet.searching.plan import Plan
 from supernet.searching.resume import epochs_done, plan_of, restored
 from supernet.searching.select import SelectionPlan
-from supernet.selectors import SELECTORS
+from supernet.selectors import SELECTORS, Preset
 from supernet.settings import amend
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
@@ -60,7 +60,8 @@ def front(
     - `data`, `space`, `method`, `device`: as for `select`.
     - `quiet`, `callbacks`: as for `search`.
 
-    What has been selected before is not selected again. Raises UserError for a search that has not finished.
+    What has been selected before is not selected again. Raises UserError for a search that has not finished, and in a
+    space whose costs are not sums over the edges.
     """
     searched = Run.of(run)
     searched.check_finished()
@@ -72,15 +73,26 @@ def front(
     return found
 
 
+def check(plan: Plan) -> None:
+    """Raise UserError in a space whose costs are not sums over the edges, where no best within a limit can be found."""
+    if not plan.space.has_additive_cost:
+        raise UserError(
+            f"space '{plan.space.name}' has no front: the output of its cells, and so the cost, depends on which nodes "
+            "an architecture reads; search without, or in another space"
+        )
+
+
 def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
     """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
     if points < 1:
         raise UserError(f"a front needs at least 1 architecture, not {points}")
+    check(plan)
     if run.summary.get("front", {}).get("asked") != points:
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
         with as_planned(plan):
-            scorer = Scorer(task.method.supernet, task.validation_batches)
+            norm = getattr(_selector(run)[1], "norm", "batch")
+            scorer = Scorer(task.method.supernet, task.validation_batches, norm)
             scores = scorer([task.method.supernet.only(each.genotype) for each in runs]).accuracy
         cost = Expected(plan.feasible, name).of
         found = [
@@ -100,10 +112,15 @@ def _cost(limits: Limits) -> str | None:
     return next(iter(named(limits)), None)
 
 
+def _selector(run: Run) -> tuple[Preset, Any]:
+    """Return the selector of a search, and its settings."""
+    preset = SELECTORS.named(recorded("selector", run.config["selector"], SELECTORS))
+    return preset, config_of(preset, run.config["select"])
+
+
 def _selected(run: Run, plan: Plan, name: str, points: int, callback: Callback) -> Iterator[Run]:
     """Yield a selection within each limit: the cost of the last one, less its share of the way to the cheapest."""
-    preset = SELECTORS.named(recorded("selector", run.config["selector"], SELECTORS))
-    config = config_of(preset, run.config["select"])
+    preset, config = _selector(run)
     cost, genotype = Expected(plan.feasible, name).of, run.genotype
     least = cost(_cheapest(plan, name, cost(genotype)))
     for left in range(points - 1, 0, -1):

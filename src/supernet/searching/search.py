@@ -47,6 +47,8 @@ def start(plan: Plan, how: Driving, *, table: bool = False, front: int = 0) -> R
     def finish(task: SearchTask) -> None:
         results.write(run, plan, *select.choose(run, task, callback), task.finished)
 
+    if front:
+        fronts.check(plan)
     conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)
     if front:
         fronts.add(run, plan, front, callback)
