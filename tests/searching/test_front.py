@@ -20,6 +20,7 @@ from supernet.report.console import front as show
 from supernet.searching import front as fronts
 from supernet.searching.front import dominated, drawn, front
 from supernet.searching.plan import planned
+from supernet.selectors.magnitude import Magnitude
 
 TINY = {"images": 60, "epochs": 1, "width": 2, "device": "cpu", "quiet": True}
 
@@ -82,6 +83,15 @@ def test_accuracies_are_with_the_statistics_that_the_selector_takes(tmp_path, mo
     selection = Run(run.path / "selections" / "best-of-samples")
     assert norms == ["running"]
     assert run.summary["front"]["points"][0]["supernet"] == selection.summary["supernet_accuracy"]
+
+
+def test_a_selector_of_ones_own_is_refused_before_the_search(tmp_path):
+    class Own(Magnitude):
+        pass
+
+    with pytest.raises(UserError, match=r"^there is no front by '.*Own', a selector of your own: search with a pub"):
+        sn.search("digits", out=tmp_path / "run", selector=Own, front=2, **TINY)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_space_whose_costs_are_no_sums_has_none_which_is_said_before_the_search(tmp_path):

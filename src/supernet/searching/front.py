@@ -23,7 +23,6 @@ from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.targets import limit_on, named
 from supernet.models.evaluate import Scorer
-from supernet.registry import recorded
 from supernet.report import page, progress
 from supernet.searching import select
 from supernet.searching.config import config_of
@@ -60,8 +59,8 @@ def front(
     - `data`, `space`, `method`, `device`: as for `select`.
     - `quiet`, `callbacks`: as for `search`.
 
-    What has been selected before is not selected again. Raises UserError for a search that has not finished, and in a
-    space whose costs are not sums over the edges.
+    What has been selected before is not selected again. Raises UserError for a search that has not finished, in a space
+    whose costs are not sums over the edges, and for a selector of one's own.
     """
     searched = Run.of(run)
     searched.check_finished()
@@ -73,8 +72,14 @@ def front(
     return found
 
 
-def check(plan: Plan) -> None:
-    """Raise UserError in a space whose costs are not sums over the edges, where no best within a limit can be found."""
+def check(plan: Plan, selector: str) -> None:
+    """Raise UserError where no front can be selected.
+
+    That is in a space whose costs are not sums over the edges, where no best within a limit can be found, and by a
+    selector of the user's own, which a folder does not lead back to.
+    """
+    if selector not in SELECTORS:
+        raise UserError(f"there is no front by '{selector}', a selector of your own: search with a published one")
     if not plan.space.has_additive_cost:
         raise UserError(
             f"space '{plan.space.name}' has no front: the output of its cells, and so the cost, depends on which nodes "
@@ -86,7 +91,7 @@ def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
     """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
     if points < 1:
         raise UserError(f"a front needs at least 1 architecture, not {points}")
-    check(plan)
+    check(plan, run.config["selector"])
     if run.summary.get("front", {}).get("asked") != points:
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
@@ -114,7 +119,7 @@ def _cost(limits: Limits) -> str | None:
 
 def _selector(run: Run) -> tuple[Preset, Any]:
     """Return the selector of a search, and its settings."""
-    preset = SELECTORS.named(recorded("selector", run.config["selector"], SELECTORS))
+    preset = SELECTORS.named(run.config["selector"])
     return preset, config_of(preset, run.config["select"])
 
 
