@@ -22,7 +22,7 @@ from supernet.models.cost.expected import Expected
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.targets import limit_on, named
-from supernet.models.evaluate import Scorer
+from supernet.models.evaluate import Scorer, Statistics
 from supernet.report import page, progress
 from supernet.searching import select
 from supernet.searching.config import config_of
@@ -96,7 +96,7 @@ def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
         with as_planned(plan):
-            norm = getattr(_selector(run)[1], "norm", "batch")
+            norm: Statistics = getattr(_selector(run)[1], "norm", "batch")
             scorer = Scorer(task.method.supernet, task.validation_batches, norm)
             scores = scorer([task.method.supernet.only(each.genotype) for each in runs]).accuracy
         cost = Expected(plan.feasible, name).of
