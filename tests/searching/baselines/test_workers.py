@@ -102,5 +102,5 @@ def test_what_a_process_of_its_own_cannot_have_is_told(data: str, tmp_path: Path
 @pytest.mark.slow
 def test_real_processes(data: str) -> None:
     found = sn.baseline(data, flops="200k", seeds="0", epochs=1, device="cpu", workers=2, out="b", quiet=True)
-    assert len(found.rows) == 3
+    assert len(found.rows) == 4
     assert not Path("b/.images").exists()
