@@ -59,19 +59,19 @@ def found(runs: Sequence[sn.Run], most: float) -> list[int]:
 
 def by_flops(runs: Sequence[sn.Run]) -> None:
     """Print what there is within each number of FLOPs."""
-    flops = KNOWN.column("c10_flops_m")
+    flops, ends = KNOWN.column("c10_flops_m"), {most: found(runs, most + 0.1) for most in LIMITS if runs}
     for title, name in SETS.items():
         test, rows = KNOWN.column(f"{name}_test"), []
         for most in LIMITS:
             inside = np.flatnonzero(flops <= most + 0.05)
             heaviest = inside[flops[inside] >= 0.98 * flops[inside].max()]
-            ends = [spread(test[found(runs, most + 0.1)].tolist())] if runs else []
+            reached = [spread(test[ends[most]].tolist())] if runs else []
             shown = [f"{test[cell]:.2f} (#{cell})" for cell in chosen(inside, name)]
             means = (f"{test[some].mean():.2f}" for some in (heaviest, inside))
-            rows.append([f"{most:g}", str(len(inside)), *shown, random_search(inside, name), *ends, *means])
+            rows.append([f"{most:g}", str(len(inside)), *shown, random_search(inside, name), *reached, *means])
         print(f"{title}: the ResNet cell has {test[RESNET]:.2f}\n")
-        ends = [f"found, n = {len(runs)}"] if runs else []
-        print(table(rows, ("at most, M FLOPs", "cells", *CHOICES, f"{TRAINED} trained", *ends, "most FLOPs", "mean")))
+        own = [f"found, n = {len(runs)}"] if runs else []
+        print(table(rows, ("at most, M FLOPs", "cells", *CHOICES, f"{TRAINED} trained", *own, "most FLOPs", "mean")))
 
 
 def by_latency() -> None:

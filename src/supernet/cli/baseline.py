@@ -42,6 +42,7 @@ def _arguments(begun: Start) -> Any:
 
     from supernet.retraining.config import RetrainCall
     from supernet.retraining.recipes import RECIPES
+    from supernet.searching.baselines import Which
     from supernet.searching.baselines.rivals import NETWORKS
     from supernet.searching.baselines.run import BY
     from supernet.settings import values_of
@@ -62,8 +63,7 @@ def _arguments(begun: Start) -> Any:
         **dict.fromkeys(("what", "seed", "callbacks"), HIDDEN),
     }
     values = values_of(begun.config) | {"what": "", "callbacks": (), "data": tyro.MISSING}
-    own = {"recipe": begun.recipe, "seeds": "0-4", "by": "both", "networks": ",".join(NETWORKS), "workers": 1}
-    own |= dict.fromkeys(("like", "flops", "params"))
+    own = vars(Which()) | {"networks": ",".join(NETWORKS), "recipe": begun.recipe, "like": None, "workers": 1}
     about = (
         "Train what needs no search as the network of RUN is trained, at the same cost: ResNets, a MobileNetV2, an "
         "EfficientNet, a random architecture for each seed, and the largest one. All options of retrain apply."

@@ -120,9 +120,9 @@ class LearnedAlphas(Alphas):
         self.optimizer = config.make(self.parameters, budget.weights)
         self.targets = budget.targets and budget.targets.within(space)
 
-    def scored(self) -> Mix:
-        """Return the mix whose products are the op scores: by default the one that the supernet runs with."""
-        return self.mix()
+    def scored(self, mix: Mix) -> Mix:
+        """Return the mix whose products are the op scores, by default `mix`, which the supernet runs with."""
+        return mix
 
     def step(self, gradient: Sequence[Tensor] | None = None) -> None:
         """Take a step of the optimizer with the gradient of the loss, and of the targets if there are any.
@@ -133,7 +133,8 @@ class LearnedAlphas(Alphas):
         for parameter, value in zip(self.parameters, gradient or (), strict=gradient is not None):
             parameter.grad = value
         if self.targets is not None:
-            penalty = self.targets(self.mix(), self.scored())
+            mix = self.mix()
+            penalty = self.targets(mix, self.scored(mix))
             more = torch.autograd.grad(penalty, self.parameters, materialize_grads=True)
             for parameter, value in zip(self.parameters, more, strict=True):
                 parameter.grad = value if parameter.grad is None else parameter.grad + value

@@ -91,10 +91,10 @@ class StageAlphas(LearnedAlphas):
                 for k, op in enumerate(edge.ops):
                     self.left_out[kind][e, k] = last and space.primitive(op).zero
 
-    def scored(self) -> Mix:
-        """Return the mix with op weight 0 for what is left out."""
-        mix = self.mix().items()
-        return {kind: replace(edges, weights=edges.weights.masked_fill(self.left_out[kind], 0)) for kind, edges in mix}
+    def scored(self, mix: Mix) -> Mix:
+        """Return `mix` with op weight 0 for what is left out."""
+        out = self.left_out
+        return {kind: replace(edges, weights=edges.weights.masked_fill(out[kind], 0)) for kind, edges in mix.items()}
 
 
 class PDARTS(WarmUp):
@@ -193,7 +193,7 @@ class PDARTS(WarmUp):
 
     def op_scores(self) -> dict[str, Tensor]:
         """Return the op weights; in the last stage those of `none` are 0."""
-        return {kind: edges.weights.detach() for kind, edges in self.alphas.scored().items()}
+        return {kind: edges.weights.detach() for kind, edges in self.alphas.scored(self.alphas.mix()).items()}
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas, which are the stage's, and the stage."""

@@ -80,11 +80,7 @@ def check(plan: Plan, selector: str) -> None:
     """
     if selector not in SELECTORS:
         raise UserError(f"there is no front by '{selector}', a selector of your own: search with a published one")
-    if not plan.space.has_additive_cost:
-        raise UserError(
-            f"space '{plan.space.name}' has no front: the output of its cells, and so the cost, depends on which nodes "
-            "an architecture reads; search without, or in another space"
-        )
+    plan.space.check_additive_cost("has no front")
 
 
 def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:

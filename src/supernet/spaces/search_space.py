@@ -120,6 +120,14 @@ class SearchSpace:
         """Whether the cost of an architecture is a sum over its edges; not so where cells have the output `unused`."""
         return all(cell.output != "unused" for cell in self.cells.values())
 
+    def check_additive_cost(self, refused: str) -> None:
+        """Raise UserError if the cost of an architecture is no sum over its edges; the space then is as `refused`."""
+        if not self.has_additive_cost:
+            raise UserError(
+                f"space '{self.name}' {refused}: the output of its cells, and so the cost, depends on which nodes an "
+                "architecture reads; search without, or in another space"
+            )
+
     def fingerprint(self, network_size: NetworkSize) -> str:
         """Return 16 hex digits that tell this space at this network size from others of the same name."""
         text = repr((sorted(self.cells.items()), self.norm_pools, self.layout(network_size)))

@@ -96,12 +96,8 @@ class FeasibleSet:
 
         Also raises UserError in a space whose costs are not sums over the edges, where no best one can be found.
         """
-        if self.limits and not self.space.has_additive_cost:
-            raise UserError(
-                f"space '{self.space.name}' cannot be searched within limits ({self.limits}): the output of its cells, "
-                "and so the cost, depends on which nodes an architecture reads; search without, or in another space"
-            )
         if self.limits:
+            self.space.check_additive_cost(f"cannot be searched within limits ({self.limits})")
             _ = self.smallest
 
     def best(self, op_scores: Mapping[str, Sequence[Sequence[float]]]) -> Genotype:
