@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import supernet
 from pairs import Pairs
-from supernet.data import Images, load
+from supernet.data import Images, is_available, load, read_picture
 from supernet.errors import UserError
 
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -263,6 +263,13 @@ def test_unknown_names_and_missing_paths(tmp_path: Path, monkeypatch: pytest.Mon
     assert message("some.npz") == "no such file or folder: 'some.npz'"
     assert message("no/such") == "no such file or folder: 'no/such'"
     assert message(tmp_path / "no") == f"no such file or folder: '{tmp_path / 'no'}'"
+
+
+def test_the_home_of_nobody_is_a_missing_path() -> None:
+    assert message("~nobody-of-this-name/photos") == "no such file or folder: '~nobody-of-this-name/photos'"
+    assert not is_available("~nobody-of-this-name/photos")
+    with pytest.raises(UserError, match=r"^cannot read image '~nobody-of-this-name/a.png': No such file"):
+        read_picture("~nobody-of-this-name/a.png", 3, 8, 8)
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:

@@ -314,6 +314,16 @@ def test_predict_takes_folders_and_patterns(run: Run, call: Call, tmp_path: Path
     assert call("predict", "run", "empty") == (2, "", "supernet: no picture that can be read in empty\n")
 
 
+@pytest.mark.parametrize(("name", "expected"), [("x.png", "cannot read image"), ("*.png", "no file matches")])
+def test_the_home_of_nobody_is_a_missing_path(run: Run, call: Call, name: str, expected: str) -> None:
+    path = f"~nobody-of-this-name/{name}"
+    status, out, err = call("predict", "run", path)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"supernet: {expected} '{path}'")
+    said = call("predict", "run", "run", "--csv", "~nobody-of-this-name/a.csv")[2]
+    assert said.startswith("supernet: cannot write '~nobody-of-this-name/a.csv': No such file")
+
+
 def test_predictions_are_written_as_csv(run: Run, call: Call, tmp_path: Path) -> None:
     save_pictures(tmp_path, "a.png", "=1+1.png", 'b,"c".png')
     wanted = load(run).predict(["=1+1.png", "a.png", 'b,"c".png'])

@@ -26,12 +26,12 @@ class Pictures:
 
     def __iter__(self) -> Iterator[str]:
         from supernet.data.layouts import walk
+        from supernet.data.pictures import path_of
 
         for name in self.named:
             if _is_pattern(name):
                 yield from self._pictures(_matches(name))
-            elif Path(name).expanduser().is_dir():
-                folder = Path(name).expanduser()
+            elif (folder := path_of(name)).is_dir():
                 yield from self._pictures(folder / file for file in walk(folder))
             else:
                 yield name
@@ -53,8 +53,9 @@ def _is_pattern(name: str) -> bool:
 def _matches(pattern: str) -> list[Path]:
     """Return the files that a pattern matches, or that lie below a folder it matches, each by its shortest path."""
     from supernet.data.layouts import walk
+    from supernet.data.pictures import path_of
 
-    names = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute one
+    names = glob.glob(str(path_of(pattern)), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute one
     parts = ((path / file for file in walk(path)) if path.is_dir() else [path] for path in map(Path, names))
     longest_first = sorted(chain.from_iterable(parts), key=lambda path: -len(path.parts))  # ** follows links in circles
     return sorted({(path.parent.resolve(), path.name): path for path in longest_first}.values())

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice, tee
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 from tyro.conf import Positional, arg
@@ -168,7 +167,9 @@ def _no_formula(label: str) -> str:
 @contextmanager
 def _written(name: str) -> Iterator[TextIO]:
     """Open a file that takes its place once it is whole; "-" is the terminal, and pipes are written as they are."""
-    path = Path(name).expanduser()
+    from supernet.data.pictures import path_of
+
+    path = path_of(name)
     if name == "-":
         yield sys.stdout
         return

@@ -94,8 +94,13 @@ def read_picture(
         raise UserError(f"a picture is read with 1 channel (grey) or 3 (RGB), not {channels}")
     if min(height, width) < 1:
         raise UserError(f"a picture has at least 1 pixel a side, not {height}x{width}")
-    x = read(Path(path).expanduser(), height, width, levels)
+    x = read(path_of(path), height, width, levels)
     return to_grey(x) if channels == 1 else x
+
+
+def path_of(name: str | os.PathLike[str]) -> Path:
+    """Return the path that a user means, with the home folder for ~ and ~name, unless there is nobody of this name."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - that of Path raises RuntimeError then
 
 
 @contextmanager

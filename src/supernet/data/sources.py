@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from supernet.data.items import HuggingFace, plain_tensor
 from supernet.data.levels import Levels
 from supernet.data.npz import read_npz
 from supernet.data.parts import Found, Part, image_set
+from supernet.data.pictures import path_of
 from supernet.data.prepared import prepared
 from supernet.data.shards import expanded, find_shards, read_shards
 from supernet.data.streamed import Streamed
@@ -113,8 +113,8 @@ def source_name(source: Source) -> str:
 
 def is_available(name: str) -> bool:
     """Return whether `load` can read the source with this name from `source_name`."""
-    paths = [name] if Path(name).expanduser().exists() else expanded(name)
-    return name == "digits" or all(Path(path).expanduser().exists() for path in paths)
+    paths = [name] if path_of(name).exists() else expanded(name)
+    return name == "digits" or all(path_of(path).exists() for path in paths)
 
 
 def digits(image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
@@ -168,7 +168,7 @@ def _from_path(
     stream: bool | None,
 ) -> Images:
     text = os.fspath(source)
-    path = Path(text).expanduser()
+    path = path_of(text)
     if text and path.is_dir():
         if holds_idx(path):
             return read_idx(path, image_size, classes)
