@@ -10,7 +10,7 @@ from pathlib import Path
 
 from supernet.data.pictures import EXTENSIONS
 from supernet.data.stores import Names
-from supernet.errors import UserError
+from supernet.errors import UserError, reason_of
 
 LAYOUTS = "a folder of images for each class, or train/, and optionally val/ and test/, that hold such folders"
 _ROLES = {"train": "train|training|trn", "val": "val|valid|validation|dev|devel|eval", "test": "test|testing|tst"}
@@ -128,7 +128,8 @@ def _pictures(top: Path, folder: Path, layout: Layout) -> Iterator[str]:
         if path.suffix.lower() in EXTENSIONS and path.is_file():
             yield os.path.join(inner, name)  # noqa: PTH118 - a Path of each would take most of the time
         else:
-            layout.left_out[path] = "of no format that is read"
+            known = path.suffix.lower() in EXTENSIONS
+            layout.left_out[path] = "no file, or a link to none" if known else "of no format that is read"
 
 
 def _check_classes(root: Path, folders: list[Path]) -> None:
@@ -151,12 +152,16 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
 def walk(folder: Path) -> Iterator[str]:
     """Yield the visible files under a folder by their names below it, through symbolic links too.
 
-    Their order is fixed, and each real folder comes once.
+    Their order is fixed, and each real folder comes once. Raises UserError for a folder that cannot be read.
     """
     seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_fail, followlinks=True):
         real, inner = os.path.realpath(place), place[len(str(folder)) :].lstrip(os.sep)
         folders[:] = sorted(name for name in folders if visible(name)) if real not in seen else []
         if real not in seen:
             yield from (os.path.join(inner, name) for name in sorted(files) if visible(name))  # noqa: PTH118
         seen.add(real)
+
+
+def _fail(error: OSError) -> None:
+    raise UserError(f"cannot read '{error.filename}': {reason_of(error)}") from None
