@@ -314,6 +314,13 @@ def test_a_sample_has_one_picture_and_a_label(tmp_path: Path, files: dict[str, b
     assert expected.format(path) in message(path)
 
 
+@pytest.mark.parametrize("classes", [None, NAMES])
+def test_shards_without_a_picture_are_refused(tmp_path: Path, classes: tuple[str, ...] | None) -> None:
+    tar_of(tmp_path / "a.tar", [])
+    with pytest.raises(UserError, match=r"a\.tar' holds no training images$"):
+        load(tmp_path / "a.tar", classes=classes)
+
+
 def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "train.tar", "w:gz") as tar:
         add(tar, "a.cls", b"1")

@@ -166,6 +166,8 @@ def read_shards(
     for part, paths in parts.items():
         for path in paths:
             coded[part].extend(known.setdefault(label, len(known)) for label in store.add(path))
+    if not coded["training"]:
+        raise UserError(f"'{source}' holds no training images")
     every = _plain([*known])
     values = {part: every[np.array(numbers, np.int64)] for part, numbers in coded.items()}
     ends = np.cumsum([0, *map(len, values.values())])
