@@ -261,4 +261,20 @@ def test_16_bit_pictures_of_a_dataset_are_scaled_from_their_range() -> None:
     assert int(load(Pairs(deep, [0, 1]), levels=(0, 65535)).x.max()) == round(4000 / 257)
 
 
+def test_damaged_16_bit_pictures_of_a_dataset_are_named_or_left_out() -> None:
+    def read(cut: bool) -> Image.Image:
+        file = BytesIO()
+        Image.fromarray(np.arange(100, 1700, dtype=np.uint16).reshape(40, 40)).save(file, "png")
+        content = file.getvalue()
+        return Image.open(BytesIO(content[: len(content) // 2] if cut else content))
+
+    def pairs() -> Pairs:
+        return Pairs([read(False), read(True), read(False), Image.new("I", (40, 40), 2**17)], [0, 1, 1, 0])
+
+    assert message(pairs()).startswith("cannot read the image of item 1 of Pairs: ")
+    loaded = load(pairs(), skip_broken=True)
+    assert loaded.y.tolist() == [0, 1]
+    assert loaded.levels == (100, 1699)
+
+
 RANGES = ((100, 3000), (200, 4000))

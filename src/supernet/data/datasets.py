@@ -16,10 +16,11 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, with_channels
 from supernet.data.images import Images
 from supernet.data.items import HuggingFace, Items, class_names, plain_label, plain_tensor, stacked
-from supernet.data.levels import Levels, levels_note, levels_of
+from supernet.data.levels import Levels, levels_note
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
 from supernet.data.pictures import readable
+from supernet.data.reading import levels_in
 from supernet.data.resize import default_size, drop_grey, fit_arrays, fit_picture
 from supernet.errors import UserError
 
@@ -101,10 +102,15 @@ def _is_deep(image: object) -> bool:
     return isinstance(image, Image.Image) and image.mode.startswith("I")
 
 
-def _levels(items: Items) -> Levels:
-    """Return the levels of pictures of more than 8 bits."""
-    deep = [np.asarray(image) for _, image, _ in items if _is_deep(image)]
-    return levels_of(min(int(x.min()) for x in deep), max(int(x.max()) for x in deep))
+def _levels(items: Items) -> Levels | None:
+    """Return the levels of pictures of more than 8 bits, of those that can be read; None if there are none."""
+    ranges: dict[int, Levels] = {}
+    for index, image, _ in items:
+        if _is_deep(image):
+            with suppress(UserError), readable("it"):  # that it cannot be read is said, or noted, when it is needed
+                values = np.asarray(image)
+                ranges[index] = int(values.min()), int(values.max())
+    return levels_in(ranges, ranges.__getitem__, {})
 
 
 def _array(image: object, item: str) -> Array:
