@@ -187,6 +187,26 @@ def test_ctrl_c_ends_the_step_saves_and_goes_on_from_there(at, folder):
     assert rows(folder / "cut") == rows(folder)
 
 
+def test_ctrl_c_at_the_end_of_the_last_epoch_ends_the_run_before_its_results(folder, monkeypatch):
+    whole, end_epoch = go(folder), Counting.end_epoch
+
+    def interrupted(task, epoch, means):
+        if epoch == EPOCHS - 1:
+            interrupt()
+        return end_epoch(task, epoch, means)
+
+    torch.manual_seed(0)
+    monkeypatch.setattr(Counting, "end_epoch", interrupted)
+    callback = Noting()
+    with pytest.raises(Interrupted):
+        go(folder / "cut", callback)
+    assert callback.told[-2:] == [("epoch", EPOCHS), ("stop",)]
+    task = go(folder / "cut")
+    assert task.events == []
+    assert torch.equal(task.total, whole.total)
+    assert rows(folder / "cut") == rows(folder)
+
+
 def test_a_second_ctrl_c_stops_at_once(folder):
     handler = signal.getsignal(signal.SIGINT)
     callback = Noting(2, interrupt_twice)

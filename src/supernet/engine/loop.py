@@ -121,6 +121,9 @@ class Loop:
             try:
                 while self.epoch < self.epochs and (self.done or not self.task.finished):
                     self._epoch(signals)
+                (signal,) = processes.largest(signals[0] if signals else 0)
+                if signal:  # it came after the last step, and the epoch is saved
+                    raise Interrupted(signal)
             finally:
                 self.callback.stop()
             self.run.keep_snapshots(self.snapshots.epochs)
