@@ -71,6 +71,20 @@ def test_reading_takes_no_lock_and_force_respects_those_of_selections(tmp_path):
     assert not selection.path.exists()
 
 
+def test_more_epochs_leave_the_folder_of_a_selection_that_runs(tmp_path):
+    run, config, longer = Run(tmp_path / "run"), CONFIG | {"epochs": 2}, CONFIG | {"epochs": 3}
+    run.start(config, {})
+    run.write("summary.json", "{}")
+    selection = Run(run.path / "selections" / "perturbation")
+    with run.held(), selection.held():
+        assert f"run '{selection.path}' is in use by process {os.getpid()}" in message(run.start, longer, {})
+        assert selection.path.exists()
+        assert (run.path / "summary.json").exists()
+    with run.held():
+        run.start(longer, {})
+    assert [folder.name for folder in run.path.glob("selections/*")] == ["perturbation-epoch2"]
+
+
 def test_a_lock_through_a_link_is_refused(tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "run").mkdir()

@@ -117,9 +117,7 @@ class Folder(Checkpoints):
         return {}
 
     def _clear(self) -> None:
-        for lock in self.path.glob(f"selections/*/{LOCK}"):
-            with locked(lock.parent):  # raises UserError if a selection runs in it
-                pass
+        self._check_no_selection_runs()
         for path in self._files(*_RESULTS, *_LOGS, "environment.json", "selections", "checkpoints", "metrics.jsonl"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -128,11 +126,18 @@ class Folder(Checkpoints):
 
     def _reopen(self, epochs: int) -> None:
         """Remove what a run that goes on for more epochs writes again, and keep the selections after `epochs`."""
+        self._check_no_selection_runs()
         for file in self._files(*_RESULTS):
             file.unlink()
         for folder in self.path.glob("selections/*"):
             if "-epoch" not in folder.name:
                 folder.rename(folder.with_name(f"{folder.name}-epoch{epochs}"))
+
+    def _check_no_selection_runs(self) -> None:
+        """Raise UserError if a selection runs, whose folder is about to be removed or renamed."""
+        for lock in self.path.glob(f"selections/*/{LOCK}"):
+            with locked(lock.parent):
+                pass
 
     def _files(self, *patterns: str) -> list[Path]:
         return [file for pattern in patterns for file in self.path.glob(pattern)]
