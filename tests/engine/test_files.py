@@ -16,6 +16,7 @@ from retrained import record
 from supernet.engine import files
 from supernet.engine.files import read_json, read_json_lines, read_yaml, temporary_name, to_yaml, write_atomically
 from supernet.engine.run import Run
+from supernet.errors import UserError
 from supernet.report import plots
 
 
@@ -100,6 +101,12 @@ def test_plain_data_is_read_back_from_yaml(tmp_path_factory, value):
     same = [1, 2]
     file.write_bytes(to_yaml({"value": value, "twice": [same, same]}).encode())
     assert read_yaml(file) == {"value": value, "twice": [same, same]}
+
+
+def test_a_name_whose_bytes_are_no_text_is_one_line():
+    name = os.fsdecode(b"caf\xe9")  # as an archive made elsewhere leaves it
+    with pytest.raises(UserError, match=r"^'caf\\udce9' has letters that are not UTF-8: rename the file or folder$"):
+        to_yaml({"classes": ["tea", name]})
 
 
 @several

@@ -13,6 +13,8 @@ from typing import IO, Any
 
 import yaml  # type: ignore[import-untyped]
 
+from supernet.errors import UserError, shown
+
 _LARGEST = {".yaml": 4 * 2**20}  # bytes; PyYAML needs some hundred times as much memory
 _LARGEST_OTHER = 64 * 2**20
 _DEEPEST = 50  # levels of nested data
@@ -120,8 +122,12 @@ def read_yaml(file: Path) -> Any:
 
 
 def to_yaml(data: object) -> str:
-    """Return plain data as YAML, in its own order."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    """Return plain data as YAML, in its own order; raises UserError for a name of a file that is no text."""
+    try:
+        text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        text.encode()
+    except UnicodeEncodeError as error:  # of bytes in a path that are not UTF-8
+        raise UserError(f"'{shown(error.object)}' has letters that are not UTF-8: rename the file or folder") from None
     return text
 
 
