@@ -75,6 +75,16 @@ def test_a_run_goes_on_with_its_number_of_threads(begun):
     assert heard.lines[1].endswith(f" began: threads ({threads + 1} there, {threads} now)")
 
 
+def test_a_run_goes_on_with_its_gpu_and_not_with_another_one_of_the_machine(begun, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: f"model of {device}")
+    change(begun, gpu=environment("compiled", torch.device("cuda:1"))["gpu"])
+    with as_begun(begun, torch.device("cuda:1"), "compiled", Callback(), anyway=False):
+        pass
+    said = message(as_begun(begun, torch.device("cuda:0"), "compiled", Callback(), anyway=False).__enter__)
+    assert "gpu (model of cuda:1 there, model of cuda:0 now)" in said
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"torch": 5}'])
 def test_a_damaged_environment_is_one_line(begun, content):
     (begun.path / "environment.json").write_text(content)

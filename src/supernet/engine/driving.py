@@ -126,7 +126,7 @@ def conduct(
     with _room(run), as_planned(plan), same:
         task = make(plan)  # may raise UserError for its settings, so the folder is not made before
         with run.held():
-            run.start(record, environment(plan.kernels), force=force, resume_anyway=resume_anyway)
+            run.start(record, environment(plan.kernels, plan.device), force=force, resume_anyway=resume_anyway)
             with _told(run, callback):
                 if longer:
                     callback.say(_longer(len(run.metrics), before, record))

@@ -25,8 +25,12 @@ from supernet.errors import UserError
 from supernet.settings import Count
 
 
-def environment(kernels: str | None = None) -> dict[str, Any]:
-    """Return the versions and the hardware on which the numbers of a run depend; `kernels` are a search's."""
+def environment(kernels: str | None = None, device: torch.device | None = None) -> dict[str, Any]:
+    """Return the versions and the hardware on which the numbers of a run depend; `kernels` are a search's.
+
+    The GPU is `device`; where that is none, the one that PyTorch takes by default.
+    """
+    gpu = device if device is not None and device.type == "cuda" else None
     return {
         "supernet": version("supernet"),
         "torch": torch.__version__,
@@ -37,7 +41,7 @@ def environment(kernels: str | None = None) -> dict[str, Any]:
         "kernels": kernels,
         "threads": torch.get_num_threads(),
         "processes": count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name(gpu) if torch.cuda.is_available() else None,
         "command": sys.argv,
     }
 
@@ -82,7 +86,7 @@ def as_begun(
     would end with other bits; with `anyway` it goes on with them, and with the threads there are now, and `callback` is
     told.
     """
-    threads, now = torch.get_num_threads(), environment(kernels)
+    threads, now = torch.get_num_threads(), environment(kernels, device)
     before = _begun(run)
     if before is None:
         yield

@@ -148,7 +148,7 @@ def evaluate(
         flops=price.flops,
         device=str(predictor.mean.device),
         passes=tuple(_pass(predictor, batch) for batch in (1, 32)),
-        environment=environment(),
+        environment=environment(device=predictor.mean.device),
     )
     _write(found, evaluation, images)
     return evaluation
