@@ -96,6 +96,7 @@ def test_the_only_folder_is_looked_into(tmp_path: Path) -> None:
         (("images", "masks"), "holds images and masks, as for segmentation, not classes"),
         (("imgs/a", "labels/a"), "holds imgs and labels, as for segmentation, not classes"),
         (("test/a", "val/a"), "but no training folder"),
+        (("test/a", "test/b"), "has 'test', but no training folder"),
         (("train/a", "train/b", "val/a", "valid/a"), "has both 'val' and 'valid': which holds the val images?"),
     ],
 )
@@ -130,9 +131,12 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     for name in ("train/a/x.heic", "train/a/y.heic", "train/b/notes.txt"):
         (tmp_path / name).write_text("?")
     (tmp_path / "__MACOSX").mkdir()
+    fill(tmp_path, "train", count=1)
+    (tmp_path / "train" / "README.md").write_text("?")
     images = load(tmp_path)
-    assert "4 left out (2 .heic, 1 extra, 1 .txt)" in images.notes
+    assert "5 left out (2 .heic, 1 extra, 1 .txt)" in images.notes
     assert f"{tmp_path / 'extra'}: a folder beside train/" in images.left_out
+    assert f"{tmp_path / 'train' / '0.png'}: a picture beside the class folders" in images.left_out
 
 
 def test_a_link_to_no_file_is_called_what_it_is(tmp_path: Path) -> None:

@@ -38,11 +38,12 @@ def read_dataset(
     levels: Levels | None = None,
     skip_broken: bool = False,
 ) -> Images:
-    """Read every (image, label) of `dataset`, once more where pictures need a common size and none is given.
+    """Read every (image, label) of `dataset`.
 
-    Pictures (pillow) of different sizes are resized like those of a folder; arrays and tensors must all have the same
-    shape, (H, W), (H, W, C) or (C, H, W). With `skip_broken`, items that raise errors are left out. Raises UserError
-    that names the first bad item, and for any mistake in all of them as `image_set` does.
+    Pictures (pillow) are read once more for a common size where none is given, and once more for `levels` where they
+    have more than 8 bits and none are given; they are resized like those of a folder. Arrays and tensors must all have
+    the same shape, (H, W), (H, W, C) or (C, H, W). With `skip_broken`, items that raise errors are left out. Raises
+    UserError that names the first bad item, and for any mistake in all of them as `image_set` does.
     """
     name = type(dataset).__name__
     if not isinstance(dataset, Sized):

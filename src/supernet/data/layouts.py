@@ -60,7 +60,7 @@ def find_layout(root: Path) -> Layout:
     train = roles.get("train")
     # Without folders in it, train/ can be a class among others
     if train is None or not (folders_in(train) or len(roles) == len(folders)):
-        if roles and len(roles) == len(folders) > 1:
+        if roles and len(roles) == len(folders) and (len(folders) > 1 or folders_in(folders[0])):
             names = ", ".join(f"'{path.name}'" for path in roles.values())
             raise UserError(f"'{root}' has {names}, but no training folder; expected {LAYOUTS}")
         layout.training = _files(top, root, folders, layout)
@@ -117,6 +117,8 @@ def _files(top: Path, root: Path, folders: list[Path], layout: Layout) -> dict[s
         files[folder.name] = layout.files.add(_pictures(top, folder, layout))
         if not files[folder.name]:
             raise UserError(f"class folder '{folder}' has no images ({', '.join(sorted(EXTENSIONS))})")
+    loose = sorted(path for path in root.iterdir() if visible(path.name) and path.suffix.lower() in EXTENSIONS)
+    layout.left_out |= {path: "a picture beside the class folders" for path in loose if path not in folders}
     return files
 
 
