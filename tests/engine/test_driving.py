@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,6 +91,12 @@ def test_a_damaged_environment_is_one_line(begun, content):
     (begun.path / "environment.json").write_text(content)
     said = message(as_begun(begun, CPU, None, Callback(), anyway=False).__enter__)
     assert said.startswith(f"'{begun.path / 'environment.json'}' is damaged (")
+
+
+def test_a_command_whose_path_is_no_text_damages_no_environment(begun):
+    change(begun, command=["search", "digits", "--out", os.fsdecode(b"caf\xe9/run")])
+    with as_begun(begun, CPU, "compiled", Callback(), anyway=False):
+        pass
 
 
 def test_a_run_without_a_checkpoint_may_begin_anywhere(begun):

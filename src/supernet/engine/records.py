@@ -195,7 +195,8 @@ def last_accuracy(summary: Mapping[str, Any]) -> float:
 def check(kind: Any, value: object, file: Path, advice: str) -> Any:
     """Return plain `value`, the content of a file, if it has the fields of `kind`; raises UserError with `advice`."""
     try:
-        _adapter(kind).validate_json(json.dumps(value), strict=True)  # read as JSON, a list may be a tuple
+        text = json.dumps(value, ensure_ascii=False).encode(errors="replace")  # a path may hold bytes that are no text
+        _adapter(kind).validate_json(text, strict=True)  # read as JSON, a list may be a tuple
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
