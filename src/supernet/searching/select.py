@@ -224,7 +224,8 @@ def start(plan: SelectionPlan, how: Driving, callback: Callback | None = None) -
 
 def _finish(run: Run, task: SelectionTask) -> None:
     plan, genotype = task.plan, task.selector.genotype()
-    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), plan.run)
+    searched = plan.run.metrics[: plan.epoch]  # the search may have gone on meanwhile
+    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), searched)
 
 
 def choose(run: Run, task: SearchTask, callback: Callback) -> tuple[Genotype, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from supernet.engine.records import last_accuracy
+from supernet.engine.records import last_accuracy, standing
 from supernet.engine.run import Run
 from supernet.models.cost.count import OperationCosts
 from supernet.searching.compare.cases import LARGEST, Case, cases
@@ -117,8 +117,8 @@ def _known(home: SearchSpace, measure: str, genotype: Genotype) -> float:
 
 
 def _validation(run: Run) -> float | None:
-    """Return the supernet's accuracy on the validation images after the last epoch, None without any."""
-    accuracy = run.metrics[-1].get("valid_accuracy")
+    """Return the accuracy on the validation images of the supernet as the search left it, None without any."""
+    accuracy = standing(run.metrics)[-1].get("valid_accuracy")
     return None if accuracy is None else 100 * float(accuracy)
 
 
