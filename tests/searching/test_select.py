@@ -420,7 +420,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(settings, expected, origin
 
 def test_a_selection_from_a_selection_is_refused(searched):
     run = sn.select(searched, "magnitude", device="cpu", quiet=True)
-    assert message(sn.select, run, **FAST) == f"run '{run.path}' is a selection: give the folder of the search"
+    for call in (sn.select, sn.front, sn.rank):
+        assert message(call, run, device="cpu") == f"run '{run.path}' is a selection: give the folder of the search"
 
 
 @pytest.mark.parametrize(

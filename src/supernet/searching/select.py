@@ -208,8 +208,6 @@ def selection_plan(
     """Make every choice of a selection; the arguments are those of `select`. Raises UserError."""
     searched, preset = Run.of(run), SELECTORS.named(selector)
     config = amend(config_of(preset), settings)
-    if searched.task == "select":
-        raise UserError(f"run '{searched.path}' is a selection: give the folder of the search")
     search = plan_of(searched, data=data, space=space, method=method, device=device)
     preset.load().check(config, tracked=search.config.norm_track)
     seed = search.seed if seed is None else amend(search.config, {"seed": seed}).seed
