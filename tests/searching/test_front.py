@@ -94,6 +94,13 @@ def test_a_selector_of_ones_own_is_refused_before_the_search(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("points", [-1, "3", 2.5])
+def test_what_is_no_number_of_architectures_is_refused_before_the_search(points, tmp_path):
+    with pytest.raises(UserError, match=f"^a front needs at least 1 architecture, not {points!r}$"):
+        sn.search("digits", front=points, out=tmp_path / "run", **TINY)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_space_whose_costs_are_no_sums_has_none_which_is_said_before_the_search(tmp_path):
     with pytest.raises(UserError, match=r"^space 'nao' has no front: .*; search without, or in another space$"):
         sn.search("digits", space="nao", front=2, out=tmp_path / "run", **TINY)

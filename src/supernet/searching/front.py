@@ -72,12 +72,14 @@ def front(
     return found
 
 
-def check(plan: Plan, selector: str) -> None:
+def check(plan: Plan, selector: str, points: int) -> None:
     """Raise UserError where no front can be selected.
 
-    That is in a space whose costs are not sums over the edges, where no best within a limit can be found, and by a
-    selector of the user's own, which a folder does not lead back to.
+    That is for less than one of them, in a space whose costs are not sums over the edges, where no best within a limit
+    can be found, and by a selector of the user's own, which a folder does not lead back to.
     """
+    if not isinstance(points, int) or points < 1:
+        raise UserError(f"a front needs at least 1 architecture, not {points!r}")
     if selector not in SELECTORS:
         raise UserError(f"there is no front by '{selector}', a selector of your own: search with a published one")
     plan.space.check_additive_cost("has no front")
@@ -85,9 +87,7 @@ def check(plan: Plan, selector: str) -> None:
 
 def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
     """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
-    if points < 1:
-        raise UserError(f"a front needs at least 1 architecture, not {points}")
-    check(plan, run.config["selector"])
+    check(plan, run.config["selector"], points)
     if run.summary.get("front", {}).get("asked") != points:
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]

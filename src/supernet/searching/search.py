@@ -48,7 +48,7 @@ def start(plan: Plan, how: Driving, *, table: bool = False, front: int = 0) -> R
         results.write(run, plan, *select.choose(run, task, callback), task.finished)
 
     if front:
-        fronts.check(plan, plan.selector.name)
+        fronts.check(plan, plan.selector.name, front)
     conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)
     if front:
         fronts.add(run, plan, front, callback)
