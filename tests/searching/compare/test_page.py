@@ -66,6 +66,24 @@ def test_a_comparison_without_a_finished_run_has_a_page(tmp_path):
     assert "<h2>Over the seeds</h2>" not in text
 
 
+def test_a_comparison_that_ended_before_it_was_planned_is_begun_again(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise sn.UserError("begun")
+
+    def compare():
+        sn.compare("digits", methods=["darts"], seeds="0", out=tmp_path, quiet=True)
+
+    monkeypatch.setattr(comparison, "_planned", refuse)
+    for _ in range(2):
+        with pytest.raises(sn.UserError, match="^begun$"):
+            compare()
+        assert (tmp_path / ".lock").exists()
+        (tmp_path / ".images").mkdir()  # which a kill leaves
+    (tmp_path / ".lock").unlink()  # then it is somebody's folder
+    with pytest.raises(sn.UserError, match="exists and is no comparison"):
+        compare()
+
+
 def test_a_comparison_that_is_stopped_has_a_table_and_a_page(tmp_path, monkeypatch):
     def stop(*_):
         raise Interrupted(signal.SIGINT)
