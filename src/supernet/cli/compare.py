@@ -110,17 +110,18 @@ def _config(
         typed["methods"] = [name for name in typed["methods"].split(",") if name]
     if "seeds" in typed:
         typed["seeds"] = configs.seeds_of(typed["seeds"])
-    _import_own([*typed.get("methods", []), *[str(settings.get("space", ""))]])
+    _import_own(typed.get("methods", []), settings, axes)
     return amend(start, typed | {"axes": start.axes | axes, "settings": start.settings | settings})
 
 
-def _import_own(names: list[str]) -> None:
-    """Import the user's own modules that the methods and the space are typed as."""
-    for kind, entry in zip([*["method"] * (len(names) - 1), "space"], names, strict=True):
-        name, _, selector = entry.partition("+")
-        for what, own in ((kind, name), ("selector", selector)):
-            if ":" in own:
-                import_typed(what, own)
+def _import_own(methods: list[str], settings: dict[str, Any], axes: dict[str, list[Any]]) -> None:
+    """Import the user's own modules that methods, spaces and selectors are typed as."""
+    typed = [pair for entry in methods for pair in zip(("method", "selector"), entry.split("+", 1), strict=False)]
+    for kind in ("space", "selector"):
+        typed += [(kind, str(value)) for value in (settings.get(kind), *axes.get(kind, []))]
+    for kind, name in typed:
+        if ":" in name:
+            import_typed(kind, name)
 
 
 def _arguments() -> type:

@@ -19,7 +19,7 @@ from supernet.searching.compare import comparison
 from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
 from supernet.searching.compare.cases import LARGEST, Job, command
 from supernet.searching.compare.config import ComparisonConfig, Record, from_mapping
-from supernet.searching.compare.rows import Result, Row
+from supernet.searching.compare.rows import Result, Row, measured_by
 from supernet.searching.compare.worker import note
 from supernet.spaces import space
 
@@ -165,3 +165,9 @@ def test_any_text_is_escaped(text):
     sections |= {"cells": [{"count": 1, "who": text, "text": text}], "environment": {text: text}}
     plain = rendered(Path("x"), "comparison.html", dict.fromkeys(sections, "") | {"environment": {}})
     assert rendered(Path("x"), "comparison.html", sections).count("<script") == plain.count("<script")
+
+
+@pytest.mark.parametrize(("spaces", "field"), [([], "c10_test"), (["nasbench201"], "c10_test"), (["darts"], None)])
+def test_a_table_measures_the_architectures_of_its_own_space_alone(spaces, field):
+    asked = ComparisonConfig("x.npz", axes={"space": ["nasbench201", *spaces]} if spaces else {})
+    assert measured_by(Record(asked, data_name="cifar10", classes=10), space("nasbench201")) == field

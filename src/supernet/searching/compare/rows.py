@@ -65,8 +65,14 @@ class Row:
 
 
 def measured_by(record: Record, home: SearchSpace) -> str | None:
-    """Return the field of the space's table that measures an architecture; None without a table of these images."""
-    name = None if home.table is None else dataset_of(record.data_name, record.classes)
+    """Return the field of the space's table that measures an architecture; None without a table of these images.
+
+    Of several spaces, which are an axis, all have to be in the table.
+    """
+    spaces = [space(str(name)) for name in record.config.axes.get("space", [])]
+    if home.table is None or any(each.table != home.table for each in spaces):
+        return None
+    name = dataset_of(record.data_name, record.classes)
     return None if name is None else f"{name}_test"
 
 
