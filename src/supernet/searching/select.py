@@ -23,7 +23,6 @@ from supernet.engine.process_group import joined
 from supernet.engine.processes import average_statistics
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
-from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.report import progress
 from supernet.searching import results

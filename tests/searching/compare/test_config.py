@@ -23,6 +23,7 @@ from supernet.searching.compare.config import (
     seeds_of,
     united,
 )
+from supernet.spaces.nasbench201 import NASBENCH201
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "benchmarks").glob("*.yaml"))
 
@@ -231,3 +232,25 @@ def test_the_benchmarks_files_are_comparisons(file):
     found = read(file)
     check_published(found)
     assert {case.method for case in cases(found)} == {*(name.partition("+")[0] for name in found.methods), "random"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"space": NASBENCH201}, r"^setting space of a comparison takes text, .* as module:NAME, not SearchSpace"),
+        ({"axes": {"width": []}}, "^axis 'width' has no value$"),
+        ({"axes": {"width": 3}}, "^setting axes: .* valid list, not 3$"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused(given, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        comparison.compare("digits", out=tmp_path / "c", **given)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_row_of_values_is_the_same_in_the_file(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(comparison, "start", lambda found, *_, **__: asked.append(found))
+    comparison.compare("digits", methods=["p-darts"], axes={"width": range(2, 4)}, deeper=(0, 1))
+    Record(*asked).write(tmp_path)
+    assert load(tmp_path).config == asked[0]

@@ -75,7 +75,7 @@ def test_a_comparison_that_ended_before_it_was_planned_is_begun_again(tmp_path, 
 
     monkeypatch.setattr(comparison, "_planned", refuse)
     for _ in range(2):
-        with pytest.raises(sn.UserError, match="^begun$"):
+        with pytest.raises(sn.UserError, match=r"^begun$"):
             compare()
         assert (tmp_path / ".lock").exists()
         (tmp_path / ".images").mkdir()  # which a kill leaves

@@ -164,8 +164,8 @@ def compare(
             "data": os.fspath(data),
             "methods": list(methods),
             "seeds": configs.seeds_of(seeds),
-            "axes": {name: list(values) for name, values in (axes or {}).items()},
-            "settings": flat(settings),
+            "axes": {name: _listed(values) for name, values in (axes or {}).items()},
+            "settings": {name: _listed(value) for name, value in flat(settings).items()},
             "budget": budget,
             "baseline": baseline,
             "retrain": retrain,
@@ -173,6 +173,11 @@ def compare(
         },
     )
     return start(given, out, workers=workers, on=on, retry_failed=retry_failed, quiet=quiet)
+
+
+def _listed(value: Any) -> Any:
+    """Return a row of values as a list, which the file of a comparison gives back, and any other value as it is."""
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def start(
