@@ -85,12 +85,13 @@ def check(plan: Plan, selector: str, points: int) -> None:
     plan.space.check_additive_cost("has no front")
 
 
-def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
+def add(run: Run, plan: Plan, points: int, callback: Callback, *, resume_anyway: bool = False) -> None:
     """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
     check(plan, run.config["selector"], points)
     if run.summary.get("front", {}).get("asked") != points:
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
-        runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
+        how = Driving(resume_anyway=resume_anyway)
+        runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, how, callback)]
         with as_planned(plan):
             norm: Statistics = getattr(_selector(run)[1], "norm", "batch")
             scorer = Scorer(task.method.supernet, task.validation_batches, norm)
@@ -119,7 +120,7 @@ def _selector(run: Run) -> tuple[Preset, Any]:
     return preset, config_of(preset, run.config["select"])
 
 
-def _selected(run: Run, plan: Plan, name: str, points: int, callback: Callback) -> Iterator[Run]:
+def _selected(run: Run, plan: Plan, name: str, points: int, how: Driving, callback: Callback) -> Iterator[Run]:
     """Yield a selection within each limit: the cost of the last one, less its share of the way to the cheapest."""
     preset, config = _selector(run)
     cost, genotype = Expected(plan.feasible, name).of, run.genotype
@@ -132,7 +133,7 @@ def _selected(run: Run, plan: Plan, name: str, points: int, callback: Callback) 
             return
         most = next(iter(named(limit).values()))
         own = SelectionPlan(within, run, epochs_done(run), preset, config, plan.seed, f"{name}-{most:.6g}")
-        selection = select.start(own, Driving(), callback)
+        selection = select.start(own, how, callback)
         genotype = selection.genotype
         yield selection
 

@@ -94,10 +94,15 @@ class SelectionPlan:
     @property
     def folder(self) -> Path:
         """The default folder; its name tells the epoch unless it is the last, and a seed or limit of its own."""
-        early = f"-epoch{self.epoch}" if self.epoch < self.search.config.epochs else ""
         other = f"-seed{self.seed}" if self.seed != self.search.seed else ""
         within = f"-{self.within}" if self.within else ""
-        return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}{within}"
+        name = folder_name(self.selector.name, self.epoch, self.search.config.epochs)
+        return self.run.path / FOLDER / f"{name}{other}{within}"
+
+
+def folder_name(selector: str, epoch: int, epochs: int) -> str:
+    """Return the name of the folder of a selection after `epoch` of a search's `epochs`."""
+    return selector.replace(":", ".") + (f"-epoch{epoch}" if epoch < epochs else "")
 
 
 class SelectionTask(Task):
@@ -225,7 +230,9 @@ def _finish(run: Run, task: SelectionTask) -> None:
     results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), searched)
 
 
-def choose(run: Run, task: SearchTask, callback: Callback) -> tuple[Genotype, Mapping[str, Any]]:
+def choose(
+    run: Run, task: SearchTask, callback: Callback, *, resume_anyway: bool = False
+) -> tuple[Genotype, Mapping[str, Any]]:
     """Return the architecture of a search that has come to its end, read out by the selector of its configuration.
 
     With it comes what the selector reports, if that is for the summary of the search.
@@ -235,7 +242,7 @@ def choose(run: Run, task: SearchTask, callback: Callback) -> tuple[Genotype, Ma
         selector = selector_on(task)
         return selector.genotype(), selector.report()
     own = SelectionPlan(plan, run, epochs_done(run), plan.selector, plan.config.select, plan.seed)
-    return start(own, Driving(), callback).genotype, {}
+    return start(own, Driving(resume_anyway=resume_anyway), callback).genotype, {}
 
 
 def selector_on(task: SearchTask) -> Selector:

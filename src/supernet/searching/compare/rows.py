@@ -14,6 +14,7 @@ from supernet.models.cost.count import OperationCosts
 from supernet.searching.compare.cases import LARGEST, Case, cases
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.statistics import Difference, difference
+from supernet.searching.select import FOLDER, folder_name
 from supernet.spaces import NetworkSize, SearchSpace, space, tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tables.entry import dataset_of
@@ -108,8 +109,9 @@ def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None, h
 
 def _parts(searched: Run, found: Run) -> list[Run]:
     """Return the runs that an architecture has cost: its search, and the selection that read it out."""
-    selection = searched.path / "selections" / str(searched.config["selector"]).replace(":", ".")
-    own = Run(selection if found.path == searched.path else found.path)
+    config = searched.config
+    name = folder_name(str(config["selector"]), len(searched.metrics), config["epochs"])
+    own = Run(searched.path / FOLDER / name if found.path == searched.path else found.path)
     return [searched, own] if own.path != searched.path and own.path.exists() and own.finished else [searched]
 
 
