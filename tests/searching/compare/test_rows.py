@@ -9,7 +9,9 @@ import pytest
 import supernet as sn
 from supernet.methods.darts_plus import DARTSPlus
 from supernet.searching import results
+from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.rows import _parts
+from supernet.searching.compare.table import notes
 
 
 def test_the_selection_of_a_search_that_ended_early_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +29,9 @@ def test_the_selection_of_a_search_that_ended_early_counts(tmp_path: Path, monke
             **small,
         )
         assert [part.summary["selector"] for part in _parts(run, run)] == ["best-of-samples"] * 2
+
+
+def test_the_notes_say_on_which_images_retrainings_are_measured() -> None:
+    """`last_accuracy` is of validation images where there are no others, as of most folders of images."""
+    told = notes(Record(ComparisonConfig("photos", retrain="quick")))
+    assert "Retrained: accuracy (%) on the test images, or on the validation images of a data set without any" in told
