@@ -190,6 +190,27 @@ def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(ca
     assert asked[1].steps[1][1][4:6] == ("--space", f"{own}_space:SPACE")
 
 
+def test_a_folder_with_a_method_of_ones_own_is_opened_by_whoever_types_it(call, monkeypatch):
+    own = "method_for_test_config"
+    Path(f"{own}.py").write_text("from supernet.methods.differentiable import Differentiable as Own\n")
+    Path("c").mkdir()
+    Record(config(methods=[f"{own}:Own"])).write(Path("c"))
+    refused = f"supernet: method '{own}:Own' is one of your own: give it, too, as --methods {own}:Own, or methods= in"
+    asked, typed = [], ("--methods", f"{own}:Own")
+
+    def start(found, out, **more):
+        asked.append((found.methods, str(out)))
+        raise UserError("begun")
+
+    monkeypatch.setattr(comparison, "start", start)
+    for words in (["c"], ["c", "--status"], ["digits", "--out", "c", "--status"]):
+        assert call("compare", *words)[2].startswith(refused)
+    assert call("compare", "c", *typed)[2] == "supernet: begun\n"
+    assert asked == [([f"{own}:Own"], "c")]
+    for words in (["c"], ["digits", "--out", "c"]):
+        assert call("compare", *words, *typed, "--status") == (0, "0 finished, 0 running, 4 left, 0 failed, of 4\n", "")
+
+
 def test_settings_are_typed_as_flags():
     assert flags({"deeper": [0, 2]}) == ["--deeper", "0", "2"]
     values = {"w.weight_decay": 1e-3, "skip_broken": True, "w.nesterov": False, "max_params": "300k"}

@@ -205,9 +205,9 @@ def check_published(config: ComparisonConfig, typed: ComparisonConfig | None = N
     for entry in config.methods:
         if entry not in methods:
             method, _, selector = entry.partition("+")
-            recorded("method", method, METHODS)
+            recorded("method", method, METHODS, "methods")
             if selector:
-                recorded("selector", selector, SELECTORS)
+                recorded("selector", selector, SELECTORS, "methods")
     for name, known in (("space", SPACES), ("selector", SELECTORS)):
         values = [*([config.settings[name]] if name in config.settings else []), *config.axes.get(name, [])]
         axes = typed.axes.get(name, []) if typed else []
