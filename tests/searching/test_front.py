@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import shutil
 
 import pytest
 
@@ -58,6 +59,14 @@ def test_it_is_in_summary_page_and_terminal_and_is_not_made_again(searched, caps
         assert f"{point['supernet']:.2f}" in told
     assert searched.path.joinpath("front.png").stat().st_size > 1000
     assert "<svg" in searched.path.joinpath("front.svg").read_text()
+
+
+def test_a_selection_whose_folder_is_gone_is_made_again(searched):
+    before = searched.summary["front"]
+    shutil.rmtree(searched.path / before["points"][1]["run"])
+    front(searched, 4, quiet=True)
+    assert searched.summary["front"] == before
+    assert (searched.path / before["points"][1]["run"] / "summary.json").exists()
 
 
 def test_retrainings_in_the_folders_are_told(searched):

@@ -88,7 +88,7 @@ def check(plan: Plan, selector: str, points: int) -> None:
 def add(run: Run, plan: Plan, points: int, callback: Callback, *, resume_anyway: bool = False) -> None:
     """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
     check(plan, run.config["selector"], points)
-    if run.summary.get("front", {}).get("asked") != points:
+    if not _is_there(run, points):
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         how = Driving(resume_anyway=resume_anyway)
         runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, how, callback)]
@@ -108,6 +108,17 @@ def add(run: Run, plan: Plan, points: int, callback: Callback, *, resume_anyway:
         ]
         _write(run, {"asked": points, "cost": name, "images": scorer.images, "points": found})
     _draw(run)
+
+
+def _is_there(run: Run, points: int) -> bool:
+    """Return whether a search has its front of so many architectures, and all of their folders."""
+    front = run.summary.get("front")
+    return front is not None and front["asked"] == points and all(_at(run, each).finished for each in front["points"])
+
+
+def _at(run: Run, point: Mapping[str, Any]) -> Run:
+    """Return the selection, or the search itself, that is a point of a search's front."""
+    return Run(run.path / point["run"])
 
 
 def _cost(limits: Limits) -> str | None:
@@ -183,7 +194,7 @@ def drawn(run: Run) -> dict[str, Any]:
     points: list[dict[str, Any]] = []
     in_table = holds(run.config["data_name"], run.config["classes"])
     for point in front["points"]:
-        selection = Run(run.path / point["run"])
+        selection = _at(run, point)
         entry = selection.summary["table_entry"] if in_table else None
         table = entry["results"][0]["test"] if entry else None
         points.append(point | {"supernet": 100 * point["supernet"], "retrained": _retrained(selection), "table": table})
