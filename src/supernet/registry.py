@@ -59,15 +59,17 @@ def _searched_last(folder: str) -> Iterator[None]:
         del sys.path[-1 - sys.path[::-1].index(folder)]
 
 
-def recorded(kind: str, name: object, known: Container[str]) -> str:
+def recorded(kind: str, name: object, known: Container[str], option: str = "") -> str:
     """Return the name of code that a file holds, if it is one of the published names `known`.
 
-    Raises UserError for any other: a file that somebody sent must not choose the code that is run, so the user does.
+    Raises UserError for any other: a file that somebody sent must not choose the code that is run, so the user does, by
+    the option of that kind, unless `option` is another one.
     """
     if isinstance(name, str) and name in known:
         return name
     typed = name if _is_own(str(name)) else f"module:{'NAME' if kind == 'space' else 'Class'}"
-    raise UserError(f"{kind} '{name}' is one of your own: give it, too, as --{kind} {typed}, or {kind}= in Python")
+    given = option or kind
+    raise UserError(f"{kind} '{name}' is one of your own: give it, too, as --{given} {typed}, or {given}= in Python")
 
 
 def _is_own(text: str) -> bool:

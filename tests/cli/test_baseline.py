@@ -11,6 +11,7 @@ import pytest
 import supernet as sn
 from conftest import Call
 from supernet.engine.run import Run
+from supernet.searching.baselines import rivals
 
 ROWS = ["found", "random", "largest"]
 ROWS += [f"{name}, same parameters" for name in ("resnet", "resnet-cifar", "mobilenet-v2", "efficientnet")]
@@ -70,7 +71,20 @@ def test_a_retraining_of_the_search_gives_its_settings_and_its_run(call: Call, d
     assert (run.config["epochs"], run.config["batch_size"], run.config["w"]["lr"]) == (1, 20, 0.01)
 
 
+def test_where_the_search_has_all_trainings_none_is_made(
+    call: Call, data: str, searched: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rivals, "largest", lambda home: searched.genotype)
+    assert call("retrain", "s", *SMALL)[0] == 0
+    status, out, error = call("baseline", data, "--like", "s", "--networks", "largest", "--seeds", "0", "--out", "b")
+    assert (status, error) == (0, "")
+    assert "| found | 1 |" in out
+    assert not list(Path("b").glob("*/summary.json"))
+
+
 def test_without_a_run_the_budget_is_given(call: Call, data: str) -> None:
+    Path("b").mkdir()
+    Path("b/.lock").touch()  # of baselines that were killed at their start
     words = ("baseline", data, "--flops", "200k", "--seeds", "0", "--epochs", "1", "--device", "cpu", "--out", "b")
     assert call(*words)[0] == 0
     rows = json.loads(Path("b/results.json").read_text())["rows"]

@@ -12,6 +12,7 @@ from supernet.methods.base import Budget
 from supernet.methods.darts_plus import DARTSPlus, DARTSPlusConfig
 from supernet.models.supernet import Supernet
 from supernet.searching import results
+from supernet.searching.margins import margins
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages
 from supernet.spaces.modules import Norm
 from supernet.testing import EXAMPLE_SPACES
@@ -146,6 +147,8 @@ def test_a_finished_search_says_why_it_stopped_and_more_epochs_change_nothing(tm
     first, last = run.metrics
     assert ("back_to" in first, last["back_to"]) == (False, 1)
     assert run.summary["architecture"] == first["architecture"]
+    assert run.summary["margins"] == margins(NB201, run.genotype, [first]).to_json()
+    assert run.summary["measured"]["accuracy"] == first["valid_accuracy"]
     before, callback = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}, States(run.path)
     assert sn.search("digits", epochs=9, callbacks=[callback], **small).summary == run.summary
     assert callback.lines == [

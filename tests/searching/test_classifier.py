@@ -115,6 +115,8 @@ def test_mistakes_in_predictions_are_one_line(fitted):
         fitted.predict(X[:, :4])
     with pytest.raises(sn.UserError, match=r"y has shape \(11,\); expected a label for each of 12 images"):
         fitted.score(X, Y[:-1])
+    with pytest.raises(sn.UserError, match=r"^sample_weight has shape \(2,\); expected a weight for each of"):
+        fitted.score(X, Y, sample_weight=[1.0, 2.0])
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import shutil
 
 import pytest
 
@@ -60,6 +61,14 @@ def test_it_is_in_summary_page_and_terminal_and_is_not_made_again(searched, caps
     assert "<svg" in searched.path.joinpath("front.svg").read_text()
 
 
+def test_a_selection_whose_folder_is_gone_is_made_again(searched):
+    before = searched.summary["front"]
+    shutil.rmtree(searched.path / before["points"][1]["run"])
+    front(searched, 4, quiet=True)
+    assert searched.summary["front"] == before
+    assert (searched.path / before["points"][1]["run"] / "summary.json").exists()
+
+
 def test_retrainings_in_the_folders_are_told(searched):
     selection = searched.path / drawn(searched)["points"][1]["run"]
     run = sn.retrain(selection, epochs=1, width=2, depth=1, device="cpu", quiet=True)
@@ -91,6 +100,13 @@ def test_a_selector_of_ones_own_is_refused_before_the_search(tmp_path):
 
     with pytest.raises(UserError, match=r"^there is no front by '.*Own', a selector of your own: search with a pub"):
         sn.search("digits", out=tmp_path / "run", selector=Own, front=2, **TINY)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("points", [-1, "3", 2.5])
+def test_what_is_no_number_of_architectures_is_refused_before_the_search(points, tmp_path):
+    with pytest.raises(UserError, match=f"^a front needs at least 1 architecture, not {points!r}$"):
+        sn.search("digits", front=points, out=tmp_path / "run", **TINY)
     assert not (tmp_path / "run").exists()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from supernet.engine.records import standing
 from supernet.methods.differentiable import Differentiable
 from supernet.testing import EXAMPLE_SPACES
 from supernet.testing.examples import state_bytes
@@ -108,6 +109,12 @@ def test_rows_stay_and_the_learning_rate_is_the_methods(whole):
     rates = [row["rate"] for row in rows]
     schedule = [whole[0].method.budget.weights.rate(epoch, EPOCHS) for epoch in range(EPOCHS)]
     assert rates == [*schedule[:3], schedule[1], schedule[2], schedule[4], schedule[5]]
+
+
+def test_the_rows_that_led_to_the_state_are_those_of_its_op_scores(whole):
+    rows = standing(whole[1].metrics)
+    assert [row["epoch"] for row in rows] == [1, 4, 6, 7]
+    assert [row["op_scores"] for row in rows] == whole[0].history
 
 
 @pytest.mark.parametrize("count", [3, 4, 7, 8, 9, 10, 12, 13, 17])  # snapshots, roll-backs, what follows, and the end

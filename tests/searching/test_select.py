@@ -288,6 +288,16 @@ def test_a_search_interrupted_in_its_selection_resumes_the_selection(original_se
     assert results_of(Run(run.path / "selections" / "perturbation")) == results_of(original_selection)
 
 
+def test_a_search_that_goes_on_anyway_lets_its_selection_do_so(archive, tmp_path):
+    settings = {"method": "darts", "selector": "perturbation", "select": {"tune_epochs": 1}, **TINY}
+    with pytest.raises(SystemExit, match="power cut"):
+        sn.search(archive, out=tmp_path / "run", callbacks=[PowerCut(4 + 5)], **settings)
+    for file in tmp_path.glob("run/**/environment.json"):  # of the search and of the selection
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"torch": "0.4"}))
+    assert "torch (0.4 there" in message(sn.search, archive, out=tmp_path / "run", **settings)
+    assert sn.search(archive, out=tmp_path / "run", resume_anyway=True, **settings).finished
+
+
 def test_latencies_that_were_measured_are_not_measured_again(archive, tmp_path, monkeypatch):
     clock = iter(range(1, 1000))  # every measurement differs
     monkeypatch.setattr(MeasuredLatency, "_timed", lambda *given: float(next(clock)))
@@ -420,7 +430,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(settings, expected, origin
 
 def test_a_selection_from_a_selection_is_refused(searched):
     run = sn.select(searched, "magnitude", device="cpu", quiet=True)
-    assert message(sn.select, run, **FAST) == f"run '{run.path}' is a selection: give the folder of the search"
+    for call in (sn.select, sn.front, sn.rank):
+        assert message(call, run, device="cpu") == f"run '{run.path}' is a selection: give the folder of the search"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def baseline(given: Arguments) -> None:
     line(console, f"\n{found.table()}")
     line(console, f"baselines     {found.path} (report.html, table.md, results.json)")
     if not how.quiet:
-        show_next(console, "baseline", next(found.path.glob("*/summary.json")).parent)
+        for file in sorted(found.path.glob("*/summary.json"))[:1]:  # none, if RUN had all of them
+            show_next(console, "baseline", file.parent)
 
 
 def _arguments(begun: Start) -> Any:

@@ -42,15 +42,16 @@ def compare(given: Arguments) -> None:
 
     own, settings, axes = _sorted(given)
     call = vars(parse("compare", _arguments(), own))
+    typed = _typed(call, settings, axes)
     target, console = Path(call["target"]), Console()
     is_folder = (target / configs.FILE).exists()
     if call["status"]:
         found = Comparison.read(target if is_folder else call["out"] or target)
-        configs.check_published(found.record.config)
+        _check_published(found.record.config, typed)
         for text in found.status(call["workers"] or 1):
             line(console, text)
         return
-    config = _config(call, settings, axes, is_folder=is_folder)
+    config = _config(call["target"], typed, is_folder=is_folder)
     again = {name: call[name] for name in ("workers", "retry_failed", "quiet")} | {"on": call["on"] or "local"}
     found = start(config, target if is_folder else call["out"], **again)
     line(console, found.table())
@@ -88,14 +89,33 @@ def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list
     return own, settings, axes
 
 
-def _config(
-    call: dict[str, Any], settings: dict[str, Any], axes: dict[str, list[Any]], *, is_folder: bool
-) -> ComparisonConfig:
+def _typed(call: dict[str, Any], settings: dict[str, Any], axes: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return what was typed, by the fields of ComparisonConfig; the user's own modules that it names are imported."""
+    from supernet.searching.compare.config import ComparisonConfig, seeds_of
+
+    typed = {entry.name: call[entry.name] for entry in fields(ComparisonConfig) if call.get(entry.name) is not None}
+    if "methods" in typed:
+        typed["methods"] = [name for name in typed["methods"].split(",") if name]
+    if "seeds" in typed:
+        typed["seeds"] = seeds_of(typed["seeds"])
+    _import_own(typed.get("methods", []), settings, axes)
+    return typed | {"axes": axes, "settings": settings}
+
+
+def _check_published(there: ComparisonConfig, typed: dict[str, Any]) -> None:
+    """Raise UserError if a file names code of a user's own that is not typed, too."""
+    from supernet.searching.compare.config import check_published
+    from supernet.settings import amend
+
+    check_published(there, amend(there, {"methods": ["random"]} | typed))
+
+
+def _config(data: str, typed: dict[str, Any], *, is_folder: bool) -> ComparisonConfig:
     """Return the config of a file or a folder, or the default one of images, with what was typed."""
     from supernet.searching.compare import config as configs
     from supernet.settings import amend
 
-    target = Path(call["target"])
+    target = Path(data)
     if is_folder:
         record = configs.load(target)
         assert record is not None
@@ -103,24 +123,19 @@ def _config(
     elif target.suffix in (".yaml", ".yml", ".json"):
         start = configs.read(target)
     else:
-        start = configs.ComparisonConfig(call["target"])
-    configs.check_published(start)
-    typed = {entry.name: call[entry.name] for entry in fields(start) if call.get(entry.name) is not None}
-    if "methods" in typed:
-        typed["methods"] = [name for name in typed["methods"].split(",") if name]
-    if "seeds" in typed:
-        typed["seeds"] = configs.seeds_of(typed["seeds"])
-    _import_own([*typed.get("methods", []), *[str(settings.get("space", ""))]])
-    return amend(start, typed | {"axes": start.axes | axes, "settings": start.settings | settings})
+        start = configs.ComparisonConfig(data)
+    _check_published(start, typed)
+    return amend(start, typed | {name: getattr(start, name) | typed[name] for name in ("axes", "settings")})
 
 
-def _import_own(names: list[str]) -> None:
-    """Import the user's own modules that the methods and the space are typed as."""
-    for kind, entry in zip([*["method"] * (len(names) - 1), "space"], names, strict=True):
-        name, _, selector = entry.partition("+")
-        for what, own in ((kind, name), ("selector", selector)):
-            if ":" in own:
-                import_typed(what, own)
+def _import_own(methods: list[str], settings: dict[str, Any], axes: dict[str, list[Any]]) -> None:
+    """Import the user's own modules that methods, spaces and selectors are typed as."""
+    typed = [pair for entry in methods for pair in zip(("method", "selector"), entry.split("+", 1), strict=False)]
+    for kind in ("space", "selector"):
+        typed += [(kind, str(value)) for value in (settings.get(kind), *axes.get(kind, []))]
+    for kind, name in typed:
+        if ":" in name:
+            import_typed(kind, name)
 
 
 def _arguments() -> type:

@@ -112,7 +112,7 @@ class Folder(Checkpoints):
         existing = self._config()
         if "fingerprint" in existing:
             return existing
-        if self.path.exists() and not (self.path.is_dir() and all(map(_is_left, self.path.iterdir()))):
+        if self.path.exists() and not (self.path.is_dir() and all(map(is_left, self.path.iterdir()))):
             raise UserError(f"'{self.path}' exists and is not a run folder; give another place with --out")
         return {}
 
@@ -153,8 +153,8 @@ class Folder(Checkpoints):
         append(self.path / "metrics.jsonl", json.dumps(row) + "\n")
 
 
-def _is_left(file: Path) -> bool:
-    """Return whether a run that was killed at its start may have left a file in its folder."""
+def is_left(file: Path) -> bool:
+    """Return whether what was killed at its start may have left a file in its folder."""
     return is_temporary(file) or file.name in (LOCK, HOLDER)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.engine.files import plain_bytes
+from supernet.engine.records import standing
 
 
 def facts(
@@ -16,7 +17,7 @@ def facts(
 ) -> dict[str, str]:
     """Return the facts on a run by their names, from its settings, its metrics and the summary of a finished one."""
     how = {"search": "method", "select": "selector", "retrain": "recipe"}[config["task"]]
-    last = rows[-1] if rows else {}
+    last = standing(rows)[-1] if rows else {}
     epochs = f"{len(rows)} of {config['epochs']}" if "epochs" in config else len(rows)
     found = {"task": config["task"], "data": config["data_name"], "space": config["space"], "by": config.get(how, "")}
     found |= {"seed": config["seed"], "epochs": epochs}

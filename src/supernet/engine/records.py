@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
@@ -114,7 +114,7 @@ class Stopped(TypedDict):
 
 
 class Measured(TypedDict):
-    """The accuracy of a supernet on its images after the last epoch."""
+    """The accuracy of a supernet on its images after the last epoch that the search did not go back from."""
 
     images: Literal["validation", "training"]
     count: Count
@@ -185,6 +185,16 @@ class RetrainingSummary(TypedDict):
     test_accuracy: Accuracies | None
     best_epoch: Count
     seconds: Real
+
+
+def standing(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return those of a search's rows, one per epoch, that led to its state: without epochs that it went back from."""
+    found: list[Mapping[str, Any]] = []
+    for row in rows:
+        found.append(row)
+        if "back_to" in row:
+            found = [each for each in found if each["epoch"] <= row["back_to"]]
+    return found
 
 
 def last_accuracy(summary: Mapping[str, Any]) -> float:

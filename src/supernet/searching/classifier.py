@@ -101,12 +101,19 @@ class ImageClassifier:
         return found
 
     def score(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
-        """Return the share of images that are predicted as `y` says."""
+        """Return the share of images that are predicted as `y` (N,) says, each counted by its `sample_weight` (N,).
+
+        Raises UserError before `fit`, and for labels or weights of another number than the images.
+        """
         labels = np.asarray(y)
         predicted = self.predict(X)
         if labels.shape != predicted.shape:
             raise UserError(f"y has shape {labels.shape}; expected a label for each of {len(predicted)} images")
         weights = None if sample_weight is None else np.asarray(sample_weight)
+        if weights is not None and weights.shape != labels.shape:
+            raise UserError(
+                f"sample_weight has shape {weights.shape}; expected a weight for each of {len(labels)} images"
+            )
         return float(np.average(predicted == labels, weights=weights))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

@@ -86,10 +86,12 @@ class Forecast:
 def forecast(**settings: Any) -> Forecast:
     """Take a few steps of a search in memory and return the time and memory of the whole; nothing is written.
 
-    The arguments are those of `supernet.search`; `out`, `force`, `quiet` and `callbacks` play no part. Raises UserError
-    for a setting that cannot be had.
+    The arguments are those of `supernet.search`; `out`, `force`, `quiet`, `callbacks`, `table` and `front` play no
+    part. Raises UserError for a setting that cannot be had.
     """
     driving(settings)
+    for name in ("table", "front"):
+        settings.pop(name, None)
     return foresee(planned(**settings))
 
 

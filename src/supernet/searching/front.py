@@ -72,25 +72,26 @@ def front(
     return found
 
 
-def check(plan: Plan, selector: str) -> None:
+def check(plan: Plan, selector: str, points: int) -> None:
     """Raise UserError where no front can be selected.
 
-    That is in a space whose costs are not sums over the edges, where no best within a limit can be found, and by a
-    selector of the user's own, which a folder does not lead back to.
+    That is for less than one of them, in a space whose costs are not sums over the edges, where no best within a limit
+    can be found, and by a selector of the user's own, which a folder does not lead back to.
     """
+    if not isinstance(points, int) or points < 1:
+        raise UserError(f"a front needs at least 1 architecture, not {points!r}")
     if selector not in SELECTORS:
         raise UserError(f"there is no front by '{selector}', a selector of your own: search with a published one")
     plan.space.check_additive_cost("has no front")
 
 
-def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
+def add(run: Run, plan: Plan, points: int, callback: Callback, *, resume_anyway: bool = False) -> None:
     """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
-    if points < 1:
-        raise UserError(f"a front needs at least 1 architecture, not {points}")
-    check(plan, run.config["selector"])
-    if run.summary.get("front", {}).get("asked") != points:
+    check(plan, run.config["selector"], points)
+    if not _is_there(run, points):
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
-        runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, callback)]
+        how = Driving(resume_anyway=resume_anyway)
+        runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, how, callback)]
         with as_planned(plan):
             norm: Statistics = getattr(_selector(run)[1], "norm", "batch")
             scorer = Scorer(task.method.supernet, task.validation_batches, norm)
@@ -109,6 +110,17 @@ def add(run: Run, plan: Plan, points: int, callback: Callback) -> None:
     _draw(run)
 
 
+def _is_there(run: Run, points: int) -> bool:
+    """Return whether a search has its front of so many architectures, and all of their folders."""
+    front = run.summary.get("front")
+    return front is not None and front["asked"] == points and all(_at(run, each).finished for each in front["points"])
+
+
+def _at(run: Run, point: Mapping[str, Any]) -> Run:
+    """Return the selection, or the search itself, that is a point of a search's front."""
+    return Run(run.path / point["run"])
+
+
 def _cost(limits: Limits) -> str | None:
     return next(iter(named(limits)), None)
 
@@ -119,7 +131,7 @@ def _selector(run: Run) -> tuple[Preset, Any]:
     return preset, config_of(preset, run.config["select"])
 
 
-def _selected(run: Run, plan: Plan, name: str, points: int, callback: Callback) -> Iterator[Run]:
+def _selected(run: Run, plan: Plan, name: str, points: int, how: Driving, callback: Callback) -> Iterator[Run]:
     """Yield a selection within each limit: the cost of the last one, less its share of the way to the cheapest."""
     preset, config = _selector(run)
     cost, genotype = Expected(plan.feasible, name).of, run.genotype
@@ -132,7 +144,7 @@ def _selected(run: Run, plan: Plan, name: str, points: int, callback: Callback) 
             return
         most = next(iter(named(limit).values()))
         own = SelectionPlan(within, run, epochs_done(run), preset, config, plan.seed, f"{name}-{most:.6g}")
-        selection = select.start(own, Driving(), callback)
+        selection = select.start(own, how, callback)
         genotype = selection.genotype
         yield selection
 
@@ -182,7 +194,7 @@ def drawn(run: Run) -> dict[str, Any]:
     points: list[dict[str, Any]] = []
     in_table = holds(run.config["data_name"], run.config["classes"])
     for point in front["points"]:
-        selection = Run(run.path / point["run"])
+        selection = _at(run, point)
         entry = selection.summary["table_entry"] if in_table else None
         table = entry["results"][0]["test"] if entry else None
         points.append(point | {"supernet": 100 * point["supernet"], "retrained": _retrained(selection), "table": table})

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from supernet.engine.processes import by_first
+from supernet.engine.records import standing
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
 from supernet.models.cost.expected import Expected
@@ -33,22 +34,26 @@ def write(run: Run, plan: Plan, genotype: Genotype, report: Mapping[str, Any], s
     _pictures(run, plan, genotype)
     more: dict[str, Any] = {"stopped": {"epoch": len(run.metrics), "reason": stopped}} if stopped else {}
     more |= {"curvature": curvature.in_words(run.metrics)} if plan.config.monitor == "hessian" else {}
-    _write(run, plan, genotype, {"selector": plan.selector.name, **report} | more, plan.selector, run)
+    _write(run, plan, genotype, {"selector": plan.selector.name, **report} | more, plan.selector, run.metrics)
 
 
 @by_first
 def write_selection(
-    run: Run, plan: Plan, genotype: Genotype, selector: Preset, report: Mapping[str, Any], searched: Run
+    run: Run, plan: Plan, genotype: Genotype, selector: Preset, report: Mapping[str, Any], searched: Rows
 ) -> None:
-    """Write picture, genotype and summary of a selection from run `searched` of `plan`, with the selector's report."""
+    """Write picture, genotype and summary of a selection, with the selector's report.
+
+    `searched` are the rows of the search of `plan` up to the epoch that the selection is from.
+    """
     _cell(run, plan, genotype)
     _write(run, plan, genotype, {"selector": selector.name, **report}, selector, searched)
 
 
-def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any], selector: Preset, searched: Run) -> None:
-    decided = _decided(plan, genotype, searched.metrics, by_scores=selector.load().quick)
+def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any], selector: Preset, searched: Rows) -> None:
+    rows = standing(searched)
+    decided = _decided(plan, genotype, rows, by_scores=selector.load().quick)
     run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
-    found = _summary(run, plan, genotype) | _targets(plan, genotype, searched.metrics) | decided | dict(more)
+    found = _summary(run, plan, genotype) | _targets(plan, genotype, rows) | decided | dict(more)
     run.write("summary.json", json.dumps(found, indent=2) + "\n")
     page.write(run, plan.images)
 

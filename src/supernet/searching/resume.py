@@ -30,7 +30,9 @@ def plan_of(
     or a method of your own. Raises UserError if the folder holds no search, and if images, space or method are not
     those of the search.
     """
-    if run.task not in ("search", "select"):
+    if run.task == "select":
+        raise UserError(f"run '{run.path}' is a selection: give the folder of the search")
+    if run.task != "search":
         raise UserError(f"'{run.path}' is no run folder of a search")
     config, arguments = run.config, saved(run) | {"device": device}
     if data is None and not is_available(config["data"]):

@@ -45,11 +45,11 @@ def start(plan: Plan, how: Driving, *, table: bool = False, front: int = 0) -> R
     callback = progress.callbacks(how, table=table or plan.in_table)
 
     def finish(task: SearchTask) -> None:
-        results.write(run, plan, *select.choose(run, task, callback), task.finished)
+        results.write(run, plan, *select.choose(run, task, callback, resume_anyway=how.resume_anyway), task.finished)
 
     if front:
-        fronts.check(plan, plan.selector.name)
+        fronts.check(plan, plan.selector.name, front)
     conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)
     if front:
-        fronts.add(run, plan, front, callback)
+        fronts.add(run, plan, front, callback, resume_anyway=how.resume_anyway)
     return run

@@ -23,7 +23,6 @@ from supernet.engine.process_group import joined
 from supernet.engine.processes import average_statistics
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
-from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.report import progress
 from supernet.searching import results
@@ -95,10 +94,15 @@ class SelectionPlan:
     @property
     def folder(self) -> Path:
         """The default folder; its name tells the epoch unless it is the last, and a seed or limit of its own."""
-        early = f"-epoch{self.epoch}" if self.epoch < self.search.config.epochs else ""
         other = f"-seed{self.seed}" if self.seed != self.search.seed else ""
         within = f"-{self.within}" if self.within else ""
-        return self.run.path / FOLDER / f"{self.selector.name.replace(':', '.')}{early}{other}{within}"
+        name = folder_name(self.selector.name, self.epoch, self.search.config.epochs)
+        return self.run.path / FOLDER / f"{name}{other}{within}"
+
+
+def folder_name(selector: str, epoch: int, epochs: int) -> str:
+    """Return the name of the folder of a selection after `epoch` of a search's `epochs`."""
+    return selector.replace(":", ".") + (f"-epoch{epoch}" if epoch < epochs else "")
 
 
 class SelectionTask(Task):
@@ -208,8 +212,6 @@ def selection_plan(
     """Make every choice of a selection; the arguments are those of `select`. Raises UserError."""
     searched, preset = Run.of(run), SELECTORS.named(selector)
     config = amend(config_of(preset), settings)
-    if searched.task == "select":
-        raise UserError(f"run '{searched.path}' is a selection: give the folder of the search")
     search = plan_of(searched, data=data, space=space, method=method, device=device)
     preset.load().check(config, tracked=search.config.norm_track)
     seed = search.seed if seed is None else amend(search.config, {"seed": seed}).seed
@@ -224,10 +226,13 @@ def start(plan: SelectionPlan, how: Driving, callback: Callback | None = None) -
 
 def _finish(run: Run, task: SelectionTask) -> None:
     plan, genotype = task.plan, task.selector.genotype()
-    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), plan.run)
+    searched = plan.run.metrics[: plan.epoch]  # the search may have gone on meanwhile
+    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), searched)
 
 
-def choose(run: Run, task: SearchTask, callback: Callback) -> tuple[Genotype, Mapping[str, Any]]:
+def choose(
+    run: Run, task: SearchTask, callback: Callback, *, resume_anyway: bool = False
+) -> tuple[Genotype, Mapping[str, Any]]:
     """Return the architecture of a search that has come to its end, read out by the selector of its configuration.
 
     With it comes what the selector reports, if that is for the summary of the search.
@@ -237,7 +242,7 @@ def choose(run: Run, task: SearchTask, callback: Callback) -> tuple[Genotype, Ma
         selector = selector_on(task)
         return selector.genotype(), selector.report()
     own = SelectionPlan(plan, run, epochs_done(run), plan.selector, plan.config.select, plan.seed)
-    return start(own, Driving(), callback).genotype, {}
+    return start(own, Driving(resume_anyway=resume_anyway), callback).genotype, {}
 
 
 def selector_on(task: SearchTask) -> Selector:

@@ -9,6 +9,7 @@ import pytest
 
 from supernet.errors import UserError
 from supernet.searching import plan
+from supernet.searching.compare import comparison
 from supernet.searching.compare.cases import LARGEST, Case, cases, flags, jobs, search_config
 from supernet.searching.compare.config import (
     ComparisonConfig,
@@ -22,6 +23,7 @@ from supernet.searching.compare.config import (
     seeds_of,
     united,
 )
+from supernet.spaces.nasbench201 import NASBENCH201
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "benchmarks").glob("*.yaml"))
 
@@ -172,7 +174,45 @@ def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
     assert made[2].steps[0][1][:2] == ("retrain", "some cell")
 
 
+def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(call, monkeypatch):
+    own = "parts_for_test_config"
+    Path(f"{own}.py").write_text("from supernet.selectors.magnitude import Magnitude as Own\n")
+    Path(f"{own}_space.py").write_text("from supernet.spaces.nasbench201 import NASBENCH201 as SPACE\n")
+    asked, words = [], ["--axis", f"space=nasbench201,{own}_space:SPACE", "--selector", f"{own}:Own"]
+
+    def start(found, out, **more):
+        asked.extend(jobs(found, {}, Path("c")))
+        raise UserError("begun")
+
+    monkeypatch.setattr(comparison, "start", start)
+    assert call("compare", "digits", "--methods", "darts+magnitude", "--seeds", "0", *words)[2] == "supernet: begun\n"
+    assert "--space" not in asked[0].steps[1][1]
+    assert asked[1].steps[1][1][4:6] == ("--space", f"{own}_space:SPACE")
+
+
+def test_a_folder_with_a_method_of_ones_own_is_opened_by_whoever_types_it(call, monkeypatch):
+    own = "method_for_test_config"
+    Path(f"{own}.py").write_text("from supernet.methods.differentiable import Differentiable as Own\n")
+    Path("c").mkdir()
+    Record(config(methods=[f"{own}:Own"])).write(Path("c"))
+    refused = f"supernet: method '{own}:Own' is one of your own: give it, too, as --methods {own}:Own, or methods= in"
+    asked, typed = [], ("--methods", f"{own}:Own")
+
+    def start(found, out, **more):
+        asked.append((found.methods, str(out)))
+        raise UserError("begun")
+
+    monkeypatch.setattr(comparison, "start", start)
+    for words in (["c"], ["c", "--status"], ["digits", "--out", "c", "--status"]):
+        assert call("compare", *words)[2].startswith(refused)
+    assert call("compare", "c", *typed)[2] == "supernet: begun\n"
+    assert asked == [([f"{own}:Own"], "c")]
+    for words in (["c"], ["digits", "--out", "c"]):
+        assert call("compare", *words, *typed, "--status") == (0, "0 finished, 0 running, 4 left, 0 failed, of 4\n", "")
+
+
 def test_settings_are_typed_as_flags():
+    assert flags({"deeper": [0, 2]}) == ["--deeper", "0", "2"]
     values = {"w.weight_decay": 1e-3, "skip_broken": True, "w.nesterov": False, "max_params": "300k"}
     assert flags(values) == ["--w.weight-decay", "0.001", "--skip-broken", "--w.no-nesterov", "--max-params", "300k"]
     usual = {"mirror": None, "stream": False, "w.nesterov": True}
@@ -182,7 +222,12 @@ def test_settings_are_typed_as_flags():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"mirror": False, "norm_affine": False}, {"mirror": True, "norm_affine": True}, {"protocol": "nasbench201"}],
+    [
+        {"mirror": False, "norm_affine": False},
+        {"mirror": True, "norm_affine": True},
+        {"protocol": "nasbench201"},
+        {"deeper": [0, 1], "candidates": [3], "dropout": [0.0, 0.2]},
+    ],
 )
 def test_a_search_understands_its_settings(settings, call, monkeypatch, tmp_path):
     started = []
@@ -192,7 +237,7 @@ def test_a_search_understands_its_settings(settings, call, monkeypatch, tmp_path
         raise UserError("begun")
 
     monkeypatch.setattr(plan, "plan", begin)
-    asked = config(settings=settings)
+    asked = config(settings=settings, methods=["p-darts" if "deeper" in settings else "darts"])
     status, _, error = call(*jobs(asked, {}, tmp_path)[0].steps[0][1])
     assert (status, error) == (2, "supernet: begun\n")
     assert started[0].to_dict() == search_config(cases(asked)[0], asked).to_dict()
@@ -208,3 +253,25 @@ def test_the_benchmarks_files_are_comparisons(file):
     found = read(file)
     check_published(found)
     assert {case.method for case in cases(found)} == {*(name.partition("+")[0] for name in found.methods), "random"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"space": NASBENCH201}, r"^setting space of a comparison takes text, .* as module:NAME, not SearchSpace"),
+        ({"axes": {"width": []}}, "^axis 'width' has no value$"),
+        ({"axes": {"width": 3}}, "^setting axes: .* valid list, not 3$"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused(given, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        comparison.compare("digits", out=tmp_path / "c", **given)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_row_of_values_is_the_same_in_the_file(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(comparison, "start", lambda found, *_, **__: asked.append(found))
+    comparison.compare("digits", methods=["p-darts"], axes={"width": range(2, 4)}, deeper=(0, 1))
+    Record(*asked).write(tmp_path)
+    assert load(tmp_path).config == asked[0]

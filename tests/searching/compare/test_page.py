@@ -19,7 +19,7 @@ from supernet.searching.compare import comparison
 from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
 from supernet.searching.compare.cases import LARGEST, Job, command
 from supernet.searching.compare.config import ComparisonConfig, Record, from_mapping
-from supernet.searching.compare.rows import Result, Row
+from supernet.searching.compare.rows import Result, Row, measured_by
 from supernet.searching.compare.worker import note
 from supernet.spaces import space
 
@@ -64,6 +64,24 @@ def test_a_comparison_without_a_finished_run_has_a_page(tmp_path):
     text = sn.Comparison.read(tmp_path).report().read_text()
     assert "0 finished, 0 running, 2 left" in text
     assert "<h2>Over the seeds</h2>" not in text
+
+
+def test_a_comparison_that_ended_before_it_was_planned_is_begun_again(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise sn.UserError("begun")
+
+    def compare():
+        sn.compare("digits", methods=["darts"], seeds="0", out=tmp_path, quiet=True)
+
+    monkeypatch.setattr(comparison, "_planned", refuse)
+    for _ in range(2):
+        with pytest.raises(sn.UserError, match=r"^begun$"):
+            compare()
+        assert (tmp_path / ".lock").exists()
+        (tmp_path / ".images").mkdir()  # which a kill leaves
+    (tmp_path / ".lock").unlink()  # then it is somebody's folder
+    with pytest.raises(sn.UserError, match="exists and is no comparison"):
+        compare()
 
 
 def test_a_comparison_that_is_stopped_has_a_table_and_a_page(tmp_path, monkeypatch):
@@ -147,3 +165,9 @@ def test_any_text_is_escaped(text):
     sections |= {"cells": [{"count": 1, "who": text, "text": text}], "environment": {text: text}}
     plain = rendered(Path("x"), "comparison.html", dict.fromkeys(sections, "") | {"environment": {}})
     assert rendered(Path("x"), "comparison.html", sections).count("<script") == plain.count("<script")
+
+
+@pytest.mark.parametrize(("spaces", "field"), [([], "c10_test"), (["nasbench201"], "c10_test"), (["darts"], None)])
+def test_a_table_measures_the_architectures_of_its_own_space_alone(spaces, field):
+    asked = ComparisonConfig("x.npz", axes={"space": ["nasbench201", *spaces]} if spaces else {})
+    assert measured_by(Record(asked, data_name="cifar10", classes=10), space("nasbench201")) == field

@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 
+from supernet import registry
 from supernet.engine.lock import is_locked, locked, running
 from supernet.errors import UserError
 from supernet.searching.compare import executor, measure, worker
@@ -202,3 +203,10 @@ def test_what_is_measured_of_a_search_counts_shared_images_apart(tmp_path, monke
     assert found["bytes"] > 0
     assert found["seconds_of_one_thread"] > 0
     assert "seconds_of_one_thread" not in measure.measure(search)
+
+
+def test_a_module_of_ones_own_may_print(tmp_path, monkeypatch):
+    (tmp_path / "loud_for_test_worker.py").write_text("print('hello')\n")
+    monkeypatch.setattr(registry, "OWN", [(str(tmp_path), "loud_for_test_worker")])
+    found = measure.measured({"a": {"data": "digits", "epochs": 0}}, {}, one_thread=False)
+    assert found == {"a": {"error": "setting epochs must be at least 1, not 0"}}

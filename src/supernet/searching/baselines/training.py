@@ -7,7 +7,7 @@ from pathlib import Path
 
 from supernet.engine.driving import Driving
 from supernet.engine.files import read_json, remove_temporaries, write_atomically
-from supernet.engine.folder import flat
+from supernet.engine.folder import flat, is_left
 from supernet.engine.lock import locked
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
@@ -66,7 +66,7 @@ def _enter(out: Path, asked: Asked) -> None:
     """Make the folder; raises UserError if it holds anything else, or baselines of other images, recipe or cost."""
     file = out / FILE
     try:
-        if out.exists() and not file.exists() and any(out.iterdir()):
+        if out.exists() and not file.exists() and not all(map(is_left, out.iterdir())):
             raise UserError(f"'{out}' exists and holds no baselines: give another place with --out")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

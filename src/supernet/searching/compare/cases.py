@@ -133,13 +133,14 @@ def arguments(case: Case, config: ComparisonConfig) -> dict[str, Any]:
 def flags(settings: Mapping[str, Any], usual: Mapping[str, Any] = {}) -> list[str]:
     """Return settings as they are typed after a command; `usual` are those that the command starts from.
 
-    A bool that may be None has a value, and any other is a switch that only turns to what is not usual.
+    A bool that may be None has a value, and any other is a switch that only turns to what is not usual; a list is a
+    word for each of its values.
     """
     words: list[str] = []
     for name, value in settings.items():
         flag, start = name.replace("_", "-"), usual.get(name, not value)
         if not isinstance(value, bool) or start is None:
-            words += [f"--{flag}", str(value)]
+            words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
         elif value != start:
             *parents, last = flag.split(".")
             words.append("--" + (flag if value else ".".join([*parents, f"no-{last}"])))
@@ -201,16 +202,16 @@ def _job(config: ComparisonConfig, group: Sequence[Case], seed: int, out: Path, 
     typed = flags(settings, _usual(first.method, settings))
     words = ["search", config.data, "--method", first.method, *typed, "--seed", str(seed)]
     steps: list[Step] = [(folder.name, (*words, "--out", str(folder), "--quiet"))]
-    own = [*_own(config, "space"), *(["--method", first.method] if ":" in first.method else [])]
+    home, method = _own("space", settings.get("space")), _own("method", first.method)
     for case in group:
         found = case.found(out, seed)
         name = str(found.relative_to(out))
         if case.selector:
             chosen = {name for name in config.settings if name in _select_names(case.selector)}
             more = flags({name.removeprefix("select."): config.settings[name] for name in sorted(chosen)})
-            words = ["select", str(folder), "--with", case.selector, *more, *own, *_device(config)]
+            words = ["select", str(folder), "--with", case.selector, *more, *home, *method, *_device(config)]
             steps.append((name, (*words, "--out", str(found), "--quiet")))
-        steps += _retrainings(config, str(found), name, _own(config, "space"), out)
+        steps += _retrainings(config, str(found), name, home, out)
     return Job(folder.name, first.search, tuple(steps))
 
 
@@ -221,10 +222,9 @@ def _retrainings(config: ComparisonConfig, what: str, name: str, more: Sequence[
         yield folder, (*words, "--out", str(out / folder), "--quiet")
 
 
-def _own(config: ComparisonConfig, name: str) -> list[str]:
+def _own(name: str, value: Any) -> list[str]:
     """Return the option for a part of the user's own, which no later command takes from a run folder."""
-    value = str(config.settings.get(name, ""))
-    return [f"--{name}", value] if ":" in value else []
+    return [f"--{name}", str(value)] if ":" in str(value) else []
 
 
 def _device(config: ComparisonConfig) -> list[str]:

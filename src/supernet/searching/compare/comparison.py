@@ -11,8 +11,8 @@ from typing import Any
 
 from supernet.data.limits import cores
 from supernet.engine.files import remove_temporaries
-from supernet.engine.folder import default_folder, flat
-from supernet.engine.lock import locked
+from supernet.engine.folder import default_folder, flat, is_left
+from supernet.engine.lock import LOCK, locked
 from supernet.engine.run import Run
 from supernet.engine.signals import heard
 from supernet.errors import UserError, reason_of, unknown
@@ -23,6 +23,7 @@ from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
 from supernet.searching.compare.executor import (
+    IMAGES,
     Local,
     carried_out,
     fitting,
@@ -163,8 +164,8 @@ def compare(
             "data": os.fspath(data),
             "methods": list(methods),
             "seeds": configs.seeds_of(seeds),
-            "axes": {name: list(values) for name, values in (axes or {}).items()},
-            "settings": flat(settings),
+            "axes": {name: _listed(values) for name, values in (axes or {}).items()},
+            "settings": {name: _listed(value) for name, value in flat(settings).items()},
             "budget": budget,
             "baseline": baseline,
             "retrain": retrain,
@@ -172,6 +173,11 @@ def compare(
         },
     )
     return start(given, out, workers=workers, on=on, retry_failed=retry_failed, quiet=quiet)
+
+
+def _listed(value: Any) -> Any:
+    """Return a row of values as a list, which the file of a comparison gives back, and any other value as it is."""
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def start(
@@ -194,7 +200,7 @@ def start(
     configs.check_published(config, given)
     cases(config)
     try:
-        if there is None and folder.exists() and any(folder.iterdir()):
+        if there is None and folder.exists() and not _is_new(folder):
             raise UserError(f"'{folder}' exists and is no comparison: give another place with --out")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -212,6 +218,13 @@ def start(
                 table.write(comparison.record, comparison.rows, folder)
                 comparison.report()
     return comparison
+
+
+def _is_new(folder: Path) -> bool:
+    """Return whether a folder is empty, but for what a comparison that ended before it was planned has left."""
+    files = list(folder.iterdir())
+    begun = LOCK in [file.name for file in files]
+    return all(is_left(file) or (begun and file.name == IMAGES) for file in files)
 
 
 def _planned(

@@ -56,8 +56,20 @@ class ComparisonConfig:
         if min(self.seeds) < 0:
             raise UserError(f"setting seeds must be at least 0, not {min(self.seeds)}")
         budget_of(self.budget)
+        for name, values in [*((name, [value]) for name, value in self.settings.items()), *self.axes.items()]:
+            _check_plain(name, values)
         if "epochs" in self.axes and self.budget != "epochs":
             raise UserError("an axis of epochs needs --budget epochs: another budget decides on the epochs itself")
+
+
+def _check_plain(name: str, values: Sequence[Any]) -> None:
+    """Raise UserError for a setting that has no value, or one that a file of a comparison cannot hold."""
+    if not values:
+        raise UserError(f"axis '{name}' has no value")
+    for value in values:
+        if not isinstance(value, str | int | float | list | None):
+            kinds = "text, numbers and lists of them, such as your own space as module:NAME"
+            raise UserError(f"setting {name} of a comparison takes {kinds}, not {shown(repr(value))}")
 
 
 def budget_of(text: str) -> tuple[str, float | None]:
@@ -193,9 +205,9 @@ def check_published(config: ComparisonConfig, typed: ComparisonConfig | None = N
     for entry in config.methods:
         if entry not in methods:
             method, _, selector = entry.partition("+")
-            recorded("method", method, METHODS)
+            recorded("method", method, METHODS, "methods")
             if selector:
-                recorded("selector", selector, SELECTORS)
+                recorded("selector", selector, SELECTORS, "methods")
     for name, known in (("space", SPACES), ("selector", SELECTORS)):
         values = [*([config.settings[name]] if name in config.settings else []), *config.axes.get(name, [])]
         axes = typed.axes.get(name, []) if typed else []

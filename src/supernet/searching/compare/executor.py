@@ -20,7 +20,7 @@ from supernet.errors import UserError
 from supernet.searching.compare.cases import Job
 from supernet.searching.compare.worker import carry_out
 
-_IMAGES = ".images"
+IMAGES = ".images"
 _POLL = 0.5  # seconds
 
 
@@ -86,7 +86,7 @@ def sharing_images(out: Path, on: str) -> Iterator[dict[str, str]]:
 
     What a comparison that was killed has left goes: the files that these images were read from may have changed.
     """
-    folder = (out / _IMAGES).absolute()
+    folder = (out / IMAGES).absolute()
     rmtree(folder, ignore_errors=True)
     if on != "local":  # other machines would read them over the network
         yield {}

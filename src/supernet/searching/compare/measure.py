@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ def measured(
             env=os.environ | dict(environment),
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             start_new_session=True,
         )
@@ -123,14 +124,15 @@ def resolved(budget: str, first: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Measure the searches of stdin."""
-    given = json.load(sys.stdin)
-    registry.import_again(map(tuple, given["own"]))
-    for number, search in enumerate(given["searches"]):
-        try:
-            found = measure(search, one_thread=given["one_thread"] and number == 0)
-        except UserError as error:
-            found = {"error": str(error)}
-        print(json.dumps(found), flush=True)
+    given, lines = json.load(sys.stdin), sys.stdout
+    with redirect_stdout(sys.stderr):  # what the user's own modules print is no line of ours
+        registry.import_again(map(tuple, given["own"]))
+        for number, search in enumerate(given["searches"]):
+            try:
+                found = measure(search, one_thread=given["one_thread"] and number == 0)
+            except UserError as error:
+                found = {"error": str(error)}
+            print(json.dumps(found), file=lines, flush=True)
 
 
 if __name__ == "__main__":

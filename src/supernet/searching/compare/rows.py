@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from supernet.engine.records import last_accuracy
+from supernet.engine.records import last_accuracy, standing
 from supernet.engine.run import Run
 from supernet.models.cost.count import OperationCosts
 from supernet.searching.compare.cases import LARGEST, Case, cases
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.statistics import Difference, difference
+from supernet.searching.select import FOLDER, folder_name
 from supernet.spaces import NetworkSize, SearchSpace, space, tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tables.entry import dataset_of
@@ -65,8 +66,14 @@ class Row:
 
 
 def measured_by(record: Record, home: SearchSpace) -> str | None:
-    """Return the field of the space's table that measures an architecture; None without a table of these images."""
-    name = None if home.table is None else dataset_of(record.data_name, record.classes)
+    """Return the field of the space's table that measures an architecture; None without a table of these images.
+
+    Of several spaces, which are an axis, all have to be in the table.
+    """
+    spaces = [space(str(name)) for name in record.config.axes.get("space", [])]
+    if home.table is None or any(each.table != home.table for each in spaces):
+        return None
+    name = dataset_of(record.data_name, record.classes)
     return None if name is None else f"{name}_test"
 
 
@@ -102,8 +109,9 @@ def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None, h
 
 def _parts(searched: Run, found: Run) -> list[Run]:
     """Return the runs that an architecture has cost: its search, and the selection that read it out."""
-    selection = searched.path / "selections" / str(searched.config["selector"]).replace(":", ".")
-    own = Run(selection if found.path == searched.path else found.path)
+    config = searched.config
+    name = folder_name(str(config["selector"]), len(searched.metrics), config["epochs"])
+    own = Run(searched.path / FOLDER / name if found.path == searched.path else found.path)
     return [searched, own] if own.path != searched.path and own.path.exists() and own.finished else [searched]
 
 
@@ -117,8 +125,8 @@ def _known(home: SearchSpace, measure: str, genotype: Genotype) -> float:
 
 
 def _validation(run: Run) -> float | None:
-    """Return the supernet's accuracy on the validation images after the last epoch, None without any."""
-    accuracy = run.metrics[-1].get("valid_accuracy")
+    """Return the accuracy on the validation images of the supernet as the search left it, None without any."""
+    accuracy = standing(run.metrics)[-1].get("valid_accuracy")
     return None if accuracy is None else 100 * float(accuracy)
 
 

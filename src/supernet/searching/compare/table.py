@@ -98,7 +98,9 @@ def notes(record: Record) -> str:
         )
     told = [f"Accuracy: {accuracy}."]
     if config.retrain:
-        told.append(f"Retrained: test accuracy (%), the mean of {config.retrainings} by recipe {config.retrain}.")
+        images = "on the test images, or on the validation images of a data set without any"
+        mean = f"the mean of {config.retrainings} by recipe {config.retrain}"
+        told.append(f"Retrained: accuracy (%) {images}, {mean}.")
     told += [
         "n: searches, one per seed, x retrainings. Std: sample standard deviation over the seeds.",
         f"Passes: batches forward and backward, of search and selection; the budget is {config.budget}.",

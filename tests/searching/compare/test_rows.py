@@ -1,0 +1,37 @@
+"""The rows of a comparison: what a search and its selection have cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import supernet as sn
+from supernet.methods.darts_plus import DARTSPlus
+from supernet.searching import results
+from supernet.searching.compare.config import ComparisonConfig, Record
+from supernet.searching.compare.rows import _parts
+from supernet.searching.compare.table import notes
+
+
+def test_the_selection_of_a_search_that_ended_early_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_pictures", "_cell"):
+        monkeypatch.setattr(results, name, lambda *arguments: None)
+    monkeypatch.setattr(DARTSPlus, "skips", lambda method: method.budget.snapshots.now)
+    small = {"images": 60, "width": 2, "device": "cpu", "quiet": True, "select": {"samples": 2}}
+    for epochs in (2, 3):  # both end after epoch 2
+        run = sn.search(
+            "digits",
+            method="darts-plus",
+            selector="best-of-samples",
+            epochs=epochs,
+            out=tmp_path / str(epochs),
+            **small,
+        )
+        assert [part.summary["selector"] for part in _parts(run, run)] == ["best-of-samples"] * 2
+
+
+def test_the_notes_say_on_which_images_retrainings_are_measured() -> None:
+    """`last_accuracy` is of validation images where there are no others, as of most folders of images."""
+    told = notes(Record(ComparisonConfig("photos", retrain="quick")))
+    assert "Retrained: accuracy (%) on the test images, or on the validation images of a data set without any" in told
