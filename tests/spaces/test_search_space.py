@@ -492,6 +492,16 @@ def test_operations_are_checked_at_every_position():
     )
     assert refused(check(lambda cin, cout, stride, norm: nn.LSTM(8, 8))).startswith("operation 'own' cannot run on 4 ")
 
+    class Adding(nn.Module):
+        def forward(self, x):
+            x += 1
+            return x
+
+    assert refused(check(lambda cin, cout, stride, norm: Adding())) == (
+        "operation 'own' does not fit there: it writes over its input, which other operations read, too"
+    )
+    check(lambda cin, cout, stride, norm: nn.ReLU(inplace=True))()
+
 
 def test_an_error_explains_why_a_built_in_operation_does_not_fit():
     def chain(op, channels, stride):
