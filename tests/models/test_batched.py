@@ -96,6 +96,16 @@ def test_batched_logits_are_those_of_each_mix_alone(number, train, track, layout
     assert len({tuple(logits.flatten().tolist()) for logits in found}) > 5  # they are not all the same
 
 
+def test_the_weight_of_an_edge_multiplies_those_of_its_candidates():
+    home, x = SPACES[0], noise_batch(1).x
+    supernet, op_weights = make(home), weights(home, 1)
+    mix = {kind: EdgeMix(rows, edges=torch.rand(len(rows)).double()) for kind, rows in op_weights.items()}
+    products = {kind: edges.products for kind, edges in mix.items()}
+    found, wanted = supernet.batched(x, [mix, dense(products)])
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(found, traceless(supernet, x, mix).detach())
+
+
 def test_an_operation_on_the_input_runs_once_for_all_and_so_does_a_common_prefix_of_two_architectures(monkeypatch):
     home = SPACES[0]
     supernet, x = make(home).eval(), noise_batch(1).x

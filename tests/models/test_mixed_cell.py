@@ -13,10 +13,11 @@ from torch import nn
 from supernet.models import mixed_cell
 from supernet.models.mix import EdgeMix, dense, detached
 from supernet.models.mixed_cell import MixedCell
-from supernet.models.network import build
+from supernet.models.network import Network, build
 from supernet.models.supernet import Supernet, traceless
-from supernet.spaces import NetworkSize, space
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm, Zero
+from supernet.spaces.operations import Primitive
 from supernet.testing import macro_space, noise_batch, ragged_space, shortened, two_input_space
 
 SPACES = [shortened(space("nasbench201")), ragged_space(), shortened(two_input_space()), macro_space()]
@@ -322,3 +323,35 @@ def test_new_paths_need_no_new_plans(monkeypatch):
     assert len(paths) > 600
     assert len(planned) < 5**3 + 5**2 + 5  # of the operations on the edges that leave a node
     assert {stage.source for some in stages for stage, _ in some} == {0, 1, 2}
+
+
+class Activated(nn.Module):
+    """A ReLU that overwrites its input, and a convolution, in a module of their own."""
+
+    def __init__(self, cin, cout, stride):
+        super().__init__()
+        self.relu, self.conv = nn.ReLU(inplace=True), nn.Conv2d(cin, cout, 3, stride, 1, bias=False)
+
+    def forward(self, x):
+        return self.conv(self.relu(x))
+
+
+@pytest.mark.parametrize("engine", ["fused", "reference", "network"])
+def test_an_operation_that_begins_in_place_changes_nothing_for_the_others(engine):
+    def logits(*made):
+        home = SearchSpace("own", {"cell": Cell.dense(3, ["own", "skip_connect"])}, Stages(("cell",)), made)
+        genotype = home.parse("|own~0|+|skip_connect~0|own~1|")
+        torch.manual_seed(0)
+        if engine == "network":
+            return Network(home, genotype, network_size())(noise_batch(0).x.float())
+        supernet = Supernet(home, network_size(), Norm())
+        supernet.engine = engine
+        return supernet(noise_batch(0).x.float(), supernet.only(genotype))
+
+    def plain(cin, cout, stride, norm):
+        return nn.Sequential(nn.ReLU(), nn.Conv2d(cin, cout, 3, stride, 1, bias=False))
+
+    wanted = logits(Primitive("own", plain))
+    torch.testing.assert_close(
+        logits(Primitive("own", lambda cin, cout, stride, norm: Activated(cin, cout, stride))), wanted
+    )

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from supernet.models.rank_metrics import kendall, pairwise, regret, spearman
+from supernet.models.rank_metrics import _BLOCK, kendall, pairwise, regret, spearman
 
 each_seed = pytest.mark.parametrize("seed", range(20))
 
@@ -45,6 +45,15 @@ def test_spearmans_rho_without_ties_is_known_in_closed_form():
     rng = np.random.default_rng(0)
     x, y = rng.permutation(30), rng.permutation(30)
     assert spearman(x, y) == pytest.approx(1 - 6 * int(((x - y) ** 2).sum()) / (30 * (30**2 - 1)))
+
+
+def test_long_rows_are_compared_block_by_block():
+    rng, count = np.random.default_rng(0), 2 * _BLOCK + 3
+    x, y = rng.permutation(count), rng.permutation(count)
+    signs = np.sign(np.subtract.outer(x, x)) * np.sign(np.subtract.outer(y, y))
+    assert kendall(x, y) == pytest.approx(signs.sum() / (count * (count - 1)))
+    assert spearman(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert pairwise(x, y) == pytest.approx((signs > 0).sum() / (count * (count - 1)))
 
 
 @each_seed

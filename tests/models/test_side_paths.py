@@ -112,6 +112,22 @@ def test_both_engines_agree(home, options):
         torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("options", [PARTIAL, SKIP, BOTH], ids=["partial", "skip", "both"])
+def test_both_engines_agree_where_only_a_side_path_leads_on_from_a_node(options):
+    cell = NB201.cells["cell"]
+    fixed = FixedEdges.none(NB201)
+    for number, edge in enumerate(cell.edges):
+        fixed = fixed.fix("cell", number, [edge.ops.index("none")]) if edge.source == 2 else fixed
+    found = []
+    for engine in ("fused", "reference"):
+        supernet = made(NB201, options)
+        supernet.engine, supernet.fixed_edges = engine, fixed
+        found.append(gradients(supernet, drawn(NB201), noise_batch(0)))
+    (loss, ours), (wanted, theirs) = found
+    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.slow
 def test_without_an_auxiliary_weight_there_is_no_skip():
     supernet, plain = made(options=SKIP), made(options=CellOptions())

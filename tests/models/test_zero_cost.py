@@ -71,6 +71,14 @@ def test_scores_exist_in_every_space_and_follow_from_the_seed(home, name):
         assert found != zero_cost(name, home, genotypes, SIZE, X, 2)
 
 
+def test_scores_exist_for_one_image_and_for_features_of_one_pixel():
+    home = EXAMPLE_SPACES[0]
+    genotypes = [home.sample(random.Random(0))]
+    pixel = NetworkSize(2, 1, (8, 8), 1, 3, stem=2, reductions=1)
+    assert zero_cost("synflow", home, genotypes, pixel, X, 1)[0] > 0
+    assert zero_cost("jacob_cov", home, genotypes, SIZE, X[:1], 1) == pytest.approx([-1], abs=1e-4)
+
+
 def test_a_network_without_a_path_has_the_least_score():
     home = EXAMPLE_SPACES[0]
     none = home.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")

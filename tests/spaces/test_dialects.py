@@ -93,6 +93,16 @@ def test_files_are_read(tmp_path):
         assert sn.build(tmp_path / name, width=2, depth=1).genotype == genotype
 
 
+def test_a_file_of_an_editor_on_windows_is_read_and_one_in_utf16_is_refused(tmp_path):
+    genotype = GENOTYPES[0]
+    for name, text in (("genotype.json", json.dumps(genotype.to_json())), ("best.txt", f"{genotype}\r\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert architecture(tmp_path / name)[1] == genotype
+        (tmp_path / name).write_text(text, encoding="utf-16")
+        with pytest.raises(UserError, match=f"cannot read an architecture from '.*{name}': its text is not in UTF-8"):
+            architecture(tmp_path / name)
+
+
 def test_texts_are_built():
     assert sn.build(str(GENOTYPES[1]), width=2, depth=1).genotype == GENOTYPES[1]
     assert sn.build(str(GENOTYPES[1]), width=2, depth=1, within=NB201).genotype == GENOTYPES[1]

@@ -24,6 +24,7 @@ from supernet.spaces.modules import Norm
 from supernet.spaces.operations import PRIMITIVES
 from supernet.spaces.residual import inverted_residual
 from supernet.spaces.shapes import CellAt
+from supernet.spaces.skeleton import MobileStages, Position
 from supernet.spaces.tokens import Sequences
 from supernet.testing import noise_batch, shortened
 
@@ -198,3 +199,9 @@ def test_the_text_of_an_architecture_is_read_back():
     genotype = MOBILE.sample(random.Random(0))
     assert str(genotype).startswith("stage1:|mb1_k")
     assert MOBILE.parse(str(genotype)) == genotype
+
+
+@pytest.mark.parametrize(("last", "strides"), [(0, [1, 1, 1]), (1, [1, 1, 2]), (2, [1, 2, 2]), (9, [2, 2, 2])])
+def test_so_many_of_the_last_positions_halve_without_a_halving_in_the_stem(last, strides):
+    skeleton = MobileStages((Position("a", 1, 2),) * 3, last=last)
+    assert [layer.stride for layer in skeleton.plan(4, 1, 0) if isinstance(layer, CellAt)] == strides

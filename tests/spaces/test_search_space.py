@@ -366,12 +366,25 @@ def searched(cells, stages=("a",), primitives=()):
             searched({"a": Cell((Edge(1, 0, ("my op",)),))}, primitives=(Primitive("my op", NO_OP),)),
             "operation 'my op' needs a name without spaces, |, ~ and +",
         ),
+        (
+            searched(
+                {"a": LINE}, primitives=(Primitive("b", NO_OP), Primitive("mine", NO_OP), Primitive("mine", NO_OP))
+            ),
+            "space 'mine' has two operations 'mine' of your own",
+        ),
         (searched({"a:b": LINE}, ("a:b",)), "cell 'a:b' needs a name without spaces and :"),
         (searched({"a b": LINE}, ("a b",)), "cell 'a b' needs a name without spaces and :"),
         # Two inputs, few edges kept
         (cell((1, 0, ("none",)), inputs=2), "edge 1<-0 runs into an input: the cell's own nodes are 2 and above"),
         (cell((2, 0, ("none",)), inputs=0), "a cell has at least 1 input and keeps at least 1 edge, not 0 and None"),
         (cell((2, 0, ("none",)), keep=0), "a cell has at least 1 input and keeps at least 1 edge, not 1 and 0"),
+        *(
+            (
+                cell((1, 0, ("skip_connect",)), output="concat", keep=keep),
+                f"a cell's keep is a number or (fewest, most) edges of a node, not {keep!r}",
+            )
+            for keep in ((0, 1, 2), "two")
+        ),
         (cell((1, 0, ("none",)), output="first"), "a cell's output is 'last', 'concat' or 'unused', not 'first'"),
         (cell(inputs=2), "a cell's node 2 has no edge into it"),
         (cell((3, 0, ("none",)), inputs=2), "a cell's node 2 has no edge into it"),
@@ -479,6 +492,16 @@ def test_operations_are_checked_at_every_position():
     )
     assert refused(check(lambda cin, cout, stride, norm: nn.LSTM(8, 8))).startswith("operation 'own' cannot run on 4 ")
 
+    class Adding(nn.Module):
+        def forward(self, x):
+            x += 1
+            return x
+
+    assert refused(check(lambda cin, cout, stride, norm: Adding())) == (
+        "operation 'own' does not fit there: it writes over its input, which other operations read, too"
+    )
+    check(lambda cin, cout, stride, norm: nn.ReLU(inplace=True))()
+
 
 def test_an_error_explains_why_a_built_in_operation_does_not_fit():
     def chain(op, channels, stride):
@@ -573,6 +596,20 @@ def test_a_user_space_is_imported_from_its_module(tmp_path, monkeypatch):
     for target in (":", ":MINE", "mine_for_test_spaces:", "..a:MINE", "a..b:MINE", "a b:MINE", "a:B:C", "a:\nB"):
         message = f"cannot import space '{target}': expected module:NAME"
         assert refused(spaces.space, target) == message.replace("\n", " ")
+
+
+def test_lists_make_the_cell_that_tuples_make():
+    lists = Cell([Edge(1, 0, ["skip_connect", "nor_conv_3x3"])], output="concat", keep=[0, 1])
+    tuples = Cell((Edge(1, 0, ("skip_connect", "nor_conv_3x3")),), output="concat", keep=(0, 1))
+    assert (lists, hash(lists), repr(lists)) == (tuples, hash(tuples), repr(tuples))
+
+
+def test_an_index_of_the_table_may_be_no_architecture_of_a_narrower_space():
+    narrow = NB201.narrowed({"cell": [[NB201.cells["cell"].edges[0].ops.index("nor_conv_3x3")]] * 6})
+    only = narrow.sample(random.Random(0))
+    assert narrow.parse(str(tables.load("nasbench201").index(only))) == only
+    with pytest.raises(UserError, match="unknown operation on edge 1<-0"):
+        narrow.parse("0")
 
 
 def test_a_built_in_operation_cannot_be_replaced() -> None:

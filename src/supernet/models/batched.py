@@ -216,7 +216,7 @@ def _weighted(recipes: Sequence[Sequence[tuple[_Part, float]]]) -> list[Tensor]:
 
 def _weights(cell: MixedCell, mix: EdgeMix) -> dict[int, float]:
     """Return the op weights that are not 0 of the candidates that run, by their indices in the flattened weights."""
-    columns, rows = cell.cell.columns, mix.weights.tolist()
+    columns, rows = cell.cell.columns, mix.products.tolist()
     return {e * columns + k: rows[e][k] for e, k in cell.candidates(mix.active) if rows[e][k] != 0}
 
 

@@ -181,7 +181,10 @@ class MixedCell(nn.Module):
         There are far fewer such plans than architectures, so that a path that was never drawn needs no new ones.
         """
         chosen, alive = self.candidates(active), set(self.ends(active))
-        for e, _ in reversed(chosen):  # sorted by target
+        used = {e for e, _ in chosen}
+        if self.paths is not None:  # side paths lead through an edge whatever its candidates are
+            used = {e for e in range(len(self.cell.edges)) if active is None or active[e]}
+        for e in sorted(used, reverse=True):  # sorted by target
             if self.cell.edges[e].target in alive:
                 alive.add(self.cell.edges[e].source)
         readers: dict[tuple[int, bool], list[int]] = {}

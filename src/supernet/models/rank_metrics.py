@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK = 256  # rows of a matrix of pairs that are there at a time
+
 
 def kendall(left: Sequence[float], right: Sequence[float]) -> float:
     """Return Kendall's tau-b (1945) of two equally long rows, -1 to 1; NaN if all values of a row are equal."""
-    return _cosine(_signs(left), _signs(right))
+    sums = np.zeros(3)
+    for a, b in zip(_signs(left), _signs(right), strict=True):
+        sums += (a * b).sum(), (a * a).sum(), (b * b).sum()
+    return _cosine(*sums)
 
 
 def spearman(left: Sequence[float], right: Sequence[float]) -> float:
@@ -20,13 +24,13 @@ def spearman(left: Sequence[float], right: Sequence[float]) -> float:
 
     It is the correlation of the ranks; equal values have the mean of their ranks.
     """
-    return _cosine(centred_ranks(left), centred_ranks(right))
+    a, b = centred_ranks(left), centred_ranks(right)
+    return _cosine((a * b).sum(), (a * a).sum(), (b * b).sum())
 
 
 def centred_ranks(row: Sequence[float]) -> NDArray[np.float64]:
     """Return twice the rank of each value, from 1 - n for the smallest to n - 1; equal values have the mean rank."""
-    ranks: NDArray[np.float64] = _signs(row).sum(1)
-    return ranks
+    return np.concatenate([signs.sum(1) for signs in _signs(row)])
 
 
 def combined(left: Sequence[float], right: Sequence[float], share: float) -> list[float]:
@@ -39,8 +43,10 @@ def pairwise(estimate: Sequence[float], truth: Sequence[float]) -> float:
 
     Pairs with equal values of `truth` are left out. Other pairs count one half if their estimates are equal.
     """
-    signs = _signs(estimate)[_signs(truth) > 0]
-    return float((1 + signs).mean()) / 2 if signs.size else math.nan
+    total, pairs = 0.0, 0
+    for signs, true in zip(_signs(estimate), _signs(truth), strict=True):
+        total, pairs = total + float((1 + signs[true > 0]).sum()), pairs + int((true > 0).sum())
+    return total / pairs / 2 if pairs else math.nan
 
 
 def regret(estimate: Sequence[float], truth: Sequence[float], top: int = 1) -> float:
@@ -53,12 +59,17 @@ def regret(estimate: Sequence[float], truth: Sequence[float], top: int = 1) -> f
     return float(values.max() - values[chosen].max())
 
 
-def _signs(row: Sequence[float]) -> NDArray[np.float64]:
-    """Return the signs (n, n) of the differences of all ordered pairs."""
+def _signs(row: Sequence[float]) -> Iterator[NDArray[np.float64]]:
+    """Yield the signs of the differences of all ordered pairs, as blocks (rows, n) of a matrix (n, n).
+
+    The whole matrix of all architectures of a table would take 2 GB.
+    """
     values = np.asarray(row, dtype=np.float64)
-    return np.sign(np.subtract.outer(values, values))
+    for start in range(0, max(1, len(values)), _BLOCK):
+        yield np.sign(np.subtract.outer(values[start : start + _BLOCK], values))
 
 
-def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
-    length = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
-    return float((a * b).sum()) / length if length else math.nan
+def _cosine(product: float, square: float, other: float) -> float:
+    """Return the cosine of two rows of numbers, from their scalar product and their squares."""
+    length = math.sqrt(float(square) * float(other))
+    return float(product) / length if length else math.nan

@@ -56,8 +56,8 @@ def zero_cost(
 
 
 def synflow(network: nn.Module, x: Tensor) -> float:
-    """Return the logarithm of the synaptic flow through a network, whose parameters change; of `x` the shape counts."""
-    network.double()
+    """Return the logarithm of the synaptic flow through a network, which is changed; of `x` the shape counts."""
+    network.double().eval()  # in training mode, batch norm would refuse one image of one pixel before it is bypassed
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()
@@ -79,7 +79,7 @@ def jacob_cov(network: nn.Module, x: Tensor) -> float:
     """Return how different the gradients of images are, by the eigenvalues of their correlation."""
     x = x.detach().requires_grad_()
     (jacobian,) = torch.autograd.grad(network(x).sum(), x, materialize_grads=True)
-    correlation = torch.corrcoef(jacobian.flatten(1).double())
+    correlation = torch.corrcoef(jacobian.flatten(1).double()).view(len(x), len(x))  # of one image it is a scalar
     if not torch.isfinite(correlation).all():
         return -math.inf
     values = torch.linalg.eigvalsh(correlation).clamp(min=0) + _K

@@ -88,9 +88,13 @@ def _text_of(what: str | os.PathLike[str]) -> str:
     try:
         if not Path(text).is_file() or Path(text).stat().st_size > LONGEST:
             return text
-        return Path(text).read_text(encoding="utf-8")
-    except (OSError, ValueError):  # no text, or a name that no file can have
+        content = Path(text).read_bytes()
+    except (OSError, ValueError):  # a name that no file can have
         return text
+    try:
+        return content.decode("utf-8-sig")  # a mark of the order of bytes, as editors on Windows write it, is no text
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read an architecture from '{shown(text)}': its text is not in UTF-8") from None
 
 
 def recorded_space(name: object) -> SearchSpace:

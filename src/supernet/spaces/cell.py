@@ -25,6 +25,9 @@ class Edge:
     ops: tuple[str, ...]
     branch: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ops", tuple(self.ops))  # of a list, which has no hash
+
     def __str__(self) -> str:
         return f"{self.end}<-{self.source}"
 
@@ -65,6 +68,9 @@ class Cell:
     def __post_init__(self) -> None:
         edges = sorted(self.edges, key=lambda edge: (edge.target, edge.branch, edge.source))
         object.__setattr__(self, "edges", tuple(edges))
+        if isinstance(self.keep, list):
+            object.__setattr__(self, "keep", tuple(self.keep))
+        self._check_keep()
         self._check_options()
         places = [(edge.target, edge.branch, edge.source) for edge in self.edges]
         if len(set(places)) != len(places):
@@ -75,6 +81,11 @@ class Cell:
         if not self.edges or unreached:
             raise UserError(f"a cell's node {min(unreached, default=self.inputs)} has no edge into it")
         self._check_branches()
+
+    def _check_keep(self) -> None:
+        numbers = self.keep if isinstance(self.keep, tuple) else (self.keep, self.keep)
+        if self.keep is not None and not (len(numbers) == 2 and all(isinstance(number, int) for number in numbers)):
+            raise UserError(f"a cell's keep is a number or (fewest, most) edges of a node, not {self.keep!r}")
 
     def _check_options(self) -> None:
         fewest, most = self._bounds or (0, 1)

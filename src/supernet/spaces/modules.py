@@ -82,6 +82,14 @@ class EverySecond(nn.Module):
         return x[:, :, ::2, ::2]
 
 
+def out_of_place(module: nn.Module) -> nn.Module:
+    """Return `module`, in which no part such as `nn.ReLU(inplace=True)` writes its output over its input."""
+    for part in module.modules():
+        if getattr(part, "inplace", False) is True:
+            part.inplace = False  # type: ignore[assignment]
+    return module
+
+
 def without_gaps(module: nn.Module) -> nn.Module:
     """Return `module`, in which no convolution has a stride above its kernel: it reads only the pixels that it uses.
 

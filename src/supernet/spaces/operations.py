@@ -45,16 +45,18 @@ class Primitive:
     def module(self, cin: int, cout: int, stride: int, norm: Norm) -> nn.Module:
         """Return what `build` returns, with every convolution safe to train on any device and in any memory format.
 
+        Modules that work in place no longer do, since other operations read the same input.
+
         Raises TypeError if `build` makes no module, and whatever `build` raises.
         """
         from torch import nn
 
-        from supernet.spaces.modules import without_gaps
+        from supernet.spaces.modules import out_of_place, without_gaps
 
         built = self.build(cin, cout, stride, norm)
         if not isinstance(built, nn.Module):
             raise TypeError(f"build returned a {type(built).__name__}, no module")
-        return without_gaps(built)
+        return without_gaps(out_of_place(built))
 
 
 def _built_in(name: str) -> Primitive:

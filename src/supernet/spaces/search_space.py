@@ -53,6 +53,9 @@ class SearchSpace:
         for primitive in self.primitives:
             if primitive.name in PRIMITIVES:
                 raise UserError(f"operation '{primitive.name}' is built in; give your own another name")
+        if len(self._primitives) < len(PRIMITIVES) + len(self.primitives):
+            names = Counter(primitive.name for primitive in self.primitives)
+            raise UserError(f"space '{self.name}' has two operations '{names.most_common(1)[0][0]}' of your own")
         for kind, cell in self.cells.items():
             if not _KIND.fullmatch(kind):
                 raise UserError(f"cell '{kind}' needs a name without spaces and :")
@@ -161,7 +164,7 @@ class SearchSpace:
             from supernet.spaces import tables  # imported here, since NumPy is slow to import
 
             index = int(text.split()[0].lstrip("0")[:9] or 0)  # no table has an index of more digits
-            return replace(tables.load(self.table).genotype(index), space=self.name)
+            return self.check(replace(tables.load(self.table).genotype(index), space=self.name))
         return self.check(self._genotype(choices(text, self.cells)))
 
     def check(self, genotype: Genotype) -> Genotype:

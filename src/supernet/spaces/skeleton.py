@@ -128,7 +128,8 @@ class MobileStages:
 
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:
         """List the layers."""
-        early = [number for number, p in enumerate(self.positions) if p.stride == 2][: -self.last]
+        halving = [number for number, p in enumerate(self.positions) if p.stride == 2]
+        early = halving[: max(0, len(halving) - self.last)]
         moved = min(len(early), max(0, stem - 1))
         cells: list[Layer] = []
         for number, p in enumerate(self.positions):

@@ -104,7 +104,7 @@ class MeasuredLatency:
 
         text = f"{primitive.name} on {shape}, {channels} channels, stride {stride}"
         if text not in self.measurements:
-            build = partial(primitive.build, shape.channels, channels, stride, PLAIN)
+            build = partial(primitive.module, shape.channels, channels, stride, PLAIN)
             self.measurements[text] = 0.0 if primitive.zero else self._timed(build, shape)
         return round(NANOSECONDS * self.measurements[text])
 

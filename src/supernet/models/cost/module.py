@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from supernet.errors import UserError
 from supernet.spaces.shapes import Shape
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def count(build: Callable[[], nn.Module], shape: Shape) -> tuple[Cost, tuple[int
     """Return the cost of the module that `build` makes, and the shape of its output for one image of `shape`.
 
     The module is made and run on the CPU, where every module of a user's works, and leaves the random state as it was.
-    Raises whatever the module raises.
+    Raises whatever the module raises, and UserError if it writes over its input.
     """
     import torch
     from torch import nn
@@ -57,7 +58,10 @@ def count(build: Callable[[], nn.Module], shape: Shape) -> tuple[Cost, tuple[int
                 values.append(inputs[0].numel() // inputs[0].shape[1])
 
         with register_module_forward_pre_hook(see), FlopCounter() as counter:  # type: ignore[no-untyped-call]
-            output = module(torch.zeros(1, shape.channels, shape.height, shape.width))
+            image = torch.zeros(1, shape.channels, shape.height, shape.width)
+            output = module(image)
+    if image._version:
+        raise UserError("it writes over its input, which other operations read, too")
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
     biases = sum(m.out_features for m in module.modules() if isinstance(m, nn.Linear) and m.bias is not None)
     return Cost(params, counter.total // 2 + biases, min(values)), tuple(output.shape)

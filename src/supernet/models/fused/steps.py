@@ -26,7 +26,7 @@ def step(leaves: Sequence[nn.Module], *, side_by_side: bool) -> Callable[[Tensor
         return Norms([leaf for leaf in leaves if isinstance(leaf, nn.BatchNorm2d)])
     if type(first) is nn.AvgPool2d and not has_hooks(first):
         return AveragePool(first)
-    return _OnCopy(first) if getattr(first, "inplace", False) else first
+    return first
 
 
 def kind(leaf: nn.Module) -> Hashable:
@@ -58,17 +58,6 @@ def has_hooks(module: nn.Module) -> bool:
     """Return whether a forward or backward hook is registered on the module."""
     hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(hooks)
-
-
-class _OnCopy:
-    """Run a leaf that works in place on a copy of its input."""
-
-    def __init__(self, leaf: nn.Module) -> None:
-        self.leaf = leaf
-
-    def __call__(self, x: Tensor) -> Tensor:
-        out: Tensor = self.leaf(x.clone())
-        return out
 
 
 class _Convolutions:
