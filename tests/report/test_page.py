@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 import re
@@ -13,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import supernet as sn
 from supernet.data import load
@@ -154,6 +157,35 @@ def test_a_retraining_shows_its_classes_mistakes_and_calibration(tmp_path: Path)
     (run.path / "evaluation.json").write_text(json.dumps({"classes": 3}))
     page.write(run)
     assert "Calibration" not in read(run).text
+
+
+def test_an_unfinished_retraining_has_a_page(tmp_path: Path) -> None:
+    shape = "|nor_conv_1x1~0|+|none~0|none~1|+|skip_connect~0|none~1|skip_connect~2|"
+    run = sn.retrain(shape, data="digits", epochs=1, width=2, device="cpu", out=tmp_path / "run", quiet=True)
+    assert "supernet evaluate" in read(run).text
+    (run.path / "summary.json").unlink()
+    for command in (["supernet", "retrain", shape, "--data", "digits"], ["script.py"]):
+        (run.path / "environment.json").write_text(json.dumps({"command": command}))
+        page.write(run)
+        found = read(run).text
+        assert "1 of 1 epochs are done" in found
+        assert "supernet evaluate" not in found
+        assert ("Again, and on" in found) == ("supernet retrain" in found) == (command[0] == "supernet")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((3, 8, 8), (64, 64)),
+        ((3, 64, 8), (8, 64)),
+        ((3, 300, 20), (4, 64)),
+        ((1, 20, 10), (30, 60)),
+        ((2, 8, 64), (64, 8)),
+    ],
+)
+def test_a_thumbnail_is_small_whichever_side_is_longer(shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    png = base64.b64decode(parts.thumbnail(torch.zeros(shape, dtype=torch.uint8)).partition(",")[2])
+    assert Image.open(io.BytesIO(png)).size == size
 
 
 @given(st.lists(st.none() | st.floats(allow_nan=True, width=32), min_size=1, max_size=30))

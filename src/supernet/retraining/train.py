@@ -84,7 +84,7 @@ class TrainingTask(Task):
         self.streams: Mapping[str, Batches] = {"train": train}
         check_share(train.size)
         self.measured = "valid_accuracy" if plan.measured_on == "validation" else "test_accuracy"
-        self.best = -1.0  # the highest accuracy so far
+        self.best = -1.0  # the highest accuracy so far, with a balance of classes the highest balanced one
 
     @property
     def measured_network(self) -> nn.Module:
@@ -188,7 +188,8 @@ def retrain(**settings: Any) -> Run:
     that are not given are those of `recipe`.
 
     Each epoch is measured on the validation images if there are some, and on the test images otherwise; the checkpoints
-    `last.pt` and `best.pt` are of the last epoch and of the epoch of highest accuracy, the first of equals.
+    `last.pt` and `best.pt` are of the last epoch and of the epoch of highest accuracy, the first of equals. With a
+    `balance` of classes that is the balanced accuracy, the mean recall of the classes.
 
     Called again with the same arguments, an unfinished run is resumed and a finished one is returned; `force` starts
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that

@@ -150,8 +150,8 @@ def thumbnail(x: Tensor) -> str:
     colour = pixels.shape[2] == 3
     image = Image.fromarray(pixels if colour else pixels[:, :, 0].copy())
     image.thumbnail((_SIDE, _SIDE))
-    if image.width * 2 <= _SIDE:
-        image = image.resize((image.width * (_SIDE // image.width), image.height * (_SIDE // image.width)), 0)
+    if (times := _SIDE // max(image.size)) > 1:
+        image = image.resize((image.width * times, image.height * times), 0)
     file = io.BytesIO()
     image.save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -22,7 +22,6 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
     summary: Mapping[str, Any] = run.summary if done else {}
     charts = [parts.chart("accuracy (%)", rows, _MEASURED, 100), parts.chart("training loss", rows, {"loss": "loss"})]
     confusion = parts.picture(run, "confusion.svg")
-    folder = shlex.quote(str(run.path))
     return {
         **parts.shared(run, images, _ASKED, ("classes", "genotype")),
         "kind": "Retraining",
@@ -31,7 +30,7 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
         "architecture": config["architecture"],
         "pictures": {} if confusion is None else {"confusion": confusion},
         "charts": [chart for chart in charts if chart is not None],
-        "next": f"supernet evaluate {folder}" if done else f"supernet retrain {shlex.quote(str(config['what']))}",
+        "next": f"supernet evaluate {shlex.quote(str(run.path))}" if done else "",  # only the same command goes on
         "evaluation": _evaluation(run, images),
     }
 

@@ -106,7 +106,7 @@ def draw_training(rows: Rows) -> Figure:
     """Draw the loss of a training over its epochs on the left, the accuracies (%) on the right.
 
     `rows[i]` has "loss", "accuracy" (0 to 1) of the training images, "valid_accuracy" or "test_accuracy" (0 to 1), and
-    "best": whether that accuracy was the highest up to then. The last such epoch gets a ring.
+    "best": whether the epoch was the best up to then. The last such epoch gets a ring.
     """
     figure = Figure(figsize=(8.4, 3.1), layout="constrained")
     left, right = figure.subplots(1, 2)
