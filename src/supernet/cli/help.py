@@ -25,7 +25,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "space and size": ("space", "width", "depth", "stem", "reductions", "norm-affine", "norm-track", "norm-shared"),
     "method": ("method", "selector", "with", "recipe", "protocol"),
-    "schedule and optimiser": ("epochs", "batch-size", "w.lr", "w"),
+    "schedule and optimiser": ("epochs", "patience", "batch-size", "w.lr", "w"),
     "limits": (
         *("by", "flops", "params", "max-params", "max-flops", "max-latency-ms"),
         *("target-params", "target-flops", "target-latency-ms", "latency", "front", "target-width", "target-depth"),

@@ -16,7 +16,7 @@ from supernet.engine.records import Record, RetrainingSummary, Row, SearchSummar
 from supernet.errors import UserError
 from supernet.spaces.genotype import Genotype
 
-FORMAT = 6
+FORMAT = 7
 """The version of the files in a run folder; folders of other versions are refused."""
 
 

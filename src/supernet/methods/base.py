@@ -124,6 +124,8 @@ class Method(ABC):
       kept gives wrong results without an error, so a subclass does not inherit it.
     - `ranks`: whether larger op scores mean better operations. If not, no architecture is reported after an epoch.
     - `aims`: whether alpha or a controller learns from `budget.targets`; a search with targets refuses other methods.
+    - `patient`: whether op scores lead to one choice over the whole search, which may end once that has stayed the same
+      (setting `patience`).
     - `spreads`: whether the method can spread lookahead over `budget.workers` processes.
     - `between_epochs`: names long work between epochs; a forecast reports that this work is left out.
     - `fixed_epochs`: why a search cannot go on for more epochs than it was begun with, as a clause; empty if it can.
@@ -138,6 +140,7 @@ class Method(ABC):
     capturable: ClassVar[bool] = False
     ranks: ClassVar[bool] = True
     aims: ClassVar[bool] = False
+    patient: ClassVar[bool] = False
     spreads: ClassVar[bool] = False
     between_epochs: ClassVar[str] = ""
     fixed_epochs: ClassVar[str] = ""

@@ -24,6 +24,7 @@ class GradientMethod(Method):
     """
 
     aims = True
+    patient = True
 
     def __init__(self, config: Any, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)

@@ -105,6 +105,7 @@ class PDARTS(WarmUp):
 
     Config = PDARTSConfig
     capturable = True
+    patient = False  # a stage has a choice of its own
     fixed_epochs = "its stages divide the epochs that it was begun with"
     config: PDARTSConfig
     alphas: StageAlphas

@@ -127,6 +127,8 @@ class SearchConfig(Protocol):
     """record steps and replay them (CUDA graphs); None does so on a GPU where the method allows it"""
     workers: Count = 1
     """processes that share the lookahead of zero-order methods"""
+    patience: Count | None = None
+    """end the search once so many epochs in a row have left its choice as it was; None goes on to the last epoch"""
     monitor: MonitorName | None = None
     """measure while searching: gradients (Single-DARTS, figures 2 and 3), or the Hessian along alpha (R-DARTS)"""
     monitor_every: Count | None = None

@@ -20,7 +20,6 @@ from supernet.engine.loop import LazyBatches
 from supernet.engine.measure import seconds
 from supernet.engine.memory import free_memory, is_shortage, return_freed_memory
 from supernet.engine.peak_memory import forget_peak_of_process, peak_of, peak_of_process
-from supernet.methods.base import Method
 from supernet.searching.config import SearchCall
 from supernet.searching.plan import Plan, planned
 from supernet.searching.select import selector_on
@@ -47,7 +46,7 @@ class Forecast:
     - `tuning`: epochs that the selector trains after the search; its evaluations are not forecast.
     - `step_passes`: batches that one step sends forward and backward through the supernet. NaN like the seconds.
     - `left_out`: work of the method between epochs, in words, which is not forecast either.
-    - `may_stop`: whether the method may end the search before its last epoch.
+    - `may_stop`: whether the method, or the patience of the search, may end it before its last epoch.
     - `process_bytes`: the most memory of this process during the steps, with Python, libraries and the work space of
       operations; None for a GPU, if a step does not fit, and where the system does not tell.
     - `fits`: whether memory suffices. Workspace of operations is seen on a GPU only, so a CPU needs a quarter more.
@@ -185,7 +184,7 @@ class _Trial:
         fits = _fits(peak, free, self.device)
         tuning = selector_on(self.task).epochs
         method, epochs = self.task.method, self.task.epochs
-        more = tuning, passes, method.between_epochs, type(method).finished is not Method.finished
+        more = tuning, passes, method.between_epochs, self.task.may_stop
         return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more, whole)
 
     def _decoding(self) -> float:

@@ -164,6 +164,8 @@ def plan(config: SearchConfig) -> Plan:
     feasible = FeasibleSet(space, target, limits, device)
     feasible.check()
     _check_targets(config, space, target, device)
+    if config.patience is not None and not method.patient:
+        raise UserError(f"method '{config.method_preset.name}' has no choice that could stay: leave patience out")
     config.selector_preset.load().check(resolved.select, tracked=resolved.norm_track)
     return Plan(
         config=replace(resolved, target_width=width, target_depth=depth),

@@ -28,6 +28,7 @@ from supernet.models.shared_norm import share_norms
 from supernet.models.supernet import Supernet
 from supernet.searching.collapse import verdict
 from supernet.searching.passes import Passes
+from supernet.searching.patience import unchanged
 from supernet.searching.plan import Plan
 from supernet.selectors.magnitude import strongest
 from supernet.spaces import NetworkSize, SearchSpace, tables
@@ -88,8 +89,19 @@ class SearchTask(Task):
 
     @property
     def finished(self) -> str:
-        """Why the method ends the search; empty while it goes on."""
-        return self.method.finished
+        """Why the method, or the patience of the search, ends it; empty while it goes on."""
+        return self.method.finished or self._held()
+
+    def _held(self) -> str:
+        most = self.plan.config.patience
+        if most is None or unchanged(self.history, self.feasible.unmeasured.best, most) < most:
+            return ""
+        return f"the choice has stayed the same for {most} epoch{'s' if most > 1 else ''}"
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether the search may end before its last epoch."""
+        return self.plan.config.patience is not None or type(self.method).finished is not Method.finished
 
     def begin_epoch(self, epoch: int) -> None:
         """Let the method prepare; say which stage begins."""

@@ -64,6 +64,7 @@ class ZeroOrder(Method):
 
     Config = ZeroOrderConfig
     aims = True
+    patient = True
     spreads = True
     fixed_epochs = "its warm-up and its sigma follow the number of epochs"
     config: ZeroOrderConfig

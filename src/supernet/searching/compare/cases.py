@@ -90,9 +90,17 @@ def _check_names(config: ComparisonConfig) -> None:
 
 
 def _names(method: str, config: ComparisonConfig) -> set[str]:
-    """Return the settings that a search by a method has, by their dotted names; targets only if it aims at them."""
-    names = {*_usual(method, config.settings), "graphs", "no_graphs", "workers", "protocol"}
-    if METHODS.named(method).load().aims:
+    """Return the settings that a search by a method has, by their dotted names.
+
+    Targets are among them only if it aims at them, and patience only if it is patient.
+    """
+    names, made = (
+        {*_usual(method, config.settings), "graphs", "no_graphs", "workers", "protocol"},
+        METHODS.named(method),
+    )
+    if not made.load().patient:
+        names -= {"patience"}
+    if made.load().aims:
         return names
     limited = "max_latency_ms" in {*config.settings, *config.axes}
     return names - {*_TARGETS, *([] if limited else ["latency"])}

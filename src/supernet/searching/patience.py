@@ -1,0 +1,32 @@
+"""Patience: a search ends once its choice has stayed the same for so many epochs.
+
+A search by gradients often finds its architecture early and leaves it late, when the weights overfit and every
+operation with weights lowers the training loss a little (see "The late drift" in docs/measurements.md). DARTS+ (Liang
+et al., 2019, arXiv 1909.06035) ends when the ranking of the operations with weights has been the same for 10 epochs;
+here it is the derived architecture alone that must stay, and any method that learns alphas for the whole search may
+have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from supernet.spaces.genotype import Genotype
+
+Scores = Mapping[str, list[list[float]]]
+"""The op scores after an epoch, as `Method.op_score_lists` returns them."""
+
+
+def unchanged(history: Sequence[Scores], choose: Callable[[Scores], Genotype], most: int) -> int:
+    """Return how many epochs in a row, up to the last one and at most `most`, have left the choice as it was.
+
+    `history` are the op scores after each epoch, and `choose` derives an architecture from them. An epoch that leaves
+    the op scores themselves as they were does not count: alpha does not learn yet.
+    """
+    for count in range(most):
+        if count + 1 >= len(history):
+            return count
+        now, before = history[-1 - count], history[-2 - count]
+        if now == before or choose(now) != choose(before):
+            return count
+    return most
