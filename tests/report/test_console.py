@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from supernet.errors import UserError, unknown, visible
-from supernet.report.console import Console, line, listing
+from supernet.report.console import Console, _scores, line, listing
 from supernet.report.progress import Quiet
 
 ROWS = [("a", "the first of two, with a longer line about it", "Somebody, 2019"), ("second", "short", "Else, 2020")]
@@ -50,6 +50,20 @@ def test_an_empty_last_column_needs_no_room() -> None:
     rows = [(name, summary, "") for name, summary, _ in ROWS]
     assert listed(53, terminal=True, rows=rows) == [f"{n:<6}  {s}" for n, s, _ in rows]
     assert len(listed(52, terminal=True, rows=rows)) == 3
+
+
+@pytest.mark.parametrize(
+    ("scores", "criterion", "told"),
+    [
+        ({}, "accuracy", "the only one"),
+        ({"a": 0.5}, "accuracy", "accuracy 50.00 % without it"),
+        ({"a": 0.5}, "magnitude", "weight 0.500"),
+        ({"a": 0.5, "b": 0.25}, "magnitude", "weight 0.500, others 0.250"),
+        ({"a": 0.5, "b": 0.25, "c": 1.0}, "loss", "loss 0.500 without it, 0.250 to 1.000 without another"),
+    ],
+)
+def test_a_decision_is_told_with_the_scores_that_there_are(scores: dict[str, float], criterion: str, told: str) -> None:
+    assert _scores({"edge": "1<-0", "chosen": "a", "scores": scores}, criterion) == told
 
 
 ANY = st.text(st.characters(exclude_categories=()) | st.sampled_from("\x1b\x07\x9b\r\t\u202e\u2066\udc80[31m"))

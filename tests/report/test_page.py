@@ -127,6 +127,28 @@ def test_an_unfinished_search_has_a_page_of_what_is_there(copy: sn.Run) -> None:
     assert "0 of 2 epochs are done" in read(copy).text
 
 
+def test_an_unfinished_selection_is_not_gone_on_with_as_a_search(copy: sn.Run) -> None:
+    (copy.path / "summary.json").unlink()
+    page.write(copy)
+    assert "supernet search --config" in read(copy).text
+    config = copy.path / "config.yaml"
+    config.write_text(config.read_text().replace("task: search", "task: select"))
+    page.write(copy)
+    assert "supernet search --config" not in read(copy).text
+
+
+def test_limits_and_large_costs_are_told_in_whole_numbers(copy: sn.Run) -> None:
+    limits = {"max_params": 2_000_000, "max_flops": None, "max_latency_ms": None, "latency": "measured"}
+    point = {"run": ".", "architecture": "x", "cost": 2_345_678.0, "supernet": 0.5}
+    front = {"asked": 1, "cost": "flops", "images": 9, "points": [point]}
+    (copy.path / "summary.json").write_text(json.dumps(copy.summary | {"limits": limits, "front": front}))
+    page.write(copy)
+    found = read(copy).text
+    assert "2,345,678" in found
+    assert "at most 2,000,000 parameters" in found
+    assert "measured" not in found.partition("at most")[2].partition("\n")[0]
+
+
 def test_a_picture_that_is_not_ours_is_left_out(copy: sn.Run) -> None:
     ours = parts.picture(copy, "cell.svg")
     assert ours is not None
@@ -154,9 +176,26 @@ def test_a_retraining_shows_its_classes_mistakes_and_calibration(tmp_path: Path)
     shown = read(run)
     for title in ("The worst mistakes", "Calibration", "Classes"):
         assert title in shown.text
-    (run.path / "evaluation.json").write_text(json.dumps({"classes": 3}))
+    whole = found.to_json()
+    for damaged in (
+        {"classes": 3},
+        {"classes": [], "confusion": []},
+        whole | {"classes": 3},
+        whole | {"accuracy": "x"},
+    ):
+        (run.path / "evaluation.json").write_text(json.dumps(damaged))
+        page.write(run)
+        assert "Calibration" not in read(run).text
+    balanced = run.summary["test_balanced_accuracy"]
+    told = f"{100 * balanced['last']:.2f} % after the last epoch, {100 * balanced['best']:.2f} % in the best epoch, 1"
+    assert re.search(rf"test images, balanced\s*{re.escape(told)}", read(run).text)
+    settings = (run.path / "config.yaml").read_text()
+    (run.path / "config.yaml").write_text(settings.replace("balance: none", "balance: weights"))
+    chosen = {"balanced_accuracy": balanced}  # also on the images that chose the best epoch
+    (run.path / "summary.json").write_text(json.dumps(run.summary | chosen))
     page.write(run)
-    assert "Calibration" not in read(run).text
+    assert "validation images, balanced" in read(run).text
+    assert "in the best epoch by balanced accuracy, 1" in read(run).text
 
 
 def test_an_unfinished_retraining_has_a_page(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import supernet as sn
 from supernet.engine.files import append
-from supernet.report.serve import server
+from supernet.report.serve import _names, server
 from supernet.report.watch import PICTURES, _bars, curves, page, state, text, watched
 
 CALL = {"images": 60, "epochs": 2, "width": 2, "device": "cpu", "quiet": True}
@@ -152,6 +152,11 @@ def test_nothing_but_the_page_and_its_pictures_is_served(unfinished, tmp_path):
         assert ask("/favicon.ico")[::2] == (204, "")
         assert ask(host="evil.example")[0] == 403
         assert ask(method="POST")[0] == 501
+
+
+def test_at_the_port_of_http_a_browser_names_none():
+    assert _names(8080) == {"127.0.0.1:8080", "localhost:8080"}
+    assert _names(80) == {"127.0.0.1:80", "localhost:80", "127.0.0.1", "localhost"}
 
 
 def test_names_of_a_received_run_are_text(unfinished):

@@ -296,6 +296,29 @@ def test_only_the_last_weights_on_its_own_data_are_the_evaluation_of_a_run(run: 
     assert {file.name for file in run.path.iterdir()} == {"config.yaml", "environment.json"}
 
 
+def test_data_of_one_name_in_two_places_has_an_evaluation_of_each(run: Run, tmp_path: Path) -> None:
+    def images(place: str, count: int) -> Path:
+        (tmp_path / place).mkdir(exist_ok=True)
+        x = np.random.default_rng(count).integers(0, 99, (count, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / place / "photos.npz", x_train=x, y_train=np.arange(count) % 3)
+        return tmp_path / place / "photos.npz"
+
+    def file(**settings: Any) -> str:
+        found = evaluate(run, **settings, device="cpu")
+        name, _ = evaluation.files_of(run, found)
+        assert json.loads((run.path / name).read_text()) == found.to_json()
+        return name
+
+    one, other = images("a", 9), images("b", 12)
+    assert file(data=one) == "evaluation-photos.json"
+    second = file(data=other)
+    assert re.fullmatch(r"evaluation-photos-[0-9a-f]{8}\.json", second)
+    assert file(data=other, weights="best") == second.replace(".json", ".best.json")
+    assert file(data=images("a", 6)) == "evaluation-photos.json"  # the same place, changed
+    assert file(data=other) == second
+    assert json.loads((run.path / "evaluation-photos.json").read_text())["count"] == 6
+
+
 @pytest.mark.parametrize(("name", "part"), [("", "data"), ("../../x", "x"), ("é" * 99, "é" * 60), ("a\n[b]", "a-b")])
 def test_a_name_of_data_is_safe_in_the_name_of_a_file(name: str, part: str, run: Run) -> None:
     found = Evaluation(name, "0", "all", 9, "9 images", "last", 0.25, 0.3, None, (), (), 10**6, 10**6, "cpu", (), {})

@@ -83,7 +83,7 @@ def test_a_torch_model_needs_no_supernet(torch_file: exporting.Exported) -> None
 
 
 def test_an_onnx_model_gives_the_logits_of_the_network_for_any_batch(run: Run, onnx_file: exporting.Exported) -> None:
-    assert onnx_file.path == run.path / "model.onnx"
+    assert onnx_file.path == run.path / "model.best.onnx"
     assert onnx_file.difference is not None
     assert onnx_file.difference < 1e-4
     onnx.checker.check_model(onnx_file.path, full_check=True)
@@ -233,6 +233,17 @@ def test_the_description_of_a_cell_has_both_of_its_inputs() -> None:
 
 
 # --- files
+
+
+def test_models_that_differ_have_files_of_their_own(run: Run) -> None:
+    wanted = {
+        ("torch", "uint8", "last"): "model.pt2",
+        ("torch", "uint8", "best"): "model.best.pt2",
+        ("onnx", "float", "last"): "model-float.onnx",
+        ("onnx", "float", "best"): "model-float.best.onnx",
+    }
+    assert {asked: str(exporting._name(*asked)) for asked in wanted} == wanted  # type: ignore[arg-type]
+    assert export(run, "genotype", weights="best") == run.path / "genotype.json"
 
 
 def test_a_given_file_needs_the_suffix_of_its_format_and_a_folder(run: Run, tmp_path: Path) -> None:

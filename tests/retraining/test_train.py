@@ -662,6 +662,18 @@ def test_the_picture_shows_loss_accuracies_and_the_best_epoch():
     }
 
 
+@pytest.mark.parametrize(("balanced", "ring"), [(False, (75, "valid")), (True, (45, "balanced"))])
+def test_the_ring_is_on_the_curve_of_the_accuracy_that_chose_the_best_epoch(balanced, ring):
+    rows = [row | {"balanced_accuracy": value} for row, value in zip(ROWS, (0.3, 0.45, 0.4), strict=True)]
+    _, right = plots.draw_training(rows, balanced=balanced).axes
+    lines = {line.get_label(): line for line in right.get_lines()}
+    assert list(lines["validation images, balanced"].get_ydata()) == pytest.approx([30, 45, 40])
+    (label,) = [label for label in lines if label.startswith("best: ")]
+    assert lines[label].get_ydata() == pytest.approx([ring[0]])
+    curve = lines["validation images, balanced" if ring[1] == "balanced" else "validation images"]
+    assert lines[label].get_color() == curve.get_color()
+
+
 @pytest.mark.parametrize("rows", [[], ROWS[:1]])
 def test_few_rows_make_a_picture(rows, tmp_path):
     plots.save(plots.draw_training(rows), tmp_path / "training.svg")

@@ -182,7 +182,9 @@ class RetrainingSummary(TypedDict):
     flops: Whole
     measured_on: Literal["validation", "test"]
     accuracy: Accuracies
+    balanced_accuracy: NotRequired[Accuracies | None]
     test_accuracy: Accuracies | None
+    test_balanced_accuracy: NotRequired[Accuracies | None]
     best_epoch: Count
     seconds: Real
 

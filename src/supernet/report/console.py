@@ -95,6 +95,11 @@ def targets(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def cost_of(name: str, value: float) -> str:
+    """Return a cost without its unit: a whole number of parameters or FLOPs, a latency to 3 digits."""
+    return _UNITS.get(name, ("{:.3g}", ""))[0].format(value)
+
+
 def table_entry(console: Console, entry: Mapping[str, Any]) -> None:
     """Print a table's results for one architecture; `entry` is the output of `TableEntry.to_json`."""
     numbers = ("validation", "test", f"rank of {entry['total']}", "best there is", "below it")
@@ -149,10 +154,10 @@ def _scores(decision: Mapping[str, Any], criterion: str) -> str:
         return "the only one"
     chosen = _score(scores.pop(decision["chosen"] or decision["edge"]), criterion)
     others = [_score(value, criterion) for value in sorted(scores.values())]
-    span = others[0] if others[0] == others[-1] else f"{others[0]} to {others[-1]}"
+    span = " to ".join(dict.fromkeys(others[:1] + others[-1:]))
     if criterion == "magnitude":
-        return f"weight {chosen}, others {span}"
-    return f"{criterion} {chosen} without it, {span} without another"
+        return f"weight {chosen}" + (f", others {span}" if others else "")
+    return f"{criterion} {chosen} without it" + (f", {span} without another" if others else "")
 
 
 def _score(value: float, criterion: str) -> str:
@@ -184,11 +189,12 @@ def front(console: Console, found: Mapping[str, Any]) -> None:
     """Print the architectures of a search along their cost, as `supernet.searching.front.drawn` has them."""
     names = [name for name in ("supernet", "retrained", "table") if any(p[name] is not None for p in found["points"])]
     table = _table(["architecture in"], [found["title"], *(f"{name}, %" for name in names), ""])
-    form = _UNITS.get(found["cost"], ("{:.3g}", ""))[0]
     for point in found["points"]:
         accuracies = ["" if point[name] is None else f"{point[name]:.2f}" for name in names]
         folder = "the run folder" if point["run"] == "." else point["run"]
-        table.add_row(folder, form.format(point["cost"]), *accuracies, "dominated" if point["dominated"] else "")
+        table.add_row(
+            folder, cost_of(found["cost"], point["cost"]), *accuracies, "dominated" if point["dominated"] else ""
+        )
     line(console, "")
     console.print(table)
     some = {

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from html import escape
 from http import HTTPStatus
+from http.client import HTTP_PORT
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def server(folder: str, port: int = 0, look: Callable[[str], What] = watched) ->
         raise UserError(f"cannot serve on port {port}: {reason}; give another with --port, or none") from None
 
 
+def _names(port: int) -> set[str]:
+    """Return what a browser calls this machine at a port: without the port if it is that of http."""
+    names = {HOST, "localhost"}
+    return {f"{name}:{port}" for name in names} | (names if port == HTTP_PORT else set())
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers with the page on the run, and with nothing else: no path is looked up."""
 
@@ -68,10 +75,10 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*rest)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        port = self.connection.getsockname()[1]
-        own = f"{HOST}:{port}", f"localhost:{port}"
         name = self.path.partition("?")[0].removeprefix("/")
-        if self.headers.get("Host") not in own:  # a page from elsewhere, whose name leads to this address
+        if self.headers.get("Host") not in _names(
+            self.connection.getsockname()[1]
+        ):  # a page from elsewhere, whose name leads to this address
             self._answer(HTTPStatus.FORBIDDEN, b"this page has another address\n")
         elif name == "":
             self._answer(HTTPStatus.OK, *self._page())

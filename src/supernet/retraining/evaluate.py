@@ -6,7 +6,9 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -16,8 +18,10 @@ from supernet.data import Images, Source, hold_out, is_available
 from supernet.data import load as load_images
 from supernet.data.batches import in_order
 from supernet.data.levels import Levels
+from supernet.data.pictures import path_of
 from supernet.data.streamed import Pixels
 from supernet.engine.environment import environment
+from supernet.engine.files import read_json
 from supernet.engine.measure import Latency, latency
 from supernet.engine.peak_memory import peak_memory
 from supernet.engine.run import Run
@@ -94,6 +98,7 @@ class Evaluation:
     environment: Mapping[str, Any]
     mistakes: tuple[Mistake, ...] = ()  # those with the highest probability
     calibration: tuple[Calibration, ...] = ()  # by tenths of the probability, without empty ones
+    source: str = ""  # the absolute path of the image set, if it was given and has one
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, strings, lists and dicts."""
@@ -149,6 +154,7 @@ def evaluate(
         device=str(predictor.mean.device),
         passes=tuple(_pass(predictor, batch) for batch in (1, 32)),
         environment=environment(device=predictor.mean.device),
+        source=_place(data),
     )
     _write(found, evaluation, images)
     return evaluation
@@ -176,6 +182,11 @@ def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken
     if images.fingerprint != config["fingerprint"]:
         raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
     return images
+
+
+def _place(data: Source | None) -> str:
+    """Return the absolute path of a source that is a file or a folder, nothing for any other."""
+    return str(path_of(data).resolve()) if isinstance(data, str | os.PathLike) and path_of(data).exists() else ""
 
 
 def _chosen(run: Run, images: Images) -> tuple[Pixels, Tensor, str, Tensor]:
@@ -258,12 +269,24 @@ def files_of(run: Run, evaluation: Evaluation) -> tuple[str, str]:
     """Return the names of an evaluation's file and picture in the folder of its run.
 
     They are `evaluation.json` and `confusion.svg` for the last weights on the run's own data. Other data puts its name
-    into them, as in `evaluation-photos.json`, and the best weights put "best", as in `evaluation.best.json`.
+    into them, as in `evaluation-photos.json`, and the best weights put "best", as in `evaluation.best.json`. Behind the
+    name is a checksum of the data's path where files of this name are of data in another place.
     """
     own = evaluation.fingerprint == run.config["fingerprint"]
     data = "" if own else "-" + (re.sub(r"[^\w-]+", "-", evaluation.data)[:_LETTERS].strip("-") or "data")
+    if not own and evaluation.source and _places(run, data) - {evaluation.source}:
+        data += f"-{sha256(evaluation.source.encode(errors='backslashreplace')).hexdigest()[:8]}"
     weights = "" if evaluation.weights == "last" else f".{evaluation.weights}"
     return f"evaluation{data}{weights}.json", f"confusion{data}{weights}.svg"
+
+
+def _places(run: Run, data: str) -> set[str]:
+    """Return the paths of the data whose evaluations, by last and best weights, have `data` in their names."""
+    places = set()
+    for name in (f"evaluation{data}.json", f"evaluation{data}.best.json"):
+        with suppress(ValueError, TypeError, KeyError):  # of none, a damaged one, and one without a path
+            places.add(str(read_json(run.path / name)["source"]))
+    return places - {""}
 
 
 def _write(run: Run, evaluation: Evaluation, images: Images) -> None:

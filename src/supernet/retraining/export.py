@@ -72,8 +72,8 @@ def export(
       and all that is needed to build its network elsewhere, as JSON, without what was learned.
     - `input`: the values of pixels that a model takes: "uint8", from 0 to 255, or "float", float32 from 0 to 1, for
       programs that take no uint8, as TensorRT.
-    - `out`: the file; None is `model.pt2`, `model.onnx` or `genotype.json` in the run's folder, and for floats
-      `model-float.pt2` or `model-float.onnx`.
+    - `out`: the file; None is `model.pt2`, `model.onnx` or `genotype.json` in the run's folder. Floats put "-float"
+      into the name of a model and the best weights ".best", as in `model-float.best.onnx`.
 
     A model takes pixels, (batch, C, H, W), and gives logits, (batch, classes); class names and preprocessing travel in
     it. Before it gets its name it is read back and its logits are compared on random images. Raises UserError
@@ -101,12 +101,7 @@ def export_checked(
     if format == "onnx":
         _need_extra()
     found = retraining(run)
-    name = Path(_FILES[format])
-    path = (
-        found.path / (name if input == "uint8" else name.with_stem(f"{name.stem}-{input}"))
-        if out is None
-        else Path(out)
-    )
+    path = found.path / _name(format, input, weights) if out is None else Path(out)
     if path.suffix != Path(_FILES[format]).suffix:
         raise UserError(
             f"cannot write format '{format}' to '{path}': its name must end in {Path(_FILES[format]).suffix}"
@@ -122,6 +117,15 @@ def export_checked(
         return Exported(path, _write_model(predictor, path, save))
     except OSError as error:
         raise UserError(f"cannot write '{path}': {reason_of(error)}; give another place with --out") from None
+
+
+def _name(format: str, input: Input, weights: Checkpoint) -> Path:  # noqa: A002
+    """Return the name of the default file, which is another one for models that differ."""
+    name = Path(_FILES[format])
+    if format == "genotype":  # holds nothing learned
+        return name
+    kind = "" if input == "uint8" else f"-{input}"
+    return name.with_stem(f"{name.stem}{kind}" + ("" if weights == "last" else f".{weights}"))
 
 
 def _need_extra() -> None:

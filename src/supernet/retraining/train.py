@@ -220,7 +220,8 @@ def _write(run: Run, task: TrainingTask) -> None:
 def _picture(run: Run) -> None:
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-    plots.save(plots.draw_training(run.metrics), run.path / "training.svg")
+    balanced = run.config["balance"] != "none"
+    plots.save(plots.draw_training(run.metrics, balanced=balanced), run.path / "training.svg")
 
 
 def _summary(run: Run, task: TrainingTask) -> dict[str, Any]:

@@ -4,16 +4,63 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from supernet.data import Images
 from supernet.engine.files import read_json
 from supernet.engine.glance import size as size_of
+from supernet.engine.records import check
 from supernet.engine.run import Run
 from supernet.report.page import parts
+from supernet.settings import Fraction, Real, Whole
 
 _ASKED = ("recipe", "space", "epochs", "batch_size", "width", "depth", "seed", "device", "precision")
-_MEASURED = {"valid_accuracy": "validation images", "test_accuracy": "test images", "accuracy": "training, augmented"}
+_MEASURED = {
+    "valid_accuracy": "validation images",
+    "test_accuracy": "test images",
+    "balanced_accuracy": "the same, balanced",
+    "accuracy": "training, augmented",
+}
+
+
+class Score(TypedDict):
+    """The scores of a class."""
+
+    name: str
+    precision: Fraction | None
+    recall: Fraction | None
+    f1: Fraction | None
+    support: Whole
+
+
+class Mistake(TypedDict):
+    """An image whose class the network got wrong."""
+
+    index: Whole
+    label: str
+    predicted: str
+    probability: Real
+
+
+class Bin(TypedDict):
+    """The images that the network is about as sure of."""
+
+    confidence: Real
+    accuracy: Fraction
+    count: Whole
+
+
+class EvaluationRecord(TypedDict):
+    """What the page shows of evaluation.json."""
+
+    images: Literal["test", "validation", "all"]
+    count: Whole
+    accuracy: Fraction
+    classes: list[Score]
+    mistakes: list[Mistake]
+    calibration: list[Bin]
 
 
 def sections(run: Run, images: Images | None) -> dict[str, Any]:
@@ -26,7 +73,7 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
         **parts.shared(run, images, _ASKED, ("classes", "genotype")),
         "kind": "Retraining",
         "state": "" if done else parts.unfinished(run),
-        "facts": _facts(summary),
+        "facts": _facts(summary, balanced=config.get("balance", "none") != "none"),
         "architecture": config["architecture"],
         "pictures": {} if confusion is None else {"confusion": confusion},
         "charts": [chart for chart in charts if chart is not None],
@@ -35,18 +82,22 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
     }
 
 
-def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the first things that one wants to know, as (name, text)."""
+def _facts(summary: Mapping[str, Any], *, balanced: bool) -> list[tuple[str, str]]:
+    """Return the first things that one wants to know, as (name, text); `balanced` is whether classes count alike."""
     if not summary:
         return []
-    best = f"in the best epoch, {summary['best_epoch']}"
-    found = [(f"{summary['measured_on']} images", summary["accuracy"])]
-    if summary["test_accuracy"] is not None and summary["measured_on"] != "test":
+    on = summary["measured_on"]
+    found = [(f"{on} images", summary["accuracy"]), (f"{on} images, balanced", summary.get("balanced_accuracy"))]
+    if on != "test":
         found.append(("test images", summary["test_accuracy"]))
+        found.append(("test images, balanced", summary.get("test_balanced_accuracy")))
+    by = " by balanced accuracy" if balanced and summary.get("balanced_accuracy") else ""
+    best = f"in the best epoch{by}, {summary['best_epoch']}"
     size = size_of(summary["params"], summary["flops"])
     accuracies = [
         (name, f"{100 * each['last']:.2f} % after the last epoch, {100 * each['best']:.2f} % {best}")
         for name, each in found
+        if each is not None
     ]
     return [*accuracies, ("size", size)]
 
@@ -54,14 +105,14 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _evaluation(run: Run, images: Images | None) -> dict[str, Any] | None:
     """Return the evaluation of the last weights on the run's own data, with thumbnails of the worst mistakes."""
     file = run.path / "evaluation.json"
-    try:
-        found = dict(read_json(file)) if file.is_file() else {}
-    except (ValueError, TypeError):
+    if not file.is_file():
         return None
-    if not {"classes", "confusion"} <= found.keys():
+    try:
+        found = check(EvaluationRecord, read_json(file), file, "evaluate again")
+    except ValueError:  # a damaged one is left out
         return None
     x = None if images is None else images.x_test if found["images"] == "test" else images.x
-    return found | {"mistakes": [_mistake(each, x) for each in found.get("mistakes", ())]}
+    return dict(found) | {"mistakes": [_mistake(each, x) for each in found["mistakes"]]}
 
 
 def _mistake(found: Mapping[str, Any], x: Any) -> dict[str, Any]:

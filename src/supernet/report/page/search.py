@@ -12,7 +12,8 @@ from supernet.data import Images
 from supernet.engine.glance import size as size_of
 from supernet.engine.run import Run
 from supernet.errors import UserError
-from supernet.report.console import targets
+from supernet.models.cost.limits import Limits
+from supernet.report.console import cost_of, targets
 from supernet.report.page import parts
 from supernet.spaces import SearchSpace, recorded_space
 from supernet.spaces.tables.entry import holds
@@ -37,12 +38,25 @@ def sections(run: Run, images: Images | None) -> dict[str, Any]:
         "decisions": summary.get("decisions") or [],
         "criterion": summary.get("criterion"),
         "charts": _charts(rows),
-        "front": summary.get("front"),
+        "front": _front(summary),
         "curvature": summary.get("curvature"),
         "table": summary.get("table_entry"),
         "of_table": holds(config["data_name"], config["classes"]),
-        "next": f"supernet retrain {folder}" if done else f"supernet search --config {folder} --out {folder}",
+        "next": f"supernet retrain {folder}" if done else _going_on(config, folder),
     }
+
+
+def _going_on(config: Mapping[str, Any], folder: str) -> str:
+    """Return the command that goes on with a search; a selection is gone on with by the same command only."""
+    return f"supernet search --config {folder} --out {folder}" if config["task"] == "search" else ""
+
+
+def _front(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the architectures along their cost, with their costs as texts."""
+    if not (front := summary.get("front")):
+        return None
+    points = [point | {"cost": cost_of(front["cost"], point["cost"])} for point in front["points"]]
+    return dict(front) | {"points": points}
 
 
 def _space(name: str) -> SearchSpace | None:
@@ -73,8 +87,7 @@ def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[
     if summary.get("latency"):
         found.append(("latency", "{ms:.3g} ms, {source}".format(**summary["latency"])))
     if summary.get("limits"):
-        asked = {name: value for name, value in summary["limits"].items() if value is not None}
-        found.append(("limits", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asked.items())))
+        found.append(("limits", str(Limits(**summary["limits"]))))
     found += [("target", target) for target in targets(summary)]
     return found
 

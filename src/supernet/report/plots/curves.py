@@ -20,7 +20,7 @@ Curve = Sequence[float | None]  # one number per epoch or query; None and NaN ar
 Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
 Runs = Mapping[str, Sequence[Curve]]  # per method, one curve per seed, of any lengths
 
-_BLUE, _RED = METHOD_COLOURS[:2]
+_BLUE, _RED, _GREEN = METHOD_COLOURS[:3]
 _MEASURED = {"valid_accuracy": "validation images", "test_accuracy": "test images"}  # every row has one of them
 _EARLY = 0.03  # the share of the queries whose means may lie below the picture: the first architectures are poor
 
@@ -102,11 +102,12 @@ def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str, *
 
 
 @mpl.rc_context(STYLE)
-def draw_training(rows: Rows) -> Figure:
+def draw_training(rows: Rows, *, balanced: bool = False) -> Figure:
     """Draw the loss of a training over its epochs on the left, the accuracies (%) on the right.
 
-    `rows[i]` has "loss", "accuracy" (0 to 1) of the training images, "valid_accuracy" or "test_accuracy" (0 to 1), and
-    "best": whether the epoch was the best up to then. The last such epoch gets a ring.
+    `rows[i]` has "loss", "accuracy" (0 to 1) of the training images, "valid_accuracy" or "test_accuracy" (0 to 1),
+    "balanced_accuracy" on the same images where classes are unequal, and "best": whether the epoch was the best up to
+    then. The last such epoch gets a ring, on the curve of the balanced accuracy if that decides (`balanced`).
     """
     figure = Figure(figsize=(8.4, 3.1), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -114,8 +115,12 @@ def draw_training(rows: Rows) -> Figure:
     _draw_rows(right, rows, "accuracy", 100, _BLUE, "training images, augmented")
     for name, label in _MEASURED.items():
         if rows and name in rows[0]:
+            unequal = "balanced_accuracy" in rows[0]
             _draw_rows(right, rows, name, 100, _RED, label)
-            _ring_best(right, [row for row in rows if row["best"]][-1], name)
+            if unequal:
+                _draw_rows(right, rows, "balanced_accuracy", 100, _GREEN, f"{label}, balanced")
+            chosen_by = ("balanced_accuracy", _GREEN) if balanced and unequal else (name, _RED)
+            _ring_best(right, [row for row in rows if row["best"]][-1], *chosen_by)
     left.set(title="training loss", ylabel="loss")
     right.set(title="accuracy", ylabel="accuracy (%)")
     add_legend(figure, right.get_legend_handles_labels()[0])
@@ -131,7 +136,7 @@ def _draw_rows(axes: Axes, rows: Rows, name: str, factor: int, shade: str, label
     mark_epochs(axes, epochs, 8)
 
 
-def _ring_best(axes: Axes, row: Mapping[str, Any], name: str) -> None:
+def _ring_best(axes: Axes, row: Mapping[str, Any], name: str, shade: str) -> None:
     epoch, accuracy = row["epoch"], 100 * row[name]
     label = f"best: {accuracy:.2f} %, epoch {epoch}"
-    axes.plot(epoch, accuracy, color=_RED, marker="o", ms=7, mfc="none", ls="", label=label)
+    axes.plot(epoch, accuracy, color=shade, marker="o", ms=7, mfc="none", ls="", label=label)
