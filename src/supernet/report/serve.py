@@ -75,10 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*rest)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        name = self.path.partition("?")[0].removeprefix("/")
-        if self.headers.get("Host") not in _names(
-            self.connection.getsockname()[1]
-        ):  # a page from elsewhere, whose name leads to this address
+        name, own = self.path.partition("?")[0].removeprefix("/"), _names(self.connection.getsockname()[1])
+        if self.headers.get("Host") not in own:  # a page from elsewhere, whose name leads to this address
             self._answer(HTTPStatus.FORBIDDEN, b"this page has another address\n")
         elif name == "":
             self._answer(HTTPStatus.OK, *self._page())
