@@ -632,7 +632,7 @@ def test_a_seed_decides_every_number(whole, tmp_path):
 def test_a_retraining_interrupted_before_its_summary_writes_it_when_resumed(archive, tmp_path, monkeypatch):
     out = tmp_path / "run"
     choices = {"data": archive, "out": out, "quiet": True, "validation_share": 0.25} | TINY
-    monkeypatch.setattr(plots, "draw_training", lambda rows: (_ for _ in ()).throw(RuntimeError("power cut")))
+    monkeypatch.setattr(plots, "draw_training", lambda rows, balanced: (_ for _ in ()).throw(RuntimeError("power cut")))
     with pytest.raises(RuntimeError, match="power cut"):
         retrain(CELL, **choices)
     monkeypatch.undo()
