@@ -189,6 +189,44 @@ class RetrainingSummary(TypedDict):
     seconds: Real
 
 
+class Score(TypedDict):
+    """The scores of a class."""
+
+    name: str
+    precision: Fraction | None
+    recall: Fraction | None
+    f1: Fraction | None
+    support: Whole
+
+
+class Mistake(TypedDict):
+    """An image whose class the network got wrong."""
+
+    index: Whole
+    label: str
+    predicted: str
+    probability: Real
+
+
+class Bin(TypedDict):
+    """The images that the network is about as sure of."""
+
+    confidence: Real
+    accuracy: Fraction
+    count: Whole
+
+
+class EvaluationRecord(TypedDict):
+    """The measurements of a retrained network, evaluation.json: what its page shows."""
+
+    images: Literal["test", "validation", "all"]
+    count: Whole
+    accuracy: Fraction
+    classes: list[Score]
+    mistakes: list[Mistake]
+    calibration: list[Bin]
+
+
 def standing(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return those of a search's rows, one per epoch, that led to its state: without epochs that it went back from."""
     found: list[Mapping[str, Any]] = []

@@ -10,6 +10,7 @@ have it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise, takewhile
 
 from supernet.spaces.genotype import Genotype
 
@@ -23,10 +24,8 @@ def unchanged(history: Sequence[Scores], choose: Callable[[Scores], Genotype], m
     `history` are the op scores after each epoch, and `choose` derives an architecture from them. An epoch that leaves
     the op scores themselves as they were does not count: alpha does not learn yet.
     """
-    for count in range(most):
-        if count + 1 >= len(history):
-            return count
-        now, before = history[-1 - count], history[-2 - count]
-        if now == before or choose(now) != choose(before):
-            return count
-    return most
+    if not history:
+        return 0
+    choice = choose(history[-1])
+    pairs = pairwise(reversed(history[-1 - most :]))
+    return len(list(takewhile(lambda pair: pair[0] != pair[1] and choose(pair[1]) == choice, pairs)))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any, Literal
-
-from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
+from typing import Any
 
 from supernet.data import Images
 from supernet.engine.files import read_json
 from supernet.engine.glance import size as size_of
-from supernet.engine.records import check
+from supernet.engine.records import EvaluationRecord, check
 from supernet.engine.run import Run
 from supernet.report.page import parts
-from supernet.settings import Fraction, Real, Whole
 
 _ASKED = ("recipe", "space", "epochs", "batch_size", "width", "depth", "seed", "device", "precision")
 _MEASURED = {
@@ -23,44 +20,6 @@ _MEASURED = {
     "balanced_accuracy": "the same, balanced",
     "accuracy": "training, augmented",
 }
-
-
-class Score(TypedDict):
-    """The scores of a class."""
-
-    name: str
-    precision: Fraction | None
-    recall: Fraction | None
-    f1: Fraction | None
-    support: Whole
-
-
-class Mistake(TypedDict):
-    """An image whose class the network got wrong."""
-
-    index: Whole
-    label: str
-    predicted: str
-    probability: Real
-
-
-class Bin(TypedDict):
-    """The images that the network is about as sure of."""
-
-    confidence: Real
-    accuracy: Fraction
-    count: Whole
-
-
-class EvaluationRecord(TypedDict):
-    """What the page shows of evaluation.json."""
-
-    images: Literal["test", "validation", "all"]
-    count: Whole
-    accuracy: Fraction
-    classes: list[Score]
-    mistakes: list[Mistake]
-    calibration: list[Bin]
 
 
 def sections(run: Run, images: Images | None) -> dict[str, Any]:

@@ -94,13 +94,11 @@ def _names(method: str, config: ComparisonConfig) -> set[str]:
 
     Targets are among them only if it aims at them, and patience only if it is patient.
     """
-    names, made = (
-        {*_usual(method, config.settings), "graphs", "no_graphs", "workers", "protocol"},
-        METHODS.named(method),
-    )
-    if not made.load().patient:
-        names -= {"patience"}
-    if made.load().aims:
+    names = {*_usual(method, config.settings), "graphs", "no_graphs", "workers", "protocol"}
+    made = METHODS.named(method).load()
+    if not made.patient:
+        names.remove("patience")
+    if made.aims:
         return names
     limited = "max_latency_ms" in {*config.settings, *config.axes}
     return names - {*_TARGETS, *([] if limited else ["latency"])}
