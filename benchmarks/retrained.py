@@ -42,7 +42,8 @@ def width(genotype: sn.Genotype, images: Images, space: sn.SearchSpace, flops: i
 
 def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Trained]:
     """Return what one search found and what was trained beside it, by the label of its row."""
-    asked = {"images": given.images, "epochs": given.search_epochs, "image_size": given.image_size}
+    asked = {"images": given.images, "image_size": given.image_size}
+    asked |= {"epochs": given.search_epochs, "width": given.search_width}
     settings = {name: value for name, value in asked.items() if value is not None}
     settings |= {"protocol": given.protocol, "space": given.space, "seed": seed, "device": "cpu", "quiet": True}
     searched = sn.search(given.data, out=given.out / f"search-{seed}", alpha=ALPHA, **settings)
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--images", type=int, help="of the search")
     parser.add_argument("--search-epochs", type=int)
+    parser.add_argument("--search-width", type=int, help="channels of the supernet")
     parser.add_argument("--flops", help="of all networks, as 4M")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="beside the found one")
     parser.add_argument("--also", nargs="+", default=(), help="architectures of the space, as 11472")

@@ -12,6 +12,7 @@ import supernet as sn
 from conftest import Call
 from supernet.engine.run import Run
 from supernet.searching.baselines import rivals
+from supernet.spaces import architecture
 
 ROWS = ["found", "random", "largest"]
 ROWS += [f"{name}, same parameters" for name in ("resnet", "resnet-cifar", "mobilenet-v2", "efficientnet")]
@@ -108,13 +109,17 @@ def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> 
     for networks, wanted in (
         ("resnet", ["found", "resnet-flops"]),
         ("random,resnet", ["found", "random", "resnet-flops"]),
+        ("DARTS_V2,random,resnet", ["found", "random", "resnet-flops", "DARTS_V2-flops"]),
     ):
         assert call(*words, "--networks", networks)[0] == 0
-        assert sorted(folder.name for folder in Path("b").glob("*-0")) == [f"{name}-0" for name in wanted]
+        assert {folder.name for folder in Path("b").glob("*-0")} == {f"{name}-0" for name in wanted}
         rows = json.loads(Path("b/results.json").read_text())["rows"]
         assert [row["label"] for row in rows] == [
             name.replace("-", ", same ").replace("flops", "FLOPs") for name in wanted
         ]
+    published = Run("b/DARTS_V2-flops-0")
+    assert (published.config["space"], published.genotype) == ("darts", architecture("DARTS_V2")[1])
+    assert published.summary["flops"] == pytest.approx(rows[0]["flops"], rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,10 @@ def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> 
         (
             ["--flops", "1M", "--networks", "resnet,vgg"],
             "unknown network 'vgg'; known: resnet, resnet-cifar, mobilenet-v2, efficientnet",
+        ),
+        (
+            ["--flops", "1M", "--networks", "DARTS-V2"],
+            "unknown network 'DARTS-V2'; did you mean 'DARTS_V2'? known: ",
         ),
         (
             ["--flops", "30M", "--networks", "resnet-cifar", "--image-size", "96"],

@@ -56,7 +56,7 @@ def _arguments(begun: Start) -> Any:
         "by": option(str, f"what the networks have as much of as RUN's: {', '.join(BY)}"),
         "flops": option(str | None, "FLOPs that the networks have, without --like, as 30M", metavar="COUNT"),
         "params": option(str | None, "parameters that the networks have, without --like, as 500k", metavar="COUNT"),
-        "networks": option(str, "networks beside RUN's, with commas between them"),
+        "networks": option(str, "networks beside RUN's, as resnet,random,DARTS_V2; `supernet architectures` has more"),
         "workers": option(int, "trainings at a time; above 1 each is a process of its own"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),

@@ -21,6 +21,7 @@ from supernet.searching.baselines.table import Baselines
 from supernet.searching.baselines.training import start
 from supernet.searching.compare.config import Seeds, seeds_of
 from supernet.settings import amend
+from supernet.spaces.known import known as published
 from supernet.spaces.rivals import RESNET
 
 SIZES = ("width", "depth")
@@ -48,7 +49,8 @@ def baseline(
     - `seeds`: numbers, or text as "0-4".
     - `by`: what the networks have as much of as that of `like`: "flops", "params" or "both".
     - `flops`, `params`: what the networks have, without `like`, as 30_000_000 or "30M".
-    - `networks`: what is trained beside the network of `like`: names, or text as "resnet,random".
+    - `networks`: what is trained beside the network of `like`: names, or text as "resnet,random,DARTS_V2", also those
+      of published architectures.
     - `recipe`: its name; None is that of the retraining of `like`, if there is one, and "quick" otherwise.
     - `workers`: trainings at a time; above 1 each is a process of its own, which reads the images from a path.
     - `settings`: the arguments of `supernet.retrain`, for all. Those that are not given are those of the retraining of
@@ -81,9 +83,10 @@ class Which:
     def names(self) -> tuple[str, ...]:
         """The names of the networks; raises UserError for an unknown one."""
         given = self.networks.split(",") if isinstance(self.networks, str) else self.networks
+        names = (*NETWORKS, *published())
         for name in given:
-            if name not in NETWORKS:
-                raise unknown("network", name, NETWORKS)
+            if name not in names:
+                raise unknown("network", name, names, "supernet architectures")
         return tuple(given)
 
     @property

@@ -13,12 +13,13 @@ from supernet.models.cost.module import Cost
 from supernet.models.cost.scaling import TOLERANCE, UNITS, scaled
 from supernet.retraining.plan import RetrainingPlan
 from supernet.searching.compare.rows import largest
-from supernet.spaces import RIVALS, NetworkSize, SearchSpace
+from supernet.spaces import RIVALS, NetworkSize, SearchSpace, architecture
 from supernet.spaces.genotype import Genotype
+from supernet.spaces.known import known as published
 from supernet.spaces.rivals import RESNET_CIFAR
 
 NETWORKS = (*RIVALS, "random", "largest")
-"""What a found network is compared with, by name."""
+"""What a found network is compared with by default, by name; published architectures may be added by theirs."""
 
 NEAR = 0.1  # the largest difference of a random architecture's cost from the found one's, as a share
 _DRAWS = 2_000  # random architectures of which the first within this is taken, or the nearest
@@ -96,27 +97,32 @@ def known(
 ) -> tuple[list[Rival], list[str]]:
     """Return those of `networks` that are known without search, each scaled to each part of the budget.
 
-    Returned with them is what is left out, and why. Images, channels and classes are those of `network_size`.
+    Published architectures are built as networks of their space. Returned with the rivals is what is left out, and why.
+    Images, channels and classes are those of `network_size`.
     """
     images = replace(network_size, stem=None, reductions=None)
-    spaces = [space for space in RIVALS.values() if space.name in networks]
+    chosen = _architectures(networks)
     rivals, left_out = list[Rival](), list[str]()
-    if RESNET_CIFAR in spaces and images.halvings > 1:
-        spaces.remove(RESNET_CIFAR)
+    if RESNET_CIFAR.name in chosen and images.halvings > 1:
+        del chosen[RESNET_CIFAR.name]
         left_out.append(f"{RESNET_CIFAR.name} is left out: it is made for images of up to 64 pixels")
-    for name, wanted in budget.items():
-        for space in spaces:
-            genotype = space.choose(dict.fromkeys(space.cells, (0,)))
+    for part, wanted in budget.items():
+        for name, (space, genotype) in chosen.items():
             try:
-                size = scaled(space, genotype, images, name, wanted)
+                size = scaled(space, genotype, images, part, wanted)
             except UserError as error:
                 left_out.append(str(error))
                 continue
-            has = getattr(cost(space, genotype, size), name)
-            off = (
-                f"{space.name} cannot have {wanted:,} {UNITS[name]}, to {100 * TOLERANCE:g} %: the nearest has {has:,}"
-            )
+            has = getattr(cost(space, genotype, size), part)
+            off = f"{name} cannot have {wanted:,} {UNITS[part]}, to {100 * TOLERANCE:g} %: the nearest has {has:,}"
             told = off if abs(has / wanted - 1) > TOLERANCE else ""
-            label, folder = f"{space.name}, same {UNITS[name]}", f"{space.name}-{name}"
+            label, folder = f"{name}, same {UNITS[part]}", f"{name}-{part}"
             rivals.append(Rival(label, folder, _always(genotype), size, space, space.name, told))
     return rivals, left_out
+
+
+def _architectures(networks: Collection[str]) -> dict[str, tuple[SearchSpace, Genotype]]:
+    """Return the space and the architecture of those of `networks` that are known without search, by name."""
+    own = {name: space for name, space in RIVALS.items() if name in networks}
+    chosen = {name: (space, space.choose(dict.fromkeys(space.cells, (0,)))) for name, space in own.items()}
+    return chosen | {name: architecture(name) for name in networks if name in published()}

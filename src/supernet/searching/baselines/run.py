@@ -29,7 +29,7 @@ class Asked:
     """What a table of baselines is of: a plan of the found network, or only of the images, and a budget.
 
     - `budget`: the parameters and FLOPs that the known networks are scaled to, by the names of the fields of Cost.
-    - `networks`: what the found network is compared with, of `NETWORKS`.
+    - `networks`: what the found network is compared with, of `NETWORKS` and the published architectures.
     - `trained`: retrainings of the found network that may be there already.
     - `told`: what the user may not expect of all this, a phrase each.
     """
