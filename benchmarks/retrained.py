@@ -20,24 +20,13 @@ from pathlib import Path
 
 import supernet as sn
 from sides import spread, table, where
-from supernet.data import Images, load
-from supernet.models.cost.limits import parse_count
-from supernet.models.cost.scaling import nearest_width
 from supernet.searching.baselines.rivals import NETWORKS
 from supernet.searching.baselines.rows import Trained, trained
 from supernet.searching.compare.config import seeds_of
 from supernet.searching.compare.statistics import difference
-from supernet.spaces import architecture
 
 ALPHA = {"optimizer": "sgd", "lr": 0.025, "weight_decay": 0.0}
 HEAD = ("network", "n", "test accuracy, %", "M parameters", "M FLOPs", "against the first")
-
-
-def width(genotype: sn.Genotype, images: Images, space: sn.SearchSpace, flops: int) -> int:
-    """Return the width at which a network with one cell per stage is nearest to so many FLOPs."""
-    _, channels, *sides = images.x.shape
-    one = sn.NetworkSize(1, 1, (sides[0], sides[1]), channels, len(images.classes))
-    return nearest_width(space, genotype, one, "flops", flops).width
 
 
 def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Trained]:
@@ -47,19 +36,14 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict[str, Trained]:
     settings = {name: value for name, value in asked.items() if value is not None}
     settings |= {"protocol": given.protocol, "space": given.space, "seed": seed, "device": "cpu", "quiet": True}
     searched = sn.search(given.data, out=given.out / f"search-{seed}", alpha=ALPHA, **settings)
-    side, home = searched.config["image_size"], sn.space(given.space)
-    images, flops = load(given.data, side), parse_count("flops", given.flops)
-    how = {"recipe": given.recipe, "epochs": given.epochs, "image_size": side, "device": "cpu", "quiet": True}
-    if flops is not None:
-        how |= {"width": width(searched.genotype, images, home, flops), "depth": 1}
+    how = {"recipe": given.recipe, "epochs": given.epochs, "image_size": searched.config["image_size"]}
+    how |= {"device": "cpu", "quiet": True} | ({} if given.flops is None else {"depth": 1, "flops": given.flops})
     out = given.out / f"baseline-{seed}"
     found = sn.baseline(given.data, like=searched, by="flops", seeds=[seed], networks=given.networks, out=out, **how)
     results = {row.label: row.results[seed] for row in found.rows}
+    how |= {"depth": 1, "flops": results["found"].flops, "space": given.space, "seed": seed}
     for name in given.also:
-        _, genotype = architecture(name, home)
-        how |= {"width": width(genotype, images, home, results["found"].flops), "depth": 1}
-        place = given.out / f"{name}-{seed}"
-        results[name] = trained(sn.retrain(genotype, data=given.data, space=home, seed=seed, out=place, **how))
+        results[name] = trained(sn.retrain(name, data=given.data, out=given.out / f"{name}-{seed}", **how))
     for label, result in results.items():
         print(f"seed {seed}: {label} {result.accuracy:.2f} %", flush=True)
     return results

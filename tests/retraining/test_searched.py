@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from conftest import Call
 from supernet.data import Source
 from supernet.engine.run import Run
+from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.cost.limits import Limits
 from supernet.retraining import searched
@@ -114,6 +117,33 @@ def test_settings_of_the_user_come_first_and_a_broken_limit_is_said(tmp_path: Pa
     assert planned(run, width=3, device="cpu").broken is None
 
 
+@pytest.mark.parametrize(("name", "given", "wanted"), [("flops", "150k", 150_000), ("params", 9_000.0, 9_000)])
+def test_the_width_is_chosen_for_a_cost(tmp_path: Path, name: str, given: str | float, wanted: int) -> None:
+    run = found(tmp_path / "run", target_width=4, target_depth=2)
+    plan = planned(run, device="cpu", **{name: given})
+
+    def error(width: int) -> int:
+        return abs(getattr(cost(plan.space, plan.genotype, replace(plan.network_size, width=width)), name) - wanted)
+
+    assert plan.network_size.width == min(range(1, 40), key=error) not in (1, 4, 39)
+    assert plan.network_size.depth == 2  # of the search
+    assert plan.record == planned(run, width=plan.network_size.width, device="cpu").record
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"flops": "1M", "params": "1M"}, "give params or flops, not both: there is one width to choose"),
+        ({"flops": "1M", "width": 8}, "give width or flops, not both: flops chooses the width"),
+        ({"params": "many"}, "params takes a number above 0, such as 1500000, 1.5M or 300k, not 'many'"),
+        ({"params": 12}, "nasbench201 cannot have 12 parameters: on these images it has at least "),
+    ],
+)
+def test_a_cost_that_cannot_be_had_is_said(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=re.escape(reason)):
+        planned(CELL, data="digits", device="cpu", **given)
+
+
 def test_a_measured_latency_is_measured_for_another_size_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = found(tmp_path / "run", target_width=2, target_depth=1)
     run.write("summary.json", json.dumps(run.summary | {"limits": vars(Limits(max_latency_ms=1.5))}))
@@ -131,6 +161,9 @@ def test_the_command_takes_the_size_of_the_search_and_says_what_breaks_a_limit(
     status, out, err = call("retrain", "run", *rest)
     assert (status, err) == (0, "")
     assert "(2 channels, depth 1)" in out
+    status, out, _ = call("retrain", "run", "--params", "9k", *rest, "--force")
+    assert status == 0
+    assert "(4 channels, depth 1)" in out
     status, out, err = call("retrain", "run", "--width", "16", *rest, "--force")
     assert status == 0
     assert "(16 channels, depth 1)" in out  # as the recipe, but asked for

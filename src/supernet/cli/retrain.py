@@ -59,6 +59,8 @@ def _arguments(recipe: str) -> Any:
         "recipe": option(str, f"recipe that the other settings start from: {', '.join(RECIPES)}"),
         "data": option(str | None, "images to train on; None is the search's", metavar="DATA"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
+        "params": option(str | None, "parameters that the width is chosen for, as 500k", metavar="COUNT"),
+        "flops": option(str | None, "FLOPs that the width is chosen for, as 30M", metavar="COUNT"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
         "out": option(str | None, "run folder; None is in the search's, or under runs/", metavar="FOLDER"),
         "callbacks": HIDDEN,

@@ -14,6 +14,7 @@ from supernet.data import SOURCE_TYPES, Source, source_name
 from supernet.engine.driving import Driving
 from supernet.engine.records import GenotypeRecord, Record
 from supernet.engine.run import Run
+from supernet.models.cost.limits import counted
 from supernet.retraining.recipes import RECIPES, Recipe
 from supernet.settings import (
     Count,
@@ -46,6 +47,10 @@ class RetrainConfig(Recipe):
     """images to train on; None is the search's"""
     space: Annotated[str | SearchSpace | None, OfType(str, SearchSpace, type(None))] = None
     """space; None is the search's or the architecture's own"""
+    params: Annotated[int | str | None, counted("params")] = None
+    """learnable parameters that the network's width is chosen for, to the nearest, as 500k"""
+    flops: Annotated[int | str | None, counted("flops")] = None
+    """multiply-adds for one image that the network's width is chosen for, to the nearest, as 30M"""
     skip_broken: bool = False
     """leave out pictures that cannot be read, instead of naming them all and stopping"""
     stream: bool = False
@@ -58,9 +63,9 @@ class RetrainConfig(Recipe):
     """number format of the big operations; auto is TF32 on a GPU that has it, float32 elsewhere"""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the recipe's fields, data, seed, device and precision as plain data."""
+        """Return the recipe's fields, data, seed, device and precision as plain data, of a plan with the width."""
         plain = plain_values(self, RetrainConfig)
-        del plain["what"], plain["space"]
+        del plain["what"], plain["space"], plain["params"], plain["flops"]
         return plain | {"data": source_name(self.data) if self.data is not None else None, "device": str(self.device)}
 
 

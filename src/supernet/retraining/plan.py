@@ -22,6 +22,7 @@ from supernet.errors import UserError
 from supernet.models.cost.count import auxiliary_cost, check_batch_norm, cost
 from supernet.models.cost.memory import TRAINED, check_memory
 from supernet.models.cost.module import Cost
+from supernet.models.cost.scaling import UNITS, with_cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
 from supernet.retraining.searched import SearchRecord, broken_limits, recorded, search_of, sized
@@ -35,7 +36,8 @@ _NO_TEST_IMAGES = 0.2  # validation share where neither recipe nor source has im
 class RetrainingPlan:
     """A retraining with every choice made; in its `config` no None is left to be filled in from images or space.
 
-    But for `image_size`, which stays None where images are not square.
+    But for `image_size`, which stays None where images are not square, and `params` and `flops`, which have chosen the
+    width.
 
     - `parts`: the indices of the training and of the validation images, maybe none.
     - `space_name`: the name that leads back to the space, a published one or "module:NAME".
@@ -121,6 +123,8 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
 
     `recipe` names the recipe, and `given` the settings that the user gave, which no search changes.
     """
+    if "width" in given and config.width is not None and (named := next(iter(_wanted(config)), None)):
+        raise UserError(f"give width or {named}, not both: {named} chooses the width")
     search = search_of(config.what)
     space, space_name, genotype = _architecture(config.what, search, config.space)
     if search is not None:
@@ -144,7 +148,7 @@ def on(
     space, space_name, genotype = architecture
     device = device_named(str(config.device))
     precision = precision_named(config.precision, device)
-    resolved, network_size = _resolved(config, images, space)
+    resolved, network_size = _resolved(config, images, space, genotype)
     resolved = replace(resolved, device=str(device), precision=precision)
     parts = images.given_parts or _parts(images.y, resolved.validation_share)
     batch = min(resolved.batch_size, len(parts[0]))
@@ -225,8 +229,18 @@ def _parts(y: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return hold_out(y, share) if share else (every, every[:0])
 
 
-def _resolved(config: RetrainConfig, images: Images, space: SearchSpace) -> tuple[RetrainConfig, NetworkSize]:
-    """Return the configuration with its open choices made as these images and this space have them, and the size."""
+def _wanted(config: RetrainConfig) -> dict[str, int]:
+    """Return the cost that the width is chosen for, if there is one; raises UserError for two."""
+    wanted = {name: int(count) for name in UNITS if (count := getattr(config, name)) is not None}
+    if len(wanted) > 1:
+        raise UserError(f"give {' or '.join(wanted)}, not both: there is one width to choose")
+    return wanted
+
+
+def _resolved(
+    config: RetrainConfig, images: Images, space: SearchSpace, genotype: Genotype
+) -> tuple[RetrainConfig, NetworkSize]:
+    """Return the configuration with its open choices made as images, space and genotype have them, and the size."""
     height, across = images.x.shape[2:]
     size = (config.crop, config.crop) if config.crop else (height, across)
     check_pixels(min(size), pad=config.pad, cutout=config.cutout)
@@ -235,11 +249,15 @@ def _resolved(config: RetrainConfig, images: Images, space: SearchSpace) -> tupl
     network_size = NetworkSize(width, depth, size, channels, classes, config.stem, config.reductions)
     halving = [placed for placed in space.layout(network_size) if getattr(placed.layer, "stride", 1) == 2]
     network_size = replace(network_size, stem=network_size.halvings, reductions=len(halving))
+    for name, wanted in _wanted(config).items():
+        network_size = with_cost(space, genotype, network_size, name, wanted)
     measurable = images.x_test is not None or images.validation
     resolved = replace(
         config,
-        width=width,
+        width=network_size.width,
         depth=depth,
+        params=None,
+        flops=None,
         image_size=height if height == across else None,
         pad=_pad(config, min(size)),
         mirror=images.mirror if config.mirror is None else config.mirror,

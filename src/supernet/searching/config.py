@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, fields
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, PlainValidator
+from pydantic import Field
 
 from supernet.data import SOURCE_TYPES, Source, source_name
 from supernet.engine.checkpoints import START_OVER
@@ -21,7 +20,7 @@ from supernet.methods import METHODS
 from supernet.methods import Preset as MethodPreset
 from supernet.methods.base import Method
 from supernet.methods.monitors import MonitorName
-from supernet.models.cost.limits import Limits, parse_count
+from supernet.models.cost.limits import Limits, counted
 from supernet.selectors import SELECTORS
 from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors.base import Selector
@@ -40,10 +39,6 @@ from supernet.settings import (
 from supernet.spaces import SearchSpace
 
 _NO_NUMBERS = ("graphs", "workers")  # settings that change no number: a run may go on with others
-
-
-def _count(name: str) -> PlainValidator:
-    return PlainValidator(partial(parse_count, name))
 
 
 @settings
@@ -137,15 +132,15 @@ class SearchConfig(Protocol):
     """channels of the network that the search is for; None is the space's own number"""
     target_depth: Count | None = None
     """cells per stage of the network that the search is for; None is the space's own number"""
-    max_params: Annotated[int | str | None, _count("max_params")] = None
+    max_params: Annotated[int | str | None, counted("max_params")] = None
     """parameters that network may have at most, as 300k or 1.5M"""
-    max_flops: Annotated[int | str | None, _count("max_flops")] = None
+    max_flops: Annotated[int | str | None, counted("max_flops")] = None
     """multiply-adds for one image that it may have at most, as 25M"""
     max_latency_ms: float | None = None
     """milliseconds that it may take for one image"""
-    target_params: Annotated[int | str | None, _count("target_params")] = None
+    target_params: Annotated[int | str | None, counted("target_params")] = None
     """parameters that the search learns to come down to, as 300k or 1.5M"""
-    target_flops: Annotated[int | str | None, _count("target_flops")] = None
+    target_flops: Annotated[int | str | None, counted("target_flops")] = None
     """multiply-adds for one image that the search learns to come down to, as 25M"""
     target_latency_ms: Positive | None = None
     """milliseconds for one image that the search learns to come down to"""

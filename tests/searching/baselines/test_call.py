@@ -77,5 +77,18 @@ def test_the_settings_of_a_recipe_of_ones_own_are_taken_over(searched: Run, tmp_
     assert [each.path for each in begun.trained] == [run.path]
 
 
+def test_the_found_network_is_scaled_to_a_cost_and_the_others_to_its(searched: Run, tmp_path: Path) -> None:
+    data = searched.config["data"]
+    small = {name: SMALL[name] for name in ("epochs", "batch_size", "depth", "device", "quiet")}
+    known = {"networks": "resnet", "seeds": [0], **small}
+    found, resnet = sn.baseline(data, like=searched, flops="100k", by="flops", **known).rows
+    assert found.flops == pytest.approx(100_000, rel=0.2)  # the nearest width
+    assert resnet.flops == pytest.approx(found.flops, rel=0.02)
+    assert sorted(path.name for path in searched.path.glob("baseline-*")) == ["baseline-quick-flops-100000"]
+    retrained = sn.retrain(searched, data=data, out=tmp_path / "r", width=3, **small)
+    scaled, _ = sn.baseline(data, like=searched, flops="100k", by="flops", out=tmp_path / "b", **known).rows
+    assert (scaled.width, scaled.flops) == (found.width, found.flops) != (3, retrained.summary["flops"])
+
+
 def test_a_long_architecture_is_no_folder() -> None:
     assert run_of(f"Genotype(normal={[('sep_conv_3x3', 1)] * 100})") is None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
+
+from pydantic import PlainValidator
 
 from supernet.errors import UserError
 
@@ -60,3 +63,8 @@ def parse_count(name: str, value: str | float | None) -> int | None:
     if number < 1:
         raise UserError(f"{name} takes a number above 0, such as 1500000, 1.5M or 300k, not '{value}'")
     return number
+
+
+def counted(name: str) -> PlainValidator:
+    """Return the check of a setting that takes such a number."""
+    return PlainValidator(partial(parse_count, name))

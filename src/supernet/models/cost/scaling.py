@@ -35,6 +35,16 @@ def nearest_width(
     return replace(network_size, width=min(max(above - 1, least), above, key=lambda width: abs(price(width) - wanted)))
 
 
+def with_cost(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, name: str, wanted: int) -> NetworkSize:
+    """Return the size with the width at which a cost, "params" or "flops", is nearest to `wanted`.
+
+    Raises UserError if the narrowest network has more, by more than 2 %.
+    """
+    size = nearest_width(space, genotype, network_size, name, wanted)
+    _check_reached(space, genotype, size, name, wanted, least=1)
+    return size
+
+
 def scaled(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, name: str, wanted: int) -> NetworkSize:
     """Return the size at which the network of `genotype` has `wanted` parameters or FLOPs, for images as given.
 
@@ -59,7 +69,14 @@ def scaled(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, na
         if unfit(sizes[-1]) == (0, 1):
             return sizes[-1]
     best = min(sizes, key=unfit)
-    found = getattr(cost(space, genotype, best), name)
-    if best.width == least and found > (1 + TOLERANCE) * wanted:
-        raise UserError(f"{space.name} cannot have {wanted:,} {UNITS[name]}: on these images it has at least {found:,}")
+    _check_reached(space, genotype, best, name, wanted, least)
     return best
+
+
+def _check_reached(
+    space: SearchSpace, genotype: Genotype, size: NetworkSize, name: str, wanted: int, least: int
+) -> None:
+    """Raise UserError if the network has the least width and costs more than wanted by more than 2 %."""
+    found = getattr(cost(space, genotype, size), name)
+    if size.width == least and found > (1 + TOLERANCE) * wanted:
+        raise UserError(f"{space.name} cannot have {wanted:,} {UNITS[name]}: on these images it has at least {found:,}")

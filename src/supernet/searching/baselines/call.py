@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from supernet.data import Images, Source, source_name
@@ -12,6 +12,7 @@ from supernet.engine.driving import driving
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.models.cost.limits import parse_count
+from supernet.models.cost.scaling import UNITS
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.plan import plan
 from supernet.retraining.recipes import RECIPES, Recipe
@@ -48,7 +49,8 @@ def baseline(
     - `like`: the search, the retraining or the architecture that the others are like.
     - `seeds`: numbers, or text as "0-4".
     - `by`: what the networks have as much of as that of `like`: "flops", "params" or "both".
-    - `flops`, `params`: what the networks have, without `like`, as 30_000_000 or "30M".
+    - `flops`, `params`: what the network of `like` has, by its width, as 30_000_000 or "30M"; without `like`, what
+      the others have.
     - `networks`: what is trained beside the network of `like`: names, or text as "resnet,random,DARTS_V2", also those
       of published architectures.
     - `recipe`: its name; None is that of the retraining of `like`, if there is one, and "quick" otherwise.
@@ -134,15 +136,18 @@ def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: 
     `given` names the settings that are the user's.
     """
     budget = which.budget
-    if bool(budget) == (like is not None):
+    if like is None and not budget:
         raise UserError("give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both")
+    scaled = {} if like is None else budget
     run, what = run_of(like), RESNET.choose(dict.fromkeys(RESNET.cells, (0,))) if like is None else like
     if run is not None and run.task == "retrain":
         what = run.genotype
-    planned = plan(replace(config, what=what), begun.recipe, SIZES if begun.trained else given)
+    settled = {*given, *(name for name in SIZES if name != "width" or not scaled)} if begun.trained else given
+    size: dict[str, Any] = dict.fromkeys(UNITS) | scaled
+    planned = plan(amend(config, {"what": what, **size}), begun.recipe, settled)
     paths, told = tuple(each.path for each in begun.trained), _elsewhere(run, planned.images, planned.config)
-    seeds, costs = tuple(seeds_of(which.seeds)), budget or budget_of(planned, which.by)
-    return Asked(planned, seeds, costs, like, which.names, paths, told)
+    seeds, costs = tuple(seeds_of(which.seeds)), budget if like is None else budget_of(planned, which.by)
+    return Asked(planned, seeds, costs, like, which.names, scaled, paths, told)
 
 
 def _elsewhere(run: Run | None, images: Images, config: RetrainConfig) -> tuple[str, ...]:

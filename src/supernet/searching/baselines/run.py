@@ -30,6 +30,7 @@ class Asked:
 
     - `budget`: the parameters and FLOPs that the known networks are scaled to, by the names of the fields of Cost.
     - `networks`: what the found network is compared with, of `NETWORKS` and the published architectures.
+    - `scaled`: the parameters or FLOPs that the found network's width was chosen for, if it was.
     - `trained`: retrainings of the found network that may be there already.
     - `told`: what the user may not expect of all this, a phrase each.
     """
@@ -39,6 +40,7 @@ class Asked:
     budget: Mapping[str, int]
     like: Like = None
     networks: Collection[str] = NETWORKS
+    scaled: Mapping[str, int] = field(default_factory=dict)
     trained: tuple[Path, ...] = field(default=(), compare=False)
     told: tuple[str, ...] = field(default=(), compare=False)
 
@@ -56,7 +58,7 @@ class Asked:
     @property
     def folder(self) -> Path:
         """The default folder of all runs: in that of `like`, if it is a run."""
-        name = "-".join(["baseline", self.plan.recipe, *self.budget])
+        name = "-".join(["baseline", self.plan.recipe, *self.budget, *map(str, self.scaled.values())])
         if (run := run_of(self.like)) is not None:
             return run.path / name
         return default_folder(self.plan.images.name, name, *map(str, self.budget.values()))
