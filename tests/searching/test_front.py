@@ -77,6 +77,20 @@ def test_retrainings_in_the_folders_are_told(searched):
     assert list(drawn(searched)["series"]) == ["supernet, validation images", "retrained, test images"]
 
 
+def test_retrainings_judge_themselves_and_all_points_once_each_has_one(searched, monkeypatch):
+    points = drawn(searched)["points"]
+    by_supernet = dominated([(point["cost"], point["supernet"]) for point in points])
+    accuracies = {searched.path / point["run"]: 90.0 - n for n, point in enumerate(points)}  # the costliest is the best
+    monkeypatch.setattr(fronts, "_retrained", lambda run: accuracies.get(run.path))
+    series = list(drawn(searched)["series"].values())
+    assert [[out for *_, out in one] for one in series] == [by_supernet, [False] * len(points)]
+    assert not any(point["dominated"] for point in drawn(searched)["points"])
+    accuracies = dict(list(accuracies.items())[:2])
+    assert [point["dominated"] for point in drawn(searched)["points"]] == by_supernet
+    accuracies = dict(zip(accuracies, (80.0, 85.0), strict=True))  # the cheaper of the two is better
+    assert [out for *_, out in list(drawn(searched)["series"].values())[1]] == [True, False]
+
+
 def test_a_front_needs_a_finished_search_and_a_number(searched, tmp_path):
     with pytest.raises(UserError, match=r"^a front needs at least 1 architecture, not 0$"):
         front(searched, 0, quiet=True)

@@ -188,7 +188,8 @@ def drawn(run: Run) -> dict[str, Any]:
 
     Its points get accuracies, in %, as far as there are some: `supernet`, `retrained` on test images, after the last
     epoch, in the mean of the retrainings in the folder of the selection, and `table`; and whether they are
-    `dominated` by another one.
+    `dominated` by another one, by `retrained` if all have it, otherwise by `supernet`. Each of `series` is judged by
+    its own accuracies.
     """
     front: dict[str, Any] = run.summary["front"]
     points: list[dict[str, Any]] = []
@@ -198,15 +199,19 @@ def drawn(run: Run) -> dict[str, Any]:
         entry = selection.summary["table_entry"] if in_table else None
         table = entry["results"][0]["test"] if entry else None
         points.append(point | {"supernet": 100 * point["supernet"], "retrained": _retrained(selection), "table": table})
-    out = dominated([(point["cost"], point["supernet"]) for point in points])
+    judge = "supernet" if any(point["retrained"] is None for point in points) else "retrained"
+    out = dominated([(point["cost"], point[judge]) for point in points])
     points = [point | {"dominated": is_out} for point, is_out in zip(points, out, strict=True)]
     names = {"supernet": "supernet, validation images", "retrained": "retrained, test images", "table": "table"}
-    series = {
-        title: [(point["cost"], point[name], point["dominated"]) for point in points if point[name] is not None]
-        for name, title in names.items()
-    }
+    series = {title: _judged(points, name) for name, title in names.items()}
     title = {"params": "parameters", "flops": "FLOPs", "latency": "latency (ms)"}.get(front["cost"], front["cost"])
     return front | {"points": points, "series": {name: some for name, some in series.items() if some}, "title": title}
+
+
+def _judged(points: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float, bool]]:
+    """Return cost and accuracy of the points that have this accuracy, and whether another one of them dominates."""
+    pairs = [(point["cost"], point[name]) for point in points if point[name] is not None]
+    return [(*pair, out) for pair, out in zip(pairs, dominated(pairs), strict=True)]
 
 
 def dominated(points: Sequence[tuple[float, float]]) -> list[bool]:
