@@ -26,7 +26,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "space and size": ("space", "width", "depth", "stem", "reductions", "norm-affine", "norm-track", "norm-shared"),
     "method": ("method", "selector", "with", "recipe", "protocol"),
     "schedule and optimiser": ("epochs", "patience", "batch-size", "w.lr", "w"),
-    "limits": (
+    "cost": (
         *("by", "flops", "params", "max-params", "max-flops", "max-latency-ms"),
         *("target-params", "target-flops", "target-latency-ms", "latency", "front", "target-width", "target-depth"),
     ),
