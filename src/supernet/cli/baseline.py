@@ -64,7 +64,7 @@ def _arguments(begun: Start) -> Any:
             "parameters, as the FLOPs, as 500k",
             metavar="COUNT",
         ),
-        "networks": option(str, "networks beside RUN's, as resnet,random,DARTS_V2; `supernet architectures` has more"),
+        "networks": option(str, "networks beside RUN's, as resnet,random,GDAS_V1; `supernet architectures` has more"),
         "workers": option(int, "trainings at a time; above 1 each is a process of its own"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
@@ -75,6 +75,7 @@ def _arguments(begun: Start) -> Any:
     own = vars(Which()) | {"networks": ",".join(NETWORKS), "recipe": begun.recipe, "like": None, "workers": 1}
     about = (
         "Train what needs no search as the network of RUN is trained, at the same cost: ResNets, a MobileNetV2, an "
-        "EfficientNet, a random architecture for each seed, and the largest one. All options of retrain apply."
+        "EfficientNet, the cell that DARTS published, a random architecture for each seed, and the largest one. All "
+        "options of retrain apply."
     )
     return derived(RetrainCall, about, types, values | own)

@@ -51,7 +51,7 @@ def baseline(
     - `by`: what the networks have as much of as that of `like`: "flops", "params" or "both".
     - `flops`, `params`: what the network of `like` has, by its width, as 30_000_000 or "30M"; without `like`, what
       the others have.
-    - `networks`: what is trained beside the network of `like`: names, or text as "resnet,random,DARTS_V2", also those
+    - `networks`: what is trained beside the network of `like`: names, or text as "resnet,random,GDAS_V1", also those
       of published architectures.
     - `recipe`: its name; None is that of the retraining of `like`, if there is one, and "quick" otherwise.
     - `workers`: trainings at a time; above 1 each is a process of its own, which reads the images from a path.
@@ -85,7 +85,7 @@ class Which:
     def names(self) -> tuple[str, ...]:
         """The names of the networks; raises UserError for an unknown one."""
         given = self.networks.split(",") if isinstance(self.networks, str) else self.networks
-        names = (*NETWORKS, *published())
+        names = dict.fromkeys((*NETWORKS, *published()))
         for name in given:
             if name not in names:
                 raise unknown("network", name, names, "supernet architectures")

@@ -18,8 +18,8 @@ from supernet.spaces.genotype import Genotype
 from supernet.spaces.known import known as published
 from supernet.spaces.rivals import RESNET_CIFAR
 
-NETWORKS = (*RIVALS, "random", "largest")
-"""What a found network is compared with by default, by name; published architectures may be added by theirs."""
+NETWORKS = (*RIVALS, "DARTS_V2", "random", "largest")
+"""What a found network is compared with by default, by name; further published architectures may be added by theirs."""
 
 NEAR = 0.1  # the largest difference of a random architecture's cost from the found one's, as a share
 _DRAWS = 2_000  # random architectures of which the first within this is taken, or the nearest
