@@ -44,7 +44,9 @@ def test_rivals_are_trained_once_compared_and_used(call: Call, data: str) -> Non
     found = json.loads((out / "results.json").read_text())
     assert [row["label"] for row in found["rows"]] == ROWS
     wanted = found["rows"][0]["params"]
-    assert all(abs(row["params"] / wanted - 1) <= 0.02 for row in found["rows"][3:])
+    assert all(abs(row["params"] / wanted - 1) <= 0.02 for row in found["rows"][3:-1])
+    assert abs(found["rows"][-1]["params"] / wanted - 1) <= 0.15  # a cell of a few channels
+    assert found["rows"][-1]["depth"] == found["rows"][0]["depth"]
     assert {row["difference"]["words"] for row in found["rows"][1:]} <= {
         "within noise",
         "too few seeds to tell (1 of 5)",
@@ -120,7 +122,7 @@ def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> 
         ]
     published = Run("b/GDAS_V1-flops-0")
     assert (published.config["space"], published.genotype) == ("darts", architecture("GDAS_V1")[1])
-    assert published.summary["flops"] == pytest.approx(rows[0]["flops"], rel=0.05)
+    assert published.summary["flops"] == pytest.approx(rows[0]["flops"], rel=0.15)  # to the nearest of a few channels
 
 
 @pytest.mark.parametrize(
@@ -129,6 +131,10 @@ def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> 
         (["--like", "nothing"], "'nothing' is no run folder"),
         ([], "give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both"),
         (["--flops", "10"], "no network can be trained: resnet cannot have 10 FLOPs"),
+        (
+            ["--flops", "10", "--networks", "PDARTS"],
+            "no network can be trained: PDARTS is left out: darts cannot have 10",
+        ),
         (["--flops", "1M", "--out", "."], "exists and holds no baselines"),
         (
             ["--flops", "1M", "--networks", "resnet,vgg"],

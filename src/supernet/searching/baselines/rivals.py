@@ -10,7 +10,7 @@ from functools import cache
 from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts, cost
 from supernet.models.cost.module import Cost
-from supernet.models.cost.scaling import TOLERANCE, UNITS, scaled
+from supernet.models.cost.scaling import TOLERANCE, UNITS, scaled, with_cost
 from supernet.retraining.plan import RetrainingPlan
 from supernet.searching.compare.rows import largest
 from supernet.spaces import RIVALS, NetworkSize, SearchSpace, architecture
@@ -97,8 +97,9 @@ def known(
 ) -> tuple[list[Rival], list[str]]:
     """Return those of `networks` that are known without search, each scaled to each part of the budget.
 
-    Published architectures are built as networks of their space. Returned with the rivals is what is left out, and why.
-    Images, channels and classes are those of `network_size`.
+    A published cell has the depth of `network_size`, as the found one, and its width is chosen for the cost: a cell has
+    no size of its own, and its widths are too coarse for any depth to do. Returned with the rivals is what is left out,
+    and why. Images, channels and classes are those of `network_size`.
     """
     images = replace(network_size, stem=None, reductions=None)
     chosen = _architectures(networks)
@@ -108,10 +109,11 @@ def known(
         left_out.append(f"{RESNET_CIFAR.name} is left out: it is made for images of up to 64 pixels")
     for part, wanted in budget.items():
         for name, (space, genotype) in chosen.items():
+            to_cost = scaled if name in RIVALS else with_cost
             try:
-                size = scaled(space, genotype, images, part, wanted)
+                size = to_cost(space, genotype, images, part, wanted)
             except UserError as error:
-                left_out.append(str(error))
+                left_out.append(str(error) if name in RIVALS else f"{name} is left out: {error}")
                 continue
             has = getattr(cost(space, genotype, size), part)
             off = f"{name} cannot have {wanted:,} {UNITS[part]}, to {100 * TOLERANCE:g} %: the nearest has {has:,}"
