@@ -15,11 +15,10 @@ from supernet import cli
 from supernet.engine.driving import Driving
 from supernet.retraining import train
 from supernet.retraining.config import configured
-from supernet.searching.baselines import Start, Which, asked, rivals
+from supernet.searching.baselines import Start, Which, asked
 from supernet.searching.baselines.run import Trainings
 from supernet.searching.baselines.workers import command
 from supernet.searching.compare import worker
-from supernet.spaces.rivals import RESNET
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 
@@ -70,8 +69,7 @@ def test_workers_reach_what_one_process_does_and_go_on_after_a_failure(
         return 0, ""
 
     monkeypatch.setattr(worker, "_run", run)
-    monkeypatch.setattr(rivals, "RIVALS", {"resnet": RESNET})
-    asked = {"flops": "200k", "seeds": "0-1", "epochs": 1, "device": "cpu"}
+    asked = {"networks": "resnet", "flops": "200k", "seeds": "0-1", "epochs": 1, "device": "cpu"}
     with pytest.raises(sn.UserError, match=r"1 of 2 trainings failed, resnet-flops-0: no room; the same command"):
         sn.baseline(data, workers=2, out="b", **asked)
     assert "<strong>unfinished</strong> 1 of 2 trainings" in Path("b/report.html").read_text()
@@ -102,5 +100,5 @@ def test_what_a_process_of_its_own_cannot_have_is_told(data: str, tmp_path: Path
 @pytest.mark.slow
 def test_real_processes(data: str) -> None:
     found = sn.baseline(data, flops="200k", seeds="0", epochs=1, device="cpu", workers=2, out="b", quiet=True)
-    assert len(found.rows) == 4
+    assert len(found.rows) == 5
     assert not Path("b/.images").exists()
