@@ -54,16 +54,8 @@ def _arguments(begun: Start) -> Any:
         "recipe": option(str, f"recipe, by default that of RUN's retraining, if it has one: {', '.join(RECIPES)}"),
         "seeds": option(str, "seeds of each network, as 0-4 or 0,3"),
         "by": option(str, f"what the networks have as much of as RUN's: {', '.join(BY)}"),
-        "flops": option(
-            str | None,
-            "FLOPs of RUN's network by its width, or of all without --like, as 30M",
-            metavar="COUNT",
-        ),
-        "params": option(
-            str | None,
-            "parameters, as the FLOPs, as 500k",
-            metavar="COUNT",
-        ),
+        "flops": option(str | None, "FLOPs of RUN's network, or without --like of all, as 30M", metavar="COUNT"),
+        "params": option(str | None, "parameters of RUN's network, or without --like of all, as 500k", metavar="COUNT"),
         "networks": option(str, "networks beside RUN's, as resnet,random,GDAS_V1; `supernet architectures` has more"),
         "workers": option(int, "trainings at a time; above 1 each is a process of its own"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),

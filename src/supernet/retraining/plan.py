@@ -123,8 +123,9 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
 
     `recipe` names the recipe, and `given` the settings that the user gave, which no search changes.
     """
-    if "width" in given and config.width is not None and (named := next(iter(_wanted(config)), None)):
-        raise UserError(f"give width or {named}, not both: {named} chooses the width")
+    for name in _wanted(config):  # raises before the images are read, which takes longer
+        if "width" in given and config.width is not None:
+            raise UserError(f"give width or {name}, not both: {name} chooses the width")
     search = search_of(config.what)
     space, space_name, genotype = _architecture(config.what, search, config.space)
     if search is not None:

@@ -200,8 +200,7 @@ def drawn(run: Run) -> dict[str, Any]:
         table = entry["results"][0]["test"] if entry else None
         points.append(point | {"supernet": 100 * point["supernet"], "retrained": _retrained(selection), "table": table})
     judge = "supernet" if any(point["retrained"] is None for point in points) else "retrained"
-    out = dominated([(point["cost"], point[judge]) for point in points])
-    points = [point | {"dominated": is_out} for point, is_out in zip(points, out, strict=True)]
+    points = [point | {"dominated": out} for point, (*_, out) in zip(points, _judged(points, judge), strict=True)]
     names = {"supernet": "supernet, validation images", "retrained": "retrained, test images", "table": "table"}
     series = {title: _judged(points, name) for name, title in names.items()}
     title = {"params": "parameters", "flops": "FLOPs", "latency": "latency (ms)"}.get(front["cost"], front["cost"])

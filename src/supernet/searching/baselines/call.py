@@ -142,9 +142,9 @@ def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: 
     run, what = run_of(like), RESNET.choose(dict.fromkeys(RESNET.cells, (0,))) if like is None else like
     if run is not None and run.task == "retrain":
         what = run.genotype
-    settled = {*given, *(name for name in SIZES if name != "width" or not scaled)} if begun.trained else given
+    taken = () if not begun.trained else ("depth",) if scaled else SIZES  # from the retrainings, before the search's
     size: dict[str, Any] = dict.fromkeys(UNITS) | scaled
-    planned = plan(amend(config, {"what": what, **size}), begun.recipe, settled)
+    planned = plan(amend(config, {"what": what, **size}), begun.recipe, {*given, *taken})
     paths, told = tuple(each.path for each in begun.trained), _elsewhere(run, planned.images, planned.config)
     seeds, costs = tuple(seeds_of(which.seeds)), budget if like is None else budget_of(planned, which.by)
     return Asked(planned, seeds, costs, like, which.names, scaled, paths, told)

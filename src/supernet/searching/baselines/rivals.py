@@ -97,9 +97,9 @@ def known(
 ) -> tuple[list[Rival], list[str]]:
     """Return those of `networks` that are known without search, each scaled to each part of the budget.
 
-    A published cell has the depth of `network_size`, as the found one, and its width is chosen for the cost: a cell has
-    no size of its own, and its widths are too coarse for any depth to do. Returned with the rivals is what is left out,
-    and why. Images, channels and classes are those of `network_size`.
+    A published cell has the depth of `network_size`, which is the found one's, and the width that is nearest to the
+    cost: few channels are so coarse a measure that a cost met to 2 % would take an odd depth. Returned with the rivals
+    is what is left out, and why. Images, channels and classes are those of `network_size`.
     """
     images = replace(network_size, stem=None, reductions=None)
     chosen = _architectures(networks)
