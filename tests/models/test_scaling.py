@@ -1,4 +1,4 @@
-"""Networks scaled to a cost: by the width, by the depth if need be, and within 2 % or told."""
+"""Networks scaled to a cost: by the width, or by width and depth together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
-from supernet.models.cost.scaling import TOLERANCE, nearest_width, scaled
+from supernet.models.cost.scaling import nearest_width, scaled
 from supernet.spaces import RIVALS, NetworkSize, space
 
 NB201 = space("nasbench201")
@@ -33,17 +33,27 @@ def test_a_rival_is_scaled_to_a_cost(name: str, field: str, wanted: int) -> None
     rival = RIVALS[name]
     genotype = rival.choose(dict.fromkeys(rival.cells, (0,)))
     size = scaled(rival, genotype, SMALL, field, wanted)
-    assert abs(getattr(cost(rival, genotype, size), field) / wanted - 1) <= TOLERANCE
+    assert getattr(cost(rival, genotype, size), field) == pytest.approx(wanted, rel=0.1)
     assert (size.image_size, size.channels, size.classes) == ((8, 8), 1, 10)
 
 
-def test_the_own_depth_is_kept_where_the_width_suits() -> None:
+def test_a_rival_has_its_own_size_at_its_own_cost() -> None:
     rival = RIVALS["resnet"]
     genotype = rival.choose({"block": (0,)})
     own = NetworkSize(*rival.target, (8, 8), 1)
     assert scaled(rival, genotype, SMALL, "params", cost(rival, genotype, own).params) == own
-    few = scaled(rival, genotype, SMALL, "params", 100_000)  # the own depth would need a width below a quarter
-    assert few.depth < own.depth
+
+
+@pytest.mark.parametrize(("times", "depth"), [(1 / 16, 1), (1 / 8, 1), (1 / 2, 2), (4, 6), (16, 12)])
+def test_depth_and_width_are_scaled_together(times: float, depth: int) -> None:
+    """At k times the FLOPs of ResNet-20 the depth is its three blocks times k ** 0.489, rounded."""
+    rival = RIVALS["resnet-cifar"]
+    genotype = rival.choose({"block": (0,)})
+    own = NetworkSize(*rival.target, (32, 32), 3)
+    wanted = round(times * cost(rival, genotype, own).flops)
+    size = scaled(rival, genotype, own, "flops", wanted)
+    assert size.depth == depth == max(1, round(3 * times**0.489))
+    assert size.width / own.width == pytest.approx((times * 3 / depth) ** 0.5, rel=0.05)
 
 
 def test_a_cost_below_the_smallest_network_is_refused() -> None:

@@ -97,9 +97,9 @@ def known(
 ) -> tuple[list[Rival], list[str]]:
     """Return those of `networks` that are known without search, each scaled to each part of the budget.
 
-    A published cell has the depth of `network_size`, which is the found one's, and the width that is nearest to the
-    cost: few channels are so coarse a measure that a cost met to 2 % would take an odd depth. Returned with the rivals
-    is what is left out, and why. Images, channels and classes are those of `network_size`.
+    A published cell has the depth of `network_size`, which is the found one's; the depth of the others goes with the
+    cost. All have the width that is nearest to it, for at few channels a cost met to 2 % would take an odd depth.
+    Returned with the rivals is what is left out, and why. Images, channels and classes are those of `network_size`.
     """
     images = replace(network_size, stem=None, reductions=None)
     chosen = _architectures(networks)
@@ -116,7 +116,7 @@ def known(
                 left_out.append(str(error) if name in RIVALS else f"{name} is left out: {error}")
                 continue
             has = getattr(cost(space, genotype, size), part)
-            off = f"{name} cannot have {wanted:,} {UNITS[part]}, to {100 * TOLERANCE:g} %: the nearest has {has:,}"
+            off = f"no width of {name} has {wanted:,} {UNITS[part]} to {100 * TOLERANCE:g} %: the nearest has {has:,}"
             told = off if abs(has / wanted - 1) > TOLERANCE else ""
             label, folder = f"{name}, same {UNITS[part]}", f"{name}-{part}"
             rivals.append(Rival(label, folder, _always(genotype), size, space, space.name, told))
