@@ -192,6 +192,12 @@ def test_architectures_are_drawn_by_the_seed_or_proposed_by_the_method(run, prop
     assert set(found) == own
 
 
+def test_proposals_that_are_all_above_the_limits_are_one_line(tmp_path):
+    tight = sn.search("digits", method=Proposing, max_params=80_000, out=tmp_path / "tight", **SMALL)
+    with pytest.raises(sn.UserError, match="no architecture of sampler 'own' is within the limits: at most 80,000"):
+        ranked(tight, count=8, sampler="own")
+
+
 def test_equal_accuracies_have_no_rank_correlation(proposing, monkeypatch):
     monkeypatch.setattr(ranking, "Scorer", Undecided)
     found = ranked(proposing, sampler="own")

@@ -168,11 +168,15 @@ def test_only_architectures_within_the_limits_are_evaluated(sampler):
     assert all(feasible.allows(genotype) for genotype in found)
 
 
-def test_no_sample_within_the_limits_is_an_error():
-    method = SimpleNamespace(proposals=lambda count, rng: [NB201.choose({"cell": (3,) * 6})] * count)
-    feasible = FeasibleSet(NB201, SIZE, Limits(max_params=1300))
-    with pytest.raises(UserError, match=r"no architecture of sampler 'own' is within the limits.*try uniform"):
-        samples(method, feasible, "own", 3, random.Random(0))
+def test_without_a_sample_within_the_limits_the_op_scores_decide_within_them():
+    largest, scores = NB201.choose({"cell": (3,) * 6}), [[0.3, 0.1, 0.2, 0.9, 0.0]] * 6
+    method, feasible = method_of(NB201), FeasibleSet(NB201, SIZE, Limits(max_params=1300))
+    method.proposals = lambda count, rng: [largest] * count
+    method.op_score_lists = lambda: {"cell": scores}
+    assert not feasible.allows(largest)
+    chosen = choose(method, validation(), BestOfSamplesConfig(), feasible).genotype()
+    assert feasible.allows(chosen)
+    assert chosen == feasible.best({"cell": scores})
 
 
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"images": 0}])

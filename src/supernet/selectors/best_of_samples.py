@@ -9,6 +9,9 @@ architectures); here it works on any run. The architectures come from one of
 - alpha: a draw of each operation with probability proportional to its op score
 - likeliest: the most probable architectures under these probabilities
 
+Where none of them is within the limits of the search, the architecture within them with the largest sum of op scores is
+taken, as by the selector `magnitude`: a controller or op weights that have settled on larger ones never draw a smaller.
+
 With a `prior`, a zero-cost score (see `supernet.models.zero_cost`), the architecture with the best mean of two ranks
 is selected: that by accuracy in the supernet and that by the prior.
 
@@ -22,7 +25,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Statistics
@@ -72,7 +74,8 @@ class BestOfSamples(Evaluated):
     def genotype(self) -> Genotype:
         """Evaluate the architectures and return the best."""
         config, rng = self.config, random.Random(self.seed)
-        self.evaluate(samples(self.method, self.feasible, config.sampler, config.samples, rng))
+        drawn = samples(self.method, self.feasible, config.sampler, config.samples, rng)
+        self.evaluate(drawn or [self.feasible.best(self.method.op_score_lists())])
         if config.prior is not None:
             self.prior = dict(zip(self.scores, self._prior(config.prior), strict=True))
         return self.best()
@@ -97,10 +100,7 @@ class BestOfSamples(Evaluated):
 
 
 def samples(method: Method, feasible: FeasibleSet, sampler: Sampler, count: int, rng: random.Random) -> list[Genotype]:
-    """Return `count` different architectures within the limits, fewer only if no more are found.
-
-    Raises UserError if none is found.
-    """
+    """Return `count` different architectures within the limits, fewer only if no more are found."""
     draw, count = _sampler(method, feasible, sampler), min(count, feasible.space.size)
     genotypes: dict[Genotype, None] = {}
     for number in range(_ROUNDS):
@@ -110,8 +110,6 @@ def samples(method: Method, feasible: FeasibleSet, sampler: Sampler, count: int,
                 genotypes[genotype] = None
             if len(genotypes) == count:
                 return list(genotypes)
-    if not genotypes:
-        raise UserError(f"no architecture of sampler '{sampler}' is within the limits: {feasible.limits}; try uniform")
     return list(genotypes)
 
 

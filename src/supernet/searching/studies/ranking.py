@@ -157,7 +157,10 @@ def _architectures(
     """Return different architectures; nearly all of a table are the first of its permutation, since draws repeat."""
     space = task.feasible.space
     if config.sampler != "uniform" or config.count < _NEARLY_ALL * len(table) or space != task.plan.space:
-        return samples(task.method, task.feasible, config.sampler, config.count, rng)
+        if drawn := samples(task.method, task.feasible, config.sampler, config.count, rng):
+            return drawn
+        few = f"no architecture of sampler '{config.sampler}' is within the limits"
+        raise UserError(f"{few}: {task.feasible.limits}; try uniform")
     order = rng.sample(range(len(table)), len(table))
     return list(islice(filter(task.feasible.allows, map(table.genotype, order)), config.count))
 
