@@ -9,7 +9,6 @@ from typing import Any
 
 from supernet.engine.device import described
 from supernet.engine.files import write_atomically
-from supernet.models.cost.scaling import TOLERANCE
 from supernet.searching.baselines.rivals import NEAR
 from supernet.searching.baselines.rows import Row, Runs, rows
 from supernet.searching.baselines.run import Trainings
@@ -69,7 +68,7 @@ def _notes(trainings: Trainings, runs: Runs) -> str:
     told = [
         f"Accuracy: on the {images} images (%), after the last epoch, {config.epochs}, by recipe "
         f"{asked.plan.recipe}, the same for all. n: seeds. Std: sample standard deviation over the seeds.",
-        f"Same: to {100 * TOLERANCE:g} %, by the width, and by the depth if need be.",
+        "Same: as near as whole channels come, by width and depth together, of a published cell by the width.",
     ]
     if asked.like is not None:
         told.append(f"Random: an architecture of the space for each seed, of the same cost to {100 * NEAR:g} %.")
