@@ -19,6 +19,9 @@ from supernet.errors import UserError
 from supernet.methods.base import Budget, NoConfig
 from supernet.methods.blank import Blank
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
+from supernet.methods.gdas import GDAS, GDASConfig
+from supernet.methods.setn import SETN, SETNConfig
+from supernet.methods.single_path import RSPS
 from supernet.models.cost.count import cost
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.latency import latency_fields
@@ -50,7 +53,14 @@ DARTS = DifferentiableConfig(
     "different_subset", "softmax", alpha=AlphaOptimizerConfig("adam", lr=0.2, weight_decay=1e-3)
 )
 SINGLE = DifferentiableConfig(alpha=AlphaOptimizerConfig(lr=0.5))
-METHODS = {"darts": (Differentiable, DARTS), "single": (Differentiable, SINGLE), "blank": (Blank, NoConfig())}
+METHODS = {
+    "darts": (Differentiable, DARTS),
+    "single": (Differentiable, SINGLE),
+    "blank": (Blank, NoConfig()),
+    "rsps": (RSPS, NoConfig()),
+    "gdas": (GDAS, GDASConfig()),
+    "setn": (SETN, SETNConfig()),
+}
 
 
 def method_of(home, name="darts", weights=WEIGHTS, network_size=SIZE):
@@ -356,6 +366,21 @@ def test_frozen_alpha_stays_while_the_weights_learn():
             torch.testing.assert_close(new, old - 0.1 * WEIGHTS.lr * step, rtol=1e-8, atol=1e-12)
             moved += 1
     assert moved > 10
+
+
+@pytest.mark.parametrize("name", ["rsps", "gdas", "setn"])
+def test_with_frozen_alpha_methods_of_single_paths_train_paths_of_their_draw(name, monkeypatch):
+    method = trained(NB201, name)
+    paths, before = [], copy.deepcopy(dict(getattr(method, "alphas", {})))
+    trained_by = method.weight_step
+    monkeypatch.setattr(method, "weight_step", lambda batch, mix: paths.append(mix["cell"]) or trained_by(batch, mix))
+    selector = perturbation(method, criterion="loss", tune_epochs=1, alpha="freeze")
+    selector.begin_epoch(0)
+    for step in range(6):
+        selector.step(NoAlpha(batches_of(0, step)))
+    assert all(len(columns) == 1 for path in paths for columns in path.active)
+    assert len({path.active for path in paths}) > 1
+    assert all(torch.equal(method.alphas[kind], alpha) for kind, alpha in before.items())
 
 
 def test_each_step_of_the_schedule_has_its_epochs_and_none_follow_the_last():

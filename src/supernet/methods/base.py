@@ -316,6 +316,13 @@ class Method(ABC):
         self.optimizer.step()
         return measures(loss, logits, batch)
 
+    def train_weights(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Take a step of the weights alone, as `step` would, with the architecture parameters as they are.
+
+        By default the batch is that of the first stream, and the supernet runs `mix`.
+        """
+        return self.weight_step(batches[next(iter(self.streams))], detached(self.mix()))
+
     def restart(self, seed: int) -> None:
         """Draw all weights anew from `seed`, in place, and clear their momentum."""
         self.optimizer.state.clear()

@@ -43,7 +43,7 @@ from supernet.methods.ensemble import Ensemble
 from supernet.methods.equal_parts import position
 from supernet.methods.gradient_method import GradientMethod
 from supernet.models.evaluate import measures
-from supernet.models.mix import Mix, detached
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.settings import Count, Positive, Real, Share, Whole, settings
 from supernet.spaces import NetworkSize, SearchSpace
@@ -151,7 +151,7 @@ class CDARTS(GradientMethod):
             return self._warm_up(batches["alpha"])
         if self.phase == "search":
             self._teach(batches["alpha"])
-        return self.weight_step(batches["weights"], detached(self.mix()))
+        return self.train_weights(batches)
 
     def _warm_up(self, batch: Batch) -> Mapping[str, Tensor]:
         logits = self.evaluation(batch.x, self.path)

@@ -40,7 +40,7 @@ from supernet.methods.base import Budget, Part, Streams
 from supernet.methods.gradient_method import GradientMethod
 from supernet.methods.relaxation import Activation, SigmoidInit
 from supernet.methods.unrolled import unrolled_gradient
-from supernet.models.mix import Mix, detached
+from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.settings import settings
 from supernet.spaces.modules import Noise
@@ -121,11 +121,11 @@ class Differentiable(GradientMethod):
             self.alphas.step()
             return metrics
         if self.config.first == "weights":
-            metrics = self.weight_step(batches["weights"], detached(self.mix()))
+            metrics = self.train_weights(batches)
             self.alphas.step(self.alpha_gradient(batches["weights"], batches["alpha"]))
             return metrics
         self.alphas.step(self.alpha_gradient(batches["weights"], batches["alpha"]))
-        return self.weight_step(batches["weights"], detached(self.mix()))
+        return self.train_weights(batches)
 
     @property
     def is_random(self) -> bool:

@@ -70,9 +70,13 @@ class GDAS(GradientMethod):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the weights and then alpha, each on an architecture of its own draw."""
-        metrics = self.weight_step(batches["weights"], self._path())
+        metrics = self.train_weights(batches)
         self.alpha_step(batches["alpha"], self.drawn())
         return metrics
+
+    def train_weights(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Train the weights of a path that is drawn by alpha."""
+        return self.weight_step(batches["weights"], self._path())
 
     def drawn(self) -> Mix:
         """Draw one operation per edge; return the mix that runs only these, with a gradient to every alpha."""

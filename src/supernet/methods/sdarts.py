@@ -75,6 +75,10 @@ class SDARTS(GradientMethod):
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Update alpha, and then the weights on perturbed op weights."""
         self.alpha_step(batches["alpha"], self.mix())
+        return self.train_weights(batches)
+
+    def train_weights(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Train the weights on perturbed op weights."""
         batch = batches["weights"]
         return self.weight_step(batch, dense(self.perturbed(batch)))
 

@@ -44,7 +44,7 @@ class SETN(SinglePath, GradientMethod):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the weights of a path, then alpha."""
-        metrics = super().step(batches)
+        metrics = self.train_weights(batches)
         self.alpha_step(batches["alpha"], self.mix())
         return metrics
 

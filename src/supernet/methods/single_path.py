@@ -42,6 +42,10 @@ class SinglePath(Method):
         self.path = self.uniform(random.Random(f"{budget.seed} first path"))
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Train a path."""
+        return self.train_weights(batches)
+
+    def train_weights(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Draw an architecture, the same one however often a run is resumed, and train its weights."""
         self.path = self.draw(random.Random(f"{self.budget.seed} path {self.steps}"))
         self.steps += 1

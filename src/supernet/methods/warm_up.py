@@ -9,7 +9,6 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.methods.differentiable import Differentiable
-from supernet.models.mix import detached
 
 
 class WarmUp(Differentiable):
@@ -21,7 +20,7 @@ class WarmUp(Differentiable):
         """Take a step of the architecture and the weights, or of the weights alone."""
         if self.learns:
             return super().step(batches)
-        return self.weight_step(batches["weights"], detached(self.mix()))
+        return self.train_weights(batches)
 
     def state_dict(self) -> dict[str, Any]:
         """Add whether the architecture learns."""

@@ -37,7 +37,6 @@ from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm
 from supernet.models.fixed_edges import FixedEdges
-from supernet.models.mix import detached
 from supernet.selectors.base import Selector
 from supernet.selectors.completion import Completion
 from supernet.selectors.perturbation_score import Criterion, PerturbationScore
@@ -131,9 +130,8 @@ class Perturbation(Selector):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take a step of the method, or of the weights alone."""
-        if self.config.alpha == "train":
-            return self.method.step(batches)
-        return self.method.weight_step(batches[next(iter(self.method.streams))], detached(self.method.mix()))
+        learn = self.method.step if self.config.alpha == "train" else self.method.train_weights
+        return learn(batches)
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
         """Report the progress of the schedule and the outcomes of its last step."""
