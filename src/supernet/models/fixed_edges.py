@@ -2,7 +2,8 @@
 
 Selection by perturbation (Wang et al., ICLR 2021, arXiv 2108.04392) turns a trained supernet into one architecture edge
 by edge, and trains the supernet in between. A fixed edge runs its operation with weight 1, whatever the method's op
-weights say; the op weights of the other edges stay as they are, and are not normalised again.
+weights say; the op weights of the other edges stay as they are, and are not normalised again. The weights of whole
+edges in PC-DARTS multiply a fixed edge as before.
 """
 
 from __future__ import annotations
