@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,17 @@ def test_opening_writes_nothing(tmp_path):
     for ask in ("config", "metrics", "summary", "genotype", "verdict"):
         assert message(getattr, run, ask) == f"'{run.path}' is no run folder"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_run_folders_names_some_of_them(run, tmp_path):
+    folder = tmp_path / "runs"
+    for name in ("b", "a"):
+        shutil.copytree(run.path, folder / name)
+    assert message(getattr, Run(folder), "config") == f"'{folder}' is no run folder, but holds a, b"
+    for name in ("c", "d", "e"):
+        shutil.copytree(run.path, folder / name)
+    told = str(Run(folder).is_none("a search", "give another"))
+    assert told == f"'{folder}' is no run folder of a search, but holds a, b, c and 2 more: give another"
 
 
 def test_a_run_that_has_not_finished_says_so(run):

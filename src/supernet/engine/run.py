@@ -19,6 +19,8 @@ from supernet.spaces.genotype import Genotype
 FORMAT = 7
 """The version of the files in a run folder; folders of other versions are refused."""
 
+_NAMED = 3  # run folders inside a folder that is none
+
 
 class Run(Folder):
     """A run folder, as `Run("runs/x")`; opening one writes nothing and waits for nobody.
@@ -54,7 +56,17 @@ class Run(Folder):
 
     def _check_is_run(self, task: str | None) -> None:
         if task is None:
-            raise UserError(f"'{self.path}' is no run folder")
+            raise self.is_none()
+
+    def is_none(self, of: str = "", right: str = "") -> UserError:
+        """Build the error for a folder that is none of a run, or none `of` some task; `right` says what would be right.
+
+        It names run folders inside, as those of baselines, a comparison or `runs/`: one of them may be meant.
+        """
+        inside = sorted(file.parent.name for file in self.path.glob("*/config.yaml"))
+        more = f" and {len(inside) - _NAMED} more" if len(inside) > _NAMED else ""
+        holds = f", but holds {', '.join(inside[:_NAMED])}{more}" if inside else ""
+        return UserError(f"'{self.path}' is no run folder{of and f' of {of}'}{holds}{right and f': {right}'}")
 
     @property
     def task(self) -> str | None:

@@ -220,7 +220,7 @@ def retraining(run: Run | str | os.PathLike[str]) -> Run:
     """Return the run itself if it is a retraining, or the one retraining in its folder. Raises UserError."""
     found = Run.of(run)
     if found.task is None:
-        raise UserError(f"'{found.path}' is no run folder: give that of a retraining, or of the search it is of")
+        raise found.is_none(right="give that of a retraining, or of the search it is of")
     if found.task == "retrain":
         return found
     folders = sorted(file.parent for file in found.path.glob("*/config.yaml"))

@@ -50,7 +50,7 @@ def search_of(what: Target) -> Run | None:
     run = Run.of(what)
     if run.task is None:
         right = f"{meant(str(what))}give that of a finished search, or an architecture in quotes"
-        raise UserError(f"'{run.path}' is no run folder: {right}")
+        raise run.is_none(right=right)
     if run.task == "retrain":
         raise UserError(f"run '{run.path}' is a retraining: give the folder of a search, or an architecture in quotes")
     return run

@@ -33,7 +33,7 @@ def plan_of(
     if run.task == "select":
         raise UserError(f"run '{run.path}' is a selection: give the folder of the search")
     if run.task != "search":
-        raise UserError(f"'{run.path}' is no run folder of a search")
+        raise run.is_none("a search")
     config, arguments = run.config, saved(run) | {"device": device}
     if data is None and not is_available(config["data"]):
         raise UserError(
