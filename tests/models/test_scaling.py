@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +36,9 @@ def test_a_rival_is_scaled_to_a_cost(name: str, field: str, wanted: int) -> None
     genotype = rival.choose(dict.fromkeys(rival.cells, (0,)))
     size = scaled(rival, genotype, SMALL, field, wanted)
     assert getattr(cost(rival, genotype, size), field) == pytest.approx(wanted, rel=0.1)
+    near = [replace(size, width=size.width + step) for step in (0, -1, 1)]
+    errors = [abs(getattr(cost(rival, genotype, each), field) - wanted) for each in near]
+    assert min(errors) == errors[0]
     assert (size.image_size, size.channels, size.classes) == ((8, 8), 1, 10)
 
 

@@ -58,12 +58,17 @@ class Run(Folder):
         if task is None:
             raise self.is_none()
 
+    @property
+    def inside(self) -> list[Run]:
+        """The runs whose folders are in this one, as the retrainings of a search are, in the order of their names."""
+        return [Run(file.parent) for file in sorted(self.path.glob("*/config.yaml"))]
+
     def is_none(self, of: str = "", right: str = "") -> UserError:
         """Build the error for a folder that is none of a run, or none `of` some task; `right` says what would be right.
 
         It names run folders inside, as those of baselines, a comparison or `runs/`: one of them may be meant.
         """
-        inside = sorted(file.parent.name for file in self.path.glob("*/config.yaml"))
+        inside = [run.path.name for run in self.inside]
         more = f" and {len(inside) - _NAMED} more" if len(inside) > _NAMED else ""
         holds = f", but holds {', '.join(inside[:_NAMED])}{more}" if inside else ""
         return UserError(f"'{self.path}' is no run folder{of and f' of {of}'}{holds}{right and f': {right}'}")

@@ -223,8 +223,7 @@ def retraining(run: Run | str | os.PathLike[str]) -> Run:
         raise found.is_none(right="give that of a retraining, or of the search it is of")
     if found.task == "retrain":
         return found
-    folders = sorted(file.parent for file in found.path.glob("*/config.yaml"))
-    runs = [inner for inner in map(Run, folders) if inner.task == "retrain"]
+    runs = [inner for inner in found.inside if inner.task == "retrain"]
     if not runs:
         raise UserError(f"run '{found.path}' has no retrained network: supernet retrain {found.path}")
     if len(runs) > 1:

@@ -36,13 +36,17 @@ def nearest_width(
     return replace(network_size, width=min(max(above - 1, least), above, key=lambda width: abs(price(width) - wanted)))
 
 
-def with_cost(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, name: str, wanted: int) -> NetworkSize:
-    """Return the size with the width at which a cost, "params" or "flops", is nearest to `wanted`.
+def with_cost(
+    space: SearchSpace, genotype: Genotype, network_size: NetworkSize, name: str, wanted: int, least: int = 1
+) -> NetworkSize:
+    """Return the size with the width, at least `least`, at which a cost, "params" or "flops", is nearest to `wanted`.
 
     Raises UserError if the narrowest network has more, by more than 2 %.
     """
-    size = nearest_width(space, genotype, network_size, name, wanted)
-    _check_reached(space, genotype, size, name, wanted, least=1)
+    size = nearest_width(space, genotype, network_size, name, wanted, least)
+    found = getattr(cost(space, genotype, size), name)
+    if size.width == least and found > (1 + TOLERANCE) * wanted:
+        raise UserError(f"{space.name} cannot have {wanted:,} {UNITS[name]}: on these images it has at least {found:,}")
     return size
 
 
@@ -58,16 +62,4 @@ def scaled(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, na
     own = replace(network_size, width=width, depth=depth)
     steps = log(wanted / getattr(cost(space, genotype, own), name)) / log(_DEEPER * _WIDER**2)
     own = replace(own, depth=max(1, round(depth * _DEEPER**steps)))
-    least = max(1, round(_LEAST * width))
-    size = nearest_width(space, genotype, own, name, wanted, least)
-    _check_reached(space, genotype, size, name, wanted, least)
-    return size
-
-
-def _check_reached(
-    space: SearchSpace, genotype: Genotype, size: NetworkSize, name: str, wanted: int, least: int
-) -> None:
-    """Raise UserError if the network has the least width and costs more than wanted by more than 2 %."""
-    found = getattr(cost(space, genotype, size), name)
-    if size.width == least and found > (1 + TOLERANCE) * wanted:
-        raise UserError(f"{space.name} cannot have {wanted:,} {UNITS[name]}: on these images it has at least {found:,}")
+    return with_cost(space, genotype, own, name, wanted, least=max(1, round(_LEAST * width)))

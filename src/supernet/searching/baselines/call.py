@@ -125,9 +125,9 @@ class Start:
 
 def _retrainings(run: Run | None, recipe: str | None) -> tuple[Run, ...]:
     """Return the finished retrainings of a run, or the run itself if it is one; only those by `recipe`, if given."""
-    folders = [] if run is None else [run.path, *sorted(file.parent for file in run.path.glob("*/config.yaml"))]
-    runs = [each for each in map(Run, folders) if each.task == "retrain" and each.finished]
-    return tuple(each for each in runs if recipe in (None, each.config["recipe"]))
+    runs = [] if run is None else [run, *run.inside]
+    done = [each for each in runs if each.task == "retrain" and each.finished]
+    return tuple(each for each in done if recipe in (None, each.config["recipe"]))
 
 
 def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: Collection[str]) -> Asked:
