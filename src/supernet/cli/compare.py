@@ -113,6 +113,7 @@ def _check_published(there: ComparisonConfig, typed: dict[str, Any]) -> None:
 def _config(data: str, typed: dict[str, Any], *, is_folder: bool) -> ComparisonConfig:
     """Return the config of a file or a folder, or the default one of images, with what was typed."""
     from supernet.searching.compare import config as configs
+    from supernet.searching.compare.joining import narrowed
     from supernet.settings import amend
 
     target = Path(data)
@@ -125,6 +126,8 @@ def _config(data: str, typed: dict[str, Any], *, is_folder: bool) -> ComparisonC
     else:
         start = configs.ComparisonConfig(data)
     _check_published(start, typed)
+    if not is_folder and "methods" in typed:
+        start = narrowed(start, typed["methods"])
     return amend(start, typed | {name: getattr(start, name) | typed[name] for name in ("axes", "settings")})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ from supernet.searching.compare.config import (
     read,
     scalar,
     seeds_of,
-    united,
 )
+from supernet.searching.compare.joining import narrowed, united
 from supernet.spaces.nasbench201 import NASBENCH201
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "benchmarks").glob("*.yaml"))
@@ -98,6 +99,32 @@ def test_what_is_new_is_added():
     for other in ({"data": "x.npz"}, {"settings": {"epochs": 3}}, {"budget": "passes=9"}):
         with pytest.raises(UserError, match="was made with"):
             united(there, config(**other), "c")
+
+
+def test_a_setting_joins_only_where_it_changes_no_search_that_is_there():
+    there = config(methods=["enas"], settings={"epochs": 3, "controller_lr": 0.1})
+    now = config(methods=["darts+perturbation"], settings={"epochs": 3, "alpha.lr": 0.2, "select.epochs": 1})
+    both = united(there, now, "c")
+    assert both.settings == {"epochs": 3, "controller_lr": 0.1, "alpha.lr": 0.2, "select.epochs": 1}
+    united(both, there, "c")  # the command of before goes on
+    for given in ({}, {"epochs": 3, "controller_lr": 0.2}, {"epochs": 3}, {"controller_lr": 0.1}, {"epochs": None}):
+        with pytest.raises(UserError, match="was made with other settings"):
+            united(there, config(methods=["enas"], settings=given), "c")
+    with pytest.raises(UserError, match=r"settings \(\{\} there, {'width': 4} now\)"):
+        united(there, replace(now, settings=now.settings | {"width": 4}), "c")  # would change random search
+
+
+def test_fewer_methods_leave_the_settings_of_the_others():
+    whole = config(
+        methods=["darts", "enas"], settings={"epochs": 3, "controller_lr": 0.1}, axes={"alpha.lr": [1, 2], "width": [4]}
+    )
+    assert narrowed(whole, ["enas"]) == config(
+        methods=["enas"], settings={"epochs": 3, "controller_lr": 0.1}, axes={"width": [4]}
+    )
+    assert narrowed(whole, ["darts", "enas"]) == whole
+    assert len(cases(narrowed(whole, ["rsps"]))) == 2
+    with pytest.raises(UserError, match="unknown setting 'epohcs'"):
+        cases(narrowed(config(settings={"epohcs": 3}), ["rsps"]))
 
 
 def test_a_file_chooses_no_code_of_its_own():
@@ -188,6 +215,26 @@ def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(ca
     assert call("compare", "digits", "--methods", "darts+magnitude", "--seeds", "0", *words)[2] == "supernet: begun\n"
     assert "--space" not in asked[0].steps[1][1]
     assert asked[1].steps[1][1][4:6] == ("--space", f"{own}_space:SPACE")
+
+
+def test_a_file_is_run_for_some_of_its_methods(call, monkeypatch):
+    Path("study.yaml").write_text("methods: [enas, darts]\nsettings: {epochs: 3, controller_lr: 0.1, alpha.lr: 0.2}\n")
+    asked = []
+
+    def start(found, out, **more):
+        cases(found)
+        asked.append((found.methods, found.settings))
+        raise UserError("begun")
+
+    monkeypatch.setattr(comparison, "start", start)
+    assert call("compare", "study.yaml", "--methods", "darts")[2] == "supernet: begun\n"
+    assert call("compare", "study.yaml", "--methods", "enas", "--epochs", "2")[2] == "supernet: begun\n"
+    assert asked == [
+        (["darts"], {"epochs": 3, "alpha.lr": 0.2}),
+        (["enas"], {"epochs": 2, "controller_lr": 0.1}),
+    ]
+    words = ("--methods", "enas", "--alpha.lr", "0.3")  # what is typed applies, or is a mistake
+    assert call("compare", "study.yaml", *words)[2].startswith("supernet: unknown setting 'alpha.lr'")
 
 
 def test_a_folder_with_a_method_of_ones_own_is_opened_by_whoever_types_it(call, monkeypatch):

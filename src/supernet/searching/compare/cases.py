@@ -78,10 +78,14 @@ def cases(config: ComparisonConfig) -> list[Case]:
     return found
 
 
+def names_of(entry: str, config: ComparisonConfig) -> set[str]:
+    """Return the settings of a METHOD, or a METHOD+SELECTOR, by their dotted names; raises UserError for neither."""
+    method, _, selector = entry.partition("+")
+    return _names(method, config) | (_select_names(selector) if selector else set())
+
+
 def _check_names(config: ComparisonConfig) -> None:
-    entries = [entry.partition("+") for entry in config.methods]
-    known = {name for method, *_ in entries for name in _names(method, config)}
-    known |= {name for *_, selector in entries if selector for name in _select_names(selector)}
+    known = {name for entry in config.methods for name in names_of(entry, config)}
     for name in (*config.settings, *config.axes):
         if name in _OWN:
             raise UserError(f"'{name}' is no setting of a comparison's searches: the comparison sets it itself")

@@ -32,6 +32,7 @@ from supernet.searching.compare.executor import (
     shared_out,
     sharing_images,
 )
+from supernet.searching.compare.joining import united
 from supernet.searching.compare.measure import epochs_within, measured, resolved
 from supernet.searching.compare.rows import Row, largest, rows, space_of
 from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
@@ -196,7 +197,7 @@ def start(
         raise UserError(f"setting workers must be at least 1, not {workers}")
     folder = Path("comparisons") / default_folder(Path(given.data).stem).name if out is None else Path(out)
     there = configs.load(folder)
-    config = given if there is None else configs.united(there.config, given, folder)
+    config = given if there is None else united(there.config, given, folder)
     configs.check_published(config, given)
     cases(config)
     try:

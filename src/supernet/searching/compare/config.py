@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, field, replace
+from dataclasses import KW_ONLY, asdict, field
 from pathlib import Path
 from typing import Any
 
@@ -166,37 +165,6 @@ def load(folder: Path) -> Record | None:
         return Record(**{"data_name": Path(config.data).stem, **found, "config": config})
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"'{file}' is damaged ({error}): give another place with --out") from None
-
-
-def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[str]) -> ComparisonConfig:
-    """Return a comparison with the methods, seeds and axes of both; raises UserError where other things differ."""
-    for name in ("data", "settings", "retrain"):
-        old, new = getattr(there, name), getattr(now, name)
-        if old != new and not (name == "retrain" and old is None):
-            raise UserError(
-                f"comparison '{os.fspath(folder)}' was made with another {name} ({shown(old)} there, {shown(new)} "
-                "now): give another place with --out"
-            )
-    if now.budget not in ("passes", there.budget):
-        raise UserError(
-            f"comparison '{os.fspath(folder)}' was made with budget {there.budget}, not {now.budget}: "
-            "give another place with --out"
-        )
-    axes = {name: both(there.axes.get(name, []), now.axes.get(name, [])) for name in {**there.axes, **now.axes}}
-    return replace(
-        now,
-        methods=both(there.methods, now.methods),
-        seeds=both(there.seeds, now.seeds),
-        axes=axes,
-        budget=there.budget,
-        baseline=now.baseline or there.baseline,
-        retrainings=max(there.retrainings, now.retrainings),
-    )
-
-
-def both(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
-    """Return the entries of both, each once, in their order."""
-    return [*first, *(entry for entry in second if entry not in first)]
 
 
 def check_published(config: ComparisonConfig, typed: ComparisonConfig | None = None) -> None:

@@ -1,0 +1,75 @@
+"""A comparison joined with another, and narrowed to fewer methods."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from supernet.errors import UserError, shown
+from supernet.searching.compare.cases import RANDOM, names_of
+from supernet.searching.compare.config import ComparisonConfig
+
+
+def narrowed(config: ComparisonConfig, methods: Sequence[str]) -> ComparisonConfig:
+    """Return a comparison of `methods` without the settings and axes that only the methods of `config` have.
+
+    A name that neither have stays, and is an error later. Raises UserError for an unknown method or selector.
+    """
+    known = {name for entry in methods for name in names_of(entry, config)}
+    gone = {name for entry in config.methods for name in names_of(entry, config)} - known
+    settings = {name: value for name, value in config.settings.items() if name not in gone}
+    axes = {name: values for name, values in config.axes.items() if name not in gone}
+    return replace(config, methods=list(methods), settings=settings, axes=axes)
+
+
+def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[str]) -> ComparisonConfig:
+    """Return a comparison with the methods, seeds, axes and settings of both.
+
+    Raises UserError where other things differ, and where the settings of the one would change a search of the other.
+    """
+    together = there.settings | now.settings
+    changed = _changed(there, together) | _changed(now, together)
+    differing = [
+        ("other data", there.data, now.data),
+        (
+            "other settings",
+            *({name: one.settings[name] for name in one.settings if name in changed} for one in (there, now)),
+        ),
+        ("another recipe", there.retrain or now.retrain, now.retrain),
+    ]
+    for name, old, new in differing:
+        if old != new:
+            raise UserError(
+                f"comparison '{os.fspath(folder)}' was made with {name} ({shown(old)} there, {shown(new)} "
+                "now): give another place with --out"
+            )
+    if now.budget not in ("passes", there.budget):
+        raise UserError(
+            f"comparison '{os.fspath(folder)}' was made with budget {there.budget}, not {now.budget}: "
+            "give another place with --out"
+        )
+    axes = {name: _both(there.axes.get(name, []), now.axes.get(name, [])) for name in {**there.axes, **now.axes}}
+    return replace(
+        now,
+        methods=_both(there.methods, now.methods),
+        seeds=_both(there.seeds, now.seeds),
+        axes=axes,
+        settings=together,
+        budget=there.budget,
+        baseline=now.baseline or there.baseline,
+        retrainings=max(there.retrainings, now.retrainings),
+    )
+
+
+def _changed(config: ComparisonConfig, settings: dict[str, Any]) -> set[str]:
+    """Return the names of those `settings` that would change a search of `config`."""
+    methods = [*config.methods, RANDOM]
+    known = {name for entry in methods for name in names_of(entry, replace(config, settings=settings))}
+    return {name for name in known & {*settings} if settings[name] != config.settings.get(name, ...)}
+
+
+def _both(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    """Return the entries of both, each once, in their order."""
+    return [*first, *(entry for entry in second if entry not in first)]
