@@ -11,7 +11,7 @@ import pytest
 from supernet.errors import UserError
 from supernet.searching import plan
 from supernet.searching.compare import comparison
-from supernet.searching.compare.cases import LARGEST, Case, cases, flags, jobs, search_config
+from supernet.searching.compare.cases import LARGEST, Case, cases, flags, jobs, largest_cases, search_config
 from supernet.searching.compare.config import (
     ComparisonConfig,
     Record,
@@ -185,7 +185,7 @@ def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
         settings={"images": 100, "select.tune_epochs": 1, "norm_track": False, "device": "cuda:1"},
         retrain="quick",
     )
-    made = jobs(asked, {"darts": 7}, tmp_path, "some cell")
+    made = jobs(asked, {"darts": 7}, tmp_path, {"nasbench201": "some cell"})
     assert [job.name for job in made] == ["darts-3", "random-3", "largest"]
     assert [job.case for job in made] == ["darts", "random", LARGEST]
     steps = dict(made[0].steps)
@@ -199,6 +199,20 @@ def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
     assert search.startswith("search digits --method darts --images 100 --no-norm-track --device cuda --epochs 7")
     assert "--tune-epochs 1" in " ".join(steps["darts-3/selections/perturbation"])
     assert made[2].steps[0][1][:2] == ("retrain", "some cell")
+
+
+def test_every_space_of_an_axis_has_its_own_largest_cell(tmp_path):
+    asked = config(axes={"space": ["s2", "mine:SPACE"]}, retrain="quick")
+    assert [case.space(asked) for case in largest_cases(asked).values()] == ["s2", "mine:SPACE"]
+    made = jobs(replace(asked, axes={"space": ["s2", "s4"]}), {}, tmp_path, {"s2": "a cell", "s4": "another"})[-2:]
+    assert [(job.name, job.case) for job in made] == [
+        ("largest-s2", "largest cell, space=s2"),
+        ("largest-s4", "largest cell, space=s4"),
+    ]
+    assert made[1].steps[0][0] == "largest-s4/quick-0"
+    words = " ".join(made[1].steps[0][1])
+    assert words.startswith("retrain another --recipe quick --seed 0 --data digits --space s4 ")
+    assert [case.space(config(settings={"space": "s3"})) for case in largest_cases(config()).values()] == ["s3"]
 
 
 def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(call, monkeypatch):

@@ -130,11 +130,13 @@ def test_every_seed_chooses_once_on_every_edge(draws, count):
 
 def test_cells_are_counted_over_all_that_searched():
     rows = [
-        Row("a", {seed: Result(text, None, None) for seed, text in enumerate("xyx")}),
-        Row("b", {0: Result("y", None, None), 1: Result("x", None, None)}),
-        Row(LARGEST, {0: Result("z", None, None)}, searched=False),
+        Row("a", "s1", {seed: Result(text, None, None) for seed, text in enumerate("xyx")}),
+        Row("b", "s1", {0: Result("y", None, None), 1: Result("x", None, None)}),
+        Row(LARGEST, "s1", {0: Result("z", None, None)}, searched=False),
     ]
-    assert found_by(rows) == [("x", {"a": [0, 2], "b": [1]}), ("y", {"a": [1], "b": [0]})]
+    rows.append(Row("c", "s2", {0: Result("x", None, None)}))
+    first, second = {"a": [0, 2], "b": [1]}, {"a": [1], "b": [0]}
+    assert found_by(rows) == [(("s1", "x"), first), (("s1", "y"), second), (("s2", "x"), {"c": [0]})]
 
 
 def test_the_command_makes_the_same_comparison(monkeypatch, tmp_path):
@@ -170,4 +172,4 @@ def test_any_text_is_escaped(text):
 @pytest.mark.parametrize(("spaces", "field"), [([], "c10_test"), (["nasbench201"], "c10_test"), (["darts"], None)])
 def test_a_table_measures_the_architectures_of_its_own_space_alone(spaces, field):
     asked = ComparisonConfig("x.npz", axes={"space": ["nasbench201", *spaces]} if spaces else {})
-    assert measured_by(Record(asked, data_name="cifar10", classes=10), space("nasbench201")) == field
+    assert measured_by(Record(asked, data_name="cifar10", classes=10)) == field

@@ -63,10 +63,13 @@ def _edges(space: SearchSpace) -> Iterable[tuple[str, tuple[str, int, int, int]]
             yield name, (kind, edge.target, edge.source, edge.branch)
 
 
-def found_by(rows: Iterable[Row]) -> list[tuple[str, dict[str, list[int]]]]:
-    """Return every architecture that was found, the most frequent first, with the seeds of each row that found it."""
-    found: dict[str, dict[str, list[int]]] = {}
+def found_by(rows: Iterable[Row]) -> list[tuple[tuple[str, str], dict[str, list[int]]]]:
+    """Return every architecture that was found, with its space before it and the seeds of each row that found it.
+
+    The most frequent is the first.
+    """
+    found: dict[tuple[str, str], dict[str, list[int]]] = {}
     for row in rows:
         for seed, result in row.results.items() if row.searched else ():
-            found.setdefault(result.architecture, {}).setdefault(row.label, []).append(seed)
+            found.setdefault((row.space, result.architecture), {}).setdefault(row.label, []).append(seed)
     return sorted(found.items(), key=lambda pair: -sum(map(len, pair[1].values())))

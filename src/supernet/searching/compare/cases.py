@@ -46,15 +46,31 @@ class Case:
         """Return the run folder of the search with a seed."""
         return out / default_folder(self.method, *(str(part) for pair in self.point for part in pair), str(seed)).name
 
+    def baseline(self, out: Path) -> Path:
+        """Return the folder of the retrainings of a cell that needs no search."""
+        return out / default_folder("largest", *(str(value) for _, value in self.point)).name
+
     def found(self, out: Path, seed: int) -> Path:
         """Return the run folder that holds the architecture: of the search, or of the selection from it."""
         searched = self.folder(out, seed)
         return searched / "selections" / self.selector.replace(":", ".") if self.selector else searched
 
+    def space(self, config: ComparisonConfig) -> str:
+        """Return the name of the space that is searched."""
+        return str(dict(self.point).get("space", config.settings.get("space", SearchConfig.space)))
+
     def settings(self, config: ComparisonConfig) -> dict[str, Any]:
         """Return the settings of the search by their dotted names."""
         names = _names(self.method, config)
         return {name: value for name, value in config.settings.items() if name in names} | dict(self.point)
+
+
+def largest_cases(config: ComparisonConfig) -> dict[str, Case]:
+    """Return, for every space that is searched, the case of its largest cell, which needs no search."""
+    axis = config.axes.get("space")
+    if axis is None:
+        return {Case(LARGEST).space(config): Case(LARGEST)}
+    return {str(name): Case(LARGEST, (("space", name),)) for name in axis}
 
 
 def cases(config: ComparisonConfig) -> list[Case]:
@@ -183,22 +199,23 @@ class Job:
     steps: tuple[Step, ...]
 
 
-def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, largest: str | None = None) -> list[Job]:
+def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, cells: Mapping[str, str] = {}) -> list[Job]:
     """Return all jobs, seed by seed, so that a table of few seeds is complete early.
 
-    `epochs` are those of every kind of search that a budget allows, and `largest` is the largest cell.
+    `epochs` are those of every kind of search that a budget allows, and `cells` the largest cells of the spaces.
     """
     kinds: dict[str, list[Case]] = {}
     for case in cases(config):
         kinds.setdefault(case.search, []).append(case)
     made = [_job(config, group, seed, out, epochs) for seed in config.seeds for group in kinds.values()]
-    if config.retrain is None or largest is None:
-        return made
     kept: dict[str, Any] = {
-        name: config.settings[name] for name in ("space", "image_size", "skip_broken") if name in config.settings
+        name: config.settings[name] for name in ("image_size", "skip_broken") if name in config.settings
     }
-    steps = _retrainings(config, largest, "largest", ["--data", config.data, *flags(kept)], out)
-    return [*made, Job("largest", LARGEST, tuple(steps))]
+    for name, case in largest_cases(config).items() if config.retrain else ():
+        more = ["--data", config.data, *flags({"space": name} | kept)]
+        folder = case.baseline(out).name
+        made.append(Job(folder, case.label, tuple(_retrainings(config, cells[name], folder, more, out))))
+    return made
 
 
 def _job(config: ComparisonConfig, group: Sequence[Case], seed: int, out: Path, epochs: Mapping[str, int]) -> Job:

@@ -18,7 +18,7 @@ from supernet.engine.signals import heard
 from supernet.errors import UserError, reason_of, unknown
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import page, table
-from supernet.searching.compare.cases import Job, arguments, cases, jobs
+from supernet.searching.compare.cases import Job, arguments, cases, jobs, largest_cases
 from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
@@ -34,10 +34,11 @@ from supernet.searching.compare.executor import (
 )
 from supernet.searching.compare.joining import united
 from supernet.searching.compare.measure import epochs_within, measured, resolved
-from supernet.searching.compare.rows import Row, largest, rows, space_of
+from supernet.searching.compare.rows import Row, largest, rows
 from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
 from supernet.searching.compare.worker import failures, forget_failures, note
 from supernet.settings import amend
+from supernet.spaces import space
 
 PLACES = ("local", "ray")
 _SIZES = ("bytes", "shared_bytes")
@@ -60,7 +61,7 @@ class Comparison:
 
     @property
     def rows(self) -> list[Row]:
-        """A row for every method, and point of the axes, that has a finished run; the last is the largest cell."""
+        """A row for every method, and point of the axes, that has a finished run, and the largest cells."""
         return rows(self.record, self.path)
 
     @property
@@ -90,7 +91,8 @@ class Comparison:
         """The jobs, one for every search; made once, as the display asks for all states again and again."""
         config, found = self.record.config, self.record.measured
         epochs = {name: entry["epochs_given"] for name, entry in found.items() if "epochs_given" in entry}
-        return jobs(config, epochs, self.path, str(largest(space_of(config))) if config.retrain else None)
+        cells = {name: str(largest(space(name))) for name in largest_cases(config)} if config.retrain else {}
+        return jobs(config, epochs, self.path, cells)
 
     @property
     def states(self) -> list[JobState]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,15 +12,15 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from supernet.engine.run import Run
-from supernet.errors import UserError
 from supernet.report import page
 from supernet.report.page import parts
 from supernet.searching.compare import table
 from supernet.searching.compare.agreement import LEFT_OUT, Agreement, agreement, found_by
 from supernet.searching.compare.cases import cases, command
 from supernet.searching.compare.config import Record
-from supernet.searching.compare.rows import Row, measured_by, space_of
+from supernet.searching.compare.rows import Row, measured_by
 from supernet.searching.compare.status import JobState, doing, lines
+from supernet.spaces import space
 
 TEMPLATE = "comparison.html"
 _DRAWN = 8  # cells, the most frequent ones
@@ -66,7 +65,7 @@ def sections(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
         "costs": _costs(record, rows),
         "curves": _curves(record, out),
         **_decided(record, rows, out),
-        **_cells(record, rows),
+        **_cells(rows),
         "searches": _searches(record, rows, out),
         "retrained": config.retrain is not None,
     }
@@ -87,7 +86,7 @@ def _table(record: Record, rows: Sequence[Row]) -> dict[str, Any]:
 
 def _measures(record: Record) -> dict[str, str]:
     """Return the accuracies that a row has, each with the label of its axis; the one that counts comes first."""
-    known = measured_by(record, space_of(record.config))
+    known = measured_by(record)
     accuracy = "test accuracy in the table (%)" if known else "supernet's accuracy on validation images (%)"
     retrained = {"retrained": "accuracy after retraining (%)"} if record.config.retrain else {}
     return retrained | {"accuracy": accuracy}
@@ -123,7 +122,7 @@ def _costs(record: Record, rows: Sequence[Row]) -> Markup | None:
 
 def _curves(record: Record, out: Path) -> list[Markup]:
     """Return the accuracies of all searches over their epochs, also of those that have not finished."""
-    config, known = record.config, measured_by(record, space_of(record.config))
+    config, known = record.config, measured_by(record)
     folders = {case.search: [case.folder(out, seed) for seed in config.seeds] for case in cases(config)}
     metrics = {
         name: [Run(folder).metrics for folder in some if (folder / "metrics.jsonl").exists()]
@@ -151,12 +150,11 @@ def _percent(value: float | None) -> float | None:
 
 def _decided(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
     """Return how far the seeds of each row agree, in sentences and as a figure."""
-    home = space_of(record.config)
     found: dict[str, Agreement] = {}
     for row in rows:
-        with suppress(UserError):  # an architecture of another space, which is an axis
-            if row.searched:
-                found[row.label] = agreement(home, [home.parse(result.architecture) for result in row.results.values()])
+        if row.searched:
+            home = space(row.space)
+            found[row.label] = agreement(home, [home.parse(result.architecture) for result in row.results.values()])
     told = {
         case.label: _settled(Run(case.found(out, seed)) for seed in record.config.seeds)
         for case in cases(record.config)
@@ -177,14 +175,11 @@ def _settled(runs: Iterable[Run]) -> str:
     return f"; within a search {mean:.1f} of {len(margins[0]['edges'])} edges are settled on average"
 
 
-def _cells(record: Record, rows: Sequence[Row]) -> dict[str, Any]:
+def _cells(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the architectures that were found most often, drawn, with who found them, and the number of the others."""
-    home, found = space_of(record.config), found_by(rows)
-    cells = []
-    for text, finders in found[:_DRAWN]:
-        picture = None
-        with suppress(UserError):
-            picture = parts.figure("draw_architecture", home, home.parse(text))
+    found, cells = found_by(rows), []
+    for (home, text), finders in found[:_DRAWN]:
+        picture = parts.figure("draw_architecture", space(home), space(home).parse(text))
         who = "; ".join(f"{label}, seed{'s' * (len(seeds) > 1)} {_listed(seeds)}" for label, seeds in finders.items())
         cells.append({"text": text, "picture": picture, "count": sum(map(len, finders.values())), "who": who})
     return {"cells": cells, "others": len(found) - len(cells)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from supernet.engine.records import last_accuracy, standing
 from supernet.engine.run import Run
 from supernet.models.cost.count import OperationCosts
-from supernet.searching.compare.cases import LARGEST, Case, cases
+from supernet.searching.compare.cases import Case, cases, largest_cases
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.statistics import Difference, difference
 from supernet.searching.select import FOLDER, folder_name
@@ -39,9 +39,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Row:
-    """What one case has found, by seed, each retrained `retrainings` times; `searched` is false for a baseline."""
+    """What one case has found in a space, by seed, each retrained `retrainings` times.
+
+    `searched` is false for a baseline.
+    """
 
     label: str
+    space: str
     results: Mapping[int, Result]
     retrainings: int = 0
     searched: bool = True
@@ -65,32 +69,27 @@ class Row:
         return difference(self.accuracy, baseline.accuracy)
 
 
-def measured_by(record: Record, home: SearchSpace) -> str | None:
+def measured_by(record: Record) -> str | None:
     """Return the field of the space's table that measures an architecture; None without a table of these images.
 
-    Of several spaces, which are an axis, all have to be in the table.
+    Of several spaces, which are an axis, all have to be in one table.
     """
-    spaces = [space(str(name)) for name in record.config.axes.get("space", [])]
-    if home.table is None or any(each.table != home.table for each in spaces):
+    if len(found := {space(name).table for name in largest_cases(record.config)}) > 1 or None in found:
         return None
     name = dataset_of(record.data_name, record.classes)
     return None if name is None else f"{name}_test"
 
 
 def rows(record: Record, out: Path) -> list[Row]:
-    """Return a row for every case that has a finished run, and for the largest cell."""
-    config, home = record.config, space_of(record.config)
-    measure = measured_by(record, home)
-    found = [_row(case, config, out, measure, home) for case in cases(config)]
-    return [*(row for row in found if row.results), _largest_row(config, out, measure, home)]
+    """Return a row for every case that has a finished run, and for the largest cell of every space."""
+    config, measure = record.config, measured_by(record)
+    found = [_row(case, config, out, measure) for case in cases(config)]
+    unsearched = [_largest_row(case, config, out, measure) for case in largest_cases(config).values()]
+    return [*(row for row in found if row.results), *unsearched]
 
 
-def space_of(config: ComparisonConfig) -> SearchSpace:
-    """Return the space of a comparison's searches."""
-    return space(str(config.settings.get("space", "nasbench201")))
-
-
-def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None, home: SearchSpace) -> Row:
+def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None) -> Row:
+    home = space(case.space(config))
     results: dict[int, Result] = {}
     for seed in config.seeds:
         searched, found = Run(case.folder(out, seed)), Run(case.found(out, seed))
@@ -104,7 +103,7 @@ def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None, h
                 passes=sum(part.summary.get("forward_backward", 0) for part in parts),
                 seconds=sum(_seconds(part) for part in parts),
             )
-    return Row(case.label, results, config.retrainings if config.retrain else 0)
+    return Row(case.label, case.space(config), results, config.retrainings if config.retrain else 0)
 
 
 def _parts(searched: Run, found: Run) -> list[Run]:
@@ -143,10 +142,10 @@ def largest(home: SearchSpace) -> Genotype:
     return home.derive(OperationCosts(home, NetworkSize(*home.target)).per_operation("params"))
 
 
-def _largest_row(config: ComparisonConfig, out: Path, measure: str | None, home: SearchSpace) -> Row:
-    """Return the row of the largest cell, which needs no search: the same for every seed."""
-    genotype = largest(home)
-    accuracy = _known(home, measure, genotype) if measure else None
-    result = Result(str(genotype), accuracy, _retrained(out / "largest", config))
+def _largest_row(case: Case, config: ComparisonConfig, out: Path, measure: str | None) -> Row:
+    """Return the row of a largest cell, which needs no search: the same for every seed."""
+    home = space(case.space(config))
+    cell = largest(home)
+    result = Result(str(cell), _known(home, measure, cell) if measure else None, _retrained(case.baseline(out), config))
     retrainings = config.retrainings if config.retrain else 0
-    return Row(LARGEST, dict.fromkeys(config.seeds, result), retrainings, searched=False)
+    return Row(case.label, case.space(config), dict.fromkeys(config.seeds, result), retrainings, searched=False)

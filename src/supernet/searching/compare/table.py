@@ -13,7 +13,7 @@ from typing import Any
 
 from supernet.engine.files import write_atomically
 from supernet.searching.compare.config import Record
-from supernet.searching.compare.rows import Row, measured_by, space_of
+from supernet.searching.compare.rows import Row, measured_by
 from supernet.searching.compare.statistics import FEWEST, Difference, Spread
 
 
@@ -87,7 +87,7 @@ def _words(row: Row, baseline: Row) -> str:
 
 def notes(record: Record) -> str:
     """Return what the numbers are, in sentences."""
-    config, measure = record.config, measured_by(record, space_of(record.config))
+    config, measure = record.config, measured_by(record)
     names = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
     if measure:
         accuracy = f"test accuracy on {names[measure.partition('_')[0]]} (%) of the architecture in the space's table"
@@ -115,7 +115,7 @@ def as_data(record: Record, rows: Sequence[Row]) -> dict[str, Any]:
     baseline = baseline_of(record, rows)
     return {
         "config": asdict(record.config),
-        "measure": measured_by(record, space_of(record.config)) or "valid_accuracy",
+        "measure": measured_by(record) or "valid_accuracy",
         "baseline": baseline.label,
         "rows": [_data(row, None if row is baseline else row.against(baseline)) for row in rows],
     }
