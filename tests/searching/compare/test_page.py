@@ -17,7 +17,7 @@ from supernet.engine.signals import Interrupted
 from supernet.report.page import rendered
 from supernet.searching.compare import comparison
 from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
-from supernet.searching.compare.cases import LARGEST, Job, command
+from supernet.searching.compare.cases import LARGEST, Job, cases, command
 from supernet.searching.compare.config import ComparisonConfig, Record, from_mapping
 from supernet.searching.compare.rows import Result, Row, measured_by
 from supernet.searching.compare.worker import note
@@ -96,6 +96,25 @@ def test_a_comparison_that_is_stopped_has_a_table_and_a_page(tmp_path, monkeypat
     assert "largest cell" in (tmp_path / "table.md").read_text()
 
 
+def test_a_page_of_several_spaces_has_the_edges_and_the_largest_cell_of_each(tmp_path):
+    config = ComparisonConfig("digits", methods=["random"], seeds=[0], axes={"space": ["nasbench201", "s2"]})
+    small = {"images": 60, "epochs": 2, "width": 2, "device": "cpu", "quiet": True}
+    for case in cases(config):
+        name = case.space(config)
+        sn.search("digits", method="random", space=name, out=case.folder(tmp_path, 0), **small)
+    Record(config).write(tmp_path)
+    found = sn.Comparison.read(tmp_path)
+    spaces = {row.label: row.space for row in found.rows}
+    assert list(spaces.values()) == ["nasbench201", "s2"] * 2
+    assert list(spaces) == [f"{name}, space={each}" for name in ("random", LARGEST) for each in ("nasbench201", "s2")]
+    assert all(space(row.space).parse(row.results[0].architecture).space == row.space for row in found.rows)
+    head = found.table().partition("\n")[0]
+    assert "accuracy, mean" in head
+    assert "median" not in head  # which one seed has not
+    decided = found.report().read_text().partition("How decided")[2]
+    assert [part.count("<svg") for part in decided.split("Cells that were found")] == [2, 2]
+
+
 def test_a_notebook_shows_the_table_and_the_strips(compared):
     shown = compared._repr_html_()
     assert "largest cell" in shown
@@ -164,7 +183,7 @@ def test_any_text_is_escaped(text):
         "next": text,
         "decided": [(text, text)],
     }
-    sections |= {"cells": [{"count": 1, "who": text, "text": text}], "environment": {text: text}}
+    sections |= {"cells": [{"count": 1, "who": text, "text": text, "picture": ""}], "environment": {text: text}}
     plain = rendered(Path("x"), "comparison.html", dict.fromkeys(sections, "") | {"environment": {}})
     assert rendered(Path("x"), "comparison.html", sections).count("<script") == plain.count("<script")
 

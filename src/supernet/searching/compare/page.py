@@ -149,20 +149,22 @@ def _percent(value: float | None) -> float | None:
 
 
 def _decided(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
-    """Return how far the seeds of each row agree, in sentences and as a figure."""
+    """Return how far the seeds of each row agree, in sentences and as a figure for every set of edges."""
     found: dict[str, Agreement] = {}
+    figures: dict[tuple[str, ...], dict[str, Mapping[str, Mapping[str, int]]]] = {}
     for row in rows:
         if row.searched:
             home = space(row.space)
-            found[row.label] = agreement(home, [home.parse(result.architecture) for result in row.results.values()])
+            agreed = agreement(home, [home.parse(result.architecture) for result in row.results.values()])
+            found[row.label] = agreed
+            figures.setdefault(tuple(agreed.edges), {})[row.label] = agreed.edges
     told = {
         case.label: _settled(Run(case.found(out, seed)) for seed in record.config.seeds)
         for case in cases(record.config)
     }
-    edges = {label: each.edges for label, each in found.items()}
     return {
         "decided": [(label, f"{each}{told[label]}.") for label, each in found.items()],
-        "agreement": parts.figure("draw_agreement", edges, LEFT_OUT) if edges else None,
+        "agreement": [parts.figure("draw_agreement", labels, LEFT_OUT) for labels in figures.values()],
     }
 
 

@@ -45,7 +45,7 @@ def in_markdown(cells: Sequence[Sequence[str]]) -> str:
 
 
 def cells(record: Record, rows: Sequence[Row]) -> list[list[str]]:
-    """Return the lines of the table, its head first, each with its cells."""
+    """Return the lines of the table, its head first, each with its cells; a column that no row fills is left out."""
     baseline, retrain = baseline_of(record, rows), record.config.retrain
     kinds = ["accuracy", *(["retrained"] if retrain else [])]
     head = ["method", "n", *(f"{kind}{part}" for kind in kinds for part in (", mean ± std", ", median", ", range"))]
@@ -54,7 +54,8 @@ def cells(record: Record, rows: Sequence[Row]) -> list[list[str]]:
     for row in rows:
         spreads = [cell for kind in kinds for cell in _spread(getattr(row, kind))]
         lines.append([row.label, _n(row), *spreads, *_costs(row), "" if row is baseline else _words(row, baseline)])
-    return lines
+    filled = [any(column[1:]) for column in zip(*lines, strict=True)]
+    return [[cell for cell, keep in zip(line, filled, strict=True) if keep] for line in lines]
 
 
 def _n(row: Row) -> str:
