@@ -174,6 +174,45 @@ def test_a_run_folder_does_not_choose_the_code(
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compare", "all"],
+        ["compare", "all", "--status"],
+        ["compare", "digits", "--methods", "darts", "--out", "all"],
+        ["compare", "study.yaml", "--methods", "darts", "--out", "other"],
+        ["report", "all"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("method", {"methods": ["evil_of_test_trust:NAME"]}),
+        ("selector", {"methods": ["darts+evil_of_test_trust:NAME"]}),
+        ("space", {"methods": ["darts"], "settings": {"space": "evil_of_test_trust:NAME"}}),
+        ("space", {"methods": ["darts"], "axes": {"space": ["s2", "evil_of_test_trust:NAME"]}}),
+    ],
+)
+def test_a_comparison_does_not_choose_the_code(
+    command: list[str],
+    kind: str,
+    config: dict[str, object],
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marker = plant(tmp_path, "evil_of_test_trust")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("all").mkdir()
+    Path("all", "comparison.json").write_text(json.dumps({"config": {"data": "digits"} | config}))
+    Path("study.yaml").write_text(yaml.safe_dump(config))
+    status, out, err = call(*command)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"supernet: {kind} 'evil_of_test_trust:NAME' is one of your own: give it, too, as --")
+    assert not marker.exists()
+
+
 def test_a_config_reads_no_environment(call: Call, folder: Path) -> None:
     file = folder / "run" / "config.yaml"
     config = yaml.safe_load(file.read_text()) | {"data": "${oc.env:HOME}", "space": "${oc.env:HOME}"}

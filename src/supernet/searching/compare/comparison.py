@@ -199,8 +199,9 @@ def start(
         raise UserError(f"setting workers must be at least 1, not {workers}")
     folder = Path("comparisons") / default_folder(Path(given.data).stem).name if out is None else Path(out)
     there = configs.load(folder)
+    if there is not None:
+        configs.check_published(there.config, given)
     config = given if there is None else united(there.config, given, folder)
-    configs.check_published(config, given)
     cases(config)
     try:
         if there is None and folder.exists() and not _is_new(folder):
