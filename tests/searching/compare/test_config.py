@@ -203,7 +203,7 @@ def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
 
 def test_every_space_of_an_axis_has_its_own_largest_cell(tmp_path):
     asked = config(axes={"space": ["s2", "mine:SPACE"]}, retrain="quick")
-    assert [case.space(asked) for case in largest_cases(asked).values()] == ["s2", "mine:SPACE"]
+    assert [case.space(asked) for case in largest_cases(asked)] == ["s2", "mine:SPACE"]
     made = jobs(replace(asked, axes={"space": ["s2", "s4"]}), {}, tmp_path, {"s2": "a cell", "s4": "another"})[-2:]
     assert [(job.name, job.case) for job in made] == [
         ("largest-s2", "largest cell, space=s2"),
@@ -212,7 +212,7 @@ def test_every_space_of_an_axis_has_its_own_largest_cell(tmp_path):
     assert made[1].steps[0][0] == "largest-s4/quick-0"
     words = " ".join(made[1].steps[0][1])
     assert words.startswith("retrain another --recipe quick --seed 0 --data digits --space s4 ")
-    assert [case.space(config(settings={"space": "s3"})) for case in largest_cases(config()).values()] == ["s3"]
+    assert [case.space(config(settings={"space": "s3"})) for case in largest_cases(config())] == ["s3"]
 
 
 def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(call, monkeypatch):

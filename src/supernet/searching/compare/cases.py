@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
@@ -65,12 +65,10 @@ class Case:
         return {name: value for name, value in config.settings.items() if name in names} | dict(self.point)
 
 
-def largest_cases(config: ComparisonConfig) -> dict[str, Case]:
+def largest_cases(config: ComparisonConfig) -> list[Case]:
     """Return, for every space that is searched, the case of its largest cell, which needs no search."""
     axis = config.axes.get("space")
-    if axis is None:
-        return {Case(LARGEST).space(config): Case(LARGEST)}
-    return {str(name): Case(LARGEST, (("space", name),)) for name in axis}
+    return [Case(LARGEST)] if axis is None else [Case(LARGEST, (("space", name),)) for name in axis]
 
 
 def cases(config: ComparisonConfig) -> list[Case]:
@@ -94,14 +92,18 @@ def cases(config: ComparisonConfig) -> list[Case]:
     return found
 
 
-def names_of(entry: str, config: ComparisonConfig) -> set[str]:
-    """Return the settings of a METHOD, or a METHOD+SELECTOR, by their dotted names; raises UserError for neither."""
-    method, _, selector = entry.partition("+")
-    return _names(method, config) | (_select_names(selector) if selector else set())
+def names_of(methods: Iterable[str], config: ComparisonConfig) -> set[str]:
+    """Return the settings that any METHOD or METHOD+SELECTOR has, by their dotted names.
+
+    Raises UserError for an unknown one.
+    """
+    entries = [entry.partition("+") for entry in methods]
+    known = {name for method, *_ in entries for name in _names(method, config)}
+    return known | {name for *_, selector in entries if selector for name in _select_names(selector)}
 
 
 def _check_names(config: ComparisonConfig) -> None:
-    known = {name for entry in config.methods for name in names_of(entry, config)}
+    known = names_of(config.methods, config)
     for name in (*config.settings, *config.axes):
         if name in _OWN:
             raise UserError(f"'{name}' is no setting of a comparison's searches: the comparison sets it itself")
@@ -211,7 +213,8 @@ def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, cells: 
     kept: dict[str, Any] = {
         name: config.settings[name] for name in ("image_size", "skip_broken") if name in config.settings
     }
-    for name, case in largest_cases(config).items() if config.retrain else ():
+    for case in largest_cases(config) if config.retrain else ():
+        name = case.space(config)
         more = ["--data", config.data, *flags({"space": name} | kept)]
         folder = case.baseline(out).name
         made.append(Job(folder, case.label, tuple(_retrainings(config, cells[name], folder, more, out))))

@@ -91,7 +91,8 @@ class Comparison:
         """The jobs, one for every search; made once, as the display asks for all states again and again."""
         config, found = self.record.config, self.record.measured
         epochs = {name: entry["epochs_given"] for name, entry in found.items() if "epochs_given" in entry}
-        cells = {name: str(largest(space(name))) for name in largest_cases(config)} if config.retrain else {}
+        names = [case.space(config) for case in largest_cases(config)] if config.retrain else []
+        cells = {name: str(largest(space(name))) for name in names}
         return jobs(config, epochs, self.path, cells)
 
     @property

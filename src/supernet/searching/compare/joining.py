@@ -17,8 +17,7 @@ def narrowed(config: ComparisonConfig, methods: Sequence[str]) -> ComparisonConf
 
     A name that neither have stays, and is an error later. Raises UserError for an unknown method or selector.
     """
-    known = {name for entry in methods for name in names_of(entry, config)}
-    gone = {name for entry in config.methods for name in names_of(entry, config)} - known
+    gone = names_of(config.methods, config) - names_of(methods, config)
     settings = {name: value for name, value in config.settings.items() if name not in gone}
     axes = {name: values for name, values in config.axes.items() if name not in gone}
     return replace(config, methods=list(methods), settings=settings, axes=axes)
@@ -65,8 +64,7 @@ def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[s
 
 def _changed(config: ComparisonConfig, settings: dict[str, Any]) -> set[str]:
     """Return the names of those `settings` that would change a search of `config`."""
-    methods = [*config.methods, RANDOM]
-    known = {name for entry in methods for name in names_of(entry, replace(config, settings=settings))}
+    known = names_of([*config.methods, RANDOM], replace(config, settings=settings))
     return {name for name in known & {*settings} if settings[name] != config.settings.get(name, ...)}
 
 

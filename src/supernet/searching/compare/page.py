@@ -180,8 +180,9 @@ def _settled(runs: Iterable[Run]) -> str:
 def _cells(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the architectures that were found most often, drawn, with who found them, and the number of the others."""
     found, cells = found_by(rows), []
-    for (home, text), finders in found[:_DRAWN]:
-        picture = parts.figure("draw_architecture", space(home), space(home).parse(text))
+    for (name, text), finders in found[:_DRAWN]:
+        home = space(name)
+        picture = parts.figure("draw_architecture", home, home.parse(text))
         who = "; ".join(f"{label}, seed{'s' * (len(seeds) > 1)} {_listed(seeds)}" for label, seeds in finders.items())
         cells.append({"text": text, "picture": picture, "count": sum(map(len, finders.values())), "who": who})
     return {"cells": cells, "others": len(found) - len(cells)}

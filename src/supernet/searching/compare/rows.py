@@ -74,7 +74,8 @@ def measured_by(record: Record) -> str | None:
 
     Of several spaces, which are an axis, all have to be in one table.
     """
-    if len(found := {space(name).table for name in largest_cases(record.config)}) > 1 or None in found:
+    found = {space(case.space(record.config)).table for case in largest_cases(record.config)}
+    if None in found or len(found) > 1:
         return None
     name = dataset_of(record.data_name, record.classes)
     return None if name is None else f"{name}_test"
@@ -84,7 +85,7 @@ def rows(record: Record, out: Path) -> list[Row]:
     """Return a row for every case that has a finished run, and for the largest cell of every space."""
     config, measure = record.config, measured_by(record)
     found = [_row(case, config, out, measure) for case in cases(config)]
-    unsearched = [_largest_row(case, config, out, measure) for case in largest_cases(config).values()]
+    unsearched = [_largest_row(case, config, out, measure) for case in largest_cases(config)]
     return [*(row for row in found if row.results), *unsearched]
 
 
