@@ -19,11 +19,11 @@ import numpy as np
 
 import supernet as sn
 from sides import spread, table
+from supernet.models.cost.count import largest
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.report import plots
 from supernet.searching.compare.cases import Case, cases
-from supernet.searching.compare.rows import largest
 
 SPACE, KNOWN = sn.space("nasbench201"), sn.table("nasbench201")
 TEST = KNOWN.column("c10_test")

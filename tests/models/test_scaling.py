@@ -12,6 +12,7 @@ from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.cost.scaling import nearest_width, scaled
 from supernet.spaces import RIVALS, NetworkSize, space
+from supernet.spaces.rivals import only_architecture
 
 NB201 = space("nasbench201")
 SMALL = NetworkSize(4, 1, (8, 8), 1)
@@ -33,7 +34,7 @@ def test_no_other_width_is_nearer(wanted: int) -> None:
 @pytest.mark.parametrize(("field", "wanted"), [("flops", 300_000), ("params", 20_000)])
 def test_a_rival_is_scaled_to_a_cost(name: str, field: str, wanted: int) -> None:
     rival = RIVALS[name]
-    genotype = rival.choose(dict.fromkeys(rival.cells, (0,)))
+    genotype = only_architecture(rival)
     size = scaled(rival, genotype, SMALL, field, wanted)
     assert getattr(cost(rival, genotype, size), field) == pytest.approx(wanted, rel=0.1)
     near = [replace(size, width=size.width + step) for step in (0, -1, 1)]
@@ -63,6 +64,6 @@ def test_depth_and_width_are_scaled_together(times: float, depth: int) -> None:
 
 def test_a_cost_below_the_smallest_network_is_refused() -> None:
     rival = RIVALS["efficientnet"]
-    genotype = rival.choose(dict.fromkeys(rival.cells, (0,)))
+    genotype = only_architecture(rival)
     with pytest.raises(UserError, match=r"efficientnet cannot have 500 FLOPs: on these images it has at least [\d,]+$"):
         scaled(rival, genotype, SMALL, "flops", 500)

@@ -10,7 +10,7 @@ import torch
 from supernet.models.cost.count import cost
 from supernet.models.network import Network
 from supernet.spaces import RIVALS, SPACES, NetworkSize, SearchSpace, recorded_space
-from supernet.spaces.genotype import Genotype
+from supernet.spaces.rivals import only_architecture
 from supernet.spaces.shapes import CellAt
 
 # Parameters as torchvision's models have them. FLOPs by hand from the layers' shapes, as torchvision states them in
@@ -22,10 +22,6 @@ STANDARD = {
 }
 
 
-def only(space: SearchSpace) -> Genotype:
-    return space.choose(dict.fromkeys(space.cells, (0,)))
-
-
 def standard(space: SearchSpace, **sizes: Any) -> NetworkSize:
     return NetworkSize(*space.target, **{"image_size": (224, 224), "classes": 1000} | sizes)
 
@@ -33,7 +29,7 @@ def standard(space: SearchSpace, **sizes: Any) -> NetworkSize:
 @pytest.mark.parametrize("name", STANDARD)
 def test_a_rival_of_the_papers_size_costs_as_much_as_torchvisions(name: str) -> None:
     space = RIVALS[name]
-    found = cost(space, only(space), standard(space))
+    found = cost(space, only_architecture(space), standard(space))
     _, params, flops = STANDARD[name]
     assert found.params == params
     assert round(found.flops / 1e6) == flops
@@ -43,7 +39,7 @@ def test_a_rival_of_the_papers_size_costs_as_much_as_torchvisions(name: str) -> 
 def test_a_rival_computes_what_torchvisions_network_computes(name: str) -> None:
     models = pytest.importorskip("torchvision.models")
     theirs = getattr(models, STANDARD[name][0])().eval()
-    ours = Network(RIVALS[name], only(RIVALS[name]), standard(RIVALS[name])).eval()
+    ours = Network(RIVALS[name], only_architecture(RIVALS[name]), standard(RIVALS[name])).eval()
     assert sum(p.numel() for p in theirs.parameters()) == STANDARD[name][1]
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
     x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -55,7 +51,7 @@ def test_the_resnet_of_cifar_is_resnet_20_with_two_projections() -> None:
     space = RIVALS["resnet-cifar"]
     size = NetworkSize(*space.target)
     projections = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64  # with batch norm
-    assert cost(space, only(space), size).params == 269_722 + projections  # 0.27 M in the paper's table 6
+    assert cost(space, only_architecture(space), size).params == 269_722 + projections  # 0.27 M in the paper's table 6
     sides = [placed.output.height for placed in space.layout(size) if isinstance(placed.layer, CellAt)]
     assert sides == [32] * 3 + [16] * 3 + [8] * 3
 
@@ -86,7 +82,7 @@ def test_a_rival_is_a_space_of_one_architecture_that_a_run_leads_back_to(name: s
 @pytest.mark.parametrize("name", RIVALS)
 def test_drop_path_keeps_the_shortcuts(name: str) -> None:
     space = RIVALS[name]
-    network = Network(space, only(space), NetworkSize(space.target[0] // 8, 1, (8, 8)))
+    network = Network(space, only_architecture(space), NetworkSize(space.target[0] // 8, 1, (8, 8)))
     network.drop_path = 1 - 1e-9  # all bodies with a shortcut beside them
     network.train()
     assert network(torch.randn(4, 3, 8, 8)).isfinite().all()

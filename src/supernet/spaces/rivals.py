@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from supernet.spaces.cell import Cell
+from supernet.spaces.genotype import Genotype
 from supernet.spaces.operations import Primitive, inverted
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer
@@ -130,3 +131,8 @@ EFFICIENTNET = _rival(
     "Tan & Le, ICML 2019, arXiv 1905.11946",
 )
 RIVALS: dict[str, SearchSpace] = {rival.name: rival for rival in (RESNET, RESNET_CIFAR, MOBILENET_V2, EFFICIENTNET)}
+
+
+def only_architecture(rival: SearchSpace) -> Genotype:
+    """Return the architecture of a rival, its only one."""
+    return rival.choose(dict.fromkeys(rival.cells, (0,)))

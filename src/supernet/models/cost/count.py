@@ -25,6 +25,11 @@ def cost(space: SearchSpace, genotype: Genotype, network_size: NetworkSize) -> C
     return OperationCosts(space, network_size).total(genotype)
 
 
+def largest(space: SearchSpace) -> Genotype:
+    """Return the architecture that has on every edge the operation with the most parameters, at the target's size."""
+    return space.derive(OperationCosts(space, NetworkSize(*space.target)).per_operation("params"))
+
+
 class OperationCosts:
     """The costs of all operations of a space in networks of one size, and their sums over architectures."""
 

@@ -23,7 +23,7 @@ from supernet.searching.baselines.training import start
 from supernet.searching.compare.config import Seeds, seeds_of
 from supernet.settings import amend
 from supernet.spaces.known import known as published
-from supernet.spaces.rivals import RESNET
+from supernet.spaces.rivals import RESNET, only_architecture
 
 SIZES = ("width", "depth")
 _OF_IMAGES = ("image_size", "pad", "mirror", "stem", "reductions")  # only for the same images
@@ -139,7 +139,7 @@ def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: 
     if like is None and not budget:
         raise UserError("give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both")
     scaled = {} if like is None else budget
-    run, what = run_of(like), RESNET.choose(dict.fromkeys(RESNET.cells, (0,))) if like is None else like
+    run, what = run_of(like), only_architecture(RESNET) if like is None else like
     if run is not None and run.task == "retrain":
         what = run.genotype
     taken = () if not begun.trained else ("depth",) if scaled else SIZES  # from the retrainings, before the search's

@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from supernet.errors import UserError
-from supernet.models.cost.count import OperationCosts, cost
+from supernet.models.cost.count import OperationCosts, cost, largest
 from supernet.models.cost.module import Cost
 from supernet.models.cost.scaling import TOLERANCE, UNITS, scaled, with_cost
 from supernet.retraining.plan import RetrainingPlan
-from supernet.searching.compare.rows import largest
 from supernet.spaces import RIVALS, NetworkSize, SearchSpace, architecture
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.known import known as published
-from supernet.spaces.rivals import RESNET_CIFAR
+from supernet.spaces.rivals import RESNET_CIFAR, only_architecture
 
 NETWORKS = (*RIVALS, "DARTS_V2", "random", "largest")
 """What a found network is compared with by default, by name; further published architectures may be added by theirs."""
@@ -126,5 +125,5 @@ def known(
 def _architectures(networks: Collection[str]) -> dict[str, tuple[SearchSpace, Genotype]]:
     """Return the space and the architecture of those of `networks` that are known without search, by name."""
     own = {name: space for name, space in RIVALS.items() if name in networks}
-    chosen = {name: (space, space.choose(dict.fromkeys(space.cells, (0,)))) for name, space in own.items()}
+    chosen = {name: (space, only_architecture(space)) for name, space in own.items()}
     return chosen | {name: architecture(name) for name in networks if name in published()}

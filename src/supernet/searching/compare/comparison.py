@@ -16,6 +16,7 @@ from supernet.engine.lock import LOCK, locked
 from supernet.engine.run import Run
 from supernet.engine.signals import heard
 from supernet.errors import UserError, reason_of, unknown
+from supernet.models.cost.count import largest
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import page, table
 from supernet.searching.compare.cases import Job, arguments, cases, jobs, largest_cases
@@ -34,7 +35,7 @@ from supernet.searching.compare.executor import (
 )
 from supernet.searching.compare.joining import united
 from supernet.searching.compare.measure import epochs_within, measured, resolved
-from supernet.searching.compare.rows import Row, largest, rows
+from supernet.searching.compare.rows import Row, rows
 from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
 from supernet.searching.compare.worker import failures, forget_failures, note
 from supernet.settings import amend

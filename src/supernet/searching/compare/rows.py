@@ -10,12 +10,12 @@ from pathlib import Path
 
 from supernet.engine.records import last_accuracy, standing
 from supernet.engine.run import Run
-from supernet.models.cost.count import OperationCosts
+from supernet.models.cost.count import largest
 from supernet.searching.compare.cases import Case, cases, largest_cases
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.statistics import Difference, difference
 from supernet.searching.select import FOLDER, folder_name
-from supernet.spaces import NetworkSize, SearchSpace, space, tables
+from supernet.spaces import SearchSpace, space, tables
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tables.entry import dataset_of
 
@@ -136,11 +136,6 @@ def _retrained(folder: Path, config: ComparisonConfig) -> float | None:
     if not runs or not all(run.finished for run in runs):
         return None
     return 100 * statistics.fmean(last_accuracy(run.summary) for run in runs)
-
-
-def largest(home: SearchSpace) -> Genotype:
-    """Return the architecture that has on every edge the operation with the most parameters."""
-    return home.derive(OperationCosts(home, NetworkSize(*home.target)).per_operation("params"))
 
 
 def _largest_row(case: Case, config: ComparisonConfig, out: Path, measure: str | None) -> Row:
