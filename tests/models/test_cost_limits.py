@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import re
 from fractions import Fraction
 from functools import cache
 
@@ -509,6 +510,16 @@ def test_mistakes(given, said):
         planned(**given)
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("limit", [{"max_params": 50_000}, {"max_params": 10**6, "max_flops": 50_000}])
+def test_the_widest_target_that_fits_is_named(limit):
+    with pytest.raises(UserError, match=r"\(it fits with target width \d+\): \|none~0\|") as error:
+        planned(**limit)
+    width = int(re.search(r"width (\d+)", str(error.value))[1])
+    assert planned(**limit, target_width=width).feasible.smallest
+    with pytest.raises(UserError, match=rf"fits with target width {width}\)"):
+        planned(**limit, target_width=width + 1)
 
 
 def test_what_cannot_be_had_together_says_so():

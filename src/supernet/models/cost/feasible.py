@@ -14,6 +14,7 @@ from supernet.models.cost.latency import NANOSECONDS, MeasuredLatency, Tabulated
 from supernet.models.cost.latency_optimum import TabulatedOptimum, best_by_bisection
 from supernet.models.cost.limits import MEASURED, Limits
 from supernet.models.cost.options import OptionGroups, PerOperation, negative
+from supernet.models.cost.scaling import UNITS, widest
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import NetworkSize
@@ -21,7 +22,6 @@ from supernet.spaces.size import NetworkSize
 if TYPE_CHECKING:
     import torch
 
-_UNITS = {"params": "parameters", "flops": "FLOPs"}  # by the name of the field of Cost
 _DRAWS = 10_000  # random architectures that are drawn to find a feasible one
 _MEASUREMENTS = 200  # of them whose latency is measured
 
@@ -147,8 +147,10 @@ class FeasibleSet:
             smallest = self._groups.best(negative(self._costs[before][0]), self._costs[:before])
             least = getattr(self._operation_costs.total(smallest), name)
             if least > most:
-                raise self._infeasible(f"the smallest{others} has {least:,} {_UNITS[name]}: {smallest}")
-            others += f"{' and' if others else ' with'} at most {most:,} {_UNITS[name]}"
+                width = widest(self.space, smallest, self.network_size, name, most)
+                narrower = f" (it fits with target width {width})" if width else ""
+                raise self._infeasible(f"the smallest{others} has {least:,} {UNITS[name]}{narrower}: {smallest}")
+            others += f"{' and' if others else ' with'} at most {most:,} {UNITS[name]}"
         if self.latency is not None:
             smallest = self._fastest()
             if not self._is_fast(smallest):

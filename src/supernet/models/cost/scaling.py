@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import replace
 from math import log
 
@@ -25,15 +26,26 @@ def nearest_width(
 
     The cost must not fall with the width.
     """
-
-    def price(width: int) -> int:
-        return int(getattr(cost(space, genotype, replace(network_size, width=width)), name))
-
+    price = _by_width(space, genotype, network_size, name)
     low, high = least, max(network_size.width, least)
     while price(high) < wanted:
         low, high = high, 2 * high
     above = low + bisect_left(range(low, high + 1), wanted, key=price)
     return replace(network_size, width=min(max(above - 1, least), above, key=lambda width: abs(price(width) - wanted)))
+
+
+def widest(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, name: str, most: int) -> int:
+    """Return the largest width, at most that of `network_size`, at which a cost is at most `most`; 0 if none is.
+
+    The cost must not fall with the width.
+    """
+    price = _by_width(space, genotype, network_size, name)
+    return bisect_right(range(1, network_size.width + 1), most, key=price)
+
+
+def _by_width(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, name: str) -> Callable[[int], int]:
+    """Return a function from the width of the network of `genotype` to its cost, "params" or "flops"."""
+    return lambda width: int(getattr(cost(space, genotype, replace(network_size, width=width)), name))
 
 
 def with_cost(
