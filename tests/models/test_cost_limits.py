@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+from collections import Counter
 from fractions import Fraction
 from functools import cache
 
@@ -16,8 +17,9 @@ import torch
 
 from supernet.engine.run import Run
 from supernet.errors import UserError
-from supernet.models.cost import knapsack
+from supernet.models.cost import draws, knapsack
 from supernet.models.cost.count import cost
+from supernet.models.cost.draws import Draws
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import Limits, parse_count
@@ -123,8 +125,8 @@ def _sound(home, cell, choices):
 
 
 @cache
-def groups_of(name):
-    return OptionGroups({**LISTED, "nasbench201": NB201}[name])
+def groups_of(name, **given):
+    return OptionGroups({**LISTED, "nasbench201": NB201}[name], **given)
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +135,7 @@ def groups_made_once(monkeypatch):
     once = {"nasbench201", *LISTED}
     monkeypatch.setattr(
         "supernet.models.cost.feasible.OptionGroups",
-        lambda home: groups_of(home.name) if home.name in once else OptionGroups(home),
+        lambda home, **given: groups_of(home.name, **given) if home.name in once else OptionGroups(home, **given),
     )
 
 
@@ -388,25 +390,69 @@ def test_draws_without_limits_are_the_spaces_own():
         assert [FeasibleSet(home, FRAME).sample(ours) for _ in range(5)] == [home.sample(theirs) for _ in range(5)]
 
 
-def test_draws_within_limits_are_uniform():
-    home, costs = LISTED["ragged"], everything("ragged")
-    limit = sorted(c.params for c in costs.values())[len(costs) // 2]
-    within = [g for g, c in costs.items() if c.params <= limit]
-    feasible, rng = FeasibleSet(home, FRAME, Limits(max_params=limit)), random.Random(0)
-    drawn = [feasible.sample(rng) for _ in range(200 * len(within))]
-    assert set(drawn) == set(within)
-    chi = sum((drawn.count(g) - 200) ** 2 / 200 for g in within)
+def assert_uniform(drawn, within, times):
+    counts = Counter(drawn)
+    assert set(counts) <= set(within)
+    chi = sum((counts[each] - times) ** 2 / times for each in within)
     assert chi < len(within) + 5 * math.sqrt(2 * len(within))
 
 
+@pytest.mark.parametrize("units", [1, 7, 4096])
+def test_draws_of_options_are_uniform_among_those_within_the_limit(units, monkeypatch):
+    monkeypatch.setattr(draws, "_UNITS", units)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        costs = [rng.integers(0, 50, size) for size in (3, 1, 4, 2)]
+        limit = int(sum(cost.min() for cost in costs) + rng.integers(0, 40))
+        total = {
+            c: sum(int(cost[o]) for cost, o in zip(costs, c, strict=True))
+            for c in itertools.product(*map(range, (3, 1, 4, 2)))
+        }
+        within = [choice for choice, sum_ in total.items() if sum_ <= limit]
+        ours, given = Draws(costs, limit), random.Random(1)
+        drawn = [tuple(ours.draw(given)) for _ in range(round(100 * len(total) * ours.share))]
+        assert_uniform([choice for choice in drawn if choice in within], within, 100)
+        if units == 4096:  # more than the limit leaves, so nothing is rounded
+            assert ours.share == pytest.approx(len(within) / len(total))
+            assert set(drawn) <= set(within)
+    assert Draws(costs, sum(int(cost.min()) for cost in costs) - 1).share == 0
+
+
+@each_space
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_draws_within_limits_are_uniform(home, share):
+    costs, rng = everything(home.name), random.Random(0)
+    limit = sorted(c.params for c in costs.values())[int(share * len(costs))]
+    flops = sorted(c.flops for c in costs.values() if c.params <= limit)[-2]
+    within = [g for g, c in costs.items() if c.params <= limit and c.flops <= flops]
+    feasible, times = FeasibleSet(home, FRAME, Limits(limit, flops)), max(5, 2000 // len(within))
+    assert_uniform([feasible.sample(rng) for _ in range(times * len(within))], within, times)
+
+
+def test_draws_keep_to_the_sums_that_limit_the_set():
+    skips = {"cell": [[int(op == "skip_connect") for op in edge.ops] for edge in NB201.cells["cell"].edges]}
+    feasible, rng = FeasibleSet(NB201, FRAME).summing(skips, 1), random.Random(0)
+    drawn = [sum(choice.op == "skip_connect" for choice in feasible.sample(rng)["cell"]) for _ in range(300)]
+    assert set(drawn) == {0, 1}
+
+
+def test_draws_are_found_where_hardly_any_architecture_is_within_the_limits():
+    for name, network_size in (("mobile", NetworkSize(16, 1)), ("darts", NetworkSize(4, 1, (8, 8), 1, 3))):
+        home = space(name)
+        least = FeasibleSet(home, network_size, Limits(max_params=10**9)).smallest
+        limit = round(1.03 * cost(home, least, network_size).params)
+        feasible, rng = FeasibleSet(home, network_size, Limits(max_params=limit)), random.Random(0)
+        drawn = {feasible.sample(rng) for _ in range(20)}
+        assert len(drawn) > 1
+        assert all(cost(home, genotype, network_size).params <= limit for genotype in drawn)
+
+
 def test_draws_that_find_nothing_say_what_the_smallest_is(monkeypatch):
-    home = space("darts")
-    network_size = NetworkSize(4, 1, (8, 8), 1, 3)
-    least = FeasibleSet(home, network_size, Limits(max_params=10**9)).smallest
-    feasible = FeasibleSet(home, network_size, Limits(max_params=cost(home, least, network_size).params + 1))
-    feasible.check()
+    given = {"latency": "latency_fpga_ms", "max_params": 10**6}
+    fastest = planned(max_latency_ms=1e3, **given).feasible
+    feasible = planned(max_latency_ms=fastest.latency.ms(fastest.smallest), **given).feasible
     monkeypatch.setattr("supernet.models.cost.feasible._DRAWS", 50)
-    with pytest.raises(UserError, match=r"^50 random draws from space 'darts' have found no architecture") as e:
+    with pytest.raises(UserError, match=r"^50 random draws from space 'nasbench201' have found no architecture") as e:
         feasible.sample(random.Random(0))
     assert str(e.value).endswith(str(feasible.smallest))
 

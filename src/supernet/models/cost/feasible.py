@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts
+from supernet.models.cost.draws import Draws
 from supernet.models.cost.latency import NANOSECONDS, MeasuredLatency, TabulatedLatency
 from supernet.models.cost.latency_optimum import TabulatedOptimum, best_by_bisection
 from supernet.models.cost.limits import MEASURED, Limits
@@ -88,8 +89,7 @@ class FeasibleSet:
 
     def allows(self, genotype: Genotype) -> bool:
         """Return whether an architecture is within the limits; measures its latency if need be."""
-        sums = all(self._groups.total(values, genotype) <= most for values, most in self._sums)
-        return sums and self._is_small(genotype) and self._is_fast(genotype)
+        return self._is_small(genotype) and self._is_fast(genotype)
 
     def check(self) -> None:
         """Raise UserError if no architecture is within the limits; the message names the smallest.
@@ -120,11 +120,13 @@ class FeasibleSet:
         return best_by_bisection(self._groups, gains, self._costs, latencies, self._is_fast, self.smallest)
 
     def sample(self, rng: random.Random) -> Genotype:
-        """Draw an architecture uniformly within the limits; raises UserError if 10,000 draws find none.
+        """Draw an architecture uniformly within the limits.
 
-        Where a latency must be measured, draws whose operations alone take too long are rejected without measuring.
+        Within limits of sums, by counting those that fit (see `draws`). Raises UserError if no architecture is within
+        the limits, and if of 10,000 draws none is as fast as a latency demands, or within several limits at once. Where
+        a latency must be measured, draws whose operations alone take too long are rejected without measuring.
         """
-        draws: Iterable[Genotype] = filter(self._is_small, (self.space.sample(rng) for _ in range(_DRAWS)))
+        draws: Iterable[Genotype] = filter(self._is_small, self._drawn(rng))
         if isinstance(self.latency, MeasuredLatency):
             draws = islice(filter(self._may_be_fast, draws), _MEASUREMENTS)
         drawn = next(filter(self._is_fast, draws), None)
@@ -134,6 +136,22 @@ class FeasibleSet:
                 f"{self.limits}; allow more, or choose a method that does not draw; the smallest is {self.smallest}"
             )
         return drawn
+
+    def _drawn(self, rng: random.Random) -> Iterator[Genotype]:
+        """Yield random architectures, uniformly among a set that has all those within the limits of sums."""
+        if self._draws is None:
+            yield from (self.space.sample(rng) for _ in range(_DRAWS))
+        elif self._draws.share:
+            yield from (self._all.genotype(self._draws.draw(rng)) for _ in range(_DRAWS))
+
+    @cached_property
+    def _draws(self) -> Draws | None:
+        """Draws for the limit of a sum that the fewest architectures keep, None without one."""
+        limited = [*self._costs]
+        if isinstance(self.latency, MeasuredLatency):
+            limited.append((self.latency.per_operation, self._nanoseconds))
+        draws = [Draws(self._all.sums(values), most) for values, most in limited]
+        return min(draws, key=lambda each: each.share, default=None)
 
     @cached_property
     def smallest(self) -> Genotype:
@@ -171,9 +189,9 @@ class FeasibleSet:
         return UserError(f"{space}: {self.limits}; {smallest}")
 
     def _is_small(self, genotype: Genotype) -> bool:
-        if not self._maxima:
-            return True
-        cost = self._operation_costs.total(genotype)
+        if any(self._groups.total(values, genotype) > most for values, most in self._sums):
+            return False
+        cost = self._operation_costs.total(genotype) if self._maxima else None
         return all(getattr(cost, name) <= most for name, most in self._maxima)
 
     def _is_fast(self, genotype: Genotype) -> bool:
@@ -181,14 +199,23 @@ class FeasibleSet:
         return self.latency is None or most is None or self.latency.ms(genotype) <= most
 
     def _may_be_fast(self, genotype: Genotype) -> bool:
-        most = self.limits.max_latency_ms
         assert isinstance(self.latency, MeasuredLatency)
-        assert most is not None
-        return self._groups.total(self.latency.per_operation, genotype) <= most * NANOSECONDS
+        return self._groups.total(self.latency.per_operation, genotype) <= self._nanoseconds
+
+    @property
+    def _nanoseconds(self) -> int:
+        """The limit on the latency, in nanoseconds; there must be one."""
+        assert self.limits.max_latency_ms is not None
+        return int(self.limits.max_latency_ms * NANOSECONDS)
 
     @cached_property
     def _groups(self) -> OptionGroups:
         return OptionGroups(self.space)
+
+    @cached_property
+    def _all(self) -> OptionGroups:
+        """The groups of all architectures, those that waste operations included."""
+        return OptionGroups(self.space, wasteful=True)
 
     @cached_property
     def _operation_costs(self) -> OperationCosts:

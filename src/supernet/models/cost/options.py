@@ -32,12 +32,13 @@ class OptionGroups:
     A group is an edge, with its operations as options. Where a node or a branch keeps only some of its edges, the group
     is that node or branch, and an option is a choice of edges with an operation on each. Where an operation could lie
     on no path through its cell, the group is the whole cell, without the architectures that waste an operation, unless
-    the cell has more than 50,000 architectures.
+    the cell has more than 50,000 architectures, or `wasteful` ones are wanted, too.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, *, wasteful: bool = False) -> None:
         self.space = space
-        self.groups = [group for kind, cell in space.cells.items() for group in _cell_groups(space, kind, cell)]
+        of_cell = free_groups if wasteful else _cell_groups
+        self.groups = [group for kind, cell in space.cells.items() for group in of_cell(space, kind, cell)]
         self._numbers = numbered(space, self.groups)
 
     def best(self, gains: PerOperation, limited: Sequence[tuple[PerOperation, int]] = ()) -> Genotype:
@@ -45,13 +46,13 @@ class OptionGroups:
 
         There must be one within the limits. Among equal gains the lowest costs win, the first cost first.
         """
-        sums = [self._sums(cost) for cost, _ in limited]
+        sums = [self.sums(cost) for cost, _ in limited]
         costs = [
             np.array([each[g] for each in sums], np.int64).reshape(len(sums), len(group)).T
             for g, group in enumerate(self.groups)
         ]
         limits = np.array([limit for _, limit in limited], np.int64)
-        options = knapsack.solve(self._sums(gains), costs, limits)
+        options = knapsack.solve(self.sums(gains), costs, limits)
         assert options is not None
         return self.genotype(options)
 
@@ -69,7 +70,7 @@ class OptionGroups:
 
     def totals(self, values: PerOperation, architectures: Integers) -> Integers:
         """Return the sum of the values over the operations of each architecture; `architectures` as from above."""
-        sums = self._sums(values)
+        sums = self.sums(values)
         return sum((sums[g][architectures[:, g]] for g in range(len(sums))), np.zeros(len(architectures), np.int64))
 
     def total(self, values: PerOperation, genotype: Genotype) -> int:
@@ -81,7 +82,7 @@ class OptionGroups:
             if column is not None
         )
 
-    def _sums(self, values: PerOperation) -> list[Integers]:
+    def sums(self, values: PerOperation) -> list[Integers]:
         """Return for each group the sums (options,) of the values over the operations of each option."""
         flat = np.array([*(value for kind in self.space.cells for row in values[kind] for value in row), 0], np.int64)
         return [flat[numbers].sum(1) for numbers in self._numbers]

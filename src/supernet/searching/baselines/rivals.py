@@ -9,8 +9,10 @@ from functools import cache
 
 from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts, cost, largest
+from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.module import Cost
 from supernet.models.cost.scaling import TOLERANCE, UNITS, scaled, with_cost
+from supernet.models.cost.targets import limit_on
 from supernet.retraining.plan import RetrainingPlan
 from supernet.spaces import RIVALS, NetworkSize, SearchSpace, architecture
 from supernet.spaces.genotype import Genotype
@@ -48,13 +50,14 @@ def of_found(
     The last two are returned if `networks` has them.
     """
     home, size, found = plan.space, plan.network_size, plan.genotype
+    costs, draw = OperationCosts(home, size), _draw(home, size, budget)
 
     def of_space(label: str, folder: str, genotype: Callable[[int], Genotype], told: str = "") -> Rival:
         return Rival(label, folder, genotype, size, home, plan.space_name, told)
 
     @cache
     def drawn(seed: int) -> Genotype:
-        return near(OperationCosts(home, size), found, budget, random.Random(seed))
+        return near(costs, draw, found, budget, random.Random(seed))
 
     rivals = [of_space("found", "found", _always(found))]
     if home.size > 1 and "random" in networks:
@@ -69,11 +72,28 @@ def of_found(
     return rivals
 
 
-def near(costs: OperationCosts, found: Genotype, budget: Mapping[str, int], rng: random.Random) -> Genotype:
+def _draw(home: SearchSpace, size: NetworkSize, budget: Mapping[str, int]) -> Callable[[random.Random], Genotype]:
+    """Return how architectures are drawn: uniformly, if they can be counted those that cost at most 10 % too much.
+
+    Of a budget of two parts it is the first that counts.
+    """
+    if not home.has_additive_cost:
+        return home.sample
+    name, wanted = next(iter(budget.items()))
+    return FeasibleSet(home, size, limit_on(name, (1 + NEAR) * wanted)).sample
+
+
+def near(
+    costs: OperationCosts,
+    draw: Callable[[random.Random], Genotype],
+    found: Genotype,
+    budget: Mapping[str, int],
+    rng: random.Random,
+) -> Genotype:
     """Draw architectures until one, not `found`, costs what the budget says, to 10 %; return it, or the nearest."""
     best, least = found, float("inf")
     for _ in range(_DRAWS):
-        drawn = costs.space.sample(rng)
+        drawn = draw(rng)
         if drawn != found and (far := _furthest(costs.total(drawn), budget)) < least:
             best, least = drawn, far
             if far <= NEAR:
