@@ -154,6 +154,13 @@ def test_only_accepted_architectures_are_generated():
     assert (refused.tokens, refused.drawn_at_random) == ((), 0)
 
 
+def test_rare_architectures_are_drawn_as_one_is_told():
+    controller, pool, _ = learned()
+    rare = {NB201.space.sample(random.Random(seed)) for seed in range(100, 110)}
+    found = controller.generate(pool, pool, 10, rare.__contains__, lambda rng: rng.choice(sorted(rare, key=str)))
+    assert {NB201.decode(tokens) for tokens in found.tokens} == {g for g in rare if NB201.encode(g) not in pool}
+
+
 def test_a_small_space_gives_all_that_it_has():
     home = SearchSpace("two", {"cell": Cell.dense(2, ("skip_connect", "none"))}, Stages(("cell",)))
     sequences = Sequences(home)

@@ -81,11 +81,13 @@ class Controller:
         exclude: Collection[Tokens],
         count: int,
         accept: Callable[[Genotype], bool] | None = None,
+        sample: Callable[[random.Random], Genotype] | None = None,
     ) -> Generated:
         """Return `count` accepted architectures whose canonical forms are not in `exclude`.
 
         The search starts from the first architectures of `pool`, which is sorted best first. If the controller leads to
-        too few, random architectures follow, and fewer than `count` are returned only if none of these is new either.
+        too few, random architectures follow, by default of the whole space, and fewer than `count` are returned only if
+        none of these is new either.
         """
         new, step = _NewArchitectures(self.sequences, set(exclude), count, accept), 0
         for architectures in self.improved(pool[: self.config.top]):
@@ -97,7 +99,7 @@ class Controller:
         for _ in range(_TRIES * new.missing):
             if not new.missing:
                 break
-            new.add([self.sequences.encode(self.sequences.space.sample(rng))])
+            new.add([self.sequences.encode((sample or self.sequences.space.sample)(rng))])
         return Generated(tuple(new.tokens), len(new.tokens) - from_controller, step)
 
     def improved(self, pool: Sequence[Tokens]) -> Iterator[list[Tokens]]:

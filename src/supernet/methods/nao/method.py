@@ -159,7 +159,8 @@ class NAO(SinglePath):
         tokens = [self.sequences.encode(genotype) for genotype in ranked]
         report = self.controller.fit(tokens, [self.pool.accuracies[genotype] or 0.0 for genotype in ranked])
         known = {self.sequences.canonical(architecture) for architecture in tokens}
-        generated = self.controller.generate(tokens, known, self.config.new, self.budget.allows)
+        within = self.budget
+        generated = self.controller.generate(tokens, known, self.config.new, within.allows, within.sample)
         new = [self.sequences.decode(architecture) for architecture in generated.tokens]
         self.pool.begin(new or ranked[: self.config.new])  # the best again if every architecture is known
         return {"controller": asdict(report) | {"drawn_at_random": generated.drawn_at_random}}
