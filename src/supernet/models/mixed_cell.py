@@ -14,6 +14,7 @@ from supernet.models.fused.plan import Candidate, Stage, plan_stage
 from supernet.models.layers import edge_shape, projections, shortened, with_drop_path
 from supernet.models.mix import EdgeMix
 from supernet.models.side_paths import PLAIN, CellOptions, SidePass, SidePaths
+from supernet.models.slices import share_slices
 from supernet.spaces.modules import Norm, Unused, zeros
 from supernet.spaces.operations import Primitive
 from supernet.spaces.search_space import SearchSpace
@@ -72,6 +73,9 @@ class MixedCell(nn.Module):
             nn.ModuleList(operation(p, cin, stride) for p in row)
             for row, (cin, stride) in zip(primitives, shapes, strict=True)
         )
+        if space.sliced:
+            for row in self.ops.children():
+                share_slices(row.children())
         # `none` never runs: its output and its weight's gradient are zero anyway
         self._all_active = tuple(tuple(k for k, p in enumerate(row) if not p.zero) for row in primitives)
         modules = [id(module) for row in self.ops.children() for op in row.children() for module in op.modules()]

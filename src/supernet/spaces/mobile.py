@@ -15,8 +15,9 @@ With width 16, kernel 3, expansion 6 and 1, 2, 3, 4, 3, 3, 1 blocks, a network i
 3 504 872 parameters and 300 775 272 FLOPs (1 000 of which are the classifier's biases).
 
 Deliberate differences from it: ReLU in place of ReLU6, as in FBNet; none behind the stem, whose batch norm the first
-block reads; and channels that are rounded to whole numbers, not to multiples of 8. All candidates have weights of their
-own, as in ProxylessNAS and FBNet. The width of a stage is no choice.
+block reads; and channels that are rounded to whole numbers, not to multiples of 8. In supernets, the candidates of
+a block are slices of one set of weights, as in Single-Path NAS and BigNAS (see `supernet.models.slices`); ProxylessNAS
+and FBNet give each weights of its own. The width of a stage is no choice.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ MOBILE = SearchSpace(
     "mobile",
     {f"stage{number}": _stage(number, blocks) for number, (_, _, blocks) in enumerate(_STAGES, 1)},
     MobileStages(tuple(Position(f"stage{n}", channels, stride) for n, (channels, stride, _) in enumerate(_STAGES, 1))),
+    sliced=True,
     target=(16, 1),
     summary="macro space, 7 stages, 22 inverted residual blocks, each searched on its own; 13 operations",
     paper="Sandler et al., CVPR 2018, arXiv 1801.04381; Cai, Zhu & Han, ICLR 2019, arXiv 1812.00332",

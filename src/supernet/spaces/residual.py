@@ -37,6 +37,20 @@ class Residual(nn.Module):
         return x + drop_path(part - x, probability) if is_sum else part
 
 
+class InvertedResidual(Residual):
+    """A residual of a depthwise convolution between two 1x1 convolutions; see `inverted_residual`."""
+
+    @property
+    def convolutions(self) -> dict[str, nn.Conv2d]:
+        """The convolutions by their part: depthwise and project, where there are some expand, squeeze and excite."""
+        convs = {name: part for name, part in self.body.named_modules() if isinstance(part, nn.Conv2d)}
+        gates = [name for name, part in self.body.named_modules() if isinstance(part, Excitation)]
+        inside = [conv for name, conv in convs.items() if any(name.startswith(f"{gate}.") for gate in gates)]
+        chain = [conv for conv in convs.values() if conv not in inside]
+        parts = ("expand", "depthwise", "project")[-len(chain) :]
+        return dict(zip(parts, chain, strict=True)) | dict(zip(("squeeze", "excite"), inside, strict=False))
+
+
 class Excitation(nn.Module):
     """Squeeze-and-excitation (Hu et al., 2018): scale each channel by a number learned of all: (B, C, H, W) -> same."""
 
@@ -68,7 +82,7 @@ def inverted_residual(
     expand: int,
     activation: str = "relu",
     squeeze: bool = False,
-) -> Residual:
+) -> InvertedResidual:
     """Build a depthwise convolution between two 1x1 convolutions, of which the first expands the channels.
 
     With `squeeze`, a squeeze-and-excitation with a quarter of the input's channels follows the depthwise convolution.
@@ -78,4 +92,4 @@ def inverted_residual(
     parts += conv_bn(inside, inside, kernel, stride, activation, inside, norm)
     parts += [Excitation(inside, max(1, cin // 4), activation)] if squeeze else []
     body = nn.Sequential(*parts, *conv_bn(inside, cout, 1, norm=norm))
-    return Residual(body, nn.Identity() if (stride, cin) == (1, cout) else None)
+    return InvertedResidual(body, nn.Identity() if (stride, cin) == (1, cout) else None)

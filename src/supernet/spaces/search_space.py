@@ -33,6 +33,7 @@ class SearchSpace:
     - `primitives`: operations of your own, in addition to the built-in ones, under the names that edges use.
     - `table`: the name of the table with this space's accuracies, if there is one.
     - `norm_pools`: supernets have a batch norm behind every pooling operation, as in DARTS; standalone networks do not.
+    - `sliced`: in supernets, the inverted residual blocks of an edge are slices of one block, as in `mobile`.
     - `target`: width and depth of the networks that the space is meant for.
 
     Raises UserError for a missing cell or operation, an unused cell, an unusable name, and layers that do not fit each
@@ -45,6 +46,7 @@ class SearchSpace:
     primitives: tuple[Primitive, ...] = ()
     table: str | None = None
     norm_pools: bool = False
+    sliced: bool = False
     target: tuple[int, int] = (16, 5)
     summary: str = field(default="", compare=False)
     paper: str = field(default="", compare=False)
@@ -83,6 +85,8 @@ class SearchSpace:
         blocks: Iterable[tuple[Sequence[str], float, int]],
         primitives: tuple[Primitive, ...] = (),
         stem: float = 1,
+        *,
+        sliced: bool = False,
     ) -> SearchSpace:
         """Build a macro space: a chain of positions, each given as (candidate operations, channels, stride).
 
@@ -91,7 +95,7 @@ class SearchSpace:
         named = {f"{number:02}": block for number, block in enumerate(blocks, 1)}
         cells = {kind: Cell.dense(2, ops) for kind, (ops, _, _) in named.items()}
         positions = tuple(Position(kind, channels, stride) for kind, (_, channels, stride) in named.items())
-        return cls(name, cells, Chain(positions, stem), primitives)
+        return cls(name, cells, Chain(positions, stem), primitives, sliced=sliced)
 
     @cached_property
     def _primitives(self) -> dict[str, Primitive]:
@@ -133,7 +137,8 @@ class SearchSpace:
 
     def fingerprint(self, network_size: NetworkSize) -> str:
         """Return 16 hex digits that tell this space at this network size from others of the same name."""
-        text = repr((sorted(self.cells.items()), self.norm_pools, self.layout(network_size)))
+        sliced = ("sliced",) if self.sliced else ()
+        text = repr((sorted(self.cells.items()), self.norm_pools, self.layout(network_size), *sliced))
         return sha256(text.encode()).hexdigest()[:16]
 
     def candidates(self, cell: Cell) -> list[list[int]]:

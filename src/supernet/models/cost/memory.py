@@ -75,9 +75,10 @@ def _sizes(space: SearchSpace, layout: Counter[PlacedLayer], genotype: Genotype 
         kind = placed.layer.kind
         for e, edge in enumerate(space.cells[kind].edges):
             cin, stride = edge_shape(space.cells[kind], placed, edge.source)
-            for k, op in enumerate(edge.ops):
-                if columns is None or columns[kind][e] == k:
-                    yield _operation(space.primitive(op), cin, placed.layer.channels, stride), count
+            ops = [op for k, op in enumerate(edge.ops) if columns is None or columns[kind][e] == k]
+            sizes = [_operation(space.primitive(op), cin, placed.layer.channels, stride) for op in ops]
+            for size in [max(sizes)] if space.sliced and sizes else sizes:  # slices are parts of the largest
+                yield size, count
 
 
 @cache
