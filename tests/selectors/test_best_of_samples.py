@@ -10,6 +10,7 @@ import torch
 
 from supernet.data import Batch
 from supernet.engine.optim import SGDConfig
+from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods.base import Budget, NoConfig
 from supernet.methods.single_path import RSPS
@@ -166,6 +167,16 @@ def test_only_architectures_within_the_limits_are_evaluated(sampler):
     found = samples(method_of(NB201), feasible, sampler, 6, random.Random(0))
     assert len(found) == 6
     assert all(feasible.allows(genotype) for genotype in found)
+
+
+def test_a_search_within_rare_limits_evaluates_as_many_architectures_as_without(tmp_path):
+    given = {"space": "mobile", "method": "rsps", "epochs": 1, "device": "cpu", "quiet": True, "width": 2, "images": 64}
+    run = search(
+        "digits", max_params=31_000, target_width=2, out=tmp_path, select={"samples": 12, "images": 32}, **given
+    )
+    evaluated = Run(tmp_path / "selections" / "best-of-samples").summary
+    assert len(evaluated["accuracies"]) == 12
+    assert run.summary["params"] <= 31_000
 
 
 def test_without_a_sample_within_the_limits_the_op_scores_decide_within_them():

@@ -293,8 +293,11 @@ class Method(ABC):
         return (self.budget.sample or self.supernet.space.sample)(rng)
 
     def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
-        """Return up to `count` architectures that the method favours, in or out of limits; random ones by default."""
-        return [self.supernet.space.sample(rng) for _ in range(count)]
+        """Return up to `count` architectures that the method favours, in or out of limits.
+
+        By default these are random ones within the limits of the search.
+        """
+        return [self.sample(rng) for _ in range(count)]
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss that weights, and alphas if there are any, are trained by: cross-entropy, by default."""

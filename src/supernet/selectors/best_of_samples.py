@@ -4,8 +4,8 @@ RSPS, ENAS and SETN end with this selection (Li & Talwalkar, UAI 2019; Dong & Ya
 architectures); here it works on any run. The architectures come from one of
 
 - own: the method's proposals: ENAS' controller, SETN's most probable architectures, NAO's pool; for any other method,
-  random architectures
-- uniform: a uniform draw from the space
+  random architectures within the limits
+- uniform: a uniform draw from those within the limits
 - alpha: a draw of each operation with probability proportional to its op score
 - likeliest: the most probable architectures under these probabilities
 
