@@ -292,12 +292,9 @@ class Method(ABC):
         """Draw an architecture uniformly within the limits of the search; raises UserError if none is found."""
         return (self.budget.sample or self.supernet.space.sample)(rng)
 
-    def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype]:
-        """Return up to `count` architectures that the method favours, in or out of limits.
-
-        By default these are random ones within the limits of the search.
-        """
-        return [self.sample(rng) for _ in range(count)]
+    def proposals(self, count: int, rng: random.Random) -> Sequence[Genotype] | None:
+        """Return up to `count` architectures that the method favours, in or out of limits; None favours none."""
+        return None
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss that weights, and alphas if there are any, are trained by: cross-entropy, by default."""

@@ -118,11 +118,19 @@ def _sampler(
 ) -> Callable[[int, random.Random], Sequence[Genotype] | Iterator[Genotype]]:
     """Return the function that draws a number of architectures, some possibly more than once."""
     space = feasible.space
+
+    def uniform(count: int, rng: random.Random) -> Iterator[Genotype]:
+        return (feasible.sample(rng) for _ in range(count))
+
+    def own(count: int, rng: random.Random) -> Sequence[Genotype] | Iterator[Genotype]:
+        found = method.proposals(count, rng)
+        return uniform(count, rng) if found is None else found
+
     match sampler:
         case "own":
-            return method.proposals
+            return own
         case "uniform":
-            return lambda count, rng: (feasible.sample(rng) for _ in range(count))
+            return uniform
     weights = method.op_score_lists()
     if sampler == "alpha":
         return lambda count, rng: (draw(space, weights, rng) for _ in range(count))
