@@ -43,12 +43,10 @@ class InvertedResidual(Residual):
     @property
     def convolutions(self) -> dict[str, nn.Conv2d]:
         """The convolutions by their part: depthwise and project, where there are some expand, squeeze and excite."""
-        convs = {name: part for name, part in self.body.named_modules() if isinstance(part, nn.Conv2d)}
-        gates = [name for name, part in self.body.named_modules() if isinstance(part, Excitation)]
-        inside = [conv for name, conv in convs.items() if any(name.startswith(f"{gate}.") for gate in gates)]
-        chain = [conv for conv in convs.values() if conv not in inside]
-        parts = ("expand", "depthwise", "project")[-len(chain) :]
-        return dict(zip(parts, chain, strict=True)) | dict(zip(("squeeze", "excite"), inside, strict=False))
+        chain = [part for part in self.body.children() if isinstance(part, nn.Conv2d)]
+        gate = [part for part in self.body.modules() if isinstance(part, nn.Conv2d) and part not in chain]
+        names = ("expand", "depthwise", "project")[-len(chain) :] + ("squeeze", "excite")[: len(gate)]
+        return dict(zip(names, [*chain, *gate], strict=True))
 
 
 class Excitation(nn.Module):

@@ -33,8 +33,8 @@ class SearchSpace:
     - `primitives`: operations of your own, in addition to the built-in ones, under the names that edges use.
     - `table`: the name of the table with this space's accuracies, if there is one.
     - `norm_pools`: supernets have a batch norm behind every pooling operation, as in DARTS; standalone networks do not.
-    - `sliced`: in supernets, the inverted residual blocks of an edge are slices of one block, as in `mobile`.
     - `target`: width and depth of the networks that the space is meant for.
+    - `sliced`: in supernets, the inverted residual blocks of an edge are slices of one block, as in `mobile`.
 
     Raises UserError for a missing cell or operation, an unused cell, an unusable name, and layers that do not fit each
     other.
@@ -46,10 +46,10 @@ class SearchSpace:
     primitives: tuple[Primitive, ...] = ()
     table: str | None = None
     norm_pools: bool = False
-    sliced: bool = False
     target: tuple[int, int] = (16, 5)
     summary: str = field(default="", compare=False)
     paper: str = field(default="", compare=False)
+    sliced: bool = False
 
     def __post_init__(self) -> None:
         for primitive in self.primitives:

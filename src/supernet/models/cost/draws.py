@@ -1,9 +1,9 @@
 """Draws: random choices of one option of every group within limits, however few there are.
 
-Where limits are tight, a random architecture is hardly ever within them: of the space `mobile`, one in millions. So the
-choices that fit are counted, from the last group to the first, and an option is drawn in proportion to how many choices
-of the remaining groups fit beside it. Counted is in units of cost, rounded down. What is drawn is thus uniform among
-the choices that fit and a few that do not; without the latter it is exactly uniform among those that do.
+Where limits are tight, a random architecture is never within them: of the space `mobile`, as few as four in 10^15. So
+the choices that fit are counted, from the last group to the first, and an option is drawn in proportion to how many
+choices of the remaining groups fit beside it. Counted is in units of cost, rounded down. What is drawn is thus uniform
+among the choices that fit and a few that do not; without the latter it is exactly uniform among those that do.
 """
 
 from __future__ import annotations
