@@ -106,6 +106,30 @@ def test_without_a_run_the_budget_is_given(call: Call, data: str) -> None:
     assert "<strong>finished</strong> 5 of 5 trainings" in page
     assert all(text in page for text in (*labels, "the baseline", "M parameters", "mean of resnet, same FLOPs"))
 
+    Path("b/report.html").unlink()
+    assert call("report", "b") == (0, "page          b/report.html\n", "")
+    assert Path("b/report.html").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (None, "no training of the baselines in 'b' has finished yet"),
+        ('{"rows": []}', "'b/results.json' is damaged, or of another version: the same supernet baseline again writes"),
+    ],
+)
+def test_a_page_needs_the_table(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str | None, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("b").mkdir()
+    Path("b/baseline.json").write_text("{}")
+    if written is not None:
+        Path("b/results.json").write_text(written)
+    status, out, error = call("report", "b")
+    assert (status, out, reason in error) == (2, "", True)
+    assert not Path("b/report.html").exists()
+
 
 def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> None:
     words = ("baseline", data, "--like", CELL, "--by", "flops", "--seeds", "0", *SMALL, "--out", "b")

@@ -32,9 +32,8 @@ def baseline(given: Arguments) -> None:
     console = Console()
     line(console, f"\n{found.table()}")
     line(console, f"baselines     {found.path} (report.html, table.md, results.json)")
-    if not how.quiet:
-        for file in sorted(found.path.glob("*/summary.json"))[:1]:  # none, if RUN had all of them
-            show_next(console, "baseline", file.parent)
+    if not how.quiet and found.training is not None:
+        show_next(console, "baseline", found.training.path)
 
 
 def _arguments(begun: Start) -> Any:

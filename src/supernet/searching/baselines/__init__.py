@@ -1,7 +1,8 @@
 """What needs no search: known networks, random architectures and the largest one, trained as a found network is."""
 
 from supernet.searching.baselines.call import SIZES, Start, Which, asked, baseline
+from supernet.searching.baselines.page import write as write_page
 from supernet.searching.baselines.table import Baselines
-from supernet.searching.baselines.training import start
+from supernet.searching.baselines.training import opened, start
 
-__all__ = ["SIZES", "Baselines", "Start", "Which", "asked", "baseline", "start"]
+__all__ = ["SIZES", "Baselines", "Start", "Which", "asked", "baseline", "opened", "start", "write_page"]

@@ -6,41 +6,36 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from supernet.engine.run import Run
-from supernet.models.cost.scaling import UNITS
 from supernet.report import page
 from supernet.report.page import parts
-from supernet.searching.baselines.run import Asked
 from supernet.searching.baselines.table import Baselines, cells
 from supernet.searching.compare.page import TEMPLATE
 
 
-def write(found: Baselines, asked: Asked, run: Run, count: int) -> Path:
-    """Write report.html into the folder of `count` trainings, of which `run` is one, and return the file."""
-    return page.write_page(found.path, TEMPLATE, _sections(found, asked, run, count))
+def write(found: Baselines) -> Path:
+    """Write report.html into the folder of the trainings, and return the file."""
+    return page.write_page(found.path, TEMPLATE, _sections(found))
 
 
-def _sections(found: Baselines, asked: Asked, run: Run, count: int) -> dict[str, Any]:
+def _sections(found: Baselines) -> dict[str, Any]:
     head, *lines = cells(found.rows)
     first, done = found.rows[0].label, sum(len(row.results) for row in found.rows)
-    plan, budget = asked.plan, {UNITS[name]: f"{wanted:,}" for name, wanted in asked.budget.items()}
-    about = {"like": asked.like, **budget, "recipe": plan.recipe, "epochs": plan.config.epochs}
-    about["seeds"] = ", ".join(map(str, asked.seeds))
-    environment = parts.environment(run)
+    run = found.training
+    environment = {} if run is None else parts.environment(run)
     environment.pop("command", None)  # of one training
     return {
         "kind": "Baselines",
-        "data": plan.images.name,
-        "state": f"{'finished' if done == count else 'unfinished'}: {done} of {count} trainings",
-        "asked": [(name, str(value)) for name, value in about.items() if value is not None],
+        "data": found.asked["data"],
+        "state": f"{'finished' if done == found.count else 'unfinished'}: {done} of {found.count} trainings",
+        "asked": [(name, value) for name, value in found.asked.items() if name != "data"],
         "head": head,
         "lines": lines,
         "baseline": first,
         "notes": found.notes,
-        "itself": None if asked.like is None else "the found network",
+        "itself": "the found network" if "like" in found.asked else None,
         "costs": _costs(found, first),
         "environment": environment,
-        "next": f"supernet evaluate {shlex.quote(str(run.path))}",
+        "next": f"supernet evaluate {shlex.quote(found.asked['like'] if run is None else str(run.path))}",
     }
 
 

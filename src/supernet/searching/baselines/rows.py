@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 import torch
 
@@ -57,6 +58,17 @@ class Row:
     def flops(self) -> float:
         """The FLOPs, the mean over the seeds."""
         return fmean(result.flops for result in self.results.values())
+
+
+def row_of(plain: Mapping[str, Any]) -> Row:
+    """Return the row that has been written as plain data; raises a Python error if it is none."""
+    results = {
+        int(seed): Trained(str(it["architecture"]), int(it["params"]), int(it["flops"]), float(it["accuracy"]))
+        for seed, it in plain["results"].items()
+    }
+    against = plain["difference"]
+    found = against and Difference(int(against["pairs"]), *(float(against[name]) for name in ("mean", "low", "high")))
+    return Row(str(plain["label"]), int(plain["width"]), int(plain["depth"]), float(plain["ms"]), results, found)
 
 
 def rows(trainings: Trainings, runs: Runs) -> tuple[Row, ...]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from supernet.engine.device import described
-from supernet.engine.files import write_atomically
+from supernet.engine.files import read_json, write_atomically
+from supernet.engine.run import Run
+from supernet.errors import UserError
+from supernet.models.cost.scaling import UNITS
 from supernet.searching.baselines.rivals import NEAR
-from supernet.searching.baselines.rows import Row, Runs, rows
+from supernet.searching.baselines.rows import Row, Runs, row_of
+from supernet.searching.baselines.rows import rows as rows_of
 from supernet.searching.baselines.run import Trainings
 from supernet.searching.compare.statistics import FEWEST, Spread
 from supernet.searching.compare.table import in_markdown
+
+RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -22,11 +29,20 @@ class Baselines:
 
     - `path`: the folder of all runs, with table.md, results.json and report.html.
     - `notes`: what the numbers are, and what the networks do not keep to, in sentences.
+    - `asked`: what was asked for, by name: the data, like, the costs, recipe, epochs and seeds.
+    - `count`: as many trainings as were asked for.
     """
 
     path: Path
     rows: tuple[Row, ...]
     notes: str
+    asked: Mapping[str, str]
+    count: int
+
+    @property
+    def training(self) -> Run | None:
+        """A training in the folder; None if RUN had all of them."""
+        return next((Run(file.parent) for file in sorted(self.path.glob("*/summary.json"))), None)
 
     def table(self) -> str:
         """Return the table as Markdown."""
@@ -35,11 +51,38 @@ class Baselines:
 
 def write(trainings: Trainings, runs: Runs) -> Baselines:
     """Write table.md and results.json into the folder, and return what they hold."""
-    found = Baselines(trainings.path, rows(trainings, runs), _notes(trainings, runs))
+    asked = trainings.asked
+    count = len(trainings.rivals) * len(asked.seeds)
+    found = Baselines(trainings.path, rows_of(trainings, runs), _notes(trainings, runs), _asked(trainings), count)
     write_atomically(found.path / "table.md", found.table().encode())
-    plain = trainings.asked.record | {"rows": list(map(_plain, found.rows)), "told": trainings.told}
-    write_atomically(found.path / "results.json", (json.dumps(plain, indent=2) + "\n").encode())
+    own = {"asked": found.asked, "count": count, "rows": list(map(_plain, found.rows)), "notes": found.notes}
+    plain = asked.record | own | {"told": trainings.told}
+    write_atomically(found.path / RESULTS, (json.dumps(plain, indent=2) + "\n").encode())
     return found
+
+
+def read(path: Path) -> Baselines:
+    """Return what `write` has written into the folder; raises UserError if there is nothing yet, or it is damaged."""
+    file = path / RESULTS
+    if not file.exists():
+        raise UserError(f"no training of the baselines in '{path}' has finished yet")
+    try:
+        plain = read_json(file)
+        asked = {str(name): str(value) for name, value in plain["asked"].items()}
+        rows = tuple(map(row_of, plain["rows"]))
+        return Baselines(path, rows, str(plain["notes"]), asked, int(plain["count"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        again = "the same supernet baseline again writes it anew"
+        raise UserError(f"'{file}' is damaged, or of another version: {again}") from None
+
+
+def _asked(trainings: Trainings) -> dict[str, str]:
+    """Return what was asked for, by name, as text."""
+    asked, plan = trainings.asked, trainings.asked.plan
+    like = {} if asked.like is None else {"like": str(asked.like)}
+    costs = {UNITS[name]: f"{wanted:,}" for name, wanted in asked.budget.items()}
+    how = {"recipe": plan.recipe, "epochs": str(plan.config.epochs), "seeds": ", ".join(map(str, asked.seeds))}
+    return {"data": plan.images.name} | like | costs | how
 
 
 def _plain(row: Row) -> dict[str, Any]:

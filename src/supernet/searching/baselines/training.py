@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from supernet.engine.driving import Driving
@@ -56,10 +57,15 @@ def start(asked: Asked, how: Driving, workers: int = 1) -> Baselines:
                 for rival, seed in pairs:
                     ended(rival, seed, trainings.train(rival, seed, how))
         finally:  # also of what is done where the user stops it, or a training has failed
-            if first := next(iter(runs[trainings.rivals[0].label].values()), None):
+            if runs[trainings.rivals[0].label]:
                 found = table.write(trainings, runs)
-                page.write(found, asked, first, len(pairs))
+                page.write(found)
     return found
+
+
+def opened(path: str | os.PathLike[str]) -> Baselines | None:
+    """Return the baselines in a folder, None if there are none; raises UserError if they cannot be read."""
+    return table.read(Path(path)) if (Path(path) / FILE).exists() else None
 
 
 def _enter(out: Path, asked: Asked) -> None:
