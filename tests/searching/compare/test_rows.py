@@ -33,5 +33,5 @@ def test_the_selection_of_a_search_that_ended_early_counts(tmp_path: Path, monke
 
 def test_the_notes_say_on_which_images_retrainings_are_measured() -> None:
     """`last_accuracy` is of validation images where there are no others, as of most folders of images."""
-    told = notes(Record(ComparisonConfig("photos", retrain="quick")))
+    told = notes(Record(ComparisonConfig("photos", retrain="quick")), Path("nowhere"))
     assert "Retrained: accuracy (%) on the test images, or on the validation images of a data set without any" in told

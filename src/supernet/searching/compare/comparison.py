@@ -20,6 +20,7 @@ from supernet.models.cost.count import largest
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import page, table
 from supernet.searching.compare.cases import Job, arguments, cases, jobs, largest_cases
+from supernet.searching.compare.choice import choice
 from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
@@ -73,9 +74,15 @@ class Comparison:
         }
         return [run for run in map(Run, sorted(searches)) if run.finished]
 
+    @property
+    def best(self) -> Run | None:
+        """The retraining whose architecture is best on the validation images; None before one has finished."""
+        found = choice(self.record, self.path)
+        return None if found is None else found.run
+
     def table(self) -> str:
         """Return the table as Markdown."""
-        return table.as_markdown(self.record, self.rows)
+        return table.as_markdown(self.record, self.rows, self.path)
 
     def report(self) -> Path:
         """Write the page of the comparison, report.html in its folder, and return the file.

@@ -34,7 +34,7 @@ def write(record: Record, rows: Sequence[Row], states: Sequence[JobState], out: 
 
 def glance(record: Record, rows: Sequence[Row], out: Path) -> str:
     """Return what a notebook shows of a comparison: the table and the strips, as a piece of HTML."""
-    return page.rendered(out, "glance.html", _table(record, rows) | {"strips": _strips(record, rows)})
+    return page.rendered(out, "glance.html", _table(record, rows, out) | {"strips": _strips(record, rows)})
 
 
 def standing(states: Sequence[JobState], status: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def sections(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
         "environment": (parts.environment(first) if first else {})
         | {"command": shlex.join(["supernet", *command(config, out)])},
         "next": f"supernet compare {shlex.quote(str(out))}",
-        **_table(record, rows),
+        **_table(record, rows, out),
         "strips": _strips(record, rows),
         "costs": _costs(record, rows),
         "curves": _curves(record, out),
@@ -78,10 +78,10 @@ def _listed(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _table(record: Record, rows: Sequence[Row]) -> dict[str, Any]:
+def _table(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
     head, *lines = table.cells(record, rows)
     baseline = table.baseline_of(record, rows).label
-    return {"head": head, "lines": lines, "baseline": baseline, "notes": table.notes(record)}
+    return {"head": head, "lines": lines, "baseline": baseline, "notes": table.notes(record, out)}
 
 
 def _measures(record: Record) -> dict[str, str]:

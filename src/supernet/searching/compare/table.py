@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.engine.files import write_atomically
+from supernet.searching.compare.choice import choice
 from supernet.searching.compare.config import Record
 from supernet.searching.compare.rows import Row, measured_by
 from supernet.searching.compare.statistics import FEWEST, Difference, Spread
@@ -19,9 +20,9 @@ from supernet.searching.compare.statistics import FEWEST, Difference, Spread
 
 def write(record: Record, rows: Sequence[Row], out: Path) -> None:
     """Write table.md, table.csv and results.json."""
-    data = as_data(record, rows)
+    data = as_data(record, rows, out)
     for name, text in (
-        ("table.md", as_markdown(record, rows)),
+        ("table.md", as_markdown(record, rows, out)),
         ("table.csv", _as_csv(data["rows"])),
         ("results.json", json.dumps(data, indent=2) + "\n"),
     ):
@@ -33,9 +34,9 @@ def baseline_of(record: Record, rows: Sequence[Row]) -> Row:
     return next((row for row in rows if row.label == record.config.baseline), rows[0])
 
 
-def as_markdown(record: Record, rows: Sequence[Row]) -> str:
+def as_markdown(record: Record, rows: Sequence[Row], out: Path) -> str:
     """Return the table with the lines that say what its numbers are."""
-    return f"{in_markdown(cells(record, rows))}\n\n{notes(record)}\n"
+    return f"{in_markdown(cells(record, rows))}\n\n{notes(record, out)}\n"
 
 
 def in_markdown(cells: Sequence[Sequence[str]]) -> str:
@@ -86,8 +87,8 @@ def _words(row: Row, baseline: Row) -> str:
     return "" if found is None else str(found)
 
 
-def notes(record: Record) -> str:
-    """Return what the numbers are, in sentences."""
+def notes(record: Record, out: Path) -> str:
+    """Return what the numbers are, and which network is best on the validation images, in sentences."""
     config, measure = record.config, measured_by(record)
     names = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
     if measure:
@@ -102,6 +103,8 @@ def notes(record: Record) -> str:
         images = "on the test images, or on the validation images of a data set without any"
         mean = f"the mean of {config.retrainings} by recipe {config.retrain}"
         told.append(f"Retrained: accuracy (%) {images}, {mean}.")
+    if best := choice(record, out):
+        told.append(f"Best on the validation images: {best}.")
     told += [
         "n: searches, one per seed, x retrainings. Std: sample standard deviation over the seeds.",
         f"Passes: batches forward and backward, of search and selection; the budget is {config.budget}.",
@@ -111,13 +114,15 @@ def notes(record: Record) -> str:
     return " ".join(told)
 
 
-def as_data(record: Record, rows: Sequence[Row]) -> dict[str, Any]:
+def as_data(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
     """Return the whole comparison as plain data."""
-    baseline = baseline_of(record, rows)
+    baseline, found = baseline_of(record, rows), choice(record, out)
+    best = found and {"name": found.name, "validation": found.accuracy, "run": str(found.run.path.relative_to(out))}
     return {
         "config": asdict(record.config),
         "measure": measured_by(record) or "valid_accuracy",
         "baseline": baseline.label,
+        "best": best,
         "rows": [_data(row, None if row is baseline else row.against(baseline)) for row in rows],
     }
 

@@ -1,0 +1,62 @@
+"""The network that a comparison leads to: the best on the validation images of all that it has retrained.
+
+Searches with different seeds find different cells. DARTS (Liu et al., ICLR 2019, arXiv 1806.09055) ran four, trained
+what each had found for a short while, and took the one that was best on the validation images.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from supernet.engine.run import Run
+from supernet.searching.compare.cases import cases, largest_cases
+from supernet.searching.compare.config import Record
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best of `count` architectures that were retrained.
+
+    - `name`: its row, and its seed if it was searched.
+    - `run`: its first retraining.
+    - `accuracy`: the mean of its retrainings on the validation images, in %.
+    """
+
+    name: str
+    run: Run
+    accuracy: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.accuracy:.2f} %, of {self.count} retrained"
+
+
+def choice(record: Record, out: Path) -> Choice | None:
+    """Return the best of what has been retrained; None before any retraining has finished.
+
+    Searches that chose one architecture alike count each, as each was retrained.
+    """
+    found = [
+        (name, runs, _accuracy(runs)) for name, runs in _retrained(record, out) if all(run.finished for run in runs)
+    ]
+    if not found:
+        return None
+    name, runs, accuracy = max(found, key=lambda each: each[2])
+    return Choice(name, runs[0], accuracy, len(found))
+
+
+def _retrained(record: Record, out: Path) -> Iterator[tuple[str, list[Run]]]:
+    config = record.config
+    if config.retrain is None:
+        return
+    folders = [(f"{case.label}, seed {seed}", case.found(out, seed)) for case in cases(config) for seed in config.seeds]
+    folders += [(case.label, case.baseline(out)) for case in largest_cases(config)]
+    for name, folder in folders:
+        yield name, [Run(folder / f"{config.retrain}-{number}") for number in range(config.retrainings)]
+
+
+def _accuracy(runs: list[Run]) -> float:
+    return 100 * statistics.fmean(run.summary["accuracy"]["last"] for run in runs)
