@@ -88,7 +88,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SEE = "(see supernet search --help)"
 SEARCH_MISTAKES = [
-    ("", f"missing DATA: digits (embedded), an .npz file, a folder of class folders, shards, IDX or CIFAR files {SEE}"),
+    ("", f"missing DATA: digits (included), an .npz file, a folder of class folders, shards, IDX or CIFAR files {SEE}"),
     (
         "digit",
         "unknown data 'digit'; did you mean 'digits'? known: digits, a folder of class folders, "

@@ -14,7 +14,7 @@ from supernet import cli
 from supernet.cli.help import entries
 from supernet.searching.config import configured
 
-TITLES = ["arguments", "data", "space and size", "method", "schedule and optimiser", "cost"]
+TITLES = ["arguments", "data", "space and size", "method", "schedule and optimizer", "cost"]
 TITLES += ["further settings", "running", "output"]
 
 

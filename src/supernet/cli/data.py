@@ -21,7 +21,7 @@ class Data:
     """Read a set of images, check every file and say what was found."""
 
     data: Annotated[Positional[str], arg(metavar="DATA")]
-    """digits (embedded), an .npz file, a folder of class folders, shards, IDX or CIFAR files"""
+    """digits (included), an .npz file, a folder of class folders, shards, IDX or CIFAR files"""
     image_size: int | None = None
     """pixels per side; None keeps arrays as they are, and brings pictures to their median, at most 224"""
     skip_broken: bool = False

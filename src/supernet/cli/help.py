@@ -25,15 +25,15 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "space and size": ("space", "width", "depth", "stem", "reductions", "norm-affine", "norm-track", "norm-shared"),
     "method": ("method", "selector", "with", "recipe", "protocol"),
-    "schedule and optimiser": ("epochs", "patience", "batch-size", "w.lr", "w"),
+    "schedule and optimizer": ("epochs", "patience", "batch-size", "w.lr", "w"),
     "cost": (
         *("by", "flops", "params", "max-params", "max-flops", "max-latency-ms"),
         *("target-params", "target-flops", "target-latency-ms", "latency", "front", "target-width", "target-depth"),
     ),
     "further settings": (),  # of a method, selector, recipe or study: all that no group names
     "running": (
-        *("seed", "seeds", "networks", "device", "workers", "precision", "engine", "graphs", "checkpointing"),
-        *("monitor", "monitor-every"),
+        *("seed", "seeds", "queries", "networks", "device", "workers", "precision", "engine", "graphs"),
+        *("checkpointing", "monitor", "monitor-every"),
     ),
     "output": ("out", "config", "dry-run", "force", "quiet", "log"),
 }
@@ -52,7 +52,7 @@ _SELDOM = {
         "monitor-every",
     ),
 }
-_FEW = 12  # options that are shown in one group
+_FEW = 13  # options that are shown in one group
 _COLUMN = 26  # where the meaning of an argument begins, at most
 
 Entry = tuple[str, str]
@@ -126,4 +126,4 @@ def _lines(entry: Entry, width: int) -> str:
 
 
 def _without_no_default(about: str) -> str:
-    return re.sub(r" *\(default: (None|False)\)$", "", about)
+    return re.sub(r" *\(default: (None|False|''|)\)$", "", about)

@@ -116,7 +116,7 @@ def _arguments(start: SearchConfig, protocol: str, *, resumed: bool) -> Any:
     from supernet.settings import values_of
     from supernet.spaces import SPACES
 
-    sources = "digits (embedded), an .npz file, a folder of class folders, shards, IDX or CIFAR files"
+    sources = "digits (included), an .npz file, a folder of class folders, shards, IDX or CIFAR files"
     own = "or your own as module:"
     types = {
         "data": option(Positional[str], sources, metavar="DATA"),

@@ -57,7 +57,7 @@ class Recipe:
     balance: Literal["none", "weights", "sampling"] = "none"
     """let unequal classes count alike: rarer ones have larger weights in the loss, or are drawn more often"""
     validation_share: Share = 0.0
-    """share of images kept to choose the best epoch where none are given; 0 is a fifth without any to measure on"""
+    """share of the training images kept for validation if none are given; 0 is a fifth where no test images are"""
     stem: Whole | None = None
     """times the stem halves the image; None halves it until its shorter side is at most 32"""
     reductions: Whole | None = None

@@ -67,9 +67,9 @@ class Protocol:
     stream: bool = False
     """leave images on the disk and decode them in each pass, also those that would fit into memory"""
     split: Literal["stratified", "index"] = "stratified"
-    """how images without validation images are halved: with balanced classes, or first and second half by index"""
+    """how the training images are halved if none are given for validation: with balanced classes, or by index"""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """share of images without validation images kept for it; other than 0.5 is taken class by class"""
+    """share of the training images kept for validation if none are given; all but 0.5 are taken class by class"""
     training_share: Annotated[float | None, Field(gt=0, lt=1)] = None
     """share of images that trains the weights, taken class by class; None is all that are not for validation"""
     pad: Whole | None = None
@@ -81,7 +81,7 @@ class Protocol:
     norm_affine: bool = False
     """candidates' batch norm learns scale and shift"""
     norm_track: bool = True
-    """candidates' batch norm is evaluated with running statistics; otherwise with those of the batch"""
+    """evaluate candidates' batch norm with running statistics; --no-norm-track: with those of the batch"""
     norm_shared: bool = False
     """batch norm in training takes its statistics over all processes, not over the images of each"""
     w: SGDConfig = SGDConfig()
@@ -96,7 +96,7 @@ class SearchConfig(Protocol):
     """Every setting of a search. `configured` builds one from a protocol, a method and a selector by name."""
 
     data: Annotated[Source, OfType(*SOURCE_TYPES)] = "digits"
-    """digits (embedded), .npz file, class folders, shards, IDX or CIFAR files; in Python also a Dataset or (X, y)"""
+    """digits (included), .npz file, class folders, shards, IDX or CIFAR files; in Python also a Dataset or (X, y)"""
     _: KW_ONLY
     space: Annotated[str | SearchSpace, OfType(str, SearchSpace)] = "nasbench201"
     """search space: a name, your own as module:NAME, or in Python a SearchSpace"""

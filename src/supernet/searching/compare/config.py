@@ -28,7 +28,7 @@ class ComparisonConfig:
     """What a comparison compares."""
 
     data: str = "digits"
-    """digits (embedded), .npz file, folder of class folders or shards, IDX or CIFAR files"""
+    """digits (included), .npz file, folder of class folders or shards, IDX or CIFAR files"""
     _: KW_ONLY
     methods: list[str] = field(default_factory=lambda: ["single-darts", "darts"])
     """methods; METHOD+SELECTOR also selects by another selector from the method's searches"""
