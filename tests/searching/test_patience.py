@@ -33,9 +33,11 @@ def scores(*leads):
         (("a1", "a2", "a3", "a4", "a5", "a6"), 3),  # no more are counted
         (("a1", "a1", "a1", "a1"), 0),  # alpha does not learn yet
         (("a1", "a1", "a2", "a3"), 2),
+        (("b1", "a2", "a2", "a3"), 2),  # an epoch in which nothing moved, as of CDARTS in a warm-up
+        (("b1", "a2", "a2", "a2"), 2),  # nothing is left to gain
     ],
 )
-def test_epochs_count_that_leave_the_choice_as_it_was_and_not_the_op_scores(leads, count):
+def test_epochs_count_that_leave_the_choice_as_it_was_once_alpha_learns(leads, count):
     assert unchanged(scores(*leads), lambda table: table["cell"][0][0], 3) == count
 
 

@@ -21,11 +21,13 @@ Scores = Mapping[str, list[list[float]]]
 def unchanged(history: Sequence[Scores], choose: Callable[[Scores], Genotype], most: int) -> int:
     """Return how many epochs in a row, up to the last one and at most `most`, have left the choice as it was.
 
-    `history` are the op scores after each epoch, and `choose` derives an architecture from them. An epoch that leaves
-    the op scores themselves as they were does not count: alpha does not learn yet.
+    `history` are the op scores after each epoch, and `choose` derives an architecture from them. The first epochs do
+    not count if they leave the op scores themselves as they were: alpha does not learn yet.
     """
-    if not history:
+    begun = next((number for number, (one, other) in enumerate(pairwise(history)) if one != other), None)
+    if begun is None:
         return 0
-    choice = choose(history[-1])
-    pairs = pairwise(reversed(history[-1 - most :]))
-    return len(list(takewhile(lambda pair: pair[0] != pair[1] and choose(pair[1]) == choice, pairs)))
+    learned = history[begun:]
+    choice = choose(learned[-1])
+    earlier = reversed(learned[-1 - most : -1])
+    return len(list(takewhile(lambda scores: choose(scores) == choice, earlier)))
