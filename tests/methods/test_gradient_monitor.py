@@ -6,9 +6,10 @@ import torch.nn.functional as F
 
 from supernet.data import Augment, Batches, Images
 from supernet.engine.optim import SGDConfig
-from supernet.methods.base import Budget
+from supernet.methods.base import Budget, NoConfig
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.methods.gradient_monitor import GradientMonitor
+from supernet.methods.single_path import RSPS
 from supernet.models.mix import EdgeMix
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
@@ -99,6 +100,22 @@ def test_operator_gradient_is_that_of_the_last_cell_alone(home: SearchSpace) -> 
     assert {name for name in found if name.startswith("gradient of ")} == {f"gradient of {op}" for op in ops}
     assert found["gradient of none"] == 0
     assert found[f"gradient of {'nor_conv_3x3' if home is NB201 else 'sep_conv_3x3'}"] != 0
+
+
+def test_the_gradient_of_an_operator_on_a_path_is_the_same_in_both_engines() -> None:
+    """A path skips the multiplication by its op weights, which are 1, but not where their gradient is asked for."""
+    found = []
+    for engine in ("fused", "reference"):
+        dense, streams = make("same_batch")
+        method = RSPS(NoConfig(), dense.supernet, dense.budget)
+        method.supernet.engine = engine
+        monitor = GradientMonitor(method, every=1)
+        method.step(draw(streams))
+        monitor.after()
+        monitor.before(draw(streams))
+        found.append(monitor.end_epoch(0))
+    assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-15)
+    assert any(value for name, value in found[0].items() if name.startswith("gradient of "))
 
 
 def test_it_measures_every_so_many_steps_and_changes_nothing() -> None:

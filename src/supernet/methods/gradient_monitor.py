@@ -90,7 +90,7 @@ class GradientMonitor(Monitor):
 
         def separate(module: nn.Module, inputs: tuple[Sequence[Tensor], EdgeMix]) -> tuple[Sequence[Tensor], EdgeMix]:
             op_weights.append(inputs[1].weights.detach().clone().requires_grad_())
-            return inputs[0], replace(inputs[1], weights=op_weights[0])
+            return inputs[0], replace(inputs[1], weights=op_weights[0], ones=False)
 
         handle = last.register_forward_pre_hook(separate)  # cells of one kind share op weights; the last gets a copy
         try:
