@@ -133,6 +133,23 @@ def test_the_evaluation_network_warms_up_alone_on_validation_images():
     assert all(torch.equal(*pair) for pair in zip(method.alphas.values(), alphas, strict=True))
 
 
+def test_a_selector_trains_both_networks_whatever_the_epoch_that_the_search_was_in():
+    method, batches = made(), {"weights": noise_batch(0), "alpha": noise_batch(1)}
+    method.begin_epoch(7)
+    method.step(batches)
+    method.phase = "warmup"
+    method.begin_tuning()
+    method.set_rate(0.3)
+    assert not method.optimizer.state
+    assert not method.evaluation_optimizer.state
+    rates = [group["lr"] for one in (method.optimizer, method.evaluation_optimizer) for group in one.param_groups]
+    assert rates == [0.3, 0.6]
+    before = [[weight.clone() for weight in weights] for weights in (method.weights, method.taught)]
+    method.step(batches)
+    for old, new in zip(before, (method.weights, method.taught), strict=True):
+        assert any(not torch.equal(*pair) for pair in zip(old, new, strict=True))
+
+
 def test_the_schedule_of_phases_and_of_the_penalty():
     method, phases, coefficients, renewed = made(epochs=26, warmup=0.25, pretrain=0.24), [], [], []
     for epoch in range(26):

@@ -136,6 +136,17 @@ def test_a_step_is_the_papers():
     assert all(group["weight_decay"] == 0 for group in method.optimizer.param_groups)
 
 
+def test_the_weights_alone_take_the_step_that_they_take_with_alpha():
+    both, alone = make(), make()
+    before = alone.alphas["cell"].detach().clone()
+    for method, step in ((both, both.step), (alone, alone.train_weights)):
+        step({"weights": BATCH})
+        assert method.generator.get_state().equal(both.generator.get_state())
+    assert all(torch.equal(*pair) for pair in zip(both.weights, alone.weights, strict=True))
+    assert torch.equal(alone.alphas["cell"], before)
+    assert not torch.equal(both.alphas["cell"], before)
+
+
 def test_decay_leaves_entries_with_a_small_gradient_and_tensors_without_one():
     values = [torch.ones(4, requires_grad=True), torch.ones(1, requires_grad=True)]
     values[0].grad = torch.tensor([0.0, 1e-8, 1e-6, -1.0])

@@ -112,6 +112,15 @@ def test_the_dropout_falls_linearly_and_then_exponentially_from_another_rate_in_
     assert rates == pytest.approx([r * first for first in (0.0, 0.4, 0.7) for r in shape])
 
 
+@pytest.mark.parametrize(("epochs", "learns"), [(3, "111"), (4, "1101"), (6, "010101")])
+def test_alphas_learn_in_the_last_epoch_of_a_stage_at_least(epochs, learns):
+    method, found = made(epochs=epochs), ""
+    for epoch in range(epochs):
+        method.begin_epoch(epoch)
+        found += str(int(method.learns))
+    assert found == learns
+
+
 def test_an_edge_keeps_its_largest_op_weights_and_one_that_an_architecture_may_have():
     assert _largest([0.1, 0.4, 0.2, 0.3], 2, [0, 1, 2, 3]) == [1, 3]
     assert _largest([0.3, 0.3, 0.3, 0.1], 2, [0, 1, 2, 3]) == [0, 1]  # the first of equals

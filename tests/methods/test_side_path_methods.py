@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -86,6 +87,13 @@ def test_alphas_and_betas_wait_for_a_share_of_the_epochs():
         method.step({"weights": noise_batch(epoch), "alpha": noise_batch(9)})
         same = all(torch.equal(old, new) for old, new in zip(before, method.alphas.parameters, strict=True))
         assert same == (epoch < 3)  # 3 of 10
+
+
+def test_alphas_learn_in_the_last_epoch_at_least():
+    method = made(PCDARTS, PC)
+    method.budget = replace(method.budget, epochs=1)
+    method.begin_epoch(0)
+    assert method.learns
 
 
 def test_the_weights_of_the_edges_into_a_node_add_up_to_one():

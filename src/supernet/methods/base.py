@@ -257,12 +257,26 @@ class Method(ABC):
     def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
         """Set the learning rate of the weights in `epoch`; before every step of it if the schedule moves with steps.
 
-        A method with another schedule, or with further networks on it, overrides this and not `begin_epoch`.
+        A method with another schedule overrides this and not `begin_epoch`.
         """
-        set_rate(self.optimizer, self.budget.weights.rate(epoch, self.budget.epochs, within))
+        self.set_rate(self.budget.weights.rate(epoch, self.budget.epochs, within))
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the weights; a method with further networks sets theirs as well."""
+        set_rate(self.optimizer, rate)
+
+    def begin_tuning(self) -> None:
+        """Get ready for a selector that goes on with `step` or `train_weights`: with fresh momentum.
+
+        A method whose steps differ by epoch takes those that train the supernet, since no `begin_epoch` follows.
+        """
+        self.optimizer.state.clear()
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Return additions to the epoch's row of metrics, as plain data.
+
+        A method that trains architectures alone adds `best_accuracy`, of the one that its op scores stand for, below 0
+        before there is any; a search then ends with this accuracy, not with that of `predict`.
 
         `valid_accuracy` is the accuracy of `predict` on the validation images, NaN if the weights learn from these.
         """

@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from supernet.data import Batch
-from supernet.engine.optim import BEGUN, AlphaOptimizerConfig, Within, clip_gradient, set_rate
+from supernet.engine.optim import AlphaOptimizerConfig, clip_gradient, set_rate
 from supernet.engine.processes import average_gradients, averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.methods.base import Budget, Streams
@@ -139,11 +139,16 @@ class CDARTS(GradientMethod):
         self.phase = "warmup" if done < int(self.config.warmup * epochs_each) else "search"
         self.coefficient = self.config.penalty * max(0.0, 1 - 2 * own / length)
 
-    def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
+    def set_rate(self, rate: float) -> None:
         """Set the learning rates of both networks."""
-        super().set_rates(epoch, within)
-        rate = self.budget.weights.rate(epoch, self.budget.epochs, within)
+        super().set_rate(rate)
         set_rate(self.evaluation_optimizer, self.config.evaluation_rate * rate)
+
+    def begin_tuning(self) -> None:
+        """Let both networks learn, whatever the epoch that the search was in."""
+        super().begin_tuning()
+        self.evaluation_optimizer.state.clear()
+        self.phase = "search"
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take a step of the evaluation network and alpha, and one of the search network, as the phase has them."""

@@ -34,7 +34,7 @@ from supernet.engine.seeds import seed_of
 from supernet.methods.base import Budget, Streams
 from supernet.methods.gradient_method import GradientMethod
 from supernet.methods.relaxation import candidate_mask, relax
-from supernet.models.mix import EdgeMix, Mix
+from supernet.models.mix import EdgeMix, Mix, detached
 from supernet.models.supernet import Supernet
 from supernet.settings import Share, settings
 from supernet.spaces.cell import Cell
@@ -80,14 +80,22 @@ class DropNAS(GradientMethod):
         """Update the weights and alphas of the operations that are kept in this step."""
         kept = self.draw()
         self.alphas.optimizer.zero_grad()
-        metrics = self.weight_step(batches["weights"], self.without(kept))  # its backward pass reaches alpha, too
-        decay(self.weights, self.optimizer, self.budget.weights.weight_decay, 0.0)
+        metrics = self._weight_step(batches, self.without(kept))  # its backward pass reaches alpha, too
         before = {kind: alpha.detach().clone() for kind, alpha in self.alphas.items()}
         self.alphas.step()
         decay(list(self.alphas.values()), self.alphas.optimizer, self.config.alpha.weight_decay, _SMALL)
         with torch.no_grad():
             for kind, alpha in self.alphas.items():
                 alpha.copy_(shifted(alpha, before[kind], kept[kind].to(alpha.device)))
+        return metrics
+
+    def train_weights(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
+        """Update the weights of the operations that are kept in this step."""
+        return self._weight_step(batches, detached(self.without(self.draw())))
+
+    def _weight_step(self, batches: Mapping[str, Batch], mix: Mix) -> Mapping[str, Tensor]:
+        metrics = self.weight_step(batches["weights"], mix)
+        decay(self.weights, self.optimizer, self.budget.weights.weight_decay, 0.0)
         return metrics
 
     def draw(self) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.engine.optim import BEGUN, Within, set_rate
+from supernet.engine.optim import BEGUN, Within
 from supernet.engine.seeds import seed_of, seeded
 from supernet.errors import UserError
 from supernet.methods.alphas import LearnedAlphas
@@ -155,7 +155,7 @@ class PDARTS(WarmUp):
         while self.number < number:
             self._narrow()
         self.set_rates(epoch)
-        first = math.ceil(self.config.warmup * length)  # epoch in which alpha learns
+        first = min(math.ceil(self.config.warmup * length), length - 1)  # epoch in which alpha learns
         self.learns = own >= first
         falling = math.exp(-5 * (own - first) / length) if self.learns else (length - 1 - own) / length
         self.supernet.dropout = self.config.dropout[number] * falling
@@ -163,7 +163,7 @@ class PDARTS(WarmUp):
     def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
         """Set the learning rate of the stage, whose schedule is its own."""
         _, own, length = position(epoch, self.budget.epochs, self.stages)
-        set_rate(self.optimizer, self.budget.weights.rate(own, length, within))
+        self.set_rate(self.budget.weights.rate(own, length, within))
 
     def _narrow(self) -> None:
         """Enter the next stage, with the candidates that have the largest op weights."""

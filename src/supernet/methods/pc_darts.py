@@ -100,7 +100,7 @@ class PCDARTS(WarmUp):
     def begin_epoch(self, epoch: int) -> None:
         """Let alpha and beta learn, or not yet."""
         super().begin_epoch(epoch)
-        self.learns = epoch >= self.config.warmup * self.budget.epochs
+        self.learns = epoch >= min(self.config.warmup * self.budget.epochs, self.budget.epochs - 1)
 
     def op_scores(self) -> dict[str, Tensor]:
         """Return the products of op weights and edge weights."""

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import BEGUN, Within, set_rate
+from supernet.engine.optim import BEGUN, Within
 from supernet.errors import UserError
 from supernet.methods.base import Budget, Method, Streams
 from supernet.models.mix import Mix
@@ -65,7 +65,7 @@ class RandomSearch(Method):
     def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
         """Set the learning rate of the candidate, whose schedule is its own."""
         length = self.config.epochs_each
-        set_rate(self.optimizer, self.budget.weights.rate(epoch % length, length, within))
+        self.set_rate(self.budget.weights.rate(epoch % length, length, within))
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the candidate."""

@@ -32,7 +32,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from supernet.data import Batch
-from supernet.engine.optim import BEGUN, Within, set_rate
+from supernet.engine.optim import BEGUN, Within
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Scorer, Statistics, ValidationBatches, check_norm
@@ -98,7 +98,7 @@ class Perturbation(Selector):
         self.scorer = Scorer(self.supernet, validation_batches, config.norm)
         self.supernet.fixed_edges = FixedEdges.none(self.space)
         self.score, self.completion = PerturbationScore(config.criterion, method, self.scorer), Completion(feasible)
-        method.optimizer.state.clear()
+        method.begin_tuning()
 
     @staticmethod
     def check(config: PerturbationConfig, *, tracked: bool) -> None:
@@ -118,7 +118,7 @@ class Perturbation(Selector):
 
     def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
         """Set the learning rate of the training between decisions."""
-        set_rate(self.method.optimizer, self._rate(epoch, within))
+        self.method.set_rate(self._rate(epoch, within))
 
     def _rate(self, epoch: int, within: Within) -> float:
         sgd = self.method.budget.weights
