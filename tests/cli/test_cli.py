@@ -291,7 +291,7 @@ def test_a_search_prints_epochs_and_its_result(finished: Finished) -> None:
         pattern = rf"epoch {number}/2  loss \d\.\d{{3}}  \d+\.\d s  \d+\.\d\d % on validation images  \|\S+\|"
         assert re.fullmatch(pattern, line)
     rows, measured = run.metrics, run.summary["measured"]
-    assert measured == {"images": "validation", "count": 30, "accuracy": rows[-1]["valid_accuracy"]}
+    assert measured == {"of": "supernet", "images": "validation", "count": 30, "accuracy": rows[-1]["valid_accuracy"]}
     assert lines[2] == f"accuracy      {100 * measured['accuracy']:.2f} % of the supernet, on 30 validation images"
     assert lines[3] == f"architecture  {run.genotype}"
     assert lines[4] == f"verdict       {run.verdict}"

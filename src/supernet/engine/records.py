@@ -114,11 +114,16 @@ class Stopped(TypedDict):
 
 
 class Measured(TypedDict):
-    """The accuracy of a supernet on its images after the last epoch that the search did not go back from."""
+    """The accuracy that a search ends with, on its images.
+
+    It is `of` the supernet after the last epoch that the search did not go back from, of the chosen path of it, or of
+    the chosen architecture alone, which the method has trained as a network of its own.
+    """
 
     images: Literal["validation", "training"]
     count: Count
     accuracy: Fraction
+    of: NotRequired[Literal["supernet", "path", "alone"]]
 
 
 class MarginRecord(TypedDict):

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from supernet.engine.glance import size as size_of
 from supernet.errors import visible
-from supernet.report.text import duration
+from supernet.report.text import accuracy, duration
 from supernet.spaces.tables.entry import holds
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def result(console: Console, run: Run, *, table: bool = False) -> None:
     """
     summary, selection = run.summary, run.config["task"] == "select"
     if measured := summary.get("measured"):
-        images = f"{measured['count']} {measured['images']} images"
-        line(console, f"accuracy      {100 * measured['accuracy']:.2f} % of the supernet, on {images}")
+        line(console, f"accuracy      {accuracy(measured)}")
     line(console, f"architecture  {summary['architecture']}")
     line(console, f"verdict       {summary['verdict']}")
     if summary.get("margins"):

@@ -51,7 +51,7 @@ def write_selection(
 
 def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any], selector: Preset, searched: Rows) -> None:
     rows = standing(searched)
-    decided = _decided(plan, genotype, rows, by_scores=selector.load().quick)
+    decided = _decided(plan, genotype, rows, more, by_scores=selector.load().quick)
     run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
     found = _summary(run, plan, genotype) | _targets(plan, genotype, rows) | decided | dict(more)
     run.write("summary.json", json.dumps(found, indent=2) + "\n")
@@ -92,11 +92,13 @@ def _pictures(run: Run, plan: Plan, genotype: Genotype) -> None:
         plots.save(figure, run.path / "diagnostics.svg")
 
 
-def _decided(plan: Plan, genotype: Genotype, rows: Rows, *, by_scores: bool) -> dict[str, Any]:
+def _decided(
+    plan: Plan, genotype: Genotype, rows: Rows, report: Mapping[str, Any], *, by_scores: bool
+) -> dict[str, Any]:
     """Return the margins, if op scores decided, the accuracy on these images, and the verdict that follows from all."""
     found = margins(plan.space, genotype, rows) if by_scores else None
-    measured, labels = _measured(plan, rows)
-    chance = luck(measured["accuracy"], labels) if measured else ""
+    measured = report["measured"] if "measured" in report else _measured(plan, rows, report)
+    chance = luck(measured["accuracy"], _labels(plan, measured)) if measured else ""
     open_edges = f"only {found.settled} of {len(found.edges)} edges are settled" if found and found.undecided else ""
     doubts = [doubt for doubt in (chance, open_edges) if doubt]
     state = verdict(plan.space, genotype)
@@ -105,16 +107,33 @@ def _decided(plan: Plan, genotype: Genotype, rows: Rows, *, by_scores: bool) -> 
     return {"measured": measured, "margins": found and found.to_json(), "verdict": str(state)}
 
 
-def _measured(plan: Plan, rows: Rows) -> tuple[dict[str, Any] | None, Tensor]:
-    """Return the supernet's accuracy after the last epoch, and the labels of the images.
+def _measured(plan: Plan, rows: Rows, report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the accuracy that the search ends with, None if there is none.
 
-    They are validation images, or those that train the supernet where these are all.
+    It is that of the chosen path, if the selector has measured it; that of the chosen architecture alone, if the method
+    has trained it; otherwise that of the supernet after the last epoch, on validation images, or on those that train
+    it where these are all.
     """
-    for images, name in (("validation", "valid_accuracy"), ("training", "accuracy")):
-        if rows and rows[-1].get(name) is not None:
-            labels = plan.images.y[plan.parts[1]] if images == "validation" else plan.images.y
-            return {"images": images, "count": len(labels), "accuracy": rows[-1][name]}, labels
-    return None, plan.images.y
+    last, validation = rows[-1] if rows else {}, len(plan.parts[1])
+    if "supernet_accuracy" in report:
+        return _accuracy("path", "validation", report["images"], report["supernet_accuracy"])
+    if last.get("best_accuracy", -1) >= 0:
+        return _accuracy("alone", "validation", validation, last["best_accuracy"])
+    if last.get("valid_accuracy") is not None:
+        return _accuracy("supernet", "validation", validation, last["valid_accuracy"])
+    if last.get("accuracy") is not None:
+        return _accuracy("supernet", "training", len(plan.images.y), last["accuracy"])
+    return None
+
+
+def _accuracy(of: str, images: str, count: int, accuracy: float) -> dict[str, Any]:
+    return {"of": of, "images": images, "count": count, "accuracy": accuracy}
+
+
+def _labels(plan: Plan, measured: Mapping[str, Any]) -> Tensor:
+    """Return the labels of the images that an accuracy was measured on."""
+    y = plan.images.y if measured["images"] == "training" else plan.images.y[plan.parts[1]]
+    return y[: measured["count"]]
 
 
 def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:

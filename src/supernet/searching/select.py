@@ -242,7 +242,8 @@ def choose(
         selector = selector_on(task)
         return selector.genotype(), selector.report()
     own = SelectionPlan(plan, run, epochs_done(run), plan.selector, plan.config.select, plan.seed)
-    return start(own, Driving(resume_anyway=resume_anyway), callback).genotype, {}
+    chosen = start(own, Driving(resume_anyway=resume_anyway), callback)
+    return chosen.genotype, {"measured": chosen.summary["measured"]}
 
 
 def selector_on(task: SearchTask) -> Selector:

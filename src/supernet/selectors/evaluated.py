@@ -22,8 +22,8 @@ class Evaluated(Selector):
         self, config: Any, method: Method, feasible: FeasibleSet, validation_batches: ValidationBatches, seed: int
     ) -> None:
         super().__init__(config, method, feasible, validation_batches, seed)
-        images = first_images(validation_batches, config.images)
-        self.scorer = Scorer(method.supernet, images, config.norm)
+        self.images = first_images(validation_batches, config.images)
+        self.scorer = Scorer(method.supernet, self.images, config.norm)
         targets = method.budget.targets
         self.targets = targets and targets.within(method.supernet.space)
         self.scores: dict[Genotype, tuple[float, float]] = {}
@@ -54,8 +54,9 @@ class Evaluated(Selector):
         return max(self.scores, key=self.fitness)
 
     def report(self) -> Mapping[str, Any]:
-        """Return the accuracy of every architecture, the number of passes and the seconds that they took."""
+        """Return the accuracy of every architecture, on how many images, and the passes and seconds that they took."""
         return {
+            "images": sum(len(batch.y) for batch in self.images()),
             "accuracies": {str(genotype): accuracy for genotype, (accuracy, _) in self.scores.items()},
             "supernet_accuracy": self.scores[self.best()][0],
             "passes": self.scorer.passes,

@@ -131,8 +131,8 @@ class NAO(SinglePath):
         if self.schedule.is_standalone(epoch):
             if self.schedule.standalone_epoch(epoch + 1) == 0:
                 self.standalone.end(valid_accuracy)
-            names = map(str, self.standalone.architectures)
-            return {"standalone": dict(zip(names, self.standalone.accuracies, strict=False))}
+            names, found = map(str, self.standalone.architectures), self.standalone.accuracies
+            return {"standalone": dict(zip(names, found, strict=False)), "best_accuracy": max(found, default=-1.0)}
         iteration, own_epoch, length = self.schedule.position(epoch)
         return self._end_iteration(iteration) if own_epoch + 1 == length else {}
 

@@ -15,6 +15,7 @@ from supernet.errors import UserError
 from supernet.models.cost.limits import Limits
 from supernet.report.console import cost_of, targets
 from supernet.report.page import parts
+from supernet.report.text import accuracy
 from supernet.spaces import SearchSpace, recorded_space
 from supernet.spaces.tables.entry import holds
 
@@ -71,8 +72,7 @@ def _facts(config: Mapping[str, Any], summary: Mapping[str, Any], last: Mapping[
     """Return the first things that one wants to know, as (name, text)."""
     found: list[tuple[str, str]] = []
     if measured := summary.get("measured"):
-        images = f"of the supernet, on {measured['count']} {measured['images']} images"
-        found.append(("accuracy", f"{100 * measured['accuracy']:.2f} % {images}"))
+        found.append(("accuracy", accuracy(measured)))
     elif last.get("valid_accuracy") is not None:
         found.append(("accuracy", f"{100 * last['valid_accuracy']:.2f} % of the supernet, on validation images"))
     if summary.get("margins"):

@@ -87,7 +87,7 @@ def _table(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
 def _measures(record: Record) -> dict[str, str]:
     """Return the accuracies that a row has, each with the label of its axis; the one that counts comes first."""
     known = measured_by(record)
-    accuracy = "test accuracy in the table (%)" if known else "supernet's accuracy on validation images (%)"
+    accuracy = "test accuracy in the table (%)" if known else "the search's accuracy on validation images (%)"
     retrained = {"retrained": "accuracy after retraining (%)"} if record.config.retrain else {}
     return retrained | {"accuracy": accuracy}
 

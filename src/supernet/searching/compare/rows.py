@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from supernet.engine.records import last_accuracy, standing
+from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
 from supernet.models.cost.count import largest
 from supernet.searching.compare.cases import Case, cases, largest_cases
@@ -98,7 +98,7 @@ def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None) -
             parts = _parts(searched, found)
             results[seed] = Result(
                 architecture=found.summary["architecture"],
-                accuracy=_known(home, measure, found.genotype) if measure else _validation(searched),
+                accuracy=_known(home, measure, found.genotype) if measure else _validation(found),
                 retrained=_retrained(found.path, config),
                 collapsed=found.verdict.startswith("collapsed"),
                 passes=sum(part.summary.get("forward_backward", 0) for part in parts),
@@ -125,9 +125,9 @@ def _known(home: SearchSpace, measure: str, genotype: Genotype) -> float:
 
 
 def _validation(run: Run) -> float | None:
-    """Return the accuracy on the validation images of the supernet as the search left it, None without any."""
-    accuracy = standing(run.metrics)[-1].get("valid_accuracy")
-    return None if accuracy is None else 100 * float(accuracy)
+    """Return the accuracy on the validation images that the search ended with, None without any."""
+    measured = run.summary.get("measured")
+    return 100 * float(measured["accuracy"]) if measured and measured["images"] == "validation" else None
 
 
 def _retrained(folder: Path, config: ComparisonConfig) -> float | None:

@@ -95,8 +95,8 @@ def notes(record: Record, out: Path) -> str:
         accuracy = f"test accuracy on {names[measure.partition('_')[0]]} (%) of the architecture in the space's table"
     else:
         accuracy = (
-            "accuracy of the supernet on the validation images (%), which says little of the architecture: "
-            "--retrain quick measures that"
+            "on the validation images (%), of the supernet, or of the architecture where the search evaluates it; "
+            "it says little of the architecture: --retrain quick measures that"
         )
     told = [f"Accuracy: {accuracy}."]
     if config.retrain:
