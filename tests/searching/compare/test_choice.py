@@ -26,6 +26,15 @@ def retrained(out: Path, folder: str, first: Path, validation: float, test: floa
     file.write_text(json.dumps(json.loads(file.read_text()) | changed))
 
 
+def test_the_test_images_do_not_choose(tmp_path: Path) -> None:
+    """A recipe without validation images is measured on the test images."""
+    config = ComparisonConfig("digits", methods=["random"], seeds=[0], retrain="nasbench201")
+    found = Record(config, data_name="digits", classes=10)
+    size = {"recipe": "nasbench201", "width": 2, "depth": 1, "epochs": 1, "device": "cpu", "quiet": True}
+    sn.retrain(CELL, data="digits", out=tmp_path / "largest" / "nasbench201-0", **size)
+    assert choice(found, tmp_path) is None
+
+
 def test_the_best_on_the_validation_images_is_told(tmp_path: Path) -> None:
     """The mean over the retrainings counts, the test images do not, and what has not been retrained whole neither."""
     size = {"width": 2, "depth": 1, "epochs": 1, "batch_size": 200, "device": "cpu", "quiet": True}

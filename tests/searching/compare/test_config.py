@@ -215,6 +215,24 @@ def test_every_space_of_an_axis_has_its_own_largest_cell(tmp_path):
     assert [case.space(config(settings={"space": "s3"})) for case in largest_cases(config())] == ["s3"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, ""),
+        ({"protocol": "medium"}, "--image-size 16"),
+        ({"mirror": False, "stream": True, "skip_broken": True}, "--mirror False --skip-broken --stream"),
+        ({"max_params": "400k", "stem": 1}, "--width 16 --depth 5 --stem 1"),
+        ({"target_flops": "3M"}, "--width 16 --depth 5"),
+        ({"target_width": 4}, "--width 4 --depth 5"),
+    ],
+)
+def test_the_largest_cell_is_trained_as_the_cells_that_it_stands_beside(tmp_path, settings, words):
+    asked = config(methods=["darts"], settings=settings, retrain="quick")
+    *_, largest = jobs(asked, {}, tmp_path, {"nasbench201": "cell"})
+    typed = largest.steps[0][1]
+    assert " ".join(typed[typed.index("nasbench201") + 1 : typed.index("--out")]) == words
+
+
 def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(call, monkeypatch):
     own = "parts_for_test_config"
     Path(f"{own}.py").write_text("from supernet.selectors.magnitude import Magnitude as Own\n")

@@ -12,10 +12,12 @@ from supernet.engine.driving import Driving
 from supernet.engine.folder import default_folder, flat
 from supernet.errors import UserError, unknown
 from supernet.methods import METHODS
+from supernet.retraining.recipes import RECIPES
 from supernet.searching.compare.config import ComparisonConfig
 from supernet.searching.config import PROTOCOLS, SearchConfig, config_of, configured
 from supernet.selectors import SELECTORS
 from supernet.settings import preset_named
+from supernet.spaces import space
 
 RANDOM = "random"  # the method that is in every comparison
 LARGEST = "largest cell"
@@ -210,15 +212,30 @@ def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, cells: 
     for case in cases(config):
         kinds.setdefault(case.search, []).append(case)
     made = [_job(config, group, seed, out, epochs) for seed in config.seeds for group in kinds.values()]
-    kept: dict[str, Any] = {
-        name: config.settings[name] for name in ("image_size", "skip_broken") if name in config.settings
-    }
     for case in largest_cases(config) if config.retrain else ():
         name = case.space(config)
-        more = ["--data", config.data, *flags({"space": name} | kept)]
+        beside = next(each for each in cases(config) if each.space(config) == name)
+        passed_on = _passed_on(search_config(beside, config), config)
+        more = ["--data", config.data, *flags({"space": name} | passed_on, {"mirror": None})]
         folder = case.baseline(out).name
         made.append(Job(folder, case.label, tuple(_retrainings(config, cells[name], folder, more, out))))
     return made
+
+
+def _passed_on(search: SearchConfig, config: ComparisonConfig) -> dict[str, Any]:
+    """Return the settings that a search passes on to a retraining: of its images, and of the network that it was for.
+
+    See `supernet.retraining.searched.sized`.
+    """
+    target, size = space(str(search.space)).target, (search.target_width, search.target_depth)
+    width, depth = (given or usual for given, usual in zip(size, target, strict=True))
+    decides = bool(search.limits or search.targets) or (width, depth) != target
+    found: dict[str, Any] = {"width": width, "depth": depth} if decides else {}
+    names = ["mirror", "skip_broken", "stream"]
+    if RECIPES[str(config.retrain)].image_size in (None, search.image_size):
+        names += ["image_size", "stem", "reductions"]
+    usual = SearchConfig()
+    return found | {name: value for name in names if (value := getattr(search, name)) != getattr(usual, name)}
 
 
 def _job(config: ComparisonConfig, group: Sequence[Case], seed: int, out: Path, epochs: Mapping[str, int]) -> Job:

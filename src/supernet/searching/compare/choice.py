@@ -37,11 +37,10 @@ class Choice:
 def choice(record: Record, out: Path) -> Choice | None:
     """Return the best of what has been retrained; None before any retraining has finished.
 
-    Searches that chose one architecture alike count each, as each was retrained.
+    Searches that chose one architecture alike count each, as each was retrained. None as well by a recipe that trains
+    on all images where there are test images: it is measured on these alone, and they must not choose.
     """
-    found = [
-        (name, runs, _accuracy(runs)) for name, runs in _retrained(record, out) if all(run.finished for run in runs)
-    ]
+    found = [(name, runs, _accuracy(runs)) for name, runs in _retrained(record, out) if all(map(_validated, runs))]
     if not found:
         return None
     name, runs, accuracy = max(found, key=lambda each: each[2])
@@ -56,6 +55,10 @@ def _retrained(record: Record, out: Path) -> Iterator[tuple[str, list[Run]]]:
     folders += [(case.label, case.baseline(out)) for case in largest_cases(config)]
     for name, folder in folders:
         yield name, [Run(folder / f"{config.retrain}-{number}") for number in range(config.retrainings)]
+
+
+def _validated(run: Run) -> bool:
+    return run.finished and run.summary["measured_on"] == "validation"
 
 
 def _accuracy(runs: list[Run]) -> float:
