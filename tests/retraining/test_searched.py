@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from conftest import Call
 from supernet.data import Source
@@ -102,6 +104,48 @@ def test_images_that_the_search_did_not_mirror_are_not_mirrored(tmp_path: Path, 
     assert planned(run, device="cpu").config.mirror is False
     assert planned(run, mirror=True, device="cpu").config.mirror is True
     assert planned(run, data=others, device="cpu").config.mirror is True  # as of any pictures
+
+
+def test_images_are_the_searchs_own_however_their_path_is_written_and_wherever_they_have_moved(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = found(tmp_path / "run", "p.npz", mirror=False, image_size=6)
+    shutil.copy("p.npz", "same.npz")
+
+    def chosen(data: Source, **more: Any) -> tuple[bool, int]:
+        config = planned(run, data=data, device="cpu", **more).config
+        return bool(config.mirror), int(config.image_size or 0)
+
+    for written in ("p.npz", "./p.npz", pictures, str(pictures)):
+        assert chosen(written) == (False, 6)
+    assert chosen("same.npz") == (True, 16)  # a place of its own, beside that of the search
+    with np.load("p.npz") as archive:
+        np.savez("other.npz", x_train=255 - archive["x_train"], y_train=archive["y_train"])
+    pictures.rename(tmp_path / "moved.npz")
+    assert chosen("moved.npz") == chosen("same.npz") == (False, 6)
+    assert chosen("other.npz") == (True, 16)
+    assert chosen("moved.npz", image_size=8) == (False, 8)
+
+
+def test_arrays_are_the_searchs_own_if_they_are_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 255, (20, 12, 12), np.uint8), np.arange(20) % 2
+    run = found(tmp_path / "run", (x, y), mirror=False, image_size=6, images=10)
+    own, other = (planned(run, data=(images, y), device="cpu").config for images in (x, 255 - x))
+    assert (own.mirror, own.image_size) == (False, 6)
+    assert (other.mirror, other.image_size) == (True, 12)
+    assert planned(run, data=(x[:8], y[:8]), device="cpu").config.mirror is True  # fewer than the search took
+
+
+def test_a_retraining_says_how_its_images_were_read(tmp_path: Path) -> None:
+    for number, colour in enumerate(2 * ["red", "blue"]):
+        folder = tmp_path / "photos" / colour
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), colour).save(folder / f"{number}.png")
+    (tmp_path / "photos" / "red" / "broken.png").write_bytes(b"none")
+    run = found(tmp_path / "run", str(tmp_path / "photos"), skip_broken=True)
+    assert planned(run, device="cpu").config.skip_broken is True
 
 
 def test_settings_of_the_user_come_first_and_a_broken_limit_is_said(tmp_path: Path) -> None:

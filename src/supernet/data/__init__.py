@@ -4,7 +4,7 @@ from supernet.data.augment import Augment, Normalise
 from supernet.data.batches import Batch, Batches, ordered
 from supernet.data.images import Images, take
 from supernet.data.pictures import read_picture
-from supernet.data.sources import SOURCE_TYPES, Source, is_available, load, source_name
+from supernet.data.sources import SOURCE_TYPES, Source, is_available, load, same_source, source_name
 from supernet.data.splits import SPLITS, hold_out, split
 from supernet.data.streamed import Streamed
 
@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "ordered",
     "read_picture",
+    "same_source",
     "source_name",
     "split",
     "take",

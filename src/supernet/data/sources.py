@@ -111,6 +111,13 @@ def source_name(source: Source) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
+def same_source(one: str, other: str) -> bool:
+    """Return whether two names from `source_name` are of one source, however a path is written."""
+    paths = path_of(one), path_of(other)
+    there = all(os.path.exists(path) for path in paths)  # noqa: PTH110  Path fails on long text
+    return one == other or (there and paths[0].samefile(paths[1]))
+
+
 def is_available(name: str) -> bool:
     """Return whether `load` can read the source with this name from `source_name`."""
     paths = [name] if path_of(name).exists() else expanded(name)

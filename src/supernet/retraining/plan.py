@@ -25,7 +25,7 @@ from supernet.models.cost.module import Cost
 from supernet.models.cost.scaling import UNITS, with_cost
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.recipes import Recipe
-from supernet.retraining.searched import SearchRecord, broken_limits, recorded, search_of, sized
+from supernet.retraining.searched import SearchRecord, are_own, broken_limits, is_own, recorded, search_of, sized
 from supernet.spaces import NetworkSize, SearchSpace, architecture, recorded_space
 from supernet.spaces.genotype import Genotype
 
@@ -127,12 +127,15 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
         if "width" in given and config.width is not None:
             raise UserError(f"give width or {name}, not both: {name} chooses the width")
     search = search_of(config.what)
-    space, space_name, genotype = _architecture(config.what, search, config.space)
-    if search is not None:
-        config = sized(config, search, space, given)
+    architecture = _architecture(config.what, search, config.space)
     device_named(str(config.device))  # raises before the images are read, which takes longer
-    images, source = _images(search, config)
-    return on(images, replace(config, data=source), (space, space_name, genotype), recipe, search)
+    if search is None:
+        return on(*_images(config), architecture, recipe)
+    own = is_own(search, config.data)
+    found = _images(sized(config, search, architecture[0], given, own=own is not False), search)
+    if own is None and not are_own(search, found[0], found[1].image_size):
+        found = _images(sized(config, search, architecture[0], given, own=False), search)
+    return on(*found, architecture, recipe, search)
 
 
 def on(
@@ -194,12 +197,11 @@ def _architecture(
     return space, space.name, genotype
 
 
-def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
-    """Return the given images, by default those of the search, and the name of their source."""
+def _images(given: RetrainConfig, search: Run | None = None) -> tuple[Images, RetrainConfig]:
+    """Return the given images, by default those of the search, and the configuration with how they were read."""
     if given.data is not None:
-        return load(
-            given.data, given.image_size, skip_broken=given.skip_broken, stream=given.stream or None
-        ), source_name(given.data)
+        images = load(given.data, given.image_size, skip_broken=given.skip_broken, stream=given.stream or None)
+        return images, replace(given, data=source_name(given.data))
     if search is None:
         raise UserError("an architecture needs images to train on: give them with --data, or data= in Python")
     config = recorded(search)
@@ -209,10 +211,10 @@ def _images(search: Run | None, given: RetrainConfig) -> tuple[Images, str]:
             f"run '{search.path}' was searched on '{source}', which is not here: "
             "give the images with --data, or data= in Python"
         )
-    stream = given.stream or config["stream"] or None
-    images = load(source, given.image_size, skip_broken=given.skip_broken or config["skip_broken"], stream=stream)
+    skip_broken, stream = given.skip_broken or config["skip_broken"], given.stream or config["stream"]
+    images = load(source, given.image_size, skip_broken=skip_broken, stream=stream or None)
     _check_classes(search, config, images)
-    return images, source
+    return images, replace(given, data=source, skip_broken=skip_broken)
 
 
 def _check_classes(search: Run, config: SearchRecord, images: Images) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from supernet.data import source_name
+from supernet.data import Images, Source, is_available, same_source, source_name, take
 from supernet.engine.records import Record
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -29,6 +29,7 @@ class SearchRecord(Record):
     """The settings of a search or a selection, config.yaml: what a retraining takes over."""
 
     task: Literal["search", "select"]  # type: ignore[misc]
+    images: Count | None
     image_size: Count | None
     stem: Whole | None
     reductions: Whole | None
@@ -64,8 +65,35 @@ def _is_architecture(what: str | os.PathLike[str]) -> bool:
     return form_of(str(what)) is not None
 
 
-def sized(config: RetrainConfig, search: Run, space: SearchSpace, given: Collection[str]) -> RetrainConfig:
+def is_own(search: Run, data: Source | None) -> bool | None:
+    """Return whether images, by default the search's, are those of the search; None if only reading them tells.
+
+    That is so of arrays and of a Dataset, and of a path where that of the search is gone: they may have moved.
+    """
+    there = recorded(search)["data"]
+    if data is None:
+        return True
+    if isinstance(data, str | os.PathLike):
+        return same_source(source_name(data), there) or (False if is_available(there) else None)
+    return None if source_name(data) == there else False
+
+
+def are_own(search: Run, images: Images, image_size: int | None) -> bool:
+    """Return whether images that were read are those of the search; read at another size, whether their classes are."""
+    searched = recorded(search)
+    if image_size != searched["image_size"]:
+        return list(images.classes) == searched["classes"]
+    with suppress(UserError):  # fewer images than the search took
+        return take(images, searched["images"]).fingerprint == searched["fingerprint"]
+    return False
+
+
+def sized(
+    config: RetrainConfig, search: Run, space: SearchSpace, given: Collection[str], *, own: bool
+) -> RetrainConfig:
     """Return the configuration with what the search decides on; `given` names the settings of the user.
+
+    `own` tells whether the images are the search's.
 
     The search decides on width and depth before the recipe if it was for other ones than the space's own, or had
     limits or targets. It decides on the image size and the halvings of its own images, and with these of any images,
@@ -76,7 +104,6 @@ def sized(config: RetrainConfig, search: Run, space: SearchSpace, given: Collect
     taken: dict[str, Any] = {}
     if limited or (target["width"], target["depth"]) != space.target:
         taken |= target
-    own = config.data is None or source_name(config.data) == searched["data"]
     if own:
         taken |= {"mirror": searched["mirror"]}
     if (own or limited) and config.image_size in (None, searched["image_size"]):

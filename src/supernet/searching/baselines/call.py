@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from supernet.data import Images, Source, source_name
+from supernet.data import Images, Source, same_source, source_name
 from supernet.engine.driving import driving
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
@@ -117,7 +117,8 @@ class Start:
         if not trained:
             return cls(recipe or "quick", configured("", recipe or "quick"), ())
         before = trained[0].config
-        names = [entry.name for entry in fields(Recipe) if entry.name not in _OF_IMAGES or before["data"] in typed]
+        own = any(same_source(text, before["data"]) for text in typed)
+        names = [entry.name for entry in fields(Recipe) if entry.name not in _OF_IMAGES or own]
         base = before["recipe"] if before["recipe"] in RECIPES else "quick"  # all of a Recipe of one's own is recorded
         values = {name: before[name] for name in names if name in before}
         return cls(before["recipe"], configured("", base, **values), trained)
