@@ -55,7 +55,8 @@ def tar_of(path: Path, samples: Sequence[Sample], label: str = "cls", start: int
         add(tar, "._clutter.jpg", b"?")
         for i, (name, picture) in enumerate(samples):
             add(tar, f"./{start + i:04}.JPG", picture)
-            content = {"cls": name, "number": str(NAMES.index(name)), "json": json.dumps({"label": name})}[label]
+            number = str(NAMES.index(name)) if name in NAMES else name
+            content = {"cls": name, "number": number, "json": json.dumps({"label": name})}[label]
             add(tar, f"./{start + i:04}.{'json' if label == 'json' else 'cls'}", content.encode())
 
 
@@ -120,6 +121,25 @@ def message(source: object, **how: object) -> str:
         load(source, **how)  # type: ignore[arg-type]
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
+
+
+@pytest.mark.parametrize(("names", "classes"), [(("0", "1"), ("0", "1")), (("01440", "01443"), ("01440", "01443"))])
+def test_texts_of_digits_are_numbers_without_leading_zeros(
+    tmp_path: Path, names: tuple[str, str], classes: tuple[str, str]
+) -> None:
+    _, picture = photos(tmp_path / "photos")["train"][0]
+    tar_of(tmp_path / "train-000.tar", [(name, picture) for name in names])
+    assert load(tmp_path / "train-000.tar", 8).classes == classes
+
+
+def test_a_test_shard_of_unknown_labels_is_left_out(tmp_path: Path) -> None:
+    _, picture = photos(tmp_path / "photos")["train"][0]
+    (tmp_path / "shards").mkdir()
+    tar_of(tmp_path / "shards" / "train-000.tar", [(name, picture) for name in ("0", "1")])
+    tar_of(tmp_path / "shards" / "test-000.tar", [("-1", picture)])
+    images = load(tmp_path / "shards", 8)
+    assert images.x_test is None
+    assert images.left_out == (f"{tmp_path / 'shards' / 'test-000.tar'}: all of its labels are -1",)
 
 
 # --- the same as class folders

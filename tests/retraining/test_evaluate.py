@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Subset
 
 from conftest import Call
 from retrained import CELL, message, noise, retrained, save_images, save_pictures
@@ -223,6 +224,48 @@ def test_deep_pictures_are_scaled_as_in_the_training(tmp_path: Path) -> None:
     found = evaluate(run, data=tmp_path / "dark", device="cpu")
     assert found.accuracy == right / len(files)
     assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in ("cat", "dog")]
+
+
+def test_deep_pictures_are_read_whole_by_a_network_of_8_bits_as_in_predictions(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        save_pictures(tmp_path / "photos" / label, *(f"{number}.png" for number in range(5)))
+        (tmp_path / "deep" / label).mkdir(parents=True)
+        for number, pixels in enumerate(noise(5, 8, 8).int()):
+            deep = (pixels * 2000 // 255).numpy().astype(np.uint16)
+            Image.fromarray(deep).save(tmp_path / "deep" / label / f"{number}.png")
+    run = retrained(tmp_path / "run", tmp_path / "photos")
+    files = sorted((tmp_path / "deep").rglob("*.png"))
+    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    for stream in (False, True):
+        found = evaluate(run, data=tmp_path / "deep", device="cpu", stream=stream)
+        counted = [sum(column) for column in zip(*found.confusion, strict=True)]
+        assert counted == [labels.count(n) for n in ("cat", "dog")]
+        assert "bits" not in found.read
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_pictures_of_which_none_can_be_read_are_one_line(tmp_path: Path, *, stream: bool) -> None:
+    for label in ("cat", "dog"):
+        save_pictures(tmp_path / "photos" / label, *(f"{number}.png" for number in range(5)))
+        for part in ("bad", "half/train"):
+            (tmp_path / part / label).mkdir(parents=True)
+            (tmp_path / part / label / "x.png").write_text("no picture")
+        save_pictures(tmp_path / "half" / "test" / label, "0.png")
+    run = retrained(tmp_path / "run", tmp_path / "photos")
+    for name in ("bad", "half"):
+        said = message(evaluate, run, data=tmp_path / name, skip_broken=True, stream=stream, device="cpu")
+        assert "read" in said
+
+
+def test_labels_from_one_with_names_are_counted_from_one(tmp_path: Path) -> None:
+    images = Images.of("noise", (noise(20, 1, 8, 8), 1 + torch.arange(20) % 2), ("a", "b"))
+    pairs = PairDataset(images)
+    run = retrained(tmp_path / "run", pairs)
+    found = evaluate(run, data=pairs, device="cpu")
+    assert [(score.name, score.support) for score in found.classes] == [("a", 1), ("b", 1)]  # validation images
+    second = Subset(pairs, range(1, 20, 2))
+    found = evaluate(run, data=second, device="cpu")
+    assert [(score.name, score.support) for score in found.classes] == [("a", 0), ("b", 10)]
 
 
 # --- mistakes

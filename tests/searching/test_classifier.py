@@ -43,6 +43,23 @@ def test_it_searches_retrains_and_predicts(fitted):
     np.testing.assert_allclose(shares, [[one[str(n)] for n in range(3)] for one in expected], rtol=1e-5)
 
 
+@pytest.mark.parametrize("part", ["search", "retrain"])
+def test_images_are_brought_to_the_size_that_the_network_learned_from(part):
+    x, y = images()
+    settings = SMALL | {part: SMALL[part] | {"image_size": 4}}
+    found = sn.ImageClassifier(**settings).fit(x, y)
+    assert found.predictor_.image_size == (4, 4)
+    small = x.reshape(60, 4, 2, 4, 2).mean(axis=(2, 4)).round()  # as arrays are averaged
+    np.testing.assert_allclose(found.predict_proba(x), found.predict_proba(small), atol=1e-6)
+
+
+def test_images_of_four_pixels_are_not_taken_for_channels():
+    x, y = images()
+    found = sn.ImageClassifier(**SMALL).fit(x[:, ::2, ::2], y)
+    assert found.predictor_.network_size.image_size == (4, 4)
+    assert found.predict(x[:, ::2, ::2]).shape == (60,)
+
+
 def test_single_images_are_scaled_as_the_training_images_were(fitted):
     x, _ = images()
     x[0] = x[0] > 20  # taken alone, zeros and ones would be floats from 0 to 1

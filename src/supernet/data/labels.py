@@ -94,10 +94,11 @@ def _known_numbers(
     if names is None:
         by_name = all(text.isdecimal() for text in known)
         return numbers | {int(text) if by_name else i: i for i, text in enumerate(known)}
-    for i, text in enumerate(names):
+    first = int(len(names) in present and 0 not in present)  # as in training, where labels from 1 have names, too
+    for i, text in enumerate(names, first):
         if text not in numbers and {i, text} & {*present}:
             raise UserError(f"{name}: {unknown('class', text, known)}")
-    return numbers | {i: numbers[text] for i, text in enumerate(names) if text in numbers}
+    return numbers | {i: numbers[text] for i, text in enumerate(names, first) if text in numbers}
 
 
 def _check_numbers(present: list[int], count: int, names: Sequence[str] | None, name: str) -> None:

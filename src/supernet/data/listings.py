@@ -62,7 +62,8 @@ def read_listing(
     """Return the image set of a listing; with `stream` its pixels stay on the disk: see `streamed_set`.
 
     None decides by memory, if the `size` is given. Raises UserError that names the pictures that cannot be read;
-    `skip_broken` leaves them out, but unless the classes are `known`, those of a run, each needs one to train on.
+    `skip_broken` leaves them out, but unless the classes are `known`, those of a run, each needs one to train on. With
+    `known` classes, `levels` are those of the run, too, and pictures of 16 bits are read whole if it had none.
     """
     count = sum(map(len, listing.labels.values()))
     if stream is None:
@@ -82,7 +83,7 @@ def kept_set(listing: Listing, size: int | None, *, levels: Levels | None, skip_
     order = torch.cat([*listing.numbers.values()]).tolist()
     heads = read_all(sorted(order), lambda number: head(store.picture(number)), broken)  # sorted: from front to end
     training = [number for number in listing.numbers["training"].tolist() if number in heads]
-    if levels is None:
+    if levels is None and not known:
         deep = [number for number in training if heads[number].deep]
         levels = levels_in(deep, lambda number: range_of(store.picture(number)), broken)
     side = size or default_size((heads[number].side for number in training), len(heads)) if training else size or 1
@@ -107,7 +108,7 @@ def streamed_set(
     224 pixels; the levels of pictures of more than 8 bits; whether all are grey; mean and standard deviation. Only the
     pictures among them that cannot be read are named; with `skip_broken` every picture is decoded once.
     """
-    sides, levels = _found(listing.store, listing.numbers["training"], levels, skip_broken=skip_broken)
+    sides, levels = _found(listing.store, listing.numbers["training"], levels, skip_broken=skip_broken, known=known)
     side = size or default_size(sides)
     pixels = Streamed(Readers(listing.store, (3, side, side), levels), torch.cat([*listing.numbers.values()]))
     broken = pixels.broken() if skip_broken else {}
@@ -120,12 +121,12 @@ def streamed_set(
 
 
 def _found(
-    store: Store, numbers: Tensor, levels: Levels | None, *, skip_broken: bool
+    store: Store, numbers: Tensor, levels: Levels | None, *, skip_broken: bool, known: bool
 ) -> tuple[list[int], Levels | None]:
     """Return the shorter sides of some pictures, and their levels if they have more than 8 bits."""
     broken: dict[int, str] = {}
     heads = read_all(sampled(numbers).tolist(), lambda number: head(store.picture(number)), broken)
-    if levels is None:
+    if levels is None and not known:
         deep = [number for number, found in heads.items() if found.deep]
         levels = levels_in(deep, lambda number: range_of(store.picture(number)), broken)
     if broken and (not skip_broken or not heads):
@@ -134,9 +135,11 @@ def _found(
 
 
 def _readable(listing: Listing, readable: Tensor, *, known: bool) -> dict[str, Tensor]:
-    """Return the labels of pictures that can be read; raises UserError for a class without one to train on."""
+    """Return the labels of pictures that can be read; raises UserError without one to train on, of each new class."""
     masks = torch.split(readable, [*map(len, listing.labels.values())])
     labels = {part: y[mask] for (part, y), mask in zip(listing.labels.items(), masks, strict=True)}
+    if not len(labels["training"]):
+        raise UserError(f"{listing.source} has no training image that can be read")
     empty = set(range(len(listing.classes))) - set(torch.unique(labels["training"]).tolist())
     if empty and not known:
         raise UserError(f"class '{listing.classes[min(empty)]}' has no image that can be read")

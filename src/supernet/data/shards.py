@@ -28,6 +28,7 @@ _UNKNOWN = -1  # as Hugging Face labels test images whose classes are secret
 _CACHE = "cache-"  # begins the names of what Hugging Face computes from shards, and leaves beside them
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
+_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 _NUMBERED = re.compile(r"(.*?)(\d+)(?:-of-(\d+)(?:-[0-9a-f]+)?)?")
 
 
@@ -191,7 +192,7 @@ def read_shards(
 
 
 def _plain(labels: list[int | str]) -> Array:
-    """Return labels as numbers if all of them are, otherwise as texts."""
-    if all(isinstance(label, str) and label.isdecimal() for label in labels):
+    """Return labels as numbers if all of them are, without leading zeros, otherwise as texts."""
+    if all(isinstance(label, str) and _NUMBER.fullmatch(label) for label in labels):
         labels = [int(label) for label in labels]
     return np.array(labels)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from supernet.data.arrays import scale_like, scale_of, to_pixels, with_channels
+from supernet.data.resize import fit_arrays
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.retraining.predictor import load
@@ -64,7 +65,8 @@ class ImageClassifier:
         x = _images(X)
         scale = scale_of(x, "X")
         classes, numbers = _encoded(y)
-        data = (to_pixels(x, scale), torch.from_numpy(numbers))
+        channels_last = to_pixels(x, scale).permute(0, 2, 3, 1)  # of 4 pixels across, the others look like that, too
+        data = (channels_last, torch.from_numpy(numbers))
         shared: dict[str, Any] = {"data": data, "seed": self.seed, "device": self.device, "quiet": self.quiet}
         with self._folder() as folder:
             call = shared | {"space": self.space, "method": self.method, "out": folder} | dict(self.search or {})
@@ -73,7 +75,7 @@ class ImageClassifier:
             own = {} if isinstance(self.space, str) else {"space": self.space}
             predictor = load(retrain(**own | call), device=self.device, **own)
             self.genotype_, self.verdict_ = run.genotype, run.verdict
-        self.classes_, self.predictor_, self._scale = classes, predictor, scale
+        self.classes_, self.predictor_, self._scale, self._pixels = classes, predictor, scale, x.shape[2:]
         return self
 
     @contextmanager
@@ -88,8 +90,10 @@ class ImageClassifier:
         """Return the probabilities (N, classes), in the order of `classes_`; raises UserError before `fit`."""
         self._check_fitted()
         x = _images(X)
-        pixels = self.predictor_.fitted(to_pixels(x, scale_like(self._scale, x, "X")), "X")
-        found = self.predictor_.probabilities(pixels).double().numpy()
+        pixels, size = to_pixels(x, scale_like(self._scale, x, "X")), self.predictor_.image_size
+        if x.shape[2:] == self._pixels and size not in (None, self._pixels):
+            pixels = fit_arrays(pixels, size[0])  # as the search or the retraining has resized them
+        found = self.predictor_.probabilities(self.predictor_.fitted(pixels, "X")).double().numpy()
         order = [self.predictor_.classes.index(str(number)) for number in range(len(self.classes_))]
         probabilities: NDArray[np.float64] = found[:, order] / found.sum(axis=1, keepdims=True)
         return probabilities
