@@ -29,6 +29,7 @@ from supernet.testing import (
     SelectorConformance,
     SpaceConformance,
     checks,
+    macro_space,
     ragged_space,
     shortened,
 )
@@ -320,6 +321,22 @@ def test_a_selector_that_breaks_its_promise_fails(tmp_path):
     broken = type("Broken", (SelectorConformance,), {"selector": Unsteady})()
     with pytest.raises(AssertionError):
         broken.test_a_seed_decides_the_selection(EXAMPLE_SPACES[0], tmp_path)
+
+
+def test_where_a_node_may_lose_its_edges_the_strongest_are_those_above_0():
+    home = space_named("darts7-fair")
+    for shift in (-2, -0.5, 0.5):
+        draws = torch.Generator().manual_seed(0)
+        tables = {kind: torch.rand(len(c.edges), c.columns, generator=draws) + shift for kind, c in home.cells.items()}
+        scores = {kind: table.tolist() for kind, table in tables.items()}
+        checks.check_strongest(home, scores, home.derive(scores))
+
+
+@slow
+def test_a_selection_is_checked_with_several_steps_to_an_epoch(tmp_path):
+    plan = small_plan(macro_space(), "single-darts", images=12, batch_size=3)
+    search = plan, run_search(plan, tmp_path / "search")[1]
+    checks.check_selection(search, "perturbation", {"tune_epochs": 1}, tmp_path)
 
 
 @slow

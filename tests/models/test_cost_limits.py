@@ -27,7 +27,7 @@ from supernet.models.cost.options import OptionGroups
 from supernet.searching.plan import planned as plan
 from supernet.searching.search import search
 from supernet.searching.task import SearchTask
-from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack, space, tables
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stack, Stages, space, tables
 from supernet.spaces.paths import is_wasteful
 from supernet.testing import PairDataset, macro_space, ragged_space, tiny_images
 
@@ -181,6 +181,16 @@ def test_what_wastes_an_operation_is_what_no_path_leads_over(home):
     cells = home.cells.items()
     frugal = {g for g in everything(home.name) if not any(is_wasteful(home, cell, g[kind]) for kind, cell in cells)}
     assert frugal == all_sound(home.name)
+
+
+def test_a_single_edge_that_may_be_left_out_is_not_where_an_operation_costs_nothing():
+    edge = Edge(1, 0, ("nor_conv_3x3", "skip_connect"))
+    home = SearchSpace("one", {"cell": Cell((edge,), output="concat", keep=(0, 1))}, Stages(("cell",)))
+    costs = {str(g): cost(home, g, FRAME).params for g in (home.choose({"cell": [k]}) for k in (0, 1))}
+    skip = home.choose({"cell": [1]})
+    within = FeasibleSet(home, FRAME, Limits(max_params=min(costs.values())))
+    assert within.smallest == skip
+    assert within.best({"cell": [[3.0, -1.0]]}) == skip
 
 
 # --- the best within limits

@@ -78,11 +78,12 @@ def test_methods_that_rank_nothing_have_no_margins() -> None:
 
 def test_an_accuracy_is_luck_until_it_is_well_above_that_of_guessing() -> None:
     few, many = torch.tensor([0, 1]), torch.arange(1000) % 4
-    assert "100.00 % on 2 images" in luck(1.0, few)
-    assert "25.00 %" in luck(0.25, many)
-    assert luck(0.28, many)
-    assert not luck(0.3, many)
-    assert luck(1.0, torch.zeros(500, dtype=torch.int64))  # a single class teaches nothing
+    assert "100.00 % on 2 images" in luck(1.0, few, 2)
+    assert "25.00 %" in luck(0.25, many, len(many))
+    assert luck(0.28, many, len(many))
+    assert not luck(0.3, many, len(many))
+    assert "30.00 % on 20 images" in luck(0.3, many, 20)  # some of them
+    assert luck(1.0, torch.zeros(500, dtype=torch.int64), 500)  # a single class teaches nothing
 
 
 @pytest.mark.parametrize("method", ["single-darts", "random"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import supernet as sn
@@ -37,6 +38,14 @@ def test_that_of_the_chosen_path_where_a_selector_evaluates_it(tmp_path) -> None
     selection = sn.Run(run.path / "selections" / "best-of-samples")
     assert ended(run) == ended(selection) == ("path", 20, max(selection.summary["accuracies"].values()))
     assert accuracy(run.summary["measured"]).endswith(" % of the architecture in the supernet, on 20 validation images")
+
+
+def test_guessing_is_that_of_all_validation_images_where_some_are_evaluated(tmp_path) -> None:
+    """The first of images that are sorted by class are of one class."""
+    x = np.random.default_rng(0).integers(0, 255, (80, 8, 8), np.uint8)
+    select, small = {"samples": 2, "images": 10}, SMALL | {"images": None}
+    run = sn.search((x, np.arange(80) // 20), method="rsps", epochs=1, select=select, out=tmp_path / "run", **small)
+    assert run.verdict.split("; ")[0].endswith(" on 10 images, may be luck: the most frequent class has 25.00 %")
 
 
 def test_that_of_the_best_candidate_of_random_search_which_need_not_be_the_last(tmp_path) -> None:

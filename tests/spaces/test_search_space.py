@@ -329,6 +329,13 @@ class Stemless:
         return (CellAt("a", width), HeadAt())
 
 
+class Headless:
+    """A user's skeleton without a head."""
+
+    def plan(self, width, depth, stem):
+        return (StemAt(width), CellAt("a", width))
+
+
 def cell(*edges, **shape):
     return lambda: Cell(tuple(Edge(*edge) for edge in edges), **shape)
 
@@ -413,6 +420,10 @@ def searched(cells, stages=("a",), primitives=()):
         (
             lambda: SearchSpace("x", {"a": LINE}, Stemless()),
             "the skeleton of space 'x' begins with a cell; it needs a stem before it",
+        ),
+        (
+            lambda: SearchSpace("x", {"a": LINE}, Headless()),
+            "the skeleton of space 'x' must end with a head, which makes logits",
         ),
         # Inputs of different resolutions
         (

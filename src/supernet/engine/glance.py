@@ -18,7 +18,8 @@ def facts(
     """Return the facts on a run by their names, from its settings, its metrics and the summary of a finished one."""
     how = {"search": "method", "select": "selector", "retrain": "recipe"}[config["task"]]
     last = standing(rows)[-1] if rows else {}
-    epochs = f"{len(rows)} of {config['epochs']}" if "epochs" in config else len(rows)
+    counted = "epochs" in config and config["task"] != "select"  # a selection has the number of its search
+    epochs = f"{len(rows)} of {config['epochs']}" if counted else len(rows)
     found = {"task": config["task"], "data": config["data_name"], "space": config["space"], "by": config.get(how, "")}
     found |= {"seed": config["seed"], "epochs": epochs}
     found |= {name: (summary or last)[name] for name in ("verdict", "architecture") if name in (summary or last)}

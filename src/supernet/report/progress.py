@@ -67,8 +67,8 @@ class Lines(Quiet):
             line(self.console, f"continuing after step {done} of {epochs * steps}")
 
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
-        numbers = f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.3f}  {row['seconds']:.1f} s"
-        line(self.console, "  ".join(filter(None, [numbers, _accuracy(row), _outcome(row), self._in_table(row)])))
+        numbers = [f"epoch {row['epoch']}/{self.epochs}", _loss(row), f"{row['seconds']:.1f} s"]
+        line(self.console, "  ".join(filter(None, [*numbers, _accuracy(row), _outcome(row), self._in_table(row)])))
 
     def _in_table(self, row: Mapping[str, Any]) -> str:
         """Return the table's accuracy of the architecture that the search would derive now, if it was asked for."""
@@ -105,12 +105,16 @@ class Bar(Lines):
     def epoch(self, row: Mapping[str, Any]) -> None:  # noqa: D102
         number = min(row["epoch"] + 1, self.epochs)
         self.progress.update(self.task, completed=row["epoch"] * self.steps, epoch=f"{number}/{self.epochs}")
-        numbers = "  ".join(filter(None, [f"loss {row['loss']:.3f}", _accuracy(row), self._in_table(row)]))
+        numbers = "  ".join(filter(None, [_loss(row), _accuracy(row), self._in_table(row)]))
         self.live.update(Group(self.progress, Text(_outcome(row)), Text(numbers)))
 
     def stop(self) -> None:  # noqa: D102
         self.live.stop()
         self.progress.remove_task(self.task)  # a selection may follow
+
+
+def _loss(row: Mapping[str, Any]) -> str:
+    return f"loss {row['loss']:.3f}" if "loss" in row else ""  # a user's method need not tell one
 
 
 def _outcome(row: Mapping[str, Any]) -> str:

@@ -74,8 +74,10 @@ def state(run: Run) -> str:
         return "interrupted: the same command goes on"
     rows = run.metrics
     planned = run.config.get("epochs")
-    if not rows or not isinstance(planned, int):
+    if not rows or not isinstance(planned, int) or run.task == "select":  # which has the number of its search
         return f"running: {holder}"
+    if len(rows) >= planned:  # a selection follows
+        return f"running, all epochs are done: {holder}"
     one = median(row["seconds"] for row in rows[-5:])
     since = time.time() - (run.path / "metrics.jsonl").stat().st_mtime
     left = max(0.0, (planned - len(rows)) * one - min(since, one))

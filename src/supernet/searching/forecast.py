@@ -184,7 +184,9 @@ class _Trial:
         fits = _fits(peak, free, self.device)
         tuning = selector_on(self.task).epochs
         method, epochs = self.task.method, self.task.epochs
-        more = tuning, passes, method.between_epochs, self.task.may_stop
+        monitor = "the eigenvalues of --monitor hessian" if self.task.plan.config.monitor == "hessian" else ""
+        left_out = "; ".join(filter(None, [method.between_epochs, monitor]))
+        more = tuning, passes, left_out, self.task.may_stop
         return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more, whole)
 
     def _decoding(self) -> float:

@@ -115,16 +115,16 @@ def _leads(
     return found
 
 
-def luck(accuracy: float, y: Tensor) -> str:
-    """Return why an accuracy on the images with labels `y` may be luck, as text; empty if it is not.
+def luck(accuracy: float, y: Tensor, count: int) -> str:
+    """Return why an accuracy on `count` of the images with labels `y` may be luck, as text; empty if it is not.
 
     Whoever always names the most frequent class is right on its share of the images, give or take.
     """
     guessing = float(y.bincount().max()) / len(y)
-    spread = math.sqrt(guessing * (1 - guessing) / len(y))
+    spread = math.sqrt(guessing * (1 - guessing) / count)
     if accuracy > guessing + LUCK * spread:
         return ""
-    what = f"{100 * accuracy:.2f} % on {len(y)} image{'s' * (len(y) != 1)}"
+    what = f"{100 * accuracy:.2f} % on {count} image{'s' * (count != 1)}"
     return f"its accuracy, {what}, may be luck: the most frequent class has {100 * guessing:.2f} %"
 
 

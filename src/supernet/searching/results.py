@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from supernet.engine.processes import by_first
@@ -98,7 +99,7 @@ def _decided(
     """Return the margins, if op scores decided, the accuracy on these images, and the verdict that follows from all."""
     found = margins(plan.space, genotype, rows) if by_scores else None
     measured = report["measured"] if "measured" in report else _measured(plan, rows, report)
-    chance = luck(measured["accuracy"], _labels(plan, measured)) if measured else ""
+    chance = luck(measured["accuracy"], _labels(plan, measured), measured["count"]) if measured else ""
     open_edges = f"only {found.settled} of {len(found.edges)} edges are settled" if found and found.undecided else ""
     doubts = [doubt for doubt in (chance, open_edges) if doubt]
     state = verdict(plan.space, genotype)
@@ -122,7 +123,7 @@ def _measured(plan: Plan, rows: Rows, report: Mapping[str, Any]) -> dict[str, An
     if last.get("valid_accuracy") is not None:
         return _accuracy("supernet", "validation", validation, last["valid_accuracy"])
     if last.get("accuracy") is not None:
-        return _accuracy("supernet", "training", len(plan.images.y), last["accuracy"])
+        return _accuracy("supernet", "training", sum(map(len, plan.parts)), last["accuracy"])
     return None
 
 
@@ -131,9 +132,9 @@ def _accuracy(of: str, images: str, count: int, accuracy: float) -> dict[str, An
 
 
 def _labels(plan: Plan, measured: Mapping[str, Any]) -> Tensor:
-    """Return the labels of the images that an accuracy was measured on."""
-    y = plan.images.y if measured["images"] == "training" else plan.images.y[plan.parts[1]]
-    return y[: measured["count"]]
+    """Return the labels of the images that an accuracy was measured on, all of them or some."""
+    train, validation = plan.parts
+    return plan.images.y[validation if measured["images"] == "validation" else torch.cat([train, validation])]
 
 
 def _summary(run: Run, plan: Plan, genotype: Genotype) -> dict[str, Any]:

@@ -34,6 +34,8 @@ def lay_out(
         reduced += getattr(fitted, "stride", 1) == 2
         placed.append(PlacedLayer(fitted, inputs, _output(fitted, inputs[-1], size, multiples)))
         outputs.append(placed[-1].output)
+    if not placed or not isinstance(placed[-1].layer, HeadAt):
+        raise UserError(f"the skeleton of space '{name}' must end with a head, which makes logits")
     if size.reductions is not None and reduced < size.reductions:
         raise UserError(f"space '{name}' has {reduced} reductions, not {size.reductions}")
     return tuple(placed)

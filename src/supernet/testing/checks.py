@@ -73,12 +73,18 @@ def check_saved_state(plan: Plan, steps: int) -> None:
         assert state_of(other) == state_of(task)
 
 
+def steps_of(plan: Plan) -> int:
+    """Return the steps of an epoch of a search."""
+    with as_planned(plan):
+        return next(iter(SearchTask(plan).streams.values())).steps
+
+
 def check_resumed(make: Callable[[], Plan], folder: Path) -> None:
     """Check that a search interrupted in the middle of its second epoch ends with the bits of one that was not."""
-    whole, run = run_search(make(), folder / "whole")
-    steps = next(iter(whole.streams.values())).steps
+    plan = make()
+    whole, run = run_search(plan, folder / "whole")
     with pytest.raises(RuntimeError, match="power cut"):
-        run_search(make(), folder / "cut", PowerCut(steps + 1))
+        run_search(make(), folder / "cut", PowerCut(steps_of(plan) + 1))
     assert len(Run(folder / "cut").metrics) == 1
     resumed, run_resumed = run_search(make(), folder / "cut")
     assert rows_of(run_resumed) == rows_of(run)
@@ -111,7 +117,7 @@ def check_selection(
     epochs = len(whole[1])
     if epochs > 1:
         with pytest.raises(RuntimeError, match="power cut"):
-            run_selection(search, selector, settings, folder / "cut", PowerCut(1 + epochs // 2))
+            run_selection(search, selector, settings, folder / "cut", PowerCut(1 + steps_of(plan) * (epochs // 2)))
         assert len(Run(folder / "cut").metrics) == epochs // 2
         assert run_selection(search, selector, settings, folder / "cut") == whole
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
@@ -128,6 +134,6 @@ def check_strongest(space: SearchSpace, op_scores: Mapping[str, Sequence[Sequenc
             assert column is None or (column in allowed and row[column] == best[-1])
         for end in {(edge.target, edge.branch) for edge in cell.edges}:
             into = [e for e, edge in enumerate(cell.edges) if (edge.target, edge.branch) == end]
-            count = cell.kept(into)
-            kept = sorted(best[e] for e in into if columns[e] is not None)
-            assert kept == sorted(best[e] for e in into)[-count:]
+            order = sorted((best[e] for e in into), reverse=True)[: cell.kept(into)]
+            kept = sorted((best[e] for e in into if columns[e] is not None), reverse=True)
+            assert kept == [score for n, score in enumerate(order) if n < cell.fewest(into) or score > 0]

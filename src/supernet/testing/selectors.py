@@ -55,7 +55,7 @@ class SelectorConformance(Conformance):
     @in_turn(2)
     def test_a_search_ends_with_it(self, space: SearchSpace, tmp_path: Path) -> None:
         """`supernet.search` takes the selector, and its summary has the architecture."""
-        settings = {**runs.SMALL, "selector": self.selector, "select": self.settings}
+        settings = {**runs.SMALL, "method": self.methods[0], "selector": self.selector, "select": self.settings}
         run = search(runs.small_data(12), space=space, out=tmp_path / "run", quiet=True, **settings)
         assert run.finished
         assert checks.is_of(space, run.genotype)

@@ -131,7 +131,8 @@ def _cell_groups(space: SearchSpace, kind: str, cell: Cell) -> list[list[Option]
     nothing_wasted = cell.output == "unused" or (
         cell.output == "concat" and cell.keep is not None and not cell.may_be_bare
     )
-    nothing_wasted |= cell.is_chain and not any(space.primitive(op).zero for edge in cell.edges for op in edge.ops)
+    has_zero = any(space.primitive(op).zero for edge in cell.edges for op in edge.ops)
+    nothing_wasted |= cell.is_chain and not cell.may_be_bare and not has_zero
     if nothing_wasted or math.prod(len(group) for group in groups) > _MANY:
         return groups
     options = [tuple(chain.from_iterable(parts)) for parts in product(*groups)]

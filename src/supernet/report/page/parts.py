@@ -197,4 +197,5 @@ def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequenc
 
 def unfinished(run: Run) -> str:
     """Return how far a run has come that has not finished."""
-    return f"unfinished: {len(run.metrics)} of {run.config['epochs']} epochs are done"
+    of = "" if run.task == "select" else f" of {run.config['epochs']}"  # a selection has the number of its search
+    return f"unfinished: {len(run.metrics)}{of} epochs are done"
