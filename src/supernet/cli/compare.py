@@ -56,16 +56,14 @@ def compare(given: Arguments) -> None:
     found = start(config, target if is_folder else call["out"], **again)
     line(console, found.table())
     line(console, f"comparison    {found.path} (report.html, table.md, table.csv, results.json)")
-    if found.best is not None:
-        line(console, f"best          {found.best.path} (on the validation images)")
+    best = found.best
+    if best is not None:
+        line(console, f"best          {best.path} (on the validation images)")
     failed = sum(state.state == "failed" for state in found.states)
     if failed:
         raise UserError(f"{failed} of {len(found.jobs)} runs failed: the same command with --retry-failed tries again")
     if not call["quiet"]:
-        if found.best is None:
-            show_next(console, "compare", found.path)
-        else:
-            show_next(console, "retrain", found.best.path)
+        show_next(console, *(("compare", found.path) if best is None else ("retrain", best.path)))
 
 
 def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list[Any]]]:

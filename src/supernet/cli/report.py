@@ -46,11 +46,10 @@ def _writer(path: str) -> Callable[[], Path]:
     from supernet.searching import baselines
     from supernet.searching.compare import comparison
 
-    folder = Run(path).path
-    if compared := comparison.opened(folder):
+    run = Run(path)
+    if compared := comparison.opened(run.path):
         return compared.report
-    if found := baselines.opened(folder):
+    if found := baselines.opened(run.path):
         return partial(baselines.write_page, found)
-    run = Run(folder)
     _ = run.config  # raises if it is none
     return partial(page.write, run)

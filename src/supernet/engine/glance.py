@@ -18,8 +18,8 @@ def facts(
     """Return the facts on a run by their names, from its settings, its metrics and the summary of a finished one."""
     how = {"search": "method", "select": "selector", "retrain": "recipe"}[config["task"]]
     last = standing(rows)[-1] if rows else {}
-    counted = "epochs" in config and config["task"] != "select"  # a selection has the number of its search
-    epochs = f"{len(rows)} of {config['epochs']}" if counted else len(rows)
+    planned = planned_epochs(config)
+    epochs = len(rows) if planned is None else f"{len(rows)} of {planned}"
     found = {"task": config["task"], "data": config["data_name"], "space": config["space"], "by": config.get(how, "")}
     found |= {"seed": config["seed"], "epochs": epochs}
     found |= {name: (summary or last)[name] for name in ("verdict", "architecture") if name in (summary or last)}
@@ -34,6 +34,12 @@ def facts(
         if isinstance(last.get(name), float):
             found["accuracy"] = f"{100 * last[name]:.2f} % on {images} images"
     return {name: str(value) for name, value in found.items()}
+
+
+def planned_epochs(config: Mapping[str, Any]) -> int | None:
+    """Return how many epochs a run is to have; None where its settings do not tell: a selection has its search's."""
+    epochs: int | None = None if config["task"] == "select" else config.get("epochs")
+    return epochs
 
 
 def size(params: int, flops: int) -> str:

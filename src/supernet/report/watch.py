@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from supernet.engine.folder import flat
-from supernet.engine.glance import image
+from supernet.engine.glance import image, planned_epochs
 from supernet.engine.lock import running
 from supernet.engine.run import Run
 from supernet.errors import UserError, visible
@@ -73,8 +73,8 @@ def state(run: Run) -> str:
     if holder is None:
         return "interrupted: the same command goes on"
     rows = run.metrics
-    planned = run.config.get("epochs")
-    if not rows or not isinstance(planned, int) or run.task == "select":  # which has the number of its search
+    planned = planned_epochs(run.config)
+    if not rows or not isinstance(planned, int):
         return f"running: {holder}"
     if len(rows) >= planned:  # a selection follows
         return f"running, all epochs are done: {holder}"

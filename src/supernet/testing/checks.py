@@ -73,18 +73,16 @@ def check_saved_state(plan: Plan, steps: int) -> None:
         assert state_of(other) == state_of(task)
 
 
-def steps_of(plan: Plan) -> int:
-    """Return the steps of an epoch of a search."""
-    with as_planned(plan):
-        return next(iter(SearchTask(plan).streams.values())).steps
+def _steps(task: SearchTask) -> int:
+    """Return the steps of an epoch."""
+    return next(iter(task.streams.values())).steps
 
 
 def check_resumed(make: Callable[[], Plan], folder: Path) -> None:
     """Check that a search interrupted in the middle of its second epoch ends with the bits of one that was not."""
-    plan = make()
-    whole, run = run_search(plan, folder / "whole")
+    whole, run = run_search(make(), folder / "whole")
     with pytest.raises(RuntimeError, match="power cut"):
-        run_search(make(), folder / "cut", PowerCut(steps_of(plan) + 1))
+        run_search(make(), folder / "cut", PowerCut(_steps(whole) + 1))
     assert len(Run(folder / "cut").metrics) == 1
     resumed, run_resumed = run_search(make(), folder / "cut")
     assert rows_of(run_resumed) == rows_of(run)
@@ -116,8 +114,10 @@ def check_selection(
     assert is_of(plan.space, whole[0])
     epochs = len(whole[1])
     if epochs > 1:
+        with as_planned(plan):
+            steps = _steps(SearchTask(plan))
         with pytest.raises(RuntimeError, match="power cut"):
-            run_selection(search, selector, settings, folder / "cut", PowerCut(1 + steps_of(plan) * (epochs // 2)))
+            run_selection(search, selector, settings, folder / "cut", PowerCut(1 + steps * (epochs // 2)))
         assert len(Run(folder / "cut").metrics) == epochs // 2
         assert run_selection(search, selector, settings, folder / "cut") == whole
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before

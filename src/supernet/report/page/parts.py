@@ -20,6 +20,7 @@ from supernet.data.batches import in_order
 from supernet.data.streamed import Pixels
 from supernet.engine.files import read_json
 from supernet.engine.folder import flat
+from supernet.engine.glance import planned_epochs
 from supernet.engine.run import Run
 from supernet.report.text import duration, size
 
@@ -197,5 +198,6 @@ def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequenc
 
 def unfinished(run: Run) -> str:
     """Return how far a run has come that has not finished."""
-    of = "" if run.task == "select" else f" of {run.config['epochs']}"  # a selection has the number of its search
+    planned = planned_epochs(run.config)
+    of = "" if planned is None else f" of {planned}"
     return f"unfinished: {len(run.metrics)}{of} epochs are done"

@@ -209,12 +209,13 @@ def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, cells: 
     `epochs` are those of every kind of search that a budget allows, and `cells` the largest cells of the spaces.
     """
     kinds: dict[str, list[Case]] = {}
-    for case in cases(config):
+    every = cases(config)
+    for case in every:
         kinds.setdefault(case.search, []).append(case)
     made = [_job(config, group, seed, out, epochs) for seed in config.seeds for group in kinds.values()]
     for case in largest_cases(config) if config.retrain else ():
         name = case.space(config)
-        beside = next(each for each in cases(config) if each.space(config) == name)
+        beside = next(each for each in every if each.space(config) == name)
         passed_on = _passed_on(search_config(beside, config), config)
         more = ["--data", config.data, *flags({"space": name} | passed_on, {"mirror": None})]
         folder = case.baseline(out).name

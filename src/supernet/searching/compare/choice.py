@@ -7,13 +7,13 @@ what each had found for a short while, and took the one that was best on the val
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from supernet.engine.run import Run
 from supernet.searching.compare.cases import cases, largest_cases
 from supernet.searching.compare.config import Record
+from supernet.searching.compare.rows import retrainings
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,15 @@ def choice(record: Record, out: Path) -> Choice | None:
     Searches that chose one architecture alike count each, as each was retrained. None as well by a recipe that trains
     on all images where there are test images: it is measured on these alone, and they must not choose.
     """
-    found = [(name, runs, _accuracy(runs)) for name, runs in _retrained(record, out) if all(map(_validated, runs))]
+    config = record.config
+    folders = [(f"{case.label}, seed {seed}", case.found(out, seed)) for case in cases(config) for seed in config.seeds]
+    folders += [(case.label, case.baseline(out)) for case in largest_cases(config)]
+    every = [(name, retrainings(folder, config)) for name, folder in folders]
+    found = [(name, runs, _accuracy(runs)) for name, runs in every if runs and all(map(_validated, runs))]
     if not found:
         return None
     name, runs, accuracy = max(found, key=lambda each: each[2])
     return Choice(name, runs[0], accuracy, len(found))
-
-
-def _retrained(record: Record, out: Path) -> Iterator[tuple[str, list[Run]]]:
-    config = record.config
-    if config.retrain is None:
-        return
-    folders = [(f"{case.label}, seed {seed}", case.found(out, seed)) for case in cases(config) for seed in config.seeds]
-    folders += [(case.label, case.baseline(out)) for case in largest_cases(config)]
-    for name, folder in folders:
-        yield name, [Run(folder / f"{config.retrain}-{number}") for number in range(config.retrainings)]
 
 
 def _validated(run: Run) -> bool:

@@ -130,9 +130,14 @@ def _validation(run: Run) -> float | None:
     return 100 * float(measured["accuracy"]) if measured and measured["images"] == "validation" else None
 
 
+def retrainings(folder: Path, config: ComparisonConfig) -> list[Run]:
+    """Return the retrainings, finished or not, of the architecture in a folder; none if nothing is retrained."""
+    return [Run(folder / f"{config.retrain}-{number}") for number in range(config.retrainings if config.retrain else 0)]
+
+
 def _retrained(folder: Path, config: ComparisonConfig) -> float | None:
     """Return the mean accuracy of all retrainings, None before all of them have finished."""
-    runs = [Run(folder / f"{config.retrain}-{number}") for number in range(config.retrainings if config.retrain else 0)]
+    runs = retrainings(folder, config)
     if not runs or not all(run.finished for run in runs):
         return None
     return 100 * statistics.fmean(last_accuracy(run.summary) for run in runs)
