@@ -1,4 +1,4 @@
-"""How a run gets on: as text, and as a page on the loopback address that shows nothing but the run."""
+"""The progress of a run: as text, and as a page on the loopback address that shows nothing but the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`supernet watch`: how a run gets on."""
+"""`supernet watch`: the progress of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = 1.0  # between two looks at the run
 
 @dataclass(frozen=True)
 class Watch:
-    """Show how a run or a comparison gets on: curves, cell, table and time left. Nothing is written."""
+    """Show the progress of a run or a comparison: curves, cell, table and time left. Nothing is written."""
 
     run: Annotated[
         Positional[str], arg(metavar="RUN", help="folder of a run or a comparison, or one that holds several runs")
@@ -27,7 +27,7 @@ class Watch:
 
 
 def watch(given: Arguments) -> None:
-    """Show how a run gets on until it ends; where the output is no terminal, once."""
+    """Show the progress of a run until it ends; where the output is no terminal, once."""
     from supernet.report import watch as watching
     from supernet.report.console import Console, line
     from supernet.searching.compare.watch import looked

@@ -60,7 +60,7 @@ class SGDConfig:
     momentum: Share = 0.9
     """momentum"""
     nesterov: bool = False
-    """Nesterov's form of momentum"""
+    """Nesterov's form of momentum in place of the plain one"""
     weight_decay: Real = 3e-4
     """L2 penalty"""
     clip: Real = 5.0

@@ -1,4 +1,4 @@
-"""How a run gets on, read from its files alone: curves and facts as text, and as a page for a browser."""
+"""The progress of a run, read from its files alone: curves and facts as text, and as a page for a browser."""
 
 from __future__ import annotations
 

@@ -130,5 +130,5 @@ def luck(accuracy: float, y: Tensor, count: int) -> str:
 
 def advice(config: Any) -> str:
     """Return what helps an undecided search whose method has the settings `config`."""
-    rate = ", a higher rate of alpha (--alpha.lr)" if hasattr(config, "alpha") else ""
+    rate = ", with a higher learning rate of alpha (--alpha.lr)" if hasattr(config, "alpha") else ""
     return f"search for more epochs{rate} or on more images"
