@@ -333,6 +333,18 @@ def test_a_selection_from_an_unfinished_search_leaves_the_search_as_it_is(
     assert [run.path.name for run in selecting.selections(Run(late.path))] == ["perturbation"]
 
 
+def test_a_selection_says_in_which_step_of_an_epoch_the_search_was(archive, tmp_path, monkeypatch):
+    """Stopped again in the same epoch, the search has other weights, and another selection."""
+    monkeypatch.setattr("supernet.engine.loop.Loop.__init__.__defaults__", (0.0,))  # saved after every step
+    names, settings = [], {**TINY, "batch_size": 4}
+    for at in (2, 2):
+        with pytest.raises(SystemExit, match="power cut"):
+            sn.search(archive, method="darts", out=tmp_path / "cut", callbacks=[PowerCut(at)], **settings)
+        found = sn.select(tmp_path / "cut", "magnitude", device="cpu", quiet=True)
+        names.append((found.path.name, found.config["epoch"], found.config.get("step")))
+    assert names == [("magnitude-epoch0-step1", 0, 1), ("magnitude-epoch0-step2", 0, 2)]
+
+
 def test_a_search_with_no_or_damaged_checkpoints_is_one_line(searched, archive, tmp_path):
     with pytest.raises(SystemExit, match="power cut"):
         sn.search(archive, out=tmp_path / "cut", callbacks=[PowerCut(1)], **TINY)

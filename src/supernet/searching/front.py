@@ -27,7 +27,7 @@ from supernet.report import page, progress
 from supernet.searching import select
 from supernet.searching.config import config_of
 from supernet.searching.plan import Plan
-from supernet.searching.resume import epochs_done, plan_of, restored
+from supernet.searching.resume import done, plan_of, restored
 from supernet.searching.select import SelectionPlan
 from supernet.selectors import SELECTORS, Preset
 from supernet.settings import amend
@@ -143,7 +143,7 @@ def _selected(run: Run, plan: Plan, name: str, points: int, how: Driving, callba
         if here <= least or within is None:
             return
         most = next(iter(named(limit).values()))
-        own = SelectionPlan(within, run, epochs_done(run), preset, config, plan.seed, f"{name}-{most:.6g}")
+        own = SelectionPlan(within, run, *done(run), preset, config, plan.seed, f"{name}-{most:.6g}")
         selection = select.start(own, how, callback)
         genotype = selection.genotype
         yield selection

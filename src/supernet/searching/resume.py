@@ -64,10 +64,14 @@ def _method(run: Run, name: str, given: str | type[Method] | None) -> str | type
     return given
 
 
-def epochs_done(run: Run) -> int:
-    """Return the number of epochs before the last checkpoint of a run; raises UserError if there is no checkpoint."""
+def done(run: Run) -> tuple[int, int]:
+    """Return the epochs before the last checkpoint of a run, and the steps of the next that it has.
+
+    Raises UserError if there is no checkpoint.
+    """
     with run.restoring():
-        return int(_state(run)["epoch"])
+        state = _state(run)
+        return int(state["epoch"]), int(state["done"])
 
 
 def restored(plan: Plan, run: Run) -> SearchTask:

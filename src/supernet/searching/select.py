@@ -29,7 +29,7 @@ from supernet.searching import results
 from supernet.searching.config import config_of
 from supernet.searching.passes import Passes
 from supernet.searching.plan import Plan
-from supernet.searching.resume import epochs_done, plan_of, restored
+from supernet.searching.resume import done, plan_of, restored
 from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS, Preset
 from supernet.selectors.base import Selector
@@ -44,12 +44,14 @@ FOLDER = "selections"
 class SelectionPlan:
     """A selection with every choice made: from the search in folder `run`, as it was after `epoch` epochs.
 
-    `within` names its own limit, if it has one.
+    A search that was stopped within an epoch had taken `step` steps of the next one, too. `within` names the
+    selection's own limit, if it has one.
     """
 
     search: Plan
     run: Run
     epoch: int
+    step: int
     selector: Preset
     config: Any
     seed: int
@@ -59,7 +61,11 @@ class SelectionPlan:
     def record(self) -> dict[str, Any]:
         """The search's record with the selection's own settings: what its folder keeps."""
         chosen = {"selector": self.selector.name, "select": plain(self.config), "seed": self.seed}
-        return self.search.record | {"task": "select", "epoch": self.epoch} | chosen
+        return self.search.record | {"task": "select", "epoch": self.epoch} | self._part | chosen
+
+    @property
+    def _part(self) -> dict[str, int]:
+        return {"step": self.step} if self.step else {}
 
     @property
     def device(self) -> torch.device:
@@ -89,15 +95,17 @@ class SelectionPlan:
     @property
     def running(self) -> str:
         """The selector, and the engine, number format and device, in one line."""
-        return f"selecting by {self.selector.name} after epoch {self.epoch}; {self.search.running}"
+        part = f" and {self.step} steps" if self.step else ""
+        return f"selecting by {self.selector.name} after epoch {self.epoch}{part}; {self.search.running}"
 
     @property
     def folder(self) -> Path:
-        """The default folder; its name tells the epoch unless it is the last, and a seed or limit of its own."""
+        """The default folder; its name tells where the search was unless at its end, and a seed or limit of its own."""
+        part = f"-step{self.step}" if self.step else ""
         other = f"-seed{self.seed}" if self.seed != self.search.seed else ""
         within = f"-{self.within}" if self.within else ""
         name = folder_name(self.selector.name, self.epoch, self.search.config.epochs)
-        return self.run.path / FOLDER / f"{name}{other}{within}"
+        return self.run.path / FOLDER / f"{name}{part}{other}{within}"
 
 
 def folder_name(selector: str, epoch: int, epochs: int) -> str:
@@ -215,7 +223,7 @@ def selection_plan(
     search = plan_of(searched, data=data, space=space, method=method, device=device)
     preset.load().check(config, tracked=search.config.norm_track)
     seed = search.seed if seed is None else amend(search.config, {"seed": seed}).seed
-    return SelectionPlan(search, searched, epochs_done(searched), preset, config, seed)
+    return SelectionPlan(search, searched, *done(searched), preset, config, seed)
 
 
 def start(plan: SelectionPlan, how: Driving, callback: Callback | None = None) -> Run:
@@ -241,7 +249,7 @@ def choose(
     if plan.selector.load().quick:
         selector = selector_on(task)
         return selector.genotype(), selector.report()
-    own = SelectionPlan(plan, run, epochs_done(run), plan.selector, plan.config.select, plan.seed)
+    own = SelectionPlan(plan, run, *done(run), plan.selector, plan.config.select, plan.seed)
     chosen = start(own, Driving(resume_anyway=resume_anyway), callback)
     return chosen.genotype, {"measured": chosen.summary["measured"]}
 

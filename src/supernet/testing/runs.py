@@ -113,7 +113,7 @@ def run_selection(
     """
     ended: list[tuple[SelectionTask, Genotype]] = []
     preset = SELECTORS.named(selector)
-    plan = SelectionPlan(*search, search[0].config.epochs, preset, config_of(preset, settings), search[0].seed)
+    plan = SelectionPlan(*search, search[0].config.epochs, 0, preset, config_of(preset, settings), search[0].seed)
 
     def finish(task: SelectionTask) -> None:
         ended.append((task, task.selector.genotype()))
