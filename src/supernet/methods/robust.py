@@ -51,7 +51,7 @@ class RobustDPConfig(DifferentiableConfig):
     drop_path: Share = 0.0
     """probability in the last epoch that an operation's output for an image is dropped; published: 0.2, 0.4 and 0.6"""
     cutout_probability: Fraction = 1.0
-    """probability in the last epoch that an image is cut out, if the search has cutout"""
+    """probability in the last epoch that a square is cut out of an image, if the search has cutout"""
 
 
 class RobustDP(Differentiable):

@@ -1,4 +1,4 @@
-"""A page on this machine that shows the progress of a run: read-only, of fixed names, without a script from elsewhere."""
+"""A page on this machine with the progress of a run: read-only, of fixed names, without a script from elsewhere."""
 
 from __future__ import annotations
 

@@ -48,14 +48,19 @@ def test_the_best_on_the_validation_images_is_told(tmp_path: Path) -> None:
         "random-0": [(0.99, 0.9)],
         "largest": [(0.3, 0.3), (0.4, 0.3)],
     }.items():
+        seed = 1 if folder == "darts-1" else 0
         for number, (validation, test) in enumerate(values):
-            retrained(out, f"{folder}/quick-{number}", first, validation, test)
+            retrained(out, f"{folder}/quick-{seed + 10_000 * number}", first, validation, test)
+    for number in range(2):
+        retrained(out, f"largest/quick-{1 + 10_000 * number}", first, 0.3, 0.5)
+    (largest,) = (row for row in Comparison(out, found).rows if not row.searched)
+    assert largest.retrained == pytest.approx({0: 30, 1: 50})  # a training of each seed
     best = choice(found, out)
     assert best is not None
-    assert (best.name, best.run.path, best.count) == ("darts, seed 1", out / "darts-1" / "quick-0", 3)
+    assert (best.name, best.run.path, best.count) == ("darts, seed 1", out / "darts-1" / "quick-1", 3)
     assert best.accuracy == pytest.approx(55)
     told = Comparison(out, found)
     assert told.best is not None
     assert told.best.path == best.run.path
     assert "Best on the validation images: darts, seed 1, 55.00 %, of 3 retrained." in told.table()
-    assert as_data(found, told.rows, out)["best"]["run"] == "darts-1/quick-0"
+    assert as_data(found, told.rows, out)["best"]["run"] == "darts-1/quick-1"

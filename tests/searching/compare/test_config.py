@@ -54,11 +54,12 @@ def test_a_typed_value_is_a_number_where_it_reads_as_one():
 
 
 def test_a_budget_has_a_unit():
-    assert [budget_of(text) for text in ("passes", "epochs", "passes=20", "seconds=1.5")] == [
+    assert [budget_of(text) for text in ("passes", "epochs", "passes=20", "seconds=1.5", "passes=1.5e+06")] == [
         ("passes", None),
         ("epochs", None),
         ("passes", 20),
         ("seconds", 1.5),
+        ("passes", 1_500_000),
     ]
     for text in ("", "passes=", "passes=-1", "passes=0", "hours=3", "epochs=3"):
         with pytest.raises(UserError, match="takes passes, passes=N"):
@@ -186,14 +187,14 @@ def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
         retrain="quick",
     )
     made = jobs(asked, {"darts": 7}, tmp_path, {"nasbench201": "some cell"})
-    assert [job.name for job in made] == ["darts-3", "random-3", "largest"]
+    assert [job.name for job in made] == ["darts-3", "random-3", "largest-3"]
     assert [job.case for job in made] == ["darts", "random", LARGEST]
     steps = dict(made[0].steps)
     assert list(steps) == [
         "darts-3",
-        "darts-3/quick-0",
+        "darts-3/quick-3",
         "darts-3/selections/perturbation",
-        "darts-3/selections/perturbation/quick-0",
+        "darts-3/selections/perturbation/quick-3",
     ]
     search = " ".join(steps["darts-3"])
     assert search.startswith("search digits --method darts --images 100 --no-norm-track --device cuda --epochs 7")
@@ -202,16 +203,18 @@ def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
 
 
 def test_every_space_of_an_axis_has_its_own_largest_cell(tmp_path):
-    asked = config(axes={"space": ["s2", "mine:SPACE"]}, retrain="quick")
+    asked = config(axes={"space": ["s2", "mine:SPACE"]}, seeds=[0, 1], retrain="quick")
     assert [case.space(asked) for case in largest_cases(asked)] == ["s2", "mine:SPACE"]
-    made = jobs(replace(asked, axes={"space": ["s2", "s4"]}), {}, tmp_path, {"s2": "a cell", "s4": "another"})[-2:]
+    made = jobs(replace(asked, axes={"space": ["s2", "s4"]}), {}, tmp_path, {"s2": "a cell", "s4": "another"})[-4:]
     assert [(job.name, job.case) for job in made] == [
-        ("largest-s2", "largest cell, space=s2"),
-        ("largest-s4", "largest cell, space=s4"),
+        ("largest-s2-0", "largest cell, space=s2"),
+        ("largest-s2-1", "largest cell, space=s2"),
+        ("largest-s4-0", "largest cell, space=s4"),
+        ("largest-s4-1", "largest cell, space=s4"),
     ]
-    assert made[1].steps[0][0] == "largest-s4/quick-0"
-    words = " ".join(made[1].steps[0][1])
-    assert words.startswith("retrain another --recipe quick --seed 0 --data digits --space s4 ")
+    assert made[3].steps[0][0] == "largest-s4/quick-1"
+    words = " ".join(made[3].steps[0][1])
+    assert words.startswith("retrain another --recipe quick --seed 1 --data digits --space s4 ")
     assert [case.space(config(settings={"space": "s3"})) for case in largest_cases(config())] == ["s3"]
 
 
@@ -221,7 +224,7 @@ def test_every_space_of_an_axis_has_its_own_largest_cell(tmp_path):
         ({}, ""),
         ({"protocol": "medium"}, "--image-size 16"),
         ({"mirror": False, "stream": True, "skip_broken": True}, "--mirror False --skip-broken --stream"),
-        ({"max_params": "400k", "stem": 1}, "--width 16 --depth 5 --stem 1"),
+        ({"max_params": "400k", "stem": 1}, "--stem 1 --width 16 --depth 5"),
         ({"target_flops": "3M"}, "--width 16 --depth 5"),
         ({"target_width": 4}, "--width 4 --depth 5"),
     ],
@@ -231,6 +234,72 @@ def test_the_largest_cell_is_trained_as_the_cells_that_it_stands_beside(tmp_path
     *_, largest = jobs(asked, {}, tmp_path, {"nasbench201": "cell"})
     typed = largest.steps[0][1]
     assert " ".join(typed[typed.index("nasbench201") + 1 : typed.index("--out")]) == words
+
+
+def retrained(job):
+    """Return the folder, the seed, and the width and depth if there are any, of every retraining of a job."""
+    found = []
+    for folder, words in job.steps:
+        if words[0] == "retrain":
+            options = ("--seed", "--width", "--depth")
+            found.append((folder, *(words[words.index(name) + 1] for name in options if name in words)))
+    return found
+
+
+def test_all_rows_are_retrained_at_one_size(tmp_path):
+    """Targets are of the methods that aim at them, and decide on the size of all rows beside them."""
+    asked = config(methods=["rsps", "darts"], seeds=[0], settings={"target_params": "400k"}, retrain="quick")
+    made = jobs(asked, {}, tmp_path, {"nasbench201": "cell"})
+    assert [job.name for job in made] == ["rsps-0", "darts-0", "random-0", "largest-0"]
+    assert {found[1:] for job in made for found in retrained(job)} == {("0", "16", "5")}
+    asked = config(methods=["rsps"], axes={"max_params": [None, "400k"]}, seeds=[0], retrain="quick")
+    made = jobs(asked, {}, tmp_path, {"nasbench201": "cell"})
+    assert {found[1:] for job in made for found in retrained(job)} == {("0", "16", "5")}
+    asked = config(methods=["rsps"], axes={"target_width": [4, 8]}, seeds=[0], retrain="quick")
+    assert [retrained(job)[0][2] for job in jobs(asked, {}, tmp_path, {"nasbench201": "cell"})] == [
+        *("4", "8"),
+        *("4", "8"),
+        "4",
+    ]
+    asked = config(methods=["rsps"], seeds=[0], retrain="quick")
+    assert {found[1:] for job in jobs(asked, {}, tmp_path, {"nasbench201": "cell"}) for found in retrained(job)} == {
+        ("0",)
+    }
+
+
+def test_no_two_retrainings_have_one_seed(tmp_path):
+    """Searches that end at one cell would otherwise have a spread of nothing."""
+    asked = config(methods=["rsps"], seeds=[0, 1], retrain="quick", retrainings=2)
+    made = [job for job in jobs(asked, {}, tmp_path, {"nasbench201": "cell"}) if not job.name.startswith("random")]
+    assert [retrained(job) for job in made] == [
+        [("rsps-0/quick-0", "0"), ("rsps-0/quick-10000", "10000")],
+        [("rsps-1/quick-1", "1"), ("rsps-1/quick-10001", "10001")],
+        [("largest/quick-0", "0"), ("largest/quick-10000", "10000")],
+        [("largest/quick-1", "1"), ("largest/quick-10001", "10001")],
+    ]
+
+
+def test_an_axis_of_the_selector_makes_rows(tmp_path):
+    """One that the search has not leaves the search as it is; one that both have changes both."""
+    asked = config(methods=["darts", "darts+perturbation"], seeds=[0], axes={"select.tune_epochs": [1, 2]})
+    assert [case.label for case in cases(asked)] == [
+        "darts",
+        "darts+perturbation, select.tune_epochs=1",
+        "darts+perturbation, select.tune_epochs=2",
+        "random",
+    ]
+    steps = dict(jobs(asked, {}, tmp_path)[0].steps)
+    assert len(steps) == 3
+    assert "--tune-epochs 1 " in " ".join(steps["darts-0/selections/perturbation-select.tune_epochs-1"])
+    assert "--tune-epochs 2 " in " ".join(steps["darts-0/selections/perturbation-select.tune_epochs-2"])
+
+    asked = config(methods=["rsps+evolution"], seeds=[0], axes={"select.samples": [10, 50]})
+    steps = dict(jobs(asked, {}, tmp_path)[1].steps)
+    search, selection = steps.values()
+    assert "--select.samples 50 " in " ".join(search)
+    assert "--samples 50 " in " ".join(selection)
+    with pytest.raises(UserError, match="tune_epochs must be at least"):
+        cases(config(methods=["darts+perturbation"], axes={"select.tune_epochs": [-1]}))
 
 
 def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(call, monkeypatch):

@@ -10,7 +10,7 @@ import supernet as sn
 from supernet.methods.darts_plus import DARTSPlus
 from supernet.searching import results
 from supernet.searching.compare.config import ComparisonConfig, Record
-from supernet.searching.compare.rows import _parts
+from supernet.searching.compare.rows import Result, Row, _parts
 from supernet.searching.compare.table import notes
 
 
@@ -35,3 +35,15 @@ def test_the_notes_say_on_which_images_retrainings_are_measured() -> None:
     """`last_accuracy` is of validation images where there are no others, as of most folders of images."""
     told = notes(Record(ComparisonConfig("photos", retrain="quick")), Path("nowhere"))
     assert "Retrained: accuracy (%) on the test images, or on the validation images of a data set without any" in told
+
+
+def test_retrained_rows_differ_by_their_retrainings_alone() -> None:
+    """An accuracy of the supernet in the same column would be of another kind."""
+    first, second, third = (
+        Row(name, "nasbench201", {0: Result("", 90.0, retrained)}, retrainings=1)
+        for name, retrained in (("darts", 70.0), ("rsps", None), ("enas", 72.5))
+    )
+    assert second.against(first) is None
+    found = third.against(first)
+    assert found is not None
+    assert found.mean == 2.5

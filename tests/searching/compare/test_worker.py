@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -15,7 +16,7 @@ from supernet.engine.lock import is_locked, locked, running
 from supernet.errors import UserError
 from supernet.searching.compare import executor, measure, worker
 from supernet.searching.compare.cases import Job
-from supernet.searching.compare.executor import Share, fitting, shared_out, sharing_images
+from supernet.searching.compare.executor import Share, fitting, shared_out, sharing_images, threads_each
 from supernet.searching.compare.killed import ending
 from supernet.searching.compare.measure import epochs_within, resolved
 from supernet.searching.compare.status import lines, seconds_left, state_of
@@ -73,6 +74,20 @@ def test_a_mistake_is_told_by_its_line_and_not_tried_again(runs, tmp_path):
     assert len(ran) == 1
     state = state_of(JOB, tmp_path, worker.failures(tmp_path))
     assert lines([state], None)[1] == "failed   darts-0: setting width must be at least 1, not 0"
+
+
+def test_a_command_that_fails_takes_with_it_those_within_its_folder_alone(runs, tmp_path):
+    folders = (
+        "darts-0",
+        "darts-0/selections/perturbation",
+        "darts-0/selections/perturbation/quick-0",
+        "darts-0/quick-0",
+    )
+    ran = runs((0, ""), (2, "supernet: no selection\n"), (2, "supernet: no training\n"))
+    told = worker.carry_out(replace(JOB, steps=tuple((folder, (folder,)) for folder in folders)), tmp_path, {}, Event())
+    assert told == "darts-0/selections/perturbation: no selection; darts-0/quick-0: no training"
+    assert [words[0] for words in ran] == [folder for folder in folders if "perturbation/" not in folder]
+    assert worker.failures(tmp_path) == {"darts-0": told}
 
 
 def test_a_real_command_that_is_stopped_ends(tmp_path, monkeypatch):
@@ -136,6 +151,10 @@ def test_a_budget_of_less_than_an_epoch_is_a_mistake():
 def test_the_first_method_sets_the_budget_where_none_is_given():
     assert resolved("passes", FOUND) == "passes=80"
     assert resolved("seconds=3", {}) == "seconds=3"
+    parts = FOUND | {"passes": 17.33, "epochs": 40}
+    assert epochs_within(resolved("passes", parts), parts) == 40
+    many = FOUND | {"epochs": 500_000}
+    assert epochs_within(resolved("passes", many), many) == 500_000
     with pytest.raises(UserError, match="the first method sets the budget, and cannot be had: no"):
         resolved("passes", {"error": "no"})
 
@@ -180,6 +199,16 @@ def test_cores_are_shared_out_so_that_all_jobs_end_first(asked, jobs, kept, time
     assert shared_out(asked, jobs, most, kept, timed) == wanted
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert shared_out(asked, jobs, most, kept, timed) == Share(most, 7)
+
+
+@pytest.mark.parametrize(
+    ("asked", "jobs", "threads"), [(None, 30, 1), (None, 2, 2), (None, 1, 4), (2, 30, 2), (9, 30, 1)]
+)
+def test_runs_that_are_given_seconds_have_the_threads_with_which_most_run_at_a_time(asked, jobs, threads, monkeypatch):
+    monkeypatch.setattr(executor, "cores", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads_each(asked, jobs) == threads
+    assert shared_out(asked, jobs, fitting(asked, jobs, [], 0), threads, None).threads == threads
 
 
 def test_the_images_of_a_comparison_go_at_its_end(tmp_path):

@@ -23,15 +23,21 @@ RANDOM = "random"  # the method that is in every comparison
 LARGEST = "largest cell"
 _TARGETS = ("target_params", "target_flops", "target_latency_ms")
 _OWN = {*(entry.name for entry in fields(Driving)), "data", "method", "seed", "config", "dry_run", "table"}
+_SEEDS = 10_000  # between the seeds of two retrainings of one architecture
+_IMAGES = ("image_size", "stem", "reductions")  # settings of a search's images that a retraining may take over
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: a method at a point of the axes, and the selector that reads its searches once more."""
+    """One row of the table: a method at a point of the axes, and the selector that reads its searches once more.
+
+    `selected` is the part of the point that the selector alone has, so that it changes no search.
+    """
 
     method: str
     point: tuple[tuple[str, Any], ...] = ()
     selector: str = ""
+    selected: tuple[tuple[str, Any], ...] = ()
 
     @property
     def search(self) -> str:
@@ -42,7 +48,8 @@ class Case:
     def label(self) -> str:
         """The name of the row."""
         selector = f"+{self.selector}" if self.selector else ""
-        return ", ".join([f"{self.method}{selector}", *(f"{name}={value}" for name, value in self.point)])
+        points = (f"{name}={value}" for name, value in (*self.point, *self.selected))
+        return ", ".join([f"{self.method}{selector}", *points])
 
     def folder(self, out: Path, seed: int) -> Path:
         """Return the run folder of the search with a seed."""
@@ -55,7 +62,10 @@ class Case:
     def found(self, out: Path, seed: int) -> Path:
         """Return the run folder that holds the architecture: of the search, or of the selection from it."""
         searched = self.folder(out, seed)
-        return searched / "selections" / self.selector.replace(":", ".") if self.selector else searched
+        name = self.selector.replace(":", ".")
+        if self.selected:
+            name = default_folder(name, *(str(part) for pair in self.selected for part in pair)).name
+        return searched / "selections" / name if name else searched
 
     def space(self, config: ComparisonConfig) -> str:
         """Return the name of the space that is searched."""
@@ -76,7 +86,7 @@ def largest_cases(config: ComparisonConfig) -> list[Case]:
 def cases(config: ComparisonConfig) -> list[Case]:
     """Return all cases, with random search among them; raises UserError for a name or a value that cannot be had.
 
-    A setting or an axis applies to the methods that have it; one that no method has is a mistake.
+    A setting or an axis applies to the methods and the selectors that have it; one that none has is a mistake.
     """
     _check_names(config)
     found: list[Case] = []
@@ -85,10 +95,15 @@ def cases(config: ComparisonConfig) -> list[Case]:
         if "+" in entry:
             SELECTORS.named(selector)
         known = _names(method, config)
-        axes = [[(name, value) for value in values] for name, values in config.axes.items() if name in known]
-        found += [Case(method, point, selector) for point in product(*axes)]
+        searched, selected = (
+            [[(name, value) for value in values] for name, values in config.axes.items() if name in names]
+            for names in (known, (_select_names(selector) if selector else set()) - known)
+        )
+        found += [Case(method, point, selector, more) for point in product(*searched) for more in product(*selected)]
     for case in found:
         search_config(case, config)
+        if case.selector:
+            config_of(SELECTORS.named(case.selector), _selection(case, config))
     if config.baseline is not None and config.baseline not in (labels := [case.label for case in found]):
         raise unknown("baseline", config.baseline, labels)
     return found
@@ -212,34 +227,60 @@ def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, cells: 
     every = cases(config)
     for case in every:
         kinds.setdefault(case.search, []).append(case)
-    made = [_job(config, group, seed, out, epochs) for seed in config.seeds for group in kinds.values()]
+    sizes = {case: _size(case, config, every) if config.retrain else [] for case in every}
+    made = [_job(config, group, seed, out, epochs, sizes) for seed in config.seeds for group in kinds.values()]
     for case in largest_cases(config) if config.retrain else ():
         name = case.space(config)
         beside = next(each for each in every if each.space(config) == name)
         passed_on = _passed_on(search_config(beside, config), config)
         more = ["--data", config.data, *flags({"space": name} | passed_on, {"mirror": None})]
+        more += _size(beside, config, every)
         folder = case.baseline(out).name
-        made.append(Job(folder, case.label, tuple(_retrainings(config, cells[name], folder, more, out))))
+        for seed in config.seeds:
+            steps = tuple(_retrainings(config, cells[name], folder, seed, more, out))
+            made.append(Job(f"{folder}-{seed}", case.label, steps))
     return made
 
 
 def _passed_on(search: SearchConfig, config: ComparisonConfig) -> dict[str, Any]:
-    """Return the settings that a search passes on to a retraining: of its images, and of the network that it was for.
+    """Return the settings of its images that a search passes on to a retraining.
 
     See `supernet.retraining.searched.sized`.
     """
-    target, size = space(str(search.space)).target, (search.target_width, search.target_depth)
-    width, depth = (given or usual for given, usual in zip(size, target, strict=True))
-    decides = bool(search.limits or search.targets) or (width, depth) != target
-    found: dict[str, Any] = {"width": width, "depth": depth} if decides else {}
     names = ["mirror", "skip_broken", "stream"]
     if RECIPES[str(config.retrain)].image_size in (None, search.image_size):
-        names += ["image_size", "stem", "reductions"]
+        names += _IMAGES
     usual = SearchConfig()
-    return found | {name: value for name in names if (value := getattr(search, name)) != getattr(usual, name)}
+    return {name: value for name in names if (value := getattr(search, name)) != getattr(usual, name)}
 
 
-def _job(config: ComparisonConfig, group: Sequence[Case], seed: int, out: Path, epochs: Mapping[str, int]) -> Job:
+def _size(case: Case, config: ComparisonConfig, every: Iterable[Case]) -> list[str]:
+    """Return the options for the size of a case's retrainings: that which its search is for, or none of the recipe.
+
+    A search decides on the size as `supernet.retraining.searched.sized` says. Here one that does decides for all in its
+    space, so that rows with and without targets are of one size.
+    """
+    beside = [search_config(each, config) for each in every if each.space(config) == case.space(config)]
+    if not any(search.limits or search.targets or _target(search) != space(search.space).target for search in beside):
+        return []
+    width, depth = _target(search_config(case, config))
+    return ["--width", str(width), "--depth", str(depth)]
+
+
+def _target(search: SearchConfig) -> tuple[int, int]:
+    """Return the width and depth of the network that a search is for."""
+    width, depth = space(search.space).target
+    return search.target_width or width, search.target_depth or depth
+
+
+def _job(
+    config: ComparisonConfig,
+    group: Sequence[Case],
+    seed: int,
+    out: Path,
+    epochs: Mapping[str, int],
+    sizes: Mapping[Case, Sequence[str]],
+) -> Job:
     first = group[0]
     settings = first.settings(config)
     if first.search in epochs:
@@ -255,19 +296,35 @@ def _job(config: ComparisonConfig, group: Sequence[Case], seed: int, out: Path, 
         found = case.found(out, seed)
         name = str(found.relative_to(out))
         if case.selector:
-            chosen = {name for name in config.settings if name in _select_names(case.selector)}
-            more = flags({name.removeprefix("select."): config.settings[name] for name in sorted(chosen)})
+            more = flags(flat(_selection(case, config)))
             words = ["select", str(folder), "--with", case.selector, *more, *home, *method, *_device(config)]
             steps.append((name, (*words, "--out", str(found), "--quiet")))
-        steps += _retrainings(config, str(found), name, home, out)
+        steps += _retrainings(config, str(found), name, seed, [*home, *sizes[case]], out)
     return Job(folder.name, first.search, tuple(steps))
 
 
-def _retrainings(config: ComparisonConfig, what: str, name: str, more: Sequence[str], out: Path) -> Iterator[Step]:
-    for number in range(config.retrainings if config.retrain else 0):
-        folder = f"{name}/{config.retrain}-{number}"
-        words = ["retrain", what, "--recipe", str(config.retrain), "--seed", str(number), *more, *_device(config)]
-        yield folder, (*words, "--out", str(out / folder), "--quiet")
+def _selection(case: Case, config: ComparisonConfig) -> dict[str, Any]:
+    """Return the settings of a case's selector, by their names in its configuration."""
+    given, names = {**config.settings, **dict(case.point + case.selected)}, _select_names(case.selector)
+    return {name.removeprefix("select."): given[name] for name in sorted(names & {*given})}
+
+
+def retrained_folders(config: ComparisonConfig, seed: int) -> dict[str, int]:
+    """Return the names of the folders of the retrainings of what a search with a seed has found, each with its seed.
+
+    The first retraining has the seed of the search, so that rows stay paired by seed, and no two have the same: where
+    searches end at one cell, the spread is that of its trainings.
+    """
+    seeds = [seed + _SEEDS * number for number in range(config.retrainings if config.retrain else 0)]
+    return {f"{config.retrain}-{each}": each for each in seeds}
+
+
+def _retrainings(
+    config: ComparisonConfig, what: str, name: str, seed: int, more: Sequence[str], out: Path
+) -> Iterator[Step]:
+    for folder, each in retrained_folders(config, seed).items():
+        words = ["retrain", what, "--recipe", str(config.retrain), "--seed", str(each), *more, *_device(config)]
+        yield f"{name}/{folder}", (*words, "--out", str(out / name / folder), "--quiet")
 
 
 def _own(name: str, value: Any) -> list[str]:

@@ -41,9 +41,14 @@ def choice(record: Record, out: Path) -> Choice | None:
     on all images where there are test images: it is measured on these alone, and they must not choose.
     """
     config = record.config
-    folders = [(f"{case.label}, seed {seed}", case.found(out, seed)) for case in cases(config) for seed in config.seeds]
-    folders += [(case.label, case.baseline(out)) for case in largest_cases(config)]
-    every = [(name, retrainings(folder, config)) for name, folder in folders]
+    every = [
+        (f"{case.label}, seed {seed}", retrainings(case.found(out, seed), config, seed))
+        for case in cases(config)
+        for seed in config.seeds
+    ]
+    for case in largest_cases(config):
+        runs = [run for seed in config.seeds for run in retrainings(case.baseline(out), config, seed)]
+        every.append((case.label, runs))
     found = [(name, runs, _accuracy(runs)) for name, runs in every if runs and all(map(_validated, runs))]
     if not found:
         return None

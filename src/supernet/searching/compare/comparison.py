@@ -22,7 +22,7 @@ from supernet.searching.compare import page, table
 from supernet.searching.compare.cases import Job, arguments, cases, jobs, largest_cases
 from supernet.searching.compare.choice import choice
 from supernet.searching.compare.cluster import OnRay
-from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds
+from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds, budget_of
 from supernet.searching.compare.display import Display
 from supernet.searching.compare.executor import (
     IMAGES,
@@ -33,6 +33,7 @@ from supernet.searching.compare.executor import (
     gpus_for,
     shared_out,
     sharing_images,
+    threads_each,
 )
 from supernet.searching.compare.joining import united
 from supernet.searching.compare.measure import epochs_within, measured, resolved
@@ -251,6 +252,10 @@ def _planned(
     if new:
         display.say(f"measuring an epoch of {len(new)} kind{'s' if len(new) > 1 else ''} of search", important=False)
         threads = given_threads() or cores()
+        if budget_of(config.budget)[0] == "seconds":
+            kept = 0 if workers else record.threads
+            threads = kept or threads_each(workers, len(kinds) * len(config.seeds))
+            record = replace(record, threads=threads)
         known |= measured(
             new,
             {**environment, "OMP_NUM_THREADS": str(threads)},

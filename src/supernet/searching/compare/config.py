@@ -76,7 +76,7 @@ def budget_of(text: str) -> tuple[str, float | None]:
     unit, _, amount = text.partition("=")
     if text in ("passes", "epochs"):
         return unit, None
-    if unit in ("passes", "seconds") and re.fullmatch(r"\d+(\.\d+)?(e\d+)?", amount) and float(amount) > 0:
+    if unit in ("passes", "seconds") and re.fullmatch(r"\d+(\.\d+)?(e[+-]?\d+)?", amount) and float(amount) > 0:
         return unit, float(amount)
     raise UserError(f"setting budget takes passes, passes=N, seconds=S or epochs, not '{shown(text)}'")
 

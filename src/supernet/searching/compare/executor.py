@@ -127,6 +127,11 @@ def shared_out(asked: int | None, jobs: int, most: int, kept: int, measured: Map
     return min(shares, key=seconds)  # of equal ones the first, which has most workers and fewest threads
 
 
+def threads_each(asked: int | None, jobs: int) -> int:
+    """Return the threads of each run where runs are given seconds: most at a time end first, as each takes its time."""
+    return given_threads() or max(1, cores() // min(jobs, asked or cores()))
+
+
 def given_threads() -> int:
     """Return the threads that OMP_NUM_THREADS asks for, 0 where it says nothing."""
     given = os.environ.get("OMP_NUM_THREADS", "")

@@ -114,12 +114,12 @@ def epochs_within(budget: str, found: Mapping[str, Any]) -> int:
 
 
 def resolved(budget: str, first: Mapping[str, Any]) -> str:
-    """Return a budget with its number: that of the `first` search, where none is given."""
+    """Return a budget with its number: that of the `first` search, as a whole number, where none is given."""
     if budget != "passes":
         return budget
     if "error" in first:
         raise UserError(f"the first method sets the budget, and cannot be had: {first['error']}")
-    return f"passes={first['passes'] * (first['epochs'] + first['tuning']):g}"
+    return f"passes={math.ceil(first['passes'] * (first['epochs'] + first['tuning']) * (1 - 1e-9))}"
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
 from supernet.models.cost.count import largest
-from supernet.searching.compare.cases import Case, cases, largest_cases
+from supernet.searching.compare.cases import Case, cases, largest_cases, retrained_folders
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.statistics import Difference, difference
 from supernet.searching.select import FOLDER, folder_name
@@ -63,8 +63,8 @@ class Row:
         return {seed: value for seed, value in found.items() if value is not None}
 
     def against(self, baseline: Row) -> Difference | None:
-        """Return the difference from a baseline: of the retrained accuracy, where both have it."""
-        if self.retrained and baseline.retrained:
+        """Return the difference from a baseline: of the retrained accuracy, if the comparison retrains."""
+        if self.retrainings:
             return difference(self.retrained, baseline.retrained)
         return difference(self.accuracy, baseline.accuracy)
 
@@ -99,7 +99,7 @@ def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None) -
             results[seed] = Result(
                 architecture=found.summary["architecture"],
                 accuracy=_known(home, measure, found.genotype) if measure else _validation(found),
-                retrained=_retrained(found.path, config),
+                retrained=_retrained(found.path, config, seed),
                 collapsed=found.verdict.startswith("collapsed"),
                 passes=sum(part.summary.get("forward_backward", 0) for part in parts),
                 seconds=sum(_seconds(part) for part in parts),
@@ -130,23 +130,24 @@ def _validation(run: Run) -> float | None:
     return 100 * float(measured["accuracy"]) if measured and measured["images"] == "validation" else None
 
 
-def retrainings(folder: Path, config: ComparisonConfig) -> list[Run]:
-    """Return the retrainings, finished or not, of the architecture in a folder; none if nothing is retrained."""
-    return [Run(folder / f"{config.retrain}-{number}") for number in range(config.retrainings if config.retrain else 0)]
+def retrainings(folder: Path, config: ComparisonConfig, seed: int) -> list[Run]:
+    """Return the retrainings, finished or not, with the seeds of a search, of the architecture in a folder."""
+    return [Run(folder / name) for name in retrained_folders(config, seed)]
 
 
-def _retrained(folder: Path, config: ComparisonConfig) -> float | None:
+def _retrained(folder: Path, config: ComparisonConfig, seed: int) -> float | None:
     """Return the mean accuracy of all retrainings, None before all of them have finished."""
-    runs = retrainings(folder, config)
+    runs = retrainings(folder, config, seed)
     if not runs or not all(run.finished for run in runs):
         return None
     return 100 * statistics.fmean(last_accuracy(run.summary) for run in runs)
 
 
 def _largest_row(case: Case, config: ComparisonConfig, out: Path, measure: str | None) -> Row:
-    """Return the row of a largest cell, which needs no search: the same for every seed."""
-    home = space(case.space(config))
+    """Return the row of a largest cell, which needs no search, and is retrained with each seed of the searches."""
+    home, folder = space(case.space(config)), case.baseline(out)
     cell = largest(home)
-    result = Result(str(cell), _known(home, measure, cell) if measure else None, _retrained(case.baseline(out), config))
+    known = _known(home, measure, cell) if measure else None
+    results = {seed: Result(str(cell), known, _retrained(folder, config, seed)) for seed in config.seeds}
     retrainings = config.retrainings if config.retrain else 0
-    return Row(case.label, case.space(config), dict.fromkeys(config.seeds, result), retrainings, searched=False)
+    return Row(case.label, case.space(config), results, retrainings, searched=False)

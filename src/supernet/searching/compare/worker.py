@@ -31,11 +31,14 @@ def carry_out(
 ) -> str:
     """Carry out what is left of a job; return why it has failed, nothing if it has not.
 
-    A command that is killed is started again, at most twice: it goes on from its last checkpoint. Another comparison
-    that was killed may have left a process in a run folder, which is waited for. Raises Stopped once `stop` is set, and
-    the command has saved its run.
+    A command that is killed is started again, at most twice: it goes on from its last checkpoint. One that fails takes
+    with it those whose folders are in its own, and no other. Another comparison that was killed may have left a process
+    in a run folder, which is waited for. Raises Stopped once `stop` is set, and the command has saved its run.
     """
+    failed: dict[str, str] = {}
     for folder, words in job.steps:
+        if any(folder.startswith(f"{other}/") for other in failed):
+            continue
         for attempt in range(RESTARTS + 1):
             while is_locked(out / folder):
                 if stop.wait(_PAUSE):
@@ -48,10 +51,14 @@ def carry_out(
                 break
             reason = ending(status, errors, memory_kills() - kills)
             if not was_killed(status) or attempt == RESTARTS:
-                note(out, job, reason)
-                return reason
+                failed[folder] = reason
+                break
             say(f"{job.name} was {reason}; started again ({attempt + 1} of {RESTARTS})")
-    return ""
+    if not failed:
+        return ""
+    told = "; ".join(reason if folder == job.name else f"{folder}: {reason}" for folder, reason in failed.items())
+    note(out, job, told)
+    return told
 
 
 def _run(words: tuple[str, ...], log: Path, environment: Mapping[str, str], stop: Event) -> tuple[int, str]:
