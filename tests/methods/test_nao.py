@@ -217,6 +217,23 @@ def test_standalone_training_has_the_loss_of_a_method_of_ones_own():
         assert torch.allclose(one, two, atol=1e-12)
 
 
+def test_a_selector_trains_the_supernet_also_after_a_search_cut_within_standalone_training():
+    method, batch = make(), noise_batch(3)
+    for number in range(4):
+        epoch(method, number)
+    method.begin_epoch(4)
+    method.step({"weights": batch})
+    method.begin_tuning()
+    method.set_rate(0.3)
+    assert not method.optimizer.state
+    assert method.optimizer.param_groups[0]["lr"] == 0.3
+    before = [w.detach().clone() for w in method.weights]
+    method.step({"weights": batch})
+    assert any(not torch.equal(*pair) for pair in zip(before, method.weights, strict=True))
+    method.supernet.eval()
+    assert torch.equal(method.predict(batch.x), method.supernet(batch.x, method.mix()))
+
+
 def test_paths_are_dropped_more_towards_the_end_and_in_deeper_cells():
     method = make(drop_path=0.3)
     cells = [layer for layer in method.supernet.layers if isinstance(layer, MixedCell)]

@@ -111,6 +111,11 @@ class NAO(SinglePath):
         own_epoch, length = (epoch, self.schedule.starts[-1]) if self.config.reinit == "none" else own
         set_rate(self.optimizer, rate(own_epoch, length, within))
 
+    def begin_tuning(self) -> None:
+        """Let the steps train the supernet, also after a search that was cut within a standalone training."""
+        super().begin_tuning()
+        self.standalone.network = None
+
     def _set_drop_path(self, probability: float) -> None:
         """Set the drop-path probability of the last cell, and of the other cells in proportion to their depth."""
         self.drop_path = probability
