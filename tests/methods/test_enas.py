@@ -25,10 +25,10 @@ from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import Scores
 from supernet.models.supernet import Supernet
 from supernet.selectors.magnitude import strongest
-from supernet.spaces import NetworkSize, space
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, space
 from supernet.spaces.modules import Norm
 from supernet.spaces.tokens import Sequences
-from supernet.testing import EXAMPLE_SPACES, noise_batch
+from supernet.testing import EXAMPLE_SPACES, NormalReduceNormal, noise_batch
 
 NB201, SIZE = EXAMPLE_SPACES[0], NetworkSize(2, 1, (8, 8), 1, 3)
 each_space = pytest.mark.parametrize("home", [*EXAMPLE_SPACES, space("nao")], ids=lambda home: home.name)
@@ -79,6 +79,25 @@ def test_the_frequencies_of_draws_are_their_probabilities():
         assert abs(count / 10_000 - p[tokens]) < 4.5 * math.sqrt(p[tokens] / 10_000)
     entropy = -sum(math.log(p[tokens]) for tokens in drawn.tokens) / 10_000  # of the whole: the chain's sum
     assert float(drawn.entropy.mean()) == pytest.approx(entropy, rel=0.02)
+
+
+def test_the_probability_of_an_architecture_does_not_depend_on_the_others_of_its_draw():
+    """Behind one input of the first node there is one candidate, and so no decision, behind the other there are two."""
+    two = ("nor_conv_3x3", "avg_pool_3x3")
+    edges = Edge(2, 0, two[:1]), Edge(2, 1, two), Edge(3, 0, two), Edge(3, 2, two)
+    cell = Cell(edges, inputs=2, output="concat", keep=1, project=True)
+    policy = policy_of(SearchSpace("uneven", {"normal": cell, "reduce": cell}, NormalReduceNormal())).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter *= 8  # away from uniform
+        alone = [policy.draw(1, generator) for _ in range(200)]
+        many = policy.draw(200, generator)
+    together = dict(zip(many.tokens, many.log_probability.tolist(), strict=True))
+    pairs = [(float(one.log_probability), together[one.tokens[0]]) for one in alone if one.tokens[0] in together]
+    assert {one.tokens[0][0] for one in alone} == {1, 2}
+    assert len(pairs) > 100
+    assert [a for a, _ in pairs] == pytest.approx([b for _, b in pairs], rel=1e-9)
 
 
 def test_logits_are_bounded_by_the_tanh():
@@ -138,6 +157,14 @@ def test_the_controller_learns_to_draw_what_is_rewarded(monkeypatch):
     assert before < 0.4
     assert method.op_scores()["cell"][:, 3].mean() > 0.8
     assert row["passes"] == {"forward_backward": 0, "forward": 400}
+
+
+def test_a_space_of_one_architecture_leaves_the_controller_as_it_is():
+    method = make(home=SearchSpace.chain("one", [(("nor_conv_1x1",), 1, 1)]))
+    policy = [p.detach().clone() for p in method.policy.parameters()]
+    row = method.end_epoch(0, 0.5)
+    assert row["baseline"] > 0
+    assert all(torch.equal(a, b) for a, b in zip(policy, method.policy.parameters(), strict=True))
 
 
 def test_a_controller_comes_down_to_its_target_and_no_further(monkeypatch):

@@ -110,12 +110,17 @@ class ENAS(SinglePath):
         penalties = [self.budget.targets.excess(mix) if self.budget.targets else 0.0 for mix in mixes]
         terms = zip(accuracies, drawn.entropy.detach().tolist(), penalties, strict=True)
         rewards = [a + self.config.entropy_weight * entropy - penalty for a, entropy, penalty in terms]
-        loss = -(drawn.log_probability * torch.tensor([self._advantage(reward) for reward in rewards])).mean()
+        advantages = torch.tensor([self._advantage(reward) for reward in rewards])
+        if drawn.log_probability.requires_grad:  # in a space of one architecture there is nothing to decide
+            self._learn(-(drawn.log_probability * advantages).mean())
+        return accuracies
+
+    def _learn(self, loss: Tensor) -> None:
+        """Take one step of the controller down the loss."""
         self.controller.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradient(self.policy.parameters(), self.config.clip)
         self.controller.step()
-        return accuracies
 
     def _advantage(self, reward: float) -> float:
         """Move the baseline towards `reward` and return by how much the reward exceeds it."""

@@ -3,7 +3,7 @@
 Pham et al., ICML 2018, arXiv 1802.03268, with the sizes of NAS-Bench-201's version (Dong & Yang, ICLR 2020): two LSTM
 layers of 32 units, whose weights begin uniform in ±0.1, as those of embedding and linear layer. Each decision is drawn
 from softmax(2.5 tanh(linear(h) / 5)) over the tokens that may come next. The input is the embedding of the previous
-decision, at first a learned vector. A token without an alternative is no decision.
+decision, at first a learned vector. A token without an alternative is no decision: state and input stay as they are.
 """
 
 from __future__ import annotations
@@ -44,21 +44,25 @@ class ControllerPolicy(nn.Module):
         self._masks: dict[Tokens, Tensor] = {}
 
     def draw(self, count: int, generator: torch.Generator) -> DrawnArchitectures:
-        """Draw `count` architectures."""
+        """Draw `count` architectures; where none has a decision, log-probability and entropy are without a gradient."""
         prefixes: list[list[int]] = [[] for _ in range(count)]
-        inputs, state = self.first.expand(count, -1), None
+        inputs = self.first.expand(count, -1)
+        state = [self.first.new_zeros(_LAYERS, count, _HIDDEN) for _ in range(2)]
         log_probability, entropy = self.first.new_zeros(count), self.first.new_zeros(count)
         for _ in range(self.sequences.length):
             allowed = [self.sequences.allowed(prefix) for prefix in prefixes]
-            if all(len(tokens) == 1 for tokens in allowed):
-                next_tokens = [tokens[0] for tokens in allowed]
-            else:
-                out, state = self.lstm(inputs[None], state)
+            decides = torch.tensor([[len(tokens) > 1] for tokens in allowed])
+            next_tokens = [tokens[0] for tokens in allowed]
+            if decides.any():
+                out, after = self.lstm(inputs[None], tuple(state))
                 log_p = self._log_probabilities(out[0], allowed)
                 chosen = torch.multinomial(log_p.detach().exp(), 1, generator=generator)
                 log_probability = log_probability + log_p.gather(1, chosen)[:, 0]
                 entropy = entropy - (log_p.exp() * log_p.clamp(min=-1e4)).sum(1)
-                inputs, next_tokens = self.embedding(chosen[:, 0]), chosen[:, 0].tolist()
+                # An architecture's draw must not depend on the others: one without a decision here stays as it is.
+                inputs = torch.where(decides, self.embedding(chosen[:, 0]), inputs)
+                state = [torch.where(decides, new, old) for new, old in zip(after, state, strict=True)]
+                next_tokens = chosen[:, 0].tolist()
             for prefix, token in zip(prefixes, next_tokens, strict=True):
                 prefix.append(token)
         return DrawnArchitectures([tuple(prefix) for prefix in prefixes], log_probability, entropy)
