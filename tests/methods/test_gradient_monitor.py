@@ -6,18 +6,20 @@ import torch.nn.functional as F
 
 from supernet.data import Augment, Batches, Images
 from supernet.engine.optim import SGDConfig
-from supernet.methods.base import Budget, NoConfig
+from supernet.methods.base import Budget, Method, NoConfig
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.methods.gradient_monitor import GradientMonitor
 from supernet.methods.single_path import RSPS
 from supernet.models.mix import EdgeMix
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
-from supernet.spaces import NetworkSize, SearchSpace
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stack
 from supernet.spaces.modules import Norm
 from supernet.testing import EXAMPLE_SPACES
 
 NB201, _, TWO, *_ = EXAMPLE_SPACES
+_CELL = Cell.dense(4, ("sep_conv_3x3", "skip_connect"), inputs=2, output="concat", keep=2, project=True)
+PROJECTING = SearchSpace("projecting", {"normal": _CELL, "reduce": _CELL}, Stack())
 
 
 def make(regime: str, home: SearchSpace = NB201) -> tuple[Differentiable, dict[str, Batches]]:
@@ -32,25 +34,33 @@ def make(regime: str, home: SearchSpace = NB201) -> tuple[Differentiable, dict[s
     return method, {n: Batches(images, halves[n], 12, Augment(), seed=3) for n in method.streams}
 
 
+def watched_step(method: Method, monitor: GradientMonitor, batches: dict[str, object]) -> None:
+    monitor.before(batches)
+    method.step(batches)
+    monitor.after()
+
+
 def draw(streams: dict[str, Batches]) -> dict[str, object]:
     batches = {name: stream.next() for name, stream in streams.items()}
     return {name: batch._replace(x=batch.x.double()) for name, batch in batches.items()}
 
 
 def cell_weights(method: Differentiable) -> list[torch.Tensor]:
-    return [w for layer in method.supernet.layers if isinstance(layer, MixedCell) for w in layer.parameters()]
+    return [w for layer in method.supernet.layers if isinstance(layer, MixedCell) for w in layer.ops.parameters()]
 
 
 def gradient(method: Differentiable, batch) -> torch.Tensor:
     loss = F.cross_entropy(method.supernet(batch.x, method.mix()), batch.y)
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, cell_weights(method))])
+    found = torch.autograd.grad(loss, cell_weights(method), materialize_grads=True)
+    return torch.cat([g.flatten() for g in found])
 
 
-def test_correlation_is_the_inner_product_of_the_two_batches_gradients() -> None:
-    method, streams = make("different_subset")
+@pytest.mark.parametrize("home", [NB201, PROJECTING], ids=lambda home: home.name)
+def test_correlation_is_the_inner_product_of_the_two_batches_gradients(home: SearchSpace) -> None:
+    """The inputs of a cell may pass convolutions, whose weights are not those of candidates."""
+    method, streams = make("different_subset", home)
     monitor = GradientMonitor(method, every=1)
-    method.step(draw(streams))
-    monitor.after()
+    watched_step(method, monitor, draw(streams))
     previous = torch.cat([w.grad.flatten() for w in cell_weights(method)])
     batches = draw(streams)
     monitor.before(batches)
@@ -63,8 +73,7 @@ def test_correlation_is_the_inner_product_of_the_two_batches_gradients() -> None
 def test_single_level_correlation_is_the_squared_norm() -> None:
     method, streams = make("same_batch")
     monitor = GradientMonitor(method, every=1)
-    method.step(draw(streams))
-    monitor.after()
+    watched_step(method, monitor, draw(streams))
     batches = draw(streams)
     monitor.before(batches)
     assert monitor.end_epoch(0)["correlation"] == pytest.approx(
@@ -77,8 +86,7 @@ def test_single_level_correlation_is_the_squared_norm() -> None:
 def test_operator_gradient_is_that_of_the_last_cell_alone(home: SearchSpace) -> None:
     method, streams = make("same_batch", home)
     monitor = GradientMonitor(method, every=1)
-    method.step(draw(streams))
-    monitor.after()
+    watched_step(method, monitor, draw(streams))
     batch = draw(streams)["weights"]
     monitor.before({"weights": batch})
     found = monitor.end_epoch(0)
@@ -110,8 +118,7 @@ def test_the_gradient_of_an_operator_on_a_path_is_the_same_in_both_engines() -> 
         method = RSPS(NoConfig(), dense.supernet, dense.budget)
         method.supernet.engine = engine
         monitor = GradientMonitor(method, every=1)
-        method.step(draw(streams))
-        monitor.after()
+        watched_step(method, monitor, draw(streams))
         monitor.before(draw(streams))
         found.append(monitor.end_epoch(0))
     assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-15)
@@ -124,10 +131,7 @@ def test_it_measures_every_so_many_steps_and_changes_nothing() -> None:
     monitor = GradientMonitor(watched, every=3)
     counts = []
     for _ in range(7):
-        batches = draw(streams)
-        monitor.before(batches)
-        watched.step(batches)
-        monitor.after()
+        watched_step(watched, monitor, draw(streams))
         counts.append(monitor.count)
         alone.step(draw(others))
     assert counts == [0, 0, 0, 1, 1, 1, 2]
@@ -140,10 +144,7 @@ def test_it_resumes_from_its_state() -> None:
     first, streams = make("different_subset")
     monitor = GradientMonitor(first, every=1)
     for _ in range(2):
-        batches = draw(streams)
-        monitor.before(batches)
-        first.step(batches)
-        monitor.after()
+        watched_step(first, monitor, draw(streams))
     state = monitor.state_dict()
     again = GradientMonitor(first, every=1)
     again.load_state_dict(state)
@@ -151,3 +152,37 @@ def test_it_resumes_from_its_state() -> None:
     monitor.before(batches)
     again.before(batches)
     assert again.end_epoch(0) == monitor.end_epoch(0)
+
+
+class EveryOtherStep(RSPS):
+    """Trains another network than the supernet in every second step."""
+
+    turns = 0
+
+    def step(self, batches):
+        self.turns += 1
+        return super().step(batches) if self.turns % 2 else {}
+
+
+def test_a_step_that_trains_another_network_leaves_no_gradient_to_compare() -> None:
+    dense, streams = make("same_batch")
+    method = EveryOtherStep(NoConfig(), dense.supernet, dense.budget)
+    monitor, kept = GradientMonitor(method, every=1), []
+    for _ in range(4):
+        watched_step(method, monitor, draw(streams))
+        kept.append(monitor.previous is not None)
+    assert kept == [True, False, True, False]
+
+
+def test_a_step_that_is_replayed_leaves_its_gradient_to_compare() -> None:
+    """As a CUDA graph does: it writes new values into the same tensors."""
+    method, streams = make("same_batch")
+    monitor = GradientMonitor(method, every=1)
+    watched_step(method, monitor, draw(streams))
+    batches = draw(streams)
+    monitor.before(batches)
+    for weight in cell_weights(method):
+        weight.grad.mul_(0.5)
+    monitor.after()
+    assert monitor.previous is not None
+    assert all(torch.equal(a, b.grad) for a, b in zip(monitor.previous, cell_weights(method), strict=True))

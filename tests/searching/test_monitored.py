@@ -11,9 +11,10 @@ import torch
 from supernet.engine.callbacks import Callback
 from supernet.engine.loop import Loop
 from supernet.engine.run import Run
-from supernet.searching.plan import planned
+from supernet.searching.plan import Plan, planned
 from supernet.searching.task import SearchTask
-from supernet.testing import PairDataset, tiny_images, two_input_space
+from supernet.testing import PairDataset, ragged_space, tiny_images, two_input_space
+from supernet.testing.runs import PowerCut, rows_of, run_search, small_plan
 
 SMALL = {"epochs": 4, "batch_size": 3, "width": 2, "device": "cpu"}
 CASES = {
@@ -38,3 +39,15 @@ def test_a_monitor_of_gradients_changes_nothing(case, tmp_path):
     watched = rows(tmp_path / "watched", **CASES[case], monitor="gradients", monitor_every=2)
     assert all(row.pop("diagnostics") for row in watched)
     assert watched == plain
+
+
+def test_a_watched_search_that_is_cut_where_another_network_learns_ends_as_the_whole_one(tmp_path):
+    def plan() -> Plan:
+        phases = {"pretrain": 0.25, "warmup": 0.67, "iterations": 1}
+        return small_plan(ragged_space(), "cdarts", monitor="gradients", monitor_every=1, **SMALL | phases)
+
+    _, whole = run_search(plan(), tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_search(plan(), tmp_path / "cut", PowerCut(9))
+    _, resumed = run_search(plan(), tmp_path / "cut")
+    assert rows_of(resumed) == rows_of(whole)

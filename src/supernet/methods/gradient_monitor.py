@@ -6,7 +6,8 @@ Correlation (figure 2, eq. 8): how much a step of the weights on their batch low
 
 In bi-level search the two batches are independent and the correlation is near zero; in single-level search they are
 one batch and the correlation is the squared norm of the gradient. Its cosine is then always 1, so a lagged form is
-measured, too: the cosine between the gradient on alpha's batch and the gradient of the weights' previous step.
+measured, too: the cosine between the gradient on alpha's batch and the gradient of the weights' previous step. After a
+step that trained another network than the supernet, as some of CDARTS and NAO-V2 do, nothing is measured.
 
 Operator gradients (figure 3): dL/dp_k of the operations of the *last* cell alone, averaged over its edges. A search
 prefers operations with smaller values; `none` has exactly 0. The available text of the paper has lost its symbols:
@@ -43,11 +44,12 @@ class GradientMonitor(Monitor):
         self.steps = self.count = 0
         self.sums: dict[str, Tensor] = {}
         self.previous: list[Tensor] | None = None  # the gradient of the weights' last step, kept for the lag
+        self._stale: list[tuple[Tensor, Tensor] | None] = []  # each gradient before the step, and a copy of it
 
     def _watch(self) -> None:
         self.supernet = self.method.supernet
         self.cells = self.supernet.mixed_cells
-        self.weights = [weight for cell in self.cells for weight in cell.parameters() if weight.requires_grad]
+        self.weights = [weight for cell in self.cells for weight in cell.ops.parameters() if weight.requires_grad]
 
     def before(self, batches: Mapping[str, Batch]) -> None:
         """Measure before the step on `batches` if a measurement is due, and the step before was in the same stage."""
@@ -61,12 +63,17 @@ class GradientMonitor(Monitor):
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.count += 1
             self.previous = None
+        if (self.steps + 1) % self.every == 0:
+            self._stale = [None if w.grad is None else (w.grad, w.grad.clone()) for w in self.weights]
 
     def after(self) -> None:
-        """Keep the gradient of the last step if the next one is measured."""
+        """Keep the gradient of the last step if the next one is measured, and if the step trained the supernet."""
         self.steps += 1
         if self.steps % self.every == 0:
-            self.previous = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in self.weights]
+            pairs = zip(self.weights, self._stale, strict=True)
+            if any(_is_new(w.grad, stale) for w, stale in pairs):
+                self.previous = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in self.weights]
+            self._stale = []
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Return the averages since the end of the epoch before."""
@@ -121,6 +128,14 @@ def _by_operation(cell: MixedCell, gradient: Tensor) -> dict[str, Tensor]:
         for op, value in zip(edge.ops, row, strict=False):
             gradients.setdefault(f"gradient of {op}", []).append(value)
     return {name: torch.stack(values).mean() for name, values in gradients.items()}
+
+
+def _is_new(gradient: Tensor | None, stale: tuple[Tensor, Tensor] | None) -> bool:
+    """Return whether a step has computed this gradient: as another tensor, or as other values where it is replayed."""
+    if gradient is None or stale is None:
+        return gradient is not None
+    before, values = stale
+    return gradient is not before or not torch.equal(gradient, values)
 
 
 def _dot(left: list[Tensor], right: list[Tensor]) -> Tensor:
