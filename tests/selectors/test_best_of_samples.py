@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from supernet.data import Batch
 from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -116,15 +115,31 @@ def test_the_evaluation_does_not_change_the_supernet_and_a_seed_decides():
         assert torch.equal(value, before[name])
 
 
-@pytest.mark.parametrize("images", [1, 8, 11, 24, 100])
-def test_the_evaluation_can_use_the_first_images_alone(images):
-    given = validation()
-    whole = torch.cat([batch.index + 100 * n for n, batch in enumerate(given())])
-    seen = [Batch(*batch) for batch in first_images(given, images)()]
-    found = torch.cat([batch.index + 100 * n for n, batch in enumerate(seen)])
-    assert torch.equal(found, whole[:images])
-    assert all(len(batch.x) == len(batch.y) > 0 for batch in seen)
-    assert first_images(given, None) is given
+@pytest.mark.parametrize(
+    ("images", "sizes"), [(1, [1]), (8, [8]), (9, [5, 4]), (17, [6, 6, 5]), (20, [8, 8, 4]), (100, [8, 8, 4])]
+)
+def test_the_first_images_are_in_batches_of_nearly_equal_size(images, sizes):
+    """A small last batch would be scored by statistics of few images; batches that remain whole are those given."""
+    given = [noise_batch(0, 8), noise_batch(1, 8), noise_batch(2, 4)]
+    found = first_images(lambda: given, images)
+    assert [len(batch.y) for batch in found()] == [len(batch.x) for batch in found()] == sizes
+    for seen, whole in zip(zip(*found(), strict=True), zip(*given, strict=True), strict=True):
+        assert torch.equal(torch.cat(seen), torch.cat(whole)[:images])
+    assert first_images(found, None) is found
+
+
+@pytest.mark.parametrize("norm", ["batch", "recalibrated", "running"])
+def test_one_image_of_one_pixel_has_no_statistics_and_is_refused(norm):
+    small = NetworkSize(2, 1, (1, 1), 1, 3)
+    method = RSPS(NoConfig(), Supernet(NB201, small, Norm(False, track=True)).double(), Budget(2, SGDConfig(), 0))
+    given = lambda: [noise_batch(0, 8, side=1)]  # noqa: E731  a source of batches
+    config = BestOfSamplesConfig(samples=2, images=1, norm=norm)
+    chosen = BestOfSamples(config, method, FeasibleSet(NB201, small), given, 1)
+    if norm == "running":
+        chosen.genotype()
+        return
+    with pytest.raises(UserError, match="at batch size 1 and features of 1x1 pixels"):
+        chosen.genotype()
 
 
 def test_running_statistics_are_used_if_asked_for():

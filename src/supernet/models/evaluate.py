@@ -9,10 +9,11 @@ images. The running statistics stay as they are. Dropout and drop-path are off, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from time import perf_counter
 from typing import Literal
@@ -27,6 +28,7 @@ from supernet.engine.process_group import alone, count, number
 from supernet.engine.processes import dealt, gathered, own_draws, spread
 from supernet.engine.seeds import random_state_kept
 from supernet.errors import UserError
+from supernet.models.cost.count import OperationCosts, check_batch_norm
 from supernet.models.mix import Mix
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet, buffers_restored
@@ -63,7 +65,10 @@ class Scorer:
         self.passes, self.images, self.spent = 0, 0, 0.0
 
     def __call__(self, mixes: Sequence[Mix]) -> Scores:
-        """Return the scores of the mixes, which run as they are, whatever edges of the supernet are fixed."""
+        """Return the scores of the mixes, which run as they are, whatever edges of the supernet are fixed.
+
+        Raises UserError for a batch of a single image whose statistics batch norm needs, at features of 1x1 pixels.
+        """
         began = perf_counter()
         with _scoring(self.supernet, running=self.norm == "running"):
             scores = spread(mixes, self._all).tolist()
@@ -86,7 +91,7 @@ class Scorer:
         with buffers_restored(self.supernet):
             try:
                 _use_batch_statistics(self.supernet)
-                for number, batch in enumerate(self.batches(), start=1):
+                for number, batch in enumerate(self._checked(), start=1):
                     for norm in norms:
                         norm.momentum = 1 / number  # of the n-th batch: what is kept is the mean of all
                     self.supernet(batch.x, mix)
@@ -98,8 +103,15 @@ class Scorer:
 
     def _counted(self) -> Iterator[Batch]:
         self.images = 0
-        for batch in self.batches():
+        for batch in self.batches() if self.norm == "running" else self._checked():
             self.images += len(batch.y)
+            yield batch
+
+    def _checked(self) -> Iterator[Batch]:
+        """Yield the batches; raise UserError for one of a single image that batch norm cannot take statistics of."""
+        for batch in self.batches():
+            if len(batch.y) == 1:
+                check_batch_norm(OperationCosts(self.supernet.space, self.supernet.network_size).supernet, 1)
             yield batch
 
 
@@ -110,16 +122,41 @@ def check_norm(norm: Statistics, *, tracked: bool) -> None:
 
 
 def first_images(batches: ValidationBatches, count: int | None) -> ValidationBatches:
-    """Return a function that returns only the first `count` images of `batches`, or all of them for None."""
-    return batches if count is None else partial(_first_images, batches, count)
+    """Return a function that returns only the first `count` images of `batches`, or all of them for None.
+
+    Whole batches stay as they are. Otherwise the images are divided anew, into batches of nearly equal size that are no
+    larger than those given, because the statistics of a small last batch would be of few images.
+    """
+    if count is None:
+        return batches
+    sizes = cache(partial(_sizes, batches, count))  # counted once, since the images may have to be read from disk
+    return lambda: _divided(batches(), sizes())
 
 
-def _first_images(batches: ValidationBatches, count: int) -> Iterator[Batch]:
+def nearly_equal(images: int, largest: int) -> list[int]:
+    """Return the sizes of the fewest batches of at most `largest` images; the first ones may have one image more."""
+    parts = math.ceil(images / largest)
+    return [images // parts + (number < images % parts) for number in range(parts)]
+
+
+def _sizes(batches: ValidationBatches, count: int) -> list[int]:
+    sizes = list[int]()
     for batch in batches():
-        yield Batch(*(part[:count] for part in batch))
-        count -= len(batch.y)
-        if count <= 0:
-            return
+        sizes.append(len(batch.y))
+        if sum(sizes) >= count:
+            break
+    return sizes if sum(sizes) <= count else nearly_equal(count, max(sizes))
+
+
+def _divided(batches: Iterable[Batch], sizes: Iterable[int]) -> Iterator[Batch]:
+    """Yield the images of `batches` in order, in batches of the given sizes."""
+    source = iter(batches)
+    held = next(source)
+    for size in sizes:
+        while len(held.y) < size:
+            held = Batch(*map(torch.cat, zip(held, next(source), strict=True)))
+        yield Batch(*(part[:size] for part in held))
+        held = Batch(*(part[size:] for part in held))
 
 
 def accuracy(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> float:
