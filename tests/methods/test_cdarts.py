@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import supernet as sn
 from retrained import message
@@ -17,6 +18,7 @@ from supernet.models.mix import detached
 from supernet.models.supernet import Supernet
 from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
+from supernet.spaces.operations import Primitive
 from supernet.testing import noise_batch
 from supernet.testing.runs import small_data
 
@@ -117,6 +119,26 @@ def test_the_joint_loss_reaches_what_it_should_and_nothing_else():
     assert all(torch.equal(*pair) for pair in zip(method.alphas.values(), alphas, strict=True))
     assert all(torch.equal(*pair) for pair in zip(method.taught, evaluation, strict=True))
     assert not any(torch.equal(*pair) for pair in zip(method.weights, before, strict=True) if pair[0].numel() > 1)
+
+
+def test_fixed_parameters_of_an_operation_stay_as_they_are():
+    class Blur(nn.Module):
+        def __init__(self, cin, cout, stride, norm):
+            super().__init__()
+            self.kernel, self.stride = nn.Parameter(torch.full((cout, 1, 3, 3), 1 / 9), requires_grad=False), stride
+
+        def forward(self, x):
+            return F.conv2d(x, self.kernel, None, self.stride, 1, 1, len(self.kernel))
+
+    blur = Primitive("blur", Blur, learned=False)
+    cells = {"cell": Cell.dense(2, ("nor_conv_1x1", "blur"))}
+    method = made(SearchSpace("blurred", cells, Stages(("cell",)), primitives=(blur,)))
+    fixed = [parameter for parameter in method.evaluation.parameters() if not parameter.requires_grad]
+    before = [parameter.clone() for parameter in fixed]
+    for method.phase in ("warmup", "search"):
+        method.step({"weights": noise_batch(1), "alpha": noise_batch(2)})
+    assert fixed
+    assert all(map(torch.equal, fixed, before))
 
 
 def test_the_evaluation_network_warms_up_alone_on_validation_images():

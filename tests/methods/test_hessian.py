@@ -93,6 +93,12 @@ def test_a_measurement_changes_nothing():
     assert all(w.grad is None for w in [*method.weights, *method.alphas.values()])
 
 
+def test_its_passes_are_one_of_each_alpha_and_one_of_the_loss():
+    method, batch = make()
+    before, found = method.supernet.passes, hessian(method, batch)
+    assert method.supernet.passes == before + 1 + len(found)
+
+
 def test_the_monitor_measures_every_so_many_epochs_and_the_op_weights_in_each():
     method, batch = make(activation="softmax", regime="different_subset")
     monitor = HessianMonitor(method, 2)

@@ -137,6 +137,17 @@ def test_an_edge_keeps_its_largest_op_weights_and_one_that_an_architecture_may_h
         assert columns != [0]
 
 
+def test_the_last_stage_has_another_operation_than_none_where_an_architecture_may_have_none():
+    method = made(epochs=3, candidates=(2, 1))
+    for epoch in range(3):
+        method.begin_epoch(epoch)
+        assert all(len(columns) == (5, 2, 1)[epoch] for columns in method.columns["cell"])
+        assert all((0 in columns) == (epoch < 2) for columns in method.columns["cell"])
+        with torch.no_grad():
+            for alpha in method.alphas.values():
+                alpha[:, 0] = 5.0  # of `none`
+
+
 def test_op_scores_of_the_search_have_all_its_columns_and_none_is_left_out_at_the_end(tmp_path):
     plan = small_plan(EXAMPLE_SPACES[0], method="p-darts", epochs=3)
     task, run = run_search(plan, tmp_path)

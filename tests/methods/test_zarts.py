@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -233,6 +234,27 @@ def test_gradientless_descent_never_increases_the_objective():
     found.update(seen)
     assert torch.equal(flat(found), alphas)
     assert found.end_epoch(0, 0.5)["accepted"] == 4 / 5
+
+
+@pytest.mark.parametrize("estimator", ["mgs", "rs", "gld"])
+def test_a_candidate_whose_lookahead_diverges_is_not_taken(estimator, monkeypatch):
+    found = make(estimator=estimator, samples=3, base_loss="with_inner")
+    score, diverged = found.objective.lookahead.scores, {0, 1}
+
+    def scores(*arguments, **more):
+        whole = score(*arguments, **more)
+        wrong = [math.nan if number in diverged else loss for number, loss in enumerate(whole.loss)]
+        return replace(whole, loss=wrong)
+
+    monkeypatch.setattr(found.objective.lookahead, "scores", scores)
+    before = flat(found)
+    found.step(batches(1))
+    assert flat(found).isfinite().all()
+    assert not torch.equal(flat(found), before)
+    diverged |= set(range(100))
+    before = flat(found)
+    found.step(batches(2))
+    assert torch.equal(flat(found), before)  # of candidates that all diverge none is better
 
 
 # State that an update does not change

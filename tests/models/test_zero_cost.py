@@ -10,7 +10,7 @@ from torch import nn
 
 from supernet.models.network import Network
 from supernet.models.rank_metrics import combined
-from supernet.models.zero_cost import SCORES, jacob_cov, naswot, synflow, zero_cost
+from supernet.models.zero_cost import SCORES, jacob_cov, naswot, scored_images, synflow, zero_cost
 from supernet.spaces import NetworkSize, space
 from supernet.testing import EXAMPLE_SPACES, noise_batch
 
@@ -69,6 +69,14 @@ def test_scores_exist_in_every_space_and_follow_from_the_seed(home, name):
     assert max(found) > -1e30
     if name in ("synflow", "naswot"):
         assert found != zero_cost(name, home, genotypes, SIZE, X, 2)
+
+
+def test_scores_look_at_64_images_whatever_the_batches():
+    for size in (5, 30, 64, 100):
+        batches = [noise_batch(number, size) for number in range(128 // size + 1)]
+        found = scored_images(batches)
+        assert torch.equal(found, torch.cat([batch.x for batch in batches])[:64])
+    assert len(scored_images([noise_batch(0, 7)])) == 7
 
 
 def test_scores_exist_for_one_image_and_for_features_of_one_pixel():

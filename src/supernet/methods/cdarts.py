@@ -99,7 +99,8 @@ class CDARTS(GradientMethod):
             self.evaluation = budget.new_supernet(space, sizes[1])
             self.ensembles = nn.ModuleList(Ensemble(space, size) for size in sizes)
         self.ensembles.to(self.device, self.weights[0].dtype)
-        self.taught = [*self.evaluation.parameters(), *self.ensembles.parameters()]
+        taught = (*self.evaluation.parameters(), *self.ensembles.parameters())
+        self.taught = [parameter for parameter in taught if parameter.requires_grad]  # an operation may have fixed ones
         self.evaluation_optimizer = budget.weights.optimizer(self.taught)
         self.masks = {kind: mask.to(self.device) for kind, mask in _penalised(space, config.penalised).items()}
         self._derive()

@@ -52,7 +52,7 @@ def relaxed(method: Method) -> tuple[list[Tensor], Mix]:
 def hessian(method: Method, batch: Batch) -> Tensor:
     """Return the Hessian (D, D) of the method's loss on `batch`, float64 on the CPU; raises UserError without alphas.
 
-    The supernet must be in training mode.
+    The supernet must be in training mode. Its passes grow by one for each number of the alphas, and one for the loss.
     """
     masks, supernet = list(alphas_of(method).masks.values()), method.supernet
     values, mix = relaxed(method)
@@ -65,6 +65,7 @@ def hessian(method: Method, batch: Batch) -> Tensor:
         loss = method.loss(traceless(supernet, batch.x, mix, weights), batch.y)
         slopes = flat(torch.autograd.grad(loss, values, create_graph=True, materialize_grads=True))
         rows = [torch.autograd.grad(slope, values, retain_graph=True, materialize_grads=True) for slope in slopes]
+    supernet.passes += len(rows)
     return averaged([torch.stack([flat(row) for row in rows]).double().cpu()])[0]  # one batch: equal but for rounding
 
 

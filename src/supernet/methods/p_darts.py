@@ -166,12 +166,19 @@ class PDARTS(WarmUp):
         self.set_rate(self.budget.weights.rate(own, length, within))
 
     def _narrow(self) -> None:
-        """Enter the next stage, with the candidates that have the largest op weights."""
+        """Enter the next stage, with the candidates that have the largest op weights.
+
+        Of those that an architecture may have one stays, and before the last stage one other than `none`, if there is.
+        """
         most, rows = self.config.candidates[self.number], self.op_scores()
-        here = self.supernet.space
+        here, is_last = self.supernet.space, self.number + 2 == self.stages
         kept = {
             kind: [
-                _largest(row[: len(edge.ops)].tolist(), most, allowed)
+                _largest(
+                    row[: len(edge.ops)].tolist(),
+                    most,
+                    [k for k in allowed if not (is_last and here.primitive(edge.ops[k]).zero)] or allowed,
+                )
                 for edge, row, allowed in zip(cell.edges, rows[kind], here.candidates(cell), strict=True)
             ]
             for kind, cell in here.cells.items()

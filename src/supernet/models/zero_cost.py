@@ -14,7 +14,7 @@ Tanaka et al., NeurIPS 2020, arXiv 2006.05467 (synflow; for architectures Abdelf
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args
 
@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from supernet.data import Batch
 from supernet.engine.seeds import seeded
 from supernet.models.cost.count import OperationCosts
 from supernet.models.network import Network
@@ -35,15 +36,25 @@ _IMAGES, _K = 64, 1e-5
 _LEAST = -1e30  # of a network whose score does not exist, as that of one without a path to the logits
 
 
+def scored_images(batches: Iterable[Batch]) -> Tensor:
+    """Return the images (B, channels, H, W) that the scores look at: the first 64 of some batches."""
+    parts = list[Tensor]()
+    for batch in batches:
+        parts.append(batch.x)
+        if sum(map(len, parts)) >= _IMAGES:
+            break
+    return torch.cat(parts)[:_IMAGES]
+
+
 def zero_cost(
     name: Score, space: SearchSpace, genotypes: Sequence[Genotype], size: NetworkSize, x: Tensor, seed: int
 ) -> list[float]:
     """Return a score of every architecture, from a network of a size with weights drawn from `seed`.
 
-    `x` (B, channels, H, W) are images, of which jacob_cov and naswot take the first 64; the networks run where these
-    are.
+    `x` (B, channels, H, W) are the images that jacob_cov and naswot look at (see `scored_images`); the networks run
+    where these are.
     """
-    x = x[:_IMAGES].float()
+    x = x.float()
     if name in ("params", "flops"):
         costs = OperationCosts(space, size)
         return [float(getattr(costs.total(genotype), name)) for genotype in genotypes]

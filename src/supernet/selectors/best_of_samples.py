@@ -29,7 +29,7 @@ from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.evaluate import Statistics
 from supernet.models.rank_metrics import combined
-from supernet.models.zero_cost import Score, zero_cost
+from supernet.models.zero_cost import Score, scored_images, zero_cost
 from supernet.selectors.evaluated import Evaluated
 from supernet.settings import Count, Share, settings
 from supernet.spaces.genotype import Genotype
@@ -82,7 +82,7 @@ class BestOfSamples(Evaluated):
 
     def _prior(self, name: Score) -> list[float]:
         supernet = self.method.supernet
-        x = next(iter(self.validation_batches())).x
+        x = scored_images(self.validation_batches())
         return zero_cost(name, supernet.space, [*self.scores], supernet.network_size, x, self.seed)
 
     def best(self) -> Genotype:

@@ -172,6 +172,7 @@ class ZeroOrder(Method):
                 slopes = (plus - base) / config.delta
             case "one_point":
                 slopes = self.objective.values(steps, batches) / config.delta
+        slopes = slopes.where(slopes.isfinite(), 0.0)  # a direction in which lookahead diverges tells no slope
         return -config.lr * estimators.gradient(slopes, directions, self.alphas.sizes, config.direction)
 
     def _mgs(self, batches: CandidateBatches) -> Tensor:
@@ -182,6 +183,8 @@ class ZeroOrder(Method):
         if config.importance == "uniform":
             return steps.mean(0)
         losses = self.objective.values(steps, batches)
+        if not losses.isfinite().any():  # then there is nothing to choose from
+            return torch.zeros_like(gradient)
         shares = estimators.importance(
             losses, steps, gradient, sigma, config.tau, config.lam, config.importance, config.proposal
         )

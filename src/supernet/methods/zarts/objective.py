@@ -64,7 +64,7 @@ class Objective:
         self.evaluated = torch.empty(0, 0)  # the steps (K, D) whose objective was asked for last
 
     def values(self, steps: Tensor, batches: CandidateBatches) -> Tensor:
-        """Return the objective (K,) after each of the steps (K, D) of alpha."""
+        """Return the objective (K,) after each of the steps (K, D) of alpha; infinity where lookahead diverges."""
         mixes = [self.alphas.mix(self.alphas.after(step)) for step in steps]
         self.evaluated, validation = steps, [batches.valid, *batches.more]
         losses = self.lookahead.scores(
@@ -74,7 +74,7 @@ class Objective:
         self.lookahead.supernet.passes += trained
         self.passes["forward_backward"] += trained
         self.passes["forward"] += len(mixes) * len(validation)
-        return torch.tensor(losses, dtype=torch.float64) + self._penalties(mixes)
+        return torch.tensor(losses, dtype=torch.float64).nan_to_num(torch.inf, torch.inf) + self._penalties(mixes)
 
     def _penalties(self, mixes: Sequence[Mix]) -> Tensor:
         """Return the penalty (K,) of each mix, for the costs that are above their targets now."""

@@ -25,7 +25,7 @@ from supernet.methods.base import Method
 from supernet.models.cost.count import OperationCosts
 from supernet.models.evaluate import Scorer, Statistics, check_norm, first_images
 from supernet.models.rank_metrics import combined, kendall, pairwise, regret, spearman
-from supernet.models.zero_cost import Score, zero_cost
+from supernet.models.zero_cost import Score, scored_images, zero_cost
 from supernet.searching.studies.study import studied, write
 from supernet.searching.task import SearchTask
 from supernet.selectors.best_of_samples import Sampler, samples
@@ -181,7 +181,7 @@ def _ranked(task: SearchTask, config: RankingConfig, table: tables.Table, accura
     rows: list[Sequence[float]] = [one_shot, truth, params]
     half = sorted(sorted(range(len(truth)), key=truth.__getitem__, reverse=True)[: math.ceil(len(truth) / 2)])
     best = _agreement([_of(row, half) for row in rows], config.top)
-    x, seed = next(iter(images())).x, task.plan.seed
+    x, seed = scored_images(task.validation_batches()), task.plan.seed
     scores = {name: zero_cost(name, plan.space, genotypes, supernet.network_size, x, seed) for name in config.zero_cost}
     found = {str(name): _zero_cost(values, one_shot, truth, half) for name, values in scores.items()}
     return Ranking(indices, one_shot, truth, params, _agreement(rows, config.top), best, scorer.images, config, found)
