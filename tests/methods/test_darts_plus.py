@@ -102,14 +102,6 @@ def test_before_the_earliest_epoch_nothing_ends_it_and_without_a_snapshot_it_doe
     assert method.budget.snapshots.asked() is None
 
 
-def test_it_goes_back_to_no_epoch_before_the_earliest():
-    method = made(earliest=3)
-    few, many = [ONE, THREE, POOL], [SKIP] * 3
-    for epoch, rows in ((1, few), (2, many), (3, few)):
-        assert ended(method, epoch, normal=rows, last=rows)[2] == ""
-        assert method.budget.snapshots.epochs == ({"before": 3} if epoch == 3 else {})
-
-
 def test_a_criterion_that_can_never_hold_is_one_line():
     convolutions = SearchSpace("plain", {"cell": Cell.dense(3, OPS[1::2])}, Stages(("cell",)))
     one = SearchSpace("one", {"cell": Cell.dense(3, OPS[:2])}, Stages(("cell",)))

@@ -91,15 +91,14 @@ class DARTSPlus(Differentiable):
         self.unchanged = self.unchanged + 1 if ranking == self.ranking else 0
         self.ranking = ranking
         too_many = "skips" in self.criteria and skips >= self.config.skips
-        judged = epoch + 1 >= self.config.earliest
-        if judged:
+        if epoch + 1 >= self.config.earliest:
             self._finished = self._reason(skips, too_many=too_many)
         kept = BEFORE in snapshots.epochs
         if self._finished and kept:
             if too_many:
                 snapshots.restore(BEFORE, "the last one with fewer")
             snapshots.drop(BEFORE)
-        elif "skips" in self.criteria and judged and not (self._finished or too_many):
+        elif "skips" in self.criteria and not (self._finished or too_many):
             snapshots.keep(BEFORE)
         return {**super().end_epoch(epoch, valid_accuracy), "skips": skips, "unchanged": self.unchanged}
 
