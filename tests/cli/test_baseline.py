@@ -149,6 +149,23 @@ def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> 
     assert published.summary["flops"] == pytest.approx(rows[0]["flops"], rel=0.15)  # to the nearest of a few channels
 
 
+def test_other_epochs_need_another_place(call: Call, data: str) -> None:
+    words = ("baseline", data, "--flops", "200k", "--networks", "resnet", "--device", "cpu", "--out", "b", "--epochs")
+    assert call(*words, "2", "--seeds", "0")[0] == 0
+    record = json.loads(Path("b/baseline.json").read_text())
+    for epochs in ("4", "1"):
+        for there in (record, {name: value for name, value in record.items() if name != "epochs"}):
+            Path("b/baseline.json").write_text(json.dumps(there))  # the second is of an earlier version
+            status, _, error = call(*words, epochs, "--seeds", "0-1")
+            reason = (
+                f"the baselines in 'b' are of another epochs (2 there, {epochs} now): give another place with --out"
+            )
+            assert (status, error) == (2, f"supernet: {reason}\n")
+    assert len(Run("b/resnet-flops-0").metrics) == 2
+    assert call(*words, "2", "--seeds", "0-1")[0] == 0
+    assert json.loads(Path("b/baseline.json").read_text()) == record
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

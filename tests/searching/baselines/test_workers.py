@@ -79,10 +79,8 @@ def test_workers_reach_what_one_process_does_and_go_on_after_a_failure(
     assert "(2 of 2)" in capsys.readouterr().out
     alone = sn.baseline(data, out="alone", quiet=True, **asked)
     assert [row.results for row in found.rows] == [row.results for row in alone.rows]
-    sn.baseline(data, workers=2, out="b", quiet=True, **asked | {"epochs": 2})  # a finished one goes on
-    assert len(ran) == 5
     with pytest.raises(sn.UserError, match="was made with other settings: batch_size"):
-        sn.baseline(data, workers=2, out="b", quiet=True, **asked | {"epochs": 2, "batch_size": 7})
+        sn.baseline(data, workers=2, out="b", quiet=True, **asked | {"batch_size": 7})
     assert Path("b/resnet-flops-0/summary.json").exists()
 
 

@@ -46,11 +46,15 @@ class Asked:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the folder is of, as plain data; seeds and networks may be added later."""
+        """What the folder is of, as plain data; seeds and networks may be added later.
+
+        Epochs may not: the learning rate of a training that goes on has come down before, that of a new one has not.
+        """
         plan = self.plan
         return {
             "fingerprint": plan.images.fingerprint,
             "recipe": plan.recipe,
+            "epochs": plan.config.epochs,
             "architecture": None if self.like is None else str(plan.genotype),
             "budget": dict(self.budget),
         }

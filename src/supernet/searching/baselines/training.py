@@ -69,7 +69,7 @@ def opened(path: str | os.PathLike[str]) -> Baselines | None:
 
 
 def _enter(out: Path, asked: Asked) -> None:
-    """Make the folder; raises UserError if it holds anything else, or baselines of other images, recipe or cost."""
+    """Make the folder; raises UserError if it holds anything else, or baselines of another record."""
     file = out / FILE
     try:
         if out.exists() and not file.exists() and not all(map(is_left, out.iterdir())):
@@ -82,6 +82,8 @@ def _enter(out: Path, asked: Asked) -> None:
         there = flat(read_json(file)) if file.exists() else now
     except (ValueError, AttributeError):
         raise UserError(f"'{file}' is damaged: remove it, and the same command goes on") from None
+    if "epochs" not in there:  # of an earlier version, which let trainings go on for more
+        there["epochs"] = min((run.config["epochs"] for run in Run(out).inside), default=now["epochs"])
     changed = [name for name in there | now if there.get(name) != now.get(name)]
     if changed:
         names = ", ".join(f"{name} ({there.get(name)} there, {now.get(name)} now)" for name in changed)

@@ -81,7 +81,7 @@ def _job(trainings: Trainings, rival: Rival, seed: int, how: Driving) -> Job:
     run, plan = Run(trainings.folder(rival, seed)), trainings.plan_of(rival, seed)
     if not how.force:
         run.holds(plan.record)
-    # A run that has finished and is to go on, or to start over, is not taken for one that is done
+    # A run that has finished and is to start over is not taken for one that is done
     (run.path / "summary.json").unlink(missing_ok=True)
     return Job(run.path.name, rival.label, ((run.path.name, command(plan, how, run.path)),))
 
