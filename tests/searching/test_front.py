@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 import supernet as sn
+from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
@@ -81,7 +82,9 @@ def test_retrainings_judge_themselves_and_all_points_once_each_has_one(searched,
     points = drawn(searched)["points"]
     by_supernet = dominated([(point["cost"], point["supernet"]) for point in points])
     accuracies = {searched.path / point["run"]: 90.0 - n for n, point in enumerate(points)}  # the costliest is the best
-    monkeypatch.setattr(fronts, "_retrained", lambda run: accuracies.get(run.path))
+    monkeypatch.setattr(
+        fronts, "_retrainings", lambda run, _: {(1, "quick"): [accuracies[run.path]]} if run.path in accuracies else {}
+    )
     series = list(drawn(searched)["series"].values())
     assert [[out for *_, out in one] for one in series] == [by_supernet, [False] * len(points)]
     assert not any(point["dominated"] for point in drawn(searched)["points"])
@@ -89,6 +92,38 @@ def test_retrainings_judge_themselves_and_all_points_once_each_has_one(searched,
     assert [point["dominated"] for point in drawn(searched)["points"]] == by_supernet
     accuracies = dict(zip(accuracies, (80.0, 85.0), strict=True))  # the cheaper of the two is better
     assert [out for *_, out in list(drawn(searched)["series"].values())[1]] == [True, False]
+
+
+def test_only_retrainings_alike_and_of_the_architecture_itself_count(searched, tmp_path, capsys):
+    points, alike = [tmp_path / "a", tmp_path / "b"], {"width": 2, "depth": 1, "device": "cpu", "quiet": True}
+    first, second = (Run(searched.path / point["run"]).genotype for point in drawn(searched)["points"][:2])
+    seeds = [sn.retrain(first, data="digits", epochs=1, seed=s, out=points[0] / f"s{s}", **alike) for s in (0, 1)]
+    sn.retrain(first, data="digits", epochs=2, out=points[0] / "longer", **alike)
+    sn.retrain(first, data="digits", epochs=1, out=points[0] / "wider", **alike | {"width": 3})
+    sn.retrain(first, data="digits", recipe="nasbench201", epochs=1, out=points[0] / "recipe", **alike)
+    sn.retrain(second, data="digits", epochs=1, out=points[0] / "earlier", **alike)
+    other = sn.retrain(second, data="digits", epochs=1, out=points[1] / "s0", **alike)
+    found, told = fronts._retrained(
+        [fronts._retrainings(Run(at), str(each)) for at, each in zip(points, (first, second), strict=True)]
+    )
+    means = [[100 * last_accuracy(run.summary) for run in runs] for runs in (seeds, [other])]
+    assert found == [pytest.approx(sum(some) / len(some)) for some in means]
+    assert told == "by recipe quick, 1 epoch"
+    show(Console(), drawn(searched) | {"points": [{**drawn(searched)["points"][0], "retrained": 1.0}], "alike": told})
+    assert "of retrainings in these folders by recipe quick, 1 epoch, on test images" in capsys.readouterr().out
+    assert fronts._retrained([{}, {}]) == ([None, None], "")
+
+
+def test_accuracies_of_the_table_are_on_the_images_of_the_search(searched, monkeypatch):
+    entries = [
+        Run(searched.path / point["run"]).summary["table_entry"] for point in searched.summary["front"]["points"]
+    ]
+    for number, dataset in enumerate(("c10", "c100", "in16")):
+        monkeypatch.setattr(fronts, "dataset_of", lambda name, classes, dataset=dataset: dataset)
+        tests = [entry["results"][number]["test"] for entry in entries]
+        assert [point["table"] for point in drawn(searched)["points"]] == tests
+    monkeypatch.undo()
+    assert {point["table"] for point in drawn(searched)["points"]} == {None}  # the digits are in no table
 
 
 def test_a_front_needs_a_finished_search_and_a_number(searched, tmp_path):

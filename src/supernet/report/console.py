@@ -198,7 +198,7 @@ def front(console: Console, found: Mapping[str, Any]) -> None:
     console.print(table)
     some = {
         "supernet": f"in the supernet, on {found['images']} validation images",
-        "retrained": "of retrainings in these folders, on test images",
+        "retrained": f"of retrainings in these folders {found['alike']}, on test images",
         "table": "of the table, on test images",
     }
     line(console, f"Accuracies {'; '.join(some[name] for name in names)}.")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from supernet.data import Source
@@ -33,9 +35,13 @@ from supernet.selectors import SELECTORS, Preset
 from supernet.settings import amend
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.tables.entry import holds
+from supernet.spaces.tables.entry import dataset_of
 
 POINTS = 5
+_ALIKE = ("epochs", "recipe", "fingerprint", "width", "depth")  # settings of retrainings that can be compared
+
+Retrainings = dict[tuple[Any, ...], list[float]]
+"""Accuracies of retrainings in %, by the settings in `_ALIKE`."""
 
 
 def front(
@@ -187,24 +193,27 @@ def drawn(run: Run) -> dict[str, Any]:
     """Return the front of a search as pictures and tables have it.
 
     Its points get accuracies, in %, as far as there are some: `supernet`, `retrained` on test images, after the last
-    epoch, in the mean of the retrainings in the folder of the selection, and `table`; and whether they are
-    `dominated` by another one, by `retrained` if all have it, otherwise by `supernet`. Each of `series` is judged by
-    its own accuracies.
+    epoch, in the mean of the retrainings in the folder of the selection, and `table`, on the images of the search; and
+    whether they are `dominated` by another one, by `retrained` if all have it, otherwise by `supernet`. Each of
+    `series` is judged by its own accuracies. Only retrainings alike count, `alike` in words: those of the recipe,
+    epochs, images and size that the most points have.
     """
     front: dict[str, Any] = run.summary["front"]
     points: list[dict[str, Any]] = []
-    in_table = holds(run.config["data_name"], run.config["classes"])
-    for point in front["points"]:
-        selection = _at(run, point)
-        entry = selection.summary["table_entry"] if in_table else None
-        table = entry["results"][0]["test"] if entry else None
-        points.append(point | {"supernet": 100 * point["supernet"], "retrained": _retrained(selection), "table": table})
+    dataset = dataset_of(run.config["data_name"], len(run.config["classes"]))
+    retrained, alike = _retrained([_retrainings(_at(run, point), point["architecture"]) for point in front["points"]])
+    for point, accuracy in zip(front["points"], retrained, strict=True):
+        entry = _at(run, point).summary["table_entry"]
+        tests = {result["dataset"]: result["test"] for result in entry["results"]} if entry else {}
+        more = {"supernet": 100 * point["supernet"], "retrained": accuracy, "table": tests.get(dataset)}
+        points.append(point | more)
     judge = "supernet" if any(point["retrained"] is None for point in points) else "retrained"
     points = [point | {"dominated": out} for point, (*_, out) in zip(points, _judged(points, judge), strict=True)]
     names = {"supernet": "supernet, validation images", "retrained": "retrained, test images", "table": "table"}
     series = {title: _judged(points, name) for name, title in names.items()}
     title = {"params": "parameters", "flops": "FLOPs", "latency": "latency (ms)"}.get(front["cost"], front["cost"])
-    return front | {"points": points, "series": {name: some for name, some in series.items() if some}, "title": title}
+    series = {name: some for name, some in series.items() if some}
+    return front | {"points": points, "series": series, "title": title, "alike": alike}
 
 
 def _judged(points: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float, bool]]:
@@ -222,11 +231,29 @@ def dominated(points: Sequence[tuple[float, float]]) -> list[bool]:
     return [beaten(*point) for point in points]
 
 
-def _retrained(selection: Run) -> float | None:
-    found = [Run(file.parent) for file in sorted(selection.path.glob("*/summary.json"))]
-    accuracies = [
-        last_accuracy(each.summary)
-        for each in found
-        if each.task == "retrain" and (each.summary["test_accuracy"] or each.summary["measured_on"] == "test")
-    ]
-    return 100 * sum(accuracies) / len(accuracies) if accuracies else None
+def _retrained(found: Sequence[Retrainings]) -> tuple[list[float | None], str]:
+    """Return the mean accuracy of each point's retrainings, None without one, and in words which are counted.
+
+    They are those that the most points have; of equals, those of the most epochs.
+    """
+    points = Counter(alike for each in found for alike in each)
+    if not points:
+        return [None] * len(found), ""
+    alike = max(points, key=lambda each: (points[each], each))
+    epochs, recipe, *_ = alike
+    means = [fmean(each[alike]) if alike in each else None for each in found]
+    return means, f"by recipe {recipe}, {epochs} epoch{'s' * (epochs > 1)}"
+
+
+def _retrainings(selection: Run, architecture: str) -> Retrainings:
+    """Return the accuracies on test images, in %, of the retrainings in a folder that are of an architecture.
+
+    A search that has gone on may have others in its folder, of what it had found before.
+    """
+    found: Retrainings = defaultdict(list)
+    for each in (Run(file.parent) for file in sorted(selection.path.glob("*/summary.json"))):
+        if each.task != "retrain" or each.config["architecture"] != architecture:
+            continue
+        if each.summary["test_accuracy"] or each.summary["measured_on"] == "test":
+            found[tuple(each.config[name] for name in _ALIKE)].append(100 * last_accuracy(each.summary))
+    return found
