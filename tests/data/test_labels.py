@@ -85,6 +85,9 @@ def test_other_labels_follow_the_training_labels(train: Any, other: Any, expecte
         ([1, 3], ("1", "2", "3"), None, [0, 2]),  # the numbers are the names
         (["1", "3"], ("1", "2", "3"), None, [0, 2]),
         ([[0, 1, 0]], ("1", "2", "3"), None, [1]),
+        (np.eye(11)[[2, 10]], tuple(sorted(map(str, range(11)))), None, [3, 2]),  # columns are numbers, names are texts
+        (np.eye(3)[[0, 1]], ANIMALS, ["eel", "cat", "owl"], [ANIMALS.index("eel"), ANIMALS.index("cat")]),
+        (np.eye(2)[[0, 1]], ANIMALS, ["eel", "cat"], [ANIMALS.index("eel"), ANIMALS.index("cat")]),
         ([True, False], ("0", "1"), None, [1, 0]),
     ],
 )

@@ -209,6 +209,21 @@ def test_grey_pictures_are_evaluated_by_a_network_for_colours(tmp_path: Path) ->
     assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in ("cat", "dog")]
 
 
+def test_the_images_that_were_trained_on_are_not_evaluated_where_they_are_streamed(tmp_path: Path) -> None:
+    """Without test images the validation images count, also where the training had all of them in memory."""
+    for label in ("cat", "dog"):
+        save_pictures(tmp_path / "photos" / label, *(f"{number}.png" for number in range(10)))
+    for stream in (False, True):
+        run = retrained(tmp_path / f"run-{stream}", tmp_path / "photos", stream=stream)
+        found = [
+            evaluate(run, device="cpu", data=data, stream=on_disk)
+            for data in (None, tmp_path / "photos", tmp_path / "photos" / ".." / "photos")
+            for on_disk in (False, True)
+        ]
+        assert {(each.images, each.confusion) for each in found} == {("validation", found[0].confusion)}
+        assert found[0].count < 20
+
+
 def test_deep_pictures_are_scaled_as_in_the_training(tmp_path: Path) -> None:
     for part, top in (("photos", 4095), ("dark", 2000)):
         for label in ("cat", "dog"):

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from conftest import Call
+from retrained import save_pictures
 from supernet.data import Source
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -126,6 +127,18 @@ def test_images_are_the_searchs_own_however_their_path_is_written_and_wherever_t
     assert chosen("moved.npz") == chosen("same.npz") == (False, 6)
     assert chosen("other.npz") == (True, 16)
     assert chosen("moved.npz", image_size=8) == (False, 8)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_moved_images_are_the_searchs_own_also_where_they_are_streamed(tmp_path: Path, *, streamed: bool) -> None:
+    """A stream is known by names and sizes alone, so classes tell where only one of the two was streamed."""
+    for label in ("left", "right"):
+        save_pictures(tmp_path / "signs" / label, *(f"{number}.png" for number in range(5)))
+    run = found(tmp_path / "run", str(tmp_path / "signs"), mirror=False, image_size=6, stream=streamed)
+    (tmp_path / "signs").rename(tmp_path / "moved")
+    for stream in (False, True):
+        config = planned(run, data=tmp_path / "moved", device="cpu", stream=stream).config
+        assert (config.mirror, config.image_size) == (False, 6)
 
 
 def test_arrays_are_the_searchs_own_if_they_are_the_same(tmp_path: Path) -> None:

@@ -33,16 +33,18 @@ class Rule(NamedTuple):
 
     classes: tuple[str, ...]
     numbers: dict[int | str, int]  # the class number of each label
+    columns: tuple[int | str, ...]  # the label that each column of one-hot labels stands for
     notes: tuple[str, ...] = ()
     known: bool = False  # the classes are those of a run
 
     def __call__(self, array: Array, name: str) -> Tensor:
         """Return labels of any form as class numbers (N,) int64; raises UserError, with `name`, for any without."""
         values, columns, _ = plain_labels(array, name)
-        if columns not in (None, len(self.classes)):
-            raise UserError(f"{name} has one-hot labels of {columns} classes, but there are {len(self.classes)}")
+        if columns not in (None, len(self.columns)):
+            raise UserError(f"{name} has one-hot labels of {columns} classes, but there are {len(self.columns)}")
         present, places = np.unique(values, return_inverse=True)
-        numbers = present if columns else [self._number(label, name) for label in present.tolist()]
+        labels = [self.columns[column] for column in present.tolist()] if columns else present.tolist()
+        numbers = [self._number(label, name) for label in labels]
         return torch.from_numpy(np.array(numbers, np.int64)[places])
 
     def _number(self, label: int | str, name: str) -> int:
@@ -58,7 +60,8 @@ def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: 
 
     `names` are the source's names of classes 0, 1, ...; without any, numbers from 0 or from 1 on name themselves, and
     texts are sorted. With `known`, the classes of a run, names are matched to these, and a number without a name is
-    the class that has it as its name, where classes are named by numbers, otherwise its place among them.
+    the class that has it as its name, where classes are named by numbers, otherwise its place among them. Columns of
+    one-hot labels are the classes in the order of `names`; without any in that of their numbers, otherwise of `known`.
 
     Raises UserError for labels of no such form, for a single class, a label without a name, and a class without an
     image; with `known` only for a name that is not among them.
@@ -67,7 +70,8 @@ def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: 
     names = names and [_text(text, name) for text in names]
     present: list[Any] = np.unique(values).tolist()
     if known is not None:
-        return Rule(tuple(known), _known_numbers(present, name, names, known), notes, known=True)
+        in_turn = names or (sorted(known, key=int) if _are_numbers(known) else known)
+        return Rule(tuple(known), _known_numbers(present, name, names, known), tuple(in_turn), notes, known=True)
     if len(present) < 2:
         raise UserError(f"{name} holds only one class, {present[0]}: at least 2 are needed")
     first = 0
@@ -83,7 +87,12 @@ def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: 
         _check_numbers(present, count, names, name)
         classes = tuple(map(str, range(count))) if names is None else tuple(names)
     by_name: dict[int | str, int] = {text: i for i, text in enumerate(classes)}
-    return Rule(classes, by_name | {first + i: i for i in range(len(classes))}, notes)
+    by_number: dict[int | str, int] = {first + i: i for i in range(len(classes))}
+    return Rule(classes, by_name | by_number, tuple(by_number), notes)
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    return all(text.isdecimal() for text in names)
 
 
 def _known_numbers(
@@ -92,7 +101,7 @@ def _known_numbers(
     """Return the number of each label in the classes of a run."""
     numbers: dict[int | str, int] = {text: i for i, text in enumerate(known)}
     if names is None:
-        by_name = all(text.isdecimal() for text in known)
+        by_name = _are_numbers(known)
         return numbers | {int(text) if by_name else i: i for i, text in enumerate(known)}
     first = int(len(names) in present and 0 not in present)  # as in training, where labels from 1 have names, too
     for i, text in enumerate(names, first):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.data import Images, Source, hold_out, is_available
+from supernet.data import Images, Source, hold_out, is_available, same_source, source_name
 from supernet.data import load as load_images
 from supernet.data.batches import in_order
 from supernet.data.levels import Levels
@@ -29,7 +29,7 @@ from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.evaluate import balanced_accuracy
 from supernet.report import page
-from supernet.retraining.config import recorded
+from supernet.retraining.config import RetrainRecord, recorded
 from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
 from supernet.spaces import SearchSpace
 
@@ -121,7 +121,7 @@ def evaluate(
     - `run`, `weights`, `space`, `device`: as for `supernet.load`.
     - `data`: other images, as for `supernet.search`, of some or all of the same classes; None is the run's own.
     - `skip_broken`: leave out pictures that cannot be read, as the run did if it was told to.
-    - `stream`: leave images given as `data` on the disk, as for `supernet.search`.
+    - `stream`: leave the images on the disk, as for `supernet.search`.
 
     The images are the test images. Without any, they are the validation images of the run's own data, and all images
     of other data. An evaluation of other data or of the best weights has files of its own: see `files_of`. Raises
@@ -130,7 +130,7 @@ def evaluate(
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
     images = _images(found, data, predictor.levels, skip_broken=skip_broken, stream=stream)
-    x, y, which, numbers = _chosen(found, images)
+    x, y, which, numbers = _chosen(found, images, data)
     logits = _logits(predictor, _fitted(predictor, x, f"each image of '{images.name}'"))
     predicted, surest = logits.argmax(dim=1), logits.softmax(dim=1).max(dim=1)
     confusion = _confusion(predicted, y, len(predictor.classes))
@@ -178,8 +178,9 @@ def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken
     if not is_available(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
     skip_broken = skip_broken or config["skip_broken"]
-    images = load_images(source, size, skip_broken=skip_broken, stream=config["stream"])
-    if images.fingerprint != config["fingerprint"]:
+    images = load_images(source, size, skip_broken=skip_broken, stream=stream or config["stream"])
+    alike = images.streamed == config["stream"]
+    if images.fingerprint != config["fingerprint"] if alike else list(images.classes) != config["classes"]:
         raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
     return images
 
@@ -189,12 +190,22 @@ def _place(data: Source | None) -> str:
     return str(path_of(data).resolve()) if isinstance(data, str | os.PathLike) and path_of(data).exists() else ""
 
 
-def _chosen(run: Run, images: Images) -> tuple[Pixels, Tensor, str, Tensor]:
+def _is_own(config: RetrainRecord, images: Images, data: Source | None) -> bool:
+    """Return whether images, given as `data`, are those of the run.
+
+    Where only the ones or the others were streamed their place tells, since a stream is known by names and sizes alone.
+    """
+    if images.streamed == config["stream"]:
+        return images.fingerprint == config["fingerprint"]
+    return data is None or same_source(source_name(data), config["data"])
+
+
+def _chosen(run: Run, images: Images, data: Source | None) -> tuple[Pixels, Tensor, str, Tensor]:
     """Return images, labels, which part of the data they are, and their numbers in the test or the other images."""
     if images.x_test is not None and images.y_test is not None:
         return images.x_test, images.y_test, "test", torch.arange(len(images.y_test))
     config = recorded(run)
-    if images.fingerprint != config["fingerprint"]:
+    if not _is_own(config, images, data):
         return images.x, images.y, "all", torch.arange(len(images.y))
     _, held = images.given_parts or hold_out(images.y, config["validation_share"])
     return images.x[held], images.y[held], "validation", held

@@ -79,9 +79,12 @@ def is_own(search: Run, data: Source | None) -> bool | None:
 
 
 def are_own(search: Run, images: Images, image_size: int | None) -> bool:
-    """Return whether images that were read are those of the search; read at another size, whether their classes are."""
+    """Return whether images that were read are those of the search, by their pixels.
+
+    Whether their classes are, if they were read at another size, or if only the ones or the others were streamed.
+    """
     searched = recorded(search)
-    if image_size != searched["image_size"]:
+    if image_size != searched["image_size"] or images.streamed != searched["stream"]:
         return list(images.classes) == searched["classes"]
     with suppress(UserError):  # fewer images than the search took
         return take(images, searched["images"]).fingerprint == searched["fingerprint"]
