@@ -141,6 +141,29 @@ def test_a_multiplier_rises_by_a_least_factor():
     assert targets.follow(rows(values), genotype)["params"]["multiplier"] == pytest.approx(0.01 * 1.25**2)
 
 
+def test_a_network_without_a_latency_in_the_table_is_above_every_target():
+    targets = Targets(FeasibleSet(NB201, FRAME), Limits(max_latency_ms=1e6, latency="latency_edgetpu_ms"), 20)
+    kinds = {
+        name: {"cell": torch.nn.functional.one_hot(torch.tensor(columns), 5).double()}
+        for name, columns in (("there", [3, 3, 3, 3, 3, 3]), ("missing", [4, 2, 1, 2, 1, 1]))
+    }
+    genotypes = {name: derived(NB201, weights) for name, weights in kinds.items()}
+    costs = {
+        name: Expected(FeasibleSet(NB201, FRAME), "latency_edgetpu_ms").of(each) for name, each in genotypes.items()
+    }
+    assert [math.isnan(each) for each in costs.values()] == [False, True]
+    for name, factor in (("there", 1.0), ("missing", 1.25**2)):
+        before = targets.multipliers["latency_edgetpu_ms"]
+        penalty = targets(dense(kinds[name]))
+        only = sparse(NB201.columns(genotypes[name]), {"cell": 5})
+        assert math.isfinite(penalty)
+        assert bool(penalty) == (name == "missing")
+        assert targets.excess(only) == pytest.approx(before * math.log(1.25) if name == "missing" else 0)
+        found = targets.follow(kinds[name], genotypes[name])["latency_edgetpu_ms"]
+        assert found["network"] == (None if name == "missing" else costs[name])
+        assert found["multiplier"] == pytest.approx(before * factor)
+
+
 def test_a_narrower_space_has_the_same_multipliers():
     targets = made(NB201)
     narrower = targets.within(NB201.narrowed({"cell": [[0, 1], [1, 2], [0, 3], [2, 4], [3, 4], [1, 4]]}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 import shutil
 
@@ -17,12 +18,13 @@ from supernet.models.cost.count import cost
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.evaluate import Scorer
-from supernet.report.console import Console
+from supernet.report.console import Console, result, targets
 from supernet.report.console import front as show
 from supernet.searching import front as fronts
 from supernet.searching.front import dominated, drawn, front
 from supernet.searching.plan import planned
 from supernet.selectors.magnitude import Magnitude
+from supernet.spaces import space
 
 TINY = {"images": 60, "epochs": 1, "width": 2, "device": "cpu", "quiet": True}
 
@@ -192,6 +194,35 @@ def test_the_front_that_is_left_rises_with_the_cost():
 def test_targets_that_cannot_be_had(given, said):
     with pytest.raises(UserError, match=said):
         planned("digits", images=60, device="cpu", **given)
+
+
+def test_a_front_begins_with_an_architecture_that_has_a_latency(tmp_path, monkeypatch, capsys):
+    given = {"target_latency_ms": 0.6, "latency": "latency_edgetpu_ms", "w": {"lr": 0.0}, "alpha": {"lr": 1e-6}}
+    given |= {"method": "darts", "seed": 4, "out": tmp_path / "run"}
+    run = sn.search("digits", front=3, **TINY | given | {"epochs": 2})
+    assert run.summary["targets"]["latency_edgetpu_ms"]["network"] is None
+    multipliers = [row["targets"]["latency_edgetpu_ms"]["multiplier"] for row in run.metrics]
+    assert multipliers[0] < multipliers[1]
+    assert not any("NaN" in (run.path / name).read_text() for name in ("summary.json", "metrics.jsonl"))
+    result(Console(), run)
+    told = "0.6 ms (latency_edgetpu_ms): the table has no latency for this network, which counts as above the target"
+    assert told in capsys.readouterr().out
+    assert told in run.path.joinpath("report.html").read_text()
+    summary = run.summary
+    summary["targets"]["latency_edgetpu_ms"]["network"] = math.nan  # as earlier versions wrote it
+    assert told in targets(summary)[0]
+    points = run.summary["front"]["points"]
+    assert len(points) == 3
+    assert "." not in {point["run"] for point in points}
+    costs = [point["cost"] for point in points]
+    assert costs == sorted(costs, reverse=True)
+    scores, feasible = run.metrics[-1]["op_scores"], FeasibleSet(space("nasbench201"), planned().target, Limits())
+    with_latency = Limits(max_latency_ms=1e6, latency="latency_edgetpu_ms")
+    best = FeasibleSet(feasible.space, feasible.network_size, with_latency).best(scores)
+    assert points[0]["architecture"] == str(best)
+    monkeypatch.setattr(fronts, "_within", lambda *_: None)
+    with pytest.raises(UserError, match=r"has no front: the table has no latency_edgetpu_ms of an architecture within"):
+        front(run, 4, quiet=True)
 
 
 def test_a_search_tells_its_target(tmp_path, capsys):

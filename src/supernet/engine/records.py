@@ -65,11 +65,11 @@ class LimitsRecord(TypedDict):
 
 
 class TargetCost(TypedDict):
-    """The target of a cost, the cost of the network, and that expected of the op scores."""
+    """The target of a cost, the cost of the network, None if a table lacks it, and that expected of the op scores."""
 
     target: Real
     expected: Real | None
-    network: float
+    network: float | None
 
 
 class LatencyRecord(TypedDict):

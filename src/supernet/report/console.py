@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -87,10 +88,14 @@ def targets(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, found in summary.get("targets", {}).items():
         form, unit = _UNITS.get(name, ("{:.3g} ms", f" ({name})"))
-        target, network = (form.format(found[key]) for key in ("target", "network"))
-        kept = "above the target" if found["network"] > found["target"] else "within it"
+        network, target = found["network"], form.format(found["target"])
+        if network is None or math.isnan(network):  # NaN in runs of earlier versions
+            here = "the table has no latency for this network, which counts as above the target"
+        else:
+            kept = "above the target" if network > found["target"] else "within it"
+            here = f"this network has {form.format(network)}, {kept}"
         drawn = "" if found["expected"] is None else f"; expected of the op scores: {form.format(found['expected'])}"
-        lines.append(f"{target}{unit}: this network has {network}, {kept}{drawn}")
+        lines.append(f"{target}{unit}: {here}{drawn}")
     return lines
 
 

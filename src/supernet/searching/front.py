@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.models.cost.expected import Expected
 from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.latency import TabulatedLatency
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.targets import limit_on, named
 from supernet.models.evaluate import Scorer, Statistics
@@ -57,7 +59,8 @@ def front(
 ) -> list[dict[str, Any]]:
     """Select up to `points` architectures along their cost from a finished search; return them, the costliest first.
 
-    The first is the search's own. Each further one is the best, by the search's selector, within a limit: a step
+    The first is the search's own; where the table has no latency for that, the best by the search's selector that has
+    one. Each further one is the best, by the search's selector, within a limit: a step
     towards the cheapest architecture, of equal ratios from the one before over what is left. The cost is that of the
     search's first target or limit, by default parameters. A selection is a run in the search's `selections/`, and
     `front` in the summary of the search lists all of them with their accuracy in the supernet; front.svg draws them.
@@ -66,7 +69,8 @@ def front(
     - `quiet`, `callbacks`: as for `search`.
 
     What has been selected before is not selected again. Raises UserError for a search that has not finished, in a space
-    whose costs are not sums over the edges, and for a selector of one's own.
+    whose costs are not sums over the edges, where the table has no latency within the limits of the search, and for a
+    selector of one's own.
     """
     searched = Run.of(run)
     searched.check_finished()
@@ -97,7 +101,11 @@ def add(run: Run, plan: Plan, points: int, callback: Callback, *, resume_anyway:
     if not _is_there(run, points):
         task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         how = Driving(resume_anyway=resume_anyway)
-        runs = [run, *_selected(run, replace(plan, feasible=task.feasible), name, points, how, callback)]
+        runs = list(_selected(run, replace(plan, feasible=task.feasible), name, points, how, callback))
+        if not runs:
+            raise UserError(
+                f"run '{run.path}' has no front: the table has no {name} of an architecture within its limits"
+            )
         with as_planned(plan):
             norm: Statistics = getattr(_selector(run)[1], "norm", "batch")
             scorer = Scorer(task.method.supernet, task.validation_batches, norm)
@@ -138,21 +146,32 @@ def _selector(run: Run) -> tuple[Preset, Any]:
 
 
 def _selected(run: Run, plan: Plan, name: str, points: int, how: Driving, callback: Callback) -> Iterator[Run]:
-    """Yield a selection within each limit: the cost of the last one, less its share of the way to the cheapest."""
+    """Yield the search, and a selection within each limit: the last cost, less its share of the way to the cheapest.
+
+    A search whose architecture has no cost is left out: a selection of those that have one is in its place.
+    """
     preset, config = _selector(run)
-    cost, genotype = Expected(plan.feasible, name).of, run.genotype
-    least = cost(_cheapest(plan, name, cost(genotype)))
-    for left in range(points - 1, 0, -1):
-        here = cost(genotype)
-        limit = limit_on(name, least * (here / least) ** (left / (left + 1)))
-        within = _within(plan, limit)
-        if here <= least or within is None:
-            return
+    cost = Expected(plan.feasible, name).of
+
+    def best(limit: Limits) -> Run | None:
+        if (within := _within(plan, limit)) is None:
+            return None
         most = next(iter(named(limit).values()))
         own = SelectionPlan(within, run, *done(run), preset, config, plan.seed, f"{name}-{most:.6g}")
-        selection = select.start(own, how, callback)
-        genotype = selection.genotype
-        yield selection
+        return select.start(own, how, callback)
+
+    here = cost(run.genotype)
+    last = best(limit_on(name, TabulatedLatency(plan.feasible.space, name).highest)) if math.isnan(here) else run
+    if last is None:
+        return
+    yield last
+    here = cost(last.genotype)
+    least = cost(_cheapest(plan, name, here))
+    for left in range(points - 1, 0, -1):
+        if here <= least or (last := best(limit_on(name, least * (here / least) ** (left / (left + 1))))) is None:
+            return
+        yield last
+        here = cost(last.genotype)
 
 
 def _cheapest(plan: Plan, name: str, most: float) -> Genotype:

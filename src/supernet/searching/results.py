@@ -15,7 +15,7 @@ from supernet.engine.records import standing
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
 from supernet.models.cost.expected import Expected
-from supernet.models.cost.targets import named
+from supernet.models.cost.targets import known, named
 from supernet.report import page
 from supernet.searching import curvature
 from supernet.searching.collapse import Verdict, verdict
@@ -66,7 +66,7 @@ def _targets(plan: Plan, genotype: Genotype, rows: Rows) -> dict[str, Any]:
     last: Mapping[str, Any] = rows[-1].get("targets", {}) if rows else {}
     costs = {name: Expected(plan.feasible, name).of(genotype) for name in named(plan.config.targets)}
     found = {
-        name: {"target": target, "expected": last.get(name, {}).get("expected"), "network": costs[name]}
+        name: {"target": target, "expected": last.get(name, {}).get("expected"), "network": known(costs[name])}
         for name, target in named(plan.config.targets).items()
     }
     return {"targets": found}

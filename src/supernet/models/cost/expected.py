@@ -26,6 +26,7 @@ from supernet.spaces.genotype import Genotype
 
 _COUNTED = ("flops", "params")  # fields of Cost
 _MEASURED = "latency"
+_Placed = tuple[Tensor, Tensor, list[Tensor], Tensor | None]  # costs, prices, options, which costs are missing
 
 
 class Expected:
@@ -55,7 +56,7 @@ class Expected:
         self.name, self._feasible, self._space = name, feasible, space
         edges = ((kind, e, edge) for kind, cell in space.cells.items() for e, edge in enumerate(cell.edges))
         self._edges = [(kind, number, len(edge.ops)) for kind, number, edge in edges]
-        self._placed: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, list[Tensor]]] = {}
+        self._placed: dict[tuple[torch.device, torch.dtype], _Placed] = {}
 
     def __call__(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Return the expected cost, a scalar.
@@ -69,25 +70,26 @@ class Expected:
     def derived(self, weights: Mapping[str, Tensor], tilt: float = 0.0) -> Tensor:
         """Return the cost, a scalar, of the architecture with the largest sum of these weights, as tensors alone.
 
-        A recorded step of the search may therefore ask for it; its latency is that of `__call__`, not measured. With a
-        `tilt`, the weight of the operation that costs most counts by that share more, and others by less, as they cost.
+        A recorded step of the search may therefore ask for it; its latency is that of `__call__`, not measured, and
+        infinite where the table has none. With a `tilt`, the weight of the operation that costs most counts by that
+        share more, and others by less, as they cost.
         """
         rows = self._rows(weights)
-        _, prices, options = self._at(rows[0])
+        _, prices, options, _ = self._at(rows[0])
         scores = torch.cat(rows) * (1 + tilt * prices)
         scores = torch.cat([scores, scores.new_zeros(1)])
         chosen = torch.zeros_like(scores)
         for numbers in options:
             chosen[numbers[scores[numbers].sum(1).argmax()]] = 1
-        return self._mean(torch.split(chosen[:-1], [size for _, _, size in self._edges]))
+        return self._only(torch.split(chosen[:-1], [size for _, _, size in self._edges]))
 
     @torch.no_grad()
     def alone(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Return the cost, a scalar, of the architecture whose operations have weight 1, and all others 0.
 
-        Its latency is that of `__call__`, not measured.
+        Its latency is that of `__call__`, not measured, and infinite where the table has none.
         """
-        return self._mean(self._rows(weights))
+        return self._only(self._rows(weights))
 
     def _rows(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
         return [weights[kind][edge][:size] for kind, edge, size in self._edges]
@@ -97,23 +99,27 @@ class Expected:
         costs = self._at(rows[0])[0]
         if self._is_sum:
             return self._fixed + torch.cat(list(rows)) @ costs
-        for row in rows:  # averages out one axis after another
-            costs = row @ costs.reshape(len(row), -1)
-        return costs[0]
+        return _averaged(costs, rows)
+
+    def _only(self, rows: Sequence[Tensor]) -> Tensor:
+        """Return the cost where one operation of each edge has probability 1, infinite where the table has none."""
+        cost, missing = self._mean(rows), self._at(rows[0])[3]
+        return cost if missing is None else cost.masked_fill(_averaged(missing, rows) > 0, torch.inf)
 
     def of(self, genotype: Genotype) -> float:
-        """Return the cost of the network of an architecture; measures its latency if need be."""
+        """Return the cost of the network of an architecture, NaN if the table has none; measures it if need be."""
         if self.name in _COUNTED:
             return float(getattr(self._costs.total(genotype), self.name))
         return (self._feasible.measuring if self.name == _MEASURED else self._tabulated).ms(genotype)
 
-    def _at(self, like: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return costs, prices and options on the device of `like`: copied once, as a recorded step cannot wait."""
+    def _at(self, like: Tensor) -> _Placed:
+        """Return all that is placed on the device of `like`: copied once, as a recorded step cannot wait."""
         key = like.device, like.dtype
         if key not in self._placed:
             options = [torch.from_numpy(each).to(like.device) for each in self._options]
             costs, prices = (torch.from_numpy(each).to(like) for each in (self._array, self._prices))
-            self._placed[key] = costs, prices, options
+            missing = None if self._is_sum or not self._missing.any() else torch.from_numpy(self._missing).to(like)
+            self._placed[key] = costs, prices, options, missing
         return self._placed[key]
 
     @cached_property
@@ -152,11 +158,20 @@ class Expected:
             costs = self._feasible.measuring.per_operation if measured else self._costs.per_operation(self.name)
             flat = [costs[kind][edge][column] for kind, edge, size in self._edges for column in range(size)]
             return np.array(flat, np.float64) / (NANOSECONDS if measured else 1)
+        return np.where(self._missing, np.nanmean(self._all_ms), self._all_ms)
+
+    @property
+    def _missing(self) -> NDArray[np.bool_]:
+        """Of each architecture, whether the table has no latency for it."""
+        return np.isnan(self._all_ms)
+
+    @cached_property
+    def _all_ms(self) -> NDArray[np.float64]:
+        """The latency of each architecture in the table, NaN for a missing one."""
         cells = self._space.cells
         columns = product(*(product(*(range(len(edge.ops)) for edge in cell.edges)) for cell in cells.values()))
         each = [self._tabulated.ms(self._space.choose(dict(zip(cells, some, strict=True)))) for some in columns]
-        ms = np.array(each, np.float64)
-        return np.where(np.isnan(ms), np.nanmean(ms), ms)
+        return np.array(each, np.float64)
 
     @cached_property
     def _costs(self) -> OperationCosts:
@@ -165,6 +180,13 @@ class Expected:
     @cached_property
     def _tabulated(self) -> TabulatedLatency:
         return TabulatedLatency(self._space, self.name)
+
+
+def _averaged(costs: Tensor, rows: Sequence[Tensor]) -> Tensor:
+    """Return the mean of the costs of all architectures, one axis after another averaged out."""
+    for row in rows:
+        costs = row @ costs.reshape(len(row), -1)
+    return costs[0]
 
 
 def _normalised(row: Tensor) -> Tensor:

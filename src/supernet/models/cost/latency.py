@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from supernet.errors import UserError
 from supernet.models.cost.count import placements
 from supernet.models.cost.limits import MEASURED
@@ -43,6 +45,11 @@ class TabulatedLatency:
         table = tables.load(space.table)
         self._table, self._values = table, table.column(field)
         self.source = f"{field} of {table.name}"
+
+    @property
+    def highest(self) -> float:
+        """The highest latency of an architecture that has one."""
+        return float(np.nanmax(self._values))
 
     def ms(self, genotype: Genotype) -> float:
         """Return the latency of an architecture, NaN if the table has none."""

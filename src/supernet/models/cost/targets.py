@@ -27,6 +27,8 @@ cost equal to the target, so its multiplier falls as well; here no penalty is le
 that fell would let the network out again. Ours are the numbers: a network twice too large for a quarter of the epochs
 multiplies m by 1000, however many epochs there are, and at 10 a network e times as small is worth more than any
 cross-entropy.
+
+A network for which the table has no latency is above its target by the smallest excess, whatever the target.
 """
 
 from __future__ import annotations
@@ -68,6 +70,11 @@ def limit_on(name: str, most: float) -> Limits:
     return Limits(max_latency_ms=most, latency=MEASURED if name == "latency" else name)
 
 
+def known(cost: float) -> float | None:
+    """Return a cost as plain data have it: None for one that the table lacks, which is NaN."""
+    return None if math.isnan(cost) else cost
+
+
 class Targets:
     """The penalty of the `targets` of a search of so many epochs, and its multipliers.
 
@@ -106,7 +113,8 @@ class Targets:
         self._state["used"] = True
         weights = {kind: edges.weights for kind, edges in mix.items()}
         above = {n: (float(cost.alone(weights)) + self._rest[n]) / self._targets[n] for n, cost in self._costs.items()}
-        return sum(self.multipliers[name] * math.log(max(1.0, ratio)) for name, ratio in above.items())
+        ratios = {name: ratio if math.isfinite(ratio) else _EXCESS for name, ratio in above.items()}
+        return sum(self.multipliers[name] * math.log(max(1.0, ratio)) for name, ratio in ratios.items())
 
     @property
     def multipliers(self) -> dict[str, float]:
@@ -120,22 +128,24 @@ class Targets:
         rest: dict[str, float] = self._state["rest"]
         return rest
 
-    def follow(self, op_scores: Mapping[str, Tensor], genotype: Genotype) -> dict[str, dict[str, float]]:
+    def follow(self, op_scores: Mapping[str, Tensor], genotype: Genotype) -> dict[str, dict[str, float | None]]:
         """End an epoch with these op scores, which give this architecture; return what is to be known of each cost.
 
-        Multipliers stay as they are after an epoch in which alpha has not learned.
+        Multipliers stay as they are after an epoch in which alpha has not learned. The cost of a network is None where
+        the table has none.
         """
-        found = {}
+        found: dict[str, dict[str, float | None]] = {}
         for name, cost in self._costs.items():
             target, here = self._targets[name], cost.of(genotype)
-            if self._state["used"] and here > target:
-                self.multipliers[name] = min(_MOST, self.multipliers[name] * max(_EXCESS, here / target) ** self._gain)
+            excess = _EXCESS if math.isnan(here) else here / target
+            if self._state["used"] and excess > 1:
+                self.multipliers[name] = min(_MOST, self.multipliers[name] * max(_EXCESS, excess) ** self._gain)
             if name == "latency":
                 self._rest[name] = here - float(cost.derived(op_scores))
             found[name] = {
                 "target": target,
                 "expected": float(cost(op_scores)),
-                "network": here,
+                "network": known(here),
                 "multiplier": self.multipliers[name],
             }
         self._state["used"] = False
