@@ -238,3 +238,15 @@ def test_files_are_listed_in_the_order_of_their_paths(tmp_path: Path) -> None:
     layout = find_layout(tmp_path)
     found = [layout.files[number] for number in layout.training["c"]]
     assert found == [str(path.relative_to(tmp_path)) for path in sorted(tmp_path / "c" / name for name in names)]
+
+
+def test_a_folder_named_as_a_known_class_is_that_class_whatever_is_in_it(tmp_path: Path) -> None:
+    """Alone in its place, it would be taken for a folder around the classes."""
+    for year in ("2019", "2020"):
+        fill(tmp_path / "other" / "dog", year)
+        fill(tmp_path / "photos" / "test" / "cat", year)
+    assert list(find_layout(tmp_path / "other", ["cat", "dog"]).training) == ["dog"]
+    assert list(find_layout(tmp_path / "other").training) == ["2019", "2020"]
+    for label in ("cat", "dog"):
+        fill(tmp_path / "photos" / "train", label)
+    assert list(find_layout(tmp_path / "photos").test) == ["cat"]

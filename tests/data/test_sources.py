@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import supernet
 from pairs import Pairs
-from supernet.data import Images, is_available, load, read_picture
+from supernet.data import Images, is_available, load, read_picture, same_source, source_name
 from supernet.errors import UserError
 
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -61,6 +61,19 @@ def test_digits_as_a_set() -> None:
     assert (images.name, images.classes, images.mirror) == ("digits", tuple("0123456789"), False)
     assert (int(images.x.min()), int(images.x.max())) == (0, 255)
     assert images.fingerprint == "5172f23c94045037"  # of the file that comes with the package
+
+
+def test_a_folder_called_digits_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for label in ("0", "1"):
+        (tmp_path / "digits" / label).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(pixels(8, 8, seed=number)).save(tmp_path / "digits" / label / f"{number}.png")
+    found = load(Path("digits"))
+    assert len(found.classes) == 2
+    assert load(source_name(Path("digits"))).fingerprint == found.fingerprint
+    assert same_source(source_name(Path("digits")), str(tmp_path / "digits"))
+    assert not same_source(source_name(Path("digits")), "digits")
 
 
 def test_only_the_estimator_knows_scikit_learn() -> None:

@@ -194,6 +194,13 @@ def test_every_type_of_image_gives_the_same_prediction(run: Run, tmp_path: Path)
     check_same_predictions(predictions)
 
 
+def test_tensors_of_a_type_that_numpy_has_not_are_taken(run: Run) -> None:
+    network = predictor.load(run)
+    (image,) = noise(1, *network.size).float() / 255
+    taken, same = image.bfloat16(), image.bfloat16().float()
+    assert network.predict([taken]) == network.predict([same])
+
+
 def test_pictures_are_resized_and_cropped_to_the_training_size(run: Run, tmp_path: Path) -> None:
     loaded, small = load(run), noise(1, 8, 8)[0]
     large = small.repeat_interleave(3, dim=0).repeat_interleave(3, dim=1)  # each pixel as nine

@@ -36,7 +36,7 @@ def read_folder(
 
     Raises UserError that names the bad folder, or the files that cannot be read; `skip_broken` leaves those out.
     """
-    layout = find_layout(root)
+    layout = find_layout(root, classes or ())
     names = tuple(layout.training) if classes is None else tuple(classes)
     if len(names) == 1 and classes is None:
         raise UserError(f"'{root}' has only one class folder, '{names[0]}': at least 2 are needed")

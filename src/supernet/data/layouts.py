@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,14 +47,14 @@ def role_of(name: str) -> str | None:
     return None
 
 
-def find_layout(root: Path) -> Layout:
-    """Return the layout of the folder `root`.
+def find_layout(root: Path, classes: Collection[str] = ()) -> Layout:
+    """Return the layout of the folder `root`; a folder named as one of the known `classes`, if any, is a class.
 
     Names of training, validation and test folders are known in any case and in the usual spellings (Training,
     seg_train, val_images). Raises UserError for folders that do not say which their classes are, two folders of one
     role, and a class folder without images.
     """
-    top, root, layout = root, _inside(root), Layout()
+    top, root, layout = root, _inside(root, classes), Layout()
     folders = folders_in(root)
     roles = _roles(root, folders)
     train = roles.get("train")
@@ -68,19 +68,22 @@ def find_layout(root: Path) -> Layout:
     for path in folders:
         if path not in roles.values():
             layout.left_out[path] = f"a folder beside {train.name}/"
-    parts = {role: _inside(path, role) for role, path in roles.items()}
-    layout.training = _files(top, parts["train"], folders_in(parts["train"]), layout)
+    train = _inside(train, classes, "train")
+    layout.training = _files(top, train, folders_in(train), layout)
     for role, name in (("val", "validation"), ("test", "test")):
-        if role in parts:
-            setattr(layout, name, _files(top, parts[role], folders_in(parts[role]), layout))
+        if role in roles:
+            part = _inside(roles[role], classes or layout.training, role)
+            setattr(layout, name, _files(top, part, folders_in(part), layout))
     return layout
 
 
-def _inside(folder: Path, role: str | None = None) -> Path:
+def _inside(folder: Path, classes: Collection[str], role: str | None = None) -> Path:
     """Return the folder that holds the classes or parts: the only one in `folder`, if that holds nothing else."""
     for _ in range(_DEEPEST):
         inner = folders_in(folder)
-        if len(inner) != 1 or not folders_in(inner[0]) or role_of(inner[0].name) not in (None, role):
+        if len(inner) != 1 or inner[0].name in classes or not folders_in(inner[0]):
+            break
+        if role_of(inner[0].name) not in (None, role):
             break
         folder = inner[0]
     return folder

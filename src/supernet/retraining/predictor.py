@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from supernet.data import read_picture
 from supernet.data.arrays import pixels
+from supernet.data.items import plain_tensor
 from supernet.data.levels import Levels
 from supernet.data.pictures import readable
 from supernet.data.resize import shaped_picture, to_grey
@@ -151,9 +152,8 @@ class Predictor(nn.Module):
         elif isinstance(image, Image.Image):
             x = self._from_pillow(image, what)
         elif isinstance(image, Tensor | np.ndarray):
-            x = pixels(
-                image.detach().cpu().numpy() if isinstance(image, Tensor) else image, what, one=True, levels=self.levels
-            )
+            array = plain_tensor(image) if isinstance(image, Tensor) else image
+            x = pixels(array, what, one=True, levels=self.levels)
         else:
             raise UserError(f"{what} is of type {type(image).__name__}; expected a path, a pillow image or an array")
         return self.fitted(x, what)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from supernet.data.arrays import scale_like, scale_of, to_pixels, with_channels
+from supernet.data.items import plain_tensor
 from supernet.data.resize import fit_arrays
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
@@ -162,7 +163,7 @@ def _images(values: ArrayLike | Tensor) -> NDArray[Any]:
 
 def _array(values: ArrayLike | Tensor, name: str) -> NDArray[Any]:
     try:
-        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        return plain_tensor(values) if isinstance(values, Tensor) else np.asarray(values)
     except (ValueError, TypeError):  # of a list of images of different shapes
         raise UserError(f"{name} cannot be made one array: give an array or a tensor") from None
 
