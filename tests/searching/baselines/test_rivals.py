@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from supernet.models.cost.count import cost
 from supernet.retraining.config import configured
 from supernet.retraining.plan import plan
+from supernet.searching.baselines import rows
 from supernet.searching.baselines.rivals import NEAR, of_found
-from supernet.spaces import space
+from supernet.searching.baselines.run import Asked, Trainings
+from supernet.spaces import Cell, Edge, SearchSpace, Stages, space
 
 
 @pytest.mark.parametrize("name", ["mobile", "darts", "nao", "nasbench201"])
@@ -21,7 +26,7 @@ def test_random_architectures_cost_as_much_as_the_found_one(name: str, parts: li
     found = min((home.sample(random.Random(seed)) for seed in range(5)), key=lambda g: len(str(g)))
     planned = plan(configured(found, "quick", data="digits", space=name, width=4, depth=1))
     budget = {part: getattr(planned.price, part) for part in parts}
-    (_, rival) = of_found(planned, budget, range(3), ["random"])
+    (_, rival), _ = of_found(planned, budget, range(3), ["random"])
     drawn = [rival.genotype(seed) for seed in range(3)]
     assert len({found, *drawn}) == 4
     assert rival.told == ""
@@ -38,6 +43,41 @@ def test_a_random_architecture_is_found_near_the_smallest_of_a_large_space() -> 
         for (kind, cell), ops in zip(home.cells.items(), first, strict=True)
     }
     planned = plan(configured(home.choose(columns), "quick", data="digits", space="mobile", width=4, depth=1))
-    (_, rival) = of_found(planned, {"flops": planned.price.flops}, [0], ["random"])
+    (_, rival), _ = of_found(planned, {"flops": planned.price.flops}, [0], ["random"])
     price = cost(home, rival.genotype(0), planned.network_size)
     assert price.flops == pytest.approx(planned.price.flops, rel=NEAR)
+
+
+def test_random_is_left_out_where_no_other_architecture_is_drawn(tmp_path: Path) -> None:
+    pair = Cell((Edge(1, 0, ("skip_connect", "nor_conv_3x3")),))
+    home = SearchSpace("pair", {"cell": pair}, Stages(("cell",)))
+    skip, conv = (home.choose({"cell": [column]}) for column in (0, 1))
+    for found, others, reasons in (
+        (skip, [], ["random is left out: no other architecture was drawn that costs at most 10 % more"]),
+        (conv, ["random"], []),
+    ):
+        planned = plan(configured(found, "quick", data="digits", space=home, width=16, depth=1))
+        budget = {part: getattr(planned.price, part) for part in ("flops", "params")}
+        rivals, left_out = of_found(planned, budget, range(3), ["random"])
+        assert [rival.label for rival in rivals] == ["found", *others]
+        assert left_out == reasons
+        assert {rival.genotype(seed) for rival in rivals[1:] for seed in range(3)} <= {skip}
+        asked = Asked(planned, (0, 1, 2), budget, found, ["random"])
+        assert [text for text in Trainings(tmp_path, asked).told if "left out" in text] == reasons
+
+
+def test_the_time_of_random_is_the_mean_over_its_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "latency", lambda network, _: SimpleNamespace(median=count(network)))
+    monkeypatch.setattr(rows, "trained", lambda run: run)
+    planned = plan(configured(space("nasbench201").sample(random.Random(1)), "quick", data="digits", width=4, depth=1))
+    asked = Asked(planned, (0, 1, 2), {"flops": planned.price.flops}, planned.genotype, ["random"])
+    trainings, runs = Trainings(tmp_path, asked), dict.fromkeys(range(3), SimpleNamespace(accuracy=1.0))
+    found, other = (rows._row(trainings, rival, runs) for rival in trainings.rivals)
+    drawn = [cost(planned.space, trainings.rivals[1].genotype(seed), planned.network_size).params for seed in range(3)]
+    assert len(set(drawn)) > 1
+    assert other.ms == pytest.approx(sum(drawn) / 3)
+    assert found.ms == planned.price.params
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

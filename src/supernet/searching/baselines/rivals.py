@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts, cost, largest
@@ -44,10 +43,10 @@ class Rival:
 
 def of_found(
     plan: RetrainingPlan, budget: Mapping[str, int], seeds: Sequence[int], networks: Collection[str]
-) -> list[Rival]:
+) -> tuple[list[Rival], list[str]]:
     """Return the found network, a random architecture of its space for each seed, and the largest one, if another.
 
-    The last two are returned if `networks` has them.
+    The last two are returned if `networks` has them. Returned with the rivals is what is left out, and why.
     """
     home, size, found = plan.space, plan.network_size, plan.genotype
     costs, draw = OperationCosts(home, size), _draw(home, size, budget)
@@ -55,21 +54,22 @@ def of_found(
     def of_space(label: str, folder: str, genotype: Callable[[int], Genotype], told: str = "") -> Rival:
         return Rival(label, folder, genotype, size, home, plan.space_name, told)
 
-    @cache
-    def drawn(seed: int) -> Genotype:
-        return near(costs, draw, found, budget, random.Random(seed))
-
-    rivals = [of_space("found", "found", _always(found))]
-    if home.size > 1 and "random" in networks:
-        far = max(_furthest(cost(home, drawn(seed), size), budget) for seed in seeds)
+    rivals, left_out = [of_space("found", "found", _always(found))], list[str]()
+    wanted = seeds if home.size > 1 and "random" in networks else ()
+    others = {seed: near(costs, draw, found, budget, random.Random(seed)) for seed in wanted}
+    drawn = {seed: other for seed, other in others.items() if other is not None}
+    if len(drawn) < len(others):
+        left_out.append(f"random is left out: no other architecture was drawn that costs at most {100 * NEAR:g} % more")
+    elif drawn:
+        far = max(_furthest(cost(home, other, size), budget) for other in drawn.values())
         told = (
             f"no random architecture of {_DRAWS:,} is within {100 * NEAR:g} % of the cost: "
             f"one differs by {100 * far:.0f} %"
         )
-        rivals.append(of_space("random", "random", drawn, told if far > NEAR else ""))
+        rivals.append(of_space("random", "random", drawn.__getitem__, told if far > NEAR else ""))
     if "largest" in networks and (most := largest(home)) != found:
         rivals.append(of_space("largest", "largest", _always(most)))
-    return rivals
+    return rivals, left_out
 
 
 def _draw(home: SearchSpace, size: NetworkSize, budget: Mapping[str, int]) -> Callable[[random.Random], Genotype]:
@@ -89,9 +89,12 @@ def near(
     found: Genotype,
     budget: Mapping[str, int],
     rng: random.Random,
-) -> Genotype:
-    """Draw architectures until one, not `found`, costs what the budget says, to 10 %; return it, or the nearest."""
-    best, least = found, float("inf")
+) -> Genotype | None:
+    """Draw architectures until one, not `found`, costs what the budget says, to 10 %; return it, or the nearest.
+
+    None if `found` alone was drawn.
+    """
+    best, least = None, float("inf")
     for _ in range(_DRAWS):
         drawn = draw(rng)
         if drawn != found and (far := _furthest(costs.total(drawn), budget)) < least:

@@ -16,6 +16,7 @@ from supernet.models.network import Network
 from supernet.searching.baselines.rivals import Rival
 from supernet.searching.baselines.run import Trainings
 from supernet.searching.compare.statistics import Difference, difference
+from supernet.spaces.genotype import Genotype
 
 Runs = Mapping[str, Mapping[int, Run]]  # by label and seed
 
@@ -32,7 +33,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Row:
-    """One network: its size, the median time of one image in ms, and its trainings by seed.
+    """One network: its size, the median time of one image in ms, the mean over the seeds, and its trainings by seed.
 
     `difference` is that of its accuracies from those of the first row by seed, None in the first row.
     """
@@ -80,10 +81,15 @@ def rows(trainings: Trainings, runs: Runs) -> tuple[Row, ...]:
 def _row(trainings: Trainings, rival: Rival, runs: Mapping[int, Run]) -> Row:
     plan = trainings.plan_of(rival, next(iter(runs)))
     size = plan.network_size
-    network = Network(plan.space, plan.genotype, size).eval().to(plan.device)
     x = torch.zeros(1, size.channels, *size.image_size, device=plan.device)
+
+    def ms(genotype: Genotype) -> float:
+        return latency(Network(plan.space, genotype, size).eval().to(plan.device), x).median
+
+    genotypes = [rival.genotype(seed) for seed in runs]
+    times = {genotype: ms(genotype) for genotype in dict.fromkeys(genotypes)}
     results = {seed: trained(runs[seed]) for seed in trainings.asked.seeds if seed in runs}  # not as they ended
-    return Row(rival.label, size.width, size.depth, latency(network, x).median, results)
+    return Row(rival.label, size.width, size.depth, fmean(times[genotype] for genotype in genotypes), results)
 
 
 def trained(run: Run) -> Trained:

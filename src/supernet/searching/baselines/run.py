@@ -92,12 +92,14 @@ class Trainings:
         return known(self.asked.budget, self.asked.plan.network_size, self.asked.networks)
 
     @cached_property
+    def _of_found(self) -> tuple[list[Rival], list[str]]:
+        asked = self.asked
+        return ([], []) if asked.like is None else of_found(asked.plan, asked.budget, asked.seeds, asked.networks)
+
+    @cached_property
     def rivals(self) -> list[Rival]:
         """The networks, the found one first, if there is one; raises UserError if there is none at all."""
-        asked = self.asked
-        with_found = asked.like is not None
-        found = of_found(asked.plan, asked.budget, asked.seeds, asked.networks) if with_found else []
-        if every := [*found, *self._known[0]]:
+        if every := [*self._of_found[0], *self._known[0]]:
             return every
         if self._known[1]:
             raise UserError(f"no network can be trained: {'; '.join(self._known[1])}")
@@ -106,7 +108,8 @@ class Trainings:
     @property
     def told(self) -> list[str]:
         """What the user may not expect: of the images, what the networks do not keep to, and those left out."""
-        return [*self.asked.told, *(rival.told for rival in self.rivals if rival.told), *self._known[1]]
+        left_out = [*self._of_found[1], *self._known[1]]
+        return [*self.asked.told, *(rival.told for rival in self.rivals if rival.told), *left_out]
 
     def folder(self, rival: Rival, seed: int) -> Path:
         """Return the run folder of a network with a seed."""

@@ -116,7 +116,7 @@ def _notes(trainings: Trainings, runs: Runs) -> str:
     if asked.like is not None:
         told.append(f"Random: an architecture of the space for each seed, of the same cost to {100 * NEAR:g} %.")
     told += [
-        f"Ms: median time of one image, on {described(asked.plan.device)}.",
+        f"Ms: median time of one image, the mean over the seeds, on {described(asked.plan.device)}.",
         "Against: the mean of the differences by seed, and its 95 % bootstrap interval; "
         f"of fewer than {FEWEST} seeds it only tells noise.",
         *(f"{text[:1].upper()}{text[1:]}." for text in trainings.told),
