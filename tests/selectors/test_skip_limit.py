@@ -8,8 +8,10 @@ from functools import partial
 import pytest
 import torch
 
+from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import Limits
 from supernet.selectors.skip_limit import SkipLimit, SkipLimitConfig
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages
@@ -92,6 +94,26 @@ def test_where_skip_connections_cannot_be_few_the_architecture_has_the_fewest():
     scores = {"cell": torch.tensor([[1.0, 0, 0, 0], [1.0, 0, 0, 0], [0.1, 0.6, 0.2, 0.1]])}
     found = SkipLimit(SkipLimitConfig(0), Scored(scores), FeasibleSet(home, SIZE), tuple, 0).genotype()
     assert [choice.op for choice in found["cell"]] == ["skip_connect", "skip_connect", "nor_conv_1x1"]
+
+
+@pytest.mark.parametrize(("ms", "fewest"), [(3.5, 1), (2.5, 2), (1.5, 3)])
+def test_where_a_latency_demands_more_skip_connections_the_architecture_has_the_fewest(monkeypatch, ms, fewest):
+    def measured(_, genotype):  # skip connections alone are fast
+        return sum(0.1 if choice.op in SKIPS else 1.0 for choice in genotype["normal"])
+
+    monkeypatch.setattr(MeasuredLatency, "ms", measured)
+    monkeypatch.setattr(
+        MeasuredLatency, "_operation", lambda _, primitive, *__: 100_000 if primitive.name in SKIPS else 1_000_000
+    )
+    home = SearchSpace("kept", {"normal": KEPT}, Stages(("normal",) * 2))
+    scores = {"normal": torch.tensor([[0.0, 1.0, 2.0, 0.5]] * 5)}
+    feasible = FeasibleSet(home, SIZE, Limits(max_latency_ms=ms))
+    found = SkipLimit(SkipLimitConfig(1), Scored(scores), feasible, tuple, 0).genotype()
+    assert feasible.allows(found)
+    assert sum(choice.op in SKIPS for choice in found["normal"]) == fewest
+    never = SkipLimit(SkipLimitConfig(1), Scored(scores), FeasibleSet(home, SIZE, Limits(max_latency_ms=0.3)), tuple, 0)
+    with pytest.raises(UserError, match=r"within the limits: at most 0.3 ms \(measured\); the fastest takes 0.4 ms"):
+        never.genotype()
 
 
 def test_the_limits_of_the_search_hold_as_well():

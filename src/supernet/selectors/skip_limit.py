@@ -6,11 +6,15 @@ connection costs 1. The released code takes the weakest skip connection away and
 left; that need not be the best. That the paper keeps M = 2 is unverified.
 
 A space without a cell called normal counts the skip connections of all its cells. Where fewer than M skip connections
-cannot be had, as in a space of nothing else, M is the smallest number that can.
+cannot be had, as in a space of nothing else, or within a limit on latency that only more of them keep, M is the
+smallest number that can.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from supernet.errors import UserError
 from supernet.selectors.base import Selector
 from supernet.selectors.magnitude import strongest
 from supernet.settings import Whole, settings
@@ -40,5 +44,9 @@ class SkipLimit(Selector):
             kind: [[int(op in SKIPS and kind in space.main_kinds) for op in edge.ops] for edge in cell.edges]
             for kind, cell in space.cells.items()
         }
-        most = max(self.config.skips, self.feasible.least(skips))
-        return strongest(self.method, self.feasible.summing(skips, most))
+        least = max(self.config.skips, self.feasible.least(skips))
+        every = sum(max(ops) for edges in skips.values() for ops in edges)
+        for most in range(least, every):
+            with suppress(UserError):  # none is as fast as the latency demands
+                return strongest(self.method, self.feasible.summing(skips, most))
+        return strongest(self.method, self.feasible.summing(skips, max(least, every)))
