@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.utils.data import ConcatDataset, Subset, TensorDataset, random_split
 
 import pairs
@@ -278,3 +278,12 @@ def test_damaged_16_bit_pictures_of_a_dataset_are_named_or_left_out() -> None:
 
 
 RANGES = ((100, 3000), (200, 4000))
+
+
+def test_pictures_that_lie_on_their_side_are_brought_to_one_size() -> None:
+    """A phone writes all pictures alike, and notes how they were held: upright they are of two sizes."""
+    images = [Image.fromarray(np.full((6, 8, 3), 40 * number, np.uint8)) for number in range(4)]
+    images[3].getexif()[ExifTags.Base.Orientation] = 6
+    found = load(pairs.Pairs(images, [0, 1, 0, 1]))
+    assert found.x.shape == (4, 1, 6, 6)
+    assert load(pairs.Pairs(images[:3], [0, 1, 0])).x.shape == (3, 1, 6, 8)  # of one size, they stay as they are

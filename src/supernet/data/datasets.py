@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
@@ -25,6 +25,7 @@ from supernet.data.resize import default_size, drop_grey, fit_arrays, fit_pictur
 from supernet.errors import UserError
 
 _FIRST = 8  # items that are read once more than others, for the range of floats and to find random transforms
+_ON_ITS_SIDE = 5  # the first of the EXIF orientations that exchange width and height
 _RANDOM = (
     "gives other pixels each time: read once, as they came; take the random transforms out, supernet augments itself"
 )
@@ -95,8 +96,17 @@ def _read(items: Items, size: int | None, name: str, levels: Levels | None) -> F
 
 
 def _picture_size(items: Items) -> int | None:
-    sizes = [image.size for _, image, _ in items if isinstance(image, Image.Image)]
+    sizes = [_turned(image) for _, image, _ in items if isinstance(image, Image.Image)]
     return None if len(set(sizes)) == 1 else default_size((min(size) for size in sizes), len(sizes))
+
+
+def _turned(picture: Image.Image) -> tuple[int, int]:
+    """Return the width and height of a picture as its EXIF orientation has them: from 5 on it lies on its side."""
+    width, height = picture.size
+    with suppress(UserError), readable("it"):  # that it cannot be read is said, or noted, when it is needed
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) >= _ON_ITS_SIDE:
+            return height, width
+    return width, height
 
 
 def _is_deep(image: object) -> bool:
