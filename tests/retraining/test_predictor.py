@@ -393,7 +393,8 @@ def test_all_broken_pictures_are_named_or_skipped(
     for name in ("b.png", "c.png"):
         (tmp_path / name).write_text("no picture")
     reasons = [f"cannot read image '{name}': not an image" for name in ("b.png", "c.png")]
-    expected = f"supernet: 2 images cannot be used: {'; '.join(reasons)}; --skip-broken goes on without\n"
+    expected = "".join(f"supernet: {reason}\n" for reason in reasons)
+    expected += "supernet: 2 images cannot be used; --skip-broken goes on without\n"
     assert call("predict", "run", "*.png") == (2, "", expected)
     whole = call("predict", "run", "a.png", "d.png", "e.png")[1]
     skipped = "".join(f"supernet: left out: {reason}\n" for reason in reasons)

@@ -103,11 +103,12 @@ class Result:
 
     def check(self) -> None:
         """Say what was left out; raise UserError for broken pictures that are not skipped, and if nothing is left."""
+        if self.broken[1:] or self.skip_broken:
+            for message in self.broken:  # a line each, since one line of all would be cut
+                print(f"supernet: {'left out: ' if self.skip_broken else ''}{message}", file=sys.stderr)
         if self.broken and not self.skip_broken:
-            several = f"{len(self.broken)} images cannot be used: {'; '.join(self.broken)}"
-            raise UserError(self.broken[0] if len(self.broken) == 1 else f"{several}; --skip-broken goes on without")
-        for message in self.broken:
-            print(f"supernet: left out: {message}", file=sys.stderr)
+            several = f"{len(self.broken)} images cannot be used; --skip-broken goes on without"
+            raise UserError(several if self.broken[1:] else self.broken[0])
         if self.pictures.others:
             print(f"supernet: left out: {self.pictures.others} files that are no pictures", file=sys.stderr)
         if not self.count:
