@@ -33,7 +33,7 @@ class Evaluate:
     data: Annotated[str | None, arg(metavar="DATA")] = None
     """images to measure on; None is the run's own"""
     skip_broken: bool = False
-    """leave out pictures that cannot be read, instead of naming them all and stopping"""
+    """leave out pictures that cannot be read, instead of naming them and stopping"""
     stream: bool = False
     """leave images given by --data on the disk, also those that would fit into memory"""
     weights: Weights = "last"

@@ -75,7 +75,7 @@ def load(
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
     how = image_size, classes, levels, skip_broken, stream
     read = partial(_read, source, *how)
-    images = prepared(read, os.fspath(source), *how) if isinstance(source, str | os.PathLike) else read()
+    images = prepared(read, source_name(source), *how) if isinstance(source, str | os.PathLike) else read()
     if stream and not isinstance(images.x, Streamed):
         can = "only a folder of class folders or shards can"
         raise UserError(f"'{source_name(source)}' cannot be streamed, {can}: leave it out")
