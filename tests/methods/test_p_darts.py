@@ -148,6 +148,17 @@ def test_the_last_stage_has_another_operation_than_none_where_an_architecture_ma
                 alpha[:, 0] = 5.0  # of `none`
 
 
+def test_none_is_not_kept_alone_before_the_last_stage_either():
+    """With `none` alone, later stages would have nothing else to choose."""
+    method = made(epochs=3, candidates=(1, 1))
+    for epoch in range(3):
+        method.begin_epoch(epoch)
+        assert epoch == 0 or all(len(columns) == 1 and 0 not in columns for columns in method.columns["cell"])
+        with torch.no_grad():
+            for alpha in method.alphas.values():
+                alpha[:, 0] = 5.0  # of `none`, as long as it is there
+
+
 def test_op_scores_of_the_search_have_all_its_columns_and_none_is_left_out_at_the_end(tmp_path):
     plan = small_plan(EXAMPLE_SPACES[0], method="p-darts", epochs=3)
     task, run = run_search(plan, tmp_path)

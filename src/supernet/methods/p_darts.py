@@ -168,16 +168,16 @@ class PDARTS(WarmUp):
     def _narrow(self) -> None:
         """Enter the next stage, with the candidates that have the largest op weights.
 
-        Of those that an architecture may have one stays, and before the last stage one other than `none`, if there is.
+        Of those that an architecture may have one stays, other than `none` if there is one.
         """
         most, rows = self.config.candidates[self.number], self.op_scores()
-        here, is_last = self.supernet.space, self.number + 2 == self.stages
+        here = self.supernet.space
         kept = {
             kind: [
                 _largest(
                     row[: len(edge.ops)].tolist(),
                     most,
-                    [k for k in allowed if not (is_last and here.primitive(edge.ops[k]).zero)] or allowed,
+                    [k for k in allowed if not here.primitive(edge.ops[k]).zero] or allowed,
                 )
                 for edge, row, allowed in zip(cell.edges, rows[kind], here.candidates(cell), strict=True)
             ]
