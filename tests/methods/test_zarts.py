@@ -257,6 +257,20 @@ def test_a_candidate_whose_lookahead_diverges_is_not_taken(estimator, monkeypatc
     assert torch.equal(flat(found), before)  # of candidates that all diverge none is better
 
 
+@each_estimator
+def test_the_order_of_candidates_of_which_one_diverges_has_no_value(estimator, monkeypatch):
+    found = make(estimator=estimator, samples=3, order_check=1)
+    score = found.objective.lookahead.scores
+
+    def scores(*arguments, **more):
+        whole = score(*arguments, **more)
+        return replace(whole, loss=[math.nan, *whole.loss[1:]])
+
+    monkeypatch.setattr(found.objective.lookahead, "scores", scores)
+    found.step(batches(1) | {"order": noise_batch(5)})
+    assert found.end_epoch(0, 0.5)["order_correlation"] is None
+
+
 # State that an update does not change
 
 

@@ -5,7 +5,9 @@ A step u (D,) of alpha is one vector of float64 on the CPU, in the order of `Alp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -86,14 +88,14 @@ class Objective:
     def order(self, batches: CandidateBatches, validation: Sequence[Batch]) -> float:
         """Return Spearman's rank correlation of the objective on the halves of `validation`, of the steps `evaluated`.
 
-        This only measures, so no pass counts. NaN if the objective of all steps is equal.
+        This only measures, so no pass counts. NaN if the objective of all steps is equal, or of one not finite.
         """
         middle, steps = len(validation) // 2, self.evaluated
         passes, trained = dict(self.passes), self.lookahead.supernet.passes
         halves = [validation[:middle], validation[middle:]]
         found = [self.values(steps, batches._replace(valid=half[0], more=half[1:])).tolist() for half in halves]
         self.passes, self.lookahead.supernet.passes = passes, trained
-        return spearman(*found)
+        return spearman(*found) if all(map(math.isfinite, chain(*found))) else math.nan
 
     def with_base(self, steps: Tensor, batches: CandidateBatches, *, base_steps: bool) -> tuple[Tensor, Tensor]:
         """Return the objective of the current alphas, with or without lookahead steps, and those (K,) after `steps`."""
