@@ -95,7 +95,7 @@ def _measures(record: Record) -> dict[str, str]:
 def _strips(record: Record, rows: Sequence[Row]) -> list[Markup]:
     found = []
     for kind, label in _measures(record).items():
-        values = {row.label: _apart(row, getattr(row, kind)) for row in rows if getattr(row, kind)}
+        values = {row.label: _apart(row, kind) for row in rows if getattr(row, kind)}
         marks = {row.label: [row.results[seed].collapsed for seed in values.get(row.label, ())] for row in rows}
         if values:
             strips = {name: list(some.values()) for name, some in values.items()}
@@ -103,9 +103,10 @@ def _strips(record: Record, rows: Sequence[Row]) -> list[Markup]:
     return found
 
 
-def _apart(row: Row, values: Mapping[int, float]) -> dict[int, float]:
-    """Return the values by seed; of a row without a search, which has one for all seeds, this one."""
-    return dict(values if row.searched else list(values.items())[:1])
+def _apart(row: Row, kind: str) -> dict[int, float]:
+    """Return the accuracies of a kind by seed; of a row without a search, which the table has once, the first."""
+    values: dict[int, float] = getattr(row, kind)
+    return values if row.searched or kind == "retrained" else dict(list(values.items())[:1])
 
 
 def _costs(record: Record, rows: Sequence[Row]) -> Markup | None:
