@@ -35,7 +35,7 @@ class Evaluate:
     skip_broken: bool = False
     """leave out pictures that cannot be read, instead of naming them and stopping"""
     stream: bool = False
-    """leave images given by --data on the disk, also those that would fit into memory"""
+    """leave the images on the disk, also those that would fit into memory"""
     weights: Weights = "last"
     space: Space = None
     device: Device = "auto"

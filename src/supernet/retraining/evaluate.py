@@ -179,8 +179,11 @@ def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
     skip_broken = skip_broken or config["skip_broken"]
     images = load_images(source, size, skip_broken=skip_broken, stream=stream or config["stream"])
-    alike = images.streamed == config["stream"]
-    if images.fingerprint != config["fingerprint"] if alike else list(images.classes) != config["classes"]:
+    if images.streamed == config["stream"]:
+        changed = images.fingerprint != config["fingerprint"]
+    else:  # a stream is known by names and sizes, and images in memory by their pixels
+        changed = list(images.classes) != config["classes"]
+    if changed:
         raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
     return images
 

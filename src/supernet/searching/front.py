@@ -60,10 +60,10 @@ def front(
     """Select up to `points` architectures along their cost from a finished search; return them, the costliest first.
 
     The first is the search's own; where the table has no latency for that, the best by the search's selector that has
-    one. Each further one is the best, by the search's selector, within a limit: a step
-    towards the cheapest architecture, of equal ratios from the one before over what is left. The cost is that of the
-    search's first target or limit, by default parameters. A selection is a run in the search's `selections/`, and
-    `front` in the summary of the search lists all of them with their accuracy in the supernet; front.svg draws them.
+    one. Each further one is the best, by the search's selector, within a limit: a step towards the cheapest
+    architecture, of equal ratios from the one before over what is left. The cost is that of the search's first target
+    or limit, by default parameters. A selection is a run in the search's `selections/`, and `front` in the summary of
+    the search lists all of them with their accuracy in the supernet; front.svg draws them.
 
     - `data`, `space`, `method`, `device`: as for `select`.
     - `quiet`, `callbacks`: as for `search`.

@@ -207,7 +207,7 @@ def test_cores_are_shared_out_so_that_all_jobs_end_first(asked, jobs, kept, time
 def test_runs_that_are_given_seconds_have_the_threads_with_which_most_run_at_a_time(asked, jobs, threads, monkeypatch):
     monkeypatch.setattr(executor, "cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert threads_each(asked, jobs) == threads
+    assert threads_each(asked, jobs, 0) == threads
     assert shared_out(asked, jobs, fitting(asked, jobs, [], 0), threads, None).threads == threads
 
 

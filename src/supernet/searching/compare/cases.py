@@ -227,14 +227,14 @@ def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, cells: 
     every = cases(config)
     for case in every:
         kinds.setdefault(case.search, []).append(case)
-    sizes = {case: _size(case, config, every) if config.retrain else [] for case in every}
+    sizes = _sizes(every, config) if config.retrain else {}
     made = [_job(config, group, seed, out, epochs, sizes) for seed in config.seeds for group in kinds.values()]
     for case in largest_cases(config) if config.retrain else ():
         name = case.space(config)
         beside = next(each for each in every if each.space(config) == name)
         passed_on = _passed_on(search_config(beside, config), config)
         more = ["--data", config.data, *flags({"space": name} | passed_on, {"mirror": None})]
-        more += _size(beside, config, every)
+        more += sizes[beside]
         folder = case.baseline(out).name
         for seed in config.seeds:
             steps = tuple(_retrainings(config, cells[name], folder, seed, more, out))
@@ -254,17 +254,21 @@ def _passed_on(search: SearchConfig, config: ComparisonConfig) -> dict[str, Any]
     return {name: value for name in names if (value := getattr(search, name)) != getattr(usual, name)}
 
 
-def _size(case: Case, config: ComparisonConfig, every: Iterable[Case]) -> list[str]:
-    """Return the options for the size of a case's retrainings: that which its search is for, or none of the recipe.
+def _sizes(every: Iterable[Case], config: ComparisonConfig) -> dict[Case, list[str]]:
+    """Return the options for the size of each case's retrainings: that which its search is for, or none of the recipe.
 
     A search decides on the size as `supernet.retraining.searched.sized` says. Here one that does decides for all in its
     space, so that rows with and without targets are of one size.
     """
-    beside = [search_config(each, config) for each in every if each.space(config) == case.space(config)]
-    if not any(search.limits or search.targets or _target(search) != space(search.space).target for search in beside):
-        return []
-    width, depth = _target(search_config(case, config))
-    return ["--width", str(width), "--depth", str(depth)]
+    searches = {case: search_config(case, config) for case in every}
+    deciding = {
+        case.space(config)
+        for case, search in searches.items()
+        if search.limits or search.targets or _target(search) != space(search.space).target
+    }
+    sizes = {case: _target(search) for case, search in searches.items() if case.space(config) in deciding}
+    options = {case: ["--width", str(width), "--depth", str(depth)] for case, (width, depth) in sizes.items()}
+    return {case: options.get(case, []) for case in searches}
 
 
 def _target(search: SearchConfig) -> tuple[int, int]:
@@ -299,7 +303,7 @@ def _job(
             more = flags(flat(_selection(case, config)))
             words = ["select", str(folder), "--with", case.selector, *more, *home, *method, *_device(config)]
             steps.append((name, (*words, "--out", str(found), "--quiet")))
-        steps += _retrainings(config, str(found), name, seed, [*home, *sizes[case]], out)
+        steps += _retrainings(config, str(found), name, seed, [*home, *sizes.get(case, ())], out)
     return Job(folder.name, first.search, tuple(steps))
 
 
@@ -315,7 +319,7 @@ def retrained_folders(config: ComparisonConfig, seed: int) -> dict[str, int]:
     The first retraining has the seed of the search, so that rows stay paired by seed, and no two have the same: where
     searches end at one cell, the spread is that of its trainings.
     """
-    seeds = [seed + _SEEDS * number for number in range(config.retrainings if config.retrain else 0)]
+    seeds = [seed + _SEEDS * number for number in range(config.trainings)]
     return {f"{config.retrain}-{each}": each for each in seeds}
 
 

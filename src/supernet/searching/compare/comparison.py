@@ -253,8 +253,7 @@ def _planned(
         display.say(f"measuring an epoch of {len(new)} kind{'s' if len(new) > 1 else ''} of search", important=False)
         threads = given_threads() or cores()
         if budget_of(config.budget)[0] == "seconds":
-            kept = 0 if workers else record.threads
-            threads = kept or threads_each(workers, len(kinds) * len(config.seeds))
+            threads = threads_each(workers, len(kinds) * len(config.seeds), record.threads)
             record = replace(record, threads=threads)
         known |= measured(
             new,

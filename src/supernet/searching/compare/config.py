@@ -60,6 +60,11 @@ class ComparisonConfig:
         if "epochs" in self.axes and self.budget != "epochs":
             raise UserError("an axis of epochs needs --budget epochs: another budget decides on the epochs itself")
 
+    @property
+    def trainings(self) -> int:
+        """The retrainings of each architecture, 0 if nothing is retrained."""
+        return self.retrainings if self.retrain else 0
+
 
 def _check_plain(name: str, values: Sequence[Any]) -> None:
     """Raise UserError for a setting that has no value, or one that a file of a comparison cannot hold."""

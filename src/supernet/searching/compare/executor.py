@@ -113,7 +113,7 @@ def shared_out(asked: int | None, jobs: int, most: int, kept: int, measured: Map
     jobs end first by what was `measured`: the seconds of an epoch with all cores and with one thread. With n threads it
     takes a + b/n seconds, and jobs do not slow each other down.
     """
-    if fixed := given_threads() or (0 if asked else kept):
+    if fixed := _fixed(asked, kept):
         return Share(most if asked or given_threads() else max(1, min(most, cores() // fixed)), fixed)
     if asked or measured is None or cores() == 1:
         return Share(most, max(1, cores() // most))
@@ -127,9 +127,16 @@ def shared_out(asked: int | None, jobs: int, most: int, kept: int, measured: Map
     return min(shares, key=seconds)  # of equal ones the first, which has most workers and fewest threads
 
 
-def threads_each(asked: int | None, jobs: int) -> int:
-    """Return the threads of each run where runs are given seconds: most at a time end first, as each takes its time."""
-    return given_threads() or max(1, cores() // min(jobs, asked or cores()))
+def threads_each(asked: int | None, jobs: int, kept: int) -> int:
+    """Return the threads of each run where runs are given seconds: most at a time end first, as each takes its time.
+
+    Those of OMP_NUM_THREADS and the `kept` ones go first, as in `shared_out`.
+    """
+    return _fixed(asked, kept) or max(1, cores() // min(jobs, asked or cores()))
+
+
+def _fixed(asked: int | None, kept: int) -> int:
+    return given_threads() or (0 if asked else kept)
 
 
 def given_threads() -> int:

@@ -104,7 +104,7 @@ def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None) -
                 passes=sum(part.summary.get("forward_backward", 0) for part in parts),
                 seconds=sum(_seconds(part) for part in parts),
             )
-    return Row(case.label, case.space(config), results, config.retrainings if config.retrain else 0)
+    return Row(case.label, case.space(config), results, config.trainings)
 
 
 def _parts(searched: Run, found: Run) -> list[Run]:
@@ -149,5 +149,4 @@ def _largest_row(case: Case, config: ComparisonConfig, out: Path, measure: str |
     cell = largest(home)
     known = _known(home, measure, cell) if measure else None
     results = {seed: Result(str(cell), known, _retrained(folder, config, seed)) for seed in config.seeds}
-    retrainings = config.retrainings if config.retrain else 0
-    return Row(case.label, case.space(config), results, retrainings, searched=False)
+    return Row(case.label, case.space(config), results, config.trainings, searched=False)
