@@ -65,6 +65,18 @@ def test_streamed_images_are_those_in_memory(tmp_path: Path, mode: str, size: in
     assert left.described() == kept.described() + "; streamed from disk, 0 processes decode"
 
 
+def test_colour_in_the_test_images_alone_keeps_three_channels_as_in_memory(tmp_path: Path) -> None:
+    for file in (photos(tmp_path, mode="L") / "test").rglob("*.jpg"):
+        draws = np.random.default_rng(0)
+        Image.fromarray(draws.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(file)
+    for channels, found in ((None, 3), (3, 3), (1, 1)):
+        kept, left = both(tmp_path, channels=channels)
+        assert kept.x.shape[1] == found
+        assert kept.x_test is not None
+        assert torch.equal(pixels_of(left.x), kept.x)
+        assert torch.equal(pixels_of(left.x_test), kept.x_test)
+
+
 def test_deep_pictures_are_scaled_as_in_memory(tmp_path: Path) -> None:
     for c in range(2):
         (tmp_path / f"c{c}").mkdir()

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from conftest import Call
+from pairs import Pairs
 from retrained import CELL, message, noise, retrained, save_images, save_pictures
 from supernet.data import Images, hold_out
 from supernet.data import load as load_images
@@ -195,6 +196,46 @@ def test_broken_pictures_are_skipped_as_in_the_training(tmp_path: Path) -> None:
     (tmp_path / "photos").rename(tmp_path / "other")
     assert "x.png" in message(evaluate, run, data=tmp_path / "other")
     assert evaluate(run, data=tmp_path / "other", skip_broken=True, device="cpu").read == own.read
+
+
+def picture_set(folder: Path, *size: int) -> Path:
+    """Write pictures of noise, 10 of each of three classes, smaller with every one."""
+    for number, pixels in enumerate(noise(30, *size)):
+        place = folder / str(number % 3)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.numpy()[number % 4 :]).save(place / f"{number:02}.png")
+    return folder
+
+
+@pytest.mark.parametrize("crop", [0, 6])
+@pytest.mark.parametrize("stream", [False, True])
+def test_pictures_for_a_network_of_images_that_are_not_square_are_evaluated_as_in_predictions(
+    tmp_path: Path, crop: int, *, stream: bool
+) -> None:
+    run = retrained(tmp_path / "run", save_images(tmp_path, size=(8, 12)), crop=crop)
+    photos = picture_set(tmp_path / "photos", 21, 24)
+    files = sorted(photos.rglob("*.png"))
+    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    right = sum(file.parent.name == label for file, label in zip(files, labels, strict=True))
+    found = evaluate(run, data=photos, device="cpu", stream=stream)
+    assert found.accuracy == right / len(files)
+    assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in "012"]
+    assert "8x12 grey" in found.read
+    pictures = [Image.open(file) for file in files]
+    pairs = Pairs(pictures, [int(file.parent.name) for file in files], None)
+    assert evaluate(run, data=pairs, device="cpu").confusion == found.confusion
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_coloured_pictures_are_evaluated_by_a_grey_network_as_in_predictions(tmp_path: Path, *, stream: bool) -> None:
+    run = retrained(tmp_path / "run", save_images(tmp_path))
+    photos = picture_set(tmp_path / "photos", 21, 24, 3)
+    files = sorted(photos.rglob("*.png"))
+    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    found = evaluate(run, data=photos, device="cpu", stream=stream)
+    assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in "012"]
+    pairs = Pairs([Image.open(file) for file in files], [int(file.parent.name) for file in files], None)
+    assert evaluate(run, data=pairs, device="cpu").confusion == found.confusion
 
 
 def test_grey_pictures_are_evaluated_by_a_network_for_colours(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from supernet.data import ordered
 from supernet.engine.run import Run
 from supernet.models.network import Network
 from supernet.retraining import predictor
-from supernet.retraining.plan import planned
+from supernet.retraining.plan import RetrainingPlan, planned
 from supernet.retraining.predictor import Prediction, load
 from supernet.testing import Depthwise, ragged_space
 
@@ -222,14 +222,25 @@ def test_a_recipe_with_crops_predicts_from_the_middle(tmp_path: Path) -> None:
     assert expected == "image 0 is 1x10x10 (channels, height, width); the network was trained on 1x11x11"
 
 
-def test_crops_of_images_that_are_not_square_take_any_size_that_is_large_enough(tmp_path: Path) -> None:
+def test_crops_of_images_that_are_not_square_are_of_pictures_of_their_size(tmp_path: Path) -> None:
     run = retrained(tmp_path / "run", save_images(tmp_path, size=(9, 12)), crop=8)
     loaded, x = load(run), noise(1, 1, 9, 12)
-    assert (loaded.size, loaded.image_size) == ((8, 8), None)
-    check_same_predictions([*loaded.predict(x), *loaded.predict(x[:, :, :8, 2:10])])
-    assert "is 1x7x12 (channels, height, width); the network was trained on 1x8x8" in message(
+    assert (loaded.size, loaded.image_size) == ((8, 8), (9, 12))
+    Image.fromarray(x[0, 0].numpy()).save(tmp_path / "a.png")
+    check_same_predictions(loaded.predict([x[0], x[0, :, :8, 2:10], tmp_path / "a.png"]))
+    assert "is 1x7x12 (channels, height, width); the network was trained on 1x9x12" in message(
         loaded.predict, [x[0, :, 1:8]]
     )
+
+
+def test_crops_of_runs_that_have_not_recorded_the_size_of_their_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RetrainingPlan, "_image_sides", {})
+    run = retrained(tmp_path / "run", save_images(tmp_path, size=(9, 12)), crop=8)
+    loaded, x = load(run), noise(1, 1, 9, 12)
+    assert loaded.image_size is None
+    check_same_predictions(loaded.predict([x[0], x[0, :, :8, 2:10]]))
 
 
 def test_images_that_are_not_square(tmp_path: Path) -> None:
@@ -238,6 +249,11 @@ def test_images_that_are_not_square(tmp_path: Path) -> None:
     Image.fromarray(grey.numpy()).save(tmp_path / "a.png")
     predictions = loaded.predict([grey, tmp_path / "a.png", Image.fromarray(grey.numpy())])
     check_same_predictions(predictions)
+
+
+def test_a_grey_array_is_one_of_three_equal_channels(tmp_path: Path) -> None:
+    loaded, grey = load(retrained(tmp_path / "run", save_images(tmp_path, channels=3))), noise(1, 8, 8)[0]
+    check_same_predictions(loaded.predict([grey, grey.expand(3, 8, 8), Image.fromarray(grey.numpy())]))
 
 
 class Damaged(Image.Image):

@@ -13,6 +13,7 @@ from supernet.data.images import Images
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
 from supernet.data.plain_pickle import PlainArray, read_pickle
+from supernet.data.resize import Size
 from supernet.errors import UserError
 
 _SHAPE = (3, 32, 32)
@@ -59,7 +60,7 @@ def find_cifar(folder: Path) -> tuple[Path, Layout] | None:
 
 
 def read_cifar(
-    folder: Path, layout: Layout, image_size: int | None = None, classes: Sequence[str] | None = None
+    folder: Path, layout: Layout, image_size: Size | None = None, classes: Sequence[str] | None = None
 ) -> Images:
     """Read the training images and, if present, the test images; of CIFAR-100 with its 100 fine classes.
 

@@ -21,7 +21,7 @@ from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
 from supernet.data.pictures import readable
 from supernet.data.reading import levels_in
-from supernet.data.resize import default_size, drop_grey, fit_arrays, fit_picture
+from supernet.data.resize import Size, are_grey, default_size, fit_arrays, fit_picture, to_grey
 from supernet.errors import UserError
 
 _FIRST = 8  # items that are read once more than others, for the range of floats and to find random transforms
@@ -33,32 +33,34 @@ _RANDOM = (
 
 def read_dataset(
     dataset: Dataset[Any] | HuggingFace,
-    image_size: int | None = None,
+    image_size: Size | None = None,
     *,
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
+    channels: int | None = None,
     skip_broken: bool = False,
 ) -> Images:
     """Read every (image, label) of `dataset`.
 
     Pictures (pillow) are read once more for a common size where none is given, and once more for `levels` where they
-    have more than 8 bits and none are given; they are resized like those of a folder. Arrays and tensors must all have
-    the same shape, (H, W), (H, W, C) or (C, H, W). With `skip_broken`, items that raise errors are left out. Raises
-    UserError that names the first bad item, and for any mistake in all of them as `image_set` does.
+    have more than 8 bits and none are given; they are resized, and grey or RGB, like those of a folder. Arrays and
+    tensors must all have the same shape, (H, W), (H, W, C) or (C, H, W). With `skip_broken`, items that raise errors
+    are left out. Raises UserError that names the first bad item, and for any mistake in all of them as `image_set`
+    does.
     """
     name = type(dataset).__name__
     if not isinstance(dataset, Sized):
         raise UserError(f"{name} has no length: a Dataset with __len__ and __getitem__ is needed")
     if len(dataset) == 0:
         raise UserError(f"{name} holds no images")
-    found = _read(Items(dataset, skip_broken), image_size, name, levels)
+    found = _read(Items(dataset, skip_broken), image_size, name, levels, channels)
     names, y = class_names(dataset), found.train.y
     if names is not None and isinstance(dataset, Subset | ConcatDataset) and y.dtype.kind in "iu" and y.ndim == 1:
         names = names[: int(y.max()) + 1]  # a part may lack the last classes
     return image_set(name, name, found._replace(names=names), classes=classes)
 
 
-def _read(items: Items, size: int | None, name: str, levels: Levels | None) -> Found:
+def _read(items: Items, size: Size | None, name: str, levels: Levels | None, channels: int | None) -> Found:
     first: dict[int, Any] = {}
     with suppress(Exception):  # it is raised below, after the mistakes of items before
         first.update((index, image) for index, image, _ in islice(items, _FIRST))
@@ -91,7 +93,8 @@ def _read(items: Items, size: int | None, name: str, levels: Levels | None) -> F
         raise UserError(f"no item of {name} can be read: {items.broken[min(items.broken)]}")
     x, scale = _joined(parts, size, name, scale, levels)
     notes = items.note if same else (*items.note, f"{name} {_RANDOM}")
-    train = Part(drop_grey(x) if pictures else x, stacked(labels, name), "images", "labels")
+    grey = pictures and (channels == 1 or (channels != 3 and are_grey(x)))
+    train = Part(to_grey(x) if grey else x, stacked(labels, name), "images", "labels")
     return Found(train, scale=scale, notes=notes)
 
 
@@ -140,7 +143,7 @@ def _scale(first: dict[int, Any], name: str) -> Scale:
     return max(scales, key=lambda scale: scale.white or 0, default=Scale())
 
 
-def _pixels(image: object, size: int | None, item: str, scale: Scale) -> Array:
+def _pixels(image: object, size: Size | None, item: str, scale: Scale) -> Array:
     """Return an image (1, C, H, W): uint8, or integers whose scale is known when all are read."""
     x = _array(image, item)
     if x.dtype.kind in "iu" and x.dtype != np.uint8:
@@ -150,7 +153,7 @@ def _pixels(image: object, size: int | None, item: str, scale: Scale) -> Array:
 
 
 def _joined(
-    parts: list[Array], size: int | None, name: str, scale: Scale, levels: Levels | None
+    parts: list[Array], size: Size | None, name: str, scale: Scale, levels: Levels | None
 ) -> tuple[Tensor, Scale]:
     x, name = np.concatenate(parts), f"images of {name}"
     if x.dtype == np.uint8:

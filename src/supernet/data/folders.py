@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +14,18 @@ from supernet.data.images import Images
 from supernet.data.layouts import find_layout
 from supernet.data.levels import Levels
 from supernet.data.listings import Listing, interleaved, read_listing
+from supernet.data.resize import Size
 from supernet.data.stores import Files
 from supernet.errors import UserError
 
 
 def read_folder(
     root: Path,
-    image_size: int | None,
+    image_size: Size | None,
     *,
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
+    channels: int | None = None,
     skip_broken: bool = False,
     stream: bool | None = None,
 ) -> Images:
@@ -50,8 +53,8 @@ def read_folder(
         classes=names,
         left_out=layout.left_out,
     )
-    known = classes is not None
-    return read_listing(listing, image_size, levels=levels, skip_broken=skip_broken, known=known, stream=stream)
+    how: dict[str, Any] = {"levels": levels, "channels": channels, "skip_broken": skip_broken, "stream": stream}
+    return read_listing(listing, image_size, **how, known=classes is not None)
 
 
 def _part(files: Mapping[str, range], names: Sequence[str], part: str, store: Files) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from supernet.data.arrays import Array
 from supernet.data.images import Images
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
+from supernet.data.resize import Size
 from supernet.errors import UserError
 
 _KINDS = {3: "images", 1: "labels"}  # by the number of dimensions: (N, H, W) and (N,)
@@ -26,7 +27,7 @@ def holds_idx(folder: Path) -> bool:
     return _find(folder, "train", 3) is not None
 
 
-def read_idx(folder: Path, image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
+def read_idx(folder: Path, image_size: Size | None = None, classes: Sequence[str] | None = None) -> Images:
     """Read train-images-idx3-ubyte and train-labels-idx1-ubyte and, if present, the two t10k files.
 
     Each file may be gzipped, with the suffix .gz. Classes are named by their numbers. Raises UserError that names the

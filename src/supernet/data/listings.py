@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -18,7 +19,7 @@ from supernet.data.levels import Levels, levels_note
 from supernet.data.limits import check_size, is_for_streaming
 from supernet.data.pictures import head, range_of, read
 from supernet.data.reading import broken_error, levels_in, read_all
-from supernet.data.resize import default_size, drop_grey
+from supernet.data.resize import Size, are_grey, default_size, sides, to_grey
 from supernet.data.streamed import Pixels, Readers, Store, Streamed, readers, sampled
 from supernet.errors import UserError
 
@@ -52,9 +53,10 @@ def interleaved(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def read_listing(
     listing: Listing,
-    size: int | None,
+    size: Size | None,
     *,
     levels: Levels | None = None,
+    channels: int | None = None,
     skip_broken: bool = False,
     known: bool = False,
     stream: bool | None = None,
@@ -63,21 +65,31 @@ def read_listing(
 
     None decides by memory, if the `size` is given. Raises UserError that names the pictures that cannot be read;
     `skip_broken` leaves them out, but unless the classes are `known`, those of a run, each needs one to train on. With
-    `known` classes, `levels` are those of the run, too, and pictures of 16 bits are read whole if it had none.
+    `known` classes, `levels` are those of the run, too, and pictures of 16 bits are read whole if it had none. With
+    1 or 3 `channels` pictures are grey or RGB; otherwise they are grey if all images are.
     """
     count = sum(map(len, listing.labels.values()))
     if stream is None:
         stream = size is not None and is_for_streaming(_needed(count, size))
     if stream and listing.unfit:
         raise UserError(listing.unfit)
-    return (streamed_set if stream else kept_set)(listing, size, levels=levels, skip_broken=skip_broken, known=known)
+    read_set = streamed_set if stream else kept_set
+    return read_set(listing, size, levels=levels, channels=channels, skip_broken=skip_broken, known=known)
 
 
-def _needed(count: int, size: int) -> int:
-    return 2 * count * 3 * size**2  # bytes: twice while they are put together
+def _needed(count: int, size: Size) -> int:
+    return 2 * count * 3 * math.prod(sides(size))  # bytes: twice while they are put together
 
 
-def kept_set(listing: Listing, size: int | None, *, levels: Levels | None, skip_broken: bool, known: bool) -> Images:
+def kept_set(
+    listing: Listing,
+    size: Size | None,
+    *,
+    levels: Levels | None,
+    channels: int | None,
+    skip_broken: bool,
+    known: bool,
+) -> Images:
     """Return the image set of a listing, read into memory."""
     store, broken = listing.store, dict[int, str]()
     order = torch.cat([*listing.numbers.values()]).tolist()
@@ -86,36 +98,45 @@ def kept_set(listing: Listing, size: int | None, *, levels: Levels | None, skip_
     if levels is None and not known:
         deep = [number for number in training if heads[number].deep]
         levels = levels_in(deep, lambda number: range_of(store.picture(number)), broken)
-    side = size or default_size((heads[number].side for number in training), len(heads)) if training else size or 1
-    check_size(_needed(len(heads), side), f"{listing.source} at {side} pixels a side", _SMALLER)
-    pixels = read_all(heads, lambda number: read(store.picture(number), side, side, levels), broken)
+    size = size or default_size((heads[number].side for number in training), len(heads)) if training else size or 1
+    check_size(_needed(len(heads), size), f"{listing.source} at {max(sides(size))} pixels a side", _SMALLER)
+    pixels = read_all(heads, lambda number: read(store.picture(number), size, levels), broken)
     broken = {number: broken[number] for number in order if number in broken}
     if broken and not skip_broken:
         raise broken_error({store.name(number): why for number, why in broken.items()})
     labels = _readable(listing, torch.tensor([number in pixels for number in order]), known=known)
-    x = drop_grey(torch.cat([pixels.pop(number) for number in order if number in pixels]))
+    x = torch.cat([pixels.pop(number) for number in order if number in pixels])
+    if channels == 1 or (channels != 3 and are_grey(x)):
+        x = to_grey(x)
     cut = sum(found.cut for found in heads.values())
     notes = (f"{cut} with 16 bits a colour, of which the upper 8 are read",) if cut else ()
     return _image_set(listing, x, labels, levels, broken, notes)
 
 
 def streamed_set(
-    listing: Listing, size: int | None, *, levels: Levels | None, skip_broken: bool, known: bool
+    listing: Listing,
+    size: Size | None,
+    *,
+    levels: Levels | None,
+    channels: int | None,
+    skip_broken: bool,
+    known: bool,
 ) -> Images:
     """Return the image set of a listing, whose pixels stay on the disk.
 
     Of at most 4096 training images, evenly spaced, are found: the default size, which is the median shorter side up to
-    224 pixels; the levels of pictures of more than 8 bits; whether all are grey; mean and standard deviation. Only the
-    pictures among them that cannot be read are named; with `skip_broken` every picture is decoded once.
+    224 pixels; the levels of pictures of more than 8 bits; mean and standard deviation; and of as many of all images
+    whether they are grey. Only the pictures among them that cannot be read are named; with `skip_broken` every picture
+    is decoded once.
     """
-    sides, levels = _found(listing.store, listing.numbers["training"], levels, skip_broken=skip_broken, known=known)
-    side = size or default_size(sides)
-    pixels = Streamed(Readers(listing.store, (3, side, side), levels), torch.cat([*listing.numbers.values()]))
+    shorter, levels = _found(listing.store, listing.numbers["training"], levels, skip_broken=skip_broken, known=known)
+    shape = (3, *sides(size or default_size(shorter)))
+    pixels = Streamed(Readers(listing.store, shape, levels), torch.cat([*listing.numbers.values()]))
     broken = pixels.broken() if skip_broken else {}
     readable = torch.ones(len(pixels), dtype=torch.bool)
     readable[list(broken)] = False
     labels, pixels = _readable(listing, readable, known=known), pixels[readable]
-    if pixels[: len(labels["training"])].sample().is_grey():
+    if channels == 1 or (channels != 3 and pixels.sample().is_grey()):
         pixels = pixels.as_grey()
     return _image_set(listing, pixels, labels, levels, broken, (), f"streamed from disk, {readers()} processes decode")
 

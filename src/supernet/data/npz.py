@@ -19,6 +19,7 @@ from supernet.data.images import Images
 from supernet.data.levels import Levels
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
+from supernet.data.resize import Size
 from supernet.errors import UserError
 
 _SPELLINGS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
@@ -34,7 +35,7 @@ _DAMAGED = (
 
 
 def read_npz(
-    path: Path, image_size: int | None = None, classes: Sequence[str] | None = None, levels: Levels | None = None
+    path: Path, image_size: Size | None = None, classes: Sequence[str] | None = None, levels: Levels | None = None
 ) -> Images:
     """Read x_train, y_train and, if present, x_val, y_val, x_test and y_test; raises UserError for any mistake.
 

@@ -11,7 +11,7 @@ from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, 
 from supernet.data.images import Images, Labelled
 from supernet.data.labels import rule_of
 from supernet.data.levels import Levels
-from supernet.data.resize import fit_arrays
+from supernet.data.resize import Size, fit_arrays
 from supernet.errors import UserError
 
 
@@ -42,7 +42,7 @@ def image_set(
     name: str,
     source: str,
     found: Found,
-    image_size: int | None = None,
+    image_size: Size | None = None,
     classes: Sequence[str] | None = None,
     mirror: bool = True,
     *,
@@ -77,7 +77,7 @@ def image_set(
     )
 
 
-def _pixels(part: Part, source: str, size: int | None, training: Scale | None) -> tuple[Tensor, Scale]:
+def _pixels(part: Part, source: str, size: Size | None, training: Scale | None) -> tuple[Tensor, Scale]:
     """Return pixels (N, C, H, W) and their scale, like that of the training images if it is given."""
     if isinstance(part.x, Tensor):
         x, scale = part.x, Scale()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from supernet.data.levels import Levels
 from supernet.data.limits import PIXELS_VARIABLE, most_pixels
-from supernet.data.resize import shaped_picture, to_grey
+from supernet.data.resize import Size, fit_picture, sides, to_grey
 from supernet.errors import UserError
 
 EXTENSIONS = frozenset(
@@ -72,12 +72,12 @@ def range_of(path: Encoded) -> Levels:
         return int(values.min()), int(values.max())
 
 
-def read(path: Encoded, height: int, width: int, levels: Levels | None = None) -> Tensor:
-    """Return a picture as (1, 3, height, width) uint8, resized as by `read_picture`."""
-    side = 4 * max(height, width)
+def read(path: Encoded, size: Size, levels: Levels | None = None) -> Tensor:
+    """Return a picture as (1, 3, H, W) uint8, resized as by `read_picture`."""
+    side = 4 * max(sides(size))
     with opened(path) as picture:
         picture.draft(None, (side, side))  # decodes a JPEG far larger than needed at a fraction of its size
-        return shaped_picture(picture, height, width, levels)
+        return fit_picture(picture, size, levels)
 
 
 def read_picture(
@@ -94,7 +94,7 @@ def read_picture(
         raise UserError(f"a picture is read with 1 channel (grey) or 3 (RGB), not {channels}")
     if min(height, width) < 1:
         raise UserError(f"a picture has at least 1 pixel a side, not {height}x{width}")
-    x = read(path_of(path), height, width, levels)
+    x = read(path_of(path), (height, width), levels)
     return to_grey(x) if channels == 1 else x
 
 

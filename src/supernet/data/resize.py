@@ -17,6 +17,15 @@ from supernet.data.levels import FULL, Levels, to_bytes
 LARGEST_DEFAULT = 224  # pixels: the side of images in networks for ImageNet
 LARGEST_SET = 2 * 10**9  # bytes of memory of all pictures together, at three bytes per pixel
 _CHUNK = 1024  # images held as floats at a time
+_FEW = 64  # pictures held as integers of 32 bits at a time
+
+Size = int | tuple[int, int]
+"""What images are brought to: the side of a square in pixels, or height and width; equal ones are a square, too."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Return height and width."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def default_size(shorter_sides: Iterable[int], count: int = 1) -> int:
@@ -27,19 +36,22 @@ def default_size(shorter_sides: Iterable[int], count: int = 1) -> int:
     return min(LARGEST_DEFAULT, math.isqrt(LARGEST_SET // (3 * count)), statistics.median_low(shorter_sides))
 
 
-def fit_arrays(x: Tensor, size: int | None) -> Tensor:
-    """Resize the centre square of images (N, C, H, W) uint8 to `size` pixels a side; None returns them unchanged.
+def fit_arrays(x: Tensor, size: Size | None) -> Tensor:
+    """Resize images (N, C, H, W) uint8, for a square their centre square, to a size; None returns them unchanged.
 
-    A side that is a multiple of `size` is averaged: each new pixel is the rounded mean of a block of old ones. Any
-    other side is resized bilinearly with antialiasing.
+    Sides that are multiples of the new ones are averaged: each new pixel is the rounded mean of a block of old ones.
+    Any others are resized bilinearly with antialiasing.
     """
     if size is None:
         return x
-    height, width = x.shape[2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = x[:, :, top : top + side, left : left + side]
-    return square if side == size else torch.cat([_resized(part, size, size) for part in torch.split(square, _CHUNK)])
+    height, width = sides(size)
+    if height == width:
+        side = min(x.shape[2:])
+        top, left = (x.shape[2] - side) // 2, (x.shape[3] - side) // 2
+        x = x[:, :, top : top + side, left : left + side]
+    if x.shape[2:] == (height, width):
+        return x
+    return torch.cat([_resized(part, height, width) for part in torch.split(x, _CHUNK)])
 
 
 def _resized(x: Tensor, height: int, width: int) -> Tensor:
@@ -50,32 +62,24 @@ def _resized(x: Tensor, height: int, width: int) -> Tensor:
     return y.round().clamp(0, 255).byte()
 
 
-def fit_picture(picture: Image.Image, size: int | None, levels: Levels | None = None) -> Tensor:
-    """Return the centre square of a picture as (1, 3, size, size) uint8; None keeps the whole picture and its size.
+def fit_picture(picture: Image.Image, size: Size | None, levels: Levels | None = None) -> Tensor:
+    """Return a picture as (1, 3, H, W) uint8 of a size: for a square its centre square, otherwise, or for None, all.
 
-    A side that is a multiple of `size` is averaged like an array; any other is resized by Lanczos. Values of more than
-    8 bits are scaled from `levels`; None is all 16 bits. Raises pillow's exceptions for damaged pictures, and
-    ValueError for a picture without 8 or 16 bit values.
+    Sides that are multiples of the new ones are averaged like those of an array; any others are resized by Lanczos.
+    Values of more than 8 bits are scaled from `levels`; None is all 16 bits. Raises pillow's exceptions for damaged
+    pictures, and ValueError for a picture without 8 or 16 bit values.
     """
     picture = _to_rgb(picture, levels)
-    if size is not None and min(picture.size) % size:
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        picture = _filtered(picture, size, size, (left, top, left + side, top + side))
-    return fit_arrays(_values(picture), size)
-
-
-def shaped_picture(picture: Image.Image, height: int, width: int, levels: Levels | None = None) -> Tensor:
-    """Return a picture as (1, 3, height, width) uint8: its centre square for equal sides, otherwise all of it.
-
-    Filters, levels and exceptions are those of `fit_picture`.
-    """
+    if size is None:
+        return _values(picture)
+    height, width = sides(size)
+    left, top, across, down = 0, 0, *picture.size
     if height == width:
-        return fit_picture(picture, height, levels)
-    picture = _to_rgb(picture, levels)
-    if picture.height % height or picture.width % width:
-        picture = _filtered(picture, height, width, (0, 0, *picture.size))
-    return _resized(_values(picture), height, width)
+        across = down = min(picture.size)
+        left, top = (picture.width - across) // 2, (picture.height - down) // 2
+    if down % height or across % width:
+        picture = _filtered(picture, height, width, (left, top, left + across, top + down))
+    return fit_arrays(_values(picture), size)
 
 
 def _filtered(picture: Image.Image, height: int, width: int, box: tuple[int, int, int, int]) -> Image.Image:
@@ -88,15 +92,18 @@ def _values(picture: Image.Image) -> Tensor:
 
 def to_grey(x: Tensor) -> Tensor:
     """Return pictures (N, 3, H, W) uint8 as one channel, the luma of ITU-R 601; grey pixels keep their values."""
+    return torch.cat([_luma(part) for part in torch.split(x, _FEW)])
+
+
+def _luma(x: Tensor) -> Tensor:
     red, green, blue = x.int().unbind(dim=1)
     luma = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16  # .299, .587 and .114 in pillow's integers
     return luma.byte()[:, None]
 
 
-def drop_grey(x: Tensor) -> Tensor:
-    """Return pictures (N, 3, H, W) with a single channel if every pixel of every picture is grey."""
-    grey = all(bool((x[:, :1] == x[:, c : c + 1]).all()) for c in (1, 2))
-    return x[:, :1] if grey else x
+def are_grey(x: Tensor) -> bool:
+    """Return whether every pixel of pictures (N, 3, H, W) is grey."""
+    return all(bool((x[:, :1] == x[:, c : c + 1]).all()) for c in (1, 2))
 
 
 def _to_rgb(picture: Image.Image, levels: Levels | None) -> Image.Image:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from supernet.data.layouts import folders_in, role_of, visible
 from supernet.data.levels import Levels
 from supernet.data.listings import Listing, interleaved, read_listing
 from supernet.data.pictures import EXTENSIONS
+from supernet.data.resize import Size
 from supernet.data.rows import Rows
 from supernet.data.tars import Tars
 from supernet.errors import UserError
@@ -145,10 +147,11 @@ def read_shards(
     shards: Sequence[Path],
     name: str,
     source: str,
-    image_size: int | None,
+    image_size: Size | None,
     *,
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
+    channels: int | None = None,
     skip_broken: bool = False,
     stream: bool | None = None,
 ) -> Images:
@@ -187,8 +190,8 @@ def read_shards(
         left_out=left_out,
         unfit=store.unfit,
     )
-    given = classes is not None
-    return read_listing(listing, image_size, levels=levels, skip_broken=skip_broken, known=given, stream=stream)
+    how: dict[str, Any] = {"levels": levels, "channels": channels, "skip_broken": skip_broken, "stream": stream}
+    return read_listing(listing, image_size, **how, known=classes is not None)
 
 
 def _plain(labels: list[int | str]) -> Array:

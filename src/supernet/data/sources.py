@@ -24,6 +24,7 @@ from supernet.data.npz import read_npz
 from supernet.data.parts import Found, Part, image_set
 from supernet.data.pictures import path_of
 from supernet.data.prepared import prepared
+from supernet.data.resize import Size, sides
 from supernet.data.shards import expanded, find_shards, read_shards
 from supernet.data.streamed import Streamed
 from supernet.errors import UserError, unknown
@@ -44,10 +45,11 @@ SOURCE_TYPES: tuple[type[Any], ...] = (str, os.PathLike, Dataset, HuggingFace, t
 
 def load(
     source: Source,
-    image_size: int | None = None,
+    image_size: Size | None = None,
     *,
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
+    channels: int | None = None,
     skip_broken: bool = False,
     stream: bool | None = None,
 ) -> Images:
@@ -62,18 +64,20 @@ def load(
     `read_idx`, `read_cifar`, `read_dataset` and `read_arrays`.
 
     With `classes`, the names of classes of a run, labels are matched to these; a label or class that is not among them
-    is an error, and a class may lack images. With `levels`, values of more than 8 bits are scaled from them. With
+    is an error, and a class may lack images. With `levels`, values of more than 8 bits are scaled from them. With 1 or
+    3 `channels` pictures are read as grey or RGB; otherwise they are grey if all are. With
     `skip_broken`, images that cannot be read are left out. With `stream`, the images of a folder or of shards stay
     on the disk and are decoded when they are needed; None does so where an `image_size` is given at which they would
     take too much memory (see `is_for_streaming`).
 
-    With `image_size` S, the centre square of each image is resized to S x S pixels. Without it, arrays keep their
+    With `image_size` S, the centre square of each image is resized to S x S pixels; with a pair that is not square,
+    height and width, all of each image is resized to it. Without it, arrays keep their
     size, and pictures of a folder get the median shorter side, limited to 224 pixels and to 2 GB of memory for all
     pictures. Raises UserError for any mistake in the data.
     """
-    if image_size is not None and image_size < 1:
+    if image_size is not None and min(sides(image_size)) < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
-    how = image_size, classes, levels, skip_broken, stream
+    how = image_size, classes, levels, channels, skip_broken, stream
     read = partial(_read, source, *how)
     images = prepared(read, source_name(source), *how) if isinstance(source, str | os.PathLike) else read()
     if stream and not isinstance(images.x, Streamed):
@@ -84,14 +88,16 @@ def load(
 
 def _read(
     source: Source,
-    image_size: int | None,
+    image_size: Size | None,
     classes: Sequence[str] | None,
     levels: Levels | None,
+    channels: int | None,
     skip_broken: bool,
     stream: bool | None,
 ) -> Images:
     if isinstance(source, Dataset | HuggingFace):
-        return read_dataset(source, image_size, classes=classes, levels=levels, skip_broken=skip_broken)
+        how: dict[str, Any] = {"classes": classes, "levels": levels, "channels": channels, "skip_broken": skip_broken}
+        return read_dataset(source, image_size, **how)
     if isinstance(source, tuple):
         return read_arrays(source, image_size, classes, levels)
     if not isinstance(source, str | os.PathLike):
@@ -99,7 +105,7 @@ def _read(
     if source == "digits":
         return digits(image_size, classes)
     try:
-        return _from_path(source, image_size, classes, levels, skip_broken, stream)
+        return _from_path(source, image_size, classes, levels, channels, skip_broken, stream)
     except OSError as error:
         raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
 
@@ -129,7 +135,7 @@ def is_available(name: str) -> bool:
     return name == "digits" or all(path_of(path).exists() for path in paths)
 
 
-def digits(image_size: int | None = None, classes: Sequence[str] | None = None) -> Images:
+def digits(image_size: Size | None = None, classes: Sequence[str] | None = None) -> Images:
     """Return the UCI handwritten digits, 8x8 grey images: the first 1500 for training, the last 297 for testing.
 
     "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository (1998),
@@ -144,7 +150,7 @@ def digits(image_size: int | None = None, classes: Sequence[str] | None = None) 
 
 def read_arrays(
     arrays: tuple[Any, ...],
-    image_size: int | None = None,
+    image_size: Size | None = None,
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
 ) -> Images:
@@ -173,9 +179,10 @@ def _array(values: object, name: str) -> NDArray[Any]:
 
 def _from_path(
     source: str | os.PathLike[str],
-    image_size: int | None,
+    image_size: Size | None,
     classes: Sequence[str] | None,
     levels: Levels | None,
+    channels: int | None,
     skip_broken: bool,
     stream: bool | None,
 ) -> Images:
@@ -188,7 +195,8 @@ def _from_path(
         if cifar is not None:
             return read_cifar(*cifar, image_size, classes)
     shards, name = find_shards(path) if text else ([], "")
-    how: dict[str, Any] = {"classes": classes, "levels": levels, "skip_broken": skip_broken, "stream": stream}
+    how: dict[str, Any] = {"classes": classes, "levels": levels, "channels": channels}
+    how |= {"skip_broken": skip_broken, "stream": stream}
     if shards:
         return read_shards(shards, name, text, image_size, **how)
     if text and path.is_dir():

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from supernet.data.levels import Levels
 from supernet.data.limits import cores
 from supernet.data.pictures import Encoded, read
-from supernet.data.resize import drop_grey, to_grey
+from supernet.data.resize import are_grey, to_grey
 from supernet.errors import UserError
 
 READERS_VARIABLE = "SUPERNET_READERS"
@@ -82,7 +82,7 @@ class Streamed:
     def is_grey(self) -> bool:
         """Return whether every pixel of every image is grey."""
         every = torch.arange(len(self))
-        return all(drop_grey(part.permute(0, 3, 1, 2)).shape[1] == 1 for part in self.batches(every, _CHUNK))
+        return all(are_grey(part.permute(0, 3, 1, 2)) for part in self.batches(every, _CHUNK))
 
     def marks(self) -> Iterator[bytes]:
         """Yield what identifies each image without reading it."""
@@ -128,7 +128,7 @@ class _Decoder(Dataset[tuple[Tensor, dict[int, str]]]):
         pixels, broken = torch.zeros(len(numbers), height, width, channels, dtype=torch.uint8), {}
         for place, number in enumerate(numbers):
             try:
-                x = read(self.store.picture(number), height, width, self.levels)
+                x = read(self.store.picture(number), (height, width), self.levels)
             except UserError as error:
                 broken[place] = str(error)
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import KW_ONLY
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 import torch
 from pydantic import Field
@@ -106,6 +106,7 @@ class RetrainRecord(Record):
     genotype: GenotypeRecord
     network_size: SizeRecord
     image_size: Count | None
+    image_sides: NotRequired[tuple[Count, Count]]  # height and width where a crop of them does not tell
     crop: Whole
     validation_share: Share
     mean: list[float]

@@ -17,7 +17,6 @@ from torch import Tensor
 from supernet.data import Images, Source, hold_out, is_available, same_source, source_name
 from supernet.data import load as load_images
 from supernet.data.batches import in_order
-from supernet.data.levels import Levels
 from supernet.data.pictures import path_of
 from supernet.data.streamed import Pixels
 from supernet.engine.environment import environment
@@ -129,7 +128,7 @@ def evaluate(
     """
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
-    images = _images(found, data, predictor.levels, skip_broken=skip_broken, stream=stream)
+    images = _images(found, data, predictor, skip_broken=skip_broken, stream=stream)
     x, y, which, numbers = _chosen(found, images, data)
     logits = _logits(predictor, _fitted(predictor, x, f"each image of '{images.name}'"))
     predicted, surest = logits.argmax(dim=1), logits.softmax(dim=1).max(dim=1)
@@ -160,14 +159,13 @@ def evaluate(
     return evaluation
 
 
-def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken: bool, stream: bool) -> Images:
-    """Return the given images, by default those of the run."""
+def _images(run: Run, data: Source | None, predictor: Predictor, *, skip_broken: bool, stream: bool) -> Images:
+    """Return the given images, by default those of the run, brought to the size and channels of the training images."""
     config = recorded(run)
-    size = config["image_size"]
+    how: dict[str, Any] = {"image_size": predictor.image_size, "channels": predictor.network_size.channels}
     if data is not None:
-        images = load_images(
-            data, size, classes=config["classes"], levels=levels, skip_broken=skip_broken, stream=stream or None
-        )
+        how |= {"classes": config["classes"], "levels": predictor.levels}
+        images = load_images(data, **how, skip_broken=skip_broken, stream=stream or None)
         if list(images.classes) != config["classes"]:  # of a source whose labels have names of their own
             raise UserError(
                 f"'{images.name}' has classes {', '.join(images.classes)}; "
@@ -178,7 +176,7 @@ def _images(run: Run, data: Source | None, levels: Levels | None, *, skip_broken
     if not is_available(source):
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
     skip_broken = skip_broken or config["skip_broken"]
-    images = load_images(source, size, skip_broken=skip_broken, stream=stream or config["stream"])
+    images = load_images(source, **how, skip_broken=skip_broken, stream=stream or config["stream"])
     if images.streamed == config["stream"]:
         changed = images.fingerprint != config["fingerprint"]
     else:  # a stream is known by names and sizes, and images in memory by their pixels
@@ -223,10 +221,7 @@ def _logits(predictor: Predictor, parts: Iterable[Tensor]) -> Tensor:
 def _fitted(predictor: Predictor, x: Pixels, what: str, batch_size: int = 256) -> Iterator[Tensor]:
     """Yield images, called `what`, in batches of the size that the predictor takes."""
     for part in in_order(x, torch.arange(len(x)), batch_size):
-        pixels = part.permute(0, 3, 1, 2)
-        if x.shape[1] == 1 and predictor.network_size.channels == 3:
-            pixels = pixels.expand(-1, 3, -1, -1)  # pictures that happen to be grey, as `predict` takes them
-        yield predictor.fitted(pixels, what)
+        yield predictor.fitted(part.permute(0, 3, 1, 2), what)
 
 
 def _share(logits: Tensor, y: Tensor, k: int) -> float:

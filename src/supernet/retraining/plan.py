@@ -88,7 +88,13 @@ class RetrainingPlan:
             "genotype": self.genotype.to_json(),
             "network_size": self.network_size.to_json(),
             "measured_on": self.measured_on,
+            **self._image_sides,
         }
+
+    @property
+    def _image_sides(self) -> dict[str, list[int]]:
+        cut = self.config.crop and self.config.image_size is None
+        return {"image_sides": [*self.images.x.shape[2:]]} if cut else {}
 
     @property
     def reading(self) -> str:

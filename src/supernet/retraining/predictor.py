@@ -19,7 +19,7 @@ from supernet.data.arrays import pixels
 from supernet.data.items import plain_tensor
 from supernet.data.levels import Levels
 from supernet.data.pictures import readable
-from supernet.data.resize import shaped_picture, to_grey
+from supernet.data.resize import fit_picture, to_grey
 from supernet.engine.device import device_named
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
@@ -34,6 +34,7 @@ Picture = str | os.PathLike[str] | Image.Image | Tensor | NDArray[Any]
 
 _CHECKPOINTS = ("last", "best")
 _BATCH = 256  # images per forward pass
+_RGB = 3  # channels
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Predictor(nn.Module):
     - `mean`, `std`: those of x/255 per channel over the training images, (C, 1, 1).
     - `levels`: the values that became 0 and 255, if the training images had more than 8 bits.
     - `image_size`: height and width that pictures are brought to. Where the recipe takes crops it is larger than
-      `size`, and the middle of a picture is looked at; None is of no certain size then, only large enough.
+      `size`, and the middle of a picture is looked at; None is not known, of runs before it was recorded.
     """
 
     mean: Tensor
@@ -101,8 +102,9 @@ class Predictor(nn.Module):
     def predict(self, images: Iterable[Picture]) -> list[Prediction]:
         """Return the prediction for each image.
 
-        Paths and pillow's images are brought to size as the training images of a folder were. Arrays and tensors,
-        (H, W), (H, W, C) or (C, H, W), have the size already: uint8, or floats in [0, 1]. Raises UserError for the
+        Paths and pillow's images are brought to the size of the training images as those of a folder were, and to
+        their channels, grey or RGB. Arrays and tensors, (H, W), (H, W, C) or (C, H, W), have both already, but for one
+        channel in the place of three equal ones: uint8, or floats in [0, 1]. Raises UserError for the
         first image that cannot be taken, before any is looked at.
         """
         _check_several(images)
@@ -159,16 +161,17 @@ class Predictor(nn.Module):
         return self.fitted(x, what)
 
     def _from_pillow(self, picture: Image.Image, what: str) -> Tensor:
-        height, width = self.image_size or self.size
         with readable(what):
-            x = shaped_picture(picture, height, width, self.levels)
+            x = fit_picture(picture, self.image_size or self.size, self.levels)
         return to_grey(x) if self.network_size.channels == 1 else x
 
     def fitted(self, x: Tensor, what: str) -> Tensor:
-        """Return the middle of images (N, C, H, W), as large as `forward` takes them.
+        """Return the middle of images (N, C, H, W), as large as `forward` takes them, and one channel as three.
 
         Raises UserError, which calls them `what`, if they have other channels or another size than training images.
         """
+        if x.shape[1] == 1 and self.network_size.channels == _RGB:
+            x = x.expand(-1, _RGB, -1, -1)
         _, channels, height, width = x.shape
         enough = self.size[0] <= height and self.size[1] <= width
         fits = (height, width) in (self.size, self.image_size) or (self.image_size is None and enough)
@@ -233,10 +236,12 @@ def retraining(run: Run | str | os.PathLike[str]) -> Run:
 
 
 def _image_size(config: RetrainRecord, network_size: NetworkSize) -> tuple[int, int] | None:
+    """Return the height and width of the training images, of which a recipe may take crops."""
     if not config["crop"]:
         return network_size.image_size
-    side = config["image_size"]  # None where the images are not square
-    return None if side is None else (side, side)
+    side = config["image_size"]
+    height, width = config.get("image_sides", (side, side))
+    return None if height is None or width is None else (height, width)
 
 
 def _space(run: Run, given: str | SearchSpace | None) -> SearchSpace:
