@@ -58,6 +58,17 @@ def test_wide_integers_are_scaled_by_the_training_images(dtype: Any) -> None:
     assert images.notes == (f"X: {np.dtype(dtype)} values 50 to 25550 scaled to 0 to 255",)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_other_integers_are_scaled_as_the_training_images(dtype: Any) -> None:
+    wide = X.astype(np.int16) - 100
+    images = loaded(wide, np.full((6, *X.shape[1:]), 55, dtype))
+    assert images.levels == (-100, 155)
+    assert images.x_test.unique().tolist() == [155]
+    for training in (X > 99, (X > 99) * 1.0):
+        assert loaded(training, (X > 99).astype(dtype)).x_test.equal(loaded(X > 99).x)
+        assert loaded(training, X.astype(dtype)).x_test.equal(torch.from_numpy(X)[:, None])  # brighter than 1: pixels
+
+
 def test_dark_test_images_keep_the_scale_of_the_training_images() -> None:
     dark = np.minimum(X, 1) * 1.0
     assert loaded(X * 1.0, dark).x_test.max() == 1

@@ -17,13 +17,14 @@ Array = NDArray[Any]
 _CHUNK = 2**22  # values converted at a time, unless a single image has more
 _MOST = 4  # channels of an image of any shape
 _WHITE = 255
+_BLACK_AND_WHITE = (0, 1)  # the levels of integers that stand for False and True, or for floats from 0 to 1
 _BRIGHT = 128  # floats from 0 to more than this are pixel values, even with fractions
 
 
 class Scale(NamedTuple):
     """How values become pixels: found in the training images, used for all images of a set."""
 
-    white: int | None = None  # the float that becomes 255: 1, or 255; None: the training images are not floats
+    white: int | None = None  # the float that becomes 255: 1, also of False and True, or 255; None: they are integers
     levels: Levels | None = None  # None: integers from 0 to 255 are pixels
     note: str | None = None
 
@@ -38,7 +39,7 @@ def pixels(array: Array, name: str, one: bool = False, *, levels: Levels | None 
     or values.
     """
     x = with_channels(array, name, one)
-    return to_pixels(x, scale_like(Scale(levels=levels), x, name))
+    return to_pixels(x, scale_in_run(levels, x, name))
 
 
 def with_channels(array: Array, name: str, one: bool = False) -> Array:
@@ -72,7 +73,7 @@ def scale_of(x: Array, name: str, wide: bool = True) -> Scale:
     if x.dtype == np.uint8:
         return Scale()
     if x.dtype.kind == "b":
-        return Scale(note="False and True taken as black and white")
+        return Scale(white=1, note="False and True taken as black and white")
     if x.dtype.kind not in "iuf":
         raise UserError(f"{name} has dtype {x.dtype}; expected uint8, or floats in [0, 1]")
     if x.dtype.kind == "f":
@@ -85,13 +86,24 @@ def scale_of(x: Array, name: str, wide: bool = True) -> Scale:
     return Scale(levels=(low, high), note=f"{x.dtype} values {low} to {high} scaled to 0 to 255")
 
 
-def scale_like(training: Scale, x: Array, name: str) -> Scale:
-    """Return how the values of other images become pixels: as those of the training images if they are of their kind.
+def scale_in_run(levels: Levels | None, x: Array, name: str) -> Scale:
+    """Return how the values of images of another source become pixels, by the `levels` of a run.
 
-    Raises UserError, with the `name` of the array, for values that cannot be such pixels.
+    Those of uint8 are pixels, as in the images of a set that was loaded. Raises UserError as `scale_like` does.
     """
-    if x.dtype.kind in "iu" and x.dtype != np.uint8 and training.levels is not None:
+    return Scale() if x.dtype == np.uint8 else scale_like(Scale(levels=levels), x, name)
+
+
+def scale_like(training: Scale, x: Array, name: str) -> Scale:
+    """Return how the values of other images of a source become pixels: as those of the training images.
+
+    Of another kind of numbers they are, where that is possible. Raises UserError, with the `name` of the array, for
+    values that cannot be such pixels.
+    """
+    if x.dtype.kind in "iu" and training.levels is not None:
         return training
+    if x.dtype.kind in "iu" and training.white == 1 and 0 <= int(x.min()) <= int(x.max()) <= 1:
+        return Scale(levels=_BLACK_AND_WHITE)
     if x.dtype.kind != "f" or training.white is None:
         return scale_of(x, name, wide=False)
     low, high = _range(x, name)
@@ -124,7 +136,7 @@ def _no_pixels(name: str, low: float, high: float) -> UserError:
 
 def to_pixels(x: Array, scale: Scale) -> Tensor:
     """Return images (N, C, H, W) as uint8, by the scale that was found for them."""
-    if x.dtype == np.uint8:
+    if x.dtype == np.uint8 and scale.levels is None:
         plain = x.flags.writeable and min(x.strides) >= 0  # what torch needs to share memory
         return torch.from_numpy(x if plain else x.copy())
     out = np.empty_like(x, dtype=np.uint8, subok=False)  # in the memory layout of x

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, with_channels
+from supernet.data.arrays import Array, Scale, scale_in_run, scale_like, scale_of, to_pixels, with_channels
 from supernet.data.images import Images
 from supernet.data.items import HuggingFace, Items, class_names, plain_label, plain_tensor, stacked
 from supernet.data.levels import Levels, levels_note
@@ -158,7 +158,7 @@ def _joined(
     x, name = np.concatenate(parts), f"images of {name}"
     if x.dtype == np.uint8:
         return torch.from_numpy(x), scale
-    scale = scale_of(x, name) if levels is None else scale_like(Scale(levels=levels), x, name)
+    scale = scale_of(x, name) if levels is None else scale_in_run(levels, x, name)
     return fit_arrays(to_pixels(x, scale), size), scale
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
-from supernet.data.arrays import Array, Scale, scale_like, scale_of, to_pixels, with_channels
+from supernet.data.arrays import Array, Scale, scale_in_run, scale_like, scale_of, to_pixels, with_channels
 from supernet.data.images import Images, Labelled
 from supernet.data.labels import rule_of
 from supernet.data.levels import Levels
@@ -55,14 +56,14 @@ def image_set(
     and labels, and for other parts of a different shape or with a class that no training image has.
     """
     train = found.train
-    x, scale = _pixels(train, source, image_size, levels and Scale(levels=levels))
+    x, scale = _pixels(train, source, image_size, None if levels is None else partial(scale_in_run, levels))
     scale = found.scale if isinstance(train.x, Tensor) else scale
     rule = rule_of(train.y, f"{train.y_name} of {source}", found.names, classes)
 
     def other(part: Part | None, kind: str) -> Labelled | None:
         if part is None:
             return None
-        x_part, _ = _pixels(part, source, image_size, scale)
+        x_part, _ = _pixels(part, source, image_size, partial(scale_like, scale))
         if x_part.shape[1:] != x.shape[1:]:
             shapes = f"{tuple(x_part.shape[1:])} in {part.x_name}, {tuple(x.shape[1:])} in {train.x_name}"
             raise UserError(f"{kind} images of {source} have another shape (C, H, W) than training images: {shapes}")
@@ -77,14 +78,16 @@ def image_set(
     )
 
 
-def _pixels(part: Part, source: str, size: Size | None, training: Scale | None) -> tuple[Tensor, Scale]:
-    """Return pixels (N, C, H, W) and their scale, like that of the training images if it is given."""
+def _pixels(
+    part: Part, source: str, size: Size | None, known: Callable[[Array, str], Scale] | None
+) -> tuple[Tensor, Scale]:
+    """Return pixels (N, C, H, W) and their scale, by what is `known` of it from other images."""
     if isinstance(part.x, Tensor):
         x, scale = part.x, Scale()
     else:
         name = f"{part.x_name} of {source}"
         array = with_channels(part.x, name)
-        scale = scale_of(array, name) if training is None else scale_like(training, array, name)
+        scale = (known or scale_of)(array, name)
         x = fit_arrays(to_pixels(array, scale), size)
     if part.y.ndim and len(x) != len(part.y):
         counts = f"{len(x)} images but {part.y_name} has {len(part.y)} labels"
