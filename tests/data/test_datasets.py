@@ -261,6 +261,21 @@ def test_16_bit_pictures_of_a_dataset_are_scaled_from_their_range() -> None:
     assert int(load(Pairs(deep, [0, 1]), levels=(0, 65535)).x.max()) == round(4000 / 257)
 
 
+def test_16_bit_pictures_are_found_behind_many_others() -> None:
+    deep = [Image.fromarray(np.linspace(low, high, 64).reshape(8, 8).astype(np.uint16)) for low, high in RANGES]
+    images = load(Pairs([*[Image.new("L", (8, 8), 7)] * 20, *deep], [0, 1] * 11))
+    assert images.levels == (100, 4000)
+    assert "16-bit values 100 to 4000 read as black to white" in " ".join(images.notes)
+    assert int(images.x[-1].max()) == 255
+    assert int(images.x[0].max()) == 7
+
+
+def test_16_bit_pictures_are_read_whole_for_a_run_of_8_bits_as_those_of_a_folder() -> None:
+    deep = [Image.fromarray(np.linspace(low, high, 64).reshape(8, 8).astype(np.uint16)) for low, high in RANGES]
+    images = load(Pairs(deep, [0, 1]), classes=["0", "1"])
+    assert (images.levels, int(images.x.max())) == (None, round(4000 / 257))
+
+
 def test_damaged_16_bit_pictures_of_a_dataset_are_named_or_left_out() -> None:
     def read(cut: bool) -> Image.Image:
         file = BytesIO()

@@ -43,38 +43,40 @@ def read_dataset(
     """Read every (image, label) of `dataset`.
 
     Pictures (pillow) are read once more for a common size where none is given, and once more for `levels` where they
-    have more than 8 bits and none are given; they are resized, and grey or RGB, like those of a folder. Arrays and
-    tensors must all have the same shape, (H, W), (H, W, C) or (C, H, W). With `skip_broken`, items that raise errors
-    are left out. Raises UserError that names the first bad item, and for any mistake in all of them as `image_set`
-    does.
+    have more than 8 bits and none are given, unless `classes` are those of a run; they are resized, and grey or RGB,
+    like those of a folder. Arrays and tensors must all have the same shape, (H, W), (H, W, C) or (C, H, W). With
+    `skip_broken`, items that raise errors are left out. Raises UserError that names the first bad item, and for any
+    mistake in all of them as `image_set` does.
     """
     name = type(dataset).__name__
     if not isinstance(dataset, Sized):
         raise UserError(f"{name} has no length: a Dataset with __len__ and __getitem__ is needed")
     if len(dataset) == 0:
         raise UserError(f"{name} holds no images")
-    found = _read(Items(dataset, skip_broken), image_size, name, levels, channels)
+    found = _read(Items(dataset, skip_broken), image_size, name, levels, channels, known=classes is not None)
     names, y = class_names(dataset), found.train.y
     if names is not None and isinstance(dataset, Subset | ConcatDataset) and y.dtype.kind in "iu" and y.ndim == 1:
         names = names[: int(y.max()) + 1]  # a part may lack the last classes
     return image_set(name, name, found._replace(names=names), classes=classes)
 
 
-def _read(items: Items, size: Size | None, name: str, levels: Levels | None, channels: int | None) -> Found:
+def _read(
+    items: Items, size: Size | None, name: str, levels: Levels | None, channels: int | None, *, known: bool
+) -> Found:
     first: dict[int, Any] = {}
     with suppress(Exception):  # it is raised below, after the mistakes of items before
         first.update((index, image) for index, image, _ in islice(items, _FIRST))
     pictures = isinstance(next(iter(first.values()), None), Image.Image)
     if pictures and size is None:
         size = _picture_size(items)
-    if pictures and levels is None and any(map(_is_deep, first.values())):
-        levels = _levels(items)
-    scale = Scale(levels=levels, note=levels_note(levels)) if pictures and levels else _scale(first, name)
+    scale, unsought = _scale(first, name), levels is None and not known
     parts: list[Array] = []
     labels: list[Any] = []
     same = True
     for index, image, label in items:
         item = f"item {index} of {name}"
+        if unsought and _is_deep(image):  # the first one: those before need no levels
+            levels, unsought = _levels(items), False
         try:
             with readable(f"the image of {item}"):
                 part = fit_picture(image, size, levels).numpy() if isinstance(image, Image.Image) else None
@@ -91,6 +93,8 @@ def _read(items: Items, size: Size | None, name: str, levels: Levels | None, cha
         same = same and (index not in first or _equal(first.pop(index), image))
     if not parts:
         raise UserError(f"no item of {name} can be read: {items.broken[min(items.broken)]}")
+    if pictures and levels:
+        scale = Scale(levels=levels, note=levels_note(levels))
     x, scale = _joined(parts, size, name, scale, levels)
     notes = items.note if same else (*items.note, f"{name} {_RANDOM}")
     grey = pictures and (channels == 1 or (channels != 3 and are_grey(x)))
