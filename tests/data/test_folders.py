@@ -273,6 +273,15 @@ def test_cmyk_and_black_and_white(tmp_path: Path) -> None:
     assert np.unique(binary).tolist() == [255]
 
 
+def test_test_images_of_16_bits_beside_training_images_of_8_are_said(tmp_path: Path) -> None:
+    small(tmp_path / "train")
+    put(tmp_path / "test" / "cat" / "deep.png", Image.fromarray(np.full((8, 8), 4000, np.uint16)))
+    images = load(tmp_path)
+    assert (images.levels, images.x_test.unique().tolist()) == (None, [16])
+    said = "1 with 16 bits beside training images of 8: values 0 to 65535 read as black to white"
+    assert said in images.described()
+
+
 def test_grey_images_of_any_mode_give_one_channel(tmp_path: Path) -> None:
     grey = Image.fromarray(noise(8, 8, 1))
     for i, mode in enumerate(("L", "RGB", "P", "LA", "RGBA")):

@@ -109,7 +109,9 @@ def kept_set(
     if channels == 1 or (channels != 3 and are_grey(x)):
         x = to_grey(x)
     cut = sum(found.cut for found in heads.values())
-    notes = (f"{cut} with 16 bits a colour, of which the upper 8 are read",) if cut else ()
+    notes = [f"{cut} with 16 bits a colour, of which the upper 8 are read"] if cut else []
+    if levels is None and not known and (whole := sum(found.deep for found in heads.values())):
+        notes.append(f"{whole} with 16 bits beside training images of 8: values 0 to 65535 read as black to white")
     return _image_set(listing, x, labels, levels, broken, notes)
 
 
