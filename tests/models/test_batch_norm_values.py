@@ -67,6 +67,8 @@ SMALL = {"epochs": 1, "width": 2, "device": "cpu", "quiet": True}
         (12, {"stem": 3, "batch_size": 1}),
         (3, {"stem": 3, "method": "darts"}),  # one half has a single image
         (12, {"stem": 3, "method": "zarts-mgs", "inner_batch": 1}),
+        (12, {"stem": 3, "selector": "best-of-samples", "select": {"images": 1}}),
+        (12, {"stem": 3, "batch_size": 2, "selector": "evolution", "select": {"images": 3}}),  # 2 and 1
         (12, {"batch_size": 1} | NAO),  # its auxiliary classifier
     ],
 )

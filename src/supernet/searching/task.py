@@ -23,7 +23,7 @@ from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.targets import Targets
-from supernet.models.evaluate import ValidationBatches, accuracy
+from supernet.models.evaluate import ValidationBatches, accuracy, nearly_equal
 from supernet.models.shared_norm import share_norms
 from supernet.models.supernet import Supernet
 from supernet.searching.collapse import verdict
@@ -196,7 +196,12 @@ class SearchTask(Task):
         """Return the sizes of the last batches of evaluations, which are the smallest, that use batch statistics."""
         images, size = len(self._validation), self._validation_size
         after_epochs = [] if self.plan.config.norm_track or not self._unseen else [images % EVALUATED or EVALUATED]
-        return [*after_epochs, images % size or size]
+        return [*after_epochs, images % size or size, *self._selected_on(size)]
+
+    def _selected_on(self, size: int) -> list[int]:
+        """Return the sizes of the batches that the selector divides a part of the validation images into."""
+        count = self.plan.selector.load().scored_on(self.plan.config.select)
+        return [] if count is None or count >= len(self._validation) or count % size == 0 else nearly_equal(count, size)
 
     @property
     def _validation_size(self) -> int:

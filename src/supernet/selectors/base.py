@@ -46,6 +46,11 @@ class Selector(ABC):
     def check(config: Any, *, tracked: bool) -> None:
         """Raise UserError for a config that does not fit the search; `tracked`: whether it keeps running statistics."""
 
+    @staticmethod
+    def scored_on(config: Any) -> int | None:
+        """Return on how many validation images it scores by the statistics of their batches, None if not on a part."""
+        return None
+
     @property
     def epochs(self) -> int:
         """The number of epochs for which the selection trains the supernet."""

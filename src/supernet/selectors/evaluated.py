@@ -33,6 +33,11 @@ class Evaluated(Selector):
         """Raise UserError for statistics of batch norm that the search does not keep."""
         check_norm(config.norm, tracked=tracked)
 
+    @staticmethod
+    def scored_on(config: Any) -> int | None:
+        """Return how many images the config names, None for all; of running statistics no batch can be too small."""
+        return None if config.norm == "running" else config.images
+
     def evaluate(self, genotypes: Iterable[Genotype]) -> None:
         """Score those of the architectures that are new."""
         new = [genotype for genotype in dict.fromkeys(genotypes) if genotype not in self.scores]
