@@ -322,6 +322,9 @@ def test_labels_from_one_with_names_are_counted_from_one(tmp_path: Path) -> None
     second = Subset(pairs, range(1, 20, 2))
     found = evaluate(run, data=second, device="cpu")
     assert [(score.name, score.support) for score in found.classes] == [("a", 0), ("b", 10)]
+    for part in (Subset(pairs, range(0, 20, 2)), Pairs([noise(1, 8, 8)[0]] * 10, [1] * 10, ["a", "b"])):
+        found = evaluate(run, data=part, device="cpu")  # without the last class, whose label would tell
+        assert [(score.name, score.support) for score in found.classes] == [("a", 10), ("b", 0)]
 
 
 # --- mistakes

@@ -38,6 +38,7 @@ def read_dataset(
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
     channels: int | None = None,
+    first_label: int = 0,
     skip_broken: bool = False,
 ) -> Images:
     """Read every (image, label) of `dataset`.
@@ -57,7 +58,7 @@ def read_dataset(
     names, y = class_names(dataset), found.train.y
     if names is not None and isinstance(dataset, Subset | ConcatDataset) and y.dtype.kind in "iu" and y.ndim == 1:
         names = names[: int(y.max()) + 1]  # a part may lack the last classes
-    return image_set(name, name, found._replace(names=names), classes=classes)
+    return image_set(name, name, found._replace(names=names), classes=classes, first_label=first_label)
 
 
 def _read(

@@ -50,6 +50,7 @@ class Images:
     notes: tuple[str, ...] = ()  # what was converted or left out in reading, a phrase each
     left_out: tuple[str, ...] = ()  # files and folders that were not read, and why
     broken: int = 0  # how many of them are broken
+    first_label: int = 0  # that of the first class in a source that names its classes
 
     @classmethod
     def of(
@@ -65,6 +66,7 @@ class Images:
         notes: tuple[str, ...] = (),
         left_out: tuple[str, ...] = (),
         broken: int = 0,
+        first_label: int = 0,
     ) -> Images:
         """Build the set from (x, y) pairs, x (N, C, H, W) uint8 and y (N,) int64."""
         if validation is not None:
@@ -75,7 +77,8 @@ class Images:
         mean, std = _moments(x)
         tested = [] if x_test is None or y_test is None else [x_test, y_test]
         mark = _fingerprint([x, y, *tested], classes, given)
-        return cls(name, x, y, x_test, y_test, classes, mirror, mean, std, mark, given, levels, notes, left_out, broken)
+        found = (mean, std, mark, given, levels, notes, left_out, broken, first_label)
+        return cls(name, x, y, x_test, y_test, classes, mirror, *found)
 
     @property
     def streamed(self) -> bool:
@@ -134,6 +137,7 @@ def take(images: Images, n: int | None) -> Images:
         notes=images.notes,
         left_out=images.left_out,
         broken=images.broken,
+        first_label=images.first_label,
     )
 
 

@@ -36,6 +36,7 @@ class Rule(NamedTuple):
     columns: tuple[int | str, ...]  # the label that each column of one-hot labels stands for
     notes: tuple[str, ...] = ()
     known: bool = False  # the classes are those of a run
+    first: int = 0  # the label that the first of the source's names stands for
 
     def __call__(self, array: Array, name: str) -> Tensor:
         """Return labels of any form as class numbers (N,) int64; raises UserError, with `name`, for any without."""
@@ -55,12 +56,15 @@ class Rule(NamedTuple):
         raise UserError(f"{name} holds label {label}, which no training image has")
 
 
-def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: Sequence[str] | None = None) -> Rule:
+def rule_of(
+    array: Array, name: str, names: Sequence[str] | None = None, known: Sequence[str] | None = None, first: int = 0
+) -> Rule:
     """Find the rule for the training labels `array`, called `name` in errors.
 
     `names` are the source's names of classes 0, 1, ...; without any, numbers from 0 or from 1 on name themselves, and
     texts are sorted. With `known`, the classes of a run, names are matched to these, and a number without a name is
-    the class that has it as its name, where classes are named by numbers, otherwise its place among them. Columns of
+    the class that has it as its name, where classes are named by numbers, otherwise its place among them. Labels of
+    named classes are from `first` on, as in the training of the run, and from 0 where one is 0. Columns of
     one-hot labels are the classes in the order of `names`; without any in that of their numbers, otherwise of `known`.
 
     Raises UserError for labels of no such form, for a single class, a label without a name, and a class without an
@@ -71,7 +75,7 @@ def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: 
     present: list[Any] = np.unique(values).tolist()
     if known is not None:
         in_turn = names or (sorted(known, key=int) if _are_numbers(known) else known)
-        return Rule(tuple(known), _known_numbers(present, name, names, known), tuple(in_turn), notes, known=True)
+        return Rule(tuple(known), _known_numbers(present, name, names, known, first), tuple(in_turn), notes, known=True)
     if len(present) < 2:
         raise UserError(f"{name} holds only one class, {present[0]}: at least 2 are needed")
     first = 0
@@ -88,7 +92,7 @@ def rule_of(array: Array, name: str, names: Sequence[str] | None = None, known: 
         classes = tuple(map(str, range(count))) if names is None else tuple(names)
     by_name: dict[int | str, int] = {text: i for i, text in enumerate(classes)}
     by_number: dict[int | str, int] = {first + i: i for i in range(len(classes))}
-    return Rule(classes, by_name | by_number, tuple(by_number), notes)
+    return Rule(classes, by_name | by_number, tuple(by_number), notes, first=first if names else 0)
 
 
 def _are_numbers(names: Sequence[str]) -> bool:
@@ -96,14 +100,14 @@ def _are_numbers(names: Sequence[str]) -> bool:
 
 
 def _known_numbers(
-    present: Sequence[Any], name: str, names: Sequence[str] | None, known: Sequence[str]
+    present: Sequence[Any], name: str, names: Sequence[str] | None, known: Sequence[str], first: int
 ) -> dict[int | str, int]:
     """Return the number of each label in the classes of a run."""
     numbers: dict[int | str, int] = {text: i for i, text in enumerate(known)}
     if names is None:
         by_name = _are_numbers(known)
         return numbers | {int(text) if by_name else i: i for i, text in enumerate(known)}
-    first = int(len(names) in present and 0 not in present)  # as in training, where labels from 1 have names, too
+    first = int((first == 1 or len(names) in present) and 0 not in present)
     for i, text in enumerate(names, first):
         if text not in numbers and {i, text} & {*present}:
             raise UserError(f"{name}: {unknown('class', text, known)}")

@@ -41,6 +41,7 @@ class Listing(NamedTuple):
     notes: tuple[str, ...] = ()
     left_out: Mapping[Path, str] = {}  # files and folders, each with the reason
     unfit: str | None = None  # why it cannot be streamed
+    first_label: int = 0  # that of the first class, where the source names them
 
 
 def interleaved(labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -192,6 +193,7 @@ def _image_set(
         notes=(*notes, *found, *converted, *listing.notes, *_kinds(listing.left_out), *skipped),
         left_out=(*(f"{path}: {reason}" for path, reason in listing.left_out.items()), *broken.values()),
         broken=len(broken),
+        first_label=listing.first_label,
     )
 
 

@@ -48,6 +48,7 @@ def image_set(
     mirror: bool = True,
     *,
     levels: Levels | None = None,
+    first_label: int = 0,
 ) -> Images:
     """Check the parts of an image set against each other and build the set; errors name `source`.
 
@@ -58,7 +59,7 @@ def image_set(
     train = found.train
     x, scale = _pixels(train, source, image_size, None if levels is None else partial(scale_in_run, levels))
     scale = found.scale if isinstance(train.x, Tensor) else scale
-    rule = rule_of(train.y, f"{train.y_name} of {source}", found.names, classes)
+    rule = rule_of(train.y, f"{train.y_name} of {source}", found.names, classes, first_label)
 
     def other(part: Part | None, kind: str) -> Labelled | None:
         if part is None:
@@ -75,6 +76,7 @@ def image_set(
         validation=other(found.validation, "validation"),
         levels=scale.levels,
         notes=(*found.notes, *taken, *rule.notes),
+        first_label=rule.first,
     )
 
 

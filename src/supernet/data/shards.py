@@ -152,6 +152,7 @@ def read_shards(
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
     channels: int | None = None,
+    first_label: int = 0,
     skip_broken: bool = False,
     stream: bool | None = None,
 ) -> Images:
@@ -178,7 +179,7 @@ def read_shards(
     if len(values["test"]) and (values["test"] == _UNKNOWN).all():
         values["test"] = values["test"][:0]
         left_out |= dict.fromkeys(parts["test"], "all of its labels are -1")
-    rule = rule_of(values["training"], f"labels of '{source}'", store.names, classes)
+    rule = rule_of(values["training"], f"labels of '{source}'", store.names, classes, first_label)
     labels = {part: rule(found, f"{part} labels of '{source}'").numpy() for part, found in values.items()}
     orders = {part: interleaved(y) for part, y in labels.items()}
     listing = Listing(
@@ -189,6 +190,7 @@ def read_shards(
         notes=rule.notes,
         left_out=left_out,
         unfit=store.unfit,
+        first_label=rule.first,
     )
     how: dict[str, Any] = {"levels": levels, "channels": channels, "skip_broken": skip_broken, "stream": stream}
     return read_listing(listing, image_size, **how, known=classes is not None)

@@ -50,6 +50,7 @@ def load(
     classes: Sequence[str] | None = None,
     levels: Levels | None = None,
     channels: int | None = None,
+    first_label: int = 0,
     skip_broken: bool = False,
     stream: bool | None = None,
 ) -> Images:
@@ -64,7 +65,8 @@ def load(
     `read_idx`, `read_cifar`, `read_dataset` and `read_arrays`.
 
     With `classes`, the names of classes of a run, labels are matched to these; a label or class that is not among them
-    is an error, and a class may lack images. With `levels`, values of more than 8 bits are scaled from them. With 1 or
+    is an error, and a class may lack images; `first_label`, 0 or 1, is the run's label of the first class where the
+    source names its classes. With `levels`, values of more than 8 bits are scaled from them. With 1 or
     3 `channels` pictures are read as grey or RGB; otherwise they are grey if all are. With
     `skip_broken`, images that cannot be read are left out. With `stream`, the images of a folder or of shards stay
     on the disk and are decoded when they are needed; None does so where an `image_size` is given at which they would
@@ -77,7 +79,7 @@ def load(
     """
     if image_size is not None and min(sides(image_size)) < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
-    how = image_size, classes, levels, channels, skip_broken, stream
+    how = image_size, classes, levels, channels, first_label, skip_broken, stream
     read = partial(_read, source, *how)
     images = prepared(read, source_name(source), *how) if isinstance(source, str | os.PathLike) else read()
     if stream and not isinstance(images.x, Streamed):
@@ -92,12 +94,13 @@ def _read(
     classes: Sequence[str] | None,
     levels: Levels | None,
     channels: int | None,
+    first_label: int,
     skip_broken: bool,
     stream: bool | None,
 ) -> Images:
     if isinstance(source, Dataset | HuggingFace):
-        how: dict[str, Any] = {"classes": classes, "levels": levels, "channels": channels, "skip_broken": skip_broken}
-        return read_dataset(source, image_size, **how)
+        how: dict[str, Any] = {"classes": classes, "levels": levels, "channels": channels, "first_label": first_label}
+        return read_dataset(source, image_size, **how, skip_broken=skip_broken)
     if isinstance(source, tuple):
         return read_arrays(source, image_size, classes, levels)
     if not isinstance(source, str | os.PathLike):
@@ -105,7 +108,7 @@ def _read(
     if source == "digits":
         return digits(image_size, classes)
     try:
-        return _from_path(source, image_size, classes, levels, channels, skip_broken, stream)
+        return _from_path(source, image_size, classes, levels, channels, first_label, skip_broken, stream)
     except OSError as error:
         raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
 
@@ -183,6 +186,7 @@ def _from_path(
     classes: Sequence[str] | None,
     levels: Levels | None,
     channels: int | None,
+    first_label: int,
     skip_broken: bool,
     stream: bool | None,
 ) -> Images:
@@ -198,7 +202,7 @@ def _from_path(
     how: dict[str, Any] = {"classes": classes, "levels": levels, "channels": channels}
     how |= {"skip_broken": skip_broken, "stream": stream}
     if shards:
-        return read_shards(shards, name, text, image_size, **how)
+        return read_shards(shards, name, text, image_size, **how, first_label=first_label)
     if text and path.is_dir():
         return read_folder(path, image_size, **how)
     if not path.exists() or not text:

@@ -107,6 +107,7 @@ class RetrainRecord(Record):
     network_size: SizeRecord
     image_size: Count | None
     image_sides: NotRequired[tuple[Count, Count]]  # height and width where a crop of them does not tell
+    first_label: NotRequired[Whole]  # where labels of named classes are not from 0 on
     crop: Whole
     validation_share: Share
     mean: list[float]

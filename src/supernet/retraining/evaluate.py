@@ -165,6 +165,7 @@ def _images(run: Run, data: Source | None, predictor: Predictor, *, skip_broken:
     how: dict[str, Any] = {"image_size": predictor.image_size, "channels": predictor.network_size.channels}
     if data is not None:
         how |= {"classes": config["classes"], "levels": predictor.levels}
+        how |= {"first_label": config.get("first_label", 0)}
         images = load_images(data, **how, skip_broken=skip_broken, stream=stream or None)
         if list(images.classes) != config["classes"]:  # of a source whose labels have names of their own
             raise UserError(

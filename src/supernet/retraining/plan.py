@@ -89,6 +89,7 @@ class RetrainingPlan:
             "network_size": self.network_size.to_json(),
             "measured_on": self.measured_on,
             **self._image_sides,
+            **({"first_label": self.images.first_label} if self.images.first_label else {}),
         }
 
     @property
