@@ -341,6 +341,15 @@ def test_data_of_other_classes_or_channels_is_one_line(run: Run, tmp_path: Path)
     assert not (run.path / "evaluation.json").exists()
 
 
+def test_wide_integers_for_a_network_of_8_bits_are_one_line_as_in_predictions(run: Run, tmp_path: Path) -> None:
+    x, y = noise(9, 8, 8).numpy().astype(np.uint16) * 16, np.arange(9) % 3
+    np.savez(tmp_path / "deep.npz", x_train=x, y_train=y)
+    for data in (tmp_path / "deep.npz", (x, y), Pairs(x, y.tolist())):
+        said = message(evaluate, run, data=data, device="cpu")
+        assert f"integers from {x.min()} to {x.max()}; expected 0 to 255" in said
+    assert message(predictor.load(run).predict, [x[-1]]).endswith("; expected 0 to 255")
+
+
 def test_changed_or_missing_data_is_one_line(run: Run, tmp_path: Path) -> None:
     source = Path(run.config["data"])
     save_images(tmp_path, test=6)

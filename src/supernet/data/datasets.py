@@ -96,7 +96,7 @@ def _read(
         raise UserError(f"no item of {name} can be read: {items.broken[min(items.broken)]}")
     if pictures and levels:
         scale = Scale(levels=levels, note=levels_note(levels))
-    x, scale = _joined(parts, size, name, scale, levels)
+    x, scale = _joined(parts, size, name, scale, levels, known=known)
     notes = items.note if same else (*items.note, f"{name} {_RANDOM}")
     grey = pictures and (channels == 1 or (channels != 3 and are_grey(x)))
     train = Part(to_grey(x) if grey else x, stacked(labels, name), "images", "labels")
@@ -158,12 +158,12 @@ def _pixels(image: object, size: Size | None, item: str, scale: Scale) -> Array:
 
 
 def _joined(
-    parts: list[Array], size: Size | None, name: str, scale: Scale, levels: Levels | None
+    parts: list[Array], size: Size | None, name: str, scale: Scale, levels: Levels | None, *, known: bool
 ) -> tuple[Tensor, Scale]:
     x, name = np.concatenate(parts), f"images of {name}"
     if x.dtype == np.uint8:
         return torch.from_numpy(x), scale
-    scale = scale_of(x, name) if levels is None else scale_in_run(levels, x, name)
+    scale = scale_in_run(levels, x, name) if known or levels is not None else scale_of(x, name)
     return fit_arrays(to_pixels(x, scale), size), scale
 
 

@@ -57,7 +57,8 @@ def image_set(
     and labels, and for other parts of a different shape or with a class that no training image has.
     """
     train = found.train
-    x, scale = _pixels(train, source, image_size, None if levels is None else partial(scale_in_run, levels))
+    known = levels is not None or classes is not None
+    x, scale = _pixels(train, source, image_size, partial(scale_in_run, levels) if known else scale_of)
     scale = found.scale if isinstance(train.x, Tensor) else scale
     rule = rule_of(train.y, f"{train.y_name} of {source}", found.names, classes, first_label)
 
@@ -81,15 +82,15 @@ def image_set(
 
 
 def _pixels(
-    part: Part, source: str, size: Size | None, known: Callable[[Array, str], Scale] | None
+    part: Part, source: str, size: Size | None, scale_by: Callable[[Array, str], Scale]
 ) -> tuple[Tensor, Scale]:
-    """Return pixels (N, C, H, W) and their scale, by what is `known` of it from other images."""
+    """Return pixels (N, C, H, W) and the scale of their values, which `scale_by` finds."""
     if isinstance(part.x, Tensor):
         x, scale = part.x, Scale()
     else:
         name = f"{part.x_name} of {source}"
         array = with_channels(part.x, name)
-        scale = (known or scale_of)(array, name)
+        scale = scale_by(array, name)
         x = fit_arrays(to_pixels(array, scale), size)
     if part.y.ndim and len(x) != len(part.y):
         counts = f"{len(x)} images but {part.y_name} has {len(part.y)} labels"
