@@ -199,6 +199,7 @@ def test_tensors_of_a_type_that_numpy_has_not_are_taken(run: Run) -> None:
     (image,) = noise(1, *network.size).float() / 255
     taken, same = image.bfloat16(), image.bfloat16().float()
     assert network.predict([taken]) == network.predict([same])
+    assert network.predict([torch._neg_view(-same)]) == network.predict([same])
 
 
 def test_pictures_are_resized_and_cropped_to_the_training_size(run: Run, tmp_path: Path) -> None:
@@ -275,13 +276,16 @@ class Damaged(Image.Image):
         (noise(1, 16, 16), "image 1 is 1x16x16 (channels, height, width); the network was trained on 1x8x8"),
         (Image.new("F", (8, 8)), "cannot read image 1: it has floating-point pixels; save it with 8 or 16 bits"),
         (Damaged(), "cannot read image 1: "),
+        (torch.eye(8).to_sparse(), "a tensor of float32 and sparse_coo on device cpu cannot be read: give a dense one"),
+        (torch.zeros(8, 8, device="meta"), "a tensor of float32 and strided on device meta cannot be read"),
+        (torch.zeros(8, 8).to(torch.float8_e4m3fn), "a tensor of float8_e4m3fn and strided on device cpu cannot"),
     ],
 )
 def test_an_unusable_image_is_one_line(run: Run, image: Any, expected: str) -> None:
     assert message(load(run).predict, [noise(1, 8, 8), image]).startswith(expected)
 
 
-@pytest.mark.parametrize("image", ["a.png", Path("a.png"), Image.new("L", (8, 8))])
+@pytest.mark.parametrize("image", ["a.png", Path("a.png"), Image.new("L", (8, 8)), None, 7])
 def test_a_single_image_outside_a_list_is_refused(run: Run, image: Any) -> None:
     assert message(load(run).predict, image) == "predict takes several images: give a single one as a list of one"
 

@@ -74,9 +74,13 @@ def _pair(item: object, name: str) -> tuple[Any, Any]:
 
 
 def plain_tensor(tensor: Tensor) -> Array:
-    """Return a tensor as an array; numpy has no bfloat16."""
-    tensor = tensor.detach().cpu()
-    array: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    """Return a tensor as an array; numpy has no bfloat16. Raises UserError for a tensor that numpy cannot hold."""
+    try:
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+        array: Array = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    except (TypeError, RuntimeError):
+        kind = f"{tensor.dtype} and {tensor.layout} on device {tensor.device}".replace("torch.", "")
+        raise UserError(f"a tensor of {kind} cannot be read: give a dense one of integers or floats") from None
     return array
 
 

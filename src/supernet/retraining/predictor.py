@@ -185,7 +185,7 @@ class Predictor(nn.Module):
 
 
 def _check_several(images: object) -> None:
-    if isinstance(images, str | os.PathLike | Image.Image):
+    if isinstance(images, str | os.PathLike | Image.Image) or not isinstance(images, Iterable):
         raise UserError("predict takes several images: give a single one as a list of one")
 
 
