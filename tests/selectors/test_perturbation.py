@@ -26,7 +26,8 @@ from supernet.models.cost.count import cost
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.latency import latency_fields
 from supernet.models.cost.limits import Limits
-from supernet.models.mix import dense
+from supernet.models.fixed_edges import FixedEdges
+from supernet.models.mix import dense, detached
 from supernet.models.supernet import Supernet
 from supernet.searching.plan import planned as plan
 from supernet.selectors.perturbation import Perturbation, PerturbationConfig
@@ -449,6 +450,16 @@ def priced(home):
     """The costs of random architectures."""
     rng = random.Random(0)
     return [cost(home, home.sample(rng), SIZE) for _ in range(40)]
+
+
+@pytest.mark.parametrize("name", ["rsps", "gdas"])
+def test_recalibrated_statistics_of_a_path_are_those_without_the_masked_operation(name):
+    selector = perturbation(trained(NB201, name), criterion="loss", norm="recalibrated")
+    edges, e = detached(selector.method.mix())["cell"], 5
+    ((k,),) = edges.active[e : e + 1]
+    without = replace(edges, active=(*edges.active[:e], (), *edges.active[e + 1 :]))  # the last edge does not run
+    score = selector.score.of_operations("cell", e, [k], FixedEdges.none(NB201))[k]
+    assert score == pytest.approx(selector.scorer([{"cell": without}]).loss[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("home", LIMITED, ids=lambda home: home.name)

@@ -55,4 +55,4 @@ class PerturbationScore:
 def _without(mix: Mix, kind: str, edge: int, column: int) -> Mix:
     weights = mix[kind].weights.clone()
     weights[edge, column] = 0
-    return {**mix, kind: replace(mix[kind], weights=weights)}
+    return {**mix, kind: replace(mix[kind], weights=weights, ones=False)}  # of a path, one weight is no longer 1
