@@ -12,7 +12,8 @@ supernet evaluates architectures that the controller draws (`best-of-samples`).
 
 Differences from released code. The baseline is the paper's moving average; there it is the average of the previous
 epoch. R is a constant, as in the paper's code; there its entropy has a gradient, too. All architectures of an update
-are evaluated on the same batch. The controller's batches are not augmented.
+are evaluated on the same batch, with its statistics of batch norm (`norm`); there the network is in evaluation mode.
+The controller's batches are not augmented.
 """
 
 from __future__ import annotations

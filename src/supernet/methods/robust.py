@@ -8,6 +8,7 @@ Zela et al., ICLR 2020, arXiv 1909.09656. The gradient of alpha is that of `unro
 Deliberate differences from released code. A finite difference needs one function: the three passes on the weights'
 batch drop the same paths. Drop-path drops each candidate's output for an image by itself, except of skip connections
 without stride, as it does in retraining. The side of the cutout is the setting `cutout` of the search; 0 means none.
+Where p is 0, released code cuts nothing out; here q and the side alone decide.
 
 Unverified: the published setting of q (`cutout_probability`), and where exactly in a mixed edge released code drops.
 """
