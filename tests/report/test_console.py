@@ -112,3 +112,14 @@ def test_text_of_any_language_is_shown_as_it_is(text: str) -> None:
 
 def test_a_row_stays_a_line_whatever_its_name() -> None:
     assert listed(80, terminal=False, rows=[("a\nb", "\x1b[2J", "")]) == [r"a\nb  \x1b[2J"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("utf-8", "Äpfel 猫 ▁"), ("cp1252", "Äpfel \\u732b \\u2581"), ("ascii", "\\xc4pfel \\u732b \\u2581")],
+)
+def test_letters_that_a_file_lacks_are_written_out(encoding: str, shown: str) -> None:
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n"))
+    line(console, "Äpfel 猫 ▁")
+    console.file.flush()
+    assert console.file.buffer.getvalue().decode(encoding) == f"{shown}\n"

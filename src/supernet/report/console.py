@@ -25,13 +25,16 @@ _UNITS = {"params": ("{:,.0f}", " parameters"), "flops": ("{:,.0f}", " FLOPs")} 
 
 
 class Console(rich.console.Console):
-    """A console for any text: it writes out control characters, and raises BrokenPipeError when its reader is gone."""
+    """A console for any text and any file, which raises BrokenPipeError when its reader is gone.
+
+    It writes out control characters, and letters that its file cannot hold.
+    """
 
     def render(self, *arguments: Any) -> Iterator[Segment]:
-        """Yield the segments of something printable, with the control characters in its text written out."""
+        """Yield the segments of something printable, with what cannot be written in its text written out."""
         for segment in super().render(*arguments):
             shown = segment.text if segment.control else "\n".join(map(visible, segment.text.split("\n")))
-            yield segment._replace(text=shown)
+            yield segment._replace(text=shown.encode(self.encoding, "backslashreplace").decode(self.encoding))
 
     def on_broken_pipe(self) -> None:
         """Raise instead of exiting, as Rich would."""
