@@ -187,6 +187,21 @@ def test_ctrl_c_ends_the_step_saves_and_goes_on_from_there(at, folder):
     assert rows(folder / "cut") == rows(folder)
 
 
+@pytest.mark.parametrize("there", [0, 1, 2, 3])
+def test_a_run_goes_on_where_there_are_more_or_fewer_gpus(there, folder, monkeypatch):
+    gpus = [torch.ByteTensor([number]) for number in range(2)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: gpus)
+    with pytest.raises(Interrupted):
+        go(folder, Noting(2, interrupt))
+    now = dict.fromkeys(range(there))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    for module in (torch.cuda, torch.cuda.random):
+        monkeypatch.setattr(module, "set_rng_state", lambda state, gpu: now.update({[*now][gpu]: state}))
+    go(folder)
+    assert [now[number] for number in range(there)] == [*gpus, None][:there]
+
+
 def test_ctrl_c_at_the_end_of_the_last_epoch_ends_the_run_before_its_results(folder, monkeypatch):
     whole, end_epoch = go(folder), Counting.end_epoch
 

@@ -217,5 +217,5 @@ class Loop:
         for name, stream in self.task.streams.items():
             stream.load_state_dict(state["streams"][name])
         torch.set_rng_state(state["rng"])
-        if state["rng_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
+        for gpu, rng in enumerate(state["rng_cuda"][: torch.cuda.device_count()]):  # there may be fewer than before
+            torch.cuda.set_rng_state(rng, gpu)
