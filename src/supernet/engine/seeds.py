@@ -20,7 +20,10 @@ def seed_of(seed: int, name: str) -> int:
 def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
     """Seed the generators of the CPU and `device`, and restore the caller's random state at the end."""
     with random_state_kept(device):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` seeds all GPUs, which nobody restores
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 
