@@ -271,6 +271,14 @@ def test_curvature_shows_the_eigenvalues_measured_and_every_edge() -> None:
     render(draw_curvature([]))
 
 
+@pytest.mark.filterwarnings("error")
+def test_op_weights_that_are_equal_have_margins_of_zero():
+    rows = [{"epoch": 1, "diagnostics": {"entropy": {"cell": [1.6]}, "margin": {"cell": [0.0]}}}]
+    _, entropy, margin = draw_curvature(rows).axes
+    assert entropy.get_ylim() == pytest.approx((0, 1.76))
+    assert margin.get_ylim() == (0, 1)
+
+
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_weights_of_edges_are_a_line_of_their_own(epochs: int) -> None:
     rows = score_rows(NASBENCH_EDGES, epochs)

@@ -37,7 +37,8 @@ def draw_curvature(rows: Sequence[Mapping[str, Any]], grown: tuple[int, int] | N
         axes.plot(
             epochs, [_mean(row["diagnostics"][name]) for row in rows], color=DARK, lw=2, label="mean of all edges"
         )
-        axes.set_ylim(0, 1.1 * axes.dataLim.ymax if rows else 1)
+        highest = axes.dataLim.ymax if rows else 0.0
+        axes.set_ylim(0, 1.1 * highest or 1)  # equal op weights have margins of 0
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     for axes in (left, *panels):
         axes.set_xlabel("epoch")
