@@ -27,8 +27,8 @@ def free_memory(device: torch.device) -> int | None:
 
 def is_shortage(error: BaseException) -> bool:
     """Return whether an error says that memory has run out."""
-    # PyTorch's allocator on a CPU, cuDNN and cuBLAS have no error class for a lack of memory.
-    messages = ("DefaultCPUAllocator", "ALLOC_FAILED")
+    # PyTorch's allocator on a CPU, cuDNN, cuBLAS, and CUDA itself have no error class for a lack of memory.
+    messages = ("DefaultCPUAllocator", "ALLOC_FAILED", "CUDA error: out of memory")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in messages)
 
 
