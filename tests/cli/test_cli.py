@@ -137,7 +137,6 @@ SEARCH_MISTAKES = [
     ("digits --activation relu", "invalid choice 'relu' for argument '--activation'. Expected one of ('sigmoid', "),
     ("digits --order 3", "invalid choice '3' for argument '--order'. Expected one of ('1', '2')."),
     ("digits --order 2", "order 2 needs a second batch for alpha: set the regime to different_subset or same_subset"),
-    ("digits --method random --epochs 1", "epochs-each must be at most epochs (1), not 2"),
     ("digits --device tpu", "device 'tpu' cannot be used here: "),
     (
         "digits --device gpu",

@@ -3,9 +3,9 @@
 The baseline of Li & Talwalkar (2019, arXiv 1902.07638) and of NAS-Bench-201 (Dong & Yang, 2020, section 4): draw
 architectures uniformly, train each for a short schedule, and keep the one with the best validation accuracy. The budget
 is the number of passes over the training images, which makes a comparison with other methods at equal `epochs` fair:
-each candidate gets `epochs_each` passes. A candidate is trained alone, from new random weights and with a cosine
-schedule of its own, on the training images, and evaluated on the validation images. Candidates are drawn within the
-limits of the search.
+each candidate gets `epochs_each` passes, or all of a search that has fewer. A candidate is trained alone, from new
+random weights and with a cosine schedule of its own, on the training images, and evaluated on the validation images.
+Candidates are drawn within the limits of the search.
 
 Difference from NAS-Bench-201's own baseline, which reads 12-epoch accuracies from the table and spends simulated
 seconds: this one trains, and so works in any space.
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import BEGUN, Within
-from supernet.errors import UserError
 from supernet.methods.base import Budget, Method, Streams
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
@@ -34,7 +33,7 @@ class RandomSearchConfig:
     """Settings of random search."""
 
     epochs_each: Count = 2
-    """epochs for which each random architecture is trained"""
+    """epochs for which each random architecture is trained, at most those of the search"""
 
 
 class RandomSearch(Method):
@@ -48,15 +47,14 @@ class RandomSearch(Method):
 
     def __init__(self, config: RandomSearchConfig, supernet: Supernet, budget: Budget) -> None:
         super().__init__(config, supernet, budget)
-        if config.epochs_each > budget.epochs:
-            raise UserError(f"epochs-each must be at most epochs ({budget.epochs}), not {config.epochs_each}")
+        self._each = min(config.epochs_each, budget.epochs)  # a budget may leave a comparison's fewer epochs
         self.best_accuracy = -1.0
         self.best = self.candidate = self._draw(0)[0]
         self._mix = self.candidate, supernet.only(self.candidate)
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin a new candidate with new weights after every `epochs_each` epochs."""
-        number, own_epoch = divmod(epoch, self.config.epochs_each)
+        number, own_epoch = divmod(epoch, self._each)
         if own_epoch == 0:
             self.candidate, seed = self._draw(number)
             self.restart(seed)
@@ -64,8 +62,7 @@ class RandomSearch(Method):
 
     def set_rates(self, epoch: int, within: Within = BEGUN) -> None:
         """Set the learning rate of the candidate, whose schedule is its own."""
-        length = self.config.epochs_each
-        self.set_rate(self.budget.weights.rate(epoch % length, length, within))
+        self.set_rate(self.budget.weights.rate(epoch % self._each, self._each, within))
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Train the candidate."""
@@ -73,7 +70,7 @@ class RandomSearch(Method):
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Keep the candidate if its training is complete and its accuracy the best so far."""
-        if (epoch + 1) % self.config.epochs_each == 0 and valid_accuracy > self.best_accuracy:
+        if (epoch + 1) % self._each == 0 and valid_accuracy > self.best_accuracy:
             self.best, self.best_accuracy = self.candidate, valid_accuracy
         return {"candidate": str(self.candidate), "best_accuracy": self.best_accuracy}
 

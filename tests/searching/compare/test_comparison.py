@@ -54,10 +54,13 @@ def test_a_comparison_has_a_table_and_takes_more_seeds_and_runs_nothing_twice(tm
 
 
 def test_a_failed_run_is_told_and_raises_nothing(tmp_path, capsys):
-    bad = SMALL | {"epochs": 1}  # random search needs two for an architecture
-    found = sn.compare("digits", methods=["random"], seeds="0", out=tmp_path / "c", budget="epochs", workers=1, **bad)
-    assert found.states[0].state == "failed"
-    assert "failed: random-0: " in capsys.readouterr().out
+    bad = SMALL | {"epochs": 1}  # p-darts needs three
+    found = sn.compare("digits", methods=["p-darts"], seeds="0", out=tmp_path / "c", budget="epochs", workers=1, **bad)
+    assert [(state.job.name, state.state) for state in found.states] == [
+        ("p-darts-0", "failed"),
+        ("random-0", "finished"),
+    ]
+    assert "failed: p-darts-0: " in capsys.readouterr().out
 
 
 def test_a_killed_comparison_goes_on(tmp_path):
