@@ -12,10 +12,11 @@ from supernet.engine.driving import Driving
 from supernet.engine.folder import default_folder, flat
 from supernet.errors import UserError, unknown
 from supernet.methods import METHODS
+from supernet.models.cost.count import largest
 from supernet.retraining.recipes import RECIPES
-from supernet.searching.compare.config import ComparisonConfig
+from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.config import PROTOCOLS, SearchConfig, config_of, configured
-from supernet.selectors import SELECTORS
+from supernet.selectors import SELECTORS, Preset
 from supernet.settings import preset_named
 from supernet.spaces import space
 
@@ -103,7 +104,7 @@ def cases(config: ComparisonConfig) -> list[Case]:
     for case in found:
         search_config(case, config)
         if case.selector:
-            config_of(SELECTORS.named(case.selector), _selection(case, config))
+            selection_config(case, config)
     if config.baseline is not None and config.baseline not in (labels := [case.label for case in found]):
         raise unknown("baseline", config.baseline, labels)
     return found
@@ -242,6 +243,14 @@ def jobs(config: ComparisonConfig, epochs: Mapping[str, int], out: Path, cells: 
     return made
 
 
+def jobs_of(record: Record, out: Path) -> list[Job]:
+    """Return all jobs of a comparison that has been planned."""
+    config, found = record.config, record.measured
+    epochs = {name: entry["epochs_given"] for name, entry in found.items() if "epochs_given" in entry}
+    names = [case.space(config) for case in largest_cases(config)] if config.retrain else []
+    return jobs(config, epochs, out, {name: str(largest(space(name))) for name in names})
+
+
 def _passed_on(search: SearchConfig, config: ComparisonConfig) -> dict[str, Any]:
     """Return the settings of its images that a search passes on to a retraining.
 
@@ -311,6 +320,12 @@ def _selection(case: Case, config: ComparisonConfig) -> dict[str, Any]:
     """Return the settings of a case's selector, by their names in its configuration."""
     given, names = {**config.settings, **dict(case.point + case.selected)}, _select_names(case.selector)
     return {name.removeprefix("select."): given[name] for name in sorted(names & {*given})}
+
+
+def selection_config(case: Case, config: ComparisonConfig) -> tuple[Preset, Any]:
+    """Return the selector that reads a case's searches once more, and its checked settings; raises UserError."""
+    preset = SELECTORS.named(case.selector)
+    return preset, config_of(preset, _selection(case, config))
 
 
 def retrained_folders(config: ComparisonConfig, seed: int) -> dict[str, int]:

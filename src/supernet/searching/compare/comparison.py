@@ -16,10 +16,9 @@ from supernet.engine.lock import LOCK, locked
 from supernet.engine.run import Run
 from supernet.engine.signals import heard
 from supernet.errors import UserError, reason_of, unknown
-from supernet.models.cost.count import largest
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import page, table
-from supernet.searching.compare.cases import Job, arguments, cases, jobs, largest_cases
+from supernet.searching.compare.cases import Job, arguments, cases, jobs_of
 from supernet.searching.compare.choice import choice
 from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds, budget_of
@@ -37,11 +36,11 @@ from supernet.searching.compare.executor import (
 )
 from supernet.searching.compare.joining import united
 from supernet.searching.compare.measure import epochs_within, measured, resolved
+from supernet.searching.compare.own import foreign
 from supernet.searching.compare.rows import Row, rows
 from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
 from supernet.searching.compare.worker import failures, forget_failures, note
 from supernet.settings import amend
-from supernet.spaces import space
 
 PLACES = ("local", "ray")
 _SIZES = ("bytes", "shared_bytes")
@@ -98,11 +97,7 @@ class Comparison:
     @cached_property
     def jobs(self) -> list[Job]:
         """The jobs, one for every search; made once, as the display asks for all states again and again."""
-        config, found = self.record.config, self.record.measured
-        epochs = {name: entry["epochs_given"] for name, entry in found.items() if "epochs_given" in entry}
-        names = [case.space(config) for case in largest_cases(config)] if config.retrain else []
-        cells = {name: str(largest(space(name))) for name in names}
-        return jobs(config, epochs, self.path, cells)
+        return jobs_of(self.record, self.path)
 
     @property
     def states(self) -> list[JobState]:
@@ -226,6 +221,9 @@ def start(
         record = replace(there or Record(config), config=config)
         with sharing_images(folder, on) as environment:
             comparison = _planned(folder, record, environment, display, workers, retry=retry_failed)
+            if others := foreign(comparison.record, folder):
+                raise UserError(f"in '{folder}', {others[0]}: remove that run, or give another place with --out")
+            _check_images(comparison, there, environment)
             try:
                 comparison = _run(comparison, environment, workers, on, display, signals)
             finally:  # also of what is done where the user stops it
@@ -279,6 +277,23 @@ def _planned(
         if "error" in known.get(job.case, {}):
             note(folder, job, known[job.case]["error"])
     return comparison
+
+
+def _check_images(comparison: Comparison, before: Record | None, environment: Mapping[str, str]) -> None:
+    """Raise UserError if more is to run, and the images are others than when the comparison was planned.
+
+    They are read by a process of its own, which leaves them for the runs.
+    """
+    config, kind = comparison.record.config, cases(comparison.record.config)[0]
+    known = {} if before is None else before.measured.get(kind.search, {})
+    if "fingerprint" not in known or all(state.state == "finished" for state in comparison.states):
+        return
+    now = measured({kind.search: arguments(kind, config)}, environment, only_images=True)[kind.search]
+    if now.get("fingerprint", known["fingerprint"]) != known["fingerprint"]:
+        raise UserError(
+            f"'{config.data}' holds other images than when comparison '{comparison.path}' began: "
+            "give another place with --out"
+        )
 
 
 def _run(

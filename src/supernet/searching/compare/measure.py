@@ -26,17 +26,23 @@ from supernet.searching.compare.killed import ending
 
 
 def measured(
-    searches: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str], *, one_thread: bool
+    searches: Mapping[str, Mapping[str, Any]],
+    environment: Mapping[str, str],
+    *,
+    one_thread: bool = False,
+    only_images: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Return for every search, given by the arguments of `configured`, what `measure` does, or an "error" in words.
 
-    `environment` has more variables of the processes; with `one_thread` the first search is timed with one thread, too.
-    A process that is killed at one search leaves the others to the next process.
+    `environment` has more variables of the processes; with `one_thread` the first search is timed with one thread,
+    too; with `only_images` nothing is timed, and the fingerprint of the images alone is returned. A process that is
+    killed at one search leaves the others to the next process.
     """
     found: dict[str, dict[str, Any]] = {}
     while left := {name: search for name, search in searches.items() if name not in found}:
         command = [sys.executable, "-P", "-m", "supernet.searching.compare.measure"]
         given = {"own": registry.OWN, "searches": list(left.values()), "one_thread": one_thread and not found}
+        given |= {"only_images": only_images}
         done = subprocess.run(
             command,
             input=json.dumps(given),
@@ -81,10 +87,17 @@ def measure(search: Mapping[str, Any], *, one_thread: bool = False) -> dict[str,
         "epochs": forecast.epochs,
         "tuning": forecast.tuning,
         "data_name": plan.images.name,
+        "fingerprint": plan.images.fingerprint,
         "classes": plan.network_size.classes,
         "bytes": own,
         "shared_bytes": sum(x.nbytes for x in pixels),
     }
+
+
+def _images(search: Mapping[str, Any]) -> dict[str, Any]:
+    from supernet.searching.plan import planned
+
+    return {"fingerprint": planned(**search).images.fingerprint}
 
 
 @contextmanager
@@ -129,7 +142,10 @@ def main() -> None:
         registry.import_again(map(tuple, given["own"]))
         for number, search in enumerate(given["searches"]):
             try:
-                found = measure(search, one_thread=given["one_thread"] and number == 0)
+                if given["only_images"]:
+                    found = _images(search)
+                else:
+                    found = measure(search, one_thread=given["one_thread"] and number == 0)
             except UserError as error:
                 found = {"error": str(error)}
             print(json.dumps(found), file=lines, flush=True)

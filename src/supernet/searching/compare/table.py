@@ -14,6 +14,7 @@ from typing import Any
 from supernet.engine.files import write_atomically
 from supernet.searching.compare.choice import choice
 from supernet.searching.compare.config import Record
+from supernet.searching.compare.own import foreign
 from supernet.searching.compare.rows import Row, measured_by
 from supernet.searching.compare.statistics import FEWEST, Difference, Spread
 
@@ -111,6 +112,8 @@ def notes(record: Record, out: Path) -> str:
         "Against: the mean of the differences by seed, and its 95 % bootstrap interval; "
         f"of fewer than {FEWEST} seeds it only tells noise.",
     ]
+    if others := foreign(record, out):
+        told.append(f"Not as this comparison asks for, but counted: {'; '.join(others)}.")
     return " ".join(told)
 
 
