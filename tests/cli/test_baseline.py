@@ -131,6 +131,28 @@ def test_a_page_needs_the_table(
     assert not Path("b/report.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "Input should be an object"),
+        ("{}", "fingerprint: Field required"),
+        ('{"fingerprint": "", "recipe": "", "architecture": null, "budget": 1}', "budget: Input should be an object"),
+    ],
+)
+def test_a_damaged_folder_is_told_by_what_it_lacks(
+    call: Call, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    """Its file must not be removed: then the folder would be of something else."""
+    monkeypatch.chdir(tmp_path)
+    Path("b").mkdir()
+    Path("b/baseline.json").write_text(text)
+    status, out, error = call("baseline", data, "--flops", "200k", "--seeds", "0", "--out", "b", "--quiet")
+    assert (status, out) == (2, "")
+    assert error.startswith(f"supernet: 'b/baseline.json' is damaged ({reason}")
+    assert error.endswith("): give another place with --out\n")
+
+
 def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> None:
     words = ("baseline", data, "--like", CELL, "--by", "flops", "--seeds", "0", *SMALL, "--out", "b")
     for networks, wanted in (

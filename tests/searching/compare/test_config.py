@@ -91,6 +91,24 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[]", "Input should be an object"),
+        ("{}", "config: Field required"),
+        ('{"config": null}', "config: Input should be an object"),
+        ('{"config": {}, "measured": []}', "setting measured: input should be a valid dictionary"),
+        ("{", "Expecting property name"),
+    ],
+)
+def test_a_damaged_record_is_told_by_what_it_lacks(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "comparison.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path)
+    assert f"comparison.json' is damaged ({reason}" in str(caught.value)
+    assert str(caught.value).endswith("): give another place with --out")
+
+
 def test_what_is_new_is_added():
     there = config(axes={"alpha.lr": [0.1]}, budget="passes=8")
     now = config(methods=["single-darts"], seeds=[1, 2], axes={"alpha.lr": [0.2]}, retrain="quick")
@@ -124,6 +142,12 @@ def test_fewer_methods_leave_the_settings_of_the_others():
     )
     assert narrowed(whole, ["darts", "enas"]) == whole
     assert len(cases(narrowed(whole, ["rsps"]))) == 2
+    named = replace(whole, baseline="darts, alpha.lr=1, width=4")
+    assert narrowed(named, ["enas"]).baseline is None
+    assert narrowed(named, ["darts"]).baseline == "darts, alpha.lr=1, width=4"
+    assert narrowed(replace(whole, baseline="random, width=4"), ["enas"]).baseline == "random, width=4"
+    with pytest.raises(UserError, match="unknown baseline 'drats'"):
+        cases(narrowed(replace(whole, baseline="drats"), ["enas"]))
     with pytest.raises(UserError, match="unknown setting 'epohcs'"):
         cases(narrowed(config(settings={"epohcs": 3}), ["rsps"]))
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from supernet.engine.driving import Driving
 from supernet.engine.files import read_json, remove_temporaries, write_atomically
 from supernet.engine.folder import flat, is_left
 from supernet.engine.lock import locked
+from supernet.engine.records import check, damaged
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
 from supernet.report.console import Console, line
@@ -19,6 +23,7 @@ from supernet.searching.baselines.rows import trained
 from supernet.searching.baselines.run import Asked, Trainings
 from supernet.searching.baselines.table import Baselines
 from supernet.searching.baselines.workers import at_once
+from supernet.settings import Count
 
 FILE = "baseline.json"
 
@@ -68,6 +73,26 @@ def opened(path: str | os.PathLike[str]) -> Baselines | None:
     return table.read(Path(path)) if (Path(path) / FILE).exists() else None
 
 
+class _Recorded(TypedDict):
+    """What the file of baselines has, see `Asked.record`."""
+
+    fingerprint: str
+    recipe: str
+    epochs: NotRequired[Count]  # an earlier version let trainings go on for more
+    architecture: str | None
+    budget: dict[str, Count]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return what the file of baselines holds, its settings by dotted names; raises UserError if it is damaged."""
+    advice = "give another place with --out"
+    try:
+        found = read_json(file)
+    except ValueError as error:
+        raise damaged(file, error, advice) from None
+    return flat(check(_Recorded, found, file, advice))
+
+
 def _enter(out: Path, asked: Asked) -> None:
     """Make the folder; raises UserError if it holds anything else, or baselines of another record."""
     file = out / FILE
@@ -78,11 +103,8 @@ def _enter(out: Path, asked: Asked) -> None:
     except OSError as error:
         raise UserError(f"cannot write '{out}': {reason_of(error)}; give another place with --out") from None
     now = flat(asked.record)
-    try:
-        there = flat(read_json(file)) if file.exists() else now
-    except (ValueError, AttributeError):
-        raise UserError(f"'{file}' is damaged: remove it, and the same command goes on") from None
-    if "epochs" not in there:  # of an earlier version, which let trainings go on for more
+    there = _read(file) if file.exists() else now
+    if "epochs" not in there:
         there["epochs"] = min((run.config["epochs"] for run in Run(out).inside), default=now["epochs"])
     changed = [name for name in there | now if there.get(name) != now.get(name)]
     if changed:

@@ -9,7 +9,10 @@ from dataclasses import KW_ONLY, asdict, field
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
+
 from supernet.engine.files import read_json, read_yaml, write_atomically
+from supernet.engine.records import check, damaged
 from supernet.errors import UserError, shown, unknown
 from supernet.methods import METHODS
 from supernet.registry import recorded
@@ -158,18 +161,29 @@ class Record:
         write_atomically(folder / FILE, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
 
+class _Recorded(TypedDict):
+    """What the file of a comparison has, whichever version wrote it."""
+
+    config: dict[str, Any]
+
+
 def load(folder: Path) -> Record | None:
     """Return what the file of a comparison's folder holds, None without one; raises UserError if it is damaged."""
     file = folder / FILE
     if not file.exists():
         return None
+    advice = "give another place with --out"
     try:
         found = read_json(file)
+    except ValueError as error:
+        raise damaged(file, error, advice) from None
+    check(_Recorded, found, file, advice)
+    try:
         config = from_mapping(found["config"], str(file))
         found.pop("channels", None)  # an earlier version noted them in place of the name
         return Record(**{"data_name": Path(config.data).stem, **found, "config": config})
-    except (ValueError, KeyError, TypeError, UserError) as error:
-        raise UserError(f"'{file}' is damaged ({error}): give another place with --out") from None
+    except (TypeError, UserError) as error:
+        raise damaged(file, error, advice) from None
 
 
 def check_published(config: ComparisonConfig, typed: ComparisonConfig | None = None) -> None:

@@ -13,14 +13,17 @@ from supernet.searching.compare.config import ComparisonConfig
 
 
 def narrowed(config: ComparisonConfig, methods: Sequence[str]) -> ComparisonConfig:
-    """Return a comparison of `methods` without the settings and axes that only the methods of `config` have.
+    """Return a comparison of `methods` without the settings, axes and baseline that only the methods of `config` have.
 
     A name that neither have stays, and is an error later. Raises UserError for an unknown method or selector.
     """
     gone = names_of(config.methods, config) - names_of(methods, config)
     settings = {name: value for name, value in config.settings.items() if name not in gone}
     axes = {name: values for name, values in config.axes.items() if name not in gone}
-    return replace(config, methods=list(methods), settings=settings, axes=axes)
+    of = (config.baseline or "").partition(", ")[0]
+    left_out = of in config.methods and of not in (*methods, RANDOM)
+    baseline = None if left_out else config.baseline
+    return replace(config, methods=list(methods), settings=settings, axes=axes, baseline=baseline)
 
 
 def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[str]) -> ComparisonConfig:
