@@ -398,6 +398,17 @@ def test_config_starts_from_the_settings_of_a_run(call: Call) -> None:
     first, third = Run("first").config, Run("third").config
     assert (first["epochs"], third["epochs"], third["seed"], third["monitor"]) == (2, 1, 4, "hessian")
     assert third | {"epochs": 2} == first
+    rng = np.random.default_rng(0)
+    np.savez("other.npz", x_train=rng.integers(256, size=(40, 16, 16, 3), dtype=np.uint8), y_train=np.arange(40) % 2)
+    status, out, _ = call("search", "other.npz", "--config", "first", "--epochs", "1", "--out", "other-images")
+    assert status == 0
+    assert "images, image_size, stream, pad, mirror of 'first' are left out: it was searched on other images" in out
+    other = Run("other-images").config
+    assert [other[name] for name in ("images", "image_size", "pad", "mirror", "seed")] == [40, 16, 2, True, 4]
+    status, out, _ = call("search", "other.npz", "--config", "first", "--pad", "1", "--epochs", "1", "--quiet")
+    assert (status, "left out" in out) == (0, False)
+    assert Run("runs/other-nasbench201-single-darts-4").config["pad"] == 1
+
     config = Run("first").config
     del config["method_config"]["alpha"]["lr"]
     Path("first", "config.yaml").write_text(yaml.dump(config))

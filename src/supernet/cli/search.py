@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +17,12 @@ from supernet.errors import UserError
 from supernet.registry import recorded
 
 if TYPE_CHECKING:
+    from supernet.engine.driving import Driving
     from supernet.report.console import Console
     from supernet.searching.config import SearchConfig
     from supernet.searching.forecast import Forecast
+
+_OF_IMAGES = ("images", "image_size", "stream", "pad", "mirror")  # a run has them as its own images led to them
 
 
 def search(given: Arguments) -> None:
@@ -32,12 +35,12 @@ def search(given: Arguments) -> None:
     from supernet.searching import search as searching
 
     import_own(given)
-    start, resumed = _start(given), peek(given, "config", None) is not None
-    call = vars(parse("search", _arguments(start, peek(given, "protocol", "small"), resumed=resumed), given))
-    how, table = driving(call), call["table"]
+    start, call, told = _parsed(given)
+    how, table, shown = driving(call), call["table"], console.Console()
     if call["dry_run"]:
+        _tell(shown, told, how)
         planned = plan.plan(_configured(start, call))
-        foreseen, shown = forecast.foresee(planned), console.Console()
+        foreseen = forecast.foresee(planned)
         _print_forecast(shown, planned.reading, planned.running, foreseen)
         if foreseen.fits and not how.quiet:
             show_line(shown, shlex.join(["search", *(word for word in given if word != "--dry-run")]))
@@ -45,11 +48,12 @@ def search(given: Arguments) -> None:
     if launched("search", given):
         return
     with joined() as first:
+        if first:
+            _tell(shown, told, how)
         _, planned = agreed(lambda: (how, plan.plan(_configured(start, call))))
         run = searching.start(planned, how, table=table, front=call["front"])
     if not first:
         return
-    shown = console.Console()
     console.result(shown, run, table=table)
     if call["front"]:
         console.front(shown, fronts.drawn(run))
@@ -57,15 +61,44 @@ def search(given: Arguments) -> None:
         show_next(shown, "search", run.path)
 
 
-def _start(given: Arguments) -> SearchConfig:
-    """Return the configuration that the flags start from: a protocol's and a method's, or that of --config's run."""
+def _tell(shown: Console, told: str, how: Driving) -> None:
+    from supernet.report.console import line
+
+    if told and not how.quiet:
+        line(shown, told)
+
+
+def _parsed(given: Arguments) -> tuple[SearchConfig, dict[str, Any], str]:
+    """Return the configuration that the flags start from, all arguments, and what of --config's run is left out."""
+    from supernet.data import same_source
+
+    file, protocol = peek(given, "config", None), peek(given, "protocol", "small")
+
+    def parsed(start: SearchConfig) -> dict[str, Any]:
+        found: dict[str, Any] = vars(parse("search", _arguments(start, protocol, resumed=file is not None), given))
+        return found
+
+    start = _start(given)
+    call = parsed(start)
+    if file is None or same_source(call["data"], str(start.data)):
+        return start, call, ""
+    told = f"settings {', '.join(_OF_IMAGES)} of '{file}' are left out: it was searched on other images, '{start.data}'"
+    start = _start(given, without=_OF_IMAGES)
+    return start, parsed(start), told
+
+
+def _start(given: Arguments, without: Sequence[str] = ()) -> SearchConfig:
+    """Return the configuration that the flags start from: a protocol's and a method's, or that of --config's run.
+
+    `without` names settings that are not taken from the run.
+    """
     from supernet.engine.folder import flat
     from supernet.methods import METHODS
     from supernet.searching.config import configured
     from supernet.selectors import SELECTORS
     from supernet.spaces import SPACES
 
-    saved = _saved(peek(given, "config", None))
+    saved = {name: value for name, value in _saved(peek(given, "config", None)).items() if name not in without}
     method = _chosen(given, "method", METHODS, saved) or "single-darts"
     if method != saved.get("method"):
         saved = {name: value for name, value in saved.items() if name not in ("method_config", "selector", "select")}
