@@ -71,6 +71,12 @@ def test_the_weights_of_the_last_or_the_best_epoch_are_loaded(run: Run) -> None:
     assert (outputs[0] - outputs[1]).abs().max() > 0.01
 
 
+def test_a_network_is_loaded_without_a_draw(run: Run) -> None:
+    state = torch.get_rng_state()
+    load(run)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_the_auxiliary_head_is_not_loaded(tmp_path: Path) -> None:
     run = retrained(tmp_path / "run", save_images(tmp_path), auxiliary=0.4)
     state = run.load_checkpoint(print)

@@ -9,6 +9,7 @@ import random
 import shutil
 
 import pytest
+import torch
 
 import supernet as sn
 from supernet.engine.records import last_accuracy
@@ -64,10 +65,12 @@ def test_it_is_in_summary_page_and_terminal_and_is_not_made_again(searched, caps
     assert "<svg" in searched.path.joinpath("front.svg").read_text()
 
 
-def test_a_selection_whose_folder_is_gone_is_made_again(searched):
+def test_a_selection_whose_folder_is_gone_is_made_again_and_keeps_the_random_state(searched):
     before = searched.summary["front"]
     shutil.rmtree(searched.path / before["points"][1]["run"])
+    state = torch.get_rng_state()
     front(searched, 4, quiet=True)
+    assert torch.equal(torch.get_rng_state(), state)
     assert searched.summary["front"] == before
     assert (searched.path / before["points"][1]["run"] / "summary.json").exists()
 

@@ -22,6 +22,7 @@ from supernet.data.pictures import readable
 from supernet.data.resize import fit_picture, to_grey
 from supernet.engine.device import device_named
 from supernet.engine.run import Run
+from supernet.engine.seeds import random_state_kept
 from supernet.errors import UserError, unknown
 from supernet.models.network import Network
 from supernet.retraining.config import RetrainRecord, recorded
@@ -209,7 +210,8 @@ def load(
     config = recorded(found)
     home, state = _space(found, space), _state(found, weights)
     network_size = NetworkSize.from_json(config["network_size"])
-    network = Network(home, home.check(Genotype.from_json(config["genotype"])), network_size)
+    with random_state_kept():  # a new network draws weights
+        network = Network(home, home.check(Genotype.from_json(config["genotype"])), network_size)
     _restore(network, found, state)
     size, levels = (
         _image_size(config, network_size),

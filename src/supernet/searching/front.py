@@ -99,7 +99,9 @@ def add(run: Run, plan: Plan, points: int, callback: Callback, *, resume_anyway:
     """Select the architectures of a finished search, and write them into its summary, its page and a picture."""
     check(plan, run.config["selector"], points)
     if not _is_there(run, points):
-        task, name = restored(plan, run), _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
+        with as_planned(plan):  # a new supernet draws weights
+            task = restored(plan, run)
+        name = _cost(plan.config.targets) or _cost(plan.config.limits) or "params"
         how = Driving(resume_anyway=resume_anyway)
         runs = list(_selected(run, replace(plan, feasible=task.feasible), name, points, how, callback))
         if not runs:

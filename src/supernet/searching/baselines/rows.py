@@ -12,6 +12,7 @@ import torch
 from supernet.engine.measure import latency
 from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
+from supernet.engine.seeds import random_state_kept
 from supernet.models.network import Network
 from supernet.searching.baselines.rivals import Rival
 from supernet.searching.baselines.run import Trainings
@@ -84,7 +85,9 @@ def _row(trainings: Trainings, rival: Rival, runs: Mapping[int, Run]) -> Row:
     x = torch.zeros(1, size.channels, *size.image_size, device=plan.device)
 
     def ms(genotype: Genotype) -> float:
-        return latency(Network(plan.space, genotype, size).eval().to(plan.device), x).median
+        with random_state_kept():  # a new network draws weights
+            network = Network(plan.space, genotype, size)
+        return latency(network.eval().to(plan.device), x).median
 
     genotypes = [rival.genotype(seed) for seed in runs]
     times = {genotype: ms(genotype) for genotype in dict.fromkeys(genotypes)}
