@@ -106,6 +106,7 @@ def test_only_retrainings_alike_and_of_the_architecture_itself_count(searched, t
     sn.retrain(first, data="digits", epochs=2, out=points[0] / "longer", **alike)
     sn.retrain(first, data="digits", epochs=1, out=points[0] / "wider", **alike | {"width": 3})
     sn.retrain(first, data="digits", recipe="nasbench201", epochs=1, out=points[0] / "recipe", **alike)
+    sn.retrain(first, data="digits", epochs=1, label_smoothing=0.1, out=points[0] / "changed", **alike)
     sn.retrain(second, data="digits", epochs=1, out=points[0] / "earlier", **alike)
     other = sn.retrain(second, data="digits", epochs=1, out=points[1] / "s0", **alike)
     found, told = fronts._retrained(
@@ -117,6 +118,15 @@ def test_only_retrainings_alike_and_of_the_architecture_itself_count(searched, t
     show(Console(), drawn(searched) | {"points": [{**drawn(searched)["points"][0], "retrained": 1.0}], "alike": told})
     assert "of retrainings in these folders by recipe quick, 1 epoch, on test images" in capsys.readouterr().out
     assert fronts._retrained([{}, {}]) == ([None, None], "")
+
+
+def test_recipes_of_ones_own_are_alike_by_their_settings(searched, tmp_path):
+    genotype, more = searched.genotype, {"data": "digits", "device": "cpu", "quiet": True}
+    for number, rate in enumerate((0.0, 0.5, 0.0)):
+        recipe = sn.Recipe(epochs=1, batch_size=500, width=2, depth=1, dropout=rate)
+        sn.retrain(genotype, recipe=recipe, seed=number, out=tmp_path / str(number), **more)
+    found = fronts._retrainings(Run(tmp_path), str(genotype))
+    assert [(recipe, len(accuracies)) for (_, recipe, *_), accuracies in found.items()] == [("own", 2), ("own", 1)]
 
 
 def test_accuracies_of_the_table_are_on_the_images_of_the_search(searched, monkeypatch):

@@ -8,7 +8,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from statistics import fmean
 from typing import Any
 
@@ -28,6 +28,7 @@ from supernet.models.cost.limits import Limits
 from supernet.models.cost.targets import limit_on, named
 from supernet.models.evaluate import Scorer, Statistics
 from supernet.report import page, progress
+from supernet.retraining.recipes import Recipe
 from supernet.searching import select
 from supernet.searching.config import config_of
 from supernet.searching.plan import Plan
@@ -40,10 +41,9 @@ from supernet.spaces.genotype import Genotype
 from supernet.spaces.tables.entry import dataset_of
 
 POINTS = 5
-_ALIKE = ("epochs", "recipe", "fingerprint", "width", "depth")  # settings of retrainings that can be compared
 
 Retrainings = dict[tuple[Any, ...], list[float]]
-"""Accuracies of retrainings in %, by the settings in `_ALIKE`."""
+"""Accuracies of retrainings in %, by what has to be equal to compare them, see `_alike`."""
 
 
 def front(
@@ -216,8 +216,8 @@ def drawn(run: Run) -> dict[str, Any]:
     Its points get accuracies, in %, as far as there are some: `supernet`, `retrained` on test images, after the last
     epoch, in the mean of the retrainings in the folder of the selection, and `table`, on the images of the search; and
     whether they are `dominated` by another one, by `retrained` if all have it, otherwise by `supernet`. Each of
-    `series` is judged by its own accuracies. Only retrainings alike count, `alike` in words: those of the recipe,
-    epochs, images and size that the most points have.
+    `series` is judged by its own accuracies. Only retrainings alike count, `alike` in words: those of the recipe
+    with all its settings, and the images, that the most points have.
     """
     front: dict[str, Any] = run.summary["front"]
     points: list[dict[str, Any]] = []
@@ -276,5 +276,14 @@ def _retrainings(selection: Run, architecture: str) -> Retrainings:
         if each.task != "retrain" or each.config["architecture"] != architecture:
             continue
         if each.summary["test_accuracy"] or each.summary["measured_on"] == "test":
-            found[tuple(each.config[name] for name in _ALIKE)].append(100 * last_accuracy(each.summary))
+            found[_alike(each.config)].append(100 * last_accuracy(each.summary))
     return found
+
+
+def _alike(config: Mapping[str, Any]) -> tuple[int, str, str]:
+    """Return the epochs and the recipe of a retraining, and as text its images and every setting of the recipe.
+
+    All recipes of a user's own have one name, and a published one may have been changed.
+    """
+    names = ["fingerprint", *(entry.name for entry in fields(Recipe))]
+    return config["epochs"], config["recipe"], json.dumps([config.get(name) for name in names])
