@@ -24,6 +24,7 @@ from supernet.engine import memory
 from supernet.engine.cuda_graphs import EAGER
 from supernet.engine.peak_memory import peak_of_process
 from supernet.methods.differentiable import Differentiable
+from supernet.methods.gradient_monitor import GradientMonitor
 from supernet.report.console import Console
 from supernet.searching import forecast as forecasting
 from supernet.searching import results
@@ -104,6 +105,22 @@ def test_steps_are_timed_after_the_step_that_a_gpu_records(monkeypatch: pytest.M
     before = steps.index("timed") - 3  # those on parts of the batch, which are left out on a GPU
     assert before == EAGER + 1
     assert steps[steps.index("timed") :] == ["timed", *["step"] * 5, "timed"]
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, 5), (4, 8), (10, 10), (60, 5)])
+def test_steps_are_timed_with_as_many_measurements_of_the_monitor_as_a_search_has(
+    every: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    step, measure, seconds = Differentiable.step, GradientMonitor._measure, forecasting.seconds
+    monkeypatch.setattr(Differentiable, "step", lambda *given: (told.append("step"), step(*given))[1])
+    monkeypatch.setattr(GradientMonitor, "_measure", lambda *given: (told.append("measured"), measure(*given))[1])
+    monkeypatch.setattr(forecasting, "seconds", lambda *given: (told.append("timed"), seconds(*given))[1])
+    found = forecast(monitor="gradients", monitor_every=every)
+    timed = told[told.index("timed") + 1 :]
+    timed = timed[: timed.index("timed")]
+    assert (timed.count("step"), timed.count("measured")) == (steps, steps // every)
+    assert found.step_passes == 1  # what only measures does not count
 
 
 @pytest.mark.slow

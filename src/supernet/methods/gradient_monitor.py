@@ -51,6 +51,11 @@ class GradientMonitor(Monitor):
         self.cells = self.supernet.mixed_cells
         self.weights = [weight for cell in self.cells for weight in cell.ops.parameters() if weight.requires_grad]
 
+    @property
+    def period(self) -> int:
+        """The interval."""
+        return self.every
+
     def before(self, batches: Mapping[str, Batch]) -> None:
         """Measure before the step on `batches` if a measurement is due, and the step before was in the same stage."""
         if self.supernet is not self.method.supernet:

@@ -21,6 +21,11 @@ class Monitor:
     def __init__(self, method: Method, every: int | None = None) -> None:
         self.method, self.every = method, every or self.interval
 
+    @property
+    def period(self) -> int:
+        """The number of steps after which its work within them repeats; a forecast times that many steps."""
+        return 1
+
     def before(self, batches: Mapping[str, Batch]) -> None:
         """Receive the batches of the next step."""
 

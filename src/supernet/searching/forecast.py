@@ -27,6 +27,7 @@ from supernet.searching.task import EVALUATED, SearchTask
 from supernet.settings import signature_of
 
 _TIMED = 5  # steps
+_RARE = 50  # steps between two measurements of a monitor, from which on these hardly cost anything
 _DECODED = 512  # images of a stream
 # Factor on the bytes of all tensors: the process of a large search grows by 1.1 to 1.2 times as much on a CPU
 _ON_CPU = 1.25
@@ -37,8 +38,8 @@ class Forecast:
     """The time and memory of a search.
 
     - `step_seconds`: of one step, its batches included: the mean of 5 steps, or of one period of the method's schedule
-      if that is longer, in each of `Method.forecast_epochs`; of a stream at least the time to decode its images. NaN if
-      a step does not fit into memory.
+      and the monitor's if that is longer, in each of `Method.forecast_epochs`; of a stream at least the time to decode
+      its images. NaN if a step does not fit into memory.
     - `valid_seconds`: of the measurement on the validation images after each epoch.
     - `steps` per epoch, and `epochs`.
     - `peak_bytes`: of weights, gradients, optimizers and every other tensor alive at the peak of a step or measurement;
@@ -145,6 +146,12 @@ class _Trial:
             batches = {name: Batch(*(part[:images] for part in batch)) for name, batch in batches.items()}
         self.task.step(batches)
 
+    @property
+    def _period(self) -> int:
+        """The number of steps after which the work of the method and of the monitor repeats."""
+        watched = 1 if self.task.monitor is None else self.task.monitor.period
+        return math.lcm(self.task.method.period, watched if watched < _RARE else 1)
+
     def _steps(self, count: int) -> None:
         for _ in range(count):
             self.step()
@@ -167,7 +174,7 @@ class _Trial:
 
     def forecast(self, free: int | None) -> Forecast:
         """Take whole steps and return the forecast."""
-        period = self.task.method.period
+        period = self._period
         self.step()
         before = self.task.passes.count
         peak = self.peak(partial(self._steps, period))

@@ -268,7 +268,8 @@ def _planned(
                 entry["error"] = str(error)
         if name in new and "epochs_given" in entry:
             each = f"{entry['passes'] * entry['epochs_given']:.0f} passes"
-            display.say(f"{name}: epochs {entry['epochs_given']}, {each}", important=False)
+            more = f", and beyond the budget {entry['left_out']}" if entry["left_out"] else ""
+            display.say(f"{name}: epochs {entry['epochs_given']}, {each}{more}", important=False)
     seen = next((entry for entry in known.values() if "data_name" in entry), asdict(record))
     record = replace(record, config=config, measured=known, data_name=seen["data_name"], classes=seen["classes"])
     record.write(folder)
