@@ -11,7 +11,7 @@ from supernet.methods.darts_plus import DARTSPlus
 from supernet.searching import results
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.rows import Result, Row, _parts
-from supernet.searching.compare.table import notes
+from supernet.searching.compare.table import cells, notes
 
 
 def test_the_selection_of_a_search_that_ended_early_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +47,15 @@ def test_retrained_rows_differ_by_their_retrainings_alone() -> None:
     found = third.against(first)
     assert found is not None
     assert found.mean == 2.5
+
+
+def test_a_row_says_how_many_of_its_searches_have_been_retrained() -> None:
+    """A comparison that was stopped has fewer of them than searches, and the mean is over these alone."""
+    record = Record(ComparisonConfig("photos", methods=["darts"], retrain="quick"))
+    results = {seed: Result("", 90.0, 70.0 + seed if seed < 2 else None) for seed in range(3)}
+    (_, n, *_, retrained), whole = (
+        cells(record, [Row("darts", "nasbench201", some, retrainings=2)])[1][:6]
+        for some in (results, {seed: results[seed] for seed in (0, 1)})
+    )
+    assert (n, retrained) == ("3 x 2 (2 of 3 retrained)", "70.50 ± 0.71")
+    assert whole[1] == "2 x 2"

@@ -62,7 +62,10 @@ def cells(record: Record, rows: Sequence[Row]) -> list[list[str]]:
 
 def _n(row: Row) -> str:
     searches = str(len(row.results)) if row.searched else "0"
-    return f"{searches} x {row.retrainings}" if row.retrainings else searches
+    if not row.retrainings:
+        return searches
+    left = f" ({len(row.retrained)} of {len(row.results)} retrained)" if len(row.retrained) < len(row.results) else ""
+    return f"{searches} x {row.retrainings}{left}"
 
 
 def _spread(values: dict[int, float]) -> list[str]:
