@@ -12,8 +12,8 @@ import time
 import pytest
 
 import supernet as sn
-from supernet.searching.compare.cases import Job
 from supernet.searching.compare.cluster import OnRay, _on_node, needs, places
+from supernet.searching.compare.commands import Job
 
 NODES = [{"CPU": 4.0, "memory": 8e9}, {"CPU": 2.0, "memory": 2e9, "GPU": 1.0}]
 

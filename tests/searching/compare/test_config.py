@@ -11,7 +11,8 @@ import pytest
 from supernet.errors import UserError
 from supernet.searching import plan
 from supernet.searching.compare import comparison
-from supernet.searching.compare.cases import LARGEST, Case, cases, flags, jobs, largest_cases, search_config
+from supernet.searching.compare.cases import LARGEST, Case, cases, largest_cases, search_config
+from supernet.searching.compare.commands import flags, jobs
 from supernet.searching.compare.config import (
     ComparisonConfig,
     Record,

@@ -17,7 +17,8 @@ from supernet.engine.signals import Interrupted
 from supernet.report.page import rendered
 from supernet.searching.compare import comparison
 from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
-from supernet.searching.compare.cases import LARGEST, Job, cases, command
+from supernet.searching.compare.cases import LARGEST, cases
+from supernet.searching.compare.commands import Job, command
 from supernet.searching.compare.config import ComparisonConfig, Record, from_mapping
 from supernet.searching.compare.page import _apart
 from supernet.searching.compare.rows import Result, Row, measured_by

@@ -15,7 +15,7 @@ from supernet import registry
 from supernet.engine.lock import is_locked, locked, running
 from supernet.errors import UserError
 from supernet.searching.compare import executor, measure, worker
-from supernet.searching.compare.cases import Job
+from supernet.searching.compare.commands import Job
 from supernet.searching.compare.executor import Share, fitting, shared_out, sharing_images, threads_each
 from supernet.searching.compare.killed import ending
 from supernet.searching.compare.measure import epochs_within, resolved

@@ -17,7 +17,7 @@ from supernet.retraining.plan import RetrainingPlan
 from supernet.retraining.recipes import RECIPES
 from supernet.searching.baselines.rivals import Rival
 from supernet.searching.baselines.run import Trainings
-from supernet.searching.compare.cases import Job, flags
+from supernet.searching.compare.commands import Job, flags
 from supernet.searching.compare.executor import Local, carried_out, fitting, gpus_for, shared_out, sharing_images
 from supernet.searching.compare.worker import forget_failures
 

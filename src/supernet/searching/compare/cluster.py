@@ -14,7 +14,7 @@ from typing import Any
 
 from supernet.engine.signals import kept
 from supernet.errors import UserError, reason_of
-from supernet.searching.compare.cases import Job
+from supernet.searching.compare.commands import Job
 from supernet.searching.compare.config import FILE
 from supernet.searching.compare.executor import given_threads, may_be_gpu
 from supernet.searching.compare.worker import Stopped, carry_out, note

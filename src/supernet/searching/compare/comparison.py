@@ -18,9 +18,10 @@ from supernet.engine.signals import heard
 from supernet.errors import UserError, reason_of, unknown
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import page, table
-from supernet.searching.compare.cases import Job, arguments, cases, jobs_of
+from supernet.searching.compare.cases import arguments, cases
 from supernet.searching.compare.choice import choice
 from supernet.searching.compare.cluster import OnRay
+from supernet.searching.compare.commands import Job, jobs_of
 from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds, budget_of
 from supernet.searching.compare.display import Display
 from supernet.searching.compare.executor import (

@@ -17,7 +17,7 @@ from supernet.data.limits import cores, free_bytes
 from supernet.data.prepared import VARIABLE
 from supernet.engine.signals import Interrupted
 from supernet.errors import UserError
-from supernet.searching.compare.cases import Job
+from supernet.searching.compare.commands import Job
 from supernet.searching.compare.worker import carry_out
 
 IMAGES = ".images"

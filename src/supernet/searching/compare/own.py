@@ -11,7 +11,8 @@ from typing import Any
 from supernet.engine.folder import flat
 from supernet.engine.run import Run
 from supernet.retraining.recipes import RECIPES, Recipe
-from supernet.searching.compare.cases import Case, cases, jobs_of, search_config, selection_config
+from supernet.searching.compare.cases import Case, cases, search_config, selection_config
+from supernet.searching.compare.commands import jobs_of
 from supernet.searching.compare.config import Record
 from supernet.settings import plain, plain_values
 

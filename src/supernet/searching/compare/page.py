@@ -16,7 +16,8 @@ from supernet.report import page
 from supernet.report.page import parts
 from supernet.searching.compare import table
 from supernet.searching.compare.agreement import LEFT_OUT, Agreement, agreement, found_by
-from supernet.searching.compare.cases import cases, command
+from supernet.searching.compare.cases import cases
+from supernet.searching.compare.commands import command
 from supernet.searching.compare.config import Record
 from supernet.searching.compare.rows import Row, measured_by
 from supernet.searching.compare.status import JobState, doing, lines

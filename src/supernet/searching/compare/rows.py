@@ -11,7 +11,8 @@ from pathlib import Path
 from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
 from supernet.models.cost.count import largest
-from supernet.searching.compare.cases import Case, cases, largest_cases, retrained_folders
+from supernet.searching.compare.cases import Case, cases, largest_cases
+from supernet.searching.compare.commands import retrained_folders
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.statistics import Difference, difference
 from supernet.searching.select import FOLDER, folder_name

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from supernet.engine.files import read_json
 from supernet.engine.lock import running as runner
 from supernet.report.text import duration
-from supernet.searching.compare.cases import Job
+from supernet.searching.compare.commands import Job
 
 State = Literal["finished", "running", "failed", "left"]
 

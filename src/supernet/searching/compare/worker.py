@@ -13,7 +13,7 @@ from threading import Event
 
 from supernet.engine.files import read_json, write_atomically
 from supernet.engine.lock import is_locked
-from supernet.searching.compare.cases import Job
+from supernet.searching.compare.commands import Job
 from supernet.searching.compare.killed import ending, memory_kills, was_killed
 
 RESTARTS = 2  # of a command that was killed
