@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from supernet.searching.baselines.call import baseline as baseline
     from supernet.searching.baselines.table import Baselines as Baselines
     from supernet.searching.classifier import ImageClassifier as ImageClassifier
+    from supernet.searching.compare.comparing import compare as compare
     from supernet.searching.compare.comparison import Comparison as Comparison
-    from supernet.searching.compare.comparison import compare as compare
     from supernet.searching.config import Protocol as Protocol
     from supernet.searching.config import SearchConfig as SearchConfig
     from supernet.searching.forecast import forecast as forecast
@@ -84,7 +84,7 @@ _PLACES = {
     "baseline": "searching.baselines.call.baseline",
     "batch_norm": "spaces.modules.batch_norm",
     "build": "models.network.build",
-    "compare": "searching.compare.comparison.compare",
+    "compare": "searching.compare.comparing.compare",
     "evaluate": "retraining.evaluate.evaluate",
     "export": "retraining.export.export",
     "forecast": "searching.forecast.forecast",

@@ -38,7 +38,8 @@ def compare(given: Arguments) -> None:
     """Run a comparison, or say how far one has come."""
     from supernet.report.console import Console, line
     from supernet.searching.compare import config as configs
-    from supernet.searching.compare.comparison import Comparison, start
+    from supernet.searching.compare.comparing import start
+    from supernet.searching.compare.comparison import Comparison
 
     own, settings, axes = _sorted(given)
     call = vars(parse("compare", _arguments(), own))

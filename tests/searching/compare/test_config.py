@@ -10,7 +10,7 @@ import pytest
 
 from supernet.errors import UserError
 from supernet.searching import plan
-from supernet.searching.compare import comparison
+from supernet.searching.compare import comparing
 from supernet.searching.compare.cases import LARGEST, Case, cases, largest_cases, search_config
 from supernet.searching.compare.commands import flags, jobs
 from supernet.searching.compare.config import (
@@ -337,7 +337,7 @@ def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(ca
         asked.extend(jobs(found, {}, Path("c")))
         raise UserError("begun")
 
-    monkeypatch.setattr(comparison, "start", start)
+    monkeypatch.setattr(comparing, "start", start)
     assert call("compare", "digits", "--methods", "darts+magnitude", "--seeds", "0", *words)[2] == "supernet: begun\n"
     assert "--space" not in asked[0].steps[1][1]
     assert asked[1].steps[1][1][4:6] == ("--space", f"{own}_space:SPACE")
@@ -352,7 +352,7 @@ def test_a_file_is_run_for_some_of_its_methods(call, monkeypatch):
         asked.append((found.methods, found.settings))
         raise UserError("begun")
 
-    monkeypatch.setattr(comparison, "start", start)
+    monkeypatch.setattr(comparing, "start", start)
     assert call("compare", "study.yaml", "--methods", "darts")[2] == "supernet: begun\n"
     assert call("compare", "study.yaml", "--methods", "enas", "--epochs", "2")[2] == "supernet: begun\n"
     assert asked == [
@@ -375,7 +375,7 @@ def test_a_folder_with_a_method_of_ones_own_is_opened_by_whoever_types_it(call, 
         asked.append((found.methods, str(out)))
         raise UserError("begun")
 
-    monkeypatch.setattr(comparison, "start", start)
+    monkeypatch.setattr(comparing, "start", start)
     for words in (["c"], ["c", "--status"], ["digits", "--out", "c", "--status"]):
         assert call("compare", *words)[2].startswith(refused)
     assert call("compare", "c", *typed)[2] == "supernet: begun\n"
@@ -438,13 +438,13 @@ def test_the_benchmarks_files_are_comparisons(file):
 )
 def test_what_a_file_cannot_hold_is_refused(given, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        comparison.compare("digits", out=tmp_path / "c", **given)
+        comparing.compare("digits", out=tmp_path / "c", **given)
     assert not (tmp_path / "c").exists()
 
 
 def test_a_row_of_values_is_the_same_in_the_file(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(comparison, "start", lambda found, *_, **__: asked.append(found))
-    comparison.compare("digits", methods=["p-darts"], axes={"width": range(2, 4)}, deeper=(0, 1))
+    monkeypatch.setattr(comparing, "start", lambda found, *_, **__: asked.append(found))
+    comparing.compare("digits", methods=["p-darts"], axes={"width": range(2, 4)}, deeper=(0, 1))
     Record(*asked).write(tmp_path)
     assert load(tmp_path).config == asked[0]

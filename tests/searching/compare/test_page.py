@@ -15,7 +15,7 @@ import supernet as sn
 from supernet.cli.compare import compare
 from supernet.engine.signals import Interrupted
 from supernet.report.page import rendered
-from supernet.searching.compare import comparison
+from supernet.searching.compare import comparing
 from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
 from supernet.searching.compare.cases import LARGEST, cases
 from supernet.searching.compare.commands import Job, command
@@ -75,7 +75,7 @@ def test_a_comparison_that_ended_before_it_was_planned_is_begun_again(tmp_path, 
     def compare():
         sn.compare("digits", methods=["darts"], seeds="0", out=tmp_path, quiet=True)
 
-    monkeypatch.setattr(comparison, "_planned", refuse)
+    monkeypatch.setattr(comparing, "_planned", refuse)
     for _ in range(2):
         with pytest.raises(sn.UserError, match=r"^begun$"):
             compare()
@@ -90,8 +90,8 @@ def test_a_comparison_that_is_stopped_has_a_table_and_a_page(tmp_path, monkeypat
     def stop(*_):
         raise Interrupted(signal.SIGINT)
 
-    monkeypatch.setattr(comparison, "_planned", lambda out, record, *_, **__: sn.Comparison(out, record))
-    monkeypatch.setattr(comparison, "_run", stop)
+    monkeypatch.setattr(comparing, "_planned", lambda out, record, *_, **__: sn.Comparison(out, record))
+    monkeypatch.setattr(comparing, "_run", stop)
     with pytest.raises(KeyboardInterrupt):
         sn.compare("digits", methods=["darts"], seeds="0", out=tmp_path, quiet=True)
     assert "0 finished, 0 running, 2 left" in (tmp_path / "report.html").read_text()
@@ -175,7 +175,7 @@ def test_the_command_makes_the_same_comparison(monkeypatch, tmp_path):
         started.append((config, out))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "start", start)
+    monkeypatch.setattr(comparing, "start", start)
     with pytest.raises(KeyboardInterrupt):
         compare(command(config, tmp_path)[1:])
     assert started == [(config, str(tmp_path))]

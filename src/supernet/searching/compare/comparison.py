@@ -1,50 +1,24 @@
-"""`supernet.compare`: the runs of a comparison planned, carried out and put into a table."""
+"""A comparison in its folder, finished or not: its rows, its table, its page, and how far it has come."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from supernet.data.limits import cores
-from supernet.engine.files import remove_temporaries
-from supernet.engine.folder import default_folder, flat, is_left
-from supernet.engine.lock import LOCK, locked
 from supernet.engine.run import Run
-from supernet.engine.signals import heard
-from supernet.errors import UserError, reason_of, unknown
+from supernet.errors import UserError
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import page, table
-from supernet.searching.compare.cases import arguments, cases
+from supernet.searching.compare.cases import cases
 from supernet.searching.compare.choice import choice
-from supernet.searching.compare.cluster import OnRay
 from supernet.searching.compare.commands import Job, jobs_of
-from supernet.searching.compare.config import FILE, ComparisonConfig, Record, Seeds, budget_of
-from supernet.searching.compare.display import Display
-from supernet.searching.compare.executor import (
-    IMAGES,
-    Local,
-    carried_out,
-    fitting,
-    given_threads,
-    gpus_for,
-    shared_out,
-    sharing_images,
-    threads_each,
-)
-from supernet.searching.compare.joining import united
-from supernet.searching.compare.measure import epochs_within, measured, resolved
-from supernet.searching.compare.own import foreign
+from supernet.searching.compare.config import FILE, Record
 from supernet.searching.compare.rows import Row, rows
 from supernet.searching.compare.status import JobState, lines, seconds_left, state_of
-from supernet.searching.compare.worker import failures, forget_failures, note
-from supernet.settings import amend
-
-PLACES = ("local", "ray")
-_SIZES = ("bytes", "shared_bytes")
+from supernet.searching.compare.worker import failures
 
 
 @dataclass(frozen=True)
@@ -126,220 +100,3 @@ def opened(path: str | os.PathLike[str]) -> Comparison | None:
     found = Comparison.read(path)
     configs.check_published(found.record.config)
     return found
-
-
-def compare(
-    data: str = "digits",
-    *,
-    methods: Iterable[str] = ("single-darts", "darts"),
-    seeds: Seeds = (0, 1, 2),
-    axes: Mapping[str, Sequence[Any]] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    budget: str = "passes",
-    baseline: str | None = None,
-    retrain: str | None = None,
-    retrainings: int = 1,
-    workers: int | None = None,
-    on: str = "local",
-    retry_failed: bool = False,
-    quiet: bool = False,
-    **settings: Any,
-) -> Comparison:
-    """Run all searches of a comparison that are not there yet, each in a process of its own, and return it.
-
-    - `data`: the images, as a path, which the first process reads for all.
-    - `methods`: names; "darts+perturbation" selects by another selector from the searches of darts. Random search is
-      always in.
-    - `seeds`: numbers, or text as "0-4".
-    - `axes`: settings with the values that each takes, by dotted names: {"alpha.lr": [0.001, 0.005]}. A setting or an
-      axis applies to the methods that have it.
-    - `out`: the folder, where the same call goes on; None makes a name.
-    - `budget`: what each search may cost, see `docs/compare.md`.
-    - `baseline`: the row that the others are compared with; None is the first.
-    - `retrain`, `retrainings`: the recipe by which what was found is trained, and how often.
-    - `workers`: runs at a time; None is as many as fit.
-    - `on`: "local", this machine, or "ray", the Ray cluster that runs; see `docs/compare.md`.
-    - `retry_failed`: try what has failed again.
-    - `settings`: settings of all searches, nested ones by dotted names or as mappings.
-
-    Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a folder in which the
-    same call goes on.
-    """
-    if not isinstance(data, str | os.PathLike):
-        raise UserError(f"a comparison reads its images from a path, as its runs are processes of their own: {data!r}")
-    given = amend(
-        ComparisonConfig(),
-        {
-            "data": os.fspath(data),
-            "methods": list(methods),
-            "seeds": configs.seeds_of(seeds),
-            "axes": {name: _listed(values) for name, values in (axes or {}).items()},
-            "settings": {name: _listed(value) for name, value in flat(settings).items()},
-            "budget": budget,
-            "baseline": baseline,
-            "retrain": retrain,
-            "retrainings": retrainings,
-        },
-    )
-    return start(given, out, workers=workers, on=on, retry_failed=retry_failed, quiet=quiet)
-
-
-def _listed(value: Any) -> Any:
-    """Return a row of values as a list, which the file of a comparison gives back, and any other value as it is."""
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
-def start(
-    given: ComparisonConfig,
-    out: str | os.PathLike[str] | None = None,
-    *,
-    workers: int | None = None,
-    on: str = "local",
-    retry_failed: bool = False,
-    quiet: bool = False,
-) -> Comparison:
-    """Run what is left of a comparison, with what its folder holds already, and return it; raises UserError."""
-    if on not in PLACES:
-        raise unknown("place", on, PLACES)
-    if workers is not None and workers < 1:
-        raise UserError(f"setting workers must be at least 1, not {workers}")
-    folder = Path("comparisons") / default_folder(Path(given.data).stem).name if out is None else Path(out)
-    there = configs.load(folder)
-    if there is not None:
-        configs.check_published(there.config, given)
-    config = given if there is None else united(there.config, given, folder)
-    cases(config)
-    try:
-        if there is None and folder.exists() and not _is_new(folder):
-            raise UserError(f"'{folder}' exists and is no comparison: give another place with --out")
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write '{folder}': {reason_of(error)}; give another place with --out") from None
-    with locked(folder), heard() as signals, Display(quiet=quiet) as display:
-        remove_temporaries(folder)
-        if retry_failed:
-            forget_failures(folder)
-        record = replace(there or Record(config), config=config)
-        with sharing_images(folder, on) as environment:
-            comparison = _planned(folder, record, environment, display, workers, retry=retry_failed)
-            if others := foreign(comparison.record, folder):
-                raise UserError(f"in '{folder}', {others[0]}: remove that run, or give another place with --out")
-            _check_images(comparison, there, environment)
-            try:
-                comparison = _run(comparison, environment, workers, on, display, signals)
-            finally:  # also of what is done where the user stops it
-                table.write(comparison.record, comparison.rows, folder)
-                comparison.report()
-    return comparison
-
-
-def _is_new(folder: Path) -> bool:
-    """Return whether a folder is empty, but for what a comparison that ended before it was planned has left."""
-    files = list(folder.iterdir())
-    begun = LOCK in [file.name for file in files]
-    return all(is_left(file) or (begun and file.name == IMAGES) for file in files)
-
-
-def _planned(
-    folder: Path, record: Record, environment: Mapping[str, str], display: Display, workers: int | None, *, retry: bool
-) -> Comparison:
-    """Measure the kinds of search that are new, share out the budget, and write the file."""
-    config = record.config
-    known = {name: entry for name, entry in record.measured.items() if not (retry and "error" in entry)}
-    kinds = {case.search: case for case in cases(config)}
-    new = {name: arguments(case, config) for name, case in kinds.items() if name not in known}
-    if new:
-        display.say(f"measuring an epoch of {len(new)} kind{'s' if len(new) > 1 else ''} of search", important=False)
-        threads = given_threads() or cores()
-        if budget_of(config.budget)[0] == "seconds":
-            threads = threads_each(workers, len(kinds) * len(config.seeds), record.threads)
-            record = replace(record, threads=threads)
-        known |= measured(
-            new,
-            {**environment, "OMP_NUM_THREADS": str(threads)},
-            one_thread=threads > 1 and not (given_threads() or workers or record.threads),
-        )
-    first = known[next(iter(kinds))]
-    config = replace(config, budget=resolved(config.budget, first))
-    for name, entry in known.items():
-        if "error" not in entry and "epochs_given" not in entry:
-            try:
-                entry["epochs_given"] = epochs_within(config.budget, entry)
-            except UserError as error:
-                entry["error"] = str(error)
-        if name in new and "epochs_given" in entry:
-            each = f"{entry['passes'] * entry['epochs_given']:.0f} passes"
-            more = f", and beyond the budget {entry['left_out']}" if entry["left_out"] else ""
-            display.say(f"{name}: epochs {entry['epochs_given']}, {each}{more}", important=False)
-    seen = next((entry for entry in known.values() if "data_name" in entry), asdict(record))
-    record = replace(record, config=config, measured=known, data_name=seen["data_name"], classes=seen["classes"])
-    record.write(folder)
-    comparison = Comparison(folder, record)
-    for job in comparison.jobs:
-        if "error" in known.get(job.case, {}):
-            note(folder, job, known[job.case]["error"])
-    return comparison
-
-
-def _check_images(comparison: Comparison, before: Record | None, environment: Mapping[str, str]) -> None:
-    """Raise UserError if more is to run, and the images are others than when the comparison was planned.
-
-    They are read by a process of its own, which leaves them for the runs.
-    """
-    config, kind = comparison.record.config, cases(comparison.record.config)[0]
-    known = {} if before is None else before.measured.get(kind.search, {})
-    if "fingerprint" not in known or all(state.state == "finished" for state in comparison.states):
-        return
-    now = measured({kind.search: arguments(kind, config)}, environment, only_images=True)[kind.search]
-    if now.get("fingerprint", known["fingerprint"]) != known["fingerprint"]:
-        raise UserError(
-            f"'{config.data}' holds other images than when comparison '{comparison.path}' began: "
-            "give another place with --out"
-        )
-
-
-def _run(
-    comparison: Comparison,
-    environment: Mapping[str, str],
-    workers: int | None,
-    on: str,
-    display: Display,
-    signals: list[int],
-) -> Comparison:
-    """Run all jobs that are left, and return the comparison with their threads noted; raises Interrupted."""
-    known = comparison.record.measured
-    states = comparison.states
-    left = [state.job for state in states if state.state in ("left", "running")]
-    told = [state for state in states if state.state == "failed"]
-    for state in told:
-        display.ended(state, states, None)
-    if not left:
-        return comparison
-    largest_process, shared = (max((entry.get(name, 0) for entry in known.values()), default=0) for name in _SIZES)
-    device = str(comparison.record.config.settings.get("device", "auto"))
-    executor: Local | OnRay
-    if on == "ray":
-        executor = OnRay(comparison.path, len(left), workers, device, largest_process, display.say)
-    else:
-        gpus = gpus_for(device)
-        most = fitting(workers, len(left), gpus, largest_process, shared)
-        timed = next((entry for entry in known.values() if "seconds_of_one_thread" in entry and not gpus), None)
-        share = shared_out(workers, len(left), most, 0 if gpus else comparison.record.threads, timed)
-        if not gpus and share.threads != comparison.record.threads:
-            comparison = replace(comparison, record=replace(comparison.record, threads=share.threads))
-            comparison.record.write(comparison.path)
-        executor = Local(comparison.path, share, gpus, environment, display.say)
-    display.say(f"{len(left)} run{'s' if len(left) > 1 else ''} on {executor.where}", important=False)
-    try:
-        for done in carried_out(executor.submit, left, signals):
-            if not (done or display.live):
-                continue
-            states = comparison.states
-            rest = seconds_left(states, known, executor.workers)
-            by_name = {state.job.name: state for state in states}
-            for name in done:
-                display.ended(by_name[name], states, rest)
-            display.update(states, rest)
-    finally:
-        executor.stop()
-    return comparison
