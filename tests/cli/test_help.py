@@ -66,6 +66,23 @@ def test_a_command_of_few_options_shows_them_in_one_group(call: Call) -> None:
         assert "--help-all" not in page
 
 
+def test_a_flag_that_turns_off_a_default_says_so(call: Call) -> None:
+    shown = [" ".join(call(command, "--help-all")[1].split()) for command in ("search", "retrain")]
+    assert "not with those of the batch (the default, which this turns off)" in shown[0]
+    assert "in place of the plain one (the default, which this turns off)" in shown[1]
+    assert not any("(default: True)" in page for page in shown)
+
+
+def test_a_log_is_described_alike_by_every_command_that_writes_one(call: Call) -> None:
+    for command in ("search", "select", "retrain", "baseline"):
+        assert "wandb, or several with commas between them" in " ".join(call(command, "--help")[1].split())
+
+
+def test_the_networks_of_baselines_are_listed_in_whole_words(call: Call) -> None:
+    shown = " ".join(call("baseline", "--help")[1].split())
+    assert "None is resnet, resnet-cifar, mobilenet-v2, efficientnet, DARTS_V2, random, largest;" in shown
+
+
 def test_defaults_from_a_received_run_do_not_steer_the_terminal(call: Call, tmp_path: Path) -> None:
     config = configured().to_dict() | record("search") | {"latency": "\x1b]0;mine\x07"}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))

@@ -25,7 +25,8 @@ def baseline(given: Arguments) -> None:
     import_own(given)
     begun = Start.of(peek(given, "like", None), peek(given, "recipe", None), given)
     call = vars(parse("baseline", _arguments(begun), given))
-    how, which = driving(call), Which(**{entry.name: call[entry.name] for entry in fields(Which)})
+    given_of_which = {entry.name: call[entry.name] for entry in fields(Which) if call[entry.name] is not None}
+    how, which = driving(call), Which(**given_of_which)
     config = amend(RetrainConfig(""), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
     sizes = [name for name in SIZES if peek(given, name, None) is not None]
     found = start(asked(config, begun, call["like"], which, sizes), how, call["workers"])
@@ -47,6 +48,7 @@ def _arguments(begun: Start) -> Any:
     from supernet.searching.baselines.run import BY
     from supernet.settings import values_of
 
+    networks = f"with commas between them; None is {', '.join(NETWORKS)}; `supernet architectures` has more"
     types = {
         "data": option(Positional[str], "images to train on", metavar="DATA"),
         "like": option(str | None, "search, retraining or architecture that the others are like", metavar="RUN"),
@@ -55,7 +57,7 @@ def _arguments(begun: Start) -> Any:
         "by": option(str, f"what the networks have as much of as RUN's: {', '.join(BY)}"),
         "flops": option(str | None, "FLOPs of RUN's network, or without --like of all, as 30M", metavar="COUNT"),
         "params": option(str | None, "parameters of RUN's network, or without --like of all, as 500k", metavar="COUNT"),
-        "networks": option(str, "networks beside RUN's, as resnet,random,GDAS_V1; `supernet architectures` has more"),
+        "networks": option(str | None, f"networks beside RUN's, {networks}", metavar="NAMES"),
         "workers": option(int, "trainings at a time; above 1 each is a process of its own"),
         "space": option(str | None, "space; None is the search's or the architecture's own", metavar="STR"),
         "device": option(str, "auto, cpu, cuda, cuda:1, ..."),
@@ -63,7 +65,7 @@ def _arguments(begun: Start) -> Any:
         **dict.fromkeys(("what", "seed", "callbacks"), HIDDEN),
     }
     values = values_of(begun.config) | {"what": "", "callbacks": (), "data": tyro.MISSING}
-    own = vars(Which()) | {"networks": ",".join(NETWORKS), "recipe": begun.recipe, "like": None, "workers": 1}
+    own = vars(Which()) | {"networks": None, "recipe": begun.recipe, "like": None, "workers": 1}
     about = (
         "Train what needs no search as the network of RUN is trained, at the same cost: ResNets, a MobileNetV2, an "
         "EfficientNet, the cell that DARTS published, a random architecture for each seed, and the largest one. All "

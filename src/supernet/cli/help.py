@@ -72,7 +72,7 @@ def entries(page: str) -> list[Entry]:
             found += [re.split(r"  +", text, maxsplit=1)] * inside
         elif text.strip("-") and inside:  # no rule
             found[-1].append(text)
-    return [(typed.replace("{None}|", ""), _without_no_default(" ".join(about))) for typed, *about in found]
+    return [(typed.replace("{None}|", ""), _with_default(typed, " ".join(about))) for typed, *about in found]
 
 
 def show(page: str, prog: str, *, everything: bool, chosen: bool) -> None:
@@ -125,5 +125,11 @@ def _lines(entry: Entry, width: int) -> str:
     return "\n".join([*start, *(" " * _COLUMN + line for line in wrapped)]).rstrip()
 
 
-def _without_no_default(about: str) -> str:
+def _with_default(typed: str, about: str) -> str:
+    """Return the meaning of an argument with its default, if that says something.
+
+    A flag that turns off what is on, as --w.no-nesterov, has the meaning of what it turns off.
+    """
+    if re.match(r"--([\w-]+\.)*no-", typed):
+        about = about.replace("(default: True)", "(the default, which this turns off)")
     return re.sub(r" *\(default: (None|False|''|)\)$", "", about)

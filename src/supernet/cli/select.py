@@ -46,6 +46,7 @@ def _arguments(config: Any) -> type:
     """Return the typed arguments of `select`: its own, and the fields of the selector's config."""
     from supernet.selectors import SELECTORS
 
+    logs = "also write each epoch elsewhere: csv, tensorboard, mlflow, wandb, or several with commas between them"
     names = f"selector: {', '.join(SELECTORS)}, or your own as module:Class"
     fields: list[Any] = [
         *of_a_search(),
@@ -56,7 +57,7 @@ def _arguments(config: Any) -> type:
         ("resume_anyway", option(bool, "go on with a selection where it ends with other bits"), False),
         ("table", option(bool, "show a table's accuracies, though they are of other images"), False),
         ("quiet", option(bool, "no progress"), False),
-        ("log", option(str, "also write each epoch elsewhere: csv, tensorboard, mlflow, wandb, or several"), ""),
+        ("log", option(str, logs), ""),
         *((name, kind, NONE[name]) for name, kind in OPTIONS.items()),
         ("config", Annotated[type(config), arg(name="")], config),
     ]

@@ -81,7 +81,7 @@ class Protocol:
     norm_affine: bool = False
     """candidates' batch norm learns scale and shift"""
     norm_track: bool = True
-    """evaluate candidates' batch norm with running statistics; --no-norm-track: with those of the batch"""
+    """evaluate candidates' batch norm with running statistics, not with those of the batch"""
     norm_shared: bool = False
     """batch norm in training takes its statistics over all processes, not over the images of each"""
     w: SGDConfig = SGDConfig()
