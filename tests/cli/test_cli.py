@@ -117,7 +117,7 @@ SEARCH_MISTAKES = [
     ("digits --selector perturbation --select.lr nan", "setting lr must be a finite number, not nan"),
     (
         "digits --method darts-pt --select.criterion size",
-        "invalid choice 'size' for argument '--select.criterion'. Expected one of ('accuracy', 'loss', 'magnitude').",
+        f"--select.criterion takes accuracy, loss or magnitude, not 'size' {SEE}",
     ),
     ("digits --protocol smal", "unknown protocol 'smal'; did you mean 'small'? known: small, medium, nasbench201"),
     ("digits --config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
@@ -134,8 +134,8 @@ SEARCH_MISTAKES = [
     ("digits --epochs --width 3", f"missing value of --epochs {SEE}"),
     ("digits --images some", f"--images takes {{None}}|INT, not 'some' {SEE}"),
     ("digits --w.lr fast", f"--w.lr takes FLOAT, not 'fast' {SEE}"),
-    ("digits --activation relu", "invalid choice 'relu' for argument '--activation'. Expected one of ('sigmoid', "),
-    ("digits --order 3", "invalid choice '3' for argument '--order'. Expected one of ('1', '2')."),
+    ("digits --activation relu", f"--activation takes sigmoid or softmax, not 'relu' {SEE}"),
+    ("digits --order 3", f"--order takes 1 or 2, not '3' {SEE}"),
     ("digits --order 2", "order 2 needs a second batch for alpha: set the regime to different_subset or same_subset"),
     ("digits --device tpu", "device 'tpu' cannot be used here: "),
     (
@@ -149,11 +149,11 @@ SEARCH_MISTAKES = [
     ("digits --device meta", "device 'meta' cannot be used here: "),
     (
         "digits --engine fuse",
-        f"invalid choice 'fuse' for argument '--engine'. Expected one of ('auto', 'fused', 'reference'). {SEE}",
+        f"--engine takes auto, fused or reference, not 'fuse' {SEE}",
     ),
     (
         "digits --precision half",
-        "invalid choice 'half' for argument '--precision'. Expected one of ('auto', 'float32', 'tf32', 'bf16').",
+        f"--precision takes auto, float32, tf32 or bf16, not 'half' {SEE}",
     ),
     ("digits --precision tf32 --device cpu", "precision tf32 needs a GPU of compute capability 8.0 or more, not 'cpu'"),
     ("digits --graphs --device cpu", "CUDA graphs need a GPU, not 'cpu'"),
@@ -205,7 +205,7 @@ MISTAKES = [
     ("select runs --tune-epoch 3", "unknown option --tune-epoch; did you mean --tune-epochs? (see supernet select"),
     ("select runs --tune-epochs few", "--tune-epochs takes INT, not 'few' (see supernet select --help)"),
     ("select runs --tune-epochs -3", "setting tune_epochs must be at least 0, not -3"),
-    ("select runs --criterion size", "invalid choice 'size' for argument '--criterion'. Expected one of ('accuracy', "),
+    ("select runs --criterion size", "--criterion takes accuracy, loss or magnitude, not 'size' (see "),
     ("select runs --seed first", "--seed takes INT, not 'first' (see supernet select --help)"),
     ("query", "give an architecture (string or index) or --best FIELD: supernet query 9930"),
     ("query 1 --best c10_test", "give an architecture (string or index) or --best FIELD: supernet query 9930"),

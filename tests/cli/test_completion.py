@@ -48,6 +48,4 @@ def test_other_shells_have_a_script(shell: str, call: Call) -> None:
 
 
 def test_an_unknown_shell_is_one_line(call: Call) -> None:
-    assert call("completion", "tcsh")[2].startswith(
-        "supernet: invalid choice 'tcsh' for argument 'shell'. Expected one of"
-    )
+    assert call("completion", "tcsh")[2].startswith("supernet: SHELL takes bash, zsh or fish, not 'tcsh' (see ")

@@ -273,7 +273,7 @@ def test_the_precision_of_a_retraining_is_in_its_config_and_said(tmp_path: Path,
     assert (status, err) == (0, "")
     assert out.splitlines()[1].startswith("running bf16, on cpu with ")
     assert Run("run/quick-0").config["precision"] == "bf16"
-    said = "supernet: invalid choice 'bf61' for argument '--precision'. Expected one of ('auto', 'float32', "
+    said = "supernet: --precision takes auto, float32, tf32 or bf16, not 'bf61' "
     status, out, err = call("retrain", "run", "--precision", "bf61")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert err.startswith(said)

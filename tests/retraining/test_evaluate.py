@@ -481,7 +481,7 @@ def test_a_mistake_in_the_command_is_one_line(run: Run, call: Call) -> None:
         ("run --data two.npz", "no such file or folder: 'two.npz'"),
         (
             "run --weights first",
-            f"invalid choice 'first' for argument '--weights'. Expected one of ('last', 'best'). {see}",
+            f"--weights takes last or best, not 'first' {see}",
         ),
         ("", f"missing RUN: folder of a finished retraining, or of a search that holds one {see}"),
     ):

@@ -772,7 +772,10 @@ def test_help_shows_the_values_of_the_recipe(call):
         ([CELL, "--data", "digits", "--epochs", "0"], "setting epochs must be at least 1, not 0"),
         ([CELL, "--data", "digits", "--recipe", "darts-cifar"], "setting cutout must be less than the 8 pixels of an"),
         ([CELL, "--data", "digits", "--space", "nowhere:SPACE"], "cannot import space 'nowhere:SPACE': No module"),
-        ([CELL, "--data", "digits", "--w.schedule", "step"], "invalid choice 'step' for argument '--w.schedule'."),
+        (
+            [CELL, "--data", "digits", "--w.schedule", "step"],
+            "--w.schedule takes cosine, linear or exponential, not 'step' ",
+        ),
         ([CELL, "--data", "digits", "--crop", "9"], "images of 'digits' are too small for a crop of 9x9"),
     ],
 )

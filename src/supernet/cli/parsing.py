@@ -147,4 +147,11 @@ def _one_line(box: str, page: str) -> str:
         return f"unknown option {option[1]}" + "".join(f"; did you mean {name}?" for name in near)
     for pattern, shorter in _SHORTER.items():
         text = re.sub(f"^{pattern}$", shorter, text)
-    return text
+    return re.sub(r"^invalid choice '(.*)' for argument '(.*?)'\. Expected one of \((.*)\)\.$", _choices, text)
+
+
+def _choices(complaint: re.Match[str]) -> str:
+    """Return the complaint about a value that is none of an argument's choices."""
+    given, name, choices = complaint.groups()
+    *others, last = choices.replace("'", "").split(", ")
+    return f"{name if name.startswith('-') else name.upper()} takes {', '.join(others)} or {last}, not '{given}'"
