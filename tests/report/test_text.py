@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from supernet.report.text import duration, short_architecture, size
+from supernet.report.text import duration, number, short_architecture, size
 from supernet.spaces import SPACES, SearchSpace
 from supernet.spaces.genotype import Genotype
 from supernet.testing import macro_space, ragged_space
@@ -16,6 +16,10 @@ DARTS = (
     "normal_concat=range(2, 4), reduce=[('max_pool_3x3', 0), ('skip_connect', 1), ('max_pool_3x3', 0), "
     "('skip_connect', 2)], reduce_concat=range(2, 4))"
 )
+
+
+def test_one_is_counted_without_an_s() -> None:
+    assert [number(count, "epoch") for count in (0, 1, 40)] == ["0 epochs", "1 epoch", "40 epochs"]
 
 
 def test_durations_and_sizes() -> None:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -305,3 +306,8 @@ def test_memory_is_printed_against_the_free_memory(
 ) -> None:
     _print_forecast(Console(), "read", "running", found)
     assert f"memory        {wanted}\n" in capsys.readouterr().out
+
+
+def test_one_epoch_is_forecast_in_the_singular(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_forecast(Console(), "read", "running", replace(FORECAST, epochs=1))
+    assert "(1 epoch)\n" in capsys.readouterr().out

@@ -40,6 +40,20 @@ def test_leads_below_the_threshold_are_undecided_and_those_above_are_not() -> No
     assert not of(NB201, equal(0.25 * LEAD)).undecided
 
 
+@pytest.mark.parametrize(
+    ("settled", "doubt"),
+    [
+        (0, "none of the 6 edges is settled"),
+        (1, "only 1 of 6 edges is settled"),
+        (3, "only 3 of 6 edges are settled"),
+        (4, ""),
+    ],
+)
+def test_what_an_undecided_choice_lacks_is_said_in_words(settled: int, doubt: str) -> None:
+    scores = [[0.2, 0.2, 0.2, 0.3, 0.2]] * settled + [[0.2, 0.2, 0.2, 0.2, 0.201]] * (6 - settled)
+    assert of(NB201, {"cell": scores}).doubt == doubt
+
+
 def test_an_edge_is_settled_only_if_its_operation_held_over_the_last_quarter() -> None:
     other = {"cell": [[0.9, 0, 0, 0.1, 0.0]] * 6}
     assert of(NB201, *[equal(0.1)] * 6, other, equal(0.1), equal(0.1)).settled == 0

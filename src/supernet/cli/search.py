@@ -206,7 +206,7 @@ def _configured(start: SearchConfig, call: Mapping[str, Any]) -> SearchConfig:
 def _print_forecast(console: Console, reading: str, running: str, forecast: Forecast) -> None:
     """Print the time and memory of a search."""
     from supernet.report.console import line
-    from supernet.report.text import duration, size
+    from supernet.report.text import duration, number, size
 
     line(console, reading)
     line(console, running)
@@ -219,12 +219,12 @@ def _print_forecast(console: Console, reading: str, running: str, forecast: Fore
         line(console, f"step          {duration(forecast.step_seconds)}")
         line(console, f"epoch         {duration(forecast.epoch_seconds)} ({steps})")
         fewer = ", or fewer" if forecast.may_stop else ""
-        line(console, f"search        {duration(forecast.seconds)} ({forecast.epochs} epochs{fewer})")
+        line(console, f"search        {duration(forecast.seconds)} ({number(forecast.epochs, 'epoch')}{fewer})")
         if forecast.left_out:
             line(console, f"not counted   {forecast.left_out}")
         if forecast.tuning:
-            tuning = f"{duration(forecast.tuning_seconds)} of training ({forecast.tuning} epochs), and the evaluations"
-            line(console, f"selection     {tuning}")
+            tuning = f"{duration(forecast.tuning_seconds)} of training ({number(forecast.tuning, 'epoch')})"
+            line(console, f"selection     {tuning}, and the evaluations")
     if not forecast.fits:
         line(console, "warning       it will not fit: take a smaller --batch-size, or --checkpointing")
 

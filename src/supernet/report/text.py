@@ -29,6 +29,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def number(count: int, noun: str) -> str:
+    """Return a number with what is counted as text: 1 epoch, 40 epochs."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def accuracy(measured: Mapping[str, Any]) -> str:
     """Return the accuracy that a search ended with as text: 98.93 % of the supernet, on 750 validation images."""
     of = {"path": "of the architecture in the supernet", "alone": "of the architecture, trained alone"}

@@ -60,6 +60,14 @@ class Margins:
         """Whether at most half of the edges are settled."""
         return 2 * self.settled <= len(self.edges)
 
+    @property
+    def doubt(self) -> str:
+        """What an undecided choice lacks, in words; empty if it is decided."""
+        if not self.settled:
+            return f"none of the {len(self.edges)} edges is settled"
+        are = "is" if self.settled == 1 else "are"
+        return f"only {self.settled} of {len(self.edges)} edges {are} settled" if self.undecided else ""
+
     def __str__(self) -> str:
         low, high = (f"{pick(edge.margin for edge in self.edges):.4f}" for pick in (min, max))
         held = f" and held for {self.epochs} epochs" if self.epochs > 1 else ""

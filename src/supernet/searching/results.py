@@ -100,8 +100,7 @@ def _decided(
     found = margins(plan.space, genotype, rows) if by_scores else None
     measured = report["measured"] if "measured" in report else _measured(plan, rows, report)
     chance = luck(measured["accuracy"], _labels(plan, measured), measured["count"]) if measured else ""
-    open_edges = f"only {found.settled} of {len(found.edges)} edges are settled" if found and found.undecided else ""
-    doubts = [doubt for doubt in (chance, open_edges) if doubt]
+    doubts = [doubt for doubt in (chance, found.doubt if found else "") if doubt]
     state = verdict(plan.space, genotype)
     if doubts and state.state != "collapsed":
         state = Verdict("undecided", "; ".join([*doubts, advice(plan.config.method_config)]))
