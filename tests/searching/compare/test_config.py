@@ -380,6 +380,10 @@ def test_a_folder_with_a_method_of_ones_own_is_opened_by_whoever_types_it(call, 
         assert call("compare", *words)[2].startswith(refused)
     assert call("compare", "c", *typed)[2] == "supernet: begun\n"
     assert asked == [([f"{own}:Own"], "c")]
+    for command in ("report", "watch"):  # which take no --methods
+        status, out, err = call(command, "c")
+        assert (status, out, err.startswith(refused)) == (2, "", True)
+        assert err.endswith(", to supernet compare c, which writes the page, and with --status tells what has run\n")
     for words in (["c"], ["digits", "--out", "c"]):
         assert call("compare", *words, *typed, "--status") == (0, "0 finished, 0 running, 4 left, 0 failed, of 4\n", "")
 

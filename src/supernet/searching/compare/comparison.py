@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,10 +94,14 @@ class Comparison:
 def opened(path: str | os.PathLike[str]) -> Comparison | None:
     """Return the comparison in a folder, which may be of somebody else, None if there is none.
 
-    Raises UserError if its file is damaged, and if it names code of a user's own.
+    Raises UserError if its file is damaged, and if it names code of a user's own, which `supernet compare` alone takes.
     """
     if not (Path(path) / FILE).exists():
         return None
     found = Comparison.read(path)
-    configs.check_published(found.record.config)
+    try:
+        configs.check_published(found.record.config)
+    except UserError as error:
+        there = f"supernet compare {shlex.quote(os.fspath(path))}"
+        raise UserError(f"{error}, to {there}, which writes the page, and with --status tells what has run") from None
     return found
