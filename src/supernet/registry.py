@@ -97,11 +97,16 @@ class Preset(Generic[T]):
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> type[T]:
-        """Return the class, imported if need be; raises UserError if there is none, or if it has another base."""
+        """Return the class, imported if need be.
+
+        Raises UserError if there is none, if it has another base, or if it lacks what each class has to define.
+        """
         found = imported(self.kind, self.target) if isinstance(self.target, str) else self.target
         base = imported(self.kind, self.base)
         if not (isinstance(found, type) and issubclass(found, base)):
             raise UserError(f"{self.kind} '{self.name}' is not a class derived from supernet.{base.__name__}")
+        if lacking := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
+            raise UserError(f"{self.kind} '{self.name}' lacks what supernet.{base.__name__} leaves to it: {lacking}")
         return found
 
 

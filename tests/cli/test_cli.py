@@ -108,6 +108,10 @@ SEARCH_MISTAKES = [
     ("digits --method nowhere:Method", "cannot import method 'nowhere:Method': No module named 'nowhere'"),
     ("digits --method supernet.cli:Method", "cannot import method 'supernet.cli:Method': module"),
     ("digits --method os:getcwd", "method 'os:getcwd' is not a class derived from supernet.Method"),
+    (
+        "digits --method supernet:Method",
+        "method 'supernet:Method' lacks what supernet.Method leaves to it: mix, step, ",
+    ),
     ("digits --method pathlib:Path", "method 'pathlib:Path' is not a class derived from supernet.Method"),
     ("digits --method", f"missing value of --method {SEE}"),
     ("digits --selector magnitud", "unknown selector 'magnitud'; did you mean 'magnitude'? known: magnitude"),

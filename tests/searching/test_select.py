@@ -413,6 +413,7 @@ MISTAKES = [
     ),
     ({"selector": 3}, "selector cannot be of type int: 3"),
     ({"selector": dict}, "selector 'builtins:dict' is not a class derived from supernet.Selector"),
+    ({"selector": "supernet:Selector"}, "selector 'supernet:Selector' lacks what supernet.Selector leaves to it: gen"),
     ({"selector": "nowhere:Mine"}, "cannot import selector 'nowhere:Mine': No module named 'nowhere'"),
     ({"tune_epoch": 3}, "unknown setting 'tune_epoch'; did you mean 'tune_epochs'? known: criterion, tune_epochs, "),
     ({"tune_epochs": -1}, "setting tune_epochs must be at least 0, not -1"),
