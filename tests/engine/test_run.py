@@ -103,6 +103,11 @@ def test_other_settings_are_told_by_name_and_value(run):
     assert files(run) == before
 
 
+def test_a_hash_that_follows_from_other_settings_is_not_told(run):
+    assert "settings: space_hash (" in message(run.start, CONFIG | {"space_hash": "b"}, KNOWN)
+    assert "settings: seed (3 there, 4 now);" in message(run.start, CONFIG | {"seed": 4, "space_hash": "b"}, KNOWN)
+
+
 def test_force_starts_over_and_touches_nothing_that_is_not_the_runs(run):
     finish(run)
     temporary_name(run.path / "checkpoints" / "last.pt").write_text("left by a crash")

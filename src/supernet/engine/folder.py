@@ -164,7 +164,8 @@ def _check_same(path: Path, existing: Mapping[str, Any], config: Mapping[str, An
     changed = [name for name in names if there.get(name) != now.get(name)]
     longer = changed == ["epochs"] and isinstance(there.get("epochs"), int) and there["epochs"] < now["epochs"]
     if changed and (fixed_epochs or not longer):
-        changes = ", ".join(f"{name} ({there.get(name)} there, {now.get(name)} now)" for name in changed)
+        told = [name for name in changed if name != "space_hash"] or changed  # it follows from the width, say
+        changes = ", ".join(f"{name} ({there.get(name)} there, {now.get(name)} now)" for name in told)
         reason = f", and it cannot go on for more epochs, as {fixed_epochs}" if longer else ""
         raise UserError(
             f"run folder '{path}' was made with other settings: {changes}{reason}; "
