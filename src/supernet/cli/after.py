@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # What follows each command, where RUN is the folder that it wrote or was about, and DATA the images.
 _NEXT = {
     "search": "retrain RUN",
-    "compare": "compare RUN --status",
+    "compare": "evaluate RUN",
     "select": "retrain RUN",
     "front": "retrain RUN",
     "data": "search DATA",

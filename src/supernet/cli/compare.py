@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from supernet.cli.after import show_next
+from supernet.cli.after import show_line, show_next
 from supernet.cli.parsing import Arguments, option, parse
 from supernet.errors import UserError
 from supernet.registry import import_typed
@@ -38,6 +39,7 @@ def compare(given: Arguments) -> None:
     """Run a comparison, or say how far one has come."""
     from supernet.report.console import Console, line
     from supernet.searching.compare import config as configs
+    from supernet.searching.compare.commands import going_on
     from supernet.searching.compare.comparing import start
     from supernet.searching.compare.comparison import Comparison
 
@@ -63,8 +65,12 @@ def compare(given: Arguments) -> None:
     failed = sum(state.state == "failed" for state in found.states)
     if failed:
         raise UserError(f"{failed} of {len(found.jobs)} runs failed: the same command with --retry-failed tries again")
-    if not call["quiet"]:
-        show_next(console, *(("compare", found.path) if best is None else ("retrain", best.path)))
+    if call["quiet"]:
+        return
+    if best is None:
+        show_line(console, shlex.join([*going_on(found.record.config, found.path), "--status"]))
+    else:
+        show_next(console, "compare", best.path)
 
 
 def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list[Any]]]:

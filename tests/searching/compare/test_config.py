@@ -12,7 +12,7 @@ from supernet.errors import UserError
 from supernet.searching import plan
 from supernet.searching.compare import comparing
 from supernet.searching.compare.cases import LARGEST, Case, cases, largest_cases, search_config
-from supernet.searching.compare.commands import flags, jobs
+from supernet.searching.compare.commands import flags, going_on, jobs
 from supernet.searching.compare.config import (
     ComparisonConfig,
     Record,
@@ -444,6 +444,20 @@ def test_what_a_file_cannot_hold_is_refused(given, message, tmp_path):
     with pytest.raises(UserError, match=message):
         comparing.compare("digits", out=tmp_path / "c", **given)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "typed"),
+    [
+        ({"methods": ["darts"], "settings": {"width": 2}}, ""),
+        ({"methods": ["darts", "mine:Credit"]}, " --methods darts,mine:Credit"),
+        ({"methods": ["darts+mine:Best"]}, " --methods darts+mine:Best"),
+        ({"methods": ["darts"], "settings": {"space": "mine:chain"}}, " --space mine:chain"),
+        ({"methods": ["darts"], "axes": {"space": ["darts", "mine:chain"]}}, " --axis space=darts,mine:chain"),
+    ],
+)
+def test_the_command_that_goes_on_names_code_of_a_users_own_again(given, typed):
+    assert " ".join(going_on(ComparisonConfig("digits", **given), Path("c"))) == f"compare c{typed}"
 
 
 def test_a_row_of_values_is_the_same_in_the_file(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from supernet.engine.files import read_json
 from supernet.engine.folder import flat
 from supernet.engine.glance import planned_epochs
 from supernet.engine.run import Run
-from supernet.report.text import duration, size
+from supernet.report.text import duration, number, size
 
 _WIDE, _HIGH = 420, 190  # of a chart, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 10, 24  # of them, around the curves
@@ -198,6 +198,7 @@ def shared(run: Run, images: Images | None, asked: Sequence[str], apart: Sequenc
 
 def unfinished(run: Run) -> str:
     """Return how far a run has come that has not finished."""
-    planned = planned_epochs(run.config)
-    of = "" if planned is None else f" of {planned}"
-    return f"unfinished: {len(run.metrics)}{of} epochs are done"
+    done, planned = len(run.metrics), planned_epochs(run.config)
+    if planned is None:
+        return f"unfinished after {number(done, 'epoch')}"
+    return f"unfinished: {done} of {planned} epochs are done"

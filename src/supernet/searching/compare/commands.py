@@ -49,6 +49,18 @@ def command(config: ComparisonConfig, out: Path) -> list[str]:
     return [*words, *flags(config.settings), "--out", str(out)]
 
 
+def going_on(config: ComparisonConfig, out: Path) -> list[str]:
+    """Return the command that goes on with the comparison in a folder, which names code of a user's own again."""
+    words = ["compare", str(out)]
+    if any(":" in entry for entry in config.methods):
+        words += ["--methods", ",".join(config.methods)]
+    for name in ("space", "selector"):
+        words += _own(name, config.settings.get(name))
+        if any(":" in str(value) for value in config.axes.get(name, ())):
+            words += ["--axis", f"{name}={','.join(map(str, config.axes[name]))}"]
+    return words
+
+
 Step = tuple[str, tuple[str, ...]]
 """A run folder within the comparison's, and the command that makes this run."""
 

@@ -17,7 +17,7 @@ from supernet.report.page import parts
 from supernet.searching.compare import table
 from supernet.searching.compare.agreement import LEFT_OUT, Agreement, agreement, found_by
 from supernet.searching.compare.cases import cases
-from supernet.searching.compare.commands import command
+from supernet.searching.compare.commands import command, going_on
 from supernet.searching.compare.config import Record
 from supernet.searching.compare.rows import Row, measured_by
 from supernet.searching.compare.status import JobState, doing, lines
@@ -60,7 +60,7 @@ def sections(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
         "asked": [(name, _listed(value)) for name in _ASKED if (value := getattr(config, name))],
         "environment": (parts.environment(first) if first else {})
         | {"command": shlex.join(["supernet", *command(config, out)])},
-        "next": f"supernet compare {shlex.quote(str(out))}",
+        "next": shlex.join(["supernet", *going_on(config, out)]),
         **_table(record, rows, out),
         "strips": _strips(record, rows),
         "costs": _costs(record, rows),
