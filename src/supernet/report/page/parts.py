@@ -126,13 +126,13 @@ def strip(images: Images) -> list[dict[str, str]]:
     labels: list[int] = images.y.tolist()
     firsts: dict[int, int] = {}
     others: list[int] = []
-    for number, label in enumerate(labels):
+    for place, label in enumerate(labels):
         if label not in firsts:
-            firsts[label] = number
+            firsts[label] = place
         elif len(others) < _SHOWN:
-            others.append(number)
-    chosen = sorted([*list(firsts.values())[:_SHOWN], *others][:_SHOWN], key=lambda number: labels[number])
-    names = [images.classes[labels[number]] for number in chosen]
+            others.append(place)
+    chosen = sorted([*list(firsts.values())[:_SHOWN], *others][:_SHOWN], key=lambda place: labels[place])
+    names = [images.classes[labels[place]] for place in chosen]
     pairs = zip(thumbnails(images.x, chosen), names, strict=True)
     return [{"source": source, "label": name} for source, name in pairs]
 
