@@ -353,6 +353,9 @@ def test_a_search_with_no_or_damaged_checkpoints_is_one_line(searched, archive, 
     for name in ("last.pt", "previous.pt"):
         (searched.path / "checkpoints" / name).write_bytes(b"x" * 100)
     assert message(sn.select, searched, **FAST).startswith("every checkpoint in ")
+    shutil.rmtree(searched.path / "checkpoints")
+    expected = "has no checkpoint any more: search anew, into another folder or with --force"
+    assert message(sn.select, searched, **FAST).endswith(expected)
     assert not (searched.path / "selections").exists()
 
 

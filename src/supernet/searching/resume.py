@@ -87,5 +87,8 @@ def restored(plan: Plan, run: Run) -> SearchTask:
 def _state(run: Run) -> dict[str, Any]:
     state = run.read_checkpoint()
     if state is None:
-        raise UserError(f"run '{run.path}' has no checkpoint yet: search for an epoch at least")
+        gone = "any more: search anew, into another folder or with --force"
+        raise UserError(
+            f"run '{run.path}' has no checkpoint {gone if run.finished else 'yet: search for an epoch at least'}"
+        )
     return state
