@@ -139,6 +139,7 @@ SEARCH_MISTAKES = [
     ("digits --images some", f"--images takes {{None}}|INT, not 'some' {SEE}"),
     ("digits --w.lr fast", f"--w.lr takes FLOAT, not 'fast' {SEE}"),
     ("digits --activation relu", f"--activation takes sigmoid or softmax, not 'relu' {SEE}"),
+    ("digits --mirror yes", f"--mirror takes True, False or None, not 'yes' {SEE}"),
     ("digits --order 3", f"--order takes 1 or 2, not '3' {SEE}"),
     ("digits --order 2", "order 2 needs a second batch for alpha: set the regime to different_subset or same_subset"),
     ("digits --device tpu", "device 'tpu' cannot be used here: "),

@@ -153,5 +153,8 @@ def _one_line(box: str, page: str) -> str:
 def _choices(complaint: re.Match[str]) -> str:
     """Return the complaint about a value that is none of an argument's choices."""
     given, name, choices = complaint.groups()
-    *others, last = choices.replace("'", "").split(", ")
+    named = choices.replace("'", "").split(", ")
+    if "True" in named:  # those of a bool come in any order
+        named.sort(key=["True", "False", "None"].index)
+    *others, last = named
     return f"{name if name.startswith('-') else name.upper()} takes {', '.join(others)} or {last}, not '{given}'"
