@@ -493,7 +493,7 @@ def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
     again = ["search", "--config", str(run.path), "--space", f"{name}:SPACE", "--quiet", "--out", "again"]
     assert call(*again)[0] == 0
     assert Run("again").genotype == run.genotype
-    sys.modules[name].SPACE = sn.SearchSpace("my own", RAGGED.cells, RAGGED.skeleton, RAGGED.primitives)
+    sys.modules[name].SPACE = sn.SearchSpace("my own", RAGGED.cells, RAGGED.skeleton, RAGGED.primitives, target=(6, 2))
     status, _, err = call(*command)
     assert status == 2
     assert "was made with other settings: " in err  # the same name for another space
