@@ -53,6 +53,7 @@ def taken_or_refused(attempt: Callable[[], object]) -> None:
     assert len(lines) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*CLASSES, *STUDIES])
 @settings(max_examples=10, derandomize=True)
 @given(ARGUMENTS)

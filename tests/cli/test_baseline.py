@@ -36,6 +36,7 @@ def searched(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return sn.search(data, out="s", **small)
 
 
+@pytest.mark.slow
 def test_rivals_are_trained_once_compared_and_used(call: Call, data: str) -> None:
     words = ("baseline", data, "--like", CELL, "--by", "params", "--seeds", "0", *SMALL, "--out", "b")
     status, _, error = call(*words)
@@ -66,6 +67,7 @@ def test_rivals_are_trained_once_compared_and_used(call: Call, data: str) -> Non
     assert call("export", rival, "--format", "torch")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_retraining_of_the_search_gives_its_settings_and_its_run(call: Call, data: str, searched: Run) -> None:
     assert call("retrain", "s", *SMALL, "--w.lr", "0.01", "--quiet")[0] == 0
     assert call("baseline", data, "--like", "s", "--by", "flops", "--seeds", "0", "--device", "cpu")[0] == 0
@@ -75,6 +77,7 @@ def test_a_retraining_of_the_search_gives_its_settings_and_its_run(call: Call, d
     assert (run.config["epochs"], run.config["batch_size"], run.config["w"]["lr"]) == (1, 20, 0.01)
 
 
+@pytest.mark.slow
 def test_where_the_search_has_all_trainings_none_is_made(
     call: Call, data: str, searched: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +89,7 @@ def test_where_the_search_has_all_trainings_none_is_made(
     assert not list(Path("b").glob("*/summary.json"))
 
 
+@pytest.mark.slow
 def test_without_a_run_the_budget_is_given(call: Call, data: str) -> None:
     Path("b").mkdir()
     Path("b/.lock").touch()  # of baselines that were killed at their start
@@ -153,6 +157,7 @@ def test_a_damaged_folder_is_told_by_what_it_lacks(
     assert error.endswith("): give another place with --out\n")
 
 
+@pytest.mark.slow
 def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> None:
     words = ("baseline", data, "--like", CELL, "--by", "flops", "--seeds", "0", *SMALL, "--out", "b")
     for networks, wanted in (
@@ -171,6 +176,7 @@ def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> 
     assert published.summary["flops"] == pytest.approx(rows[0]["flops"], rel=0.15)  # to the nearest of a few channels
 
 
+@pytest.mark.slow
 def test_other_epochs_need_another_place(call: Call, data: str) -> None:
     words = ("baseline", data, "--flops", "200k", "--networks", "resnet", "--device", "cpu", "--out", "b", "--epochs")
     assert call(*words, "2", "--seeds", "0")[0] == 0

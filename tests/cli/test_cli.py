@@ -382,6 +382,7 @@ def test_a_damaged_summary_is_one_line_and_is_written_again_once_removed(call: C
     assert run.summary == summary
 
 
+@pytest.mark.slow
 def test_config_starts_from_the_settings_of_a_run(call: Call) -> None:
     settings = [
         "--seed",
@@ -503,6 +504,7 @@ def test_a_space_in_a_module_of_the_current_folder(call: Call) -> None:
     del sys.modules[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "also"), [("s2", []), ("darts", ["--method", "random", "--epochs-each", "1"])])
 def test_a_search_in_a_darts_space(name: str, also: list[str], call: Call) -> None:
     small = ["--images", "30", "--epochs", "1", "--width", "2", "--device", "cpu", "--quiet"]
@@ -566,6 +568,7 @@ def test_report_writes_the_page_of_each_run_that_it_is_given(call: Call, run: Ru
 # --- select
 
 
+@pytest.mark.slow
 def test_select_prints_decisions_and_a_table_of_all_selections(call: Call, run: Run) -> None:
     command = ["select", "run", "--tune-epochs", "1", "--device", "cpu", "--table"]
     status, out, err = call(*command)
@@ -616,6 +619,7 @@ class Same(sn.Selector):
 """
 
 
+@pytest.mark.slow
 def test_a_selector_in_a_module_of_the_current_folder(call: Call) -> None:
     Path("selectors_for_test_cli.py").write_text(MY_SELECTOR)
     name = "selectors_for_test_cli:Same"
@@ -731,6 +735,7 @@ def test_help_and_version(call: Call) -> None:
 # --- the program around it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["query 9930", "query 9930 --json", "query --help", "--help", "spaces"])
 def test_a_closed_pipe_is_no_error(line: str) -> None:
     read, write = os.pipe()

@@ -109,6 +109,7 @@ def test_another_format_is_refused_in_python(number: int | None, folder: Path) -
         assert message(function, Run(folder)) == refused(str(folder), number)
 
 
+@pytest.mark.slow
 @FORMATS
 def test_force_starts_a_run_of_another_format_over(number: int | None, folder: Path, call: Call) -> None:
     set_format(folder, number)

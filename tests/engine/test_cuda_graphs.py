@@ -230,6 +230,7 @@ class Heard(Callback):
 ALSO = ("darts", "gradients")  # darts-2nd and hessian record as much
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALSO)) for name in CASES])
 def test_a_search_whose_steps_are_replayed_learns_the_same_bits(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -53,6 +53,7 @@ def tags(html):
     return found, texts
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_cell_the_table_and_the_verdict(run):
     found, texts = tags(run._repr_html_())
     assert found == {"p", "b", "table", "tr", "th", "td", "img"}

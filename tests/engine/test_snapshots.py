@@ -152,6 +152,7 @@ def cut_at(monkeypatch, owner, name, count, *, after=False):
     monkeypatch.setattr(owner, name, counted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "calls", "save_every"),
     [

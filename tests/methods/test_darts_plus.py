@@ -158,6 +158,7 @@ def test_a_finished_search_says_why_it_stopped_and_more_epochs_change_nothing(tm
     assert sn.select(run, "best-of-samples", samples=2, quiet=True).config["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_a_forecast_says_that_it_may_stop():
     small = {"images": 60, "width": 2, "device": "cpu", "epochs": 3}
     assert sn.forecast("digits", method="darts-plus", **small).may_stop

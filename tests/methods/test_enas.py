@@ -167,6 +167,7 @@ def test_a_space_of_one_architecture_leaves_the_controller_as_it_is():
     assert all(torch.equal(a, b) for a, b in zip(policy, method.policy.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_controller_comes_down_to_its_target_and_no_further(monkeypatch):
     """What costs most is the most accurate."""
     feasible = FeasibleSet(NB201, SIZE)

@@ -99,6 +99,7 @@ def test_decoding_takes_the_most_probable_allowed_token():
             assert tuple(written) == found
 
 
+@pytest.mark.slow
 def test_a_small_pool_is_learned_by_heart():
     controller, pool, report = learned()
     assert (report.trained, report.held_out, report.pairwise, report.hamming) == (len(pool), 0, None, None)

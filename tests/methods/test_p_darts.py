@@ -186,6 +186,7 @@ def test_targets_see_the_network_of_the_last_stage_without_none():
 
 
 # Of two steps in each epoch, and one epoch in each stage
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "monitor"), [(3, None), (4, "gradients"), (5, "hessian")])
 def test_a_search_that_is_cut_around_a_change_of_stages_ends_with_the_same_bits(tmp_path, steps, monitor):
     settings = {"epochs": 3, "batch_size": 6, "monitor": monitor, "monitor_every": monitor and 1}
@@ -201,6 +202,7 @@ def test_a_search_that_is_cut_around_a_change_of_stages_ends_with_the_same_bits(
     assert [row["epoch"] for row in run.metrics] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_search_says_its_stages_and_reads_lists_back(tmp_path, capsys):
     choices = {"method": "p-darts", "epochs": 2, "batch_size": 6, "width": 2, "device": "cpu"}
     choices |= {"deeper": [0, 1], "candidates": [2], "dropout": [0.1, 0.2], "out": tmp_path}

@@ -52,6 +52,7 @@ def test_without_growth_a_search_is_that_of_darts(tmp_path):
     assert all((a == b).all() for a, b in zip(task.method.weights, other.method.weights, strict=True))
 
 
+@pytest.mark.slow
 def test_ada_goes_back_with_more_weight_decay_up_to_its_largest(tmp_path):
     task, run = searched("r-darts-ada", tmp_path / "ada", 60)
     assert len(run.metrics) == 60
@@ -83,6 +84,7 @@ def test_a_return_restores_alphas_weights_and_eigenvalues():
     assert state_bytes(method.state_dict()) == state_bytes(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "cut"), [("r-darts-es", 23), ("r-darts-ada", 23), ("r-darts-ada", 25)])
 def test_an_interrupted_search_goes_back_to_the_same_bits(method, cut, tmp_path):
     whole, run = searched(method, tmp_path / "whole", 26)

@@ -43,6 +43,7 @@ def test_the_methods_that_learn_an_architecture_aim():
     assert set(METHODS) - set(AIMING) == others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AIMING)
 def test_a_step_learns_from_the_targets_too(name):
     aimed, free = task(name, target_params=80_000), stepped(task(name))

@@ -146,6 +146,7 @@ def test_candidates_are_evaluated_on_all_of_several_batches(steps, monkeypatch):
     assert found.end_epoch(0, 0.5)["passes"] == passes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "samples", "steps"), [("rs", 2, 0), ("mgs", 4, 1), ("gld", 1, 0)])
 @pytest.mark.usefixtures("still_noise")
 def test_a_check_of_the_order_compares_two_draws_and_changes_nothing(estimator, samples, steps):

@@ -31,6 +31,7 @@ def seen(module, run):
     return min(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", [ragged_space(), two_input_space(), *map(space, ("nasbench201", "darts", "nao"))])
 @pytest.mark.parametrize("side", [1, 2, 5, 8])
 def test_the_fewest_values_are_those_that_batch_norms_get(home, side):

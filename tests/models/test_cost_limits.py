@@ -266,6 +266,7 @@ def test_on_nasbench201_it_is_the_best_of_the_15625(names):
         assert summed(strength)[best] == pytest.approx(summed(strength)[within].max(), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_tabulated_latency_with_and_without_other_limits():
     for seed, field in enumerate(("latency_raspi4_ms", "latency_fpga_ms", "latency_titanx_b1_ms")):
         strength, ms, params = strengths(NB201, seed), TABLE.column(field), TABLE.column("c10_params_m") * 1e6
@@ -614,6 +615,7 @@ def test_a_search_names_only_architectures_within_its_limits(method, name, tmp_p
             assert cost(home, home.parse(row["candidate"]), FRAME).params <= limit
 
 
+@pytest.mark.slow
 def test_a_measured_latency_is_asked_at_the_end_and_survives_a_resumption(monkeypatch, tmp_path):
     clock = Clock(monkeypatch, weighed)
     given = {
@@ -688,6 +690,7 @@ def test_limits_on_the_command_line(call):
     assert ": max_params (200000 there, 100000 now), max_flops (3000000 there, None now);" in err
 
 
+@pytest.mark.slow
 def test_config_starts_from_the_limits_of_a_run(call):
     latency = ["--max-latency-ms", "6.5", "--latency", "latency_raspi4_ms"]
     call(*SMALL, *latency, "--max-params", "300k", "--target-width", "8", "--out", "first")
