@@ -14,6 +14,7 @@ from supernet.engine.folder import default_folder, flat, is_left
 from supernet.engine.lock import LOCK, locked
 from supernet.engine.signals import heard
 from supernet.errors import UserError, reason_of, unknown
+from supernet.report.text import number
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
 from supernet.searching.compare.cases import arguments, cases
@@ -41,6 +42,9 @@ from supernet.settings import amend
 
 PLACES = ("local", "ray")
 _SIZES = ("bytes", "shared_bytes")
+
+Measured = dict[str, dict[str, Any]]
+"""What an epoch of each kind of search costs, by its name, see `supernet.searching.compare.measure`."""
 
 
 def compare(
@@ -164,28 +168,14 @@ def _planned(
     kinds = {case.search: case for case in cases(config)}
     new = {name: arguments(case, config) for name, case in kinds.items() if name not in known}
     if new:
-        display.say(f"measuring an epoch of {len(new)} kind{'s' if len(new) > 1 else ''} of search", important=False)
-        threads = given_threads() or cores()
-        if budget_of(config.budget)[0] == "seconds":
-            threads = threads_each(workers, len(kinds) * len(config.seeds), record.threads)
-            record = replace(record, threads=threads)
-        known |= measured(
-            new,
-            {**environment, "OMP_NUM_THREADS": str(threads)},
-            one_thread=threads > 1 and not (given_threads() or workers or record.threads),
-        )
-    first = known[next(iter(kinds))]
-    config = replace(config, budget=resolved(config.budget, first))
-    for name, entry in known.items():
-        if "error" not in entry and "epochs_given" not in entry:
-            try:
-                entry["epochs_given"] = epochs_within(config.budget, entry)
-            except UserError as error:
-                entry["error"] = str(error)
-        if name in new and "epochs_given" in entry:
-            each = f"{entry['passes'] * entry['epochs_given']:.0f} passes"
-            more = f", and beyond the budget {entry['left_out']}" if entry["left_out"] else ""
-            display.say(f"{name}: epochs {entry['epochs_given']}, {each}{more}", important=False)
+        display.say(f"measuring an epoch of {number(len(new), 'kind')} of search", important=False)
+        record, found = _measured(new, record, len(kinds) * len(config.seeds), environment, workers)
+        known |= found
+    config = replace(config, budget=resolved(config.budget, known[next(iter(kinds))]))
+    _share_out(config.budget, known)
+    for name in new:
+        if "epochs_given" in known[name]:
+            display.say(f"{name}: {_given(known[name])}", important=False)
     seen = next((entry for entry in known.values() if "data_name" in entry), asdict(record))
     record = replace(record, config=config, measured=known, data_name=seen["data_name"], classes=seen["classes"])
     record.write(folder)
@@ -194,6 +184,43 @@ def _planned(
         if "error" in known.get(job.case, {}):
             note(folder, job, known[job.case]["error"])
     return comparison
+
+
+def _measured(
+    new: Mapping[str, Mapping[str, Any]],
+    record: Record,
+    runs: int,
+    environment: Mapping[str, str],
+    workers: int | None,
+) -> tuple[Record, Measured]:
+    """Return the record, and what an epoch of each new kind of search costs, by its name; `runs` are all searches.
+
+    A budget of seconds is measured with as many threads as the runs will have, which the record then keeps.
+    """
+    threads = given_threads() or cores()
+    if budget_of(record.config.budget)[0] == "seconds":
+        threads = threads_each(workers, runs, record.threads)
+        record = replace(record, threads=threads)
+    one_thread = threads > 1 and not (given_threads() or workers or record.threads)
+    return record, measured(new, {**environment, "OMP_NUM_THREADS": str(threads)}, one_thread=one_thread)
+
+
+def _share_out(budget: str, known: Measured) -> None:
+    """Note the epochs that the budget gives to each kind of search, or why it gives none."""
+    for entry in known.values():
+        if "error" in entry or "epochs_given" in entry:
+            continue
+        try:
+            entry["epochs_given"] = epochs_within(budget, entry)
+        except UserError as error:
+            entry["error"] = str(error)
+
+
+def _given(entry: Mapping[str, Any]) -> str:
+    """Return what the budget gives to a kind of search, in words."""
+    epochs = entry["epochs_given"]
+    more = f", and beyond the budget {entry['left_out']}" if entry["left_out"] else ""
+    return f"epochs {epochs}, {entry['passes'] * epochs:.0f} passes{more}"
 
 
 def _check_images(comparison: Comparison, before: Record | None, environment: Mapping[str, str]) -> None:
@@ -222,39 +249,53 @@ def _run(
     signals: list[int],
 ) -> Comparison:
     """Run all jobs that are left, and return the comparison with their threads noted; raises Interrupted."""
-    known = comparison.record.measured
     states = comparison.states
     left = [state.job for state in states if state.state in ("left", "running")]
-    told = [state for state in states if state.state == "failed"]
-    for state in told:
-        display.ended(state, states, None)
+    for state in states:
+        if state.state == "failed":
+            display.ended(state, states, None)
     if not left:
         return comparison
-    largest_process, shared = (max((entry.get(name, 0) for entry in known.values()), default=0) for name in _SIZES)
-    device = str(comparison.record.config.settings.get("device", "auto"))
-    executor: Local | OnRay
-    if on == "ray":
-        executor = OnRay(comparison.path, len(left), workers, device, largest_process, display.say)
-    else:
-        gpus = gpus_for(device)
-        most = fitting(workers, len(left), gpus, largest_process, shared)
-        timed = next((entry for entry in known.values() if "seconds_of_one_thread" in entry and not gpus), None)
-        share = shared_out(workers, len(left), most, 0 if gpus else comparison.record.threads, timed)
-        if not gpus and share.threads != comparison.record.threads:
-            comparison = replace(comparison, record=replace(comparison.record, threads=share.threads))
-            comparison.record.write(comparison.path)
-        executor = Local(comparison.path, share, gpus, environment, display.say)
-    display.say(f"{len(left)} run{'s' if len(left) > 1 else ''} on {executor.where}", important=False)
+    comparison, executor = _executor(comparison, len(left), environment, workers, on, display)
+    display.say(f"{number(len(left), 'run')} on {executor.where}", important=False)
     try:
         for done in carried_out(executor.submit, left, signals):
-            if not (done or display.live):
-                continue
-            states = comparison.states
-            rest = seconds_left(states, known, executor.workers)
-            by_name = {state.job.name: state for state in states}
-            for name in done:
-                display.ended(by_name[name], states, rest)
-            display.update(states, rest)
+            if done or display.live:
+                _show(comparison, done, executor.workers, display)
     finally:
         executor.stop()
     return comparison
+
+
+def _executor(
+    comparison: Comparison,
+    left: int,
+    environment: Mapping[str, str],
+    workers: int | None,
+    on: str,
+    display: Display,
+) -> tuple[Comparison, Local | OnRay]:
+    """Return the comparison with the threads of its runs noted, and what runs them; `left` is how many there are."""
+    known = comparison.record.measured.values()
+    largest_process, shared = (max((entry.get(name, 0) for entry in known), default=0) for name in _SIZES)
+    device = str(comparison.record.config.settings.get("device", "auto"))
+    if on == "ray":
+        return comparison, OnRay(comparison.path, left, workers, device, largest_process, display.say)
+    gpus = gpus_for(device)
+    most = fitting(workers, left, gpus, largest_process, shared)
+    timed = next((entry for entry in known if "seconds_of_one_thread" in entry and not gpus), None)
+    share = shared_out(workers, left, most, 0 if gpus else comparison.record.threads, timed)
+    if not gpus and share.threads != comparison.record.threads:
+        comparison = replace(comparison, record=replace(comparison.record, threads=share.threads))
+        comparison.record.write(comparison.path)
+    return comparison, Local(comparison.path, share, gpus, environment, display.say)
+
+
+def _show(comparison: Comparison, done: Iterable[str], workers: int, display: Display) -> None:
+    """Show how far all runs have come, and those that are `done` now."""
+    states = comparison.states
+    rest = seconds_left(states, comparison.record.measured, workers)
+    by_name = {state.job.name: state for state in states}
+    for name in done:
+        display.ended(by_name[name], states, rest)
+    display.update(states, rest)
