@@ -576,6 +576,7 @@ def test_another_processor_has_a_library_of_its_own(monkeypatch):
     assert library()._name != first
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_compiled_library_is_kept_and_used_again(monkeypatch, place):
     commands, run = [], subprocess.run

@@ -187,6 +187,7 @@ def test_lookahead_runs_as_the_supernet_does():
 # Several processes
 
 
+@pytest.mark.slow
 def test_workers_find_what_one_process_finds():
     """In a space with an operation of a user's and one that draws: bit for bit, with a thread each."""
     edges = (Edge(1, 0, ("depthwise", "noise", "nor_conv_3x3")), Edge(2, 1, ("skip_connect", "depthwise")))

@@ -250,6 +250,7 @@ def test_grey_pictures_are_evaluated_by_a_network_for_colours(tmp_path: Path) ->
     assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in ("cat", "dog")]
 
 
+@pytest.mark.slow
 def test_the_images_that_were_trained_on_are_not_evaluated_where_they_are_streamed(tmp_path: Path) -> None:
     """Without test images the validation images count, also where the training had all of them in memory."""
     for label in ("cat", "dog"):

@@ -99,6 +99,7 @@ def test_retrainings_judge_themselves_and_all_points_once_each_has_one(searched,
     assert [out for *_, out in list(drawn(searched)["series"].values())[1]] == [True, False]
 
 
+@pytest.mark.slow
 def test_only_retrainings_alike_and_of_the_architecture_itself_count(searched, tmp_path, capsys):
     points, alike = [tmp_path / "a", tmp_path / "b"], {"width": 2, "depth": 1, "device": "cpu", "quiet": True}
     first, second = (Run(searched.path / point["run"]).genotype for point in drawn(searched)["points"][:2])
@@ -209,6 +210,7 @@ def test_targets_that_cannot_be_had(given, said):
         planned("digits", images=60, device="cpu", **given)
 
 
+@pytest.mark.slow
 def test_a_front_begins_with_an_architecture_that_has_a_latency(tmp_path, monkeypatch, capsys):
     given = {"target_latency_ms": 0.6, "latency": "latency_edgetpu_ms", "w": {"lr": 0.0}, "alpha": {"lr": 1e-6}}
     given |= {"method": "darts", "seed": 4, "out": tmp_path / "run"}

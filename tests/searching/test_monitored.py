@@ -33,6 +33,7 @@ def rows(folder: Path, **given: Any) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_monitor_of_gradients_changes_nothing(case, tmp_path):
     plain = rows(tmp_path / "plain", **CASES[case])

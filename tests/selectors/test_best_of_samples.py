@@ -184,6 +184,7 @@ def test_only_architectures_within_the_limits_are_evaluated(sampler):
     assert all(feasible.allows(genotype) for genotype in found)
 
 
+@pytest.mark.slow
 def test_a_search_within_rare_limits_evaluates_as_many_architectures_as_without(tmp_path):
     given = {"space": "mobile", "method": "rsps", "epochs": 1, "device": "cpu", "quiet": True, "width": 2, "images": 64}
     run = search(

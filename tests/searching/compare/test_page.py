@@ -98,6 +98,7 @@ def test_a_comparison_that_is_stopped_has_a_table_and_a_page(tmp_path, monkeypat
     assert "largest cell" in (tmp_path / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_page_of_several_spaces_has_the_edges_and_the_largest_cell_of_each(tmp_path):
     config = ComparisonConfig("digits", methods=["random"], seeds=[0], axes={"space": ["nasbench201", "s2"]})
     small = {"images": 60, "epochs": 2, "width": 2, "device": "cpu", "quiet": True}
