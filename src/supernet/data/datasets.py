@@ -21,7 +21,7 @@ from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
 from supernet.data.pictures import readable
 from supernet.data.reading import levels_in
-from supernet.data.resize import Size, are_grey, default_size, fit_arrays, fit_picture, to_grey
+from supernet.data.resize import Size, default_size, fit_arrays, fit_picture, in_channels
 from supernet.errors import UserError
 
 _FIRST = 8  # items that are read once more than others, for the range of floats and to find random transforms
@@ -98,8 +98,7 @@ def _read(
         scale = Scale(levels=levels, note=levels_note(levels))
     x, scale = _joined(parts, size, name, scale, levels, known=known)
     notes = items.note if same else (*items.note, f"{name} {_RANDOM}")
-    grey = pictures and (channels == 1 or (channels != 3 and are_grey(x)))
-    train = Part(to_grey(x) if grey else x, stacked(labels, name), "images", "labels")
+    train = Part(in_channels(x, channels) if pictures else x, stacked(labels, name), "images", "labels")
     return Found(train, scale=scale, notes=notes)
 
 

@@ -19,7 +19,7 @@ from supernet.data.levels import Levels, levels_note
 from supernet.data.limits import check_size, is_for_streaming
 from supernet.data.pictures import head, range_of, read
 from supernet.data.reading import broken_error, levels_in, read_all
-from supernet.data.resize import Size, are_grey, default_size, sides, to_grey
+from supernet.data.resize import Size, default_size, in_channels, sides
 from supernet.data.streamed import Pixels, Readers, Store, Streamed, readers, sampled
 from supernet.errors import UserError
 
@@ -106,9 +106,7 @@ def kept_set(
     if broken and not skip_broken:
         raise broken_error({store.name(number): why for number, why in broken.items()})
     labels = _readable(listing, torch.tensor([number in pixels for number in order]), known=known)
-    x = torch.cat([pixels.pop(number) for number in order if number in pixels])
-    if channels == 1 or (channels != 3 and are_grey(x)):
-        x = to_grey(x)
+    x = in_channels(torch.cat([pixels.pop(number) for number in order if number in pixels]), channels)
     cut = sum(found.cut for found in heads.values())
     notes = [f"{cut} with 16 bits a colour, of which the upper 8 are read"] if cut else []
     if levels is None and not known and (whole := sum(found.deep for found in heads.values())):

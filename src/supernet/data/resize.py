@@ -17,6 +17,7 @@ from supernet.data.levels import FULL, Levels, to_bytes
 LARGEST_DEFAULT = 224  # pixels: the side of images in networks for ImageNet
 LARGEST_SET = 2 * 10**9  # bytes of memory of all pictures together, at three bytes per pixel
 _CHUNK = 1024  # images held as floats at a time
+_RGB = 3  # channels
 _FEW = 64  # pictures held as integers of 32 bits at a time
 
 Size = int | tuple[int, int]
@@ -99,6 +100,11 @@ def _luma(x: Tensor) -> Tensor:
     red, green, blue = x.int().unbind(dim=1)
     luma = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16  # .299, .587 and .114 in pillow's integers
     return luma.byte()[:, None]
+
+
+def in_channels(x: Tensor, channels: int | None) -> Tensor:
+    """Return pictures (N, 3, H, W) as grey or RGB, with 1 or 3 `channels`; otherwise they are grey if all are."""
+    return to_grey(x) if channels == 1 or (channels != _RGB and are_grey(x)) else x
 
 
 def are_grey(x: Tensor) -> bool:

@@ -19,7 +19,7 @@ from supernet.engine.files import read_json
 from supernet.engine.peak_memory import peak_of_process
 from supernet.engine.process_group import count
 from supernet.engine.processes import by_first
-from supernet.engine.records import check, damaged
+from supernet.engine.records import read_checked
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.settings import Count
@@ -116,9 +116,5 @@ def _begun(run: Run) -> Mapping[str, Any] | None:
     file, has_begun = run.path / "environment.json", any((run.path / "checkpoints").glob("*.pt"))
     if not file.exists() or not has_begun or run.task is None:
         return None
-    try:
-        content = read_json(file)
-    except ValueError as error:
-        raise damaged(file, error, START_OVER) from None
-    found: Mapping[str, Any] = check(Computed, content, file, START_OVER)
+    found: Mapping[str, Any] = read_checked(Computed, file, START_OVER)
     return found

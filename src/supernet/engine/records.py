@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
+from supernet.engine.files import read_json
 from supernet.errors import UserError
 from supernet.settings import Count, Fraction, Real, Seed, Whole
 from supernet.spaces.genotype import Genotype
@@ -245,6 +246,15 @@ def standing(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def last_accuracy(summary: Mapping[str, Any]) -> float:
     """Return the accuracy (0 to 1) of a retraining after its last epoch: on the test images, if there are some."""
     return float((summary["test_accuracy"] or summary["accuracy"])["last"])
+
+
+def read_checked(kind: Any, file: Path, advice: str) -> Any:
+    """Return the content of a JSON file if it has the fields of `kind`; raises UserError with `advice`."""
+    try:
+        content = read_json(file)
+    except ValueError as error:
+        raise damaged(file, error, advice) from None
+    return check(kind, content, file, advice)
 
 
 def check(kind: Any, value: object, file: Path, advice: str) -> Any:

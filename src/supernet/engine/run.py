@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from supernet.engine.checkpoints import START_OVER
-from supernet.engine.files import read_json, read_json_lines, read_yaml, write_atomically
+from supernet.engine.files import read_json_lines, read_yaml, write_atomically
 from supernet.engine.folder import Folder, flat
 from supernet.engine.glance import facts, in_html
 from supernet.engine.processes import by_first
-from supernet.engine.records import Record, RetrainingSummary, Row, SearchSummary, check, damaged
+from supernet.engine.records import Record, RetrainingSummary, Row, SearchSummary, check, damaged, read_checked
 from supernet.errors import UserError
 from supernet.spaces.genotype import Genotype
 
@@ -148,11 +148,7 @@ class Run(Folder):
         if not file.exists():
             raise UserError(f"run '{self.path}' has not finished: start it again with the same command to go on")
         advice = "remove it, and the command that made the run writes it again"
-        try:
-            content = read_json(file)
-        except ValueError as error:
-            raise damaged(file, error, advice) from None
-        summary: dict[str, Any] = check(kind, content, file, advice)
+        summary: dict[str, Any] = read_checked(kind, file, advice)
         return summary
 
     @property

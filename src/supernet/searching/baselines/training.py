@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import NotRequired
 
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from supernet.engine.driving import Driving
-from supernet.engine.files import read_json, remove_temporaries, write_atomically
+from supernet.engine.files import remove_temporaries, write_atomically
 from supernet.engine.folder import flat, is_left
 from supernet.engine.lock import locked
-from supernet.engine.records import check, damaged
+from supernet.engine.records import read_checked
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
 from supernet.report.console import Console, line
@@ -83,16 +83,6 @@ class _Recorded(TypedDict):
     budget: dict[str, Count]
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """Return what the file of baselines holds, its settings by dotted names; raises UserError if it is damaged."""
-    advice = "give another place with --out"
-    try:
-        found = read_json(file)
-    except ValueError as error:
-        raise damaged(file, error, advice) from None
-    return flat(check(_Recorded, found, file, advice))
-
-
 def _enter(out: Path, asked: Asked) -> None:
     """Make the folder; raises UserError if it holds anything else, or baselines of another record."""
     file = out / FILE
@@ -103,7 +93,7 @@ def _enter(out: Path, asked: Asked) -> None:
     except OSError as error:
         raise UserError(f"cannot write '{out}': {reason_of(error)}; give another place with --out") from None
     now = flat(asked.record)
-    there = _read(file) if file.exists() else now
+    there = flat(read_checked(_Recorded, file, "give another place with --out")) if file.exists() else now
     if "epochs" not in there:
         there["epochs"] = min((run.config["epochs"] for run in Run(out).inside), default=now["epochs"])
     changed = [name for name in there | now if there.get(name) != now.get(name)]

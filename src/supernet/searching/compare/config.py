@@ -11,8 +11,8 @@ from typing import Any
 
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
-from supernet.engine.files import read_json, read_yaml, write_atomically
-from supernet.engine.records import check, damaged
+from supernet.engine.files import read_yaml, write_atomically
+from supernet.engine.records import damaged, read_checked
 from supernet.errors import UserError, shown, unknown
 from supernet.methods import METHODS
 from supernet.registry import recorded
@@ -173,11 +173,7 @@ def load(folder: Path) -> Record | None:
     if not file.exists():
         return None
     advice = "give another place with --out"
-    try:
-        found = read_json(file)
-    except ValueError as error:
-        raise damaged(file, error, advice) from None
-    check(_Recorded, found, file, advice)
+    found = read_checked(_Recorded, file, advice)
     try:
         config = from_mapping(found["config"], str(file))
         found.pop("channels", None)  # an earlier version noted them in place of the name
