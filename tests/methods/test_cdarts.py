@@ -184,6 +184,9 @@ def test_the_schedule_of_phases_and_of_the_penalty():
     assert "".join(phases) == "pppppp" + "wsss" * 5
     assert renewed == [6, 10, 14, 18, 22]
     assert coefficients[6:] == pytest.approx([5 * max(0, 1 - e / 10) for e in range(20)])
+    rounded = made(epochs=50, pretrain=0.58)  # 0.58 * 50 is 28.999999999999996
+    rounded.begin_epoch(28)
+    assert rounded.phase == "pretrain"
     short = made(epochs=2, pretrain=0.0)
     for epoch in range(2):
         short.begin_epoch(epoch)

@@ -121,6 +121,13 @@ def test_alphas_learn_in_the_last_epoch_of_a_stage_at_least(epochs, learns):
     assert found == learns
 
 
+def test_alpha_waits_for_the_share_of_a_stage_exactly():
+    method = made(epochs=75, warmup=0.28)  # 0.28 * 25 is 7.000000000000001
+    for epoch in (6, 7):
+        method.begin_epoch(epoch)
+        assert method.learns == (epoch == 7)
+
+
 def test_an_edge_keeps_its_largest_op_weights_and_one_that_an_architecture_may_have():
     assert _largest([0.1, 0.4, 0.2, 0.3], 2, [0, 1, 2, 3]) == [1, 3]
     assert _largest([0.3, 0.3, 0.3, 0.1], 2, [0, 1, 2, 3]) == [0, 1]  # the first of equals

@@ -79,6 +79,15 @@ def test_a_step_of_pc_darts_moves_alphas_and_betas_and_then_the_weights():
         torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(("share", "epochs", "first"), [(0.3, 50, 15), (0.14, 50, 7), (0.28, 25, 7), (0.7, 50, 35)])
+def test_alpha_of_pc_darts_waits_for_the_share_of_the_epochs_exactly(share, epochs, first):
+    method, waits = made(PCDARTS, replace(PC, warmup=share), epochs=epochs), 0
+    for epoch in range(epochs):
+        method.begin_epoch(epoch)
+        waits += not method.learns
+    assert waits == first
+
+
 def test_alphas_and_betas_wait_for_a_share_of_the_epochs():
     method = made(PCDARTS, PC)
     before = [parameter.clone() for parameter in method.alphas.parameters]

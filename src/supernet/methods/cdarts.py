@@ -40,7 +40,7 @@ from supernet.engine.processes import average_gradients, averaged
 from supernet.engine.seeds import seed_of, seeded
 from supernet.methods.base import Budget, Streams
 from supernet.methods.ensemble import Ensemble
-from supernet.methods.equal_parts import position
+from supernet.methods.equal_parts import position, share_of
 from supernet.methods.gradient_method import GradientMethod
 from supernet.models.evaluate import measures
 from supernet.models.mix import Mix
@@ -129,7 +129,7 @@ class CDARTS(GradientMethod):
     def begin_epoch(self, epoch: int) -> None:
         """Set learning rates, the phase and the penalty; derive the evaluation network anew if an iteration begins."""
         super().begin_epoch(epoch)
-        epochs, first = self.budget.epochs, int(self.config.pretrain * self.budget.epochs)
+        epochs, first = self.budget.epochs, int(share_of(self.budget.epochs, self.config.pretrain))
         if epoch < first:
             self.phase = "pretrain"
             return
@@ -137,7 +137,7 @@ class CDARTS(GradientMethod):
         _, done, epochs_each = position(own, length, min(self.config.iterations, length))
         if not done:
             self._derive()
-        self.phase = "warmup" if done < int(self.config.warmup * epochs_each) else "search"
+        self.phase = "warmup" if done < int(share_of(epochs_each, self.config.warmup)) else "search"
         self.coefficient = self.config.penalty * max(0.0, 1 - 2 * own / length)
 
     def set_rate(self, rate: float) -> None:

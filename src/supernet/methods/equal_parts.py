@@ -1,6 +1,8 @@
-"""Epochs in nearly equal parts, as the stages of P-DARTS and the iterations of CDARTS are; a remainder comes late."""
+"""Parts and shares of epochs: P-DARTS' stages and CDARTS' iterations, of which a remainder comes late, and warm-ups."""
 
 from __future__ import annotations
+
+import math
 
 
 def start_of(part: int, epochs: int, parts: int) -> int:
@@ -13,3 +15,9 @@ def position(epoch: int, epochs: int, parts: int) -> tuple[int, int, int]:
     part = max(number for number in range(parts) if start_of(number, epochs, parts) <= epoch)
     start = start_of(part, epochs, parts)
     return part, epoch - start, start_of(part + 1, epochs, parts) - start
+
+
+def share_of(epochs: int, share: float) -> float:
+    """Return a share of epochs, as a whole number where it differs from one by rounding alone: 0.28 of 25 is 7."""
+    found = share * epochs
+    return round(found) if math.isclose(found, round(found)) else found

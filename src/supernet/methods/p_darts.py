@@ -39,7 +39,7 @@ from supernet.errors import UserError
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import DifferentiableConfig
-from supernet.methods.equal_parts import position, start_of
+from supernet.methods.equal_parts import position, share_of, start_of
 from supernet.methods.warm_up import WarmUp
 from supernet.models.mix import Mix
 from supernet.models.side_paths import CellOptions
@@ -155,7 +155,7 @@ class PDARTS(WarmUp):
         while self.number < number:
             self._narrow()
         self.set_rates(epoch)
-        first = min(math.ceil(self.config.warmup * length), length - 1)  # epoch in which alpha learns
+        first = min(math.ceil(share_of(length, self.config.warmup)), length - 1)  # epoch in which alpha learns
         self.learns = own >= first
         falling = math.exp(-5 * (own - first) / length) if self.learns else (length - 1 - own) / length
         self.supernet.dropout = self.config.dropout[number] * falling

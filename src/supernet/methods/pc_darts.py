@@ -27,6 +27,7 @@ from supernet.engine.seeds import seed_of
 from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import DifferentiableConfig
+from supernet.methods.equal_parts import share_of
 from supernet.methods.warm_up import WarmUp
 from supernet.models.mix import Mix
 from supernet.models.side_paths import CellOptions
@@ -100,7 +101,7 @@ class PCDARTS(WarmUp):
     def begin_epoch(self, epoch: int) -> None:
         """Let alpha and beta learn, or not yet."""
         super().begin_epoch(epoch)
-        self.learns = epoch >= min(self.config.warmup * self.budget.epochs, self.budget.epochs - 1)
+        self.learns = epoch >= min(share_of(self.budget.epochs, self.config.warmup), self.budget.epochs - 1)
 
     def op_scores(self) -> dict[str, Tensor]:
         """Return the products of op weights and edge weights."""
