@@ -24,6 +24,9 @@ from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.network import Network
 from supernet.retraining import export as exporting
+from supernet.retraining import exporters
+from supernet.retraining.description import description as described
+from supernet.retraining.description import preprocessing
 from supernet.retraining.export import export, export_checked
 from supernet.retraining.predictor import Predictor, load
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stack, space
@@ -161,13 +164,13 @@ def predictor_of(
     ],
 )
 def test_the_preprocessing_of_crops_in_words(image_size: tuple[int, int] | None, steps: list[str]) -> None:
-    description = exporting._preprocessing(predictor_of(NetworkSize(2, 1, (8, 8), 1), image_size=image_size))
+    description = preprocessing(predictor_of(NetworkSize(2, 1, (8, 8), 1), image_size=image_size))
     assert description["steps"] == steps
     assert description["input"].endswith("grey")
 
 
 def test_the_preprocessing_of_images_that_are_not_square_in_words() -> None:
-    description = exporting._preprocessing(predictor_of(NetworkSize(2, 1, (6, 9), 2), image_size=(6, 9)))
+    description = preprocessing(predictor_of(NetworkSize(2, 1, (6, 9), 2), image_size=(6, 9)))
     assert description["steps"] == ["bring the picture to 6x9 pixels"]
     assert description["input"].endswith("2 channels")
 
@@ -178,7 +181,7 @@ def test_reduction_cells_and_a_stem_that_halves_are_exported(tmp_path: Path) -> 
     predictor = predictor_of(NetworkSize(2, 1, size, 3, 4), size, reducing_space())
     outputs = [placed.output for placed in predictor.space.layout(predictor.network_size)]
     assert {(33, 23), (17, 12), (9, 6)} <= {(shape.height, shape.width) for shape in outputs}
-    assert exporting._write_model(predictor, tmp_path / "model.onnx", exporting._save_onnx) < 1e-5
+    assert exporting._write_model(predictor, tmp_path / "model.onnx", exporters.save_onnx) < 1e-5
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
@@ -225,7 +228,7 @@ def test_the_description_has_the_layers_of_the_network(run: Run) -> None:
 
 
 def test_the_description_of_a_cell_has_both_of_its_inputs() -> None:
-    description = exporting._description(predictor_of(NetworkSize(2, 1, (8, 8), 3, 4), searched=space("darts")))
+    description = described(predictor_of(NetworkSize(2, 1, (8, 8), 3, 4), searched=space("darts")))
     (first, *_) = (layer for layer in description["layers"] if layer["layer"] == "cell")
     assert len(first["inputs"]) == 2
     assert set(description["cells"]) == {"normal", "reduce"}
@@ -260,7 +263,7 @@ def test_a_full_disk_is_one_line(run: Run, format: str, monkeypatch: pytest.Monk
     def full(*given: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("_save_torch", "_save_onnx", "write_atomically"):
+    for name in ("save_torch", "save_onnx", "write_atomically"):
         monkeypatch.setattr(exporting, name, full)
     out = tmp_path / f"mine{Path(exporting._FILES[format]).suffix}"
     assert message(export, run, format, out=out).startswith(f"cannot write '{out}': No space left on device; ")
@@ -298,7 +301,7 @@ def test_without_the_extra_the_other_formats_work(
 def test_a_model_that_differs_from_the_network_is_not_kept(
     run: Run, wrong: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def save(predictor: Predictor, path: Path, kind: str) -> exporting.Exporter:
+    def save(predictor: Predictor, path: Path, kind: str) -> exporters.Runs:
         path.write_text("a model")
         assert path.suffix == ".pt2"
 
@@ -310,7 +313,7 @@ def test_a_model_that_differs_from_the_network_is_not_kept(
 
         return torch.no_grad()(runs)
 
-    monkeypatch.setattr(exporting, "_save_torch", save)
+    monkeypatch.setattr(exporting, "save_torch", save)
     (tmp_path / "model.pt2").write_text("the one before")
     expected = message(export, run, "torch", out=tmp_path / "model.pt2")
     assert expected.startswith("the exported model differs from the network: by ")
@@ -334,7 +337,7 @@ def test_an_operation_that_cannot_be_exported_is_one_line(tmp_path: Path) -> Non
     predictor = predictor_of(NetworkSize(2, 1, (8, 8), 3, 4), image_size=(8, 8))
     predictor.network.layers[0] = Unexportable(predictor.network.layers[0])
     with pytest.raises(UserError, match=r"^this network cannot be exported: \w+: ") as caught:
-        exporting._write_model(predictor, tmp_path / "model.pt2", exporting._save_torch)
+        exporting._write_model(predictor, tmp_path / "model.pt2", exporters.save_torch)
     assert len(str(caught.value).splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
@@ -356,11 +359,11 @@ class Unexportable(torch.nn.Module):
 def test_the_command_prints_the_file_its_size_and_the_difference(
     run: Run, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def save(predictor: Predictor, path: Path, kind: str) -> exporting.Exporter:
+    def save(predictor: Predictor, path: Path, kind: str) -> exporters.Runs:
         path.write_bytes(bytes(123_456))
         return lambda x: predictor(x).detach() + 2.5e-6 * (torch.arange(3) == 1)
 
-    monkeypatch.setattr(exporting, "_save_onnx", save)
+    monkeypatch.setattr(exporting, "save_onnx", save)
     status, out, err = call("export", str(run.path), "--format", "onnx", "--out", "mine.onnx")
     assert (status, err) == (0, "")
     assert re.fullmatch(r"mine.onnx \(0\.12 MB; logits differ by [23]e-06 at most from the network's\)\nnext .*\n", out)
