@@ -22,9 +22,11 @@ from supernet.data import load as load_images
 from supernet.engine.measure import Latency
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
-from supernet.retraining import evaluate as evaluation
+from supernet.retraining import evaluate as evaluating
 from supernet.retraining import predictor
-from supernet.retraining.evaluate import ClassScore, Evaluation, Pass, evaluate
+from supernet.retraining.accuracy import class_scores, topk_accuracy
+from supernet.retraining.evaluate import evaluate
+from supernet.retraining.evaluation import ClassScore, Evaluation, Pass, files_of
 from supernet.retraining.predictor import Predictor
 from supernet.testing import PairDataset, tiny_images
 
@@ -32,7 +34,7 @@ from supernet.testing import PairDataset, tiny_images
 @pytest.fixture(autouse=True)
 def fixed_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace measured latencies by fixed numbers."""
-    monkeypatch.setattr(evaluation, "latency", lambda module, x: Latency(len(x), 2.0, 1.5, 2.75, 50, 1))
+    monkeypatch.setattr(evaluating, "latency", lambda module, x: Latency(len(x), 2.0, 1.5, 2.75, 50, 1))
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def run(tmp_path: Path) -> Run:
 def let_it_predict(predicted: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the network predict these classes, one per image."""
     logits = torch.nn.functional.one_hot(torch.tensor(predicted), 3).float()
-    monkeypatch.setattr(evaluation, "_logits", lambda predictor, x: logits)
+    monkeypatch.setattr(evaluating, "_logits", lambda predictor, x: logits)
 
 
 # --- numbers
@@ -63,7 +65,7 @@ def test_confusion_and_scores_per_class(run: Run, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_class_without_images_has_no_recall() -> None:
-    seen, unseen, nowhere = evaluation._scores(((1, 1, 0), (0, 0, 0), (0, 0, 0)), ("a", "b", "c"))
+    seen, unseen, nowhere = class_scores(((1, 1, 0), (0, 0, 0), (0, 0, 0)), ("a", "b", "c"))
     assert seen == ClassScore("a", 1.0, 0.5, pytest.approx(2 / 3), 2)
     assert unseen == ClassScore("b", 0.0, None, 0.0, 0)
     assert nowhere == ClassScore("c", None, None, None, 0)
@@ -71,8 +73,8 @@ def test_a_class_without_images_has_no_recall() -> None:
 
 def test_top_5_accuracy() -> None:
     logits = torch.arange(12.0).repeat(4, 1)  # class 11 first, then 10, ...
-    assert evaluation._share(logits, torch.tensor([11, 7, 6, 0]), 5) == 2 / 4
-    assert evaluation._share(logits, torch.tensor([11, 7, 6, 0]), 1) == 1 / 4
+    assert topk_accuracy(logits, torch.tensor([11, 7, 6, 0]), 5) == 2 / 4
+    assert topk_accuracy(logits, torch.tensor([11, 7, 6, 0]), 1) == 1 / 4
 
 
 def test_top_5_accuracy_is_measured_for_more_than_ten_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +83,7 @@ def test_top_5_accuracy_is_measured_for_more_than_ten_classes(tmp_path: Path, mo
     run = retrained(tmp_path / "run", tmp_path / "many.npz")
     logits = torch.arange(11.0).repeat(2, 1)
     logits[0, 0] = 8.5  # the class of the first image comes third; that of the second image far behind
-    monkeypatch.setattr(evaluation, "_logits", lambda predictor, x: logits)
+    monkeypatch.setattr(evaluating, "_logits", lambda predictor, x: logits)
     found = evaluate(run, device="cpu")
     assert (found.accuracy, found.top5) == (0.0, 0.5)
 
@@ -399,11 +401,11 @@ def test_only_the_last_weights_on_its_own_data_are_the_evaluation_of_a_run(run: 
     ):
         found = evaluate(run, **settings, device="cpu")  # type: ignore[arg-type]
         assert names <= {file.name for file in run.path.iterdir()}
-        file, _ = evaluation.files_of(run, found)
+        file, _ = files_of(run, found)
         assert json.loads((run.path / file).read_text()) == found.to_json()
     assert {name: (run.path / name).read_bytes() for name in own} == own
     again = evaluate(run, data=run.config["data"], device="cpu")  # its own data, given again
-    assert evaluation.files_of(run, again) == ("evaluation.json", "confusion.svg")
+    assert files_of(run, again) == ("evaluation.json", "confusion.svg")
     run.start(run.config | {"seed": 1}, {}, force=True)
     assert {file.name for file in run.path.iterdir()} == {"config.yaml", "environment.json"}
 
@@ -417,7 +419,7 @@ def test_data_of_one_name_in_two_places_has_an_evaluation_of_each(run: Run, tmp_
 
     def file(**settings: Any) -> str:
         found = evaluate(run, **settings, device="cpu")
-        name, _ = evaluation.files_of(run, found)
+        name, _ = files_of(run, found)
         assert json.loads((run.path / name).read_text()) == found.to_json()
         return name
 
@@ -434,7 +436,7 @@ def test_data_of_one_name_in_two_places_has_an_evaluation_of_each(run: Run, tmp_
 @pytest.mark.parametrize(("name", "part"), [("", "data"), ("../../x", "x"), ("é" * 99, "é" * 60), ("a\n[b]", "a-b")])
 def test_a_name_of_data_is_safe_in_the_name_of_a_file(name: str, part: str, run: Run) -> None:
     found = Evaluation(name, "0", "all", 9, "9 images", "last", 0.25, 0.3, None, (), (), 10**6, 10**6, "cpu", (), {})
-    assert evaluation.files_of(run, found) == (f"evaluation-{part}.json", f"confusion-{part}.svg")
+    assert files_of(run, found) == (f"evaluation-{part}.json", f"confusion-{part}.svg")
 
 
 def test_the_command_prints_the_measurements(run: Run, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

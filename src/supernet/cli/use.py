@@ -13,7 +13,7 @@ from supernet.errors import visible
 
 if TYPE_CHECKING:
     from supernet.report.console import Console
-    from supernet.retraining.evaluate import ClassScore, Evaluation, Pass
+    from supernet.retraining.evaluation import ClassScore, Evaluation, Pass
 
 _SHOWN = 20  # classes in the table
 
@@ -60,12 +60,13 @@ class Export:
 def evaluate(given: Arguments) -> None:
     """Measure a retrained network."""
     from supernet.report import console as show
-    from supernet.retraining import evaluate as evaluation
+    from supernet.retraining import evaluate as evaluating
     from supernet.retraining import predictor
+    from supernet.retraining.evaluation import files_of
 
     asked = parse("evaluate", Evaluate, given)
     import_own(given)
-    found = evaluation.evaluate(
+    found = evaluating.evaluate(
         asked.run,
         data=asked.data,
         skip_broken=asked.skip_broken,
@@ -76,7 +77,7 @@ def evaluate(given: Arguments) -> None:
     )
     console = show.Console()
     run = predictor.retraining(asked.run)
-    files = evaluation.files_of(run, found)
+    files = files_of(run, found)
     _result(console, found, files[0])
     show.line(console, f"run folder    {run.path} ({', '.join(files)})")
     show_next(console, "evaluate", run.path)
