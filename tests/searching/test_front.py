@@ -22,7 +22,9 @@ from supernet.models.evaluate import Scorer
 from supernet.report.console import Console, result, targets
 from supernet.report.console import front as show
 from supernet.searching import front as fronts
-from supernet.searching.front import dominated, drawn, front
+from supernet.searching import front_points
+from supernet.searching.front import front
+from supernet.searching.front_points import dominated, drawn
 from supernet.searching.plan import planned
 from supernet.selectors.magnitude import Magnitude
 from supernet.spaces import space
@@ -88,7 +90,9 @@ def test_retrainings_judge_themselves_and_all_points_once_each_has_one(searched,
     by_supernet = dominated([(point["cost"], point["supernet"]) for point in points])
     accuracies = {searched.path / point["run"]: 90.0 - n for n, point in enumerate(points)}  # the costliest is the best
     monkeypatch.setattr(
-        fronts, "_retrainings", lambda run, _: {(1, "quick"): [accuracies[run.path]]} if run.path in accuracies else {}
+        front_points,
+        "_retrainings",
+        lambda run, _: {(1, "quick"): [accuracies[run.path]]} if run.path in accuracies else {},
     )
     series = list(drawn(searched)["series"].values())
     assert [[out for *_, out in one] for one in series] == [by_supernet, [False] * len(points)]
@@ -110,15 +114,15 @@ def test_only_retrainings_alike_and_of_the_architecture_itself_count(searched, t
     sn.retrain(first, data="digits", epochs=1, label_smoothing=0.1, out=points[0] / "changed", **alike)
     sn.retrain(second, data="digits", epochs=1, out=points[0] / "earlier", **alike)
     other = sn.retrain(second, data="digits", epochs=1, out=points[1] / "s0", **alike)
-    found, told = fronts._retrained(
-        [fronts._retrainings(Run(at), str(each)) for at, each in zip(points, (first, second), strict=True)]
+    found, told = front_points._retrained(
+        [front_points._retrainings(Run(at), str(each)) for at, each in zip(points, (first, second), strict=True)]
     )
     means = [[100 * last_accuracy(run.summary) for run in runs] for runs in (seeds, [other])]
     assert found == [pytest.approx(sum(some) / len(some)) for some in means]
     assert told == "by recipe quick, 1 epoch"
     show(Console(), drawn(searched) | {"points": [{**drawn(searched)["points"][0], "retrained": 1.0}], "alike": told})
     assert "of retrainings in these folders by recipe quick, 1 epoch, on test images" in capsys.readouterr().out
-    assert fronts._retrained([{}, {}]) == ([None, None], "")
+    assert front_points._retrained([{}, {}]) == ([None, None], "")
 
 
 def test_recipes_of_ones_own_are_alike_by_their_settings(searched, tmp_path):
@@ -126,7 +130,7 @@ def test_recipes_of_ones_own_are_alike_by_their_settings(searched, tmp_path):
     for number, rate in enumerate((0.0, 0.5, 0.0)):
         recipe = sn.Recipe(epochs=1, batch_size=500, width=2, depth=1, dropout=rate)
         sn.retrain(genotype, recipe=recipe, seed=number, out=tmp_path / str(number), **more)
-    found = fronts._retrainings(Run(tmp_path), str(genotype))
+    found = front_points._retrainings(Run(tmp_path), str(genotype))
     assert [(recipe, len(accuracies)) for (_, recipe, *_), accuracies in found.items()] == [("own", 2), ("own", 1)]
 
 
@@ -135,7 +139,7 @@ def test_accuracies_of_the_table_are_on_the_images_of_the_search(searched, monke
         Run(searched.path / point["run"]).summary["table_entry"] for point in searched.summary["front"]["points"]
     ]
     for number, dataset in enumerate(("c10", "c100", "in16")):
-        monkeypatch.setattr(fronts, "dataset_of", lambda name, classes, dataset=dataset: dataset)
+        monkeypatch.setattr(front_points, "dataset_of", lambda name, classes, dataset=dataset: dataset)
         tests = [entry["results"][number]["test"] for entry in entries]
         assert [point["table"] for point in drawn(searched)["points"]] == tests
     monkeypatch.undo()

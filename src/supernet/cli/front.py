@@ -16,6 +16,7 @@ def front(given: Arguments) -> None:
     from supernet.engine.run import Run
     from supernet.report import console
     from supernet.searching import front as fronts
+    from supernet.searching.front_points import drawn
 
     import_own(given)
     fields: list[Any] = [
@@ -29,7 +30,7 @@ def front(given: Arguments) -> None:
     there = run.summary.get("front", {}).get("asked", fronts.POINTS)
     fronts.front(run, there if asked is None else asked, **call)
     shown = console.Console()
-    found = fronts.drawn(run)
+    found = drawn(run)
     console.front(shown, found)
     console.line(shown, f"picture       {run.path}/front.svg (front.png)")
     if not quiet:

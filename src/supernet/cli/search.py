@@ -31,8 +31,8 @@ def search(given: Arguments) -> None:
     from supernet.engine.process_group import joined
     from supernet.report import console
     from supernet.searching import forecast, plan
-    from supernet.searching import front as fronts
     from supernet.searching import search as searching
+    from supernet.searching.front_points import drawn
 
     import_own(given)
     start, call, told = _parsed(given)
@@ -56,7 +56,7 @@ def search(given: Arguments) -> None:
         return
     console.result(shown, run, table=table)
     if call["front"]:
-        console.front(shown, fronts.drawn(run))
+        console.front(shown, drawn(run))
     if not how.quiet:
         show_next(shown, "search", run.path)
 

@@ -193,7 +193,7 @@ def selections(console: Console, runs: Sequence[Run], *, table: bool = False) ->
 
 
 def front(console: Console, found: Mapping[str, Any]) -> None:
-    """Print the architectures of a search along their cost, as `supernet.searching.front.drawn` has them."""
+    """Print the architectures of a search along their cost, as `supernet.searching.front_points.drawn` has them."""
     names = [name for name in ("supernet", "retrained", "table") if any(p[name] is not None for p in found["points"])]
     table = _table(["architecture in"], [found["title"], *(f"{name}, %" for name in names), ""])
     for point in found["points"]:

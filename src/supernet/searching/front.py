@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
-from statistics import fmean
+from dataclasses import replace
 from typing import Any
 
 from supernet.data import Source
@@ -17,7 +15,6 @@ from supernet.engine.callbacks import Callback
 from supernet.engine.driving import Driving, agreed, as_planned
 from supernet.engine.process_group import joined
 from supernet.engine.processes import by_first
-from supernet.engine.records import last_accuracy
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods.base import Method
@@ -28,9 +25,9 @@ from supernet.models.cost.limits import Limits
 from supernet.models.cost.targets import limit_on, named
 from supernet.models.evaluate import Scorer, Statistics
 from supernet.report import page, progress
-from supernet.retraining.recipes import Recipe
 from supernet.searching import select
 from supernet.searching.config import config_of
+from supernet.searching.front_points import drawn, run_of
 from supernet.searching.plan import Plan
 from supernet.searching.resume import done, plan_of, restored
 from supernet.searching.select import SelectionPlan
@@ -38,12 +35,8 @@ from supernet.selectors import SELECTORS, Preset
 from supernet.settings import amend
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.tables.entry import dataset_of
 
 POINTS = 5
-
-Retrainings = dict[tuple[Any, ...], list[float]]
-"""Accuracies of retrainings in %, by what has to be equal to compare them, see `_alike`."""
 
 
 def front(
@@ -129,12 +122,9 @@ def add(run: Run, plan: Plan, points: int, callback: Callback, *, resume_anyway:
 def _is_there(run: Run, points: int) -> bool:
     """Return whether a search has its front of so many architectures, and all of their folders."""
     front = run.summary.get("front")
-    return front is not None and front["asked"] == points and all(_at(run, each).finished for each in front["points"])
-
-
-def _at(run: Run, point: Mapping[str, Any]) -> Run:
-    """Return the selection, or the search itself, that is a point of a search's front."""
-    return Run(run.path / point["run"])
+    return (
+        front is not None and front["asked"] == points and all(run_of(run, each).finished for each in front["points"])
+    )
 
 
 def _cost(limits: Limits) -> str | None:
@@ -208,82 +198,3 @@ def _draw(run: Run) -> None:
     for suffix in ("svg", "png"):
         plots.save(plots.draw_points(found["series"], found["title"]), run.path / f"front.{suffix}")
     page.write(run)
-
-
-def drawn(run: Run) -> dict[str, Any]:
-    """Return the front of a search as pictures and tables have it.
-
-    Its points get accuracies, in %, as far as there are some: `supernet`, `retrained` on test images, after the last
-    epoch, in the mean of the retrainings in the folder of the selection, and `table`, on the images of the search; and
-    whether they are `dominated` by another one, by `retrained` if all have it, otherwise by `supernet`. Each of
-    `series` is judged by its own accuracies. Only retrainings alike count, `alike` in words: those of the recipe
-    with all its settings, and the images, that the most points have.
-    """
-    front: dict[str, Any] = run.summary["front"]
-    points: list[dict[str, Any]] = []
-    dataset = dataset_of(run.config["data_name"], len(run.config["classes"]))
-    retrained, alike = _retrained([_retrainings(_at(run, point), point["architecture"]) for point in front["points"]])
-    for point, accuracy in zip(front["points"], retrained, strict=True):
-        entry = _at(run, point).summary["table_entry"]
-        tests = {result["dataset"]: result["test"] for result in entry["results"]} if entry else {}
-        more = {"supernet": 100 * point["supernet"], "retrained": accuracy, "table": tests.get(dataset)}
-        points.append(point | more)
-    judge = "supernet" if any(point["retrained"] is None for point in points) else "retrained"
-    points = [point | {"dominated": out} for point, (*_, out) in zip(points, _judged(points, judge), strict=True)]
-    names = {"supernet": "supernet, validation images", "retrained": "retrained, test images", "table": "table"}
-    series = {title: _judged(points, name) for name, title in names.items()}
-    title = {"params": "parameters", "flops": "FLOPs", "latency": "latency (ms)"}.get(front["cost"], front["cost"])
-    series = {name: some for name, some in series.items() if some}
-    return front | {"points": points, "series": series, "title": title, "alike": alike}
-
-
-def _judged(points: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float, bool]]:
-    """Return cost and accuracy of the points that have this accuracy, and whether another one of them dominates."""
-    pairs = [(point["cost"], point[name]) for point in points if point[name] is not None]
-    return [(*pair, out) for pair, out in zip(pairs, dominated(pairs), strict=True)]
-
-
-def dominated(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Return of each point (cost, accuracy) whether another one has no more cost and no less accuracy, and not both."""
-
-    def beaten(cost: float, accuracy: float) -> bool:
-        return any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
-
-    return [beaten(*point) for point in points]
-
-
-def _retrained(found: Sequence[Retrainings]) -> tuple[list[float | None], str]:
-    """Return the mean accuracy of each point's retrainings, None without one, and in words which are counted.
-
-    They are those that the most points have; of equals, those of the most epochs.
-    """
-    points = Counter(alike for each in found for alike in each)
-    if not points:
-        return [None] * len(found), ""
-    alike = max(points, key=lambda each: (points[each], each))
-    epochs, recipe, *_ = alike
-    means = [fmean(each[alike]) if alike in each else None for each in found]
-    return means, f"by recipe {recipe}, {epochs} epoch{'s' * (epochs > 1)}"
-
-
-def _retrainings(selection: Run, architecture: str) -> Retrainings:
-    """Return the accuracies on test images, in %, of the retrainings in a folder that are of an architecture.
-
-    A search that has gone on may have others in its folder, of what it had found before.
-    """
-    found: Retrainings = defaultdict(list)
-    for each in (Run(file.parent) for file in sorted(selection.path.glob("*/summary.json"))):
-        if each.task != "retrain" or each.config["architecture"] != architecture:
-            continue
-        if each.summary["test_accuracy"] or each.summary["measured_on"] == "test":
-            found[_alike(each.config)].append(100 * last_accuracy(each.summary))
-    return found
-
-
-def _alike(config: Mapping[str, Any]) -> tuple[int, str, str]:
-    """Return the epochs and the recipe of a retraining, and as text its images and every setting of the recipe.
-
-    All recipes of a user's own have one name, and a published one may have been changed.
-    """
-    names = ["fingerprint", *(entry.name for entry in fields(Recipe))]
-    return config["epochs"], config["recipe"], json.dumps([config.get(name) for name in names])
