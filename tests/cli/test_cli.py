@@ -126,6 +126,10 @@ SEARCH_MISTAKES = [
     ("digits --protocol smal", "unknown protocol 'smal'; did you mean 'small'? known: small, medium, nasbench201"),
     ("digits --config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
     ("--config nowhere", "--config 'nowhere': no such run folder, or no config.yaml of a run in it"),
+    (
+        "--config run --protocol medium",
+        "give --protocol or --config, not both: a run has every setting that a protocol sets",
+    ),
     ("--config", f"missing value of --config {SEE}"),
     ("digits --epoch 3", f"unknown option --epoch; did you mean --epochs? {SEE}"),
     ("digits --epoch=3", f"unknown option --epoch; did you mean --epochs? {SEE}"),
@@ -424,6 +428,15 @@ def test_config_starts_from_the_settings_of_a_run(call: Call) -> None:
     Path("other", "config.yaml").write_text(yaml.dump({"model": "mine"}))
     status, _, err = call("search", "--config", "other")
     assert (status, err) == (2, "supernet: --config 'other': no such run folder, or no config.yaml of a run in it\n")
+
+
+def test_config_leaves_out_the_padding_where_the_images_have_another_size(call: Call, run: Run) -> None:
+    larger = ["search", "--config", "run", "--image-size", "16"]
+    status, out, _ = call(*larger, "--out", "larger")
+    assert (status, run.config["pad"], Run("larger").config["pad"]) == (0, 1, 2)
+    assert "setting pad of 'run' is left out: it was searched on images of another size" in out
+    assert call(*larger, "--pad", "1", "--quiet", "--out", "given")[0] == 0
+    assert Run("given").config["pad"] == 1
 
 
 def test_the_last_of_two_methods_counts(call: Call) -> None:

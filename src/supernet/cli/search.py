@@ -69,22 +69,41 @@ def _tell(shown: Console, told: str, how: Driving) -> None:
 
 
 def _parsed(given: Arguments) -> tuple[SearchConfig, dict[str, Any], str]:
-    """Return the configuration that the flags start from, all arguments, and what of --config's run is left out."""
-    from supernet.data import same_source
+    """Return the configuration that the flags start from, all arguments, and what of --config's run is left out.
 
-    file, protocol = peek(given, "config", None), peek(given, "protocol", "small")
+    Raises UserError for a protocol beside a run.
+    """
+    file, protocol = peek(given, "config", None), peek(given, "protocol", None)
+    if file is not None and protocol is not None:
+        raise UserError("give --protocol or --config, not both: a run has every setting that a protocol sets")
 
     def parsed(start: SearchConfig) -> dict[str, Any]:
-        found: dict[str, Any] = vars(parse("search", _arguments(start, protocol, resumed=file is not None), given))
-        return found
+        arguments = _arguments(start, protocol or "small", resumed=file is not None)
+        return dict(vars(parse("search", arguments, given)))
 
     start = _start(given)
     call = parsed(start)
-    if file is None or same_source(call["data"], str(start.data)):
-        return start, call, ""
-    told = f"settings {', '.join(_OF_IMAGES)} of '{file}' are left out: it was searched on other images, '{start.data}'"
-    start = _start(given, without=_OF_IMAGES)
-    return start, parsed(start), told
+    without, told = _left_out(given, file, start, call)
+    if without:
+        start = _start(given, without)
+        call = parsed(start)
+    return start, call, told
+
+
+def _left_out(
+    given: Arguments, file: str | None, start: SearchConfig, call: Mapping[str, Any]
+) -> tuple[Sequence[str], str]:
+    """Return the settings of --config's run that are left out, as they follow from its images, and why, in words."""
+    from supernet.data import same_source
+
+    if file is None:
+        return (), ""
+    if not same_source(call["data"], str(start.data)):
+        left = f"settings {', '.join(_OF_IMAGES)} of '{file}' are left out"
+        return _OF_IMAGES, f"{left}: it was searched on other images, '{start.data}'"
+    if call["image_size"] == start.image_size or peek(given, "pad", None) is not None:
+        return (), ""
+    return ("pad",), f"setting pad of '{file}' is left out: it was searched on images of another size"
 
 
 def _start(given: Arguments, without: Sequence[str] = ()) -> SearchConfig:
