@@ -56,6 +56,13 @@ def test_that_of_the_best_candidate_of_random_search_which_need_not_be_the_last(
     assert accuracy(run.summary["measured"]).endswith(" % of the architecture, trained alone, on 30 validation images")
 
 
+def test_none_of_an_architecture_that_was_not_trained_where_others_were_alone(tmp_path) -> None:
+    run = sn.search("digits", method="random", epochs=2, out=tmp_path / "run", **SMALL)
+    found = sn.select(run, "perturbation", tune_epochs=0, device="cpu", quiet=True)
+    assert found.summary["architecture"] != run.summary["architecture"]
+    assert found.summary["measured"] is None
+
+
 def test_that_of_the_best_network_that_nao_trained_alone(tmp_path) -> None:
     short = {"iterations": 1, "pool": 4, "new": 2, "final": 3, "final_epochs": 1, "controller": {"epochs": 1}}
     run = sn.search("digits", method="nao-v2-small", epochs=4, out=tmp_path / "run", **short, **SMALL)

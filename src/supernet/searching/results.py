@@ -98,7 +98,7 @@ def _decided(
 ) -> dict[str, Any]:
     """Return the margins, if op scores decided, the accuracy on these images, and the verdict that follows from all."""
     found = margins(plan.space, genotype, rows) if by_scores else None
-    measured = report["measured"] if "measured" in report else _measured(plan, rows, report)
+    measured = report["measured"] if "measured" in report else _measured(plan, genotype, rows, report)
     chance = luck(measured["accuracy"], _labels(plan, measured), measured["count"]) if measured else ""
     doubts = [doubt for doubt in (chance, found.doubt if found else "") if doubt]
     state = verdict(plan.space, genotype)
@@ -107,18 +107,19 @@ def _decided(
     return {"measured": measured, "margins": found and found.to_json(), "verdict": str(state)}
 
 
-def _measured(plan: Plan, rows: Rows, report: Mapping[str, Any]) -> dict[str, Any] | None:
+def _measured(plan: Plan, genotype: Genotype, rows: Rows, report: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the accuracy that the search ends with, None if there is none.
 
     It is that of the chosen path, if the selector has measured it; that of the chosen architecture alone, if the method
-    has trained it; otherwise that of the supernet after the last epoch, on validation images, or on those that train
-    it where these are all.
+    has trained it, and none if it has trained others alone; otherwise that of the supernet after the last epoch, on
+    validation images, or on those that train it where these are all.
     """
     last, validation = rows[-1] if rows else {}, len(plan.parts[1])
     if "supernet_accuracy" in report:
         return _accuracy("path", "validation", report["images"], report["supernet_accuracy"])
     if last.get("best_accuracy", -1) >= 0:
-        return _accuracy("alone", "validation", validation, last["best_accuracy"])
+        is_best = last.get("architecture") in (None, str(genotype))  # a selector may choose another than op scores do
+        return _accuracy("alone", "validation", validation, last["best_accuracy"]) if is_best else None
     if last.get("valid_accuracy") is not None:
         return _accuracy("supernet", "validation", validation, last["valid_accuracy"])
     if last.get("accuracy") is not None:
