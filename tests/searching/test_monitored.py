@@ -11,6 +11,7 @@ import torch
 from supernet.engine.callbacks import Callback
 from supernet.engine.loop import Loop
 from supernet.engine.run import Run
+from supernet.errors import UserError
 from supernet.searching.plan import Plan, planned
 from supernet.searching.task import SearchTask
 from supernet.testing import PairDataset, ragged_space, tiny_images, two_input_space
@@ -52,3 +53,8 @@ def test_a_watched_search_that_is_cut_where_another_network_learns_ends_as_the_w
         run_search(plan(), tmp_path / "cut", PowerCut(9))
     _, resumed = run_search(plan(), tmp_path / "cut")
     assert rows_of(resumed) == rows_of(whole)
+
+
+def test_an_interval_without_a_monitor_is_refused():
+    with pytest.raises(UserError, match="monitor_every is of a monitor, and there is none: give monitor, too"):
+        planned("digits", monitor_every=2)

@@ -166,6 +166,8 @@ def plan(config: SearchConfig) -> Plan:
     _check_targets(config, space, target, device)
     if config.patience is not None and not method.patient:
         raise UserError(f"method '{config.method_preset.name}' has no choice that could stay: leave patience out")
+    if config.monitor is None and config.monitor_every is not None:
+        raise UserError("setting monitor_every is of a monitor, and there is none: give monitor, too, or leave it out")
     config.selector_preset.load().check(resolved.select, tracked=resolved.norm_track)
     return Plan(
         config=replace(resolved, target_width=width, target_depth=depth),
