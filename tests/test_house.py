@@ -104,7 +104,7 @@ def test_the_lists_and_the_table_import_no_pytorch() -> None:
 
 @pytest.mark.slow
 def test_a_trained_network_needs_no_search() -> None:
-    modules = imported_by("from supernet.retraining.predictor import load")
+    modules = imported_by("from supernet.retraining.load import load")
     rooms = {room_of(module) for module in modules if module.startswith("supernet.")}
     assert "retraining" in rooms
     assert rooms & {"searching", "methods", "selectors"} == set()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from supernet.retraining.config import RetrainConfig as RetrainConfig
     from supernet.retraining.evaluate import evaluate as evaluate
     from supernet.retraining.export import export as export
+    from supernet.retraining.load import load as load
     from supernet.retraining.predictor import Predictor as Predictor
-    from supernet.retraining.predictor import load as load
     from supernet.retraining.recipes import Recipe as Recipe
     from supernet.retraining.train import retrain as retrain
     from supernet.searching.baselines.call import baseline as baseline
@@ -89,7 +89,7 @@ _PLACES = {
     "export": "retraining.export.export",
     "forecast": "searching.forecast.forecast",
     "front": "searching.front.front",
-    "load": "retraining.predictor.load",
+    "load": "retraining.load.load",
     "rank": "searching.studies.ranking.rank",
     "retrain": "retraining.train.retrain",
     "runs": "report.runs.runs",

@@ -23,10 +23,10 @@ from supernet.engine.measure import Latency
 from supernet.engine.run import Run
 from supernet.models.cost.count import cost
 from supernet.retraining import evaluate as evaluating
-from supernet.retraining import predictor
 from supernet.retraining.accuracy import class_scores, topk_accuracy
 from supernet.retraining.evaluate import evaluate
 from supernet.retraining.evaluation import ClassScore, Evaluation, Pass, files_of
+from supernet.retraining.load import load
 from supernet.retraining.predictor import Predictor
 from supernet.testing import PairDataset, tiny_images
 
@@ -102,13 +102,13 @@ def test_the_network_of_the_chosen_weights_predicts_the_test_images(
 ) -> None:
     found = evaluate(run.path, weights=weights, device="cpu")
     images = load_images(run.config["data"])
-    assert found.confusion == confusion_of(predictor.load(run, weights=weights), images.x_test, images.y_test)
+    assert found.confusion == confusion_of(load(run, weights=weights), images.x_test, images.y_test)
     assert len({sum(column) for column in zip(*found.confusion, strict=True)}) > 1
     assert (found.weights, found.images, found.count) == (weights, "test", 12)
 
 
 def test_parameters_flops_memory_and_environment(run: Run) -> None:
-    found, loaded = evaluate(run, device="cpu"), predictor.load(run)
+    found, loaded = evaluate(run, device="cpu"), load(run)
     price = cost(loaded.space, loaded.genotype, loaded.network_size)
     assert (found.params, found.flops) == (price.params, price.flops)
     assert found.params == sum(p.numel() for p in loaded.parameters())
@@ -127,7 +127,7 @@ def test_without_test_images_the_validation_images_are_evaluated(tmp_path: Path)
     images, found = load_images(run.config["data"]), evaluate(run, device="cpu")
     validation = hold_out(images.y, run.config["validation_share"])[1]
     assert (found.images, found.count) == ("validation", len(validation)) == ("validation", 3)
-    assert found.confusion == confusion_of(predictor.load(run), images.x[validation], images.y[validation])
+    assert found.confusion == confusion_of(load(run), images.x[validation], images.y[validation])
 
 
 def test_of_other_data_the_test_images_or_all_images_are_evaluated(run: Run, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_of_other_data_the_test_images_or_all_images_are_evaluated(run: Run, tmp
     found = evaluate(run, data=tmp_path / "all.npz", device="cpu")
     assert (found.data, found.images, found.count) == ("all", "all", 9)
     x = torch.from_numpy(other["x_train"])[:, None]
-    assert found.confusion == confusion_of(predictor.load(run), x, torch.from_numpy(other["y_train"]))
+    assert found.confusion == confusion_of(load(run), x, torch.from_numpy(other["y_train"]))
     np.savez(tmp_path / "both.npz", **other, x_test=other["x_train"][:4], y_test=other["y_train"][:4])
     found = evaluate(run, data=tmp_path / "both.npz", device="cpu")
     assert (found.data, found.images, found.count) == ("both", "test", 4)
@@ -160,7 +160,7 @@ def test_a_recipe_with_crops_is_evaluated_on_the_middle(tmp_path: Path) -> None:
     run = retrained(tmp_path / "run", save_images(tmp_path, test=6, size=(11, 11)), crop=8)
     images: Images = load_images(run.config["data"])
     found = evaluate(run, device="cpu")
-    assert found.confusion == confusion_of(predictor.load(run), images.x_test[:, :, 1:9, 1:9], images.y_test)
+    assert found.confusion == confusion_of(load(run), images.x_test[:, :, 1:9, 1:9], images.y_test)
 
 
 def test_data_may_lack_classes_of_the_network(tmp_path: Path, call: Call) -> None:
@@ -217,7 +217,7 @@ def test_pictures_for_a_network_of_images_that_are_not_square_are_evaluated_as_i
     run = retrained(tmp_path / "run", save_images(tmp_path, size=(8, 12)), crop=crop)
     photos = picture_set(tmp_path / "photos", 21, 24)
     files = sorted(photos.rglob("*.png"))
-    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    labels = [prediction.label for prediction in load(run).predict(files)]
     right = sum(file.parent.name == label for file, label in zip(files, labels, strict=True))
     found = evaluate(run, data=photos, device="cpu", stream=stream)
     assert found.accuracy == right / len(files)
@@ -233,7 +233,7 @@ def test_coloured_pictures_are_evaluated_by_a_grey_network_as_in_predictions(tmp
     run = retrained(tmp_path / "run", save_images(tmp_path))
     photos = picture_set(tmp_path / "photos", 21, 24, 3)
     files = sorted(photos.rglob("*.png"))
-    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    labels = [prediction.label for prediction in load(run).predict(files)]
     found = evaluate(run, data=photos, device="cpu", stream=stream)
     assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in "012"]
     pairs = Pairs([Image.open(file) for file in files], [int(file.parent.name) for file in files], None)
@@ -247,7 +247,7 @@ def test_grey_pictures_are_evaluated_by_a_network_for_colours(tmp_path: Path) ->
     Image.new("RGB", (8, 8), "red").save(tmp_path / "photos" / "cat" / "red.png")
     run = retrained(tmp_path / "run", tmp_path / "photos")
     files = sorted((tmp_path / "grey").rglob("*.png"))
-    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    labels = [prediction.label for prediction in load(run).predict(files)]
     found = evaluate(run, data=tmp_path / "grey", device="cpu")
     assert [sum(column) for column in zip(*found.confusion, strict=True)] == [labels.count(n) for n in ("cat", "dog")]
 
@@ -278,7 +278,7 @@ def test_deep_pictures_are_scaled_as_in_the_training(tmp_path: Path) -> None:
     run = retrained(tmp_path / "run", tmp_path / "photos")
     assert run.config["levels"][1] > 2000
     files = sorted((tmp_path / "dark").rglob("*.png"))
-    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    labels = [prediction.label for prediction in load(run).predict(files)]
     right = sum(file.parent.name == label for file, label in zip(files, labels, strict=True))
     found = evaluate(run, data=tmp_path / "dark", device="cpu")
     assert found.accuracy == right / len(files)
@@ -294,7 +294,7 @@ def test_deep_pictures_are_read_whole_by_a_network_of_8_bits_as_in_predictions(t
             Image.fromarray(deep).save(tmp_path / "deep" / label / f"{number}.png")
     run = retrained(tmp_path / "run", tmp_path / "photos")
     files = sorted((tmp_path / "deep").rglob("*.png"))
-    labels = [prediction.label for prediction in predictor.load(run).predict(files)]
+    labels = [prediction.label for prediction in load(run).predict(files)]
     for stream in (False, True):
         found = evaluate(run, data=tmp_path / "deep", device="cpu", stream=stream)
         counted = [sum(column) for column in zip(*found.confusion, strict=True)]
@@ -350,7 +350,7 @@ def test_wide_integers_for_a_network_of_8_bits_are_one_line_as_in_predictions(ru
     for data in (tmp_path / "deep.npz", (x, y), Pairs(x, y.tolist())):
         said = message(evaluate, run, data=data, device="cpu")
         assert f"integers from {x.min()} to {x.max()}; expected 0 to 255" in said
-    assert message(predictor.load(run).predict, [x[-1]]).endswith("; expected 0 to 255")
+    assert message(load(run).predict, [x[-1]]).endswith("; expected 0 to 255")
 
 
 def test_changed_or_missing_data_is_one_line(run: Run, tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from supernet.retraining import exporters
 from supernet.retraining.description import description as described
 from supernet.retraining.description import preprocessing
 from supernet.retraining.export import export, export_checked
-from supernet.retraining.predictor import Predictor, load
+from supernet.retraining.load import load
+from supernet.retraining.predictor import Predictor
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stack, space
 from supernet.spaces.genotype import Genotype
 from supernet.testing import two_input_space

@@ -25,8 +25,9 @@ from supernet.data import ordered
 from supernet.engine.run import Run
 from supernet.models.network import Network
 from supernet.retraining import predictor
+from supernet.retraining.load import load, retraining
 from supernet.retraining.plan import RetrainingPlan, planned
-from supernet.retraining.predictor import Prediction, load
+from supernet.retraining.predictor import Prediction
 from supernet.testing import Depthwise, ragged_space
 
 
@@ -92,7 +93,7 @@ def test_a_search_loads_its_only_retraining(tmp_path: Path) -> None:
     data = save_images(tmp_path)
     inner = retrained(search.path / "quick-0", data)
     assert load(search.path).genotype == inner.genotype
-    assert predictor.retraining(search).path == inner.path
+    assert retraining(search).path == inner.path
     retrained(search.path / "quick-1", data)
     both = f"{search.path / 'quick-0'}, {search.path / 'quick-1'}"
     expected = f"run '{search.path}' holds several retrainings: give one of {both}"
@@ -201,7 +202,7 @@ def test_every_type_of_image_gives_the_same_prediction(run: Run, tmp_path: Path)
 
 
 def test_tensors_of_a_type_that_numpy_has_not_are_taken(run: Run) -> None:
-    network = predictor.load(run)
+    network = load(run)
     (image,) = noise(1, *network.size).float() / 255
     taken, same = image.bfloat16(), image.bfloat16().float()
     assert network.predict([taken]) == network.predict([same])

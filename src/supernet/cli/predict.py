@@ -53,7 +53,7 @@ class Predict:
 def predict(given: Arguments) -> None:
     """Predict the classes of images."""
     from supernet.report import console as show
-    from supernet.retraining import predictor
+    from supernet.retraining.load import load, retraining
 
     asked = parse("predict", Predict, given)
     if not asked.images:
@@ -63,7 +63,7 @@ def predict(given: Arguments) -> None:
     if asked.json and asked.csv is not None:
         raise UserError("--json and --csv are two forms of the same result: give one")
     import_own(given)
-    loaded = predictor.load(asked.run, weights=asked.weights, space=asked.space, device=asked.device)
+    loaded = load(asked.run, weights=asked.weights, space=asked.space, device=asked.device)
     result = Result(loaded, Pictures(asked.images), skip_broken=asked.skip_broken)
     if asked.csv is not None:
         with _written(asked.csv) as file:
@@ -79,7 +79,7 @@ def predict(given: Arguments) -> None:
     console = show.Console()
     _print_table(console, result.rows(), asked.top or 1)
     result.check()
-    show_next(console, "predict", predictor.retraining(asked.run).path)
+    show_next(console, "predict", retraining(asked.run).path)
 
 
 class Result:

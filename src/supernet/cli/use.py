@@ -61,8 +61,8 @@ def evaluate(given: Arguments) -> None:
     """Measure a retrained network."""
     from supernet.report import console as show
     from supernet.retraining import evaluate as evaluating
-    from supernet.retraining import predictor
     from supernet.retraining.evaluation import files_of
+    from supernet.retraining.load import retraining
 
     asked = parse("evaluate", Evaluate, given)
     import_own(given)
@@ -76,7 +76,7 @@ def evaluate(given: Arguments) -> None:
         device=asked.device,
     )
     console = show.Console()
-    run = predictor.retraining(asked.run)
+    run = retraining(asked.run)
     files = files_of(run, found)
     _result(console, found, files[0])
     show.line(console, f"run folder    {run.path} ({', '.join(files)})")
@@ -87,7 +87,7 @@ def export(given: Arguments) -> None:
     """Write a retrained network for other programs."""
     from supernet.report import console as show
     from supernet.retraining import export as exporting
-    from supernet.retraining import predictor
+    from supernet.retraining.load import retraining
 
     asked = parse("export", Export, given)
     import_own(given)
@@ -97,7 +97,7 @@ def export(given: Arguments) -> None:
     checked = "" if done.difference is None else f"; logits differ by {done.difference:.1g} at most from the network's"
     console = show.Console()
     show.line(console, f"{done.path} ({done.path.stat().st_size / 1e6:.2f} MB{checked})")
-    show_next(console, "export", predictor.retraining(asked.run).path)
+    show_next(console, "export", retraining(asked.run).path)
 
 
 def _result(console: Console, found: Evaluation, file: str) -> None:

@@ -26,7 +26,8 @@ from supernet.report import page
 from supernet.retraining.accuracy import calibration, class_scores, confusion_of, mistakes, topk_accuracy
 from supernet.retraining.config import RetrainRecord, recorded
 from supernet.retraining.evaluation import Evaluation, Pass, files_of
-from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
+from supernet.retraining.load import Checkpoint, load, retraining
+from supernet.retraining.predictor import Predictor
 from supernet.spaces import SearchSpace
 
 _FEW = 10  # classes; up to this number top-5 accuracy says nothing

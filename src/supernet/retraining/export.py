@@ -16,7 +16,8 @@ from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of, unknown
 from supernet.retraining.description import INPUTS, Input, description
 from supernet.retraining.exporters import Runs, need_extra, quiet, save_onnx, save_torch
-from supernet.retraining.predictor import Checkpoint, Predictor, load, retraining
+from supernet.retraining.load import Checkpoint, load, retraining
+from supernet.retraining.predictor import Predictor
 from supernet.spaces import SearchSpace
 from supernet.spaces.modules import Noise
 

@@ -20,7 +20,7 @@ from supernet.data.items import plain_tensor
 from supernet.data.resize import fit_arrays
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
-from supernet.retraining.predictor import load
+from supernet.retraining.load import load
 from supernet.retraining.train import retrain
 from supernet.searching.search import search
 
