@@ -111,6 +111,29 @@ def test_any_text_is_escaped(text: str) -> None:
     }
 
 
+def test_a_run_finishes_with_its_page_not_before_it(tmp_path: Path) -> None:
+    # Stopped between them, by a kill or a full disk, it would be a finished run that never gets a page.
+    small = {"epochs": 1, "width": 2, "device": "cpu", "quiet": True}
+    run = sn.Run(tmp_path / "run")
+    calls = (
+        (run, lambda: sn.search("digits", images=40, out=run.path, **small)),
+        (sn.Run(run.path / "selections" / "average"), lambda: sn.select(run, "average", device="cpu", quiet=True)),
+        (sn.Run(run.path / "quick-0"), lambda: sn.retrain(run, **small)),
+    )
+    for made, make in calls:
+        make()
+        (made.path / "summary.json").unlink()
+        (made.path / page.NAME).unlink()
+        (made.path / page.NAME).mkdir()
+        with pytest.raises(OSError, match=page.NAME):
+            make()
+        (made.path / page.NAME).rmdir()
+        make()
+        found = read(made).text
+        page.write(made)  # of the finished run
+        assert read(made).text == found
+
+
 def test_an_unfinished_search_has_a_page_of_what_is_there(copy: sn.Run) -> None:
     (copy.path / "summary.json").unlink()
     for picture in copy.path.glob("*.svg"):

@@ -210,10 +210,11 @@ def start(plan: RetrainingPlan, how: Driving) -> Run:
 
 
 def _write(run: Run, task: TrainingTask) -> None:
-    """Write the picture, the summary, which marks the run as finished, and the page."""
+    """Write the picture, the page, and the summary, which marks the run as finished."""
     _picture(run)
-    run.write("summary.json", json.dumps(_summary(run, task), indent=2) + "\n")
-    page.write(run, task.plan.images)
+    summary = _summary(run, task)
+    page.write(run, task.plan.images, summary)
+    run.write("summary.json", json.dumps(summary, indent=2) + "\n")
 
 
 @by_first

@@ -28,7 +28,7 @@ from supernet.spaces.genotype import Genotype
 
 @by_first
 def write(run: Run, plan: Plan, genotype: Genotype, report: Mapping[str, Any], stopped: str) -> None:
-    """Write pictures, genotype, summary and page of a search; a run with a summary is finished, so it comes late.
+    """Write pictures, genotype, page and summary of a search; a run with a summary is finished, so it comes last.
 
     `report` is the selector's. `stopped` says why the method has ended the search; it is empty if all epochs were run.
     """
@@ -42,7 +42,7 @@ def write(run: Run, plan: Plan, genotype: Genotype, report: Mapping[str, Any], s
 def write_selection(
     run: Run, plan: Plan, genotype: Genotype, selector: Preset, report: Mapping[str, Any], searched: Rows
 ) -> None:
-    """Write picture, genotype and summary of a selection, with the selector's report.
+    """Write picture, genotype, page and summary of a selection, with the selector's report.
 
     `searched` are the rows of the search of `plan` up to the epoch that the selection is from.
     """
@@ -55,8 +55,8 @@ def _write(run: Run, plan: Plan, genotype: Genotype, more: Mapping[str, Any], se
     decided = _decided(plan, genotype, rows, more, by_scores=selector.load().quick)
     run.write("genotype.json", json.dumps(genotype.to_json(), indent=2) + "\n")
     found = _summary(run, plan, genotype) | _targets(plan, genotype, rows) | decided | dict(more)
+    page.write(run, plan.images, found)
     run.write("summary.json", json.dumps(found, indent=2) + "\n")
-    page.write(run, plan.images)
 
 
 def _targets(plan: Plan, genotype: Genotype, rows: Rows) -> dict[str, Any]:

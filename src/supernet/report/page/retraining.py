@@ -22,10 +22,9 @@ _MEASURED = {
 }
 
 
-def sections(run: Run, images: Images | None) -> dict[str, Any]:
-    """Return what a page says of a retraining; without what is not there."""
-    config, rows, done = run.config, run.metrics, run.finished
-    summary: Mapping[str, Any] = run.summary if done else {}
+def sections(run: Run, images: Images | None, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page says of a retraining; without what is not there. `summary` is empty for an unfinished one."""
+    config, rows, done = run.config, run.metrics, bool(summary)
     charts = [parts.chart("accuracy (%)", rows, _MEASURED, 100), parts.chart("training loss", rows, {"loss": "loss"})]
     confusion = parts.picture(run, "confusion.svg")
     return {

@@ -22,10 +22,12 @@ from supernet.spaces.tables.entry import holds
 _ASKED = ("method", "space", "selector", "epochs", "batch_size", "width", "depth", "seed", "device", "precision")
 
 
-def sections(run: Run, images: Images | None) -> dict[str, Any]:
-    """Return what a page says of a search or a selection; None or nothing where something is not there."""
-    config, rows, done = run.config, run.metrics, run.finished
-    summary: Mapping[str, Any] = run.summary if done else {}
+def sections(run: Run, images: Images | None, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page says of a search or a selection; None or nothing where something is not there.
+
+    `summary` is empty for one that has not finished.
+    """
+    config, rows, done = run.config, run.metrics, bool(summary)
     last = rows[-1] if rows else {}
     space, folder = _space(config["space"]), shlex.quote(str(run.path))
     return {

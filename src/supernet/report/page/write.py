@@ -18,7 +18,7 @@ from supernet.report.page import retraining, search
 
 NAME = "report.html"
 
-_SECTIONS: dict[str, Callable[[Run, Images | None], dict[str, Any]]] = {
+_SECTIONS: dict[str, Callable[[Run, Images | None, Mapping[str, Any]], dict[str, Any]]] = {
     "search": search.sections,
     "select": search.sections,
     "retrain": retraining.sections,
@@ -26,15 +26,17 @@ _SECTIONS: dict[str, Callable[[Run, Images | None], dict[str, Any]]] = {
 
 
 @by_first
-def write(run: Run, images: Images | None = None) -> Path:
+def write(run: Run, images: Images | None = None, summary: Mapping[str, Any] | None = None) -> Path:
     """Write the page of a run, finished or not, into its folder, and return the file.
 
-    `images` are those of the run; without them, they are read if they are still there. Raises UserError if the folder
-    is none of a run.
+    `images` are those of the run; without them, they are read if they are still there. `summary` is what a run that is
+    about to finish will have as its own. Raises UserError if the folder is none of a run.
     """
     config = run.config
     images = _images(config) if images is None else images
-    found = _SECTIONS[config["task"]](run, images)
+    if summary is None:
+        summary = run.summary if run.finished else {}
+    found = _SECTIONS[config["task"]](run, images, summary)
     return write_page(run.path, "page.html", found | {"task": config["task"]})
 
 
