@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -37,6 +38,16 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path, monkeypat
     with pytest.raises(FileExistsError):
         write_atomically(tmp_path / "file", b"new")
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_what_a_killed_writer_left_is_removed_once_nobody_can_write_it_any_more(tmp_path):
+    file = tmp_path / "a[1].csv"
+    old, new, other = temporary_name(file), temporary_name(file), temporary_name(tmp_path / "b.csv")
+    for left, days in ((old, 2), (new, 0), (other, 2)):
+        left.touch()
+        os.utime(left, (time.time() - days * 86400,) * 2)
+    write_atomically(file, b"new")
+    assert set(tmp_path.iterdir()) == {file, new, other}
 
 
 def test_rows_go_through_no_link_and_force_removes_links_alone(tmp_path):

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +20,7 @@ from supernet.errors import UserError, shown
 _LARGEST = {".yaml": 4 * 2**20}  # bytes; PyYAML needs some hundred times as much memory
 _LARGEST_OTHER = 64 * 2**20
 _DEEPEST = 50  # levels of nested data
+_ABANDONED = 24 * 3600  # seconds since the last change of a temporary file that nobody writes any more
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\.\w+)?")
 
 # The C versions where PyYAML has them; none of them runs code from a file.
@@ -48,9 +51,18 @@ def remove_temporaries(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def _remove_abandoned(path: Path) -> None:
+    """Remove what writers of `path` that were killed have left, where no run starts that would clear the folder."""
+    for file in path.parent.glob(f".{escape(path.stem)}.*.tmp{escape(path.suffix)}"):
+        with suppress(OSError):  # it has just gone, or is somebody else's
+            if is_temporary(file) and time.time() - file.lstat().st_mtime > _ABANDONED:
+                file.unlink()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name for a file that takes the place of `path` at the end of the block, unless it fails."""
+    _remove_abandoned(path)
     temporary = temporary_name(path)
     try:
         yield temporary
