@@ -29,6 +29,11 @@ def test_a_folder_is_quoted_where_the_shell_needs_it() -> None:
     assert shown("search", "$(rm -r ~)\x1b[2J") == "next          supernet retrain '$(rm -r ~)\\x1b[2J'\n"
 
 
+def test_a_folder_that_begins_with_a_dash_is_no_option() -> None:
+    assert shown("search", "-x") == "next          supernet retrain ./-x\n"
+    assert shown("evaluate", "--force/quick-0").startswith("next          supernet predict ./--force/quick-0 IMAGE")
+
+
 @pytest.mark.parametrize("command", ["predict", "architectures", "spaces", "methods", "selectors", "query"])
 def test_lines_that_programs_read_have_no_line_for_people(command: str) -> None:
     assert shown(command, None, terminal=False) == ""

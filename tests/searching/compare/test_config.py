@@ -12,7 +12,7 @@ from supernet.errors import UserError
 from supernet.searching import plan
 from supernet.searching.compare import comparing
 from supernet.searching.compare.cases import LARGEST, Case, cases, largest_cases, search_config
-from supernet.searching.compare.commands import flags, going_on, jobs
+from supernet.searching.compare.commands import command, flags, going_on, jobs
 from supernet.searching.compare.config import (
     ComparisonConfig,
     Record,
@@ -227,6 +227,13 @@ def test_a_search_is_shared_by_the_selectors_that_read_it(tmp_path):
     assert made[2].steps[0][1][:2] == ("retrain", "some cell")
 
 
+def test_a_folder_that_begins_with_a_dash_is_no_option_of_its_commands():
+    asked, out = config(methods=["darts+perturbation"], retrain="quick", settings={"images": 100}), Path("-x")
+    made = jobs(asked, {}, out, {"nasbench201": "cell"})
+    words = [word for job in made for _, step in job.steps for word in step]
+    assert not [word for word in [*words, *command(asked, out), *going_on(asked, out)] if word.startswith("-x")]
+
+
 def test_every_space_of_an_axis_has_its_own_largest_cell(tmp_path):
     asked = config(axes={"space": ["s2", "mine:SPACE"]}, seeds=[0, 1], retrain="quick")
     assert [case.space(asked) for case in largest_cases(asked)] == ["s2", "mine:SPACE"]
@@ -380,8 +387,8 @@ def test_a_folder_with_a_method_of_ones_own_is_opened_by_whoever_types_it(call, 
         assert call("compare", *words)[2].startswith(refused)
     assert call("compare", "c", *typed)[2] == "supernet: begun\n"
     assert asked == [([f"{own}:Own"], "c")]
-    for command in ("report", "watch"):  # which take no --methods
-        status, out, err = call(command, "c")
+    for reader in ("report", "watch"):  # which take no --methods
+        status, out, err = call(reader, "c")
         assert (status, out, err.startswith(refused)) == (2, "", True)
         assert err.endswith(", to supernet compare c, which writes the page, and with --status tells what has run\n")
     for words in (["c"], ["digits", "--out", "c"]):

@@ -8,6 +8,7 @@ from typing import Any
 
 from supernet.data import Images
 from supernet.engine.files import read_json
+from supernet.engine.folder import as_argument
 from supernet.engine.glance import size as size_of
 from supernet.engine.records import EvaluationRecord, check
 from supernet.engine.run import Run
@@ -35,7 +36,7 @@ def sections(run: Run, images: Images | None, summary: Mapping[str, Any]) -> dic
         "architecture": config["architecture"],
         "pictures": {} if confusion is None else {"confusion": confusion},
         "charts": [chart for chart in charts if chart is not None],
-        "next": f"supernet evaluate {shlex.quote(str(run.path))}" if done else "",  # only the same command goes on
+        "next": f"supernet evaluate {shlex.quote(as_argument(run.path))}" if done else "",  # only the same goes on
         "evaluation": _evaluation(run, images),
     }
 

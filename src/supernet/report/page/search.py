@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from supernet.data import Images
+from supernet.engine.folder import as_argument
 from supernet.engine.glance import size as size_of
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -29,7 +30,7 @@ def sections(run: Run, images: Images | None, summary: Mapping[str, Any]) -> dic
     """
     config, rows, done = run.config, run.metrics, bool(summary)
     last = rows[-1] if rows else {}
-    space, folder = _space(config["space"]), shlex.quote(str(run.path))
+    space, folder = _space(config["space"]), shlex.quote(as_argument(run.path))
     return {
         **parts.shared(run, images, _ASKED, ("classes",)),
         "kind": "Search" if config["task"] == "search" else "Selection",

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from supernet.engine.folder import as_argument
 from supernet.report import page
 from supernet.report.page import parts
 from supernet.searching.baselines.table import Baselines, cells
@@ -35,7 +36,7 @@ def _sections(found: Baselines) -> dict[str, Any]:
         "itself": "the found network" if "like" in found.asked else None,
         "costs": _costs(found, first),
         "environment": environment,
-        "next": f"supernet evaluate {shlex.quote(found.asked['like'] if run is None else str(run.path))}",
+        "next": f"supernet evaluate {shlex.quote(found.asked['like'] if run is None else as_argument(run.path))}",
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supernet.engine.folder import flat
+from supernet.engine.folder import as_argument, flat
 from supernet.models.cost.count import largest
 from supernet.retraining.recipes import RECIPES
 from supernet.searching.compare.cases import Case, cases, largest_cases, search_config, selection, usual_settings
@@ -46,12 +46,12 @@ def command(config: ComparisonConfig, out: Path) -> list[str]:
         words += ["--baseline", config.baseline]
     if config.retrain is not None:
         words += ["--retrain", config.retrain, "--retrainings", str(config.retrainings)]
-    return [*words, *flags(config.settings), "--out", str(out)]
+    return [*words, *flags(config.settings), "--out", as_argument(out)]
 
 
 def going_on(config: ComparisonConfig, out: Path) -> list[str]:
     """Return the command that goes on with the comparison in a folder, which names code of a user's own again."""
-    words = ["compare", str(out)]
+    words = ["compare", as_argument(out)]
     if any(":" in entry for entry in config.methods):
         words += ["--methods", ",".join(config.methods)]
     for name in ("space", "selector"):
@@ -158,16 +158,16 @@ def _job(
     folder = first.folder(out, seed)
     typed = flags(settings, usual_settings(first.method, settings))
     words = ["search", config.data, "--method", first.method, *typed, "--seed", str(seed)]
-    steps: list[Step] = [(folder.name, (*words, "--out", str(folder), "--quiet"))]
+    steps: list[Step] = [(folder.name, (*words, "--out", as_argument(folder), "--quiet"))]
     home, method = _own("space", settings.get("space")), _own("method", first.method)
     for case in group:
         found = case.found(out, seed)
         name = str(found.relative_to(out))
         if case.selector:
             more = flags(flat(selection(case, config)))
-            words = ["select", str(folder), "--with", case.selector, *more, *home, *method, *_device(config)]
-            steps.append((name, (*words, "--out", str(found), "--quiet")))
-        steps += _retrainings(config, str(found), name, seed, [*home, *sizes.get(case, ())], out)
+            words = ["select", as_argument(folder), "--with", case.selector, *more, *home, *method, *_device(config)]
+            steps.append((name, (*words, "--out", as_argument(found), "--quiet")))
+        steps += _retrainings(config, as_argument(found), name, seed, [*home, *sizes.get(case, ())], out)
     return Job(folder.name, first.search, tuple(steps))
 
 
@@ -186,7 +186,7 @@ def _retrainings(
 ) -> Iterator[Step]:
     for folder, each in retrained_folders(config, seed).items():
         words = ["retrain", what, "--recipe", str(config.retrain), "--seed", str(each), *more, *_device(config)]
-        yield f"{name}/{folder}", (*words, "--out", str(out / name / folder), "--quiet")
+        yield f"{name}/{folder}", (*words, "--out", as_argument(out / name / folder), "--quiet")
 
 
 def _own(name: str, value: Any) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from supernet.engine.folder import as_argument
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.searching.compare import config as configs
@@ -102,6 +103,6 @@ def opened(path: str | os.PathLike[str]) -> Comparison | None:
     try:
         configs.check_published(found.record.config)
     except UserError as error:
-        there = f"supernet compare {shlex.quote(os.fspath(path))}"
+        there = f"supernet compare {shlex.quote(as_argument(Path(path)))}"
         raise UserError(f"{error}, to {there}, which writes the page, and with --status tells what has run") from None
     return found
