@@ -759,6 +759,18 @@ def test_a_closed_pipe_is_no_error(line: str) -> None:
     assert process.returncode == 141
 
 
+@pytest.mark.parametrize(
+    ("words", "closed", "status"),
+    [("spaces", "<&- >&- 2>&-", 0), ("spaces", ">&-", 0), ("nonsense", "2>&-", 2), ("nonsense", ">&-", 2)],
+)
+def test_closed_outputs_are_no_mistake_and_mix_with_nothing(words: str, closed: str, status: int) -> None:
+    line = f'exec "$0" -m supernet {words} {closed}'
+    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith("supernet: unknown command" if (words, closed) == ("nonsense", ">&-") else "")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_a_search_with_a_closed_pipe_resumes(call: Call, tmp_path: Path) -> None:
     with program("search", "digits", *SMALL, cwd=tmp_path, stdout=subprocess.PIPE) as process:

@@ -43,6 +43,7 @@ _HELP = ("-h", "--help", "help")
 def main(arguments: Arguments | None = None) -> None:
     """Run the command line; exit with status 2 after a user's mistake, 128 + the number of a signal that ended it."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a terminal may lack letters of a class name
     try:
@@ -60,6 +61,15 @@ def main(arguments: Arguments | None = None) -> None:
     except KeyboardInterrupt as stop:
         same = "the same command without --force" if "--force" in given else "the same command"
         _leave(getattr(stop, "status", 130), f"stopped; {same} goes on from here")
+
+
+def _open_closed() -> None:
+    """Let input and outputs that were closed, as by `>&-`, lead nowhere: the next file would take their numbers."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w"))
 
 
 def _leave(status: int, reason: str) -> NoReturn:
