@@ -759,6 +759,14 @@ def test_a_closed_pipe_is_no_error(line: str) -> None:
     assert process.returncode == 141
 
 
+def test_a_current_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    line = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" -m supernet search digits'
+    command = ["sh", "-c", line, sys.executable]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    told = "supernet: the current folder has been removed: cd into one that is there\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
 @pytest.mark.parametrize(
     ("words", "closed", "status"),
     [("spaces", "<&- >&- 2>&-", 0), ("spaces", ">&-", 0), ("nonsense", "2>&-", 2), ("nonsense", ">&-", 2)],

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from supernet.cli.parsing import Arguments
@@ -48,6 +49,7 @@ def main(arguments: Arguments | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a terminal may lack letters of a class name
     try:
         try:
+            _check_place()
             _dispatch(given)
         finally:
             sys.stdout.flush()  # here, so that a reader that has gone is told from an error
@@ -70,6 +72,14 @@ def _open_closed() -> None:
             number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w"))
+
+
+def _check_place() -> None:
+    """Raise UserError if the current folder is gone, where MKL ends the program with another reason."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the current folder has been removed: cd into one that is there") from None
 
 
 def _leave(status: int, reason: str) -> NoReturn:
