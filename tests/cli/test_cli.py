@@ -767,6 +767,13 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
 
 
+def test_a_backend_of_pictures_that_is_not_there_ends_no_search(tmp_path: Path) -> None:
+    environment = {"MPLBACKEND": "Qt4Agg"}  # as older profiles set it
+    with program("search", "digits", *SMALL, "--quiet", "--out", "x", environment=environment, cwd=tmp_path) as search:
+        assert search.wait() == 0
+    assert (tmp_path / "x" / "search.svg").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "closed", "status"),
     [("spaces", "<&- >&- 2>&-", 0), ("spaces", ">&-", 0), ("nonsense", "2>&-", 2), ("nonsense", ">&-", 2)],

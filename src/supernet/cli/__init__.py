@@ -45,6 +45,7 @@ def main(arguments: Arguments | None = None) -> None:
     """Run the command line; exit with status 2 after a user's mistake, 128 + the number of a signal that ended it."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     _open_closed()
+    os.environ["MPLBACKEND"] = "agg"  # no window is opened, and the name of one that is not there would end a search
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a terminal may lack letters of a class name
     try:
