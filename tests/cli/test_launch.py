@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from supernet.cli import launch
+from supernet.engine.process_group import LAUNCHER
 from supernet.errors import UserError
 
 
@@ -28,3 +33,27 @@ def test_more_gpus_than_there_are_and_processes_of_processes_are_one_line(monkey
 
 def test_one_process_is_this_one() -> None:
     assert not launch.launched("search", ["digits", "--processes", "1"])
+
+
+CHILD = """
+import time
+from supernet.engine.process_group import end_with_launcher
+end_with_launcher()
+print("started", flush=True)
+time.sleep(600)
+"""
+KILLED = f"""
+import os, signal, subprocess, sys
+os.environ["{LAUNCHER}"] = str(os.getpid())
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE)
+child.stdout.readline()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_with_the_one_that_started_them() -> None:
+    # It was killed, so it cannot stop them; their end of the pipe is open as long as one of them lives.
+    environment = {name: value for name, value in os.environ.items() if name != LAUNCHER}
+    command = [sys.executable, "-c", KILLED, CHILD]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as killed:
+        assert killed.communicate(timeout=120) == (None, b"")

@@ -60,7 +60,7 @@ def _run(words: Arguments, processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from supernet.engine.process_group import SPOKEN
+    from supernet.engine.process_group import LAUNCHER, SPOKEN
 
     logging.disable(logging.ERROR)  # a process that ends says why itself
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
@@ -74,6 +74,7 @@ def _run(words: Arguments, processes: int) -> None:
         max_restarts=0,
         monitor_interval=0.1,
     )
+    os.environ[LAUNCHER] = str(os.getpid())
     with TemporaryDirectory() as folder:
         os.environ[SPOKEN] = spoken = str(Path(folder, "spoken"))
         try:

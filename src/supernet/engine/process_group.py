@@ -6,6 +6,9 @@ They are started by torchrun, or by the option --processes. In a single process 
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +34,7 @@ _group = _Group()
 
 
 SPOKEN = "SUPERNET_SPOKEN"  # names a file that the first process makes that says why all of them end
+LAUNCHER = "SUPERNET_LAUNCHER"  # the number of the process that started these ones, by --processes
 _LOST = (
     "one of the processes of this run has ended, which stops all of them; "
     "the same command goes on from the last checkpoint"
@@ -61,6 +65,7 @@ def joined() -> Iterator[bool]:
     if count() > 1 or not started():
         yield number() == 0
         return
+    end_with_launcher()
     if dist.is_initialized():
         raise UserError("torch.distributed is initialised here: let supernet do it, or search in processes of its own")
     local, backend = int(os.environ.get("LOCAL_RANK", "0")), "gloo"
@@ -85,6 +90,23 @@ def joined() -> Iterator[bool]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+@cache
+def end_with_launcher() -> None:
+    """End this process by SIGTERM, which saves the run, once the one that started it by --processes has been killed.
+
+    Otherwise it waits for minutes at its start, or goes on where nobody sees it, in a folder that stays locked.
+    """
+    launcher = int(os.environ.get(LAUNCHER, "0"))
+    if launcher:
+        threading.Thread(target=_wait_for_end, args=(launcher,), daemon=True).start()
+
+
+def _wait_for_end(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
