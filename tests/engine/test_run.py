@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -380,7 +383,26 @@ def test_a_crash_between_the_best_checkpoint_and_the_last_goes_on_from_before_bo
     assert run.load_best() == {"number": 2}  # written again when the epoch is
 
 
-def test_a_checkpoint_is_read_without_executing_anything(run):
+@pytest.mark.parametrize("value", [random.Random(0), np.float64(1), np.ones(2), Path("x"), defaultdict(list)])
+def test_a_value_that_a_checkpoint_would_not_give_back_is_told_when_it_is_saved(run, value):
+    kind = type(value).__name__
+    assert message(run.save_checkpoint, {"task": {"method": {"mine": [0, (1, value)]}}}) == (
+        f"a state has a {kind} at task.method.mine[1][1], which a checkpoint would not give back: "
+        "state_dict() returns tensors, numbers, strings, lists and dicts"
+    )
+
+
+def test_a_checkpoint_gives_back_what_torch_reads(run):
+    state = {"a": [1, (2.5, None, "x", True, b"y")], "b": torch.ones(2), "c": {1, 2}, "d": torch.float32, 3: {}}
+    run.save_checkpoint(state)
+    found = run.load_checkpoint(print)
+    assert str(found) == str(state)
+
+
+def test_a_checkpoint_is_read_without_executing_anything(run, monkeypatch):
+    monkeypatch.setattr(
+        "supernet.engine.checkpoints._comes_back", lambda value: True
+    )  # whoever sends a file does not check it
     run.save_checkpoint({"number": 1, "thing": CrashError})
     assert (
         message(run.load_checkpoint, print)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import Parameter
 
 from supernet.engine.files import write_atomically
 from supernet.engine.memory import is_shortage
@@ -71,6 +74,12 @@ class Checkpoints:
         return folder
 
     def _content(self, state: Mapping[str, Any]) -> bytes:
+        for place, value in _leaves(state):
+            if not _comes_back(value):
+                raise UserError(
+                    f"a state has a {type(value).__name__} at {place}, which a checkpoint would not give back: "
+                    "state_dict() returns tensors, numbers, strings, lists and dicts"
+                )
         self._settings = self._settings or self._digest()
         buffer = io.BytesIO()
         torch.save({**state, _SETTINGS: self._settings}, buffer)
@@ -145,6 +154,36 @@ class Checkpoints:
         """Return the digest of the settings, but for those that may change: the path of the images, and the epochs."""
         settings = {name: value for name, value in self._config().items() if name not in ("data", "epochs")}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+_PLAIN = (Tensor, Parameter, str, bytes, int, float, bool, type(None))
+
+
+def _leaves(state: Any, place: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values in a state, each with the names that lead to it, as task.method.rng[2]."""
+    if type(state) in (dict, OrderedDict):
+        for name, value in state.items():
+            yield from _leaves(value, f"{place}.{name}" if place else str(name))
+    elif type(state) in (list, tuple):
+        for number, value in enumerate(state):
+            yield from _leaves(value, f"{place}[{number}]")
+    else:
+        yield place, state
+
+
+def _comes_back(value: object) -> bool:
+    """Return whether a checkpoint gives a value back, which is read without running any code that it names."""
+    if type(value) in _PLAIN:
+        return True
+    buffer = io.BytesIO()
+    try:
+        torch.save(value, buffer)
+        torch.load(io.BytesIO(buffer.getvalue()), map_location="cpu", weights_only=True)
+    except Exception as error:
+        if is_shortage(error):
+            raise
+        return False
+    return True
 
 
 def _snapshot(name: str, epoch: object) -> str:
