@@ -119,7 +119,7 @@ class Loop:
             self._resume()
             self.callback.start(self.epochs, self.steps, self.epoch * self.steps + self.done)
             try:
-                while self.epoch < self.epochs and (self.done or not self.task.finished):
+                while self.epoch < self.epochs and (self.done or not self._finished):
                     self._epoch(signals)
                 (signal,) = processes.largest(signals[0] if signals else 0)
                 if signal:  # it came after the last step, and the epoch is saved
@@ -127,8 +127,13 @@ class Loop:
             finally:
                 self.callback.stop()
             self.run.keep_snapshots(self.snapshots.epochs)
-            if self.task.finished:
-                self.callback.say(f"stopped after epoch {self.epoch}: {self.task.finished}")
+            if reason := self._finished:
+                self.callback.say(f"stopped after epoch {self.epoch}: {reason}")
+
+    @property
+    def _finished(self) -> str:
+        """Why the task has finished after an epoch; it cannot have before the first one."""
+        return self.task.finished if self.epoch else ""
 
     def _epoch(self, signals: list[int]) -> None:
         if self.done == 0:  # otherwise the saved state is of a task that has begun the epoch

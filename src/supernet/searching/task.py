@@ -18,7 +18,7 @@ from supernet.engine.loop import Task
 from supernet.engine.optim import Within
 from supernet.engine.seeds import seed_of
 from supernet.engine.snapshots import Snapshots
-from supernet.methods.base import NOT_TRAINING, Budget, Method, Part, Stream
+from supernet.methods.base import NOT_TRAINING, Budget, Method, Part
 from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.feasible import FeasibleSet
@@ -30,6 +30,7 @@ from supernet.searching.collapse import verdict
 from supernet.searching.passes import Passes
 from supernet.searching.patience import unchanged
 from supernet.searching.plan import Plan
+from supernet.searching.promises import Promises
 from supernet.selectors.magnitude import strongest
 from supernet.spaces import NetworkSize, SearchSpace, tables
 from supernet.spaces.genotype import Genotype
@@ -43,6 +44,7 @@ class SearchTask(Task):
 
     def __init__(self, plan: Plan, callback: Callback | None = None) -> None:
         self.plan, config = plan, plan.config
+        self.promises = Promises(plan.method.name)
         self.images = images = plan.images.to(plan.device)
         self.snapshots: Snapshots = Snapshots()
         self.targets = Targets(plan.feasible, config.targets, config.epochs) if config.targets else None
@@ -51,7 +53,7 @@ class SearchTask(Task):
         every = torch.cat(plan.parts).sort().values
         parts: dict[Part, Tensor] = {"train": train, "validation": validation, "all": every}
         augment = Augment(config.pad or 0, bool(config.mirror), config.cutout)  # no plan leaves a None in them
-        streams = {name: Stream.of(stream) for name, stream in self.method.streams.items()}
+        streams = self.promises.streams(self.method)
         self.streams: Mapping[str, Batches] = {
             name: Batches(
                 images,
@@ -90,7 +92,7 @@ class SearchTask(Task):
     @property
     def finished(self) -> str:
         """Why the method, or the patience of the search, ends it; empty while it goes on."""
-        return self.method.finished or self._held()
+        return self.promises.finished(self.method.finished) or self._held()
 
     def _held(self) -> str:
         most = self.plan.config.patience
@@ -134,7 +136,7 @@ class SearchTask(Task):
         return metrics
 
     def _step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        metrics = self.passes.step(lambda: self._learn(batches))
+        metrics = self.promises.metrics(self.passes.step(lambda: self._learn(batches)))
         processes.average_statistics(self.method.supernet)
         return metrics
 
@@ -145,8 +147,8 @@ class SearchTask(Task):
         """
         valid = self.valid_accuracy()
         measured = math.nan if valid is None else valid
-        learned = self.passes.between(lambda: self.method.end_epoch(epoch, measured))
-        self.history.append(self.method.op_score_lists())
+        learned = self.promises.row(self.passes.between(lambda: self.method.end_epoch(epoch, measured)))
+        self.history.append(self.promises.op_scores(self.method))
         op_scores = self.plan.space.widened(self.history[-1], self.method.supernet.space)
         processes.check_alike(lambda: [op_scores, *(weight.double().sum().item() for weight in self.method.weights)])
         row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}

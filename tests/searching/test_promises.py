@@ -1,0 +1,73 @@
+"""What a method of one's own promises: one line names the member that does not keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import supernet as sn
+from retrained import message
+from supernet.methods.single_path import SinglePath
+
+SMALL: dict[str, Any] = {"epochs": 2, "width": 4, "images": 100, "quiet": True}
+NAMED = "return scalar tensors by name, as {'loss': loss}"
+SCORES = "return a tensor (edges, columns) of numbers for each kind of cell"
+NAN = float("nan")
+
+
+def with_member(name: str, value: Any) -> type[SinglePath]:
+    """A method that trains one path per step, with another member."""
+    return type("Mine", (SinglePath,), {name: value, "__module__": "my_methods"})
+
+
+def scores(value: Any) -> Any:
+    """An `op_scores` that returns a changed tensor of the cell."""
+    return lambda self: {kind: value(found) for kind, found in SinglePath.op_scores(self).items()}
+
+
+BROKEN = [
+    ("step", lambda self, batches: None, f"{NAMED}, not None"),
+    ("step", lambda self, batches: {"loss": 0.5}, f"{NAMED}, not 0.5 as 'loss'"),
+    ("step", lambda self, batches: {"loss": torch.ones(2)}, f"{NAMED}, not tensor([1., 1.]) as 'loss'"),
+    ("streams", {}, "have a name and the images of each batch of a step, not {}"),
+    ("streams", ["train"], "have a name and the images of each batch of a step, not ['train']"),
+    (
+        "streams",
+        {"weights": "training"},
+        "have 'train', 'validation', 'all' or a Stream for 'weights', not 'training'",
+    ),
+    ("end_epoch", lambda self, epoch, found: None, "return a dict of plain data, not None"),
+    ("end_epoch", lambda self, epoch, found: {"epoch": 7}, "return names that no row has of itself, not 'epoch'"),
+    (
+        "end_epoch",
+        lambda self, epoch, found: {"t": torch.tensor(3.0)},
+        "return plain data: numbers, strings, lists and dicts, not tensor(3.) as 't'",
+    ),
+    ("op_scores", lambda self: None, f"{SCORES} (cell), not None"),
+    ("op_scores", lambda self: {"cell": torch.zeros(2, 2)}, f"{SCORES}, (6, 5) for 'cell', not one of (2, 2)"),
+    ("op_scores", scores(lambda found: found * NAN), f"{SCORES}, not NaN for 'cell'"),
+    ("finished", property(lambda self: True), "be a clause that says why, or '' to go on, not True"),
+]
+
+
+@pytest.mark.parametrize(("member", "value", "told"), BROKEN)
+def test_a_broken_promise_is_told_in_one_line(member, value, told, tmp_path):
+    mine = with_member(member, value)
+    assert message(sn.search, "digits", method=mine, out=tmp_path / "run", **SMALL) == (
+        f"{member} of method 'my_methods:Mine' must {told}"
+    )
+
+
+def test_scores_may_be_anything_where_an_edge_has_no_candidate(tmp_path):
+    edges = (sn.Edge(1, 0, ["nor_conv_3x3"]), sn.Edge(2, 1, ["nor_conv_3x3", "skip_connect"]))
+    uneven = sn.SearchSpace("uneven", {"cell": sn.Cell(edges)}, sn.Stages(("cell", "cell")))
+    mine = with_member("op_scores", scores(lambda found: torch.tensor([[1.0, NAN], [0.0, 1.0]])))
+    run = sn.search("digits", space=uneven, method=mine, out=tmp_path / "run", **SMALL)
+    assert str(run.genotype) == "|nor_conv_3x3~0|+|skip_connect~1|"
+
+
+def test_a_method_that_has_always_finished_ends_after_its_first_epoch(tmp_path):
+    run = sn.search("digits", method=with_member("finished", "it is enough"), out=tmp_path / "run", **SMALL)
+    assert run.summary["stopped"]["epoch"] == len(run.metrics) == 1
