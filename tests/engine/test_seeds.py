@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import nullcontext
 
 import pytest
@@ -32,3 +33,23 @@ def test_no_gpu_is_seeded_but_the_one_whose_state_is_restored(device, expected, 
     with seeded(7, torch.device(device)):
         assert found == expected
     torch.set_rng_state(state)
+
+
+def test_what_two_threads_run_follows_one_another_as_random_numbers_are_those_of_both():
+    begun, drawn, both = {3: threading.Event(), 4: threading.Event()}, {}, threading.Event()
+
+    def draw(seed, other):
+        with seeded(seed):
+            begun[seed].set()
+            begun[other].wait(0.5)
+            drawn[seed] = torch.rand(2)
+            both.wait(0.5)  # until the other one has drawn, too, or cannot before this one has ended
+
+    threads = [threading.Thread(target=draw, args=seeds) for seeds in ((3, 4), (4, 3))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(drawn) == [3, 4]
+    for seed, numbers in drawn.items():
+        assert torch.equal(numbers, torch.rand(2, generator=torch.Generator().manual_seed(seed)))

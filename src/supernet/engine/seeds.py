@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 
 _CPU = torch.device("cpu")
+_ONE = RLock()  # held by the thread whose random numbers are drawn
 
 
 def seed_of(seed: int, name: str) -> int:
@@ -29,6 +31,9 @@ def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
 
 @contextmanager
 def random_state_kept(device: torch.device = _CPU) -> Iterator[None]:
-    """Restore the random state of the CPU and `device` at the end."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    """Restore the random state of the CPU and `device` at the end.
+
+    Another thread of this process waits meanwhile, as the random state is that of all threads.
+    """
+    with _ONE, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
