@@ -7,6 +7,9 @@ import math
 import re
 from collections.abc import Iterable
 from numbers import Real
+from pathlib import Path
+from sysconfig import get_paths
+from traceback import extract_tb
 
 _MANY = 20  # names that still read well on one line
 _LONG, _LONGEST = 120, 1000  # characters of a quoted text, and of a message
@@ -69,3 +72,18 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
 def reason_of(error: Exception) -> str:
     """Return the system's words for an error, without number and path; those of the program where it has none."""
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def with_place(error: BaseException) -> str:
+    """Return the first line of an error with the last line of the user's own code that led to it, if any did.
+
+    The user's own is what lies neither in this package nor among Python's libraries.
+    """
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    others = [Path(__file__).parent, *(Path(get_paths()[name]) for name in ("stdlib", "purelib", "platlib"))]
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(other) for other in others)]
+    if not own:
+        return said
+    file, here = Path(own[-1].filename), Path.cwd()
+    return f"{said} ({file.relative_to(here) if file.is_relative_to(here) else file}, line {own[-1].lineno})"

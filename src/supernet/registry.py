@@ -10,7 +10,7 @@ from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, unknown, with_place
 
 T = TypeVar("T")
 P = TypeVar("P", bound="Preset[Any]")
@@ -25,8 +25,12 @@ def imported(kind: str, target: str) -> Any:
     if not _is_own(target):
         raise UserError(f"cannot import {kind} '{target}': expected module:NAME")
     try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        found = import_module(module)
+    except (ImportError, AttributeError, UserError) as error:
+        raise UserError(f"cannot import {kind} '{target}': {with_place(error)}") from None
+    try:
+        return getattr(found, name)
+    except AttributeError as error:
         raise UserError(f"cannot import {kind} '{target}': {error}") from None
 
 
