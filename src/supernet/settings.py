@@ -11,13 +11,13 @@ from functools import cache, wraps
 from inspect import signature
 from typing import Annotated, Any, ParamSpec, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, PydanticUserError, ValidationError
 from pydantic.dataclasses import dataclass as checked
 from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic_core import ArgsKwargs, CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import no_info_plain_validator_function
 
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, unknown, with_place
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -132,14 +132,19 @@ def values_of(config: Any, kind: type[Any] | None = None) -> dict[str, Any]:
 
 
 def plain(settings: Any) -> dict[str, Any]:
-    """Return settings as plain data, with lists in place of tuples."""
+    """Return settings as plain data, with lists in place of tuples; raises UserError for what no file holds."""
 
-    def listed(value: Any) -> Any:
+    def listed(value: Any, name: str) -> Any:
         if isinstance(value, Mapping):
-            return {name: listed(entry) for name, entry in value.items()}
-        return [listed(entry) for entry in value] if isinstance(value, list | tuple) else value
+            return {key: listed(entry, f"{name}.{key}" if name else str(key)) for key, entry in value.items()}
+        if isinstance(value, list | tuple):
+            return [listed(entry, name) for entry in value]
+        if type(value) not in (str, int, float, bool, type(None)):
+            kinds = "numbers, texts, true and false, and lists and mappings of them"
+            raise UserError(f"setting {name} cannot be of type {type(value).__name__}: a run folder holds {kinds}")
+        return value
 
-    found: dict[str, Any] = listed(asdict(settings))
+    found: dict[str, Any] = listed(asdict(settings), "")
     return found
 
 
@@ -180,14 +185,33 @@ def amend(config: T, changes: Mapping[str, Any], prefix: str | None = None) -> T
 
 
 def _built(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
-    """Construct a dataclass from checked `values`."""
+    """Construct a dataclass from checked `values`, of which a list may stand for a tuple, as a file has it."""
     checker = _checker(kind)  # type: ignore[arg-type]
     built = object.__new__(checker)
     try:
         checker.__pydantic_validator__.validate_python(ArgsKwargs((), dict(values)), self_instance=built)
     except ValidationError as error:
-        raise UserError(_line(error, prefix)) from None
+        lists = [entry["loc"] for entry in error.errors() if _is_list_for_tuple(entry)]
+        if not lists:
+            raise UserError(_line(error, prefix)) from None
+        return _built(kind, _tuple_at(values, lists[0]), prefix)
+    except PydanticUserError as error:  # a type that has no meaning where it stands
+        raise UserError(f"{kind.__qualname__} has a field whose type cannot be checked: {with_place(error)}") from None
     return built if checker is kind else kind(**{name: getattr(built, name) for name in values})
+
+
+def _is_list_for_tuple(error: Mapping[str, Any]) -> bool:
+    return error["type"] == "tuple_type" and isinstance(error["input"], list)
+
+
+def _tuple_at(value: Any, path: Sequence[int | str]) -> Any:
+    """Return a value in which the list at `path` is a tuple; at its end a path may name a kind of a union."""
+    if isinstance(value, Mapping) and path and path[0] in value:
+        return {**value, path[0]: _tuple_at(value[path[0]], path[1:])}
+    if path and isinstance(path[0], int):
+        entries = [_tuple_at(entry, path[1:]) if at == path[0] else entry for at, entry in enumerate(value)]
+        return type(value)(entries)
+    return tuple(value)
 
 
 @cache

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import types
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject
 from hypothesis import settings as hypothesis_settings
@@ -21,6 +22,7 @@ from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods import METHODS
+from supernet.methods.single_path import SinglePath
 from supernet.retraining.config import RetrainCall
 from supernet.retraining.config import configured as retraining_configured
 from supernet.retraining.recipes import RECIPES, Recipe
@@ -265,3 +267,55 @@ def test_a_retraining_has_the_values_of_its_recipe_and_those_given(recipe: str) 
     expected = replace(RECIPES[recipe], w=replace(RECIPES[recipe].w, lr=0.5))
     assert {name: getattr(config, name) for name in names_of(Recipe)} == vars(expected)
     assert (config.what, config.seed, config.data) == ("x", 3, None)
+
+
+def method(fields: dict[str, Any], **config: Any) -> type[sn.Method]:
+    """A method whose Config has these fields, each with its type, and their defaults."""
+    space = {"__annotations__": fields, "__module__": __name__, **config}
+    return type("Mine", (SinglePath,), {"__module__": "mine", "Config": dataclass(frozen=True)(type("Own", (), space))})
+
+
+CANNOT = "a run folder holds numbers, texts, true and false, and lists and mappings of them"
+
+
+@pytest.mark.parametrize(
+    ("mine", "told"),
+    [
+        (method({"x": int}), "Config of method 'mine:Mine' must have a default for every field, also for x"),
+        (
+            method({"epochs": int, "x": int, "seed": int}, epochs=1, x=2, seed=3),
+            "Config of method 'mine:Mine' must have names that no setting of a search has, not epochs, seed",
+        ),
+        (
+            type("Mine", (SinglePath,), {"__module__": "mine", "Config": int}),
+            "Config of method 'mine:Mine' must be a frozen dataclass, not <class 'int'>",
+        ),
+        (method({"x": "NoSuchType"}, x=1), "Own has a field whose type cannot be checked: `Own` is not fully defined"),
+        (method({"x": Path}, x=Path("a")), f"setting x cannot be of type {type(Path()).__name__}: {CANNOT}"),
+        (method({"x": "set[int] | None"}, x=None), f"setting x cannot be of type set: {CANNOT}"),
+    ],
+)
+def test_a_config_of_ones_own_that_cannot_be_had_is_one_line(mine: Any, told: str, tmp_path: Path) -> None:
+    given = {"x": {1}} if "type set" in told else {}
+    with pytest.raises(UserError) as error:
+        sn.search("digits", method=mine, epochs=1, width=4, images=100, quiet=True, out=tmp_path / "run", **given)
+    assert str(error.value).startswith(told)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_config_of_ones_own_with_tuples_is_read_back(tmp_path: Path) -> None:
+    fields = {
+        "few": tuple[int, ...],
+        "pairs": "tuple[tuple[int, str], ...]",
+        "named": "dict[str, tuple[int, ...] | None] | None",
+    }
+    mine = method(fields, few=(1, 2), pairs=((1, "a"),), named=None)
+    config = configured(method=mine, named={"a": [3], "b": None}).method_config
+    assert (config.few, config.pairs, config.named) == ((1, 2), ((1, "a"),), {"a": (3,), "b": None})
+    kept = Run(tmp_path / "run")
+    kept.start(record("search") | configured(method=mine, method_config=config).to_dict(), {})
+    assert configured(**saved(kept) | {"method": mine}).method_config == config
+
+
+def test_a_name_that_is_numpys_text_is_a_name() -> None:
+    assert type(configured(space=np.str_("darts")).to_dict()["space"]) is str

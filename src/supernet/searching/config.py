@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, fields
+from dataclasses import KW_ONLY, MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
 import torch
@@ -177,7 +177,7 @@ class SearchConfig(Protocol):
             del plain[name]
         return plain | {
             "data": source_name(self.data),
-            "space": self.space if isinstance(self.space, str) else self.space.name,
+            "space": str(self.space) if isinstance(self.space, str) else self.space.name,  # of NumPy, too
             "method": self.method_preset.name,
             "selector": self.selector_preset.name,
             "device": str(self.device),
@@ -275,12 +275,26 @@ def config_of(preset: MethodPreset | SelectorPreset, given: object = None) -> An
 
     Raises UserError for changes that do not fit, and for anything else.
     """
-    start = amend(preset.load().Config(), preset.settings)
+    start = amend(_defaults(preset), preset.settings)
     if given is None or isinstance(given, Mapping):
         return amend(start, given or {})
     if not isinstance(given, type(start)):
         raise UserError(f"{preset.kind} '{preset.name}' takes a {type(start).__name__}, not {given!r}")
     return given
+
+
+def _defaults(preset: MethodPreset | SelectorPreset) -> Any:
+    """Return the Config of a preset with the default of every field; raises UserError if it cannot have settings."""
+    kind, whose = preset.load().Config, f"Config of {preset.kind} '{preset.name}'"
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        raise UserError(f"{whose} must be a frozen dataclass, not {kind!r}")
+    entries = [entry for entry in fields(kind) if entry.init]
+    if open_ := [entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING]:
+        raise UserError(f"{whose} must have a default for every field, also for {', '.join(open_)}")
+    taken = {entry.name for entry in fields(SearchCall)} if isinstance(preset, MethodPreset) else set()
+    if clash := [entry.name for entry in entries if entry.name in taken]:
+        raise UserError(f"{whose} must have names that no setting of a search has, not {', '.join(clash)}")
+    return kind()
 
 
 def saved(run: Run) -> dict[str, Any]:
