@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import shutil
@@ -362,6 +363,14 @@ def test_every_public_name_exists_and_is_listed():
     assert sn.__version__ == "0.1.0"
     with pytest.raises(AttributeError, match="module 'supernet' has no attribute 'searhc'"):
         _ = sn.searhc
+
+
+def test_type_checkers_see_every_public_name():
+    (block,) = [part for part in ast.parse(Path(sn.__file__).read_text()).body if isinstance(part, ast.If)]
+    imports = [name for part in block.body if isinstance(part, ast.ImportFrom) for name in part.names]
+    assigned = {target.id for part in block.body if isinstance(part, ast.Assign) for target in part.targets}
+    exported = {name.asname for name in imports if name.asname == name.name}  # others are private to the package
+    assert exported | assigned == set(sn.__all__) - {"__version__"}
 
 
 def test_the_result_in_a_space_without_a_table_shows_the_size(tmp_path, capsys):

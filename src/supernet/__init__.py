@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from supernet.spaces.genotype import Genotype as Genotype
     from supernet.spaces.modules import batch_norm as batch_norm
     from supernet.spaces.operations import Primitive as Primitive
-    from supernet.spaces.tables import load as table  # noqa: F401
+    from supernet.spaces.tables import load as _load_table
+
+    table = _load_table  # by another name, an import is none of a package's own for type checkers
 
 # Public names and where they live; a name is imported when it is first used, so that a look-up needs no PyTorch.
 _PLACES = {
