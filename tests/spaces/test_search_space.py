@@ -317,6 +317,7 @@ def test_the_plan_of_stages_doubles_channels_between_them():
     assert NB201.skeleton.plan(16, 5, 0)[-2] == CellAt("cell", 64)
 
 
+TEXT = "an edge's candidates are names in a list, not the text 'none'"
 UPWARDS = " must run from a lower node to a higher one: a cell has no cycles"
 FREE = Cell.dense(3, ("skip_connect", "nor_conv_3x3"), inputs=2)
 THREE = Cell.dense(4, ("nor_conv_3x3",), inputs=3, project=True)
@@ -357,6 +358,8 @@ def searched(cells, stages=("a",), primitives=()):
         (cell((1, 0, ("none",)), (3, 1, ("none",))), "a cell's node 2 has no edge into it"),
         (cell(), "a cell's node 1 has no edge into it"),
         (cell((1, 0, ())), "edge 1<-0 has no candidate operation"),
+        (cell((1, 0, "none")), TEXT),
+        (lambda: Cell.dense(2, "none"), TEXT),
         (cell((1, 0, ("none", "none"))), "edge 1<-0 has the same candidate twice: none, none"),
         (
             searched({"a": Cell((Edge(1, 0, ("nor_conv_3x4",)),))}),

@@ -12,6 +12,13 @@ from supernet.errors import UserError
 Output = Literal["last", "concat", "unused"]
 
 
+def _names(ops: Iterable[str]) -> tuple[str, ...]:
+    """Return names of operations as a tuple, as a list has no hash; raises UserError for a text, which has letters."""
+    if isinstance(ops, str):
+        raise UserError(f"an edge's candidates are names in a list, not the text '{ops}'")
+    return tuple(ops)
+
+
 @dataclass(frozen=True)
 class Edge:
     """The edge from node `source` to node `target`, with the names of its candidate operations in alpha's order.
@@ -26,7 +33,7 @@ class Edge:
     branch: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ops", tuple(self.ops))  # of a list, which has no hash
+        object.__setattr__(self, "ops", _names(self.ops))
 
     def __str__(self) -> str:
         return f"{self.end}<-{self.source}"
@@ -140,7 +147,7 @@ class Cell:
 
         `nodes` includes the inputs; with several `branches` a node has these edges in each branch.
         """
-        candidates = tuple(ops)
+        candidates = _names(ops)
         edges = (Edge(t, s, candidates, b) for t in range(inputs, nodes) for s in range(t) for b in range(branches))
         return cls(tuple(edges), inputs, output, keep, project)
 
