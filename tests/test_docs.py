@@ -42,6 +42,15 @@ def test_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     exec(compile(block, "<docs>", "exec", dont_inherit=True), module.__dict__)
 
 
+def test_the_method_of_the_page_learns_the_same_in_two_processes(tmp_path: Path) -> None:
+    first, *_ = pages.blocks(ROOT / "docs" / "add-a-method.md", "python")
+    (tmp_path / "mymodule.py").write_text(first.partition("\nrun = ")[0])
+    words = "digits --method mymodule:Credit --epochs 1 --width 4 --images 100 --device cpu --processes 2 --out run"
+    command = [sys.executable, "-m", "supernet", "search", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_there_are_blocks() -> None:
     assert len(BLOCKS) >= 4
 

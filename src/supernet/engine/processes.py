@@ -170,7 +170,7 @@ def check_alike(learned: Callable[[], object]) -> None:
     if count() > 1 and len(set(map(str, gathered(learned())))) > 1:
         raise UserError(
             "the processes have learned different things: a method must draw random numbers from its budget's seed, "
-            "and pass gradients of its own through supernet.engine.processes.averaged"
+            "and pass gradients of its own, and losses that it learns from, through supernet.engine.processes.averaged"
         )
 
 
