@@ -148,11 +148,11 @@ def plain(settings: Any) -> dict[str, Any]:
     return found
 
 
-def plain_values(config: Any, kind: type[Any]) -> dict[str, Any]:
-    """Return `values_of` with nested configs as mappings."""
+def plain_values(config: Any, kind: type[Any], instead: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values_of` with nested configs as mappings; `instead` has what stands for some of the values."""
     return {
         name: plain(value) if is_dataclass(value) and not isinstance(value, type) else value
-        for name, value in values_of(config, kind).items()
+        for name, value in {**values_of(config, kind), **instead}.items()
     }
 
 

@@ -317,5 +317,13 @@ def test_a_config_of_ones_own_with_tuples_is_read_back(tmp_path: Path) -> None:
     assert configured(**saved(kept) | {"method": mine}).method_config == config
 
 
+def test_a_space_with_operations_of_ones_own_is_saved_by_its_name() -> None:
+    own = sn.Primitive("own", lambda cin, cout, stride, norm: None)
+    mine = sn.SearchSpace("mine", {"cell": sn.Cell.dense(2, ["own"])}, sn.Stages(("cell",)), (own,))
+    assert configured(space=mine).to_dict()["space"] == "mine"
+    kept = retraining_configured(what="|own~0|", space=mine).to_dict()
+    assert not {"what", "space"} & set(kept)
+
+
 def test_a_name_that_is_numpys_text_is_a_name() -> None:
     assert type(configured(space=np.str_("darts")).to_dict()["space"]) is str

@@ -64,7 +64,7 @@ class RetrainConfig(Recipe):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe's fields, data, seed, device and precision as plain data, of a plan with the width."""
-        plain = plain_values(self, RetrainConfig)
+        plain = plain_values(self, RetrainConfig, {"what": None, "space": None})
         del plain["what"], plain["space"], plain["params"], plain["flops"]
         return plain | {"data": source_name(self.data) if self.data is not None else None, "device": str(self.device)}
 

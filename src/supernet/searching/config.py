@@ -172,16 +172,15 @@ class SearchConfig(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Return every setting that can change a number as plain data, which `saved` reads back."""
-        plain = plain_values(self, SearchConfig)
-        for name in _NO_NUMBERS:
-            del plain[name]
-        return plain | {
+        names = {
             "data": source_name(self.data),
             "space": str(self.space) if isinstance(self.space, str) else self.space.name,  # of NumPy, too
             "method": self.method_preset.name,
             "selector": self.selector_preset.name,
             "device": str(self.device),
         }
+        plain = plain_values(self, SearchConfig, names)
+        return {name: value for name, value in plain.items() if name not in _NO_NUMBERS}
 
 
 @settings

@@ -70,7 +70,7 @@ def _selection(case: Case, record: Record) -> dict[str, Any]:
 def _retraining(home: Path, words: Sequence[str]) -> dict[str, Any]:
     """Return what a retraining must have, typed as `words`, of the architecture in the folder that it lies in."""
     typed = dict(pairwise(words))
-    own = flat(plain_values(RECIPES[typed["--recipe"]], Recipe))
+    own = flat(plain_values(RECIPES[typed["--recipe"]], Recipe, {}))
     own["validation_share"] = own["validation_share"] or None  # which the images decide on
     sizes = {name: int(typed[f"--{name}"]) for name in ("width", "depth") if f"--{name}" in typed}
     more = {"recipe": typed["--recipe"], "seed": int(typed["--seed"]), "architecture": _trained(home, words[1])}
