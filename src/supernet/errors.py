@@ -74,16 +74,15 @@ def reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
-def with_place(error: BaseException) -> str:
-    """Return the first line of an error with the last line of the user's own code that led to it, if any did.
+def place_of(error: BaseException) -> str:
+    """Return the last line of the user's own code that led to an error, as " (spaces.py, line 3)"; "" if none did.
 
     The user's own is what lies neither in this package nor among Python's libraries.
     """
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
     others = [Path(__file__).parent, *(Path(get_paths()[name]) for name in ("stdlib", "purelib", "platlib"))]
     frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(other) for other in others)]
     if not own:
-        return said
+        return ""
     file, here = Path(own[-1].filename), Path.cwd()
-    return f"{said} ({file.relative_to(here) if file.is_relative_to(here) else file}, line {own[-1].lineno})"
+    return f" ({file.relative_to(here) if file.is_relative_to(here) else file}, line {own[-1].lineno})"

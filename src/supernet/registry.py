@@ -10,7 +10,7 @@ from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from supernet.errors import UserError, unknown, with_place
+from supernet.errors import UserError, place_of, unknown
 
 T = TypeVar("T")
 P = TypeVar("P", bound="Preset[Any]")
@@ -27,7 +27,7 @@ def imported(kind: str, target: str) -> Any:
     try:
         found = import_module(module)
     except (ImportError, AttributeError, UserError) as error:
-        raise UserError(f"cannot import {kind} '{target}': {with_place(error)}") from None
+        raise UserError(f"cannot import {kind} '{target}': {error}{place_of(error)}") from None
     try:
         return getattr(found, name)
     except AttributeError as error:

@@ -17,7 +17,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic_core import ArgsKwargs, CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import no_info_plain_validator_function
 
-from supernet.errors import UserError, unknown, with_place
+from supernet.errors import UserError, unknown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -196,7 +196,9 @@ def _built(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
             raise UserError(_line(error, prefix)) from None
         return _built(kind, _tuple_at(values, lists[0]), prefix)
     except PydanticUserError as error:  # a type that has no meaning where it stands
-        raise UserError(f"{kind.__qualname__} has a field whose type cannot be checked: {with_place(error)}") from None
+        raise UserError(
+            f"{kind.__qualname__} has a field whose type cannot be checked: {str(error).splitlines()[0]}"
+        ) from None
     return built if checker is kind else kind(**{name: getattr(built, name) for name in values})
 
 

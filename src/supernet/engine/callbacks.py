@@ -7,6 +7,7 @@ from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 from supernet.engine.process_group import alone
+from supernet.errors import place_of
 
 if TYPE_CHECKING:
     from supernet.engine.run import Run
@@ -60,7 +61,7 @@ class Callbacks(Callback):
                     getattr(callback, event)(*what)
             except Exception as error:
                 self.others = [other for other in self.others if other is not callback]
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = " ".join(f"{type(error).__name__}: {error}".split()) + place_of(error)
                 name = getattr(callback, "name", type(callback).__name__)
                 self.display.say(f"callback {name} failed in {event} ({reason}): the run goes on without it")
 

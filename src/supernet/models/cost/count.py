@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache, cached_property
 
-from supernet.errors import UserError, with_place
+from supernet.errors import UserError, place_of
 from supernet.models.cost.module import Cost, count
 from supernet.models.cost.options import PerOperation
 from supernet.spaces.cell import Cell, Edge
@@ -163,9 +163,10 @@ def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -
                 f"memory is too short for operation '{primitive.name}' on {shape} with {channels} channels out: "
                 "take a smaller width or smaller images"
             ) from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"operation '{primitive.name}' cannot run on {shape} with {channels} channels out and stride {stride}: "
-            f"{with_place(error)}"
+            f"{reason}{place_of(error)}"
         ) from None
 
 
