@@ -1,7 +1,8 @@
-"""What a method of one's own promises: one line names the member that does not keep it."""
+"""What a method or a selector of one's own promises: one line names the member that does not keep it."""
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ import torch
 import supernet as sn
 from retrained import message
 from supernet.methods.single_path import SinglePath
+from supernet.selectors.magnitude import Magnitude
 
 SMALL: dict[str, Any] = {"epochs": 2, "width": 4, "images": 100, "quiet": True}
 NAMED = "return scalar tensors by name, as {'loss': loss}"
 SCORES = "return a tensor (edges, columns) of numbers for each kind of cell"
+OWN = "return names that the search does not write itself"
 NAN = float("nan")
 
 
@@ -39,7 +42,11 @@ BROKEN = [
         "have 'train', 'validation', 'all' or a Stream for 'weights', not 'training'",
     ),
     ("end_epoch", lambda self, epoch, found: None, "return a dict of plain data, not None"),
-    ("end_epoch", lambda self, epoch, found: {"epoch": 7}, "return names that no row has of itself, not 'epoch'"),
+    (
+        "end_epoch",
+        lambda self, epoch, found: {"epoch": 7},
+        f"{OWN}, not 'epoch'",
+    ),
     (
         "end_epoch",
         lambda self, epoch, found: {"t": torch.tensor(3.0)},
@@ -71,3 +78,35 @@ def test_scores_may_be_anything_where_an_edge_has_no_candidate(tmp_path):
 def test_a_method_that_has_always_finished_ends_after_its_first_epoch(tmp_path):
     run = sn.search("digits", method=with_member("finished", "it is enough"), out=tmp_path / "run", **SMALL)
     assert run.summary["stopped"]["epoch"] == len(run.metrics) == 1
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> sn.Run:
+    return sn.search("digits", method="rsps", out=tmp_path_factory.mktemp("searched") / "run", **SMALL)
+
+
+PLAIN = " must return plain data: numbers, strings, lists and dicts"
+CHOSEN = [
+    ("genotype", lambda self: None, ": an architecture is a Genotype, not of type NoneType"),
+    ("genotype", lambda self: "|none~0|", ": an architecture is a Genotype, not of type str"),
+    ("report", lambda self: None, " must return a dict of plain data, not None"),
+    (
+        "report",
+        lambda self: {"verdict": "x"},
+        f" must {OWN}, not 'verdict'",
+    ),
+    ("report", lambda self: {"a": {1}}, f"{PLAIN}, not {{1}} as 'a'"),
+]
+
+
+@pytest.mark.parametrize(("member", "value", "told"), CHOSEN)
+def test_what_a_selector_breaks_is_told_in_one_line(member, value, told, searched):
+    members = {"genotype": Magnitude.genotype, "report": sn.Selector.report, member: value, "__module__": "mine"}
+    mine = type("Mine", (sn.Selector,), members)
+    assert message(sn.select, searched, mine, quiet=True) == f"{member} of selector 'mine:Mine'{told}"
+
+
+def test_an_architecture_of_another_space_is_told(searched):
+    other = sn.space("darts").sample(random.Random(0))
+    mine = type("Other", (sn.Selector,), {"genotype": lambda self: other, "__module__": "mine"})
+    assert message(sn.select, searched, mine, quiet=True).startswith("genotype of selector 'mine:Other': ")

@@ -1,20 +1,24 @@
-"""What a method of one's own promises to a search: it is checked where the search relies on it.
+"""What a method or a selector of one's own promises to a search: it is checked where the search relies on it.
 
-A promise that is not kept is told in one line, which names the method and its member, in place of an error in the code
+A promise that is not kept is told in one line, which names the class and its member, in place of an error in the code
 of the package.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, get_args
 
 from torch import Tensor
 
 from supernet.errors import UserError, shown
+from supernet.methods import Preset
 from supernet.methods.base import Method, Part, Stream
 from supernet.methods.relaxation import candidate_mask
+from supernet.selectors import Preset as Selecting
+from supernet.spaces import SearchSpace
+from supernet.spaces.genotype import Genotype
 
 OF_THE_SEARCH = (
     *("epoch", "valid_accuracy", "op_scores", "forward_backward", "diagnostics", "architecture", "verdict", "targets"),
@@ -22,12 +26,18 @@ OF_THE_SEARCH = (
 )
 """The names in an epoch's row of metrics that `end_epoch` leaves to the search."""
 
+OF_THE_SUMMARY = (
+    *("genotype", "architecture", "params", "flops", "target", "limits", "latency", "table_entry", "forward_backward"),
+    *("seconds", "margins", "verdict", "targets", "selector", "stopped", "curvature"),
+)
+"""The names in a summary that `report` leaves to the search."""
+
 
 class Promises:
-    """The promises of a method, which messages call `name`; each check returns what it was given."""
+    """The promises of a method or a selector, which messages call `name`; each check returns what it was given."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, preset: Preset | Selecting) -> None:
+        self.name = f"{preset.kind} '{preset.name}'"
 
     def streams(self, method: Method) -> dict[str, Stream]:
         """Return the streams that the method declares; raises UserError if there are none, and for other images."""
@@ -53,17 +63,31 @@ class Promises:
 
     def row(self, row: Any) -> Mapping[str, Any]:
         """Return what `end_epoch` adds to a row; raises UserError unless it is plain data under names of its own."""
-        if not isinstance(row, Mapping):
-            raise self._broken("end_epoch", "return a dict of plain data", _quoted(row))
-        if taken := [name for name in row if name in OF_THE_SEARCH]:
-            raise self._broken("end_epoch", "return names that no row has of itself", f"'{taken[0]}'")
-        for name, value in row.items():
+        return self._plain("end_epoch", row, OF_THE_SEARCH)
+
+    def report(self, report: Any) -> Mapping[str, Any]:
+        """Return what a selector adds to its summary; raises UserError unless it is plain data under its own names."""
+        return self._plain("report", report, OF_THE_SUMMARY)
+
+    def _plain(self, member: str, data: Any, taken: Collection[str]) -> Mapping[str, Any]:
+        if not isinstance(data, Mapping):
+            raise self._broken(member, "return a dict of plain data", _quoted(data))
+        for name, value in data.items():
+            if name in taken:
+                raise self._broken(member, "return names that the search does not write itself", f"'{name}'")
             try:
                 json.dumps(value)
             except (TypeError, ValueError):
                 must = "return plain data: numbers, strings, lists and dicts"
-                raise self._broken("end_epoch", must, f"{_quoted(value)} as '{name}'") from None
-        return row
+                raise self._broken(member, must, f"{_quoted(value)} as '{name}'") from None
+        return data
+
+    def genotype(self, space: SearchSpace, genotype: Any) -> Genotype:
+        """Return the architecture that a selector has chosen; raises UserError unless it is one of the space."""
+        try:
+            return space.check(genotype)
+        except UserError as error:
+            raise UserError(f"genotype of {self.name}: {error}") from None
 
     def op_scores(self, method: Method) -> dict[str, list[list[float]]]:
         """Return the op scores as lists; raises UserError unless they are numbers for every candidate of every cell."""
@@ -87,7 +111,7 @@ class Promises:
         return finished
 
     def _broken(self, member: str, must: str, found: str) -> UserError:
-        return UserError(f"{member} of method '{self.name}' must {must}, not {found}")
+        return UserError(f"{member} of {self.name} must {must}, not {found}")
 
 
 def _quoted(value: object) -> str:

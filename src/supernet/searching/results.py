@@ -40,7 +40,7 @@ def write(run: Run, plan: Plan, genotype: Genotype, report: Mapping[str, Any], s
 
 @by_first
 def write_selection(
-    run: Run, plan: Plan, genotype: Genotype, selector: Preset, report: Mapping[str, Any], searched: Rows
+    run: Run, plan: Plan, genotype: Genotype, report: Mapping[str, Any], selector: Preset, searched: Rows
 ) -> None:
     """Write picture, genotype, page and summary of a selection, with the selector's report.
 

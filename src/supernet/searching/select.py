@@ -29,6 +29,7 @@ from supernet.searching import results
 from supernet.searching.config import config_of
 from supernet.searching.passes import Passes
 from supernet.searching.plan import Plan
+from supernet.searching.promises import Promises
 from supernet.searching.resume import done, plan_of, restored
 from supernet.searching.task import SearchTask
 from supernet.selectors import SELECTORS, Preset
@@ -233,9 +234,15 @@ def start(plan: SelectionPlan, how: Driving, callback: Callback | None = None) -
 
 
 def _finish(run: Run, task: SelectionTask) -> None:
-    plan, genotype = task.plan, task.selector.genotype()
+    plan = task.plan
+    found = _read_out(task.selector, plan.selector, plan.search.space)
     searched = plan.run.metrics[: plan.epoch]  # the search may have gone on meanwhile
-    results.write_selection(run, plan.search, genotype, plan.selector, task.selector.report(), searched)
+    results.write_selection(run, plan.search, *found, plan.selector, searched)
+
+
+def _read_out(selector: Selector, preset: Preset, space: SearchSpace) -> tuple[Genotype, Mapping[str, Any]]:
+    promises = Promises(preset)
+    return promises.genotype(space, selector.genotype()), promises.report(selector.report())
 
 
 def choose(
@@ -247,8 +254,7 @@ def choose(
     """
     plan = task.plan
     if plan.selector.load().quick:
-        selector = selector_on(task)
-        return selector.genotype(), selector.report()
+        return _read_out(selector_on(task), plan.selector, plan.space)
     own = SelectionPlan(plan, run, *done(run), plan.selector, plan.config.select, plan.seed)
     chosen = start(own, Driving(resume_anyway=resume_anyway), callback)
     return chosen.genotype, {"measured": chosen.summary["measured"]}

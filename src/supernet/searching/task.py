@@ -44,7 +44,7 @@ class SearchTask(Task):
 
     def __init__(self, plan: Plan, callback: Callback | None = None) -> None:
         self.plan, config = plan, plan.config
-        self.promises = Promises(plan.method.name)
+        self.promises = Promises(plan.method)
         self.images = images = plan.images.to(plan.device)
         self.snapshots: Snapshots = Snapshots()
         self.targets = Targets(plan.feasible, config.targets, config.epochs) if config.targets else None
