@@ -86,7 +86,7 @@ def settings(cls: type[T]) -> type[T]:
     @wraps(check)
     def construct(self: Any, *args: Any, **values: Any) -> None:
         try:
-            check(self, *args, **values)
+            check(self, *map(_own, args), **{name: _own(value) for name, value in values.items()})
         except ValidationError as error:
             names = [entry.name for entry in fields(made) if not entry.kw_only]
             raise UserError(_line(error, getattr(cls, "prefix", ""), names)) from None
@@ -189,7 +189,8 @@ def _built(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     checker = _checker(kind)  # type: ignore[arg-type]
     built = object.__new__(checker)
     try:
-        checker.__pydantic_validator__.validate_python(ArgsKwargs((), dict(values)), self_instance=built)
+        own = {name: _own(value) for name, value in values.items()}
+        checker.__pydantic_validator__.validate_python(ArgsKwargs((), own), self_instance=built)
     except ValidationError as error:
         lists = [entry["loc"] for entry in error.errors() if _is_list_for_tuple(entry)]
         if not lists:
@@ -200,6 +201,12 @@ def _built(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
             f"{kind.__qualname__} has a field whose type cannot be checked: {str(error).splitlines()[0]}"
         ) from None
     return built if checker is kind else kind(**{name: getattr(built, name) for name in values})
+
+
+def _own(value: object) -> object:
+    """Return a NumPy scalar, as a loop over an array has it, as Python's number; anything else as it is."""
+    is_scalar = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
+    return value.item() if is_scalar else value  # type: ignore[attr-defined]
 
 
 def _is_list_for_tuple(error: Mapping[str, Any]) -> bool:

@@ -325,5 +325,15 @@ def test_a_space_with_operations_of_ones_own_is_saved_by_its_name() -> None:
     assert not {"what", "space"} & set(kept)
 
 
+def test_a_scalar_of_numpy_is_a_number() -> None:
+    given = {"epochs": np.int64(3), "mirror": np.bool_(True), "w": {"lr": np.float32(0.5)}}
+    found = configured(**given)
+    assert found == configured(epochs=3, mirror=True, w={"lr": 0.5})
+    assert [type(value) for value in (found.epochs, found.mirror, found.w.lr)] == [int, bool, float]
+    assert type(SGDConfig(warmup=np.uint8(2)).warmup) is int
+    with pytest.raises(UserError, match=r"^setting epochs takes a whole number, not array\(\[1, 2\]\)$"):
+        configured(epochs=np.array([1, 2]))
+
+
 def test_a_name_that_is_numpys_text_is_a_name() -> None:
     assert type(configured(space=np.str_("darts")).to_dict()["space"]) is str

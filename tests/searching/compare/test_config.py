@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from supernet.errors import UserError
@@ -36,13 +37,17 @@ def config(**given):
 
 @pytest.mark.parametrize(
     ("given", "seeds"),
-    [("0-4", [0, 1, 2, 3, 4]), ("7,0-1,7", [7, 0, 1]), (3, [3]), ([2, 2, 1], [2, 1]), (range(2), [0, 1])],
+    [
+        *(("0-4", [0, 1, 2, 3, 4]), ("7,0-1,7", [7, 0, 1]), (3, [3]), ([2, 2, 1], [2, 1]), (range(2), [0, 1])),
+        *((np.arange(2), [0, 1]), (np.int64(3), [3]), ((seed for seed in (2, 1)), [2, 1])),
+    ],
 )
 def test_seeds_are_numbers_and_spans(given, seeds):
-    assert seeds_of(given) == seeds
+    found = seeds_of(given)
+    assert (found, {type(seed) for seed in found}) == (seeds, {int})
 
 
-@pytest.mark.parametrize("given", ["", "x", "4-2", "1,,2", "0-99999999", None, [0.5]])
+@pytest.mark.parametrize("given", ["", "x", "4-2", "1,,2", "0-99999999", None, [0.5], [True]])
 def test_no_other_seeds_are_taken(given):
     with pytest.raises(UserError, match="seeds are numbers and spans"):
         seeds_of(given)

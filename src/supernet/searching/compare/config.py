@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,11 @@ def budget_of(text: str) -> tuple[str, float | None]:
 
 def seeds_of(given: object) -> list[int]:
     """Return the seeds of a list, of one number, or of a text as 0-4,7; raises UserError for anything else."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        return [given]
-    if isinstance(given, Sequence | range) and not isinstance(given, str) and all(type(seed) is int for seed in given):
-        return list(dict.fromkeys(given))
+    several = [given] if isinstance(given, Integral) else given
+    if isinstance(several, Iterable) and not isinstance(several, str):
+        seeds = list(several)
+        if all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in seeds):
+            return list(dict.fromkeys(map(int, seeds)))
     parts = [re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part) for part in str(given).split(",")]
     spans = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]
     if len(spans) < len(parts) or any(not 0 <= last - first < 10_000 for first, last in spans):
