@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
-from sysconfig import get_paths
-from traceback import extract_tb
 
 _MANY = 20  # names that still read well on one line
 _LONG, _LONGEST = 120, 1000  # characters of a quoted text, and of a message
@@ -79,6 +77,9 @@ def place_of(error: BaseException) -> str:
 
     The user's own is what lies neither in this package nor among Python's libraries.
     """
+    from sysconfig import get_paths  # imported here, since every start of a command reads this file
+    from traceback import extract_tb
+
     others = [Path(__file__).parent, *(Path(get_paths()[name]) for name in ("stdlib", "purelib", "platlib"))]
     frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(other) for other in others)]

@@ -6,6 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from supernet.report.text import as_argument
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -43,8 +45,6 @@ def show_next(console: Console, command: str, subject: str | Path | None = None)
     if console.is_terminal or command not in ("predict", "query", "architectures", "spaces", "methods", "selectors"):
         words = _NEXT[command]
         if subject is not None:
-            from supernet.engine.folder import as_argument
-
             own = _own(subject) if "RUN" in words else ""
             words = re.sub("RUN|DATA", lambda _: shlex.quote(as_argument(subject)), words) + own
         show_line(console, words)

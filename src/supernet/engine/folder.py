@@ -184,11 +184,6 @@ def default_folder(*names: str) -> Path:
     return Path("runs") / f"{name}{mark}"
 
 
-def as_argument(path: str | Path) -> str:
-    """Return a path as a command takes it: one that begins with a dash would be an option."""
-    return f"./{path}" if str(path).startswith("-") else str(path)
-
-
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested settings as one level, {"w": {"lr": 1}} as {"w.lr": 1}."""
     leaves: dict[str, Any] = {}

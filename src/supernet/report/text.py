@@ -1,10 +1,11 @@
-"""Sizes, durations, accuracies and architectures as short texts."""
+"""Sizes, durations, accuracies, paths and architectures as short texts."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 _LONG, _SHORT = 110, 100  # architectures of more characters than _LONG are abbreviated to at most _SHORT
@@ -39,6 +40,11 @@ def accuracy(measured: Mapping[str, Any]) -> str:
     of = {"path": "of the architecture in the supernet", "alone": "of the architecture, trained alone"}
     whose = of.get(measured.get("of", ""), "of the supernet")
     return f"{100 * measured['accuracy']:.2f} % {whose}, on {measured['count']} {measured['images']} images"
+
+
+def as_argument(path: str | Path) -> str:
+    """Return a path as a command takes it: one that begins with a dash would be an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def short_architecture(text: str) -> str:

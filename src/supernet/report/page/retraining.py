@@ -8,11 +8,11 @@ from typing import Any
 
 from supernet.data import Images
 from supernet.engine.files import read_json
-from supernet.engine.folder import as_argument
 from supernet.engine.glance import size as size_of
 from supernet.engine.records import EvaluationRecord, check
 from supernet.engine.run import Run
 from supernet.report.page import parts
+from supernet.report.text import as_argument
 
 _ASKED = ("recipe", "space", "epochs", "batch_size", "width", "depth", "seed", "device", "precision")
 _MEASURED = {

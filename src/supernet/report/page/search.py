@@ -9,14 +9,13 @@ from typing import Any
 from markupsafe import Markup
 
 from supernet.data import Images
-from supernet.engine.folder import as_argument
 from supernet.engine.glance import size as size_of
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.limits import Limits
 from supernet.report.console import cost_of, targets
 from supernet.report.page import parts
-from supernet.report.text import accuracy
+from supernet.report.text import accuracy, as_argument
 from supernet.spaces import SearchSpace, recorded_space
 from supernet.spaces.tables.entry import holds
 

@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from supernet.engine.folder import as_argument
 from supernet.report import page
 from supernet.report.page import parts
+from supernet.report.text import as_argument
 from supernet.searching.baselines.table import Baselines, cells
 from supernet.searching.compare.page import TEMPLATE
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supernet.engine.folder import as_argument, flat
+from supernet.engine.folder import flat
 from supernet.models.cost.count import largest
+from supernet.report.text import as_argument
 from supernet.retraining.recipes import RECIPES
 from supernet.searching.compare.cases import Case, cases, largest_cases, search_config, selection, usual_settings
 from supernet.searching.compare.config import ComparisonConfig, Record

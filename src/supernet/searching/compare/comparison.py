@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from supernet.engine.folder import as_argument
 from supernet.engine.run import Run
 from supernet.errors import UserError
+from supernet.report.text import as_argument
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import page, table
 from supernet.searching.compare.cases import cases
