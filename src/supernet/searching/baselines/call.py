@@ -139,6 +139,8 @@ def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: 
     budget = which.budget
     if like is None and not budget:
         raise UserError("give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both")
+    if like is None and config.space is not None:
+        raise UserError("--space is the space of --like: give an architecture of it as well, as --like DARTS_V2")
     scaled = {} if like is None else budget
     run, what = run_of(like), only_architecture(RESNET) if like is None else like
     if run is not None and run.task == "retrain":
