@@ -221,6 +221,28 @@ def test_rows_that_are_damaged_or_missing_are_told_when_the_run_goes_on(run):
     assert run.metrics == []
 
 
+def test_a_finished_run_that_lacks_rows_is_not_read_as_one_of_fewer_epochs(run):
+    finish(run)
+    cut = f"'{run.path / 'metrics.jsonl'}' is damaged (it has rows of 1 of 2 epochs): {START_OVER}"
+    assert message(lambda: run.metrics) == cut
+    stopped = {"epoch": 1, "reason": "the choice stayed"}
+    run.write("summary.json", json.dumps(SUMMARY | {"stopped": stopped}))  # it ended by itself
+    assert run.metrics == [ROW]
+    run.write("summary.json", json.dumps(SUMMARY))
+    run.log(ROW | {"epoch": 2})
+    assert len(run.metrics) == 2
+
+
+def test_a_run_that_finishes_while_it_is_read_lacks_nothing(run, monkeypatch):
+    def read(self, real=Run._rows):
+        found = real(self)
+        finish(self)
+        return found
+
+    monkeypatch.setattr(Run, "_rows", read)
+    assert run.metrics == []
+
+
 def test_a_finished_run_tells_what_it_found(run):
     assert not run.finished
     finish(run)

@@ -10,7 +10,7 @@ from typing import Any
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json_lines, read_yaml, write_atomically
 from supernet.engine.folder import Folder, flat
-from supernet.engine.glance import facts, in_html
+from supernet.engine.glance import facts, in_html, planned_epochs
 from supernet.engine.processes import by_first
 from supernet.engine.records import Record, RetrainingSummary, Row, SearchSummary, check, damaged, read_checked
 from supernet.errors import UserError
@@ -117,11 +117,24 @@ class Run(Folder):
     def metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, without a last line that a crash cut off.
 
-        Raises UserError if the folder is none of a run, and if a row is damaged, missing, or there twice.
+        Raises UserError if the folder is none of a run, and if a row is damaged, missing, or there twice; a finished
+        run has a row for each of its epochs.
         """
         if not (self.path / "metrics.jsonl").exists():
             self._check_is_run(self.task)
-        return self._rows()
+        done = self._done()  # before the rows are read, as the run may finish meanwhile
+        rows = self._rows()
+        if done is not None and len(rows) < done and done == self._done():
+            raise damaged(self.path / "metrics.jsonl", f"it has rows of {len(rows)} of {done} epochs", START_OVER)
+        return rows
+
+    def _done(self) -> int | None:
+        """Return how many epochs the run had when it finished; None before that, and where the files do not tell."""
+        if not self.finished:
+            return None
+        stopped = self.summary.get("stopped")
+        epochs = stopped["epoch"] if stopped else planned_epochs(self.config)
+        return epochs if isinstance(epochs, int) else None
 
     def _rows(self) -> list[dict[str, Any]]:
         file = self.path / "metrics.jsonl"
