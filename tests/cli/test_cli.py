@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -285,6 +286,27 @@ def test_a_full_disk_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) ->
     status, _, err = call("search", "digits", *SMALL, "--quiet")
     reason = "No space left on device; make room, and the same command goes on"
     assert (status, err) == (2, f"supernet: cannot write 'runs/x/metrics.jsonl': {reason}\n")
+
+
+FULL = "supernet: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full is Linux's")
+@pytest.mark.parametrize(
+    ("words", "outputs", "said"),
+    [
+        (["query", "9930"], "> /dev/full", FULL),
+        (["search", "digits", *SMALL], "> /dev/full", FULL),
+        (["nonsense"], "2> /dev/full", ""),
+    ],
+    ids=["printed", "progress", "errors"],
+)
+def test_a_full_disk_under_the_output_is_not_one_under_a_file(
+    tmp_path: Path, words: list[str], outputs: str, said: str
+) -> None:
+    line = f"{shlex.join([sys.executable, '-m', 'supernet', *words])} {outputs}"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 # --- search

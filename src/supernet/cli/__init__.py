@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
+from supernet.cli.output import drop_output, told_from_files
 from supernet.cli.parsing import Arguments
 from supernet.errors import UserError, reason_of, unknown, visible
 
@@ -49,15 +51,16 @@ def main(arguments: Arguments | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a terminal may lack letters of a class name
     try:
-        try:
-            _check_place()
-            _dispatch(given)
-        finally:
-            sys.stdout.flush()  # here, so that a reader that has gone is told from an error
+        with told_from_files():
+            try:
+                _check_place()
+                _dispatch(given)
+            finally:
+                sys.stdout.flush()  # here, so that a reader that has gone is told from an error
     except UserError as error:
         _leave(2, str(error))
     except BrokenPipeError:  # the reader has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the rest of the output
+        drop_output()
         sys.exit(141)
     except OSError as error:
         _leave(2, reason_of(error) + (f": '{error.filename}'" if error.filename else ""))
@@ -85,7 +88,8 @@ def _check_place() -> None:
 
 def _leave(status: int, reason: str) -> NoReturn:
     if _speaks():
-        print(f"supernet: {visible(reason)}", file=sys.stderr)
+        with suppress(OSError):  # where nobody hears it, the status tells
+            print(f"supernet: {visible(reason)}", file=sys.stderr)
     sys.exit(status)
 
 
