@@ -18,6 +18,8 @@ from hypothesis.strategies import SearchStrategy
 import supernet as sn
 from conftest import Call
 from retrained import record
+from supernet.cli.parsing import ARGUMENTS, Declared
+from supernet.cli.search import search
 from supernet.engine.optim import SGDConfig
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -26,7 +28,7 @@ from supernet.methods.single_path import SinglePath
 from supernet.retraining.config import RetrainCall
 from supernet.retraining.config import configured as retraining_configured
 from supernet.retraining.recipes import RECIPES, Recipe
-from supernet.searching.config import PROTOCOLS, Protocol, SearchCall, SearchConfig, config_of, configured, saved
+from supernet.searching.config import FLAGS, PROTOCOLS, Protocol, SearchCall, SearchConfig, config_of, configured, saved
 from supernet.selectors import SELECTORS
 
 TEXTS = ("", "flops=0.1", "no", "~", "1e3", "a: b", "# a", "- a", " a", "é", "a\nb", "${seed}")  # special in YAML
@@ -284,7 +286,11 @@ CANNOT = "a run folder holds numbers, texts, true and false, and lists and mappi
         (method({"x": int}), "Config of method 'mine:Mine' must have a default for every field, also for x"),
         (
             method({"epochs": int, "x": int, "seed": int}, epochs=1, x=2, seed=3),
-            "Config of method 'mine:Mine' must have names that no setting of a search has, not epochs, seed",
+            "Config of method 'mine:Mine' must have names that no setting or flag of a search has: rename epochs, seed",
+        ),
+        (
+            method({"x": int, "gpus": int}, x=1, gpus=2),
+            "Config of method 'mine:Mine' must have names that no setting or flag of a search has: rename gpus",
         ),
         (
             type("Mine", (SinglePath,), {"__module__": "mine", "Config": int}),
@@ -301,6 +307,13 @@ def test_a_config_of_ones_own_that_cannot_be_had_is_one_line(mine: Any, told: st
         sn.search("digits", method=mine, epochs=1, width=4, images=100, quiet=True, out=tmp_path / "run", **given)
     assert str(error.value).startswith(told)
     assert not (tmp_path / "run").exists()
+
+
+def test_every_flag_of_a_search_that_is_no_setting_is_known_to_be_taken() -> None:
+    with pytest.raises(Declared) as declared:
+        search(["digits", ARGUMENTS])
+    flags = {*names_of(declared.value.arguments)} - {*names_of(SearchCall)}
+    assert flags == FLAGS - {"help", "help_all"}  # which every command has
 
 
 def test_a_config_of_ones_own_with_tuples_is_read_back(tmp_path: Path) -> None:

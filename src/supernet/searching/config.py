@@ -38,6 +38,9 @@ from supernet.settings import (
 )
 from supernet.spaces import SearchSpace
 
+FLAGS = frozenset({"config", "dry_run", "no_graphs", "processes", "gpus", "help", "help_all"})
+"""What `supernet search` has beside the fields of `SearchCall`; fields of a method's Config are flags among them."""
+
 _NO_NUMBERS = ("graphs", "workers")  # settings that change no number: a run may go on with others
 
 
@@ -290,9 +293,9 @@ def _defaults(preset: MethodPreset | SelectorPreset) -> Any:
     entries = [entry for entry in fields(kind) if entry.init]
     if open_ := [entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING]:
         raise UserError(f"{whose} must have a default for every field, also for {', '.join(open_)}")
-    taken = {entry.name for entry in fields(SearchCall)} if isinstance(preset, MethodPreset) else set()
+    taken = {entry.name for entry in fields(SearchCall)} | FLAGS if isinstance(preset, MethodPreset) else set()
     if clash := [entry.name for entry in entries if entry.name in taken]:
-        raise UserError(f"{whose} must have names that no setting of a search has, not {', '.join(clash)}")
+        raise UserError(f"{whose} must have names that no setting or flag of a search has: rename {', '.join(clash)}")
     return kind()
 
 
