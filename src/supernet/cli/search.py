@@ -33,6 +33,7 @@ def search(given: Arguments) -> None:
     from supernet.searching import forecast, plan
     from supernet.searching import search as searching
     from supernet.searching.front_points import drawn
+    from supernet.searching.idle import idle
 
     import_own(given)
     start, call, told = _parsed(given)
@@ -40,6 +41,8 @@ def search(given: Arguments) -> None:
     if call["dry_run"]:
         _tell(shown, told, how)
         planned = plan.plan(_configured(start, call))
+        for told in idle(planned.config):
+            console.line(shown, told)
         foreseen = forecast.foresee(planned)
         _print_forecast(shown, planned.reading, planned.running, foreseen)
         if foreseen.fits and not how.quiet:

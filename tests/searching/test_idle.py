@@ -1,0 +1,51 @@
+"""Settings without effect: each is told beside the other that takes its effect, and no default is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conftest import Call
+from supernet.methods import METHODS
+from supernet.searching.config import PROTOCOLS, configured
+from supernet.searching.idle import idle
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_is_published_has_no_idle_setting(protocol: str) -> None:
+    assert not [line for method in METHODS for line in idle(configured(protocol, method=method))]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"method": "darts", "activation": "softmax", "sigmoid_init": "zero"},
+            ["setting sigmoid_init zero has no effect with activation softmax"],
+        ),
+        ({"method": "darts", "activation": "sigmoid", "sigmoid_init": "zero"}, []),
+        ({"method": "fairdarts", "alpha": {"optimizer": "sgd"}}, []),  # its beta1 is its own
+        ({"alpha": {"beta1": 0.9}}, ["setting alpha.beta1 0.9 has no effect with alpha.optimizer sgd"]),
+        ({"w": {"gamma": 0.9}}, ["setting w.gamma 0.9 has no effect with w.schedule cosine"]),
+        ({"w": {"gamma": 0.9, "schedule": "exponential"}}, []),
+        ({"method": "rsps", "select": {"prior_share": 0.3}}, ["setting select.prior_share 0.3 has no effect with "]),
+        ({"method": "zarts-gld", "samples": 9}, ["setting samples 9 has no effect with estimator gld"]),
+        ({"method": "zarts-rs", "samples": 9, "tau": 0.1}, ["setting tau 0.1 has no effect with estimator rs"]),
+        ({"epochs": 3, "patience": 4}, ["setting patience 4 has no effect with epochs 3"]),
+        ({"epochs": 3, "patience": 3}, []),
+    ],
+)
+def test_a_setting_is_told_beside_the_one_that_takes_its_effect(settings: dict[str, Any], told: list[str]) -> None:
+    found = list(idle(configured(**settings)))
+    assert len(found) == len(told)
+    assert all(line.startswith(start) for line, start in zip(found, told, strict=True))
+
+
+def test_a_search_and_its_forecast_tell_it(call: Call) -> None:
+    tiny = ["digits", "--images", "60", "--epochs", "1", "--width", "2", "--device", "cpu", "--patience", "2"]
+    said = "setting patience 2 has no effect with epochs 1\n"
+    status, _, err = call("search", *tiny, "--quiet", "--out", "x")
+    assert (status, err) == (0, f"supernet: {said}")
+    status, out, _ = call("search", *tiny, "--dry-run")
+    assert (status, said in out) == (0, True)
