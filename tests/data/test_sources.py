@@ -273,6 +273,8 @@ def test_unknown_names_and_missing_paths(tmp_path: Path, monkeypatch: pytest.Mon
     assert message("digts") == f"unknown data 'digts'; did you mean 'digits'? known: {KNOWN}"
     assert message("cifar10") == f"unknown data 'cifar10'; known: {KNOWN}"
     assert message("") == f"unknown data ''; known: {KNOWN}"
+    words = "the digits of the package are the text 'digits', no Path"
+    assert message(Path("digits")) == f"no such file or folder: './digits'; {words}"
     assert message("some.npz") == "no such file or folder: 'some.npz'"
     assert message("no/such") == "no such file or folder: 'no/such'"
     assert message(tmp_path / "no") == f"no such file or folder: '{tmp_path / 'no'}'"

@@ -206,6 +206,8 @@ def _from_path(
     if text and path.is_dir():
         return read_folder(path, image_size, **how)
     if not path.exists() or not text:
+        if text == "digits":  # the text itself never gets here
+            raise UserError("no such file or folder: './digits'; the digits of the package are the text 'digits', no Path")
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")
         raise unknown("data", text, _SOURCES)
