@@ -10,13 +10,17 @@ import torch
 
 import supernet as sn
 from retrained import message
+from supernet.methods import METHODS
 from supernet.methods.single_path import SinglePath
+from supernet.models.mix import dense
+from supernet.searching.promises import Promises
 from supernet.selectors.magnitude import Magnitude
 
 SMALL: dict[str, Any] = {"epochs": 2, "width": 4, "images": 100, "quiet": True}
 NAMED = "return scalar tensors by name, as {'loss': loss}"
 SCORES = "return a tensor (edges, columns) of numbers for each kind of cell"
 OWN = "return names that the search does not write itself"
+MIX = "return an EdgeMix with op weights (edges, columns) for each kind of cell"
 NAN = float("nan")
 
 
@@ -30,7 +34,18 @@ def scores(value: Any) -> Any:
     return lambda self: {kind: value(found) for kind, found in SinglePath.op_scores(self).items()}
 
 
+def mix(value: Any) -> Any:
+    """A `step` of all operations with the mix that is made of the op weights."""
+    return lambda self, batches: self.weight_step(batches["weights"], value(torch.ones(6, 5)))
+
+
 BROKEN = [
+    ("step", mix(lambda weights: None), ("mix", f"{MIX} (cell), not None")),
+    ("step", mix(lambda weights: {}), ("mix", f"{MIX} (cell), not {{}}")),
+    ("step", mix(lambda weights: {"cell": 0.5}), ("mix", f"{MIX}, not 0.5 for 'cell'")),
+    ("step", mix(lambda weights: dense({"cell": [1]})), ("mix", f"{MIX}, not [1] for 'cell'")),
+    ("step", mix(lambda weights: dense({"cell": weights[1:]})), ("mix", f"{MIX}, (6, 5) for 'cell', not of (5, 5)")),
+    ("step", mix(lambda weights: dense({"cell": weights * NAN})), ("mix", f"{MIX}, not NaN for 'cell'")),
     ("step", lambda self, batches: None, f"{NAMED}, not None"),
     ("step", lambda self, batches: {"loss": 0.5}, f"{NAMED}, not 0.5 as 'loss'"),
     ("step", lambda self, batches: {"loss": torch.ones(2)}, f"{NAMED}, not tensor([1., 1.]) as 'loss'"),
@@ -62,9 +77,18 @@ BROKEN = [
 @pytest.mark.parametrize(("member", "value", "told"), BROKEN)
 def test_a_broken_promise_is_told_in_one_line(member, value, told, tmp_path):
     mine = with_member(member, value)
+    named, must = told if isinstance(told, tuple) else (member, told)
     assert message(sn.search, "digits", method=mine, out=tmp_path / "run", **SMALL) == (
-        f"{member} of method 'my_methods:Mine' must {told}"
+        f"{named} of method 'my_methods:Mine' must {must}"
     )
+
+
+def test_the_mix_is_checked_in_the_first_step_alone():
+    supernet, checked = torch.nn.Identity(), Promises(METHODS.named(with_member("finished", "")))
+    for step in range(2):
+        with checked.first_mix(supernet):
+            assert len(supernet._forward_pre_hooks) == (step == 0)
+        assert not supernet._forward_pre_hooks
 
 
 def test_scores_may_be_anything_where_an_edge_has_no_candidate(tmp_path):

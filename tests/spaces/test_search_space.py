@@ -506,6 +506,22 @@ def test_operations_are_checked_at_every_position():
     )
     assert refused(check(lambda cin, cout, stride, norm: nn.LSTM(8, 8))).startswith("operation 'own' cannot run on 4 ")
 
+    class Changing(nn.Module):
+        def __init__(self, change):
+            super().__init__()
+            self.change = change
+
+        def forward(self, x):
+            return self.change(x)
+
+    assert refused(check(lambda cin, cout, stride, norm: Changing(lambda x: x.double()))) == (
+        "operation 'own' does not fit there: it gives float64 where float32 is needed"
+    )
+    assert refused(check(lambda cin, cout, stride, norm: Changing(lambda x: x.log()))) == (
+        "operation 'own' does not fit there: it gives NaN for ordinary numbers"
+    )
+    check(lambda cin, cout, stride, norm: Changing(lambda x: x / x.norm()))()
+
     class Adding(nn.Module):
         def forward(self, x):
             x += 1

@@ -207,7 +207,9 @@ def _from_path(
         return read_folder(path, image_size, **how)
     if not path.exists() or not text:
         if text == "digits":  # the text itself never gets here
-            raise UserError("no such file or folder: './digits'; the digits of the package are the text 'digits', no Path")
+            raise UserError(
+                "no such file or folder: './digits'; the digits of the package are the text 'digits', no Path"
+            )
         if path.name != text or path.suffix == ".npz":
             raise UserError(f"no such file or folder: '{text}'")
         raise unknown("data", text, _SOURCES)

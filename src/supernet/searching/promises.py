@@ -7,7 +7,8 @@ of the package.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, get_args
 
 from torch import Tensor
@@ -16,6 +17,8 @@ from supernet.errors import UserError, shown
 from supernet.methods import Preset
 from supernet.methods.base import Method, Part, Stream
 from supernet.methods.relaxation import candidate_mask
+from supernet.models.mix import EdgeMix
+from supernet.models.supernet import Supernet
 from supernet.selectors import Preset as Selecting
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
@@ -38,6 +41,7 @@ class Promises:
 
     def __init__(self, preset: Preset | Selecting) -> None:
         self.name = f"{preset.kind} '{preset.name}'"
+        self._to_check = ":" in preset.name  # the mix of a method of one's own, in its first step
 
     def streams(self, method: Method) -> dict[str, Stream]:
         """Return the streams that the method declares; raises UserError if there are none, and for other images."""
@@ -60,6 +64,32 @@ class Promises:
             if not isinstance(value, Tensor) or value.numel() != 1:
                 raise self._broken("step", must, f"{_quoted(value)} as '{name}'")
         return metrics
+
+    @contextmanager
+    def first_mix(self, supernet: Supernet) -> Iterator[None]:
+        """Check what the supernet gets as its mix in the first step alone; raises UserError for one it cannot run."""
+        if not self._to_check:
+            yield
+            return
+        self._to_check = False
+        hook = supernet.register_forward_pre_hook(lambda supernet, given: self._check_mix(supernet.space, *given[1:2]))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    def _check_mix(self, space: SearchSpace, mix: Any = None) -> None:
+        must = "return an EdgeMix with op weights (edges, columns) for each kind of cell"
+        if not isinstance(mix, Mapping) or not set(space.cells) <= set(mix):
+            raise self._broken("mix", f"{must} ({', '.join(space.cells)})", _quoted(mix))
+        for kind, cell in space.cells.items():
+            weights, shape = getattr(mix[kind], "weights", mix[kind]), (len(cell.edges), cell.columns)
+            if not isinstance(mix[kind], EdgeMix) or not isinstance(weights, Tensor):
+                raise self._broken("mix", must, f"{_quoted(weights)} for '{kind}'")
+            if weights.shape != shape:
+                raise self._broken("mix", f"{must}, {shape} for '{kind}'", f"of {tuple(weights.shape)}")
+            if weights.isnan().cpu().logical_and(candidate_mask(cell)).any():
+                raise self._broken("mix", must, f"NaN for '{kind}'")
 
     def row(self, row: Any) -> Mapping[str, Any]:
         """Return what `end_epoch` adds to a row; raises UserError unless it is plain data under names of its own."""

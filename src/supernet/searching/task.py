@@ -136,7 +136,8 @@ class SearchTask(Task):
         return metrics
 
     def _step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
-        metrics = self.promises.metrics(self.passes.step(lambda: self._learn(batches)))
+        with self.promises.first_mix(self.method.supernet):
+            metrics = self.promises.metrics(self.passes.step(lambda: self._learn(batches)))
         processes.average_statistics(self.method.supernet)
         return metrics
 

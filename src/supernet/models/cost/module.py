@@ -37,7 +37,7 @@ def count(build: Callable[[], nn.Module], shape: Shape) -> tuple[Cost, tuple[int
     """Return the cost of the module that `build` makes, and the shape of its output for one image of `shape`.
 
     The module is made and run on the CPU, where every module of a user's works, and leaves the random state as it was.
-    Raises whatever the module raises, and UserError if it writes over its input.
+    Raises whatever the module raises, and UserError if it writes over its input, and for NaN and another number format.
     """
     import torch
     from torch import nn
@@ -58,10 +58,19 @@ def count(build: Callable[[], nn.Module], shape: Shape) -> tuple[Cost, tuple[int
                 values.append(inputs[0].numel() // inputs[0].shape[1])
 
         with register_module_forward_pre_hook(see), FlopCounter() as counter:  # type: ignore[no-untyped-call]
-            image = torch.zeros(1, shape.channels, shape.height, shape.width)
+            # Not zeros, of which a module that divides by their norm makes NaN, and one that takes logarithms may not
+            image = torch.randn(
+                1, shape.channels, shape.height, shape.width, generator=torch.Generator().manual_seed(0)
+            )
+            version = image._version
             output = module(image)
-    if image._version:
+    if image._version != version:
         raise UserError("it writes over its input, which other operations read, too")
+    if output.dtype != image.dtype:
+        found, needed = (str(x.dtype).removeprefix("torch.") for x in (output, image))
+        raise UserError(f"it gives {found} where {needed} is needed")
+    if output.isnan().any():
+        raise UserError("it gives NaN for ordinary numbers")
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
     biases = sum(m.out_features for m in module.modules() if isinstance(m, nn.Linear) and m.bias is not None)
     return Cost(params, counter.total // 2 + biases, min(values)), tuple(output.shape)
