@@ -151,6 +151,23 @@ def test_a_forecast_is_what_a_search_takes_to_15_percent(settings: dict[str, Any
     assert found["search"]["bytes"] > found["before"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "at_most"),
+    [
+        ({"method": "darts"}, False),
+        ({"method": "pc-darts", "width": 4}, True),
+        ({"method": "pc-darts", "width": 4, "warmup": 0.0}, False),
+        ({"method": "p-darts"}, True),
+        ({"method": "cdarts"}, True),
+        ({"method": "zarts-rs", "samples": 1, "steps": 1, "epochs": 5}, True),
+        ({"method": "zarts-rs", "samples": 1, "steps": 1, "warmup": 0}, False),
+    ],
+    ids=str,
+)
+def test_the_forecast_of_a_method_that_warms_up_is_an_upper_bound(settings: dict[str, Any], at_most: bool) -> None:
+    assert forecast(**settings).at_most is at_most
+
+
 def test_a_step_of_a_forecast_draws_what_a_step_of_the_search_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     task = SearchTask(planned(PairDataset(tiny_images(96)), **TINY | {"method": "zarts-rs", "samples": 1, "steps": 2}))
     task.begin_epoch(2)
@@ -306,6 +323,11 @@ def test_memory_is_printed_against_the_free_memory(
 ) -> None:
     _print_forecast(Console(), "read", "running", found)
     assert f"memory        {wanted}\n" in capsys.readouterr().out
+
+
+def test_an_upper_bound_is_printed_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_forecast(Console(), "read", "running", replace(FORECAST, at_most=True))
+    assert "\nsearch        at most 1 min 32 s (4 epochs)\n" in capsys.readouterr().out
 
 
 def test_one_epoch_is_forecast_in_the_singular(capsys: pytest.CaptureFixture[str]) -> None:

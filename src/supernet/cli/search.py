@@ -240,8 +240,8 @@ def _print_forecast(console: Console, reading: str, running: str, forecast: Fore
         steps = "1 step and the measurement after it" if one else f"{forecast.steps} steps and a measurement"
         line(console, f"step          {duration(forecast.step_seconds)}")
         line(console, f"epoch         {duration(forecast.epoch_seconds)} ({steps})")
-        fewer = ", or fewer" if forecast.may_stop else ""
-        line(console, f"search        {duration(forecast.seconds)} ({number(forecast.epochs, 'epoch')}{fewer})")
+        fewer, most = ", or fewer" if forecast.may_stop else "", "at most " if forecast.at_most else ""
+        line(console, f"search        {most}{duration(forecast.seconds)} ({number(forecast.epochs, 'epoch')}{fewer})")
         if forecast.left_out:
             line(console, f"not counted   {forecast.left_out}")
         if forecast.tuning:

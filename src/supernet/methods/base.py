@@ -222,6 +222,14 @@ class Method(ABC):
         return (self.budget.epochs - 1,)
 
     @property
+    def warms_up(self) -> bool:
+        """Whether the first epochs, of the search or of its parts, do less than those of `forecast_epochs`.
+
+        A forecast is then the most that the search takes.
+        """
+        return False
+
+    @property
     def stage(self) -> str:
         """The stage of the search, as a clause for the user; empty, the default, for a method without stages."""
         return ""

@@ -140,6 +140,11 @@ class CDARTS(GradientMethod):
         self.phase = "warmup" if done < int(share_of(epochs_each, self.config.warmup)) else "search"
         self.coefficient = self.config.penalty * max(0.0, 1 - 2 * own / length)
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether there are epochs that train one of the networks alone."""
+        return max(self.config.pretrain, self.config.warmup) > 0
+
     def set_rate(self, rate: float) -> None:
         """Set the learning rates of both networks."""
         super().set_rate(rate)

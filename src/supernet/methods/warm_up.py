@@ -16,6 +16,11 @@ class WarmUp(Differentiable):
 
     learns: bool = True  # the architecture, too
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether there are epochs without the architecture."""
+        return bool(getattr(self.config, "warmup", True))  # a subclass of one's own may call its share otherwise
+
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Take a step of the architecture and the weights, or of the weights alone."""
         if self.learns:

@@ -48,6 +48,7 @@ class Forecast:
     - `step_passes`: batches that one step sends forward and backward through the supernet. NaN like the seconds.
     - `left_out`: work of the method between epochs, in words, which is not forecast either.
     - `may_stop`: whether the method, or the patience of the search, may end it before its last epoch.
+    - `at_most`: whether the seconds and passes are upper bounds, since the first epochs of the method do less.
     - `process_bytes`: the most memory of this process during the steps, with Python, libraries and the work space of
       operations; None for a GPU, if a step does not fit, and where the system does not tell.
     - `fits`: whether memory suffices. Workspace of operations is seen on a GPU only, so a CPU needs a quarter more.
@@ -65,6 +66,7 @@ class Forecast:
     left_out: str = ""
     may_stop: bool = False
     process_bytes: int | None = None
+    at_most: bool = False
 
     @property
     def epoch_seconds(self) -> float:
@@ -194,7 +196,7 @@ class _Trial:
         monitor = "the eigenvalues of --monitor hessian" if self.task.plan.config.monitor == "hessian" else ""
         left_out = "; ".join(filter(None, [method.between_epochs, monitor]))
         more = tuning, passes, left_out, self.task.may_stop
-        return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more, whole)
+        return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more, whole, method.warms_up)
 
     def _decoding(self) -> float:
         """Return the seconds in which the images of a step are decoded, of a stream; timed steps have some ahead."""

@@ -123,6 +123,11 @@ class ZeroOrder(Method):
         """Return the op weights of the current alphas."""
         return self.alphas.mix()
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether the weights learn alone at first."""
+        return self.warmup > 0
+
     def begin_epoch(self, epoch: int) -> None:
         """Begin to count the epoch's steps, and set the learning rate of the weights."""
         super().begin_epoch(epoch)
