@@ -113,6 +113,13 @@ def test_metrics_of_something_else(content: bytes | None, folder: Path) -> None:
     assert sn.search("digits", out=folder, force=True, **SMALL).finished  # the advice works
 
 
+def test_a_network_whose_metrics_were_cut_is_evaluated_all_the_same(folder: Path) -> None:
+    (folder / "quick-0" / "metrics.jsonl").write_text("")
+    assert "it has rows of 0 of " in message(lambda: Run(folder / "quick-0").metrics)
+    assert sn.evaluate(folder / "quick-0").count > 0
+    assert (folder / "quick-0" / "evaluation.json").exists()
+
+
 # --- config.yaml
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -167,4 +168,5 @@ def _write(run: Run, evaluation: Evaluation, images: Images) -> None:
     plots.save(plots.draw_confusion(evaluation.confusion, names), run.path / drawn)
     run.write(file, json.dumps(evaluation.to_json(), indent=2) + "\n")
     if file == "evaluation.json":
-        page.write(run, images)
+        with suppress(UserError):  # of damaged metrics, which no evaluation needs; `supernet report` tells them
+            page.write(run, images)
