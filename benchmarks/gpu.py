@@ -29,7 +29,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ import supernet as sn
 from sides import Make, Times, Work, check_same, milliseconds, plain, row, table, take_turns, where
 from speed import FUSED, REFERENCE, RIVALS, Bench, Case, Dense, How
 from supernet.engine.cuda_graphs import EAGER, CudaGraph, RecordedStep
-from supernet.engine.precision import PRECISIONS, Precision, precision_named, products
+from supernet.engine.precision import Precision, precision_named, products
 from supernet.searching.plan import planned
 
 T = TypeVar("T")
@@ -149,7 +149,7 @@ def noise(folder: Path, count: int) -> str:
 def precisions(device: torch.device) -> list[Precision]:
     """Return the precisions that the device supports."""
     found = []
-    for name in PRECISIONS:
+    for name in get_args(Precision):
         with suppress(sn.UserError):
             found.append(precision_named(name, device))
     return found

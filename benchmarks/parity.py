@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +26,13 @@ from supernet.data import Batch
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
-from supernet.models.execution import ENGINES, Execution
+from supernet.models.execution import Execution
+from supernet.models.mixed_cell import Engine
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize
 from supernet.spaces.modules import Norm
 
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 STEPS = 2
 Found = Mapping[str, Sequence[Tensor]]
 """Tensors by the quantity that they belong to."""

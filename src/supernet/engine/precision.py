@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError
 
 Precision = Literal["float32", "tf32", "bf16"]
 """float32; float32 with products in TF32, on GPUs of compute capability 8.0 or more; or bfloat16 by autocast."""
 
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-
-def precision_named(name: str, device: torch.device) -> Precision:
+def precision_named(name: Literal["auto", Precision], device: torch.device) -> Precision:
     """Return the precision called `name`; "auto" is TF32 if `device` has it, and float32 otherwise.
 
-    Raises UserError for an unknown name, and for TF32 on a device without it.
+    Raises UserError for TF32 on a device without it.
     """
     has_tf32 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     if name == "auto":
         return "tf32" if has_tf32 else "float32"
-    for precision in PRECISIONS:
-        if name == precision:
-            if precision == "tf32" and not has_tf32:
-                raise UserError(f"precision tf32 needs a GPU of compute capability 8.0 or more, not '{device}'")
-            return precision
-    raise unknown("precision", name, ["auto", *PRECISIONS])
+    if name == "tf32" and not has_tf32:
+        raise UserError(f"precision tf32 needs a GPU of compute capability 8.0 or more, not '{device}'")
+    return name
 
 
 @contextmanager

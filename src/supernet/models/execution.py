@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal
 
 import torch
 
 from supernet.engine.device import described
 from supernet.engine.precision import Precision, precision_named
 from supernet.engine.process_group import count
-from supernet.errors import UserError, at_least, unknown
+from supernet.errors import UserError
 from supernet.models.fused import library
 from supernet.models.mixed_cell import Engine
 from supernet.models.supernet import Supernet
-
-ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ class Execution:
 def execution(
     device: torch.device,
     *,
-    engine: str = "auto",
-    precision: str = "auto",
+    engine: Literal["auto", Engine] = "auto",
+    precision: Literal["auto", Precision] = "auto",
     checkpointing: bool = False,
     graphs: bool | None = None,
     capturable: bool = True,
@@ -72,10 +70,9 @@ def execution(
     """Return the execution on `device`, which decides about names "auto" and graphs None.
 
     `capturable` and `spreads` are the method's: whether its steps can be recorded, and whether it can use several
-    workers. `per_step` says that the learning rate moves with every step. Raises UserError for an unknown name, and for
-    options that the device or the method does not support.
+    workers. `per_step` says that the learning rate moves with every step. Raises UserError for options that the device
+    or the method does not support.
     """
-    at_least(1, workers=workers)
     if workers > 1 and not spreads:
         raise UserError("workers share the lookahead of zero-order methods; this method has no lookahead")
     if workers > 1 and count() > 1:
@@ -89,14 +86,5 @@ def execution(
     if graphs and per_step:
         raise UserError("CUDA graphs cannot record a learning rate that moves: leave out --graphs or --w.per-step")
     recorded = device.type == "cuda" and capturable and not per_step and graphs is not False and count() == 1
-    return Execution(engine_named(engine), precision_named(precision, device), checkpointing, recorded, workers)
-
-
-def engine_named(name: str) -> Engine:
-    """Return the engine called `name`; "auto" is the fused one. Raises UserError for an unknown name."""
-    if name == "auto":
-        return "fused"
-    for engine in ENGINES:
-        if name == engine:
-            return engine
-    raise unknown("engine", name, ["auto", *ENGINES])
+    chosen = "fused" if engine == "auto" else engine
+    return Execution(chosen, precision_named(precision, device), checkpointing, recorded, workers)

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from supernet.data import SOURCE_TYPES, Source, source_name
 from supernet.engine.driving import Driving
+from supernet.engine.precision import Precision
 from supernet.engine.records import GenotypeRecord, Record
 from supernet.engine.run import Run
 from supernet.models.cost.limits import counted
@@ -59,7 +60,7 @@ class RetrainConfig(Recipe):
     """seed of everything drawn"""
     device: Annotated[str | torch.device, OfType(str, torch.device)] = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    precision: Literal["auto", Precision] = "auto"
     """number format of the big operations; auto is TF32 on a GPU that has it, float32 elsewhere"""
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from supernet.data import SOURCE_TYPES, Source, source_name
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.driving import Driving
 from supernet.engine.optim import SGDConfig
+from supernet.engine.precision import Precision
 from supernet.engine.records import damaged
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
@@ -21,6 +22,7 @@ from supernet.methods import Preset as MethodPreset
 from supernet.methods.base import Method
 from supernet.methods.monitors import MonitorName
 from supernet.models.cost.limits import Limits, counted
+from supernet.models.mixed_cell import Engine
 from supernet.selectors import SELECTORS
 from supernet.selectors import Preset as SelectorPreset
 from supernet.selectors.base import Selector
@@ -115,9 +117,9 @@ class SearchConfig(Protocol):
     """seed of everything drawn"""
     device: Annotated[str | torch.device, OfType(str, torch.device)] = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    engine: Literal["auto", "fused", "reference"] = "auto"
+    engine: Literal["auto", Engine] = "auto"
     """fused, or reference: one operation after the other; auto is fused"""
-    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    precision: Literal["auto", Precision] = "auto"
     """number format of the big operations; auto is TF32 on a GPU that has it, float32 elsewhere"""
     checkpointing: bool = False
     """less memory for more time: cells are run again in the backward pass"""
