@@ -140,9 +140,7 @@ def test_two_runs_at_once_in_one_folder(tmp_path):
     run, tasks = Run(tmp_path / "run"), []
 
     def make(plan):
-        tasks.append(
-            SimpleNamespace(epochs=0, streams={"train": SimpleNamespace(steps=1)}, snapshots=None, finished="")
-        )
+        tasks.append(SimpleNamespace(epochs=0, steps=1, streams={}, snapshots=None, finished=""))
         return tasks[-1]
 
     def finish(task):

@@ -22,7 +22,7 @@ from supernet.errors import UserError
 
 
 class Task(Protocol):
-    """A task that learns in steps; the length of its first stream is that of an epoch.
+    """A task that learns in steps.
 
     One that goes back to earlier states has `snapshots`, whose `epochs` are part of its state. Where several processes
     work together, each gets its share of a batch, but all of one of a stream in `whole`.
@@ -35,6 +35,11 @@ class Task(Protocol):
     @property
     def epochs(self) -> int:
         """The number of epochs."""
+
+    @property
+    def steps(self) -> int:
+        """The steps of an epoch: one pass of the first stream."""
+        return next(iter(self.streams.values())).steps
 
     @property
     def finished(self) -> str:
@@ -103,7 +108,7 @@ class Loop:
 
     def __init__(self, task: Task, run: Run, epochs: int, callback: Callback, save_every: float = 60.0) -> None:
         self.task, self.run, self.epochs, self.callback, self.save_every = task, run, epochs, callback, save_every
-        self.steps = next(iter(task.streams.values())).steps
+        self.steps = task.steps
         self.epoch = self.done = 0  # epochs finished, and steps finished in the current one
         self.sums: dict[str, Tensor] = {}
         self.seconds = 0.0

@@ -88,8 +88,8 @@ class Forecast:
 def forecast(**settings: Any) -> Forecast:
     """Take a few steps of a search in memory and return the time and memory of the whole; nothing is written.
 
-    The arguments are those of `supernet.search`; `out`, `force`, `quiet`, `callbacks`, `table` and `front` play no
-    part. Raises UserError for a setting that cannot be had.
+    The arguments are those of `supernet.search`; `out`, `force`, `resume_anyway`, `quiet`, `log`, `callbacks`, `table`
+    and `front` play no part. Raises UserError for a setting that cannot be had.
     """
     driving(settings)
     for name in ("table", "front"):
@@ -106,7 +106,7 @@ def foresee(plan: Plan) -> Forecast:
             task, parts = SearchTask(plan), list[Forecast]()
             for epoch in task.method.forecast_epochs:
                 task.begin_epoch(epoch)
-                steps = _steps(task)
+                steps = task.steps
                 trial = _Trial(task)
                 peak = trial.guess()
                 if not _fits(peak, free, plan.device):
@@ -196,7 +196,7 @@ class _Trial:
         monitor = "the eigenvalues of --monitor hessian" if self.task.plan.config.monitor == "hessian" else ""
         left_out = "; ".join(filter(None, [method.between_epochs, monitor]))
         more = tuning, passes, left_out, self.task.may_stop
-        return Forecast(each, valid, _steps(self.task), epochs, peak, free, fits, *more, whole, method.warms_up)
+        return Forecast(each, valid, self.task.steps, epochs, peak, free, fits, *more, whole, method.warms_up)
 
     def _decoding(self) -> float:
         """Return the seconds in which the images of a step are decoded, of a stream; timed steps have some ahead."""
@@ -222,10 +222,6 @@ class _Trial:
 
 def _fits(peak: int, free: int | None, device: torch.device) -> bool:
     return free is None or peak * (_ON_CPU if device.type == "cpu" else 1) <= free
-
-
-def _steps(task: SearchTask) -> int:
-    return next(iter(task.streams.values())).steps
 
 
 def _held(task: SearchTask) -> Iterator[Tensor]:

@@ -73,16 +73,11 @@ def check_saved_state(plan: Plan, steps: int) -> None:
         assert state_of(other) == state_of(task)
 
 
-def _steps(task: SearchTask) -> int:
-    """Return the steps of an epoch."""
-    return next(iter(task.streams.values())).steps
-
-
 def check_resumed(make: Callable[[], Plan], folder: Path) -> None:
     """Check that a search interrupted in the middle of its second epoch ends with the bits of one that was not."""
     whole, run = run_search(make(), folder / "whole")
     with pytest.raises(RuntimeError, match="power cut"):
-        run_search(make(), folder / "cut", PowerCut(_steps(whole) + 1))
+        run_search(make(), folder / "cut", PowerCut(whole.steps + 1))
     assert len(Run(folder / "cut").metrics) == 1
     resumed, run_resumed = run_search(make(), folder / "cut")
     assert rows_of(run_resumed) == rows_of(run)
@@ -115,7 +110,7 @@ def check_selection(
     epochs = len(whole[1])
     if epochs > 1:
         with as_planned(plan):
-            steps = _steps(SearchTask(plan))
+            steps = SearchTask(plan).steps
         with pytest.raises(RuntimeError, match="power cut"):
             run_selection(search, selector, settings, folder / "cut", PowerCut(1 + steps * (epochs // 2)))
         assert len(Run(folder / "cut").metrics) == epochs // 2
