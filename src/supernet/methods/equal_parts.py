@@ -1,4 +1,4 @@
-"""Parts and shares of epochs: P-DARTS' stages and CDARTS' iterations, of which a remainder comes late, and warm-ups."""
+"""Shares of epochs: P-DARTS' stages, CDARTS' and NAO's iterations, of which a remainder comes late, and warm-ups."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from supernet.errors import UserError
+from supernet.methods.equal_parts import position, start_of
 from supernet.methods.nao.config import NAOConfig
 
 
@@ -20,7 +21,7 @@ class Schedule:
                 f"{config.final} x {config.final_epochs} for standalone training at the end: "
                 "set epochs, iterations, final or final-epochs"
             )
-        self.starts = [shared * number // config.iterations for number in range(config.iterations + 1)]
+        self.starts = [start_of(number, shared, config.iterations) for number in range(config.iterations + 1)]
 
     def is_standalone(self, epoch: int) -> bool:
         """Return whether an epoch belongs to standalone training."""
@@ -32,5 +33,4 @@ class Schedule:
 
     def position(self, epoch: int) -> tuple[int, int, int]:
         """Return the iteration of an epoch, the number of the epoch in its iteration, and the iteration's length."""
-        number = max(n for n in range(self.config.iterations) if self.starts[n] <= epoch)
-        return number, epoch - self.starts[number], self.starts[number + 1] - self.starts[number]
+        return position(epoch, self.starts[-1], self.config.iterations)
