@@ -20,7 +20,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 
-from supernet.spaces.tables.nasbench201 import DATASETS, EDGES, OPS
+from supernet.spaces.tables.entry import TITLES
+from supernet.spaces.tables.nasbench201 import EDGES, OPS
 from supernet.spaces.tables.table import MISSING, Field
 
 TRAINED = {
@@ -103,7 +104,7 @@ def describe(header: str) -> tuple[str, str, int]:
     if match := re.fullmatch(r"((?:c10|c100|in16)_(?:valid|test))_(200|12)(?:_s(\d))?", header):
         return describe_accuracy(*match.groups())
     if match := re.fullmatch(r"(c10|c100|in16)_(\w+)", header):
-        return header, f"{DATASETS[match[1]]} {COSTS[match[2]]}", -1
+        return header, f"{TITLES[match[1]]} {COSTS[match[2]]}", -1
     return describe_hardware(header)
 
 

@@ -24,13 +24,14 @@ from supernet.report.plots.panels import (
 from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, colour, mark_epochs
 from supernet.spaces.cell import Cell
 from supernet.spaces.genotype import Genotype
+from supernet.spaces.tables.entry import TITLES
 
 Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
 
 _RING: dict[str, Any] = {"marker": "o", "ms": 5, "mfc": "white", "mec": DARK, "mew": 1.2}
 _TITLES = {
     f"{key}_{split}": f"{word} accuracy of the derived architecture on {data} (table)"
-    for key, data in (("c10", "CIFAR-10"), ("c100", "CIFAR-100"), ("in16", "ImageNet16-120"))
+    for key, data in TITLES.items()
     for split, word in (("valid", "validation"), ("test", "test"))
 }
 

@@ -17,6 +17,7 @@ from supernet.searching.compare.config import Record
 from supernet.searching.compare.own import foreign
 from supernet.searching.compare.rows import Row, measured_by
 from supernet.searching.compare.statistics import FEWEST, Difference, Spread
+from supernet.spaces.tables.entry import TITLES
 
 
 def write(record: Record, rows: Sequence[Row], out: Path) -> None:
@@ -94,9 +95,8 @@ def _words(row: Row, baseline: Row) -> str:
 def notes(record: Record, out: Path) -> str:
     """Return what the numbers are, and which network is best on the validation images, in sentences."""
     config, measure = record.config, measured_by(record)
-    names = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
     if measure:
-        accuracy = f"test accuracy on {names[measure.partition('_')[0]]} (%) of the architecture in the space's table"
+        accuracy = f"test accuracy on {TITLES[measure.partition('_')[0]]} (%) of the architecture in the space's table"
     else:
         accuracy = (
             "on the validation images (%), of the supernet, or of the architecture where the search evaluates it; "

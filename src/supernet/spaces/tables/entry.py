@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# Of the data sets that tables measure, by the prefix of their fields: the name, and the number of classes
+TITLES = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
+"""The titles of the data sets that tables measure, by the prefix of their fields."""
+
+# Of these, the name that images of them have, and the number of classes
 _SETS = {"c10": ("cifar10", 10), "c100": ("cifar100", 100), "in16": ("imagenet16", 120)}
 
 

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from supernet.errors import UserError, unknown
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.tables.entry import DatasetResult, TableEntry
+from supernet.spaces.tables.entry import TITLES, DatasetResult, TableEntry
 from supernet.spaces.tables.table import Table
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (target, source)
-DATASETS = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
 _PLACE_VALUES = [len(OPS) ** power for power in reversed(range(len(EDGES)))]
 
 
@@ -51,7 +50,7 @@ class NasBench201(Table):
     def summary(self, index: int) -> TableEntry:
         """Return the results of the architecture with this index; raises UserError if there is none."""
         architecture = str(self.genotype(index))
-        results = tuple(self._result(dataset, title, index) for dataset, title in DATASETS.items())
+        results = tuple(self._result(dataset, title, index) for dataset, title in TITLES.items())
         seeds = int(self.column("n_seeds")[index])
         return TableEntry(self.name, int(index), len(self), architecture, seeds, results)
 
