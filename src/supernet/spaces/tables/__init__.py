@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from supernet.errors import unknown
-from supernet.spaces.tables.entry import DatasetResult, TableEntry
 from supernet.spaces.tables.nasbench201 import NasBench201
 from supernet.spaces.tables.table import Table
 
-__all__ = ["TABLES", "DatasetResult", "Table", "TableEntry", "load"]
+__all__ = ["TABLES", "Table", "load"]
 
 TABLES = {"nasbench201": NasBench201}
 
