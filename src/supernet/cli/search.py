@@ -31,9 +31,9 @@ def search(given: Arguments) -> None:
     from supernet.engine.process_group import joined
     from supernet.report import console
     from supernet.searching import forecast, plan
-    from supernet.searching import search as searching
     from supernet.searching.front_points import drawn
     from supernet.searching.idle import idle
+    from supernet.searching.search import start as run_search
 
     import_own(given)
     start, call, told = _parsed(given)
@@ -54,7 +54,7 @@ def search(given: Arguments) -> None:
         if first:
             _tell(shown, told, how)
         _, planned = agreed(lambda: (how, plan.plan(_configured(start, call))))
-        run = searching.start(planned, how, table=table, front=call["front"])
+        run = run_search(planned, how, table=table, front=call["front"])
     if not first:
         return
     console.result(shown, run, table=table)

@@ -108,7 +108,7 @@ class Decision(TypedDict):
 
 
 class Stopped(TypedDict):
-    """The last epoch of a search that its method has ended, and why."""
+    """The last epoch of a search that has ended by itself, by its method or its patience, and why."""
 
     epoch: Count
     reason: str

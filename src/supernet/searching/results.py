@@ -30,7 +30,7 @@ from supernet.spaces.genotype import Genotype
 def write(run: Run, plan: Plan, genotype: Genotype, report: Mapping[str, Any], stopped: str) -> None:
     """Write pictures, genotype, page and summary of a search; a run with a summary is finished, so it comes last.
 
-    `report` is the selector's. `stopped` says why the method has ended the search; it is empty if all epochs were run.
+    `report` is the selector's. `stopped` says why the search has ended by itself; it is empty if all epochs were run.
     """
     _pictures(run, plan, genotype)
     more: dict[str, Any] = {"stopped": {"epoch": len(run.metrics), "reason": stopped}} if stopped else {}
