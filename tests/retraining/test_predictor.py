@@ -174,7 +174,7 @@ def test_pixels_give_the_logits_of_normalised_batches(run: Run) -> None:
 
 def test_probabilities_are_the_softmax_of_the_logits(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, x = load(run), noise(5, 1, 8, 8)
-    monkeypatch.setattr(predictor, "_BATCH", 2)
+    monkeypatch.setattr(predictor, "BATCH", 2)
     predictions = loaded.predict(x)
     assert len(predictions) == 5
     assert len({prediction.label for prediction in predictions}) > 1
@@ -426,7 +426,7 @@ def test_all_broken_pictures_are_named_or_skipped(
     whole = call("predict", "run", "a.png", "d.png", "e.png")[1]
     skipped = "".join(f"supernet: left out: {reason}\n" for reason in reasons)
     assert call("predict", "run", "*.png", "--skip-broken") == (0, whole, skipped)
-    monkeypatch.setattr(predictor, "_BATCH", 1)
+    monkeypatch.setattr(predictor, "BATCH", 1)
     monkeypatch.setattr(command, "_LINES", 1)
     assert call("predict", "run", "*.png", "--skip-broken")[1] == whole
     assert call("predict", "run", "*.png")[1] == whole.splitlines(keepends=True)[0]  # printed before one was broken
@@ -434,7 +434,7 @@ def test_all_broken_pictures_are_named_or_skipped(
 
 def test_images_are_predicted_while_they_are_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, x, taken = load(run), noise(5, 1, 8, 8), []
-    monkeypatch.setattr(predictor, "_BATCH", 2)
+    monkeypatch.setattr(predictor, "BATCH", 2)
 
     def images() -> Iterator[Any]:
         for number, image in enumerate([*x[:3], "nothing.png", *x[3:]]):

@@ -96,12 +96,12 @@ def share(batch: Batch) -> Batch:
     return Batch(x.contiguous(memory_format=torch.channels_last), y, index)
 
 
-def check_share(images: int, what: str = "--batch-size") -> None:
+def check_share(images: int) -> None:
     """Raise UserError if batches of so many images cannot be divided into equal shares."""
     if images % count():
         less = images - images % count()
         near = f"{less} or {less + count()}" if less else str(count())
-        raise UserError(f"{count()} processes cannot share a batch of {images} images equally: try {what} {near}")
+        raise UserError(f"{count()} processes cannot share a batch of {images} images equally: try --batch-size {near}")
 
 
 @torch.no_grad()

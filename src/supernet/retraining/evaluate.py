@@ -28,7 +28,7 @@ from supernet.retraining.accuracy import calibration, class_scores, confusion_of
 from supernet.retraining.config import RetrainRecord, recorded
 from supernet.retraining.evaluation import Evaluation, Pass, files_of
 from supernet.retraining.load import Checkpoint, load, retraining
-from supernet.retraining.predictor import Predictor
+from supernet.retraining.predictor import BATCH, Predictor
 from supernet.spaces import SearchSpace
 
 _FEW = 10  # classes; up to this number top-5 accuracy says nothing
@@ -148,9 +148,9 @@ def _logits(predictor: Predictor, parts: Iterable[Tensor]) -> Tensor:
     return torch.cat([predictor(part.to(predictor.mean.device)).cpu() for part in parts])
 
 
-def _fitted(predictor: Predictor, x: Pixels, what: str, batch_size: int = 256) -> Iterator[Tensor]:
+def _fitted(predictor: Predictor, x: Pixels, what: str) -> Iterator[Tensor]:
     """Yield images, called `what`, in batches of the size that the predictor takes."""
-    for part in in_order(x, torch.arange(len(x)), batch_size):
+    for part in in_order(x, torch.arange(len(x)), BATCH):
         yield predictor.fitted(part.permute(0, 3, 1, 2), what)
 
 

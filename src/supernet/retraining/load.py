@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from torch import Tensor
 
@@ -20,8 +20,6 @@ from supernet.spaces import space as space_named
 from supernet.spaces.genotype import Genotype
 
 Checkpoint = Literal["last", "best"]
-
-_CHECKPOINTS = ("last", "best")
 
 
 def load(
@@ -47,10 +45,8 @@ def load(
     with random_state_kept():  # a new network draws weights
         network = Network(home, home.check(Genotype.from_json(config["genotype"])), network_size)
     _restore(network, found, state)
-    size, levels = (
-        _image_size(config, network_size),
-        (config["levels"][0], config["levels"][1]) if config["levels"] else None,
-    )
+    size = _image_size(config, network_size)
+    levels = (config["levels"][0], config["levels"][1]) if config["levels"] else None
     predictor = Predictor(network, config["classes"], config["mean"], config["std"], size, levels)
     return predictor.eval().to(device_named(device))
 
@@ -85,8 +81,8 @@ def _space(run: Run, given: str | SearchSpace | None) -> SearchSpace:
 
 
 def _state(run: Run, weights: str) -> Mapping[str, Any]:
-    if weights not in _CHECKPOINTS:
-        raise unknown("weights", weights, _CHECKPOINTS)
+    if weights not in get_args(Checkpoint):
+        raise unknown("weights", weights, get_args(Checkpoint))
     run.check_finished()
     if weights == "best":
         return run.load_best()

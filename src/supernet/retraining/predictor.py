@@ -27,7 +27,7 @@ from supernet.spaces.genotype import Genotype
 
 Picture = str | os.PathLike[str] | Image.Image | Tensor | NDArray[Any]
 
-_BATCH = 256  # images per forward pass
+BATCH = 256  # images per forward pass
 _RGB = 3  # channels
 
 
@@ -112,7 +112,7 @@ class Predictor(nn.Module):
         """
         _check_several(images)
         numbered = enumerate(images)
-        while group := list(islice(numbered, _BATCH)):
+        while group := list(islice(numbered, BATCH)):
             read = [self._tried(image, number) for number, image in group]
             parts = [x for x in read if isinstance(x, Tensor)]
             found = iter(self._predictions(torch.cat(parts)) if parts else ())
@@ -127,7 +127,7 @@ class Predictor(nn.Module):
     @torch.no_grad()
     def probabilities(self, x: Tensor) -> Tensor:
         """Return the probabilities (B, classes), on the CPU, of images (B, C, H, W) uint8 of any number."""
-        batches = torch.split(x, _BATCH)
+        batches = torch.split(x, BATCH)
         return torch.cat([self(batch.to(self.mean.device)).softmax(dim=1).cpu() for batch in batches])
 
     def _predictions(self, x: Tensor) -> list[Prediction]:
@@ -141,10 +141,8 @@ class Predictor(nn.Module):
         """Return an image as (1, C, H, W) uint8 of the size that `forward` takes."""
         what = f"image {number}"
         if isinstance(image, str | os.PathLike):
-            what, x = (
-                f"image '{image}'",
-                read_picture(image, self.network_size.channels, *(self.image_size or self.size), self.levels),
-            )
+            what = f"image '{image}'"
+            x = read_picture(image, self.network_size.channels, *(self.image_size or self.size), self.levels)
         elif isinstance(image, Image.Image):
             x = self._from_pillow(image, what)
         elif isinstance(image, Tensor | np.ndarray):

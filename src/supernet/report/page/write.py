@@ -66,7 +66,7 @@ def _images(config: dict[str, Any]) -> Images | None:
 
 
 @cache
-def _template(name: str = "page.html") -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     """Return a template: it leaves out what is not there, escapes every text, and writes out control characters."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     names: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.ChainableUndefined}
