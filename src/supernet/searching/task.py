@@ -18,7 +18,7 @@ from supernet.engine.loop import Task
 from supernet.engine.optim import Within
 from supernet.engine.seeds import seed_of
 from supernet.engine.snapshots import Snapshots
-from supernet.methods.base import NOT_TRAINING, Budget, Method, Part
+from supernet.methods.base import NOT_TRAINING, Budget, Method, Part, Stream
 from supernet.methods.monitors import MONITORS
 from supernet.models.cost.count import check_batch_norm
 from supernet.models.cost.feasible import FeasibleSet
@@ -66,23 +66,27 @@ class SearchTask(Task):
             for name, stream in streams.items()
         }
         self.whole = [name for name, stream in streams.items() if stream.whole]
-        shares = {name: 1 if stream.whole else process_group.count() for name, stream in streams.items()}
-        for name, stream in streams.items():
-            if not stream.whole:
-                processes.check_share(self.streams[name].size // stream.parts)
-        if config.norm_shared:
-            shares = dict.fromkeys(shares, 1)
-        batches = [self.streams[name].size // stream.parts // shares[name] or 1 for name, stream in streams.items()]
         self._validation = validation
         trained_on = {stream.part for name, stream in streams.items() if name not in NOT_TRAINING}
         self._unseen = trained_on == {"train"}  # then the weights have not seen the validation images
-        check_batch_norm(self.method.trained_cost, min([*batches, *self._evaluated()]))
+        self._check_batches(streams)
         self.graph = CudaGraph(plan.device) if plan.execution.graphs else None
         self.passes = Passes(lambda: self.method.supernets, replayed=self.graph is not None)
         self._say = (callback or Callback()).say
         self._learn = RecordedStep(lambda batches: self.method.step(batches), self.graph, self._say)
         self.monitor = MONITORS[config.monitor](self.method, config.monitor_every) if config.monitor else None
         self.history: list[dict[str, list[list[float]]]] = []  # the op scores after each epoch
+
+    def _check_batches(self, streams: Mapping[str, Stream]) -> None:
+        """Raise UserError for batches that the processes cannot share equally, or that are too small for batch norm."""
+        sizes = self._evaluated()
+        for name, stream in streams.items():
+            size = self.streams[name].size // stream.parts
+            if not stream.whole:
+                processes.check_share(size)
+            alone = stream.whole or self.plan.config.norm_shared  # batch norm sees all images
+            sizes.append((size if alone else size // process_group.count()) or 1)
+        check_batch_norm(self.method.trained_cost, min(sizes))
 
     @property
     def epochs(self) -> int:
