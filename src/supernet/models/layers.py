@@ -138,8 +138,8 @@ class AuxiliaryHead(nn.Module):
 def with_drop_path(operation: nn.Module, x: Tensor, part: Tensor, probability: float) -> Tensor:
     """Return `part`, the output of an operation for `x`, in which the operation is dropped for some images.
 
-    The identity is never dropped, nor is what a residual block adds its input to; a block without residual stays, too,
-    as nothing else leads through its stage.
+    The identity is never dropped, nor is the input that a residual block adds to its body; a block without residual
+    stays whole, as nothing else leads through its stage.
     """
     if isinstance(operation, Residual):
         return operation.dropping(x, part, probability)

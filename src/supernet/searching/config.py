@@ -202,8 +202,8 @@ class SearchCall(SearchConfig, Driving):
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    # Sized for two CPU cores and minutes. With an eighth of the steps of the one below, its learning rate is five
-    # times larger: alpha moves by the learning rate times the number of steps.
+    # Sized for two CPU cores and minutes. On 8 192 images it has an eighth of the steps of `nasbench201` below, so its
+    # learning rate is five times larger: alpha moves by the learning rate times the number of steps.
     "small": Protocol(),
     # The longest search of all operations that one core ends within five minutes on 25 000 images: 4 875 steps, 6.5
     # times those after which networks of this size, trained alone, begin to rank as benchmark networks do.
