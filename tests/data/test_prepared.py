@@ -57,7 +57,7 @@ def test_shared_images_are_those_that_are_read(
 def test_images_are_read_once_for_each_setting(file: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     read = sources._read
-    monkeypatch.setattr(sources, "_read", lambda *given: (seen.append(given[1]), read(*given))[1])
+    monkeypatch.setattr(sources, "_read", lambda *given: (seen.append(given[1].image_size), read(*given))[1])
     assert [load(file, size).x.shape[-1] for size in (6, 4, 6, 4)] == [6, 4, 6, 4]
     assert seen == [6, 4]
     assert len(list(shared.glob("*.pt"))) == 2

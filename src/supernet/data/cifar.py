@@ -59,9 +59,7 @@ def find_cifar(folder: Path) -> tuple[Path, Layout] | None:
     return None
 
 
-def read_cifar(
-    folder: Path, layout: Layout, image_size: Size | None = None, classes: Sequence[str] | None = None
-) -> Images:
+def read_cifar(folder: Path, layout: Layout, image_size: Size | None, classes: Sequence[str] | None) -> Images:
     """Read the training images and, if present, the test images; of CIFAR-100 with its 100 fine classes.
 
     Raises UserError that names the missing, damaged or wrong file or the mistake in its content.

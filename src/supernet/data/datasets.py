@@ -33,13 +33,13 @@ _RANDOM = (
 
 def read_dataset(
     dataset: Dataset[Any] | HuggingFace,
-    image_size: Size | None = None,
+    image_size: Size | None,
     *,
-    classes: Sequence[str] | None = None,
-    levels: Levels | None = None,
-    channels: int | None = None,
-    first_label: int = 0,
-    skip_broken: bool = False,
+    classes: Sequence[str] | None,
+    levels: Levels | None,
+    channels: int | None,
+    first_label: int,
+    skip_broken: bool,
 ) -> Images:
     """Read every (image, label) of `dataset`.
 

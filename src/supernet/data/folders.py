@@ -23,11 +23,11 @@ def read_folder(
     root: Path,
     image_size: Size | None,
     *,
-    classes: Sequence[str] | None = None,
-    levels: Levels | None = None,
-    channels: int | None = None,
-    skip_broken: bool = False,
-    stream: bool | None = None,
+    classes: Sequence[str] | None,
+    levels: Levels | None,
+    channels: int | None,
+    skip_broken: bool,
+    stream: bool | None,
 ) -> Images:
     """Read `root/<class>/**`, or `root/train/<class>/**` with optional validation and test folders: see `find_layout`.
 

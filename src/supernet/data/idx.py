@@ -27,7 +27,7 @@ def holds_idx(folder: Path) -> bool:
     return _find(folder, "train", 3) is not None
 
 
-def read_idx(folder: Path, image_size: Size | None = None, classes: Sequence[str] | None = None) -> Images:
+def read_idx(folder: Path, image_size: Size | None, classes: Sequence[str] | None) -> Images:
     """Read train-images-idx3-ubyte and train-labels-idx1-ubyte and, if present, the two t10k files.
 
     Each file may be gzipped, with the suffix .gz. Classes are named by their numbers. Raises UserError that names the

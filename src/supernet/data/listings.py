@@ -56,11 +56,11 @@ def read_listing(
     listing: Listing,
     size: Size | None,
     *,
-    levels: Levels | None = None,
-    channels: int | None = None,
-    skip_broken: bool = False,
-    known: bool = False,
-    stream: bool | None = None,
+    levels: Levels | None,
+    channels: int | None,
+    skip_broken: bool,
+    known: bool,
+    stream: bool | None,
 ) -> Images:
     """Return the image set of a listing; with `stream` its pixels stay on the disk: see `streamed_set`.
 

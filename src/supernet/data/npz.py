@@ -34,9 +34,7 @@ _DAMAGED = (
 )
 
 
-def read_npz(
-    path: Path, image_size: Size | None = None, classes: Sequence[str] | None = None, levels: Levels | None = None
-) -> Images:
+def read_npz(path: Path, image_size: Size | None, classes: Sequence[str] | None, levels: Levels | None) -> Images:
     """Read x_train, y_train and, if present, x_val, y_val, x_test and y_test; raises UserError for any mistake.
 
     `x_valid` and `x_validation` are other names of `x_val`, and `train_images`, `train_labels` and so on those of

@@ -149,12 +149,12 @@ def read_shards(
     source: str,
     image_size: Size | None,
     *,
-    classes: Sequence[str] | None = None,
-    levels: Levels | None = None,
-    channels: int | None = None,
-    first_label: int = 0,
-    skip_broken: bool = False,
-    stream: bool | None = None,
+    classes: Sequence[str] | None,
+    levels: Levels | None,
+    channels: int | None,
+    first_label: int,
+    skip_broken: bool,
+    stream: bool | None,
 ) -> Images:
     """Read shards, which messages call `source`: .tar as WebDataset has them, .parquet and .arrow as Hugging Face has.
 

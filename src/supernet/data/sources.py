@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +79,8 @@ def load(
     """
     if image_size is not None and min(sides(image_size)) < 1:
         raise UserError(f"image_size must be at least 1 pixel, not {image_size}")
-    how = image_size, classes, levels, channels, first_label, skip_broken, stream
-    read = partial(_read, source, *how)
+    how = _How(image_size, classes, levels, channels, first_label, skip_broken, stream)
+    read = partial(_read, source, how)
     images = prepared(read, source_name(source), *how) if isinstance(source, str | os.PathLike) else read()
     if stream and not isinstance(images.x, Streamed):
         can = "only a folder of class folders or shards can"
@@ -88,27 +88,37 @@ def load(
     return images
 
 
-def _read(
-    source: Source,
-    image_size: Size | None,
-    classes: Sequence[str] | None,
-    levels: Levels | None,
-    channels: int | None,
-    first_label: int,
-    skip_broken: bool,
-    stream: bool | None,
-) -> Images:
+class _How(NamedTuple):
+    """How a source is read; see `load`."""
+
+    image_size: Size | None
+    classes: Sequence[str] | None
+    levels: Levels | None
+    channels: int | None
+    first_label: int
+    skip_broken: bool
+    stream: bool | None
+
+
+def _read(source: Source, how: _How) -> Images:
     if isinstance(source, Dataset | HuggingFace):
-        how: dict[str, Any] = {"classes": classes, "levels": levels, "channels": channels, "first_label": first_label}
-        return read_dataset(source, image_size, **how, skip_broken=skip_broken)
+        return read_dataset(
+            source,
+            how.image_size,
+            classes=how.classes,
+            levels=how.levels,
+            channels=how.channels,
+            first_label=how.first_label,
+            skip_broken=how.skip_broken,
+        )
     if isinstance(source, tuple):
-        return read_arrays(source, image_size, classes, levels)
+        return read_arrays(source, how.image_size, how.classes, how.levels)
     if not isinstance(source, str | os.PathLike):
         raise UserError(f"data must be 'digits', a path, a torch Dataset or arrays (X, y), not {type(source).__name__}")
     if source == "digits":
-        return digits(image_size, classes)
+        return digits(how.image_size, how.classes)
     try:
-        return _from_path(source, image_size, classes, levels, channels, first_label, skip_broken, stream)
+        return _from_path(source, how)
     except OSError as error:
         raise UserError(f"cannot read '{error.filename or source}': {error.strerror or error}") from None
 
@@ -138,7 +148,7 @@ def is_available(name: str) -> bool:
     return name == "digits" or all(path_of(path).exists() for path in paths)
 
 
-def digits(image_size: Size | None = None, classes: Sequence[str] | None = None) -> Images:
+def digits(image_size: Size | None, classes: Sequence[str] | None) -> Images:
     """Return the UCI handwritten digits, 8x8 grey images: the first 1500 for training, the last 297 for testing.
 
     "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository (1998),
@@ -152,10 +162,7 @@ def digits(image_size: Size | None = None, classes: Sequence[str] | None = None)
 
 
 def read_arrays(
-    arrays: tuple[Any, ...],
-    image_size: Size | None = None,
-    classes: Sequence[str] | None = None,
-    levels: Levels | None = None,
+    arrays: tuple[Any, ...], image_size: Size | None, classes: Sequence[str] | None, levels: Levels | None
 ) -> Images:
     """Read images and labels, arrays or tensors (X, y) or ((X, y), (X_test, y_test)), as those of an .npz file."""
     pairs = arrays if all(isinstance(pair, tuple) for pair in arrays) else (arrays,)
@@ -180,31 +187,22 @@ def _array(values: object, name: str) -> NDArray[Any]:
         raise UserError(f"{name} cannot be made one array: give an array or a tensor") from None
 
 
-def _from_path(
-    source: str | os.PathLike[str],
-    image_size: Size | None,
-    classes: Sequence[str] | None,
-    levels: Levels | None,
-    channels: int | None,
-    first_label: int,
-    skip_broken: bool,
-    stream: bool | None,
-) -> Images:
+def _from_path(source: str | os.PathLike[str], how: _How) -> Images:
     text = os.fspath(source)
     path = path_of(text)
     if text and path.is_dir():
         if holds_idx(path):
-            return read_idx(path, image_size, classes)
+            return read_idx(path, how.image_size, how.classes)
         cifar = find_cifar(path)
         if cifar is not None:
-            return read_cifar(*cifar, image_size, classes)
+            return read_cifar(*cifar, how.image_size, how.classes)
     shards, name = find_shards(path) if text else ([], "")
-    how: dict[str, Any] = {"classes": classes, "levels": levels, "channels": channels}
-    how |= {"skip_broken": skip_broken, "stream": stream}
+    settings = how._asdict()
     if shards:
-        return read_shards(shards, name, text, image_size, **how, first_label=first_label)
+        return read_shards(shards, name, text, **settings)
     if text and path.is_dir():
-        return read_folder(path, image_size, **how)
+        del settings["first_label"]  # class folders have names in place of labels
+        return read_folder(path, **settings)
     if not path.exists() or not text:
         if text == "digits":  # the text itself never gets here
             raise UserError(
@@ -217,4 +215,4 @@ def _from_path(
         raise UserError(f"'{text}' is not an .npz file: expected {', '.join(_SOURCES)}")
     if not path.is_file():
         raise UserError(f"'{text}' is a pipe or a device: expected a file")
-    return read_npz(path, image_size, classes, levels)
+    return read_npz(path, how.image_size, how.classes, how.levels)
