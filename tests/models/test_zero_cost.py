@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import get_args
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from supernet.models.network import Network
 from supernet.models.rank_metrics import combined
-from supernet.models.zero_cost import SCORES, jacob_cov, naswot, scored_images, synflow, zero_cost
+from supernet.models.zero_cost import Score, jacob_cov, naswot, scored_images, synflow, zero_cost
 from supernet.spaces import NetworkSize, space
 from supernet.testing import EXAMPLE_SPACES, noise_batch
 
@@ -60,7 +61,7 @@ def test_the_kernel_counts_units_on_which_two_images_agree():
 
 
 @pytest.mark.parametrize("home", [*EXAMPLE_SPACES, space("nao")], ids=lambda home: home.name)
-@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("name", get_args(Score))
 def test_scores_exist_in_every_space_and_follow_from_the_seed(home, name):
     genotypes = [home.sample(random.Random(number)) for number in range(3)]
     found = zero_cost(name, home, genotypes, SIZE, X, 1)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,6 @@ from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.genotype import Genotype
 
 Score = Literal["params", "flops", "synflow", "jacob_cov", "naswot"]
-SCORES: tuple[Score, ...] = get_args(Score)
 _IMAGES, _K = 64, 1e-5
 _LEAST = -1e30  # of a network whose score does not exist, as that of one without a path to the logits
 

@@ -39,7 +39,7 @@ def with_output(choices: Sequence[Choice], ends: Collection[int]) -> list[Choice
     return [*choices, *(Choice(output, node, _JOINS) for node in ends)]
 
 
-def routes_of(choices: Sequence[Choice], bare: Collection[int] = ()) -> list[Route]:
+def routes_of(choices: Sequence[Choice], bare: Collection[int]) -> list[Route]:
     """Put every edge on the nearest free lane, short edges first, so that longer edges arch over them."""
     places = _places(choices, bare)
     routes: list[Route] = []
@@ -54,7 +54,7 @@ def routes_of(choices: Sequence[Choice], bare: Collection[int] = ()) -> list[Rou
     return routes
 
 
-def extent(routes: Sequence[Route], bare: Collection[int] = ()) -> tuple[float, float]:
+def extent(routes: Sequence[Route], bare: Collection[int]) -> tuple[float, float]:
     """Return the y of the lower and of the upper edge of a graph."""
     nodes = _places([route.choice for route in routes], bare).values()
     lanes = [*(lane for _, lane in nodes), *(route.lane for route in routes)]
@@ -67,7 +67,7 @@ def column_pitch(routes: Sequence[Route]) -> float:
 
 
 def draw_graph(
-    axes: Axes, routes: Sequence[Route], pitch: float, learned: Collection[str], bare: Collection[int] = ()
+    axes: Axes, routes: Sequence[Route], pitch: float, learned: Collection[str], bare: Collection[int]
 ) -> None:
     """Draw a graph with columns at multiples of `pitch`; operations in `learned` have weights, nodes `bare` no edge."""
     for route in routes:
