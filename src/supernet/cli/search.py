@@ -41,8 +41,8 @@ def search(given: Arguments) -> None:
     if call["dry_run"]:
         _tell(shown, told, how)
         planned = plan.plan(_configured(start, call))
-        for told in idle(planned.config):
-            console.line(shown, told)
+        for without_effect in idle(planned.config):
+            console.line(shown, without_effect)
         foreseen = forecast.foresee(planned)
         _print_forecast(shown, planned.reading, planned.running, foreseen)
         if foreseen.fits and not how.quiet:

@@ -63,6 +63,14 @@ def test_a_failed_run_is_told_and_raises_nothing(tmp_path, capsys):
     assert "failed: p-darts-0: " in capsys.readouterr().out
 
 
+def test_the_passes_of_a_method_that_warms_up_are_said_to_be_the_most(tmp_path, capsys):
+    wide = SMALL | {"width": 4}
+    sn.compare("digits", methods=["darts", "pc-darts"], seeds="0", out=tmp_path / "c", workers=1, **wide)
+    said = capsys.readouterr().out
+    assert "darts: epochs 2, 4 passes" in said
+    assert "pc-darts: epochs 2, at most 4 passes" in said
+
+
 def test_a_killed_comparison_goes_on(tmp_path):
     out = tmp_path / "c"
     words = ["compare", "digits", "--methods", "random", "--seeds", "0-1", "--images", "400", "--epochs", "20"]

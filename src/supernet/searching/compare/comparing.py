@@ -220,7 +220,8 @@ def _given(entry: Mapping[str, Any]) -> str:
     """Return what the budget gives to a kind of search, in words."""
     epochs = entry["epochs_given"]
     more = f", and beyond the budget {entry['left_out']}" if entry["left_out"] else ""
-    return f"epochs {epochs}, {entry['passes'] * epochs:.0f} passes{more}"
+    most = "at most " if entry["at_most"] else ""
+    return f"epochs {epochs}, {most}{entry['passes'] * epochs:.0f} passes{more}"
 
 
 def _check_images(comparison: Comparison, before: Record | None, environment: Mapping[str, str]) -> None:
