@@ -20,7 +20,7 @@ from supernet.engine.memory import is_shortage
 from supernet.engine.processes import by_first
 from supernet.errors import UserError, reason_of
 
-START_OVER = "the command that made the run starts it over with --force"
+START_OVER = "remove the folder, and the command that made the run starts it over"
 
 _SETTINGS = "settings"  # the entry of a state with the digest of config.yaml
 _DIGEST = 32  # bytes of the sha256 at the end of a file; torch.load ignores them
