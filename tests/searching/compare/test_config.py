@@ -139,6 +139,17 @@ def test_a_setting_joins_only_where_it_changes_no_search_that_is_there():
         united(there, replace(now, settings=now.settings | {"width": 4}), "c")  # would change random search
 
 
+def test_an_axis_joins_only_where_it_changes_no_row_that_is_there():
+    there = config(methods=["rsps"])
+    both = united(there, config(methods=["darts"], axes={"alpha.lr": [0.1]}), "c")
+    assert (both.methods, both.axes) == (["rsps", "darts"], {"alpha.lr": [0.1]})
+    assert united(both, there, "c").axes == both.axes  # the command of before goes on
+    for first, name in ((["rsps"], "width"), (["darts"], "alpha.lr"), (["darts+perturbation"], "select.tune_epochs")):
+        now = config(methods=["darts+perturbation"], axes={name: [2, 4]})
+        with pytest.raises(UserError, match=f"'c' was made without axis {name}: give another place"):
+            united(config(methods=first), now, "c")
+
+
 def test_fewer_methods_leave_the_settings_of_the_others():
     whole = config(
         methods=["darts", "enas"], settings={"epochs": 3, "controller_lr": 0.1}, axes={"alpha.lr": [1, 2], "width": [4]}

@@ -29,7 +29,8 @@ def narrowed(config: ComparisonConfig, methods: Sequence[str]) -> ComparisonConf
 def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[str]) -> ComparisonConfig:
     """Return a comparison with the methods, seeds, axes and settings of both.
 
-    Raises UserError where other things differ, and where the settings of the one would change a search of the other.
+    Raises UserError where other things differ, and where the settings of the one would change a search of the other, or
+    a new axis would: its runs have other names, so that the table would lose the rows that are there.
     """
     together = there.settings | now.settings
     changed = _changed(there, together) | _changed(now, together)
@@ -52,6 +53,11 @@ def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[s
             f"comparison '{os.fspath(folder)}' was made with budget {there.budget}, not {now.budget}: "
             "give another place with --out"
         )
+    for name in now.axes:
+        if name not in there.axes and name in _known(there, together):
+            raise UserError(
+                f"comparison '{os.fspath(folder)}' was made without axis {name}: give another place with --out"
+            )
     axes = {name: _both(there.axes.get(name, []), now.axes.get(name, [])) for name in {**there.axes, **now.axes}}
     return replace(
         now,
@@ -67,8 +73,13 @@ def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[s
 
 def _changed(config: ComparisonConfig, settings: dict[str, Any]) -> set[str]:
     """Return the names of those `settings` that would change a search of `config`."""
-    known = names_of([*config.methods, RANDOM], replace(config, settings=settings))
+    known = _known(config, settings)
     return {name for name in known & {*settings} if settings[name] != config.settings.get(name, ...)}
+
+
+def _known(config: ComparisonConfig, settings: dict[str, Any]) -> set[str]:
+    """Return the settings that a search or a selection of `config` has, with these `settings`."""
+    return names_of([*config.methods, RANDOM], replace(config, settings=settings))
 
 
 def _both(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
