@@ -138,7 +138,19 @@ def _config(data: str, typed: dict[str, Any], *, is_folder: bool) -> ComparisonC
     _check_published(start, typed)
     if not is_folder and "methods" in typed:
         start = narrowed(start, typed["methods"])
-    return amend(start, typed | {name: getattr(start, name) | typed[name] for name in ("axes", "settings")})
+    return amend(start, typed | _joined(start, typed, replace=not is_folder))
+
+
+def _joined(start: ComparisonConfig, typed: dict[str, Any], *, replace: bool) -> dict[str, dict[str, Any]]:
+    """Return the axes and the settings of a config and of what was typed.
+
+    With `replace`, a typed axis takes the place of a setting of the same name, and a typed setting that of an axis.
+    """
+    found = {}
+    for name, other in (("axes", "settings"), ("settings", "axes")):
+        kept = {key: value for key, value in getattr(start, name).items() if not (replace and key in typed[other])}
+        found[name] = kept | typed[name]
+    return found
 
 
 def _import_own(methods: list[str], settings: dict[str, Any], axes: dict[str, list[Any]]) -> None:

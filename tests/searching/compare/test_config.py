@@ -386,6 +386,26 @@ def test_a_file_is_run_for_some_of_its_methods(call, monkeypatch):
     assert call("compare", "study.yaml", *words)[2].startswith("supernet: unknown setting 'alpha.lr'")
 
 
+def test_a_typed_axis_takes_the_place_of_a_files_setting_and_a_typed_setting_that_of_its_axis(call, monkeypatch):
+    Path("study.yaml").write_text("methods: [darts]\nsettings: {epochs: 3, width: 4}\naxes: {alpha.lr: [0.1, 0.2]}\n")
+    asked = []
+
+    def start(found, out, **more):
+        asked.append(found)
+        raise UserError("begun")
+
+    monkeypatch.setattr(comparing, "start", start)
+    call("compare", "study.yaml", "--alpha.lr", "0.3", "--axis", "width=2,8")
+    assert (asked[0].settings, asked[0].axes) == ({"epochs": 3, "alpha.lr": 0.3}, {"width": [2, 8]})
+
+
+def test_a_setting_is_no_axis_as_well_and_an_axis_has_each_value_once(call):
+    typed = ("compare", "digits", "--axis", "width=2,4")
+    assert call(*typed, "--width", "8")[2] == "supernet: 'width' is an axis and a setting: give it as one of them\n"
+    assert "axis 'width' has the value 2 twice: give each" in call("compare", "digits", "--axis", "width=2,4,2")[2]
+    assert not Path("comparisons").exists()
+
+
 def test_a_folder_with_a_method_of_ones_own_is_opened_by_whoever_types_it(call, monkeypatch):
     own = "method_for_test_config"
     Path(f"{own}.py").write_text("from supernet.methods.differentiable import Differentiable as Own\n")

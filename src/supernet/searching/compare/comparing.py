@@ -13,7 +13,7 @@ from supernet.engine.files import remove_temporaries
 from supernet.engine.folder import default_folder, flat, is_left
 from supernet.engine.lock import LOCK, locked
 from supernet.engine.signals import heard
-from supernet.errors import UserError, reason_of, unknown
+from supernet.errors import UserError, reason_of, shown, unknown
 from supernet.report.text import number
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
@@ -124,7 +124,9 @@ def start(
         raise UserError(f"setting workers must be at least 1, not {workers}")
     folder = Path("comparisons") / default_folder(Path(given.data).stem).name if out is None else Path(out)
     there = configs.load(folder)
-    if there is not None:
+    if there is None:
+        _check_once(given)
+    else:
         configs.check_published(there.config, given)
     config = given if there is None else united(there.config, given, folder)
     cases(config)
@@ -150,6 +152,15 @@ def start(
                 table.write(comparison.record, comparison.rows, folder)
                 comparison.report()
     return comparison
+
+
+def _check_once(config: ComparisonConfig) -> None:
+    """Raise UserError for a setting that is an axis as well, which it would not change, and for a value given twice."""
+    for name, values in config.axes.items():
+        if name in config.settings:
+            raise UserError(f"'{name}' is an axis and a setting: give it as one of them")
+        if twice := [value for number, value in enumerate(values) if value in values[:number]]:
+            raise UserError(f"axis '{name}' has the value {shown(twice[0])} twice: give each value once")
 
 
 def _is_new(folder: Path) -> bool:

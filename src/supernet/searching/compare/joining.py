@@ -84,4 +84,8 @@ def _known(config: ComparisonConfig, settings: dict[str, Any]) -> set[str]:
 
 def _both(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
     """Return the entries of both, each once, in their order."""
-    return [*first, *(entry for entry in second if entry not in first)]
+    found: list[Any] = []
+    for entry in (*first, *second):
+        if entry not in found:
+            found.append(entry)
+    return found
