@@ -14,7 +14,8 @@ from supernet.models.cost.count import cost
 from supernet.retraining.config import configured
 from supernet.retraining.plan import plan
 from supernet.searching.baselines import rows
-from supernet.searching.baselines.rivals import NEAR, of_found
+from supernet.searching.baselines.call import Start, Which, asked
+from supernet.searching.baselines.rivals import NEAR, NETWORKS, of_found
 from supernet.searching.baselines.run import Asked, Trainings
 from supernet.spaces import Cell, Edge, SearchSpace, Stages, space
 
@@ -62,8 +63,20 @@ def test_random_is_left_out_where_no_other_architecture_is_drawn(tmp_path: Path)
         assert [rival.label for rival in rivals] == ["found", *others]
         assert left_out == reasons
         assert {rival.genotype(seed) for rival in rivals[1:] for seed in range(3)} <= {skip}
-        asked = Asked(planned, (0, 1, 2), budget, found, ["random"])
-        assert [text for text in Trainings(tmp_path, asked).told if "left out" in text] == reasons
+        wanted = Asked(planned, (0, 1, 2), budget, found, ["random"])
+        assert [text for text in Trainings(tmp_path, wanted).told if "left out" in text] == reasons
+
+
+@pytest.mark.parametrize(
+    ("networks", "told"),
+    [(NETWORKS, ()), ("resnet,random", ("random is left out: it is an architecture of the space of --like RUN",))],
+)
+def test_without_a_space_what_was_asked_for_of_it_is_said_to_be_left_out(
+    networks: str | tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    start, which = Start.of(None, None, ("digits",)), Which("0", networks, flops="1M")
+    config = configured("", "quick", data="digits")
+    assert asked(config, start, None, which, ("data",)).told == told
 
 
 def test_the_time_of_random_is_the_mean_over_its_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

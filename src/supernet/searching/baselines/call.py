@@ -148,9 +148,20 @@ def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: 
     taken = () if not begun.trained else ("depth",) if scaled else SIZES  # from the retrainings, before the search's
     size: dict[str, Any] = dict.fromkeys(UNITS) | scaled
     planned = plan(amend(config, {"what": what, **size}), begun.recipe, {*given, *taken})
-    paths, told = tuple(each.path for each in begun.trained), _elsewhere(run, planned.images, planned.config)
+    paths = tuple(each.path for each in begun.trained)
+    told = _elsewhere(run, planned.images, planned.config) if like is not None else _homeless(which)
     seeds, costs = tuple(seeds_of(which.seeds)), budget if like is None else budget_of(planned, which.by)
     return Asked(planned, seeds, costs, like, which.names, scaled, paths, told)
+
+
+def _homeless(which: Which) -> tuple[str, ...]:
+    """Return a phrase for each network asked for by name that is one of the space of `like`, which is not given.
+
+    By default, nobody has asked for them.
+    """
+    asked = () if which.names == NETWORKS else which.names
+    told = "{} is left out: it is an architecture of the space of --like RUN"
+    return tuple(told.format(name) for name in asked if name in ("random", "largest"))
 
 
 def _elsewhere(run: Run | None, images: Images, config: RetrainConfig) -> tuple[str, ...]:
