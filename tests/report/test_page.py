@@ -103,7 +103,9 @@ def test_names_are_text_whatever_they_are(searched: sn.Run) -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_is_escaped(text: str) -> None:
-    html = _template().render(name=text, kind=text, data=text, state=text, facts=[(text, text)], classes=[], next=text)
+    html = _template("page.html").render(
+        name=text, kind=text, data=text, state=text, facts=[(text, text)], classes=[], next=text
+    )
     found = Reader(html.encode(errors="backslashreplace").decode())
     assert found.tags <= {
         *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "details"),
