@@ -53,6 +53,8 @@ def retrained(folder: Path, data: Any, what: Any = CELL, **settings: Any) -> Run
     run.start(plan.record, {})
     run.save_checkpoint(network_state(plan, 1), best=True)
     run.save_checkpoint(network_state(plan, 2))
+    rows = [{"epoch": epoch, "loss": 1.0, "seconds": 1.0} for epoch in range(1, plan.config.epochs + 1)]
+    run.write("metrics.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
     run.write("summary.json", json.dumps(summary(plan.genotype)))
     return run
 

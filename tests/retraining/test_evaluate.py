@@ -381,6 +381,7 @@ def test_an_evaluation_is_written_as_json_and_as_a_picture(run: Run, monkeypatch
         "checkpoints",
         "config.yaml",
         "environment.json",
+        "metrics.jsonl",
         "summary.json",
         "evaluation.json",
         "confusion.svg",
