@@ -193,9 +193,8 @@ def test_a_damaged_snapshot_is_one_line(tmp_path, monkeypatch):
         go(tmp_path)
     monkeypatch.undo()
     (tmp_path / "checkpoints" / "snapshot-odd-3.pt").unlink()
-    with pytest.raises(
-        UserError, match=r"snapshot '.*snapshot-odd-3.pt' is missing or damaged: remove the folder, and "
-    ):
+    advice = "remove the folder, and the command that made the run starts it over"
+    with pytest.raises(UserError, match=rf"snapshot '.*snapshot-odd-3.pt' is missing or damaged: {advice}$"):
         go(tmp_path)
 
 

@@ -102,15 +102,9 @@ class _How(NamedTuple):
 
 def _read(source: Source, how: _How) -> Images:
     if isinstance(source, Dataset | HuggingFace):
-        return read_dataset(
-            source,
-            how.image_size,
-            classes=how.classes,
-            levels=how.levels,
-            channels=how.channels,
-            first_label=how.first_label,
-            skip_broken=how.skip_broken,
-        )
+        settings = how._asdict()
+        del settings["stream"]  # a Dataset is read into memory
+        return read_dataset(source, **settings)
     if isinstance(source, tuple):
         return read_arrays(source, how.image_size, how.classes, how.levels)
     if not isinstance(source, str | os.PathLike):

@@ -12,6 +12,7 @@ from pydantic import Field
 from supernet.data import SOURCE_TYPES, Source, source_name
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.driving import Driving
+from supernet.engine.folder import flat
 from supernet.engine.optim import SGDConfig
 from supernet.engine.precision import Precision
 from supernet.engine.records import damaged
@@ -299,6 +300,11 @@ def _defaults(preset: MethodPreset | SelectorPreset) -> Any:
     if clash := [entry.name for entry in entries if entry.name in taken]:
         raise UserError(f"{whose} must have names that no setting or flag of a search has: rename {', '.join(clash)}")
     return kind()
+
+
+def by_flag(config: SearchConfig) -> dict[str, Any]:
+    """Return all settings of a search by the names of their flags, as {"alpha.lr": 0.025}."""
+    return {name.removeprefix("method_config."): value for name, value in flat(config.to_dict()).items()}
 
 
 def saved(run: Run) -> dict[str, Any]:

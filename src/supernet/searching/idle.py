@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from supernet.engine.folder import flat
-from supernet.searching.config import SearchConfig, configured
+from supernet.searching.config import SearchConfig, by_flag, configured
 
 _OF_MGS = ("sigma", "sigma_schedule", "tau", "lam", "importance", "proposal")
 _OF_RS = ("form", "direction", "delta", "lr")
@@ -29,14 +28,9 @@ _IDLE: list[tuple[str, str, tuple[Any, ...]]] = [
 
 def idle(config: SearchConfig) -> Iterator[str]:
     """Yield a line for each setting that has no effect, unless it is as the method and the selector have it anyway."""
-    now, usual = _named(config), _named(configured(method=config.method, selector=config.selector))
+    now, usual = by_flag(config), by_flag(configured(method=config.method, selector=config.selector))
     for name, other, values in _IDLE:
         if name in now and other in now and now[other] in values and now[name] != usual[name]:
             yield f"setting {name} {now[name]} has no effect with {other} {str(now[other]).lower()}"
     if config.patience is not None and config.patience > config.epochs:
         yield f"setting patience {config.patience} has no effect with epochs {config.epochs}"
-
-
-def _named(config: SearchConfig) -> dict[str, Any]:
-    """Return all settings by the names of their flags."""
-    return {name.removeprefix("method_config."): value for name, value in flat(config.to_dict()).items()}

@@ -16,7 +16,7 @@ from supernet.models.cost.scaling import UNITS
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.plan import plan
 from supernet.retraining.recipes import RECIPES, Recipe
-from supernet.searching.baselines.rivals import NETWORKS
+from supernet.searching.baselines.rivals import NETWORKS, OF_SPACE
 from supernet.searching.baselines.run import Asked, Like, budget_of, run_of
 from supernet.searching.baselines.table import Baselines
 from supernet.searching.baselines.training import start
@@ -159,9 +159,9 @@ def _homeless(which: Which) -> tuple[str, ...]:
 
     By default, nobody has asked for them.
     """
-    asked = () if which.names == NETWORKS else which.names
-    told = "{} is left out: it is an architecture of the space of --like RUN"
-    return tuple(told.format(name) for name in asked if name in ("random", "largest"))
+    named = () if which.names == NETWORKS else which.names
+    told = "is left out: it is an architecture of the space of --like RUN"
+    return tuple(f"{name} {told}" for name in named if name in OF_SPACE)
 
 
 def _elsewhere(run: Run | None, images: Images, config: RetrainConfig) -> tuple[str, ...]:

@@ -18,7 +18,10 @@ from supernet.spaces.genotype import Genotype
 from supernet.spaces.known import known as published
 from supernet.spaces.rivals import RESNET_CIFAR, only_architecture
 
-NETWORKS = (*RIVALS, "DARTS_V2", "random", "largest")
+OF_SPACE = ("random", "largest")
+"""Those networks that are architectures of the found one's space, by name."""
+
+NETWORKS = (*RIVALS, "DARTS_V2", *OF_SPACE)
 """What a found network is compared with by default, by name; further published architectures may be added by theirs."""
 
 NEAR = 0.1  # the largest difference of a random architecture's cost from the found one's, as a share

@@ -13,7 +13,7 @@ from supernet.engine.folder import default_folder, flat
 from supernet.errors import UserError, unknown
 from supernet.methods import METHODS
 from supernet.searching.compare.config import ComparisonConfig
-from supernet.searching.config import PROTOCOLS, SearchConfig, config_of, configured
+from supernet.searching.config import PROTOCOLS, SearchConfig, by_flag, config_of, configured
 from supernet.selectors import SELECTORS, Preset
 from supernet.settings import preset_named
 
@@ -142,8 +142,9 @@ def _names(method: str, config: ComparisonConfig) -> set[str]:
 def usual_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a search by a method where none is given, but for the `graphs`, by their dotted names."""
     start = configured(settings.get("protocol", "small"), method=method, selector=settings.get("selector"))
-    found = {name.removeprefix("method_config."): value for name, value in flat(start.to_dict()).items()}
-    return {name: value for name, value in found.items() if name != "graphs"}  # which is the switch --no-graphs
+    return {
+        name: value for name, value in by_flag(start).items() if name != "graphs"
+    }  # which is the switch --no-graphs
 
 
 def _select_names(selector: str) -> set[str]:

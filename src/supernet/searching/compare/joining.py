@@ -53,11 +53,11 @@ def united(there: ComparisonConfig, now: ComparisonConfig, folder: os.PathLike[s
             f"comparison '{os.fspath(folder)}' was made with budget {there.budget}, not {now.budget}: "
             "give another place with --out"
         )
-    for name in now.axes:
-        if name not in there.axes and name in _known(there, together):
-            raise UserError(
-                f"comparison '{os.fspath(folder)}' was made without axis {name}: give another place with --out"
-            )
+    known = _known(there, together)
+    if new := [name for name in now.axes if name in known and name not in there.axes]:
+        raise UserError(
+            f"comparison '{os.fspath(folder)}' was made without axis {new[0]}: give another place with --out"
+        )
     axes = {name: _both(there.axes.get(name, []), now.axes.get(name, [])) for name in {**there.axes, **now.axes}}
     return replace(
         now,
