@@ -272,6 +272,19 @@ def test_the_images_that_train_and_those_that_measure(tested, share, validated, 
     assert set(row) == {"loss", "accuracy", "lr", name, "best"}
 
 
+def test_settings_without_effect_are_told_when_the_training_begins(archive, tmp_path, capsys):
+    images = dict(np.load(archive))
+    np.savez(tmp_path / "given.npz", **images, x_val=images["x_test"], y_val=images["y_test"])
+    gamma = "setting w.gamma 0.9 has no effect with w.schedule cosine"
+    given = "setting validation_share 0.25 has no effect: the images for validation are given"
+    assert list(tiny_plan(data=archive).idle) == list(tiny_plan(data=tmp_path / "given.npz").idle) == []
+    assert list(tiny_plan(data=archive, validation_share=0.25, w={"gamma": 0.9}).idle) == [gamma]
+    assert list(tiny_plan(data=archive, w={"gamma": 0.9, "schedule": "exponential"}).idle) == []
+    data = {"data": tmp_path / "given.npz", "space": "nasbench201", "out": tmp_path / "run"}
+    retrain(CELL, **TINY | data | {"epochs": 1, "validation_share": 0.25}, quiet=True)
+    assert capsys.readouterr().err == f"supernet: {given}\n"
+
+
 def test_the_best_epoch_is_the_first_of_the_highest_accuracy(monkeypatch):
     task = task_of(tiny_plan())
     accuracies = iter([0.0, 0.5, 0.5, 0.4, 0.75])

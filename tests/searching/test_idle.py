@@ -8,13 +8,14 @@ import pytest
 
 from conftest import Call
 from supernet.methods import METHODS
-from supernet.searching.config import PROTOCOLS, configured
-from supernet.searching.idle import idle
+from supernet.searching.config import PROTOCOLS, config_of, configured
+from supernet.searching.idle import idle, idle_in_selection
+from supernet.selectors import SELECTORS
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_is_published_has_no_idle_setting(protocol: str) -> None:
-    assert not [line for method in METHODS for line in idle(configured(protocol, method=method))]
+    assert not [line for method in METHODS for line in idle(configured(protocol, method=method), 0)]
 
 
 @pytest.mark.parametrize(
@@ -37,9 +38,26 @@ def test_what_is_published_has_no_idle_setting(protocol: str) -> None:
     ],
 )
 def test_a_setting_is_told_beside_the_one_that_takes_its_effect(settings: dict[str, Any], told: list[str]) -> None:
-    found = list(idle(configured(**settings)))
+    found = list(idle(configured(**settings), 0))
     assert len(found) == len(told)
     assert all(line.startswith(start) for line, start in zip(found, told, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"validation_share": 0.2}, 1), ({"split": "index"}, 1), ({"training_share": 0.5}, 0), ({}, 0)],
+)
+def test_a_split_is_told_beside_validation_images_of_the_source(settings: dict[str, Any], told: int) -> None:
+    found = list(idle(configured(**settings), 9))
+    assert len(found) == told
+    assert all("has no effect: the images for validation are given" in line for line in found)
+
+
+def test_a_selector_s_setting_is_told_in_a_selection_too() -> None:
+    preset = SELECTORS.named("best-of-samples")
+    assert not list(idle_in_selection(preset, config_of(preset)))
+    told = list(idle_in_selection(preset, config_of(preset, {"prior_share": 0.3})))
+    assert told == ["setting prior_share 0.3 has no effect with prior none"]
 
 
 def test_a_search_and_its_forecast_tell_it(call: Call) -> None:

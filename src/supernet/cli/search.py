@@ -32,7 +32,6 @@ def search(given: Arguments) -> None:
     from supernet.report import console
     from supernet.searching import forecast, plan
     from supernet.searching.front_points import drawn
-    from supernet.searching.idle import idle
     from supernet.searching.search import start as run_search
 
     import_own(given)
@@ -41,7 +40,7 @@ def search(given: Arguments) -> None:
     if call["dry_run"]:
         _tell(shown, told, how)
         planned = plan.plan(_configured(start, call))
-        for without_effect in idle(planned.config):
+        for without_effect in planned.idle:
             console.line(shown, without_effect)
         foreseen = forecast.foresee(planned)
         _print_forecast(shown, planned.reading, planned.running, foreseen)

@@ -84,6 +84,10 @@ class Planned(Protocol):
         """Why the task cannot go on for more epochs than it was begun with; empty if it can."""
 
     @property
+    def idle(self) -> Sequence[str]:
+        """A line for each setting that has no effect."""
+
+    @property
     def running(self) -> str:
         """A line that says how the task runs."""
 
@@ -114,6 +118,8 @@ def conduct(
     folder, if the run began where it ends with other bits and `resume_anyway` is not given, and if memory or disk have
     no room left.
     """
+    for line in plan.idle:
+        callback.say(line)
     record = plan.record
     before = {} if force else run.holds(record, plan.fixed_epochs)
     longer = bool(before) and before.get("epochs") != record.get("epochs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,8 @@ from torch import Tensor
 from supernet.data import Images, hold_out, is_available, load, source_name
 from supernet.data.augment import check_pixels
 from supernet.engine.device import described, device_named
-from supernet.engine.folder import default_folder
+from supernet.engine.folder import default_folder, flat
+from supernet.engine.idle import without_effect
 from supernet.engine.precision import Precision, precision_named
 from supernet.engine.process_group import count
 from supernet.engine.run import FORMAT, Run
@@ -24,7 +25,7 @@ from supernet.models.cost.memory import TRAINED, check_memory
 from supernet.models.cost.module import Cost
 from supernet.models.cost.scaling import UNITS, with_cost
 from supernet.retraining.config import RetrainConfig, Target, configured
-from supernet.retraining.recipes import Recipe
+from supernet.retraining.recipes import RECIPES, Recipe
 from supernet.retraining.searched import SearchRecord, are_own, broken_limits, is_own, recorded, search_of, sized
 from supernet.spaces import NetworkSize, SearchSpace, architecture, recorded_space
 from supernet.spaces.genotype import Genotype
@@ -110,6 +111,12 @@ class RetrainingPlan:
     def fixed_epochs(self) -> str:
         """Empty: every recipe can go on for more epochs."""
         return ""
+
+    @property
+    def idle(self) -> Sequence[str]:
+        """A line for each setting that has no effect."""
+        usual = flat(configured("", self.recipe if self.recipe in RECIPES else Recipe()).to_dict())
+        return list(without_effect(flat(self.config.to_dict()), usual, validation=self.images.validation))
 
     @property
     def running(self) -> str:

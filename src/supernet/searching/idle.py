@@ -1,24 +1,23 @@
-"""Settings of a search that have no effect beside others: they are told, not refused.
-
-A comparison gives one setting to searches of which some have a use for it, and a search may go on for more epochs.
-"""
+"""Settings of a search that have no effect beside others: which they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from supernet.searching.config import SearchConfig, by_flag, configured
+from supernet.engine.folder import flat
+from supernet.engine.idle import Rule, without_effect
+from supernet.searching.config import SearchConfig, by_flag, config_of, configured
+from supernet.selectors import Preset
+from supernet.settings import plain
 
 _OF_MGS = ("sigma", "sigma_schedule", "tau", "lam", "importance", "proposal")
 _OF_RS = ("form", "direction", "delta", "lr")
-
-# A setting, another, and the values of that one with which the first has no effect.
-_IDLE: list[tuple[str, str, tuple[Any, ...]]] = [
+_OF_SELECTORS: Sequence[Rule] = [("prior_share", "prior", (None,))]
+_IDLE: Sequence[Rule] = [
     ("sigmoid_init", "activation", ("softmax",)),
     ("alpha.beta1", "alpha.optimizer", ("sgd",)),
-    ("w.gamma", "w.schedule", ("cosine", "linear")),
-    ("select.prior_share", "select.prior", (None,)),
+    *((f"select.{name}", f"select.{other}", values) for name, other, values in _OF_SELECTORS),
     *((name, "estimator", ("rs", "gld")) for name in _OF_MGS),
     *((name, "estimator", ("mgs", "gld")) for name in _OF_RS),
     ("samples", "estimator", ("gld",)),
@@ -26,11 +25,17 @@ _IDLE: list[tuple[str, str, tuple[Any, ...]]] = [
 ]
 
 
-def idle(config: SearchConfig) -> Iterator[str]:
-    """Yield a line for each setting that has no effect, unless it is as the method and the selector have it anyway."""
-    now, usual = by_flag(config), by_flag(configured(method=config.method, selector=config.selector))
-    for name, other, values in _IDLE:
-        if name in now and other in now and now[other] in values and now[name] != usual[name]:
-            yield f"setting {name} {now[name]} has no effect with {other} {str(now[other]).lower()}"
+def idle(config: SearchConfig, validation: int) -> Iterator[str]:
+    """Yield a line for each setting that has no effect, unless it is as the method and the selector have it anyway.
+
+    `validation` is the number of images that the source itself keeps for validation.
+    """
+    usual = by_flag(configured(method=config.method, selector=config.selector))
+    yield from without_effect(by_flag(config), usual, _IDLE, validation=validation)
     if config.patience is not None and config.patience > config.epochs:
         yield f"setting patience {config.patience} has no effect with epochs {config.epochs}"
+
+
+def idle_in_selection(preset: Preset, config: Any) -> Iterator[str]:
+    """Yield a line for each setting of a selector that has no effect, unless it is as the selector has it anyway."""
+    yield from without_effect(flat(plain(config)), flat(plain(config_of(preset))), _OF_SELECTORS)

@@ -24,6 +24,7 @@ from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.memory import TRAINED, check_memory
 from supernet.models.execution import Execution, execution
 from supernet.searching.config import SearchConfig, configured
+from supernet.searching.idle import idle
 from supernet.selectors import Preset as SelectorPreset
 from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces import space as space_named
@@ -86,6 +87,11 @@ class Plan:
             return f"read {self.images.described(0)}; {train + validation} train the weights, none are held out"
         some = "" if self.config.training_share is None else f"; {train} of them train the weights"
         return f"read {self.images.described(validation)}{some}"
+
+    @property
+    def idle(self) -> Sequence[str]:
+        """A line for each setting that has no effect."""
+        return list(idle(self.config, self.images.validation))
 
     @property
     def running(self) -> str:

@@ -12,7 +12,6 @@ from supernet.report import progress
 from supernet.searching import front as fronts
 from supernet.searching import results, select
 from supernet.searching.config import SearchCall
-from supernet.searching.idle import idle
 from supernet.searching.plan import Plan, planned
 from supernet.searching.task import SearchTask
 from supernet.settings import signature_of
@@ -49,8 +48,6 @@ def start(plan: Plan, how: Driving, *, table: bool = False, front: int = 0) -> R
     def finish(task: SearchTask) -> None:
         results.write(run, plan, *select.choose(run, task, callback, resume_anyway=how.resume_anyway), task.finished)
 
-    for told in idle(plan.config):
-        callback.say(told)
     if front:
         fronts.check(plan, plan.selector.name, front)
     conduct(run, plan, partial(SearchTask, callback=callback), finish, callback, **how.again)

@@ -27,6 +27,7 @@ from supernet.methods.base import Method
 from supernet.report import progress
 from supernet.searching import results
 from supernet.searching.config import config_of
+from supernet.searching.idle import idle_in_selection
 from supernet.searching.passes import Passes
 from supernet.searching.plan import Plan
 from supernet.searching.promises import Promises
@@ -92,6 +93,12 @@ class SelectionPlan:
     def fixed_epochs(self) -> str:
         """That the search is another one with more epochs."""
         return "it was made from the search before those"
+
+    @property
+    def idle(self) -> Sequence[str]:
+        """A line for each setting that has no effect; of its own selector the search has told them."""
+        is_own = (self.selector, self.config) == (self.search.selector, self.search.config.select)
+        return [] if is_own else list(idle_in_selection(self.selector, self.config))
 
     @property
     def running(self) -> str:
