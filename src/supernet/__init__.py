@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from supernet.engine.callbacks import Callback as Callback
+    from supernet.engine.optim import SGDConfig as SGDConfig
     from supernet.engine.run import Run as Run
     from supernet.errors import UserError as UserError
     from supernet.methods.base import Method as Method
@@ -76,6 +77,7 @@ _PLACES = {
     "Recipe": "retraining.recipes.Recipe",
     "RetrainConfig": "retraining.config.RetrainConfig",
     "Run": "engine.run.Run",
+    "SGDConfig": "engine.optim.SGDConfig",
     "SearchConfig": "searching.config.SearchConfig",
     "SearchSpace": "spaces.SearchSpace",
     "Selector": "selectors.base.Selector",

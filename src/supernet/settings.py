@@ -79,14 +79,21 @@ _KINDS = {
 
 @dataclass_transform(frozen_default=True, kw_only_default=False)
 def settings(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass whose constructor checks types and ranges; raises UserError for the first mistake."""
+    """Make a frozen dataclass whose constructor checks types and ranges; raises UserError for the first mistake.
+
+    For settings within settings a mapping will do, of those that differ from the default.
+    """
     made = checked(frozen=True, config=_RULES)(cls)
     check = made.__init__
+    nested = {entry.name: entry.default for entry in fields(made) if is_dataclass(entry.default)}
+
+    def taken(name: str, value: object) -> object:
+        return amend(nested[name], value) if name in nested and isinstance(value, Mapping) else _own(value)
 
     @wraps(check)
     def construct(self: Any, *args: Any, **values: Any) -> None:
         try:
-            check(self, *map(_own, args), **{name: _own(value) for name, value in values.items()})
+            check(self, *map(_own, args), **{name: taken(name, value) for name, value in values.items()})
         except ValidationError as error:
             names = [entry.name for entry in fields(made) if not entry.kw_only]
             raise UserError(_line(error, getattr(cls, "prefix", ""), names)) from None

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
+from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.retraining.plan import planned
 from supernet.retraining.recipes import RECIPES, Recipe
@@ -156,6 +157,14 @@ def test_a_wrong_value_is_one_line(changes, expected):
         amend(Recipe(), changes)
     assert str(caught.value).startswith(expected)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_mapping_stands_for_settings_within_settings_where_they_are_made():
+    assert Recipe(w={"lr": 0.1}) == amend(Recipe(), {"w": {"lr": 0.1}})
+    assert Recipe(w={"lr": 0.1}).w == SGDConfig(lr=0.1)
+    for wrong, expected in [({"lr": -1}, "setting w.lr must be at least 0"), (5, "setting w takes a mapping of its")]:
+        with pytest.raises(UserError, match=expected):
+            Recipe(w=wrong)
 
 
 def test_an_unknown_recipe_is_one_line():

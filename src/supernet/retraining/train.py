@@ -185,7 +185,8 @@ def retrain(**settings: Any) -> Run:
     """Train one architecture from scratch and return the finished run.
 
     The arguments are the fields of `RetrainCall`: `retrain(run, epochs=5, drop_path=0.1, w={"lr": 0.01})`. Settings
-    that are not given are those of `recipe`.
+    that are not given are those of `recipe`. Type checkers take `w=SGDConfig(lr=0.01)`, whose other values are
+    SGDConfig's, not the recipe's.
 
     Each epoch is measured on the validation images if there are some, and on the test images otherwise; the checkpoints
     `last.pt` and `best.pt` are of the last epoch and of the epoch of highest accuracy, the first of equals. With a

@@ -24,7 +24,8 @@ def search(**settings: Any) -> Run:
     The arguments are the fields of `SearchCall`, of which `data` may be positional; every field of the method's own
     Config is one as well: `search("digits", epochs=5, activation="softmax", w={"lr": 0.01})`. Settings that are not
     given are those of `protocol`. Nested settings may be mappings. Type checkers, which know the fields of `SearchCall`
-    alone, take a method's own settings as `method_config={"activation": "softmax"}`.
+    alone, take a method's own settings as `method_config={"activation": "softmax"}`, and `w=SGDConfig(lr=0.01)`,
+    whose other values are SGDConfig's, not the protocol's.
 
     Called again with the same arguments, an unfinished run is resumed and a finished one is returned; `force` starts
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
