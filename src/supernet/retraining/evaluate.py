@@ -16,6 +16,7 @@ from supernet.data import load as load_images
 from supernet.data.batches import in_order
 from supernet.data.pictures import path_of
 from supernet.data.streamed import Pixels
+from supernet.engine.defaults import plain_torch
 from supernet.engine.environment import environment
 from supernet.engine.measure import latency
 from supernet.engine.peak_memory import peak_memory
@@ -34,6 +35,7 @@ from supernet.spaces import SearchSpace
 _FEW = 10  # classes; up to this number top-5 accuracy says nothing
 
 
+@plain_torch()
 def evaluate(
     run: Run | str | os.PathLike[str],
     *,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from supernet.engine.defaults import plain_torch
 from supernet.engine.files import replacing, write_atomically
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of, unknown
@@ -60,6 +61,7 @@ def export(
     return export_checked(run, format, input=input, out=out, weights=weights, space=space).path
 
 
+@plain_torch()
 def export_checked(
     run: Run | str | os.PathLike[str],
     format: str,  # noqa: A002

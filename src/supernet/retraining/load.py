@@ -8,6 +8,7 @@ from typing import Any, Literal, cast, get_args
 
 from torch import Tensor
 
+from supernet.engine.defaults import plain_torch
 from supernet.engine.device import device_named
 from supernet.engine.run import Run
 from supernet.engine.seeds import random_state_kept
@@ -22,6 +23,7 @@ from supernet.spaces.genotype import Genotype
 Checkpoint = Literal["last", "best"]
 
 
+@plain_torch()
 def load(
     run: Run | str | os.PathLike[str],
     *,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from supernet.data import Augment, Batch, Batches, ordered
+from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.loop import Task
 from supernet.engine.optim import Within, clip_gradient, set_rate
@@ -181,6 +182,7 @@ class TrainingTask(Task):
 
 
 @signature_of(RetrainCall)
+@plain_torch()
 def retrain(**settings: Any) -> Run:
     """Train one architecture from scratch and return the finished run.
 

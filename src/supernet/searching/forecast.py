@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from supernet.data import Batch, Streamed
 from supernet.engine.cuda_graphs import EAGER
+from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import as_planned, driving
 from supernet.engine.loop import LazyBatches
 from supernet.engine.measure import seconds
@@ -85,6 +86,7 @@ class Forecast:
 
 
 @signature_of(SearchCall)
+@plain_torch()
 def forecast(**settings: Any) -> Forecast:
     """Take a few steps of a search in memory and return the time and memory of the whole; nothing is written.
 

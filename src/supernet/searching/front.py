@@ -12,6 +12,7 @@ from typing import Any
 
 from supernet.data import Source
 from supernet.engine.callbacks import Callback
+from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import Driving, agreed, as_planned
 from supernet.engine.process_group import joined
 from supernet.engine.processes import by_first
@@ -39,6 +40,7 @@ from supernet.spaces.genotype import Genotype
 POINTS = 5
 
 
+@plain_torch()
 def front(
     run: Run | str | os.PathLike[str],
     points: int = POINTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import Driving, agreed, conduct, driving
 from supernet.engine.process_group import joined
 from supernet.engine.run import Run
@@ -18,6 +19,7 @@ from supernet.settings import signature_of
 
 
 @signature_of(SearchCall)
+@plain_torch()
 def search(**settings: Any) -> Run:
     """Search for an architecture and return the finished run.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from supernet.data import Batch, Batches, Source
 from supernet.engine.callbacks import Callback
 from supernet.engine.cuda_graphs import RecordedStep
+from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import Driving, agreed, conduct
 from supernet.engine.loop import Task
 from supernet.engine.optim import Within
@@ -173,6 +174,7 @@ class SelectionTask(Task):
         self.selector.load_state_dict(state["selector"])
 
 
+@plain_torch()
 def select(
     run: Run | str | os.PathLike[str],
     selector: str | type[Selector] = "perturbation",

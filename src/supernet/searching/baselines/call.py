@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from supernet.data import Images, Source, same_source, source_name
+from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import driving
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
@@ -30,6 +31,7 @@ _OF_IMAGES = ("image_size", "pad", "mirror", "stem", "reductions")  # only for t
 _READING = ("image_size", "skip_broken", "stream")  # with another one, the same images have another fingerprint
 
 
+@plain_torch()
 def baseline(
     data: Source,
     *,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.data.limits import cores
+from supernet.engine.defaults import plain_torch
 from supernet.engine.files import remove_temporaries
 from supernet.engine.folder import default_folder, flat, is_left
 from supernet.engine.lock import LOCK, locked
@@ -47,6 +48,7 @@ Measured = dict[str, dict[str, Any]]
 """What an epoch of each kind of search costs, by its name, see `supernet.searching.compare.measure`."""
 
 
+@plain_torch()
 def compare(
     data: str = "digits",
     *,

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from supernet.data import Batch, Source, ordered
 from supernet.engine.callbacks import Callback
+from supernet.engine.defaults import plain_torch
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -73,6 +74,7 @@ class Landscape:
     fixed: list[str] = field(default_factory=list)
 
 
+@plain_torch()
 def landscape(
     run: Run | str | os.PathLike[str],
     *,

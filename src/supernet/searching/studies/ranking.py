@@ -18,6 +18,7 @@ from itertools import islice
 
 from supernet.data import Source
 from supernet.engine.callbacks import Callback
+from supernet.engine.defaults import plain_torch
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
@@ -104,6 +105,7 @@ class Ranking:
     zero_cost: dict[str, ZeroCost] = field(default_factory=dict)
 
 
+@plain_torch()
 def rank(
     run: Run | str | os.PathLike[str],
     *,

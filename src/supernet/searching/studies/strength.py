@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from supernet.data import Source
 from supernet.engine.callbacks import Callback
+from supernet.engine.defaults import plain_torch
 from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.methods.base import Method
@@ -58,6 +59,7 @@ class Strength:
     config: StrengthConfig = field(default_factory=StrengthConfig)
 
 
+@plain_torch()
 def strength(
     run: Run | str | os.PathLike[str],
     *,

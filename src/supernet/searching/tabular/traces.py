@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from supernet.engine.defaults import plain_torch
 from supernet.engine.files import read_json, write_atomically
 from supernet.errors import UserError, at_least, unknown
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
@@ -62,6 +63,7 @@ class Traces:
     methods: dict[str, list[Trace]] = field(default_factory=dict)
 
 
+@plain_torch()
 def tabular(
     space: str | SearchSpace = "nasbench201",
     methods: Iterable[str] = SEARCHES,

@@ -1,0 +1,70 @@
+"""What a caller has set for the whole of PyTorch changes no run."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+import supernet as sn
+from supernet.engine.defaults import plain_torch
+
+SMALL = {"epochs": 1, "quiet": True, "device": "cpu"}
+
+
+@contextmanager
+def float64():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def everything():
+    with torch.inference_mode(), float64(), torch.device("meta"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def as_usual(tmp_path_factory):
+    return results(tmp_path_factory.mktemp("as-usual"))
+
+
+def results(folder):
+    """Return what a search, a retraining and a prediction give."""
+    run = sn.search("digits", images=40, width=2, out=folder / "search", **SMALL)
+    trained = sn.retrain(run, width=2, depth=1, **SMALL)
+    shares = sn.load(trained).probabilities(torch.zeros(2, 1, 8, 8, dtype=torch.uint8, device="cpu")).tolist()
+    return run.metrics[0]["loss"], trained.metrics[0]["loss"], sn.evaluate(trained, device="cpu").accuracy, shares
+
+
+@pytest.mark.parametrize("caller", [torch.no_grad, float64, lambda: torch.device("meta"), everything])
+def test_a_run_has_the_same_bits_whatever_the_caller_has_set(caller, as_usual, tmp_path):
+    with caller():
+        before = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+        assert results(tmp_path) == as_usual
+        assert (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()) == before
+
+
+def test_the_type_of_new_tensors_comes_back_after_the_last_of_several_threads():
+    inside, leave = threading.Event(), threading.Event()
+
+    def compute():
+        with plain_torch():
+            inside.set()
+            leave.wait(10)
+
+    with float64():
+        other = threading.Thread(target=compute)
+        other.start()
+        inside.wait(10)
+        with plain_torch():
+            pass
+        assert torch.get_default_dtype() == torch.float32  # the other thread still computes
+        leave.set()
+        other.join()
+        assert torch.get_default_dtype() == torch.float64
