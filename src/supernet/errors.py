@@ -6,8 +6,9 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 _MANY = 20  # names that still read well on one line
 _LONG, _LONGEST = 120, 1000  # characters of a quoted text, and of a message
@@ -65,6 +66,22 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
         if value is not None and not (number and least <= value < math.inf):
             wanted = "a finite number" if number and not math.isfinite(value) else f"at least {least}"
             raise UserError(f"setting {prefix}{name} must be {wanted}, not {value}")
+
+
+def whole(name: str, value: object, least: int = 1) -> int:
+    """Return a whole number, which may be one of NumPy; raises UserError for any other value, and below `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UserError(f"setting {name} takes a whole number, not {shown(repr(value))}")
+    if value < least:
+        raise UserError(f"setting {name} must be at least {least}, not {value}")
+    return int(value)
+
+
+def several(name: str, values: object) -> list[Any]:
+    """Return values in a row as a list; raises UserError for a text, whose letters nobody means, and a single value."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise UserError(f"{name} takes several values: give a single one as a list of one, not {shown(repr(values))}")
+    return list(values)
 
 
 def reason_of(error: Exception) -> str:

@@ -299,6 +299,20 @@ def test_a_comparison_resumes_from_its_folder(toy, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "damage",
+    [{"indices": None}, {"accuracies": []}, {"accuracies": ["x"] * 12}, {"accuracies": [float("nan")] * 12}],
+    ids=str,
+)
+def test_a_damaged_trace_is_no_result(toy, tmp_path, damage):
+    sn.tabular(toy, ["random"], seeds=1, out=tmp_path, **SMALL)
+    saved = json.loads((tmp_path / "tabular.json").read_text())
+    saved["methods"]["random"][0] |= damage
+    (tmp_path / "tabular.json").write_text(json.dumps(saved))
+    with pytest.raises(UserError, match="cannot be read as a comparison: remove it, or choose another folder"):
+        sn.tabular(toy, ["random"], seeds=1, out=tmp_path, **SMALL)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"space": "darts"}, "space 'darts' has no table of accuracies, as nasbench201 has"),
@@ -306,6 +320,12 @@ def test_a_comparison_resumes_from_its_folder(toy, tmp_path):
         ({"queries": 28}, "setting queries must be at most 27, all of 'toy', not 28"),
         ({"queries": 0}, "setting queries must be at least 1, not 0"),
         ({"seeds": 0}, "setting seeds must be at least 1, not 0"),
+        ({"seeds": 2.0}, "setting seeds takes a whole number, not 2.0"),
+        ({"seeds": "2"}, "setting seeds takes a whole number, not '2'"),
+        ({"methods": "nao"}, "methods takes several values: give a single one as a list of one, not 'nao'"),
+        ({"out": ""}, "out takes the path of a folder, not ''"),
+        ({"out": 3}, "out takes the path of a folder, not 3"),
+        ({"out": __file__}, f"cannot write '{__file__}': File exists; give another place with --out"),
         ({"fitness": "val"}, "unknown toy field 'val'"),
         ({"report": "size"}, "'size' is not an accuracy of every architecture: for tests"),
         ({"fitness": "gaps"}, "'gaps' is not an accuracy of every architecture: for tests"),

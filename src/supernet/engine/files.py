@@ -34,6 +34,13 @@ class _Dumper(_DUMPER):  # type: ignore[misc, valid-type]
         return True
 
 
+def path_given(value: object, wanted: str) -> Path:
+    """Return the path that an argument is; raises UserError, which says what is `wanted`, for what is none, as ""."""
+    if not isinstance(value, str | os.PathLike) or not (text := str(os.fspath(value))) or "\0" in text:
+        raise UserError(f"{wanted}, not {shown(repr(value))}")
+    return Path(value)
+
+
 def temporary_name(path: Path) -> Path:
     """Return a new name beside `path`, with its suffix, that no one can guess and `remove_temporaries` knows."""
     return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")

@@ -6,7 +6,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from supernet.engine.defaults import plain_torch
-from supernet.engine.files import read_json, write_atomically
-from supernet.errors import UserError, at_least, unknown
+from supernet.engine.files import path_given, read_json, write_atomically
+from supernet.errors import UserError, reason_of, several, unknown, whole
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
 from supernet.searching.tabular.queries import Queries, at_random
@@ -83,23 +83,23 @@ def tabular(
     there are architectures, and a folder that holds the traces of others.
     """
     searched, config = space_named(space), amend(TabularConfig(), changes)
-    table, chosen = _table(searched, config), list(methods)
-    at_least(1, seeds=seeds)
+    table, chosen, count = _table(searched, config), several("methods", methods), whole("seeds", seeds)
     if not chosen:
         raise UserError(f"no search is given; known: {', '.join(SEARCHES)}")
     for method in chosen:
         if method not in SEARCHES:
             raise unknown("search of a table", method, SEARCHES)
-    found = _resumed(Traces(searched.name, float(table.column(config.report).max()), config), out)
-    for seed, method in ((seed, method) for seed in range(seeds) for method in chosen):
+    folder = None if out is None else path_given(out, "out takes the path of a folder")
+    found = _resumed(Traces(searched.name, float(table.column(config.report).max()), config), folder)
+    for seed, method in ((seed, method) for seed in range(count) for method in chosen):
         traces = found.methods.setdefault(method, [])
         if seed not in [trace.seed for trace in traces]:
             traces.append(_searched(searched, table, method, config, seed))
-            _save(found, out)
+            _save(found, folder)
             if watcher is not None:
                 watcher(method, traces[-1])
-    if out is not None:
-        _draw(found, table, Path(out))
+    if folder is not None:
+        _draw(found, table, folder)
     return found
 
 
@@ -130,26 +130,40 @@ def _searched(space: SearchSpace, table: Table, method: str, config: TabularConf
     return Trace(seed, indices, table.column(config.report)[indices].tolist(), seconds)
 
 
-def _resumed(new: Traces, out: str | os.PathLike[str] | None) -> Traces:
-    """Return the traces in the folder; raises UserError if the folder holds others."""
-    if out is None or not (file := Path(out) / _FILE).exists():
+def _resumed(new: Traces, folder: Path | None) -> Traces:
+    """Return the traces in the folder, which is made; raises UserError if it cannot be, or holds others."""
+    if folder is None:
         return new
     try:
-        saved = read_json(file)
-        traces = {method: [Trace(**trace) for trace in some] for method, some in saved.pop("methods").items()}
-    except (ValueError, TypeError, AttributeError, KeyError):
-        raise UserError(f"'{file}' cannot be read as a comparison: remove it, or choose another folder") from None
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write '{folder}': {reason_of(error)}; give another place with --out") from None
+    if not (file := folder / _FILE).exists():
+        return new
     same = asdict(new)
     del same["methods"]
+    try:
+        saved = read_json(file)
+        kept = saved.pop("methods")
+        traces = {method: [_trace(one, new) for one in some] for method, some in kept.items()} if saved == same else {}
+    except (ValueError, TypeError, AttributeError, KeyError):
+        raise UserError(f"'{file}' cannot be read as a comparison: remove it, or choose another folder") from None
     if saved != same:
         raise UserError(f"'{file}' has another comparison: remove it, or choose another folder")
     return Traces(new.space, new.best, new.config, traces)
 
 
-def _save(found: Traces, out: str | os.PathLike[str] | None) -> None:
-    if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(out) / _FILE, (json.dumps(asdict(found)) + "\n").encode())
+def _trace(kept: Mapping[str, Any], new: Traces) -> Trace:
+    """Return a trace that a file holds; raises ValueError or TypeError if it is none."""
+    trace = amend(Trace(0, [], [], 0.0), kept)
+    if not len(trace.indices) == len(trace.accuracies) == new.config.queries:
+        raise ValueError("a trace has an entry for each query")
+    return trace
+
+
+def _save(found: Traces, folder: Path | None) -> None:
+    if folder is not None:
+        write_atomically(folder / _FILE, (json.dumps(asdict(found)) + "\n").encode())
 
 
 def _draw(found: Traces, table: Table, out: Path) -> None:
