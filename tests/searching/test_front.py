@@ -149,6 +149,8 @@ def test_accuracies_of_the_table_are_on_the_images_of_the_search(searched, monke
 def test_a_front_needs_a_finished_search_and_a_number(searched, tmp_path):
     with pytest.raises(UserError, match=r"^a front needs at least 1 architecture, not 0$"):
         front(searched, 0, quiet=True)
+    with pytest.raises(UserError, match=r"^a front needs at least 1 architecture, not True$"):
+        front(searched, True, quiet=True)  # true in the summary would be damage
     with pytest.raises(UserError, match="no run folder"):
         front(tmp_path, quiet=True)
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 from supernet.data import Source
@@ -83,7 +84,7 @@ def check(plan: Plan, selector: str, points: int) -> None:
     That is for less than one of them, in a space whose costs are not sums over the edges, where no best within a limit
     can be found, and by a selector of the user's own, which a folder does not lead back to.
     """
-    if not isinstance(points, int) or points < 1:
+    if isinstance(points, bool) or not isinstance(points, Integral) or points < 1:
         raise UserError(f"a front needs at least 1 architecture, not {points!r}")
     if selector not in SELECTORS:
         raise UserError(f"there is no front by '{selector}', a selector of your own: search with a published one")
@@ -117,7 +118,7 @@ def add(run: Run, plan: Plan, points: int, callback: Callback, *, resume_anyway:
             }
             for each, score in zip(runs, scores, strict=True)
         ]
-        _write(run, {"asked": points, "cost": name, "images": scorer.images, "points": found})
+        _write(run, {"asked": int(points), "cost": name, "images": scorer.images, "points": found})
     _draw(run)
 
 
