@@ -265,6 +265,10 @@ def test_a_mistake_is_one_line_and_nothing_is_written(settings, expected, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+SOURCES = "expected 'digits', a path, a torch Dataset, or arrays as (X, y)"
+SEVERAL = "takes several values: give a single one as a list of one"
+
+
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
@@ -277,7 +281,27 @@ def test_a_mistake_is_one_line_and_nothing_is_written(settings, expected, tmp_pa
         (lambda: sn.evaluate(None), "run cannot be of type NoneType: None"),
         (lambda: sn.evaluate(""), "a run needs the path of a folder, not ''"),
         (lambda: sn.search("digits", out="a\0b"), r"a run needs the path of a folder, not 'a\x00b'"),
+        (lambda: sn.Run(3), "a run needs the path of a folder, not 3"),
+        (lambda: sn.Run(sn.Run("a")), "a run needs the path of a folder, not Run('a')"),
+        (lambda: sn.runs(None), "runs are looked for in the path of a folder, not None"),
+        (
+            lambda: sn.export("a", ["onnx"]),
+            "unknown format '['onnx']'; did you mean 'onnx'? known: torch, onnx, genotype",
+        ),
         (lambda: sn.space(3), "space cannot be of type int: 3"),
+        (lambda: sn.search([1]), f"data cannot be of type list: [1]; {SOURCES}"),
+        (lambda: sn.retrain("9930", data={}), f"data cannot be of type dict: {{}}; {SOURCES}"),
+        (lambda: sn.build("9930", width=True), "setting width takes a whole number, not True"),
+        (lambda: sn.compare(methods="darts"), f"methods {SEVERAL}, not 'darts'"),
+        (lambda: sn.compare(methods=None), f"methods {SEVERAL}, not None"),
+        (lambda: sn.compare(workers=1.5), "setting workers takes a whole number, not 1.5"),
+        (
+            lambda: sn.compare(axes=["seed"]),
+            "axes takes a mapping of settings to their values, as {'alpha.lr': [0.001, 0.005]}, not ['seed']",
+        ),
+        (lambda: sn.compare(out=3), "out takes the path of a folder, not 3"),
+        (lambda: sn.baseline("digits", params="5k", networks=3), f"networks {SEVERAL}, not 3"),
+        (lambda: sn.baseline("digits", params="5k", workers="2"), "setting workers takes a whole number, not '2'"),
         (lambda: sn.table(3), "unknown table '3'; known: nasbench201"),
     ],
 )

@@ -17,7 +17,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic_core import ArgsKwargs, CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import no_info_plain_validator_function
 
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, shown, unknown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,10 +49,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class OfType:
-    """A check, in `Annotated[...]`, that a value is an instance of one of `kinds`; it is taken as it is."""
+    """A check, in `Annotated[...]`, that a value is an instance of one of `kinds`; it is taken as it is.
 
-    def __init__(self, *kinds: type[Any]) -> None:
-        self.kinds = kinds
+    `right` says, in the error, what would be.
+    """
+
+    def __init__(self, *kinds: type[Any], right: str = "") -> None:
+        self.kinds, self.right = kinds, right
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
         """Return pydantic's form of the check, made without a look into the classes."""
@@ -61,7 +64,8 @@ class OfType:
     def check(self, value: object) -> object:
         """Return `value`."""
         if not isinstance(value, self.kinds):
-            raise PydanticCustomError("of_type", "cannot be of type {kind}", {"kind": type(value).__name__})
+            told = {"kind": type(value).__name__, "right": self.right and f"; expected {self.right}"}
+            raise PydanticCustomError("of_type", "cannot be of type {kind}", told)
         return value
 
 
@@ -248,7 +252,7 @@ def _line(error: ValidationError, prefix: str, positional: Sequence[str] = ()) -
     known = isinstance(place, int) and place < len(positional)
     name = f"{prefix}{positional[int(place)] if known else place}"
     if first["type"] == "of_type":
-        return f"{name} {first['msg']}: {value!r}"
+        return f"{name} {first['msg']}: {shown(repr(value))}{context['right']}"
     if first["type"] == "unexpected_keyword_argument":
         return f"unknown setting '{name}'"
     for bound, words in _BOUNDS.items():

@@ -299,7 +299,9 @@ def test_errors_of_the_system_are_one_line(tmp_path: Path) -> None:
 
 
 def test_other_objects_and_sizes() -> None:
-    assert message(7) == "data must be 'digits', a path, a torch Dataset or arrays (X, y), not int"
+    assert (
+        message(7) == "data cannot be of type int: 7; expected 'digits', a path, a torch Dataset, or arrays as (X, y)"
+    )
     assert message("digits", 0) == "image_size must be at least 1 pixel, not 0"
 
 

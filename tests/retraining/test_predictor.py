@@ -105,6 +105,7 @@ def test_an_unusable_run_is_one_line(run: Run, tmp_path: Path) -> None:
     expected = message(load, run, weights="lst")
     assert expected == "unknown weights 'lst'; did you mean 'last'? known: last, best"
     assert "device 'tpu' cannot be used here" in message(load, run, device="tpu")
+    assert "device 'None' cannot be used here: expected auto, cpu, cuda" in message(load, run, device=None)
     (run.path / "summary.json").unlink()
     assert message(load, run) == f"run '{run.path}' has not finished: start it again with the same command to go on"
 

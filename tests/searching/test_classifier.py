@@ -100,6 +100,8 @@ def test_parameters_are_read_set_and_shown():
     assert (one.get_params()["seed"], one.space) == (3, "darts")
     with pytest.raises(sn.UserError, match="unknown parameter 'epochs'"):
         one.set_params(epochs=3)
+    with pytest.raises(sn.UserError, match="out takes the path of a folder, not 3"):
+        one.set_params(out=3).fit(X, Y)
 
 
 X, Y = images(12)

@@ -232,6 +232,12 @@ def test_a_mistake_is_one_line(run, settings, expected):
     assert str(caught.value).startswith(expected)
 
 
+def test_the_config_may_be_a_mapping_and_nothing_else(run):
+    assert sn.rank(run, device="cpu", config={"count": 3}).config == RankingConfig(count=3)
+    with pytest.raises(sn.UserError, match=r"^config takes a RankingConfig or a mapping of its fields, not 3$"):
+        sn.rank(run, device="cpu", config=3)
+
+
 def test_a_missing_table_or_missing_running_statistics_are_one_line(tmp_path):
     untracked = sn.search("digits", out=tmp_path / "untracked", norm_track=False, **SMALL)
     with pytest.raises(sn.UserError, match="norm running needs a search that keeps running statistics"):

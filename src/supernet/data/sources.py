@@ -27,7 +27,7 @@ from supernet.data.prepared import prepared
 from supernet.data.resize import Size, sides
 from supernet.data.shards import expanded, find_shards, read_shards
 from supernet.data.streamed import Streamed
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, shown, unknown
 
 _SOURCES = (
     *("digits", "a folder of class folders", "a folder of IDX or CIFAR files", "a .npz file"),
@@ -41,6 +41,9 @@ Source = str | os.PathLike[str] | Dataset[Any] | HuggingFace | tuple[Any, ...]
 
 SOURCE_TYPES: tuple[type[Any], ...] = (str, os.PathLike, Dataset, HuggingFace, tuple)
 """The types of all sources."""
+
+SOURCE_WORDS = "'digits', a path, a torch Dataset, or arrays as (X, y)"
+"""All sources, in words."""
 
 
 def load(
@@ -108,7 +111,9 @@ def _read(source: Source, how: _How) -> Images:
     if isinstance(source, tuple):
         return read_arrays(source, how.image_size, how.classes, how.levels)
     if not isinstance(source, str | os.PathLike):
-        raise UserError(f"data must be 'digits', a path, a torch Dataset or arrays (X, y), not {type(source).__name__}")
+        raise UserError(
+            f"data cannot be of type {type(source).__name__}: {shown(repr(source))}; expected {SOURCE_WORDS}"
+        )
     if source == "digits":
         return digits(how.image_size, how.classes)
     try:

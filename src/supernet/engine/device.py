@@ -13,7 +13,7 @@ def device_named(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise UserError(f"device '{name}' cannot be used here: expected auto, cpu, cuda, cuda:1, ...") from None
     try:
         torch.zeros(1, device=device).item()  # fails on devices without values, such as meta

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from supernet.engine.checkpoints import START_OVER
-from supernet.engine.files import read_json_lines, read_yaml, write_atomically
+from supernet.engine.files import path_given, read_json_lines, read_yaml, write_atomically
 from supernet.engine.folder import Folder, flat
 from supernet.engine.glance import facts, in_html, planned_epochs
 from supernet.engine.processes import by_first
@@ -30,9 +29,7 @@ class Run(Folder):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not os.fspath(path) or "\0" in os.fspath(path):
-            raise UserError(f"a run needs the path of a folder, not {path!r}")
-        self.path = Path(path)
+        self.path = path_given(path, "a run needs the path of a folder")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

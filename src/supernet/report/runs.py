@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from html import escape
-from pathlib import Path
 
+from supernet.engine.files import path_given
 from supernet.engine.run import Run
 from supernet.errors import UserError, visible
 
@@ -43,9 +43,10 @@ def runs(folder: str | os.PathLike[str] = "runs") -> Runs:
 
     Raises UserError if there is no such folder.
     """
-    if not Path(folder).is_dir():
+    root = path_given(folder, "runs are looked for in the path of a folder")
+    if not root.is_dir():
         raise UserError(f"no such folder: '{folder}'")
-    return Runs(run for file in sorted(Path(folder).rglob("config.yaml")) if _is_run(run := Run(file.parent)))
+    return Runs(run for file in sorted(root.rglob("config.yaml")) if _is_run(run := Run(file.parent)))
 
 
 def _is_run(run: Run) -> bool:

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from supernet.data import SOURCE_TYPES, Source, source_name
+from supernet.data import SOURCE_TYPES, SOURCE_WORDS, Source, source_name
 from supernet.engine.driving import Driving
 from supernet.engine.precision import Precision
 from supernet.engine.records import GenotypeRecord, Record
@@ -44,7 +44,7 @@ class RetrainConfig(Recipe):
     what: Annotated[Target, OfType(Run, str, os.PathLike, Genotype)]
     """folder of a finished search, or an architecture: in quotes, as a file, an index or a name"""
     _: KW_ONLY
-    data: Annotated[Source | None, OfType(*SOURCE_TYPES, type(None))] = None
+    data: Annotated[Source | None, OfType(*SOURCE_TYPES, type(None), right=SOURCE_WORDS)] = None
     """images to train on; None is the search's"""
     space: Annotated[str | SearchSpace | None, OfType(str, SearchSpace, type(None))] = None
     """space; None is the search's or the architecture's own"""

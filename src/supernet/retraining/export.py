@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from supernet.engine.defaults import plain_torch
-from supernet.engine.files import replacing, write_atomically
+from supernet.engine.files import path_given, replacing, write_atomically
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of, unknown
 from supernet.retraining.description import INPUTS, Input, description
@@ -72,7 +72,7 @@ def export_checked(
     space: str | SearchSpace | None = None,
 ) -> Exported:
     """Export as `export` does, and return the difference of the logits as well."""
-    if format not in _FILES:
+    if not isinstance(format, str) or format not in _FILES:
         raise unknown("format", format, _FILES)
     if input not in INPUTS:
         raise unknown("input", input, INPUTS)
@@ -81,7 +81,9 @@ def export_checked(
     if format == "onnx":
         need_extra()
     found = retraining(run)
-    path = found.path / _name(format, input, weights) if out is None else Path(out)
+    path = (
+        found.path / _name(format, input, weights) if out is None else path_given(out, "out takes the path of a file")
+    )
     if path.suffix != Path(_FILES[format]).suffix:
         raise UserError(
             f"cannot write format '{format}' to '{path}': its name must end in {Path(_FILES[format]).suffix}"

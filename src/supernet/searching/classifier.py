@@ -18,6 +18,7 @@ from torch import Tensor
 from supernet.data.arrays import scale_like, scale_of, to_pixels, with_channels
 from supernet.data.items import plain_tensor
 from supernet.data.resize import fit_arrays
+from supernet.engine.files import path_given
 from supernet.engine.run import Run
 from supernet.errors import UserError, unknown
 from supernet.retraining.load import load
@@ -82,7 +83,7 @@ class ImageClassifier:
     @contextmanager
     def _folder(self) -> Iterator[Path]:
         if self.out is not None:
-            yield Path(self.out)
+            yield path_given(self.out, "out takes the path of a folder")
             return
         with TemporaryDirectory(prefix="supernet-") as folder:
             yield Path(folder) / "search"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from supernet.data import SOURCE_TYPES, Source, source_name
+from supernet.data import SOURCE_TYPES, SOURCE_WORDS, Source, source_name
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.driving import Driving
 from supernet.engine.folder import flat
@@ -101,7 +101,7 @@ class Protocol:
 class SearchConfig(Protocol):
     """Every setting of a search. `configured` builds one from a protocol, a method and a selector by name."""
 
-    data: Annotated[Source, OfType(*SOURCE_TYPES)] = "digits"
+    data: Annotated[Source, OfType(*SOURCE_TYPES, right=SOURCE_WORDS)] = "digits"
     """digits (included), .npz file, class folders, shards, IDX or CIFAR files; in Python also a Dataset or (X, y)"""
     _: KW_ONLY
     space: Annotated[str | SearchSpace, OfType(str, SearchSpace)] = "nasbench201"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from numbers import Integral
 
-from supernet.errors import UserError, at_least, unknown
+from supernet.errors import UserError, unknown, whole
 from supernet.spaces.cell import Cell
 from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer, PlacedLayer, Shape, StemAt, last
 from supernet.spaces.size import NetworkSize
@@ -47,13 +46,11 @@ def _check(size: NetworkSize) -> None:
         raise UserError(f"setting image_size must be (height, width), not {sides!r}")
     numbers = {name: value for name, value in asdict(size).items() if name != "image_size"}
     for name, value in (numbers | {"image_height": sides[0], "image_width": sides[1]}).items():
-        if not isinstance(value, Integral) and not (value is None and name in ("stem", "reductions")):
-            raise UserError(f"setting {name} must be a whole number, not {value!r}")
-    at_least(1, width=size.width, depth=size.depth, channels=size.channels, classes=size.classes)
-    at_least(1, image_height=size.image_size[0], image_width=size.image_size[1])
+        may_be_none = name in ("stem", "reductions")
+        if not (may_be_none and value is None):
+            whole(name, value, least=0 if may_be_none else 1)
     if size.depth > DEEPEST:
         raise UserError(f"setting depth must be at most {DEEPEST}, not {size.depth}")
-    at_least(0, stem=size.stem, reductions=size.reductions)
     if size.halvings > _most_halvings(size.image_size):
         raise _too_small(size)
 

@@ -11,7 +11,7 @@ from supernet.data import Images, Source, same_source, source_name
 from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import driving
 from supernet.engine.run import Run
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, several, unknown
 from supernet.models.cost.limits import parse_count
 from supernet.models.cost.scaling import UNITS
 from supernet.retraining.config import RetrainConfig, Target, configured
@@ -86,7 +86,7 @@ class Which:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the networks; raises UserError for an unknown one."""
-        given = self.networks.split(",") if isinstance(self.networks, str) else self.networks
+        given = self.networks.split(",") if isinstance(self.networks, str) else several("networks", self.networks)
         names = dict.fromkeys((*NETWORKS, *published()))
         for name in given:
             if name not in names:

@@ -10,12 +10,12 @@ from typing import NotRequired
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from supernet.engine.driving import Driving
-from supernet.engine.files import remove_temporaries, write_atomically
+from supernet.engine.files import path_given, remove_temporaries, write_atomically
 from supernet.engine.folder import flat, is_left
 from supernet.engine.lock import locked
 from supernet.engine.records import read_checked
 from supernet.engine.run import Run
-from supernet.errors import UserError, reason_of
+from supernet.errors import UserError, reason_of, whole
 from supernet.report.console import Console, line
 from supernet.searching.baselines import page, table
 from supernet.searching.baselines.rivals import Rival
@@ -33,9 +33,8 @@ def start(asked: Asked, how: Driving, workers: int = 1) -> Baselines:
 
     The user is told of each network that has been trained, and of what cannot be had. Raises UserError.
     """
-    if workers < 1:
-        raise UserError(f"setting workers must be at least 1, not {workers}")
-    out, console = asked.folder if how.out is None else Path(how.out), Console()
+    whole("workers", workers)
+    out, console = asked.folder if how.out is None else path_given(how.out, "out takes the path of a folder"), Console()
     trainings = Trainings(out, asked)
     pairs = [(rival, seed) for seed in asked.seeds for rival in trainings.rivals]
     runs: dict[str, dict[int, Run]] = {rival.label: {} for rival in trainings.rivals}

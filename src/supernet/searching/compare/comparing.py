@@ -10,11 +10,11 @@ from typing import Any
 
 from supernet.data.limits import cores
 from supernet.engine.defaults import plain_torch
-from supernet.engine.files import remove_temporaries
+from supernet.engine.files import path_given, remove_temporaries
 from supernet.engine.folder import default_folder, flat, is_left
 from supernet.engine.lock import LOCK, locked
 from supernet.engine.signals import heard
-from supernet.errors import UserError, reason_of, shown, unknown
+from supernet.errors import UserError, reason_of, several, shown, unknown, whole
 from supernet.report.text import number
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
@@ -88,11 +88,15 @@ def compare(
     """
     if not isinstance(data, str | os.PathLike):
         raise UserError(f"a comparison reads its images from a path, as its runs are processes of their own: {data!r}")
+    if axes is not None and not isinstance(axes, Mapping):
+        raise UserError(
+            f"axes takes a mapping of settings to their values, as {{'alpha.lr': [0.001, 0.005]}}, not {axes!r}"
+        )
     given = amend(
         ComparisonConfig(),
         {
             "data": os.fspath(data),
-            "methods": list(methods),
+            "methods": several("methods", methods),
             "seeds": configs.seeds_of(seeds),
             "axes": {name: _listed(values) for name, values in (axes or {}).items()},
             "settings": {name: _listed(value) for name, value in flat(settings).items()},
@@ -122,9 +126,13 @@ def start(
     """Run what is left of a comparison, with what its folder holds already, and return it; raises UserError."""
     if on not in PLACES:
         raise unknown("place", on, PLACES)
-    if workers is not None and workers < 1:
-        raise UserError(f"setting workers must be at least 1, not {workers}")
-    folder = Path("comparisons") / default_folder(Path(given.data).stem).name if out is None else Path(out)
+    if workers is not None:
+        whole("workers", workers)
+    folder = (
+        Path("comparisons") / default_folder(Path(given.data).stem).name
+        if out is None
+        else path_given(out, "out takes the path of a folder")
+    )
     there = configs.load(folder)
     if there is None:
         _check_once(given)

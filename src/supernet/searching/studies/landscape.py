@@ -12,9 +12,9 @@ NeurIPS 2018, draw trajectories), or random orthogonal ones.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -29,7 +29,7 @@ from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
 from supernet.methods.base import Method
 from supernet.models.lookahead import Lookahead
-from supernet.searching.studies.study import lookahead_batches, studied, write
+from supernet.searching.studies.study import config_given, lookahead_batches, studied, write
 from supernet.searching.task import SearchTask
 from supernet.settings import Count, Real, Whole, settings
 from supernet.spaces import SearchSpace
@@ -83,7 +83,7 @@ def landscape(
     method: str | type[Method] | None = None,
     device: str = "auto",
     workers: int = 1,
-    config: LandscapeConfig | None = None,
+    config: LandscapeConfig | Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Landscape:
     """Measure the loss around the alphas of a search; write landscape.json and landscape.svg into its folder.
@@ -91,7 +91,7 @@ def landscape(
     `data`, `space` and `method` are needed where their names in the run do not lead back to them; `workers` are the
     processes that share the work. Raises UserError for a method without alphas, and for an argument that cannot be had.
     """
-    config = config or LandscapeConfig()
+    config = config_given(LandscapeConfig, config)
     with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):
         result = _Plane(task, searched, config, workers).landscape()
     from supernet.report import plots  # imported here, since Matplotlib is slow to import

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from supernet.data import Source
 from supernet.engine.callbacks import Callback
@@ -27,7 +28,7 @@ from supernet.models.cost.count import OperationCosts
 from supernet.models.evaluate import Scorer, Statistics, check_norm, first_images
 from supernet.models.rank_metrics import combined, kendall, pairwise, regret, spearman
 from supernet.models.zero_cost import Score, scored_images, zero_cost
-from supernet.searching.studies.study import studied, write
+from supernet.searching.studies.study import config_given, studied, write
 from supernet.searching.task import SearchTask
 from supernet.selectors.best_of_samples import Sampler, samples
 from supernet.settings import Count, Several, settings
@@ -113,16 +114,16 @@ def rank(
     space: str | SearchSpace | None = None,
     method: str | type[Method] | None = None,
     device: str = "auto",
-    config: RankingConfig | None = None,
+    config: RankingConfig | Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Ranking:
     """Compare one-shot accuracies in a search with a table's; write rank.json and rank.svg into its folder.
 
-    `data`, `space` and `method` are needed where their names in the run do not lead back to them. Raises UserError
-    for a space without a table, for running statistics that the search did not track, and for an argument that cannot
-    be had.
+    `data`, `space` and `method` are needed where their names in the run do not lead back to them; `config` may be a
+    mapping, as {"count": 50}. Raises UserError for a space without a table, for running statistics that the search did
+    not track, and for an argument that cannot be had.
     """
-    config = config or RankingConfig()
+    config = config_given(RankingConfig, config)
     with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):
         check_norm(config.norm, tracked=task.plan.config.norm_track)
         table, truth = _truth(task.plan.space, config.truth)

@@ -12,6 +12,7 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from supernet.data import Source
 from supernet.engine.callbacks import Callback
@@ -23,7 +24,7 @@ from supernet.models.fixed_edges import FixedEdges
 from supernet.models.lookahead import Lookahead
 from supernet.models.mix import detached
 from supernet.models.rank_metrics import kendall
-from supernet.searching.studies.study import lookahead_batches, studied, write
+from supernet.searching.studies.study import config_given, lookahead_batches, studied, write
 from supernet.searching.task import SearchTask
 from supernet.settings import Real, Whole, settings
 from supernet.spaces import SearchSpace
@@ -68,7 +69,7 @@ def strength(
     method: str | type[Method] | None = None,
     device: str = "auto",
     workers: int = 1,
-    config: StrengthConfig | None = None,
+    config: StrengthConfig | Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Strength:
     """Measure every operation's strength in a search; write strength.json and strength.svg into its folder.
@@ -76,8 +77,9 @@ def strength(
     `data`, `space` and `method` are needed where their names in the run do not lead back to them; `workers` are the
     processes that share the work. Raises UserError for an argument that cannot be had.
     """
+    config = config_given(StrengthConfig, config)
     with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):
-        result = _measured(task, config or StrengthConfig(), workers)
+        result = _measured(task, config, workers)
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     edges = plots.edges_of(task.method.supernet.space.cells)

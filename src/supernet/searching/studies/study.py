@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from supernet.data import Batch
 from supernet.engine.callbacks import Callback
 from supernet.engine.driving import as_planned
 from supernet.engine.optim import set_rate
 from supernet.engine.run import Run
+from supernet.errors import UserError
 from supernet.searching.resume import plan_of, restored
 from supernet.searching.task import SearchTask
+from supernet.settings import amend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -36,6 +40,15 @@ def studied(
         callback.note(plan.reading)
     with as_planned(plan):
         yield searched, restored(plan, searched)
+
+
+def config_given(kind: type[T], given: object) -> T:
+    """Return the config of a study, which may be given as a mapping of changes to its defaults; raises UserError."""
+    if given is None or isinstance(given, Mapping):
+        return amend(kind(), given or {})
+    if not isinstance(given, kind):
+        raise UserError(f"config takes a {kind.__name__} or a mapping of its fields, not {given!r}")
+    return given
 
 
 def write(run: Run, name: str, result: Any, figure: Figure) -> None:
