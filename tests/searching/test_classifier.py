@@ -115,6 +115,7 @@ X, Y = images(12)
         ([X[0], X[1, 1:]], Y[:2], "X cannot be made one array"),
         (X, Y[:-1], ""),
         (X, Y[:, None], "y has shape (12, 1); expected one label for each image"),
+        (X, ["dark"] * 12, "y holds only one class, dark: at least 2 are needed"),
         (X, np.linspace(0, 1, 12), "y holds numbers with fractions"),
         (X, [1, "a", None] * 4, ""),
         (X, np.array([1, "a", None] * 4, dtype=object), "y holds labels that cannot be sorted"),
@@ -125,6 +126,26 @@ def test_a_mistake_is_one_line(x, y, said):
         sn.ImageClassifier(**SMALL).fit(x, y)
     assert said in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"retrain": {"epoch": 3}}, "unknown setting 'epoch'; did you mean 'epochs'?"),
+        ({"retrain": {"epochs": 0}}, "setting epochs must be at least 1, not 0"),
+        ({"retrain": {"log": 3}}, "setting log takes text, not 3"),
+        ({"retrain": {"data": "digits"}}, "'data' is no setting of an ImageClassifier: give the images to fit"),
+        ({"retrain": ["epochs"]}, "retrain takes a mapping of settings, as {'epochs': 20}, not ['epochs']"),
+        ({"search": {"data": "digits"}}, "'data' is no setting of an ImageClassifier: give the images to fit"),
+        ({"search": 3}, "search takes a mapping of settings, as {'epochs': 20}, not 3"),
+        ({"recipe": "quik"}, "unknown recipe 'quik'; did you mean 'quick'?"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_the_search(changes, said, tmp_path):
+    with pytest.raises(sn.UserError) as caught:
+        sn.ImageClassifier(**SMALL | {"out": tmp_path / "run"} | changes).fit(X, Y)
+    assert str(caught.value).startswith(said)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mistakes_in_predictions_are_one_line(fitted):

@@ -18,9 +18,11 @@ from torch import Tensor
 from supernet.data.arrays import scale_like, scale_of, to_pixels, with_channels
 from supernet.data.items import plain_tensor
 from supernet.data.resize import fit_arrays
+from supernet.engine.driving import driving
 from supernet.engine.files import path_given
 from supernet.engine.run import Run
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, shown, unknown
+from supernet.retraining.config import configured
 from supernet.retraining.load import load
 from supernet.retraining.train import retrain
 from supernet.searching.search import search
@@ -69,13 +71,14 @@ class ImageClassifier:
         classes, numbers = _encoded(y)
         channels_last = to_pixels(x, scale).permute(0, 2, 3, 1)  # of 4 pixels across, the others look like that, too
         data = (channels_last, torch.from_numpy(numbers))
-        shared: dict[str, Any] = {"data": data, "seed": self.seed, "device": self.device, "quiet": self.quiet}
+        own: dict[str, Any] = {} if isinstance(self.space, str) else {"space": self.space}
+        shared: dict[str, Any] = {"seed": self.seed, "device": self.device, "quiet": self.quiet}
+        first = shared | {"space": self.space, "method": self.method} | _further("search", self.search)
+        then = own | shared | {"recipe": self.recipe} | _further("retrain", self.retrain)
+        _check_retraining(**then)
         with self._folder() as folder:
-            call = shared | {"space": self.space, "method": self.method, "out": folder} | dict(self.search or {})
-            run: Run = search(**call)
-            call = shared | {"what": run, "recipe": self.recipe} | dict(self.retrain or {})
-            own = {} if isinstance(self.space, str) else {"space": self.space}
-            predictor = load(retrain(**own | call), device=self.device, **own)
+            run: Run = search(**{"data": data, "out": folder} | first)
+            predictor = load(retrain(**{"what": run, "data": data} | then), device=self.device, **own)
             self.genotype_, self.verdict_ = run.genotype, run.verdict
         self.classes_, self.predictor_, self._scale, self._pixels = classes, predictor, scale, x.shape[2:]
         return self
@@ -158,6 +161,22 @@ class ImageClassifier:
         return Tags("classifier", TargetTags(required=True), classifier_tags=ClassifierTags(), input_tags=images)
 
 
+def _further(name: str, given: object) -> dict[str, Any]:
+    """Return the further arguments of a search or a retraining; raises UserError for those that `fit` decides."""
+    if given is not None and not isinstance(given, Mapping):
+        raise UserError(f"{name} takes a mapping of settings, as {{'epochs': 20}}, not {given!r}")
+    arguments = dict(given or {})
+    if own := {"data", "what"} & arguments.keys():
+        raise UserError(f"'{min(own)}' is no setting of an ImageClassifier: give the images to fit")
+    return arguments
+
+
+def _check_retraining(**settings: Any) -> None:
+    """Raise UserError for a mistake in the arguments of a retraining, before a search that may take hours."""
+    driving(settings)
+    configured("", **settings)
+
+
 def _images(values: ArrayLike | Tensor) -> NDArray[Any]:
     return with_channels(_array(values, "X"), "X")
 
@@ -180,4 +199,6 @@ def _encoded(y: ArrayLike | Tensor) -> tuple[NDArray[Any], NDArray[np.int64]]:
         classes, numbers = np.unique(labels, return_inverse=True)
     except TypeError:  # of labels of several types
         raise UserError("y holds labels that cannot be sorted: give all of one type") from None
+    if len(classes) == 1:  # told of the images' own labels, as the search would only know its number
+        raise UserError(f"y holds only one class, {shown(classes[0])}: at least 2 are needed")
     return classes, numbers.astype(np.int64)
