@@ -77,8 +77,8 @@ class ImageClassifier:
         then = own | shared | {"recipe": self.recipe} | _further("retrain", self.retrain)
         _check_retraining(**then)
         with self._folder() as folder:
-            run: Run = search(**{"data": data, "out": folder} | first)
-            predictor = load(retrain(**{"what": run, "data": data} | then), device=self.device, **own)
+            run: Run = search(data=data, **{"out": folder} | first)
+            predictor = load(retrain(what=run, data=data, **then), device=self.device, **own)
             self.genotype_, self.verdict_ = run.genotype, run.verdict
         self.classes_, self.predictor_, self._scale, self._pixels = classes, predictor, scale, x.shape[2:]
         return self
