@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import pickle
 import runpy
 from importlib.resources import files
 from pathlib import Path
@@ -158,6 +159,11 @@ def test_columns_are_shared_and_read_only():
         TABLE.column("c10_test")[0] = 100
 
 
+def test_a_table_goes_to_another_process_as_the_file_that_it_is_read_from():
+    assert len(content := pickle.dumps(TABLE)) < 200
+    assert pickle.loads(content).row(9930) == TABLE.row(9930)
+
+
 def test_fields_are_described():
     assert "%" in TABLE.fields["c10_valid"]
     assert len(set(TABLE.fields.values())) == len(TABLE.fields) == 67
@@ -170,6 +176,12 @@ def test_fields_are_described():
         (lambda: TABLE.column("c10_tset"), "unknown nasbench201 field 'c10_tset'; did you mean 'c10_test'"),
         (lambda: TABLE.column("ops"), "unknown nasbench201 field 'ops'"),
         (lambda: TABLE.best("iso_rep"), "'iso_rep' has no better and worse"),
+        (lambda: TABLE.row("9930"), "nasbench201 has no architecture '9930': expected 0..15624"),
+        (lambda: TABLE.summary(1.5), "nasbench201 has no architecture 1.5: expected 0..15624"),
+        (lambda: TABLE.genotype(True), "nasbench201 has no architecture True: expected 0..15624"),
+        (lambda: TABLE.rank("c10_test", None), "nasbench201 has no architecture None: expected 0..15624"),
+        (lambda: TABLE.index("9930"), "an index is that of a Genotype, not of '9930': let a space parse a text"),
+        (lambda: TABLE.column(["c10_test"]), r"unknown nasbench201 field '\['c10_test'\]'"),
         (lambda: TABLE.row(15625), "nasbench201 has no architecture 15625: expected 0..15624"),
         (lambda: TABLE.rank("c10_test", -1), "no architecture -1"),
         (lambda: TABLE.genotype(-1), "no architecture -1"),

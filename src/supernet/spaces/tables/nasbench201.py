@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, shown, unknown
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tables.entry import TITLES, DatasetResult, TableEntry
 from supernet.spaces.tables.table import Table
@@ -29,11 +29,17 @@ class NasBench201(Table):
     def __init__(self) -> None:
         super().__init__("nasbench201", files("supernet.spaces.tables") / "nasbench201.npz")
 
+    def __reduce__(self) -> tuple[type[NasBench201], tuple[()]]:
+        """Let copies and other processes read the file again."""
+        return NasBench201, ()
+
     def index(self, genotype: Genotype) -> int:
         """Return the index of `genotype`; the name of its space is ignored.
 
         Raises UserError unless the genotype has one cell with one of the benchmark's operations on each of six edges.
         """
+        if not isinstance(genotype, Genotype):
+            raise UserError(f"an index is that of a Genotype, not of {shown(repr(genotype))}: let a space parse a text")
         cell = genotype.cells[0][1] if len(genotype.cells) == 1 else ()
         if tuple((choice.target, choice.source) for choice in cell) != EDGES:
             edges = ", ".join(f"{target}<-{source}" for target, source in EDGES)

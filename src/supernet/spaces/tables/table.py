@@ -18,7 +18,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, shown, unknown
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tables.entry import TableEntry
 
@@ -115,8 +115,10 @@ class Table(ABC):
 
     def check(self, index: int) -> int:
         """Return `index` if an architecture has it; raises UserError otherwise."""
-        if not 0 <= index < len(self):
-            raise UserError(f"{self.name} has no architecture {index}: expected 0..{len(self) - 1}")
+        number = hasattr(index, "__index__") and not isinstance(index, bool)
+        if not (number and 0 <= index < len(self)):
+            given = index if number else shown(repr(index))
+            raise UserError(f"{self.name} has no architecture {given}: expected 0..{len(self) - 1}")
         return index
 
     def higher_is_better(self, field: str) -> bool:
@@ -133,9 +135,9 @@ class Table(ABC):
         return self._better(field) * self.column(field)
 
     def _read(self, fields: Iterable[str]) -> None:
-        missing = [field for field in fields if field not in self._columns]
+        missing = [field for field in fields if not isinstance(field, str) or field not in self._columns]
         for field in missing:
-            if field not in self._fields:
+            if not isinstance(field, str) or field not in self._fields:
                 raise unknown(f"{self.name} field", field, self._fields, "supernet query --fields")
         for field, numbers in self._numbers(missing).items():
             self._columns[field] = self._fields[field].decode(numbers)
