@@ -29,20 +29,25 @@ def everything():
         yield
 
 
+def bfloat16():
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
 @pytest.fixture(scope="module")
 def as_usual(tmp_path_factory):
     return results(tmp_path_factory.mktemp("as-usual"))
 
 
 def results(folder):
-    """Return what a search, a retraining and a prediction give."""
+    """Return what a search, a retraining, an evaluation and the loaded network give."""
     run = sn.search("digits", images=40, width=2, out=folder / "search", **SMALL)
     trained = sn.retrain(run, width=2, depth=1, **SMALL)
-    shares = sn.load(trained).probabilities(torch.zeros(2, 1, 8, 8, dtype=torch.uint8, device="cpu")).tolist()
-    return run.metrics[0]["loss"], trained.metrics[0]["loss"], sn.evaluate(trained, device="cpu").accuracy, shares
+    weights = next(sn.load(trained).parameters())
+    accuracy = sn.evaluate(trained, device="cpu").accuracy
+    return run.metrics[0]["loss"], trained.metrics[0]["loss"], accuracy, weights.dtype, weights.tolist()
 
 
-@pytest.mark.parametrize("caller", [torch.no_grad, float64, lambda: torch.device("meta"), everything])
+@pytest.mark.parametrize("caller", [torch.no_grad, float64, lambda: torch.device("meta"), everything, bfloat16])
 def test_a_run_has_the_same_bits_whatever_the_caller_has_set(caller, as_usual, tmp_path):
     with caller():
         before = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from threading import Lock
 
 import torch
@@ -34,12 +34,15 @@ _FLOAT32 = _Float32()
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Compute with float32, tensors that are made on the CPU, and gradients; restore the caller's defaults at the end.
+    """Compute in float32, with tensors that are made on the CPU, and with gradients, and restore the caller's defaults.
 
-    A notebook may have set others at its top, and a call may stand within `torch.no_grad()`. As a decorator,
-    `@plain_torch()`, it is for functions that compute.
+    A notebook may have set others at its top, and a call may stand within `torch.no_grad()` or `torch.autocast`. As a
+    decorator, `@plain_torch()`, it is for functions that compute.
     """
     elsewhere = torch.get_default_device().type != "cpu"  # the context of a device slows down every call of PyTorch
-    device = torch.device("cpu") if elsewhere else nullcontext()
-    with _FLOAT32, device, torch.inference_mode(False), torch.enable_grad():
-        yield
+    with ExitStack() as stack:
+        for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(torch.device("cpu") if elsewhere else nullcontext())
+        with _FLOAT32, torch.inference_mode(False), torch.enable_grad():
+            yield
