@@ -261,7 +261,8 @@ def _line(error: ValidationError, prefix: str, positional: Sequence[str] = ()) -
             return f"setting {name} must be {words} {limit if isinstance(limit, int) else f'{limit:g}'}, not {value}"
     if first["type"] == "finite_number":
         return f"setting {name} must be a finite number, not {value}"
-    wanted = context.get("expected") or _KINDS.get(first["type"])
+    is_row = context.get("class") == "Sequence"  # as pydantic calls the type that any list or tuple has
+    wanted = "a list" if is_row else context.get("expected") or _KINDS.get(first["type"])
     if wanted:
-        return f"setting {name} takes {wanted}, not {value!r}"
+        return f"setting {name} takes {wanted}, not {shown(repr(value))}"
     return f"setting {name}: {first['msg'][0].lower()}{first['msg'][1:]}, not {value!r}"

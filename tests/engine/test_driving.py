@@ -13,7 +13,7 @@ import torch
 
 from retrained import message, record
 from supernet.engine.callbacks import Callback
-from supernet.engine.driving import conduct
+from supernet.engine.driving import Driving, conduct
 from supernet.engine.environment import as_begun, environment, note_memory
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
@@ -107,7 +107,7 @@ def test_a_run_without_a_checkpoint_may_begin_anywhere(begun):
 
 
 def plan() -> SimpleNamespace:
-    lines = {"reading": "read", "running": "running", "fixed_epochs": ""}
+    lines = {"reading": "read", "running": "running", "fixed_epochs": "", "idle": ()}
     return SimpleNamespace(seed=0, device=CPU, precision="float32", kernels=None, record=record("search"), **lines)
 
 
@@ -163,3 +163,10 @@ def test_the_peak_memory_of_a_run_is_the_largest_of_its_processes(begun):
     (begun.path / "environment.json").write_text("[]")
     note_memory(begun, CPU)
     assert (begun.path / "environment.json").read_text() == "[]"
+
+
+@pytest.mark.parametrize("given", [None, Callback(), 3])
+def test_callbacks_are_a_list(given):
+    with pytest.raises(UserError, match="setting callbacks takes a list, not "):
+        Driving(callbacks=given)
+    assert Driving(callbacks=(Callback(),)).callbacks

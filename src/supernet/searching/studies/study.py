@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from supernet.data import Batch
 from supernet.engine.callbacks import Callback
-from supernet.engine.driving import as_planned
+from supernet.engine.driving import Driving, as_planned
 from supernet.engine.optim import set_rate
 from supernet.engine.run import Run
 from supernet.errors import UserError
@@ -36,7 +36,7 @@ def studied(
     """
     searched = Run.of(run)
     plan = plan_of(searched, **given)
-    for callback in callbacks:
+    for callback in Driving(callbacks=callbacks).callbacks:
         callback.note(plan.reading)
     with as_planned(plan):
         yield searched, restored(plan, searched)
