@@ -77,11 +77,13 @@ def whole(name: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
-def several(name: str, values: object) -> list[Any]:
-    """Return values in a row as a list; raises UserError for a text, whose letters nobody means, and a single value."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise UserError(f"{name} takes several values: give a single one as a list of one, not {shown(repr(values))}")
-    return list(values)
+def names_of(setting: str, given: object) -> list[Any]:
+    """Return the names in a row, or in a text with commas between them; raises UserError for anything else."""
+    if isinstance(given, str):
+        return [name.strip() for name in given.split(",") if name.strip()]
+    if not isinstance(given, Iterable):
+        raise UserError(f"{setting} takes names, as a list or a text with commas, not {shown(repr(given))}")
+    return list(given)
 
 
 def reason_of(error: Exception) -> str:

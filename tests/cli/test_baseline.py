@@ -204,6 +204,7 @@ def test_other_epochs_need_another_place(call: Call, data: str) -> None:
             ["--flops", "10", "--networks", "PDARTS"],
             "no network can be trained: PDARTS is left out: darts cannot have 10",
         ),
+        (["--flops", "10", "--networks", "resnet, PDARTS"], "resnet cannot have 10 FLOPs"),
         (["--flops", "1M", "--out", "."], "exists and holds no baselines"),
         (
             ["--flops", "1M", "--networks", "resnet,vgg"],

@@ -322,7 +322,7 @@ def test_a_damaged_trace_is_no_result(toy, tmp_path, damage):
         ({"seeds": 0}, "setting seeds must be at least 1, not 0"),
         ({"seeds": 2.0}, "setting seeds takes a whole number, not 2.0"),
         ({"seeds": "2"}, "setting seeds takes a whole number, not '2'"),
-        ({"methods": "nao"}, "methods takes several values: give a single one as a list of one, not 'nao'"),
+        ({"methods": "nao,nap"}, "unknown search of a table 'nap'; did you mean 'nao'"),
         ({"out": ""}, "out takes the path of a folder, not ''"),
         ({"out": 3}, "out takes the path of a folder, not 3"),
         ({"out": __file__}, f"cannot write '{__file__}': File exists; give another place with --out"),

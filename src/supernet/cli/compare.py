@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from supernet.cli.after import show_line, show_next
 from supernet.cli.parsing import Arguments, option, parse
-from supernet.errors import UserError
+from supernet.errors import UserError, names_of
 from supernet.registry import import_typed
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _typed(call: dict[str, Any], settings: dict[str, Any], axes: dict[str, list[
 
     typed = {entry.name: call[entry.name] for entry in fields(ComparisonConfig) if call.get(entry.name) is not None}
     if "methods" in typed:
-        typed["methods"] = [name for name in typed["methods"].split(",") if name]
+        typed["methods"] = names_of("methods", typed["methods"])
     if "seeds" in typed:
         typed["seeds"] = seeds_of(typed["seeds"])
     _import_own(typed.get("methods", []), settings, axes)

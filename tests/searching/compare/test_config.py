@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from supernet.errors import UserError
+from supernet.errors import UserError, names_of
 from supernet.searching import plan
 from supernet.searching.compare import comparing
 from supernet.searching.compare.cases import LARGEST, Case, cases, largest_cases, search_config
@@ -51,6 +51,15 @@ def test_seeds_are_numbers_and_spans(given, seeds):
 def test_no_other_seeds_are_taken(given):
     with pytest.raises(UserError, match="seeds are numbers and spans"):
         seeds_of(given)
+
+
+def test_methods_are_a_list_or_a_text_in_every_place(call, tmp_path):
+    assert names_of("methods", ["darts"]) == names_of("methods", "darts,") == ["darts"]
+    (tmp_path / "c.yaml").write_text("methods: darts, random\n")
+    assert read(tmp_path / "c.yaml").methods == ["darts", "random"]
+    with pytest.raises(UserError, match="'epoch'"):  # as all of the methods are known
+        comparing.compare(methods="darts, random", epoch=1)
+    assert "unknown setting 'epoch'" in call("compare", "digits", "--methods", "darts, random", "--epoch", "1")[2]
 
 
 def test_a_typed_value_is_a_number_where_it_reads_as_one():

@@ -11,7 +11,7 @@ from supernet.data import Images, Source, same_source, source_name
 from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import driving
 from supernet.engine.run import Run
-from supernet.errors import UserError, several, unknown
+from supernet.errors import UserError, names_of, unknown
 from supernet.models.cost.limits import parse_count
 from supernet.models.cost.scaling import UNITS
 from supernet.retraining.config import RetrainConfig, Target, configured
@@ -86,12 +86,12 @@ class Which:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the networks; raises UserError for an unknown one."""
-        given = self.networks.split(",") if isinstance(self.networks, str) else several("networks", self.networks)
         names = dict.fromkeys((*NETWORKS, *published()))
-        for name in given:
+        wanted = tuple(names_of("networks", self.networks))
+        for name in wanted:
             if name not in names:
                 raise unknown("network", name, names, "supernet architectures")
-        return tuple(given)
+        return wanted
 
     @property
     def budget(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from supernet.engine.files import path_given, remove_temporaries
 from supernet.engine.folder import default_folder, flat, is_left
 from supernet.engine.lock import LOCK, locked
 from supernet.engine.signals import heard
-from supernet.errors import UserError, reason_of, several, shown, unknown, whole
+from supernet.errors import UserError, names_of, reason_of, shown, unknown, whole
 from supernet.report.text import number
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
@@ -52,7 +52,7 @@ Measured = dict[str, dict[str, Any]]
 def compare(
     data: str = "digits",
     *,
-    methods: Iterable[str] = ("single-darts", "darts"),
+    methods: str | Iterable[str] = ("single-darts", "darts"),
     seeds: Seeds = (0, 1, 2),
     axes: Mapping[str, Sequence[Any]] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -69,8 +69,8 @@ def compare(
     """Run all searches of a comparison that are not there yet, each in a process of its own, and return it.
 
     - `data`: the images, as a path, which the first process reads for all.
-    - `methods`: names; "darts+perturbation" selects by another selector from the searches of darts. Random search is
-      always in.
+    - `methods`: names, or text as "darts,pc-darts"; "darts+perturbation" selects by another selector from the searches
+      of darts. Random search is always in.
     - `seeds`: numbers, or text as "0-4".
     - `axes`: settings with the values that each takes, by dotted names: {"alpha.lr": [0.001, 0.005]}. A setting or an
       axis applies to the methods that have it.
@@ -96,7 +96,7 @@ def compare(
         ComparisonConfig(),
         {
             "data": os.fspath(data),
-            "methods": several("methods", methods),
+            "methods": names_of("methods", methods),
             "seeds": configs.seeds_of(seeds),
             "axes": {name: _listed(values) for name, values in (axes or {}).items()},
             "settings": {name: _listed(value) for name, value in flat(settings).items()},
