@@ -219,6 +219,7 @@ def test_other_epochs_need_another_place(call: Call, data: str) -> None:
             "no network can be trained: resnet-cifar is left out: it is made for images of up to 64 pixels",
         ),
         (["--flops", "1M", "--networks", "random"], "random and largest are architectures of the space of --like RUN"),
+        (["--flops", "1M", "--by", "params"], "--by is of --like RUN: without it, the networks have what --flops and"),
         (["--flops", "1M", "--space", "darts"], "--space is the space of --like: give an architecture of it as well"),
     ],
 )

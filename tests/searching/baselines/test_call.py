@@ -70,6 +70,12 @@ def test_what_baselines_set_themselves_is_no_setting(name: str) -> None:
         sn.baseline("digits", flops="1M", **{name: 0})
 
 
+def test_without_a_seed_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(sn.UserError, match="baselines need a seed"):
+        sn.baseline("digits", flops="100k", seeds=[], out=tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_settings_of_a_recipe_of_ones_own_are_taken_over(searched: Run, tmp_path: Path) -> None:
     recipe = sn.Recipe(epochs=1, batch_size=20, width=4, dropout=0.25)
     run = sn.retrain(searched, recipe=recipe, device="cpu", quiet=True, out=tmp_path / "r")

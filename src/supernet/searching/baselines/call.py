@@ -138,9 +138,13 @@ def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: 
 
     `given` names the settings that are the user's.
     """
-    budget = which.budget
+    budget, seeds = which.budget, tuple(seeds_of(which.seeds))
+    if not seeds:
+        raise UserError("baselines need a seed, as 0")
     if like is None and not budget:
         raise UserError("give --like RUN, or what the networks may cost: --flops 30M, --params 500k, or both")
+    if like is None and which.by != Which.by:
+        raise UserError("--by is of --like RUN: without it, the networks have what --flops and --params say")
     if like is None and config.space is not None:
         raise UserError("--space is the space of --like: give an architecture of it as well, as --like DARTS_V2")
     scaled = {} if like is None else budget
@@ -152,7 +156,7 @@ def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: 
     planned = plan(amend(config, {"what": what, **size}), begun.recipe, {*given, *taken})
     paths = tuple(each.path for each in begun.trained)
     told = _elsewhere(run, planned.images, planned.config) if like is not None else _homeless(which)
-    seeds, costs = tuple(seeds_of(which.seeds)), budget if like is None else budget_of(planned, which.by)
+    costs = budget if like is None else budget_of(planned, which.by)
     return Asked(planned, seeds, costs, like, which.names, scaled, paths, told)
 
 
