@@ -26,6 +26,12 @@ def test_differences_are_paired_by_seed():
     assert difference({0: 1.0}, {1: 1.0}) is None
 
 
+def test_a_difference_that_is_zero_but_for_rounding_is_none():
+    above, exact = dict.fromkeys(range(5), 0.1 + 0.2), dict.fromkeys(range(5), 0.3)
+    for found in (difference(above, exact), difference(exact, above)):
+        assert str(found) == "+0.00 [+0.00, +0.00], within noise"
+
+
 @given(VALUES)
 def test_the_interval_is_around_the_mean_and_within_the_differences(values):
     found = difference(dict(enumerate(values)), dict.fromkeys(range(len(values)), 0.0))

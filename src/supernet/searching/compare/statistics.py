@@ -9,6 +9,7 @@ import numpy as np
 
 FEWEST = 5  # pairs that can say anything: two methods that are alike have five differences of one sign in 1 of 16 cases
 _RESAMPLES, _COVERAGE = 10_000, 0.95
+_DIGITS = 9  # of a difference in %, far below that of one image
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,5 @@ def difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Di
     drawn = np.random.default_rng(0).integers(len(pairs), size=(_RESAMPLES, len(pairs)))
     tail = (1 - _COVERAGE) / 2
     low, high = np.quantile(pairs[drawn].mean(axis=1), [tail, 1 - tail])
-    return Difference(len(pairs), float(pairs.mean()), float(low), float(high))
+    # What is 0 but for rounding would otherwise be above or below it
+    return Difference(len(pairs), *(round(float(value), _DIGITS) + 0.0 for value in (pairs.mean(), low, high)))
