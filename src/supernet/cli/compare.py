@@ -89,6 +89,8 @@ def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list
         elif flag == _REPEATED:
             text = value if equals else words.pop(0) if follows else ""
             setting, values = axis_of(text)
+            if setting in axes:
+                raise UserError(f"axis '{setting}' is given twice: give all its values in one --axis")
             axes[setting] = values
         elif equals or follows:
             settings[name] = scalar(value if equals else words.pop(0))

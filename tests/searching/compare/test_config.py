@@ -412,7 +412,16 @@ def test_a_setting_is_no_axis_as_well_and_an_axis_has_each_value_once(call):
     typed = ("compare", "digits", "--axis", "width=2,4")
     assert call(*typed, "--width", "8")[2] == "supernet: 'width' is an axis and a setting: give it as one of them\n"
     assert "axis 'width' has the value 2 twice: give each" in call("compare", "digits", "--axis", "width=2,4,2")[2]
+    twice = call("compare", "digits", "--axis", "width=2", "--axis", "width=4")
+    assert twice[2] == "supernet: axis 'width' is given twice: give all its values in one --axis\n"
     assert not Path("comparisons").exists()
+
+
+def test_retrainings_without_a_recipe_are_a_mistake(tmp_path):
+    Record(config()).write(tmp_path)
+    for out in (tmp_path, tmp_path / "new"):
+        with pytest.raises(UserError, match="--retrainings needs a recipe"):
+            comparing.compare(methods=["darts"], retrainings=2, out=out)
 
 
 def test_a_folder_with_a_method_of_ones_own_is_opened_by_whoever_types_it(call, monkeypatch):

@@ -139,6 +139,8 @@ def start(
     else:
         configs.check_published(there.config, given)
     config = given if there is None else united(there.config, given, folder)
+    if config.retrainings > 1 and config.retrain is None:
+        raise UserError("--retrainings needs a recipe: give --retrain, too, as --retrain quick")
     cases(config)
     try:
         if there is None and folder.exists() and not _is_new(folder):
