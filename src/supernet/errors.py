@@ -77,7 +77,7 @@ def whole(name: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
-def names_of(setting: str, given: object) -> list[Any]:
+def names_given(setting: str, given: object) -> list[Any]:
     """Return the names in a row, or in a text with commas between them; raises UserError for anything else."""
     if isinstance(given, str):
         return [name.strip() for name in given.split(",") if name.strip()]

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from supernet.cli.after import show_line, show_next
 from supernet.cli.parsing import Arguments, option, parse
-from supernet.errors import UserError, names_of
+from supernet.errors import UserError, names_given
 from supernet.registry import import_typed
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _typed(call: dict[str, Any], settings: dict[str, Any], axes: dict[str, list[
 
     typed = {entry.name: call[entry.name] for entry in fields(ComparisonConfig) if call.get(entry.name) is not None}
     if "methods" in typed:
-        typed["methods"] = names_of("methods", typed["methods"])
+        typed["methods"] = names_given("methods", typed["methods"])
     if "seeds" in typed:
         typed["seeds"] = seeds_of(typed["seeds"])
     _import_own(typed.get("methods", []), settings, axes)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from supernet.errors import UserError, names_of
+from supernet.errors import UserError, names_given
 from supernet.searching import plan
 from supernet.searching.compare import comparing
 from supernet.searching.compare.cases import LARGEST, Case, cases, largest_cases, search_config
@@ -54,7 +54,7 @@ def test_no_other_seeds_are_taken(given):
 
 
 def test_methods_are_a_list_or_a_text_in_every_place(call, tmp_path):
-    assert names_of("methods", ["darts"]) == names_of("methods", "darts,") == ["darts"]
+    assert names_given("methods", ["darts"]) == names_given("methods", "darts,") == ["darts"]
     (tmp_path / "c.yaml").write_text("methods: darts, random\n")
     assert read(tmp_path / "c.yaml").methods == ["darts", "random"]
     with pytest.raises(UserError, match="'epoch'"):  # as all of the methods are known
@@ -88,7 +88,7 @@ def test_a_file_with_an_unknown_key_names_the_nearest(tmp_path):
         read(file)
     file.write_text("methods: [darts]\nseeds: 0-2\naxes:\n  alpha.lr: [0.1, 0.2]\nsettings: {epochs: 3}\n")
     assert read(file) == config(seeds=[0, 1, 2], axes={"alpha.lr": [0.1, 0.2]}, settings={"epochs": 3})
-    file.write_text("methods: darts\n")
+    file.write_text("methods: 3\n")
     with pytest.raises(UserError, match="setting methods"):
         read(file)
 
@@ -357,6 +357,17 @@ def test_an_axis_of_the_selector_makes_rows(tmp_path):
     assert "--samples 50 " in " ".join(selection)
     with pytest.raises(UserError, match="tune_epochs must be at least"):
         cases(config(methods=["darts+perturbation"], axes={"select.tune_epochs": [-1]}))
+
+
+def test_where_the_selector_is_an_axis_a_setting_applies_to_the_selectors_that_have_it(tmp_path):
+    axes = {"selector": ["magnitude", "best-of-samples"]}
+    asked = config(methods=["darts"], seeds=[0], axes=axes, settings={"select.samples": 3})
+    of_magnitude, of_samples = (" ".join(job.steps[0][1]) for job in jobs(asked, {}, tmp_path)[:2])
+    assert ("--select.samples 3" in of_magnitude, "--select.samples 3" in of_samples) == (False, True)
+    with pytest.raises(UserError, match=r"unknown setting 'select.samples'"):
+        cases(config(methods=["darts"], axes={**axes, "select.samples": [3, 5]}))
+    with pytest.raises(UserError, match=r"unknown setting 'select.tune_epochs'"):
+        cases(config(methods=["darts"], axes=axes, settings={"select.tune_epochs": 1}))
 
 
 def test_spaces_selectors_and_methods_of_ones_own_are_typed_for_every_command(call, monkeypatch):

@@ -11,7 +11,7 @@ from supernet.data import Images, Source, same_source, source_name
 from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import driving
 from supernet.engine.run import Run
-from supernet.errors import UserError, names_of, unknown
+from supernet.errors import UserError, names_given, unknown
 from supernet.models.cost.limits import parse_count
 from supernet.models.cost.scaling import UNITS
 from supernet.retraining.config import RetrainConfig, Target, configured
@@ -87,7 +87,7 @@ class Which:
     def names(self) -> tuple[str, ...]:
         """The names of the networks; raises UserError for an unknown one."""
         names = dict.fromkeys((*NETWORKS, *published()))
-        wanted = tuple(names_of("networks", self.networks))
+        wanted = tuple(names_given("networks", self.networks))
         for name in wanted:
             if name not in names:
                 raise unknown("network", name, names, "supernet architectures")

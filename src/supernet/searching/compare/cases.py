@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from supernet.searching.config import PROTOCOLS, SearchConfig, by_flag, config_o
 from supernet.selectors import SELECTORS, Preset
 from supernet.settings import preset_named
 
+_SELECTOR = "selector"
 RANDOM = "random"  # the method that is in every comparison
 LARGEST = "largest cell"
 _TARGETS = ("target_params", "target_flops", "target_latency_ms")
@@ -69,7 +70,7 @@ class Case:
 
     def settings(self, config: ComparisonConfig) -> dict[str, Any]:
         """Return the settings of the search by their dotted names."""
-        names = _names(self.method, config)
+        names = _names(self.method, config, dict(self.point))
         return {name: value for name, value in config.settings.items() if name in names} | dict(self.point)
 
 
@@ -106,30 +107,39 @@ def cases(config: ComparisonConfig) -> list[Case]:
 
 
 def names_of(methods: Iterable[str], config: ComparisonConfig) -> set[str]:
-    """Return the settings that any METHOD or METHOD+SELECTOR has, by their dotted names.
+    """Return the settings that any METHOD or METHOD+SELECTOR has, or a selector of an axis, by their dotted names.
 
     Raises UserError for an unknown one.
     """
     entries = [entry.partition("+") for entry in methods]
     known = {name for method, *_ in entries for name in _names(method, config)}
-    return known | {name for *_, selector in entries if selector for name in _select_names(selector)}
+    selectors = filter(None, [*(selector for *_, selector in entries), *config.axes.get(_SELECTOR, ())])
+    return known | {name for selector in selectors for name in _select_names(selector)}
 
 
 def _check_names(config: ComparisonConfig) -> None:
-    known = names_of(config.methods, config)
+    """Raise UserError for a setting or an axis that no search has; an axis is one of every selector of another axis."""
+    others = {name: values for name, values in config.axes.items() if name != _SELECTOR}
+    known, of_axes = (names_of(config.methods, replace(config, axes=axes)) for axes in (config.axes, others))
     for name in (*config.settings, *config.axes):
         if name in _OWN:
             raise UserError(f"'{name}' is no setting of a comparison's searches: the comparison sets it itself")
-        if name not in known:
-            raise unknown("setting", name, sorted(known))
+        if name not in (there := of_axes if name in config.axes else known):
+            raise unknown("setting", name, sorted(there))
 
 
-def _names(method: str, config: ComparisonConfig) -> set[str]:
-    """Return the settings that a search by a method has, by their dotted names.
+def _names(method: str, config: ComparisonConfig, point: Mapping[str, Any] | None = None) -> set[str]:
+    """Return the settings that a search by a method has at a point of the axes, by their dotted names.
 
     Targets are among them only if it aims at them, and patience only if it is patient.
     """
-    names = {*usual_settings(method, config.settings), "graphs", "no_graphs", "workers", "protocol"}
+    names = {
+        *usual_settings(method, {**config.settings, **(point or {})}),
+        "graphs",
+        "no_graphs",
+        "workers",
+        "protocol",
+    }
     made = METHODS.named(method).load()
     if not made.patient:
         names.remove("patience")

@@ -14,7 +14,7 @@ from supernet.engine.files import path_given, remove_temporaries
 from supernet.engine.folder import default_folder, flat, is_left
 from supernet.engine.lock import LOCK, locked
 from supernet.engine.signals import heard
-from supernet.errors import UserError, names_of, reason_of, shown, unknown, whole
+from supernet.errors import UserError, names_given, reason_of, shown, unknown, whole
 from supernet.report.text import number
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
@@ -96,7 +96,7 @@ def compare(
         ComparisonConfig(),
         {
             "data": os.fspath(data),
-            "methods": names_of("methods", methods),
+            "methods": names_given("methods", methods),
             "seeds": configs.seeds_of(seeds),
             "axes": {name: _listed(values) for name, values in (axes or {}).items()},
             "settings": {name: _listed(value) for name, value in flat(settings).items()},

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict  # pydantic takes that of `typing` from 
 
 from supernet.engine.files import read_yaml, write_atomically
 from supernet.engine.records import damaged, read_checked
-from supernet.errors import UserError, names_of, shown, unknown
+from supernet.errors import UserError, names_given, shown, unknown
 from supernet.methods import METHODS
 from supernet.registry import recorded
 from supernet.retraining.recipes import RECIPES
@@ -132,7 +132,7 @@ def from_mapping(given: Mapping[str, Any], where: str) -> ComparisonConfig:
         if name not in known:
             raise unknown(f"key of '{where}'", name, known)
     seeds = {"seeds": seeds_of(given["seeds"])} if "seeds" in given else {}
-    methods = {"methods": names_of("methods", text)} if isinstance(text := given.get("methods"), str) else {}
+    methods = {"methods": names_given("methods", text)} if isinstance(text := given.get("methods"), str) else {}
     return amend(ComparisonConfig(), {**given, **methods, **seeds})
 
 

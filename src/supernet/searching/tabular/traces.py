@@ -15,7 +15,7 @@ import numpy as np
 
 from supernet.engine.defaults import plain_torch
 from supernet.engine.files import path_given, read_json, write_atomically
-from supernet.errors import UserError, names_of, reason_of, unknown, whole
+from supernet.errors import UserError, names_given, reason_of, unknown, whole
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
 from supernet.searching.tabular.queries import Queries, at_random
@@ -83,7 +83,7 @@ def tabular(
     there are architectures, and a folder that holds the traces of others.
     """
     searched, config = space_named(space), amend(TabularConfig(), changes)
-    table, chosen, count = _table(searched, config), names_of("methods", methods), whole("seeds", seeds)
+    table, chosen, count = _table(searched, config), names_given("methods", methods), whole("seeds", seeds)
     if not chosen:
         raise UserError(f"no search is given; known: {', '.join(SEARCHES)}")
     for method in chosen:
