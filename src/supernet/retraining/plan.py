@@ -113,10 +113,14 @@ class RetrainingPlan:
         return ""
 
     @property
+    def usual(self) -> dict[str, Any]:
+        """The recipe's settings by the names of their flags; where it is the user's own, those of any Recipe."""
+        return flat(configured("", self.recipe if self.recipe in RECIPES else Recipe()).to_dict())
+
+    @property
     def idle(self) -> Sequence[str]:
         """A line for each setting that has no effect."""
-        usual = flat(configured("", self.recipe if self.recipe in RECIPES else Recipe()).to_dict())
-        return list(without_effect(flat(self.config.to_dict()), usual, validation=self.images.validation))
+        return list(without_effect(flat(self.config.to_dict()), self.usual, validation=self.images.validation))
 
     @property
     def running(self) -> str:

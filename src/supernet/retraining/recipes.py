@@ -9,6 +9,9 @@ from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.settings import Count, Real, Share, Whole, settings
 
+OF_IMAGES = ("image_size", "pad", "mirror", "stem", "reductions")
+"""Settings of a recipe that are chosen for the images: those of one run do not suit others."""
+
 
 @settings
 class Recipe:

@@ -89,7 +89,9 @@ def test_the_found_network_is_scaled_to_a_cost_and_the_others_to_its(searched: R
     small = {name: SMALL[name] for name in ("epochs", "batch_size", "depth", "device", "quiet")}
     known = {"networks": "resnet", "seeds": [0], **small}
     state = torch.get_rng_state()
-    found, resnet = sn.baseline(data, like=searched, flops="100k", by="flops", **known).rows
+    done = sn.baseline(data, like=searched, flops="100k", by="flops", **known)
+    assert (done.asked["recipe"], done.asked["settings"]) == ("quick", "batch_size 10")
+    found, resnet = done.rows
     assert torch.equal(torch.get_rng_state(), state)  # the networks that are only timed draw weights, too
     assert found.flops == pytest.approx(100_000, rel=0.2)  # the nearest width
     assert resnet.flops == pytest.approx(found.flops, rel=0.02)

@@ -16,7 +16,7 @@ from supernet.models.cost.limits import parse_count
 from supernet.models.cost.scaling import UNITS
 from supernet.retraining.config import RetrainConfig, Target, configured
 from supernet.retraining.plan import plan
-from supernet.retraining.recipes import RECIPES, Recipe
+from supernet.retraining.recipes import OF_IMAGES, RECIPES, Recipe
 from supernet.searching.baselines.rivals import NETWORKS, OF_SPACE
 from supernet.searching.baselines.run import Asked, Like, budget_of, run_of
 from supernet.searching.baselines.table import Baselines
@@ -27,7 +27,6 @@ from supernet.spaces.known import known as published
 from supernet.spaces.rivals import RESNET, only_architecture
 
 SIZES = ("width", "depth")
-_OF_IMAGES = ("image_size", "pad", "mirror", "stem", "reductions")  # only for the same images
 _READING = ("image_size", "skip_broken", "stream")  # with another one, the same images have another fingerprint
 
 
@@ -120,7 +119,7 @@ class Start:
             return cls(recipe or "quick", configured("", recipe or "quick"), ())
         before = trained[0].config
         own = any(same_source(text, before["data"]) for text in typed)
-        names = [entry.name for entry in fields(Recipe) if entry.name not in _OF_IMAGES or own]
+        names = [entry.name for entry in fields(Recipe) if entry.name not in OF_IMAGES or own]
         base = before["recipe"] if before["recipe"] in RECIPES else "quick"  # all of a Recipe of one's own is recorded
         values = {name: before[name] for name in names if name in before}
         return cls(before["recipe"], configured("", base, **values), trained)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from supernet.engine.device import described
 from supernet.engine.files import read_json, write_atomically
+from supernet.engine.folder import flat
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.scaling import UNITS
+from supernet.retraining.plan import RetrainingPlan
+from supernet.retraining.recipes import OF_IMAGES, Recipe
 from supernet.searching.baselines.rivals import NEAR
 from supernet.searching.baselines.rows import Row, Runs, row_of
 from supernet.searching.baselines.rows import rows as rows_of
@@ -21,6 +24,7 @@ from supernet.searching.compare.statistics import FEWEST, Spread
 from supernet.searching.compare.table import in_markdown
 
 RESULTS = "results.json"
+_TOLD_ELSEWHERE = ("epochs", "width", "depth", "validation_share")
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Baselines:
 
     - `path`: the folder of all runs, with table.md, results.json and report.html.
     - `notes`: what the numbers are, and what the networks do not keep to, in sentences.
-    - `asked`: what was asked for, by name: the data, like, the costs, recipe, epochs and seeds.
+    - `asked`: what was asked for, by name: the data, like, the costs, recipe, epochs, seeds and settings not of the
+      recipe.
     - `count`: as many trainings as were asked for.
     """
 
@@ -82,7 +87,15 @@ def _asked(trainings: Trainings) -> dict[str, str]:
     like = {} if asked.like is None else {"like": str(asked.like)}
     costs = {UNITS[name]: f"{wanted:,}" for name, wanted in asked.budget.items()}
     how = {"recipe": plan.recipe, "epochs": str(plan.config.epochs), "seeds": ", ".join(map(str, asked.seeds))}
-    return {"data": plan.images.name} | like | costs | how
+    own = {"settings": ", ".join(others)} if (others := _not_of_recipe(plan)) else {}
+    return {"data": plan.images.name} | like | costs | how | own
+
+
+def _not_of_recipe(plan: RetrainingPlan) -> list[str]:
+    """Return the settings of all networks that are not the recipe's, without those that images and sizes decide."""
+    usual, now = plan.usual, flat(plan.config.to_dict())
+    names = {entry.name for entry in fields(Recipe)} - {*OF_IMAGES, *_TOLD_ELSEWHERE}
+    return [f"{name} {now[name]}" for name in usual if name.partition(".")[0] in names and now[name] != usual[name]]
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from supernet.engine.folder import flat
 from supernet.engine.run import Run
 from supernet.engine.signals import heard
 from supernet.errors import UserError
-from supernet.retraining.config import configured
 from supernet.retraining.plan import RetrainingPlan
 from supernet.retraining.recipes import RECIPES
 from supernet.searching.baselines.rivals import Rival
@@ -88,7 +87,7 @@ def _job(trainings: Trainings, rival: Rival, seed: int, how: Driving) -> Job:
 
 def command(plan: RetrainingPlan, how: Driving, out: Path) -> tuple[str, ...]:
     """Return the command that trains a network as planned."""
-    usual, settings = flat(configured("", plan.recipe).to_dict()), flat(plan.config.to_dict())
+    usual, settings = plan.usual, flat(plan.config.to_dict())
     own = {name: value for name, value in settings.items() if value != usual[name]}
     own |= {name: True for name in ("force", "resume_anyway") if getattr(how, name)}
     own |= {"log": how.log} if how.log else {}
