@@ -20,6 +20,7 @@ from supernet.searching.baselines.rivals import NETWORKS, Rival, known, of_found
 from supernet.spaces.genotype import Genotype
 
 BY = {"flops": ("flops",), "params": ("params",), "both": ("flops", "params")}
+ADDED = ("networks", "seeds")
 Like = str | Genotype | None
 """What the networks are like: a run's folder, or an architecture; None without one."""
 
@@ -46,7 +47,7 @@ class Asked:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the folder is of, as plain data; seeds and networks may be added later.
+        """What the folder is of, as plain data; seeds and networks, its `ADDED`, may be added later.
 
         Epochs may not: the learning rate of a training that goes on has come down before, that of a new one has not.
         """
@@ -57,6 +58,8 @@ class Asked:
             "epochs": plan.config.epochs,
             "architecture": None if self.like is None else str(plan.genotype),
             "budget": dict(self.budget),
+            "networks": list(self.networks),
+            "seeds": list(self.seeds),
         }
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NotRequired
 
@@ -20,10 +21,10 @@ from supernet.report.console import Console, line
 from supernet.searching.baselines import page, table
 from supernet.searching.baselines.rivals import Rival
 from supernet.searching.baselines.rows import trained
-from supernet.searching.baselines.run import Asked, Trainings
+from supernet.searching.baselines.run import ADDED, Asked, Trainings
 from supernet.searching.baselines.table import Baselines
 from supernet.searching.baselines.workers import at_once
-from supernet.settings import Count
+from supernet.settings import Count, Seed
 
 FILE = "baseline.json"
 
@@ -31,10 +32,12 @@ FILE = "baseline.json"
 def start(asked: Asked, how: Driving, workers: int = 1) -> Baselines:
     """Train what is left of all networks, seed by seed, write the table and its page, and return the table.
 
-    The user is told of each network that has been trained, and of what cannot be had. Raises UserError.
+    The networks and seeds that the folder has before are among them. The user is told of each network that has been
+    trained, and of what cannot be had. Raises UserError.
     """
     whole("workers", workers)
     out, console = asked.folder if how.out is None else path_given(how.out, "out takes the path of a folder"), Console()
+    asked = _joined(out, asked)
     trainings = Trainings(out, asked)
     pairs = [(rival, seed) for seed in asked.seeds for rival in trainings.rivals]
     runs: dict[str, dict[int, Run]] = {rival.label: {} for rival in trainings.rivals}
@@ -50,7 +53,6 @@ def start(asked: Asked, how: Driving, workers: int = 1) -> Baselines:
 
     for text in trainings.told:
         say(text)
-    _enter(out, asked)
     with locked(out):
         remove_temporaries(out)
         write_atomically(out / FILE, (json.dumps(asked.record, indent=2) + "\n").encode())
@@ -80,10 +82,15 @@ class _Recorded(TypedDict):
     epochs: NotRequired[Count]  # an earlier version let trainings go on for more
     architecture: str | None
     budget: dict[str, Count]
+    networks: NotRequired[list[str]]
+    seeds: NotRequired[list[Seed]]
 
 
-def _enter(out: Path, asked: Asked) -> None:
-    """Make the folder; raises UserError if it holds anything else, or baselines of another record."""
+def _joined(out: Path, asked: Asked) -> Asked:
+    """Make the folder, and return what is asked for with the networks and seeds that are there.
+
+    Raises UserError if the folder holds anything else, or baselines of another record.
+    """
     file = out / FILE
     try:
         if out.exists() and not file.exists() and not all(map(is_left, out.iterdir())):
@@ -95,7 +102,9 @@ def _enter(out: Path, asked: Asked) -> None:
     there = flat(read_checked(_Recorded, file, "give another place with --out")) if file.exists() else now
     if "epochs" not in there:
         there["epochs"] = min((run.config["epochs"] for run in Run(out).inside), default=now["epochs"])
-    changed = [name for name in there | now if there.get(name) != now.get(name)]
+    changed = [name for name in there | now if name not in ADDED and there.get(name) != now.get(name)]
     if changed:
         names = ", ".join(f"{name} ({there.get(name)} there, {now.get(name)} now)" for name in changed)
         raise UserError(f"the baselines in '{out}' are of another {names}: give another place with --out")
+    networks, seeds = (dict.fromkeys([*there.get(name, ()), *now[name]]) for name in ADDED)
+    return replace(asked, networks=tuple(networks), seeds=tuple(sorted(seeds)))
