@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 _MANY = 20  # names that still read well on one line
 _LONG, _LONGEST = 120, 1000  # characters of a quoted text, and of a message
@@ -68,9 +68,14 @@ def at_least(least: int, prefix: str = "", **settings: float | None) -> None:
             raise UserError(f"setting {prefix}{name} must be {wanted}, not {value}")
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Return whether a value is a whole number, which may be one of NumPy."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def whole(name: str, value: object, least: int = 1) -> int:
-    """Return a whole number, which may be one of NumPy; raises UserError for any other value, and below `least`."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    """Return a whole number; raises UserError for any other value, and below `least`."""
+    if not is_whole(value):
         raise UserError(f"setting {name} takes a whole number, not {shown(repr(value))}")
     if value < least:
         raise UserError(f"setting {name} must be at least {least}, not {value}")

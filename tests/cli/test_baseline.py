@@ -177,6 +177,27 @@ def test_networks_are_chosen_and_more_are_added_later(call: Call, data: str) -> 
 
 
 @pytest.mark.slow
+def test_only_what_is_asked_for_is_trained_and_what_is_there_stays_in_the_table(call: Call, data: str) -> None:
+    small = ("--epochs", "1", "--batch-size", "20", "--device", "cpu")
+    words = ("baseline", data, "--flops", "100k", *small, "--out", "b", "--networks")
+    assert call(*words, "resnet,resnet-cifar", "--seeds", "0")[0] == 0
+    (Path("b/resnet-cifar-flops-0") / "summary.json").unlink()  # as where it was stopped
+    first = Path("b/resnet-flops-0/summary.json").stat().st_mtime_ns
+    assert call(*words, "mobilenet-v2", "--seeds", "1", "--force")[0] == 0
+    assert {folder.parent.name for folder in Path("b").glob("*/summary.json")} == {
+        "resnet-flops-0",
+        "mobilenet-v2-flops-1",
+    }
+    assert Path("b/resnet-flops-0/summary.json").stat().st_mtime_ns == first
+    found = json.loads(Path("b/results.json").read_text())
+    assert {row["label"]: list(row["results"]) for row in found["rows"]} == {
+        "resnet, same FLOPs": ["0"],
+        "mobilenet-v2, same FLOPs": ["1"],
+    }
+    assert (found["count"], found["asked"]["seeds"]) == (2, "0, 1")
+
+
+@pytest.mark.slow
 def test_other_epochs_need_another_place(call: Call, data: str) -> None:
     words = ("baseline", data, "--flops", "200k", "--networks", "resnet", "--device", "cpu", "--out", "b", "--epochs")
     assert call(*words, "2", "--seeds", "0")[0] == 0
@@ -192,7 +213,7 @@ def test_other_epochs_need_another_place(call: Call, data: str) -> None:
     assert len(Run("b/resnet-flops-0").metrics) == 2
     Path("b/baseline.json").write_text(json.dumps(record))
     assert call(*words, "2", "--seeds", "1")[0] == 0  # beside seed 0
-    assert json.loads(Path("b/baseline.json").read_text()) == record | {"seeds": [0, 1]}
+    assert json.loads(Path("b/baseline.json").read_text()) == record
     assert json.loads(Path("b/results.json").read_text())["rows"][0]["results"].keys() == {"0", "1"}
 
 
@@ -230,3 +251,4 @@ def test_what_cannot_be_had_is_said_in_one_line(call: Call, data: str, words: li
     assert status == 2
     assert reason in error
     assert error.count("\n") == 1
+    assert not Path("runs").exists()

@@ -38,6 +38,11 @@ def as_usual(tmp_path_factory):
     return results(tmp_path_factory.mktemp("as-usual"))
 
 
+def defaults():
+    autocast = torch.is_autocast_enabled("cpu")
+    return torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(), autocast
+
+
 def results(folder):
     """Return what a search, a retraining, an evaluation and the loaded network give."""
     run = sn.search("digits", images=40, width=2, out=folder / "search", **SMALL)
@@ -47,12 +52,19 @@ def results(folder):
     return run.metrics[0]["loss"], trained.metrics[0]["loss"], accuracy, weights.dtype, weights.tolist()
 
 
-@pytest.mark.parametrize("caller", [torch.no_grad, float64, lambda: torch.device("meta"), everything, bfloat16])
+@pytest.mark.parametrize(
+    "caller",
+    [
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (torch.no_grad, float64, lambda: torch.device("meta"))),
+        everything,
+        bfloat16,
+    ],
+)
 def test_a_run_has_the_same_bits_whatever_the_caller_has_set(caller, as_usual, tmp_path):
     with caller():
-        before = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+        before = defaults()
         assert results(tmp_path) == as_usual
-        assert (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()) == before
+        assert defaults() == before
 
 
 def test_the_type_of_new_tensors_comes_back_after_the_last_of_several_threads():

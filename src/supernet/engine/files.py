@@ -34,6 +34,11 @@ class _Dumper(_DUMPER):  # type: ignore[misc, valid-type]
         return True
 
 
+def folder_given(value: object) -> Path:
+    """Return the path of a folder that an argument, `out`, is; raises UserError for what is none."""
+    return path_given(value, "out takes the path of a folder")
+
+
 def path_given(value: object, wanted: str) -> Path:
     """Return the path that an argument is; raises UserError, which says what is `wanted`, for what is none, as ""."""
     if not isinstance(value, str | os.PathLike) or not (text := str(os.fspath(value))) or "\0" in text:

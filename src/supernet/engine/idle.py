@@ -12,7 +12,7 @@ Rule = tuple[str, str, tuple[Any, ...]]
 """A setting, another, and the values of that one with which the first has no effect."""
 
 _OF_WEIGHTS: Sequence[Rule] = [("w.gamma", "w.schedule", ("cosine", "linear"))]
-_OF_SPLITS = ("split", "validation_share")
+OF_SPLITS = ("split", "validation_share")
 
 
 def without_effect(
@@ -26,6 +26,6 @@ def without_effect(
     for name, other, values in [*rules, *_OF_WEIGHTS]:
         if name in now and other in now and now[other] in values and now[name] != usual[name]:
             yield f"setting {name} {now[name]} has no effect with {other} {str(now[other]).lower()}"
-    for name in _OF_SPLITS if validation else ():
+    for name in OF_SPLITS if validation else ():
         if name in now and now[name] != usual[name]:
             yield f"setting {name} {now[name]} has no effect: the images for validation are given"

@@ -44,6 +44,7 @@ class RetrainingPlan:
     - `space_name`: the name that leads back to the space, a published one or "module:NAME".
     - `search`: the folder of the search that found the architecture, if there is one.
     - `broken`: a line on the limits of the search that the network breaks, if it breaks any.
+    - `idle`: a line for each setting that has no effect, of a plan for one architecture alone.
     """
 
     config: RetrainConfig
@@ -59,6 +60,7 @@ class RetrainingPlan:
     precision: Precision
     search: Path | None
     broken: str | None
+    idle: Sequence[str] = ()
 
     @property
     def seed(self) -> int:
@@ -118,11 +120,6 @@ class RetrainingPlan:
         return flat(configured("", self.recipe if self.recipe in RECIPES else Recipe()).to_dict())
 
     @property
-    def idle(self) -> Sequence[str]:
-        """A line for each setting that has no effect."""
-        return list(without_effect(flat(self.config.to_dict()), self.usual, validation=self.images.validation))
-
-    @property
     def running(self) -> str:
         """The number format and the device, in one line."""
         return f"running {self.precision}, on {described(self.device)}"
@@ -147,13 +144,22 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     search = search_of(config.what)
     architecture = _architecture(config.what, search, config.space)
     device_named(str(config.device))  # raises before the images are read, which takes longer
+    found = on(*_read(config, search, architecture[0], given), architecture, recipe, search)
+    lines = without_effect(flat(found.config.to_dict()), found.usual, validation=found.images.validation)
+    return replace(found, idle=tuple(lines))
+
+
+def _read(
+    config: RetrainConfig, search: Run | None, space: SearchSpace, given: Collection[str]
+) -> tuple[Images, RetrainConfig]:
+    """Return the images, and the configuration with what a search that was on the same ones says."""
     if search is None:
-        return on(*_images(config), architecture, recipe)
+        return _images(config)
     own = is_own(search, config.data)
-    found = _images(sized(config, search, architecture[0], given, own=own is not False), search)
+    found = _images(sized(config, search, space, given, own=own is not False), search)
     if own is None and not are_own(search, found[0], found[1].image_size):
-        found = _images(sized(config, search, architecture[0], given, own=False), search)
-    return on(*found, architecture, recipe, search)
+        found = _images(sized(config, search, space, given, own=False), search)
+    return found
 
 
 def on(

@@ -19,7 +19,7 @@ from supernet.data.arrays import scale_like, scale_of, to_pixels, with_channels
 from supernet.data.items import plain_tensor
 from supernet.data.resize import fit_arrays
 from supernet.engine.driving import driving
-from supernet.engine.files import path_given
+from supernet.engine.files import folder_given
 from supernet.engine.run import Run
 from supernet.errors import UserError, shown, unknown
 from supernet.retraining.config import configured
@@ -86,7 +86,7 @@ class ImageClassifier:
     @contextmanager
     def _folder(self) -> Iterator[Path]:
         if self.out is not None:
-            yield path_given(self.out, "out takes the path of a folder")
+            yield folder_given(self.out)
             return
         with TemporaryDirectory(prefix="supernet-") as folder:
             yield Path(folder) / "search"
@@ -166,13 +166,17 @@ def _further(name: str, given: object) -> dict[str, Any]:
     if given is not None and not isinstance(given, Mapping):
         raise UserError(f"{name} takes a mapping of settings, as {{'epochs': 20}}, not {given!r}")
     arguments = dict(given or {})
-    if own := {"data", "what"} & arguments.keys():
-        raise UserError(f"'{min(own)}' is no setting of an ImageClassifier: give the images to fit")
+    for own, why in (("data", "give the images to fit"), ("what", "it trains what its search has found")):
+        if own in arguments:
+            raise UserError(f"'{own}' is no setting of an ImageClassifier: {why}")
     return arguments
 
 
 def _check_retraining(**settings: Any) -> None:
-    """Raise UserError for a mistake in the arguments of a retraining, before a search that may take hours."""
+    """Raise UserError for settings of a retraining that there are not, before a search that may take hours.
+
+    Those that do not suit the network or the images are told once it has been found.
+    """
     driving(settings)
     configured("", **settings)
 

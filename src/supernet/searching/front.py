@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 from supernet.data import Source
@@ -18,7 +17,7 @@ from supernet.engine.driving import Driving, agreed, as_planned
 from supernet.engine.process_group import joined
 from supernet.engine.processes import by_first
 from supernet.engine.run import Run
-from supernet.errors import UserError
+from supernet.errors import UserError, is_whole
 from supernet.methods.base import Method
 from supernet.models.cost.expected import Expected
 from supernet.models.cost.feasible import FeasibleSet
@@ -84,7 +83,7 @@ def check(plan: Plan, selector: str, points: int) -> None:
     That is for less than one of them, in a space whose costs are not sums over the edges, where no best within a limit
     can be found, and by a selector of the user's own, which a folder does not lead back to.
     """
-    if isinstance(points, bool) or not isinstance(points, Integral) or points < 1:
+    if not is_whole(points) or points < 1:
         raise UserError(f"a front needs at least 1 architecture, not {points!r}")
     if selector not in SELECTORS:
         raise UserError(f"there is no front by '{selector}', a selector of your own: search with a published one")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from supernet.engine.folder import flat
-from supernet.engine.idle import Rule, without_effect
-from supernet.searching.config import SearchConfig, by_flag, config_of, configured
+from supernet.engine.idle import OF_SPLITS, Rule, without_effect
+from supernet.searching.config import PROTOCOLS, SearchConfig, by_flag, config_of, configured
 from supernet.selectors import Preset
 from supernet.settings import plain
 
@@ -30,8 +30,10 @@ def idle(config: SearchConfig, validation: int) -> Iterator[str]:
 
     `validation` is the number of images that the source itself keeps for validation.
     """
-    usual = by_flag(configured(method=config.method, selector=config.selector))
-    yield from without_effect(by_flag(config), usual, _IDLE, validation=validation)
+    now, usual = by_flag(config), by_flag(configured(method=config.method, selector=config.selector))
+    published = {name: {getattr(protocol, name) for protocol in PROTOCOLS.values()} for name in OF_SPLITS}
+    usual |= {name: now[name] for name, values in published.items() if now[name] in values}
+    yield from without_effect(now, usual, _IDLE, validation=validation)
     if config.patience is not None and config.patience > config.epochs:
         yield f"setting patience {config.patience} has no effect with epochs {config.epochs}"
 

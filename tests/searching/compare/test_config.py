@@ -364,7 +364,7 @@ def test_where_the_selector_is_an_axis_a_setting_applies_to_the_selectors_that_h
     asked = config(methods=["darts"], seeds=[0], axes=axes, settings={"select.samples": 3})
     of_magnitude, of_samples = (" ".join(job.steps[0][1]) for job in jobs(asked, {}, tmp_path)[:2])
     assert ("--select.samples 3" in of_magnitude, "--select.samples 3" in of_samples) == (False, True)
-    with pytest.raises(UserError, match=r"unknown setting 'select.samples'"):
+    with pytest.raises(UserError, match=r"'select.samples' is no axis beside an axis of selectors"):
         cases(config(methods=["darts"], axes={**axes, "select.samples": [3, 5]}))
     with pytest.raises(UserError, match=r"unknown setting 'select.tune_epochs'"):
         cases(config(methods=["darts"], axes=axes, settings={"select.tune_epochs": 1}))

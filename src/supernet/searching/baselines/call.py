@@ -87,8 +87,10 @@ class Which:
         """The names of the networks; raises UserError for an unknown one."""
         names = dict.fromkeys((*NETWORKS, *published()))
         wanted = tuple(names_given("networks", self.networks))
+        if not wanted:
+            raise UserError(f"baselines need a network, as {NETWORKS[0]}")
         for name in wanted:
-            if name not in names:
+            if not isinstance(name, str) or name not in names:
                 raise unknown("network", name, names, "supernet architectures")
         return wanted
 

@@ -20,7 +20,6 @@ from supernet.searching.baselines.rivals import NETWORKS, Rival, known, of_found
 from supernet.spaces.genotype import Genotype
 
 BY = {"flops": ("flops",), "params": ("params",), "both": ("flops", "params")}
-ADDED = ("networks", "seeds")
 Like = str | Genotype | None
 """What the networks are like: a run's folder, or an architecture; None without one."""
 
@@ -47,7 +46,7 @@ class Asked:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the folder is of, as plain data; seeds and networks, its `ADDED`, may be added later.
+        """What the folder is of, as plain data; seeds and networks may be added later.
 
         Epochs may not: the learning rate of a training that goes on has come down before, that of a new one has not.
         """
@@ -58,8 +57,6 @@ class Asked:
             "epochs": plan.config.epochs,
             "architecture": None if self.like is None else str(plan.genotype),
             "budget": dict(self.budget),
-            "networks": list(self.networks),
-            "seeds": list(self.seeds),
         }
 
     @property
@@ -78,7 +75,7 @@ def run_of(like: Like) -> Run | None:
 
 def budget_of(plan: RetrainingPlan, by: str) -> dict[str, int]:
     """Return what the planned network costs, of what `by` names; raises UserError for another name."""
-    if by not in BY:
+    if not isinstance(by, str) or by not in BY:
         raise unknown("cost to scale by", by, BY)
     return {name: getattr(plan.price, name) for name in BY[by]}
 

@@ -24,7 +24,7 @@ from supernet.searching.compare.statistics import FEWEST, Spread
 from supernet.searching.compare.table import in_markdown
 
 RESULTS = "results.json"
-_TOLD_ELSEWHERE = ("epochs", "width", "depth", "validation_share")
+_IN_TABLE = ("epochs", "width", "depth")  # or beside it
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Baselines:
 
     - `path`: the folder of all runs, with table.md, results.json and report.html.
     - `notes`: what the numbers are, and what the networks do not keep to, in sentences.
-    - `asked`: what was asked for, by name: the data, like, the costs, recipe, epochs, seeds and settings not of the
-      recipe.
-    - `count`: as many trainings as were asked for.
+    - `asked`: what was asked for, by name: the data, like, the costs, recipe, epochs, seeds and the settings that
+      are not the recipe's.
+    - `count`: as many trainings as were asked for, and are there from before.
     """
 
     path: Path
@@ -54,10 +54,9 @@ class Baselines:
         return f"{in_markdown(cells(self.rows))}\n\n{self.notes}\n"
 
 
-def write(trainings: Trainings, runs: Runs) -> Baselines:
-    """Write table.md and results.json into the folder, and return what they hold."""
+def write(trainings: Trainings, runs: Runs, count: int) -> Baselines:
+    """Write table.md and results.json into the folder, and return what they hold; `count` is of all trainings."""
     asked = trainings.asked
-    count = len(trainings.rivals) * len(asked.seeds)
     found = Baselines(trainings.path, rows_of(trainings, runs), _notes(trainings, runs), _asked(trainings), count)
     write_atomically(found.path / "table.md", found.table().encode())
     own = {"asked": found.asked, "count": count, "rows": list(map(_plain, found.rows)), "notes": found.notes}
@@ -94,7 +93,7 @@ def _asked(trainings: Trainings) -> dict[str, str]:
 def _not_of_recipe(plan: RetrainingPlan) -> list[str]:
     """Return the settings of all networks that are not the recipe's, without those that images and sizes decide."""
     usual, now = plan.usual, flat(plan.config.to_dict())
-    names = {entry.name for entry in fields(Recipe)} - {*OF_IMAGES, *_TOLD_ELSEWHERE}
+    names = {entry.name for entry in fields(Recipe)} - {*OF_IMAGES, *_IN_TABLE}
     return [f"{name} {now[name]}" for name in usual if name.partition(".")[0] in names and now[name] != usual[name]]
 
 

@@ -118,14 +118,16 @@ def names_of(methods: Iterable[str], config: ComparisonConfig) -> set[str]:
 
 
 def _check_names(config: ComparisonConfig) -> None:
-    """Raise UserError for a setting or an axis that no search has; an axis is one of every selector of another axis."""
+    """Raise UserError for a setting or an axis that no search has, and for an axis that only some selectors have."""
     others = {name: values for name, values in config.axes.items() if name != _SELECTOR}
-    known, of_axes = (names_of(config.methods, replace(config, axes=axes)) for axes in (config.axes, others))
+    known, of_all = (names_of(config.methods, replace(config, axes=axes)) for axes in (config.axes, others))
     for name in (*config.settings, *config.axes):
         if name in _OWN:
             raise UserError(f"'{name}' is no setting of a comparison's searches: the comparison sets it itself")
-        if name not in (there := of_axes if name in config.axes else known):
-            raise unknown("setting", name, sorted(there))
+        if name not in known:
+            raise unknown("setting", name, sorted(known))
+        if name in config.axes and name not in of_all:
+            raise UserError(f"'{name}' is no axis beside an axis of selectors: give METHOD+SELECTOR in place of that")
 
 
 def _names(method: str, config: ComparisonConfig, point: Mapping[str, Any] | None = None) -> set[str]:
@@ -133,13 +135,8 @@ def _names(method: str, config: ComparisonConfig, point: Mapping[str, Any] | Non
 
     Targets are among them only if it aims at them, and patience only if it is patient.
     """
-    names = {
-        *usual_settings(method, {**config.settings, **(point or {})}),
-        "graphs",
-        "no_graphs",
-        "workers",
-        "protocol",
-    }
+    settings = {**config.settings, **(point or {})}
+    names = {*usual_settings(method, settings), "graphs", "no_graphs", "workers", "protocol"}
     made = METHODS.named(method).load()
     if not made.patient:
         names.remove("patience")
@@ -150,11 +147,11 @@ def _names(method: str, config: ComparisonConfig, point: Mapping[str, Any] | Non
 
 
 def usual_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a search by a method where none is given, but for the `graphs`, by their dotted names."""
-    start = configured(settings.get("protocol", "small"), method=method, selector=settings.get("selector"))
-    return {
-        name: value for name, value in by_flag(start).items() if name != "graphs"
-    }  # which is the switch --no-graphs
+    """Return the settings of a search by a method where none is given, by their dotted names.
+
+    Those that change no number, as `workers`, are not among them.
+    """
+    return by_flag(configured(settings.get("protocol", "small"), method=method, selector=settings.get("selector")))
 
 
 def _select_names(selector: str) -> set[str]:

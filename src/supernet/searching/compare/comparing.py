@@ -10,7 +10,7 @@ from typing import Any
 
 from supernet.data.limits import cores
 from supernet.engine.defaults import plain_torch
-from supernet.engine.files import path_given, remove_temporaries
+from supernet.engine.files import folder_given, remove_temporaries
 from supernet.engine.folder import default_folder, flat, is_left
 from supernet.engine.lock import LOCK, locked
 from supernet.engine.signals import heard
@@ -128,18 +128,14 @@ def start(
         raise unknown("place", on, PLACES)
     if workers is not None:
         whole("workers", workers)
-    folder = (
-        Path("comparisons") / default_folder(Path(given.data).stem).name
-        if out is None
-        else path_given(out, "out takes the path of a folder")
-    )
+    folder = Path("comparisons") / default_folder(Path(given.data).stem).name if out is None else folder_given(out)
     there = configs.load(folder)
     if there is None:
         _check_once(given)
     else:
         configs.check_published(there.config, given)
     config = given if there is None else united(there.config, given, folder)
-    if config.retrainings > 1 and config.retrain is None:
+    if config.retrain is None and config.retrainings > (1 if there is None else there.config.retrainings):
         raise UserError("--retrainings needs a recipe: give --retrain, too, as --retrain quick")
     cases(config)
     try:

@@ -89,7 +89,8 @@ def landscape(
     """Measure the loss around the alphas of a search; write landscape.json and landscape.svg into its folder.
 
     `data`, `space` and `method` are needed where their names in the run do not lead back to them; `workers` are the
-    processes that share the work. Raises UserError for a method without alphas, and for an argument that cannot be had.
+    processes that share the work, and `config` may be a mapping. Raises UserError for a method without alphas, and for
+    an argument that cannot be had.
     """
     config = config_given(LandscapeConfig, config)
     with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):

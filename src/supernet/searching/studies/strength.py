@@ -75,7 +75,7 @@ def strength(
     """Measure every operation's strength in a search; write strength.json and strength.svg into its folder.
 
     `data`, `space` and `method` are needed where their names in the run do not lead back to them; `workers` are the
-    processes that share the work. Raises UserError for an argument that cannot be had.
+    processes that share the work, and `config` may be a mapping. Raises UserError for an argument that cannot be had.
     """
     config = config_given(StrengthConfig, config)
     with studied(run, callbacks, data=data, space=space, method=method, device=device) as (searched, task):

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from supernet.engine.defaults import plain_torch
-from supernet.engine.files import path_given, read_json, write_atomically
+from supernet.engine.files import folder_given, read_json, write_atomically
 from supernet.errors import UserError, names_given, reason_of, unknown, whole
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
 from supernet.searching.tabular.queries import Queries, at_random
-from supernet.settings import Count, amend, settings
+from supernet.settings import Count, amend, settings, values_of
 from supernet.spaces import SearchSpace, tables
 from supernet.spaces import space as space_named
 from supernet.spaces.tables import Table
@@ -66,7 +66,7 @@ class Traces:
 @plain_torch()
 def tabular(
     space: str | SearchSpace = "nasbench201",
-    methods: Iterable[str] = SEARCHES,
+    methods: str | Iterable[str] = SEARCHES,
     *,
     seeds: int = 20,
     out: str | os.PathLike[str] | None = None,
@@ -74,6 +74,8 @@ def tabular(
     **changes: Any,
 ) -> Traces:
     """Let `methods` search a space that has a table, with seeds 0, 1, ..., and return their traces.
+
+    They are names, or text as "nao,random".
 
     `changes` are fields of TabularConfig; nested ones are mappings: nao={"pool": 50}. With `out`, a folder,
     `tabular.json` is written after every search, and resumed from, and `tabular.svg` at the end; `watcher` is called
@@ -89,7 +91,7 @@ def tabular(
     for method in chosen:
         if method not in SEARCHES:
             raise unknown("search of a table", method, SEARCHES)
-    folder = None if out is None else path_given(out, "out takes the path of a folder")
+    folder = None if out is None else folder_given(out)
     found = _resumed(Traces(searched.name, float(table.column(config.report).max()), config), folder)
     for seed, method in ((seed, method) for seed in range(count) for method in chosen):
         traces = found.methods.setdefault(method, [])
@@ -156,6 +158,8 @@ def _resumed(new: Traces, folder: Path | None) -> Traces:
 def _trace(kept: Mapping[str, Any], new: Traces) -> Trace:
     """Return a trace that a file holds; raises ValueError or TypeError if it is none."""
     trace = amend(Trace(0, [], [], 0.0), kept)
+    if missing := values_of(trace).keys() - kept.keys():
+        raise ValueError(f"a trace has {', '.join(sorted(missing))}")
     if not len(trace.indices) == len(trace.accuracies) == new.config.queries:
         raise ValueError("a trace has an entry for each query")
     return trace

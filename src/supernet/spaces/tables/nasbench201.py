@@ -31,7 +31,7 @@ class NasBench201(Table):
 
     def __reduce__(self) -> tuple[type[NasBench201], tuple[()]]:
         """Let copies and other processes read the file again."""
-        return NasBench201, ()
+        return type(self), ()
 
     def index(self, genotype: Genotype) -> int:
         """Return the index of `genotype`; the name of its space is ignored.

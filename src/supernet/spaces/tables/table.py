@@ -18,7 +18,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.errors import UserError, shown, unknown
+from supernet.errors import UserError, is_whole, shown, unknown
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tables.entry import TableEntry
 
@@ -115,9 +115,8 @@ class Table(ABC):
 
     def check(self, index: int) -> int:
         """Return `index` if an architecture has it; raises UserError otherwise."""
-        number = hasattr(index, "__index__") and not isinstance(index, bool)
-        if not (number and 0 <= index < len(self)):
-            given = index if number else shown(repr(index))
+        if not (is_whole(index) and 0 <= index < len(self)):
+            given = index if is_whole(index) else shown(repr(index))
             raise UserError(f"{self.name} has no architecture {given}: expected 0..{len(self) - 1}")
         return index
 
