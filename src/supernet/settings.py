@@ -195,6 +195,18 @@ def amend(config: T, changes: Mapping[str, Any], prefix: str | None = None) -> T
     return _built(type(config), values, prefix)
 
 
+def given_config(start: T, given: object, wanted: str) -> T:
+    """Return `start` with `given`, a mapping of changes; an instance of its class takes its place.
+
+    Raises UserError for changes that do not fit, and, which says what is `wanted`, for anything else.
+    """
+    if given is None or isinstance(given, Mapping):
+        return amend(start, given or {})
+    if not isinstance(given, type(start)):
+        raise UserError(f"{wanted}, not {given!r}")
+    return given
+
+
 def _built(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     """Construct a dataclass from checked `values`, of which a list may stand for a tuple, as a file has it."""
     checker = _checker(kind)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import yaml  # type: ignore[import-untyped]
 
-from supernet.errors import UserError, shown
+from supernet.errors import UserError, reason_of, shown
 
 _LARGEST = {".yaml": 4 * 2**20}  # bytes; PyYAML needs some hundred times as much memory
 _LARGEST_OTHER = 64 * 2**20
@@ -44,6 +44,15 @@ def path_given(value: object, wanted: str) -> Path:
     if not isinstance(value, str | os.PathLike) or not (text := str(os.fspath(value))) or "\0" in text:
         raise UserError(f"{wanted}, not {shown(repr(value))}")
     return Path(value)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what keeps the system from writing a file or a folder into one line, a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {reason_of(error)}; give another place with --out") from None
 
 
 def temporary_name(path: Path) -> Path:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from supernet.engine.checkpoints import Checkpoints
-from supernet.engine.files import append, is_temporary, remove_temporaries, to_yaml, write_atomically
+from supernet.engine.files import append, is_temporary, remove_temporaries, to_yaml, write_atomically, writing
 from supernet.engine.lock import HOLDER, LOCK, locked
 from supernet.engine.process_group import number
 from supernet.engine.processes import by_first
-from supernet.errors import UserError, reason_of
+from supernet.errors import UserError
 
 _LONGEST = 150  # bytes of the name of a default run folder; file systems allow 255
 
@@ -45,7 +45,7 @@ class Folder(Checkpoints):
         A run may have fewer epochs than `config`, unless `fixed_epochs` says why not. Raises UserError if the folder
         holds files of no run, or a run with other settings, which the message names.
         """
-        with self._writing():
+        with writing(self.path):
             existing = self._check_is_run_or_empty()
         if existing:
             self._check_format(existing)
@@ -63,7 +63,7 @@ class Folder(Checkpoints):
             yield
             return
         with ExitStack() as stack:
-            with self._writing():
+            with writing(self.path):
                 self._check_is_run_or_empty()
                 self.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(self.path))
@@ -84,7 +84,7 @@ class Folder(Checkpoints):
         `environment` replaces that of the run. Raises UserError if the folder cannot be written, holds files of no run,
         or holds a run with other settings, which the message names.
         """
-        with self._writing():
+        with writing(self.path):
             existing = {} if force else self.holds(config)
             if force and self._check_is_run_or_empty():
                 self._clear()
@@ -99,13 +99,6 @@ class Folder(Checkpoints):
                 self._settings = None
             if resume_anyway or not (self.path / "environment.json").exists():
                 self.write("environment.json", json.dumps(environment, indent=2) + "\n")
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"cannot write '{self.path}': {reason_of(error)}; give another place with --out") from None
 
     def _check_is_run_or_empty(self) -> dict[str, Any]:
         """Return the settings of the run in the folder, nothing for an empty one; raises UserError for any other."""

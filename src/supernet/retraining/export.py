@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from supernet.engine.defaults import plain_torch
-from supernet.engine.files import path_given, replacing, write_atomically
+from supernet.engine.files import path_given, replacing, write_atomically, writing
 from supernet.engine.run import Run
-from supernet.errors import UserError, reason_of, unknown
+from supernet.errors import UserError, unknown
 from supernet.retraining.description import INPUTS, Input, description
 from supernet.retraining.exporters import Runs, need_extra, quiet, save_onnx, save_torch
 from supernet.retraining.load import Checkpoint, load, retraining
@@ -91,14 +91,12 @@ def export_checked(
     if not path.parent.is_dir():
         raise UserError(f"cannot write '{path}': there is no folder '{path.parent}'")
     predictor = load(found, weights=weights, space=space)
-    try:
+    with writing(path):
         if format == "genotype":
             write_atomically(path, (json.dumps(description(predictor), indent=2) + "\n").encode())
             return Exported(path, None)
         save = partial(save_torch if format == "torch" else save_onnx, kind=input)
         return Exported(path, _write_model(predictor, path, save))
-    except OSError as error:
-        raise UserError(f"cannot write '{path}': {reason_of(error)}; give another place with --out") from None
 
 
 def _name(format: str, input: Input, weights: Checkpoint) -> Path:  # noqa: A002

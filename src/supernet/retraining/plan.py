@@ -120,6 +120,12 @@ class RetrainingPlan:
         return flat(configured("", self.recipe if self.recipe in RECIPES else Recipe()).to_dict())
 
     @property
+    def own(self) -> dict[str, Any]:
+        """The settings that are not `usual`, by the names of their flags."""
+        usual = self.usual
+        return {name: value for name, value in flat(self.config.to_dict()).items() if value != usual[name]}
+
+    @property
     def running(self) -> str:
         """The number format and the device, in one line."""
         return f"running {self.precision}, on {described(self.device)}"

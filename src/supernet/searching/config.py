@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
@@ -34,6 +33,7 @@ from supernet.settings import (
     Seed,
     Whole,
     amend,
+    given_config,
     plain_values,
     preset_named,
     settings,
@@ -281,11 +281,7 @@ def config_of(preset: MethodPreset | SelectorPreset, given: object = None) -> An
     Raises UserError for changes that do not fit, and for anything else.
     """
     start = amend(_defaults(preset), preset.settings)
-    if given is None or isinstance(given, Mapping):
-        return amend(start, given or {})
-    if not isinstance(given, type(start)):
-        raise UserError(f"{preset.kind} '{preset.name}' takes a {type(start).__name__}, not {given!r}")
-    return given
+    return given_config(start, given, f"{preset.kind} '{preset.name}' takes a {type(start).__name__}")
 
 
 def _defaults(preset: MethodPreset | SelectorPreset) -> Any:

@@ -16,6 +16,8 @@ def with_earlier(wanted: Trainings) -> Trainings:
     asked, there = wanted.asked, [_named(file.parent.name) for file in wanted.path.glob("*/summary.json")]
     networks = [name for name in (*NETWORKS, *published()) if name in {name for name, _ in there}]
     seeds = {seed for _, seed in there if seed is not None}
+    if seeds <= {*asked.seeds} and {*networks} <= {*asked.networks}:
+        return wanted  # whose networks have been scaled
     both = dict.fromkeys([*asked.networks, *networks])
     return Trainings(wanted.path, replace(asked, networks=tuple(both), seeds=tuple(sorted({*asked.seeds, *seeds}))))
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from supernet.engine.device import described
 from supernet.engine.files import read_json, write_atomically
-from supernet.engine.folder import flat
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.scaling import UNITS
@@ -92,9 +91,8 @@ def _asked(trainings: Trainings) -> dict[str, str]:
 
 def _not_of_recipe(plan: RetrainingPlan) -> list[str]:
     """Return the settings of all networks that are not the recipe's, without those that images and sizes decide."""
-    usual, now = plan.usual, flat(plan.config.to_dict())
     names = {entry.name for entry in fields(Recipe)} - {*OF_IMAGES, *_IN_TABLE}
-    return [f"{name} {now[name]}" for name in usual if name.partition(".")[0] in names and now[name] != usual[name]]
+    return [f"{name} {value}" for name, value in plan.own.items() if name.partition(".")[0] in names]
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import NotRequired
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from supernet.engine.driving import Driving
-from supernet.engine.files import folder_given, remove_temporaries, write_atomically
+from supernet.engine.files import folder_given, remove_temporaries, write_atomically, writing
 from supernet.engine.folder import flat, is_left
 from supernet.engine.lock import locked
 from supernet.engine.records import read_checked
 from supernet.engine.run import Run
-from supernet.errors import UserError, reason_of, whole
+from supernet.errors import UserError, whole
 from supernet.report.console import Console, line
 from supernet.searching.baselines import page, table
 from supernet.searching.baselines.earlier import earlier, with_earlier
@@ -91,12 +91,10 @@ class _Recorded(TypedDict):
 def _enter(out: Path, asked: Asked) -> None:
     """Make the folder; raises UserError if it holds anything else, or baselines of another record."""
     file = out / FILE
-    try:
+    with writing(out):
         if out.exists() and not file.exists() and not all(map(is_left, out.iterdir())):
             raise UserError(f"'{out}' exists and holds no baselines: give another place with --out")
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write '{out}': {reason_of(error)}; give another place with --out") from None
     now = flat(asked.record)
     there = flat(read_checked(_Recorded, file, "give another place with --out")) if file.exists() else now
     if "epochs" not in there:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from supernet.data import is_available
 from supernet.engine.driving import Driving
-from supernet.engine.folder import flat
 from supernet.engine.run import Run
 from supernet.engine.signals import heard
 from supernet.errors import UserError
@@ -87,10 +86,8 @@ def _job(trainings: Trainings, rival: Rival, seed: int, how: Driving) -> Job:
 
 def command(plan: RetrainingPlan, how: Driving, out: Path) -> tuple[str, ...]:
     """Return the command that trains a network as planned."""
-    usual, settings = plan.usual, flat(plan.config.to_dict())
-    own = {name: value for name, value in settings.items() if value != usual[name]}
-    own |= {name: True for name in ("force", "resume_anyway") if getattr(how, name)}
+    own = plan.own | {name: True for name in ("force", "resume_anyway") if getattr(how, name)}
     own |= {"log": how.log} if how.log else {}
     own |= {"space": plan.space_name} if ":" in plan.space_name else {}
-    words = ("retrain", json.dumps(plan.genotype.to_json()), "--recipe", plan.recipe, *flags(own, usual))
+    words = ("retrain", json.dumps(plan.genotype.to_json()), "--recipe", plan.recipe, *flags(own, plan.usual))
     return (*words, "--out", str(out), "--quiet")

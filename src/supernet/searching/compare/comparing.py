@@ -10,11 +10,11 @@ from typing import Any
 
 from supernet.data.limits import cores
 from supernet.engine.defaults import plain_torch
-from supernet.engine.files import folder_given, remove_temporaries
+from supernet.engine.files import folder_given, remove_temporaries, writing
 from supernet.engine.folder import default_folder, flat, is_left
 from supernet.engine.lock import LOCK, locked
 from supernet.engine.signals import heard
-from supernet.errors import UserError, names_given, reason_of, shown, unknown, whole
+from supernet.errors import UserError, names_given, shown, unknown, whole
 from supernet.report.text import number
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
@@ -138,12 +138,10 @@ def start(
     if config.retrain is None and config.retrainings > (1 if there is None else there.config.retrainings):
         raise UserError("--retrainings needs a recipe: give --retrain, too, as --retrain quick")
     cases(config)
-    try:
+    with writing(folder):
         if there is None and folder.exists() and not _is_new(folder):
             raise UserError(f"'{folder}' exists and is no comparison: give another place with --out")
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write '{folder}': {reason_of(error)}; give another place with --out") from None
     with locked(folder), heard() as signals, Display(quiet=quiet) as display:
         remove_temporaries(folder)
         if retry_failed:

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict  # pydantic takes that of `typing` from 
 
 from supernet.engine.files import read_yaml, write_atomically
 from supernet.engine.records import damaged, read_checked
-from supernet.errors import UserError, names_given, shown, unknown
+from supernet.errors import UserError, is_whole, names_given, shown, unknown
 from supernet.methods import METHODS
 from supernet.registry import recorded
 from supernet.retraining.recipes import RECIPES
@@ -95,7 +95,7 @@ def seeds_of(given: object) -> list[int]:
     several = [given] if isinstance(given, Integral) else given
     if isinstance(several, Iterable) and not isinstance(several, str):
         seeds = list(several)
-        if all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in seeds):
+        if all(map(is_whole, seeds)):
             return list(dict.fromkeys(map(int, seeds)))
     parts = [re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part) for part in str(given).split(",")]
     spans = [(int(part[1]), int(part[2] or part[1])) for part in parts if part]

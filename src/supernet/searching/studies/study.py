@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,10 +14,9 @@ from supernet.engine.callbacks import Callback
 from supernet.engine.driving import Driving, as_planned
 from supernet.engine.optim import set_rate
 from supernet.engine.run import Run
-from supernet.errors import UserError
 from supernet.searching.resume import plan_of, restored
 from supernet.searching.task import SearchTask
-from supernet.settings import amend
+from supernet.settings import given_config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,11 +43,7 @@ def studied(
 
 def config_given(kind: type[T], given: object) -> T:
     """Return the config of a study, which may be given as a mapping of changes to its defaults; raises UserError."""
-    if given is None or isinstance(given, Mapping):
-        return amend(kind(), given or {})
-    if not isinstance(given, kind):
-        raise UserError(f"config takes a {kind.__name__} or a mapping of its fields, not {given!r}")
-    return given
+    return given_config(kind(), given, f"config takes a {kind.__name__} or a mapping of its fields")
 
 
 def write(run: Run, name: str, result: Any, figure: Figure) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from supernet.engine.defaults import plain_torch
-from supernet.engine.files import folder_given, read_json, write_atomically
-from supernet.errors import UserError, names_given, reason_of, unknown, whole
+from supernet.engine.files import folder_given, read_json, write_atomically, writing
+from supernet.errors import UserError, names_given, unknown, whole
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
 from supernet.searching.tabular.queries import Queries, at_random
@@ -75,11 +75,9 @@ def tabular(
 ) -> Traces:
     """Let `methods` search a space that has a table, with seeds 0, 1, ..., and return their traces.
 
-    They are names, or text as "nao,random".
-
-    `changes` are fields of TabularConfig; nested ones are mappings: nao={"pool": 50}. With `out`, a folder,
-    `tabular.json` is written after every search, and resumed from, and `tabular.svg` at the end; `watcher` is called
-    after every search that was not in the folder.
+    `methods` are names, or text as "nao,random"; `changes` are fields of TabularConfig, of which nested ones are
+    mappings: nao={"pool": 50}. With `out`, a folder, `tabular.json` is written after every search, and resumed from,
+    and `tabular.svg` at the end; `watcher` is called after every search that was not in the folder.
 
     Raises UserError for a space without a table, an unknown name, a field that is no accuracy, more queries than
     there are architectures, and a folder that holds the traces of others.
@@ -136,10 +134,8 @@ def _resumed(new: Traces, folder: Path | None) -> Traces:
     """Return the traces in the folder, which is made; raises UserError if it cannot be, or holds others."""
     if folder is None:
         return new
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write '{folder}': {reason_of(error)}; give another place with --out") from None
     if not (file := folder / _FILE).exists():
         return new
     same = asdict(new)
