@@ -147,7 +147,7 @@ def test_what_is_no_run_folder_is_left_alone(tmp_path, force):
     (tmp_path / "full" / "thesis.tex").write_text("mine")
     for name in ("file", "full"):
         said = message(Run(tmp_path / name).start, CONFIG, KNOWN, force=force)
-        assert said == f"'{tmp_path / name}' exists and is not a run folder; give another place with --out"
+        assert said == f"'{tmp_path / name}' exists and is not a run folder: give another place with --out"
     assert (tmp_path / "file").read_text() == (tmp_path / "full" / "thesis.tex").read_text() == "mine"
     assert len(list((tmp_path / "full").iterdir())) == 1
 
@@ -160,7 +160,7 @@ def test_another_programs_folder_with_a_config_yaml_is_left_alone(tmp_path, forc
     before = files(run)
     for enter in (run.held().__enter__, lambda: run.start(CONFIG, KNOWN, force=force)):
         said = message(enter)
-    assert said == f"'{tmp_path}' exists and is not a run folder; give another place with --out"
+    assert said == f"'{tmp_path}' exists and is not a run folder: give another place with --out"
     assert files(run) == before
 
 

@@ -298,6 +298,13 @@ def test_a_comparison_resumes_from_its_folder(toy, tmp_path):
         sn.tabular(toy, ["random"], seeds=2, out=tmp_path, **SMALL)
 
 
+def test_a_comparison_is_not_written_into_the_folder_of_something_else(toy, tmp_path):
+    (tmp_path / "config.yaml").write_text("method: darts\n")
+    with pytest.raises(UserError, match="exists and holds no comparison on a table: give another place with --out"):
+        sn.tabular(toy, ["random"], seeds=1, out=tmp_path, **SMALL)
+    assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]
+
+
 @pytest.mark.parametrize(
     "damage",
     [{"indices": None}, {"accuracies": []}, {"accuracies": ["x"] * 12}, {"accuracies": [float("nan")] * 12}],

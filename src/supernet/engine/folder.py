@@ -105,8 +105,7 @@ class Folder(Checkpoints):
         existing = self._config()
         if "fingerprint" in existing:
             return existing
-        if self.path.exists() and not (self.path.is_dir() and all(map(is_left, self.path.iterdir()))):
-            raise UserError(f"'{self.path}' exists and is not a run folder; give another place with --out")
+        check_free(self.path, "is not a run folder")
         return {}
 
     def _clear(self) -> None:
@@ -146,9 +145,16 @@ class Folder(Checkpoints):
         append(self.path / "metrics.jsonl", json.dumps(row) + "\n")
 
 
-def is_left(file: Path) -> bool:
-    """Return whether what was killed at its start may have left a file in its folder."""
-    return is_temporary(file) or file.name in (LOCK, HOLDER)
+def check_free(path: Path, what: str, left: str = "") -> None:
+    """Raise UserError, "exists and `what`", unless a folder is empty or not there.
+
+    What was killed at its start may have left files in it: temporary ones, those of a lock, and, with those, `left`.
+    """
+    if not path.exists():
+        return
+    names = {file.name for file in path.iterdir() if not is_temporary(file)} if path.is_dir() else {"."}
+    if names - {LOCK, HOLDER, left if LOCK in names else LOCK}:
+        raise UserError(f"'{path}' exists and {what}: give another place with --out")
 
 
 def _check_same(path: Path, existing: Mapping[str, Any], config: Mapping[str, Any], fixed_epochs: str) -> None:

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # pydantic takes that of `typing` from 
 
 from supernet.engine.driving import Driving
 from supernet.engine.files import folder_given, remove_temporaries, write_atomically, writing
-from supernet.engine.folder import flat, is_left
+from supernet.engine.folder import check_free, flat
 from supernet.engine.lock import locked
 from supernet.engine.records import read_checked
 from supernet.engine.run import Run
@@ -92,8 +92,8 @@ def _enter(out: Path, asked: Asked) -> None:
     """Make the folder; raises UserError if it holds anything else, or baselines of another record."""
     file = out / FILE
     with writing(out):
-        if out.exists() and not file.exists() and not all(map(is_left, out.iterdir())):
-            raise UserError(f"'{out}' exists and holds no baselines: give another place with --out")
+        if not file.exists():
+            check_free(out, "holds no baselines")
         out.mkdir(parents=True, exist_ok=True)
     now = flat(asked.record)
     there = flat(read_checked(_Recorded, file, "give another place with --out")) if file.exists() else now

@@ -11,8 +11,8 @@ from typing import Any
 from supernet.data.limits import cores
 from supernet.engine.defaults import plain_torch
 from supernet.engine.files import folder_given, remove_temporaries, writing
-from supernet.engine.folder import default_folder, flat, is_left
-from supernet.engine.lock import LOCK, locked
+from supernet.engine.folder import check_free, default_folder, flat
+from supernet.engine.lock import locked
 from supernet.engine.signals import heard
 from supernet.errors import UserError, names_given, shown, unknown, whole
 from supernet.report.text import number
@@ -139,8 +139,8 @@ def start(
         raise UserError("--retrainings needs a recipe: give --retrain, too, as --retrain quick")
     cases(config)
     with writing(folder):
-        if there is None and folder.exists() and not _is_new(folder):
-            raise UserError(f"'{folder}' exists and is no comparison: give another place with --out")
+        if there is None:
+            check_free(folder, "is no comparison", left=IMAGES)
         folder.mkdir(parents=True, exist_ok=True)
     with locked(folder), heard() as signals, Display(quiet=quiet) as display:
         remove_temporaries(folder)
@@ -167,13 +167,6 @@ def _check_once(config: ComparisonConfig) -> None:
             raise UserError(f"'{name}' is an axis and a setting: give it as one of them")
         if twice := [value for number, value in enumerate(values) if value in values[:number]]:
             raise UserError(f"axis '{name}' has the value {shown(twice[0])} twice: give each value once")
-
-
-def _is_new(folder: Path) -> bool:
-    """Return whether a folder is empty, but for what a comparison that ended before it was planned has left."""
-    files = list(folder.iterdir())
-    begun = LOCK in [file.name for file in files]
-    return all(is_left(file) or (begun and file.name == IMAGES) for file in files)
 
 
 def _planned(

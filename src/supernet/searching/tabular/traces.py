@@ -15,6 +15,7 @@ import numpy as np
 
 from supernet.engine.defaults import plain_torch
 from supernet.engine.files import folder_given, read_json, write_atomically, writing
+from supernet.engine.folder import check_free
 from supernet.errors import UserError, names_given, unknown, whole
 from supernet.searching.tabular.evolution import EvolutionConfig, evolution
 from supernet.searching.tabular.nao import TabularNAOConfig, nao
@@ -131,13 +132,14 @@ def _searched(space: SearchSpace, table: Table, method: str, config: TabularConf
 
 
 def _resumed(new: Traces, folder: Path | None) -> Traces:
-    """Return the traces in the folder, which is made; raises UserError if it cannot be, or holds others."""
+    """Return the traces in the folder, which is made; raises UserError if it cannot be, or holds anything else."""
     if folder is None:
         return new
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    if not (file := folder / _FILE).exists():
-        return new
+        if not (file := folder / _FILE).exists():
+            check_free(folder, "holds no comparison on a table")
+            folder.mkdir(parents=True, exist_ok=True)
+            return new
     same = asdict(new)
     del same["methods"]
     try:
