@@ -127,7 +127,7 @@ def _notes(trainings: Trainings, runs: Runs) -> str:
         told.append(f"Random: an architecture of the space for each seed, of the same cost to {100 * NEAR:g} %.")
     told += [
         f"Ms: median time of one image, the mean over the seeds, on {described(asked.plan.device)}.",
-        "Against: the mean of the differences by seed, and its 95 % bootstrap interval; "
+        "Against: the mean of the differences by seed, and its 95 % interval by Student's t; "
         f"of fewer than {FEWEST} seeds it only tells noise.",
         *(f"{text[:1].upper()}{text[1:]}." for text in trainings.told),
     ]

@@ -1,4 +1,4 @@
-"""The statistics of a comparison: spreads over seeds, and paired differences with a bootstrap interval."""
+"""The statistics of a comparison: spreads over seeds, and paired differences with the interval of Student's t."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEWEST = 5  # pairs that can say anything: two methods that are alike have five differences of one sign in 1 of 16 cases
-_RESAMPLES, _COVERAGE = 10_000, 0.95
+FEWEST = 5  # pairs that can say anything: of fewer, nobody sees whether one of them stands apart
+# The 97.5 % quantiles of Student's t with 1 to 29 degrees of freedom. Beyond, an expansion is exact to 0.001
+# (Abramowitz & Stegun, Handbook of Mathematical Functions, 1964, 26.7.5).
+_STUDENT = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
+    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045),
+)
+_EXPANSION = (1.95996, 2.37227, 2.82250)  # in powers of 1 / freedom
 _DIGITS = 9  # of a difference in %, far below that of one image
 
 
@@ -58,14 +64,21 @@ class Difference:
 def difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
     """Return the paired difference of values by seed from those of the baseline; None without a common seed.
 
-    The interval is the middle 95 % of the means of 10 000 resamples of the pairs, drawn with a fixed seed.
+    The interval is that of Student's t, which holds the mean of normal differences in 95 % of cases however few they
+    are. The percentile bootstrap of five does so in 84 %. A single pair has no interval but itself.
     """
     seeds = sorted(values.keys() & baseline.keys())
     if not seeds:
         return None
-    pairs = np.array([values[seed] - baseline[seed] for seed in seeds])
-    drawn = np.random.default_rng(0).integers(len(pairs), size=(_RESAMPLES, len(pairs)))
-    tail = (1 - _COVERAGE) / 2
-    low, high = np.quantile(pairs[drawn].mean(axis=1), [tail, 1 - tail])
+    pairs = Spread.of([values[seed] - baseline[seed] for seed in seeds])
+    half = 0.0 if pairs.std is None else _quantile(len(seeds) - 1) * pairs.std / len(seeds) ** 0.5
     # What is 0 but for rounding would otherwise be above or below it
-    return Difference(len(pairs), *(round(float(value), _DIGITS) + 0.0 for value in (pairs.mean(), low, high)))
+    bounds = (pairs.mean, pairs.mean - half, pairs.mean + half)
+    return Difference(len(seeds), *(round(value, _DIGITS) + 0.0 for value in bounds))
+
+
+def _quantile(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t."""
+    if freedom <= len(_STUDENT):
+        return _STUDENT[freedom - 1]
+    return sum((term / float(freedom) ** power for power, term in enumerate(_EXPANSION)), 0.0)

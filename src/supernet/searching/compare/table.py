@@ -112,7 +112,7 @@ def notes(record: Record, out: Path) -> str:
     told += [
         "n: searches, one per seed, x retrainings. Std: sample standard deviation over the seeds.",
         f"Passes: batches forward and backward, of search and selection; the budget is {config.budget}.",
-        "Against: the mean of the differences by seed, and its 95 % bootstrap interval; "
+        "Against: the mean of the differences by seed, and its 95 % interval by Student's t; "
         f"of fewer than {FEWEST} seeds it only tells noise.",
     ]
     if others := foreign(record, out):
