@@ -5,10 +5,9 @@
     python benchmarks/stopping.py comparisons/drift/? --confirm comparisons/drift/1?
 
 Each rule reads a cell from the rows of a finished search in NAS-Bench-201, one row per epoch. Accuracies (%) are those
-that the table has for these cells on CIFAR-10. Differences are from the last epoch, paired by search, with Student's 95 %
-interval; "alike" is how many searches have the most frequent cell, and "epochs" the mean number of those that
-a rule needs. Rules are chosen by the first runs, and `--confirm` are others that nobody has looked at, to be looked at
-once.
+that the table has for these cells on CIFAR-10. Differences are from the last epoch, paired by search, with Student's 95
+% interval; "alike" is how many searches have the most frequent cell, and "epochs" the mean number of those that a rule
+needs. Rules are chosen by the first runs, and `--confirm` are others that nobody has looked at, to be looked at once.
 """
 
 from __future__ import annotations
