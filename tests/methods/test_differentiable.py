@@ -15,6 +15,7 @@ from supernet.data import Batch, split
 from supernet.engine.callbacks import Callback
 from supernet.engine.loop import Loop
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
+from supernet.engine.precision import products
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.methods.base import Budget
@@ -391,6 +392,37 @@ def test_the_second_order_gradient_is_the_derivative_through_the_step(home, warm
     assert (estimate(1e-5) - exact).norm() < 1e-7 * correction
 
 
+def second_order_correction(kind, precision):
+    """Return the correction alone, as the pass of alpha's batch has a mix without gradient, and each pass' use of TF32.
+
+    The correction is flat.
+    """
+    supernet = supernet_of(space("nasbench201"), Norm(affine=False), width=4).to(kind)
+    supernet.precision = precision
+    alpha = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).to(kind).requires_grad_()
+    tf32 = []
+
+    def mix():
+        tf32.append(torch.backends.cuda.matmul.allow_tf32)
+        weights = alpha.softmax(-1)
+        return dense({"cell": weights.detach() if len(tf32) == 2 else weights})
+
+    batches = [Batch(batch.x.to(kind), batch.y, batch.index) for batch in (noise_batch(10), noise_batch(11))]
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=0.1)
+    with products(precision):
+        (found,) = unrolled_gradient(supernet, mix, [alpha], optimizer, *batches)
+    assert supernet.precision == precision
+    return found.double().flatten(), tf32
+
+
+def test_the_finite_difference_is_taken_in_float32_whatever_the_precision():
+    exact, _ = second_order_correction(torch.float64, "float32")
+    for precision, least, tf32 in (("float32", 0.9999, False), ("tf32", 0.9999, True), ("bf16", 0.97, False)):
+        found, used = second_order_correction(torch.float32, precision)
+        assert F.cosine_similarity(found, exact, dim=0) > least  # the rest is the rounding of v, of alpha's pass
+        assert used == [False, tf32, False, False]  # only a GPU computes in TF32
+
+
 class Quadratic(nn.Module):
     """Two logits whose difference is the quadratic Q(w, alpha) = x (w'Aw/2 + w'B alpha) + (1 - x) (w'Cw/2 + w'D alpha).
 
@@ -399,6 +431,7 @@ class Quadratic(nn.Module):
     """
 
     checkpointing = False
+    precision = "float32"
 
     def __init__(self, n, m):
         super().__init__()

@@ -5,12 +5,15 @@ gradient = dL2(w')/dalpha - xi * [dL1(w + R v)/dalpha - dL1(w - R v)/dalpha] / (
 v = dL2(w')/dw',   R = 0.01 / ||v||                              L2 on alpha's batch
 
 The unrolled step has plain momentum, even if the weights themselves take steps with Nesterov momentum.
+
+All passes of L1 run in float32, whatever the supernet's precision: R v moves a weight by about 1e-5, which TF32 and
+bfloat16 round away. The pass of L2 runs in the supernet's precision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +21,7 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import momentum_of
+from supernet.engine.precision import products
 from supernet.engine.processes import averaged
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet, traceless
@@ -46,17 +50,19 @@ def unrolled_gradient(
         logits = traceless(supernet, batch.x, mix(), dict(zip(names, values, strict=True)))
         return loss_of(logits, batch.y)
 
-    def inner(values: Sequence[Tensor]) -> Tensor:
-        with draws():
-            return loss(values, weight_batch)
-
     def gradient(value: Tensor, of: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return averaged(torch.autograd.grad(value, of, materialize_grads=True))  # zeros for a node that is not read
+
+    def inner(values: Sequence[Tensor], of: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        with _in_float32(supernet):  # forward and backward
+            with draws():
+                value = loss(values, weight_batch)
+            return gradient(value, of)
 
     def shifted(directions: Sequence[Tensor], scale: float | Tensor) -> list[Tensor]:
         return [w.detach() + scale * d for w, d in zip(weights, directions, strict=True)]
 
-    slopes = gradient(inner(weights), weights)
+    slopes = inner(weights, weights)
     direction = [
         d + group["weight_decay"] * w.detach() + group["momentum"] * _momentum(optimizer, w)
         for d, w in zip(slopes, weights, strict=True)
@@ -66,9 +72,20 @@ def unrolled_gradient(
     direct, v = gradients[: len(alphas)], gradients[len(alphas) :]
 
     radius = 0.01 / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in v]))
-    plus = gradient(inner(shifted(v, radius)), alphas)
-    minus = gradient(inner(shifted(v, -radius)), alphas)
+    plus = inner(shifted(v, radius), alphas)
+    minus = inner(shifted(v, -radius), alphas)
     return tuple(a - xi * (p - m) / (2 * radius) for a, p, m in zip(direct, plus, minus, strict=True))
+
+
+@contextmanager
+def _in_float32(supernet: Supernet) -> Iterator[None]:
+    """Run passes of the supernet in float32, and restore its precision."""
+    precision, supernet.precision = supernet.precision, "float32"
+    try:
+        with products("float32"):
+            yield
+    finally:
+        supernet.precision = precision
 
 
 def _momentum(optimizer: torch.optim.SGD, weight: Tensor) -> Tensor | float:
