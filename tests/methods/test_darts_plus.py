@@ -112,6 +112,19 @@ def test_a_criterion_that_can_never_hold_is_one_line():
     assert (made(convolutions).criteria, made(one).criteria) == (["ranking"], ["skips"])
 
 
+ONLY_SKIPS = (Edge(1, 0, OPS[:1]), Edge(2, 0, OPS[:1]), Edge(2, 1, OPS), Edge(3, 1, OPS))
+
+
+def test_a_skip_connection_without_an_alternative_does_not_count():
+    method = made(SearchSpace("forced", {"normal": Cell(ONLY_SKIPS)}, Stages(("normal",))), criterion="skips")
+    assert ended(method, 1, normal=[SKIP, SKIP, SKIP, ONE])[::2] == (1, "")
+    assert ended(method, 2, normal=[SKIP] * 4)[::2] == (2, "the normal cell has 2 skip connections by choice")
+    kept = SearchSpace("kept", {"normal": Cell(ONLY_SKIPS, keep=1, output="concat")}, Stages(("normal",)))
+    assert ended(made(kept, skips=1), 1, normal=[SKIP, SKIP, POOL, ONE])[0] == 1  # node 2 may keep either edge
+    never = SearchSpace("never", {"normal": Cell((*ONLY_SKIPS[:2], Edge(2, 1, OPS[1:])))}, Stages(("normal",)))
+    assert "skips needs" in message(made, never, criterion="skips")
+
+
 def searched(method, folder, **settings):
     callback = States(folder)
     run_search(small_plan(NB201, method, epochs=5, **settings), folder, callback)

@@ -11,7 +11,8 @@ Neither the paper's text nor its code was available, only these two sentences. C
 - After (1) the search goes back to the last epoch for which it did not hold, whose architecture has fewer skip
   connections. If there is none, it ends as it is.
 - The derived architecture is that of the largest op scores, without the limits of the search. Skip connections are
-  `skip_connect` and `identity`. A space without a cell called normal counts those of all its cells.
+  `skip_connect` and `identity`; those that every architecture has, since their edges have no other candidate and are
+  always kept, do not count. A space without a cell called normal counts those of all its cells.
 - The ranking orders the operations with weights of every edge, in all kinds of cell. It has been the same for n epochs
   when n epochs in a row have left every edge's order as the epoch before did.
 - `earliest` is an addition: near the start alphas are random, and two skip connections may lead by chance.
@@ -27,7 +28,9 @@ from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.models.supernet import Supernet
 from supernet.settings import Count, settings
+from supernet.spaces.cell import Cell
 from supernet.spaces.operations import SKIPS
+from supernet.spaces.search_space import SearchSpace
 
 BEFORE = "before"  # the snapshot of the last epoch with fewer skip connections
 
@@ -66,15 +69,18 @@ class DARTSPlus(Differentiable):
             kind: [[k for k, op in enumerate(edge.ops) if space.primitive(op).learned] for edge in cell.edges]
             for kind, cell in cells.items()
         }
+        self.open = {kind: _open_edges(space, cells[kind]) for kind in self.kinds}
+        offered = {op for kind in self.kinds for e in self.open[kind] for op in cells[kind].edges[e].ops}
         possible = {
-            "skips": any(op in SKIPS for kind in self.kinds for edge in cells[kind].edges for op in edge.ops),
+            "skips": not offered.isdisjoint(SKIPS),
             "ranking": any(len(columns) > 1 for edges in self.learned.values() for columns in edges),
         }
         self.criteria = [name for name in possible if possible[name] and config.criterion in ("both", name)]
         if not self.criteria:
             raise UserError(
                 f"setting criterion {config.criterion} can never end a search in space '{space.name}': "
-                "skips needs a skip connection, and ranking an edge with two operations that have weights"
+                "skips needs a skip connection that something can take the place of, and ranking an edge with two "
+                "operations that have weights"
             )
         self.ranking: Ranking = {}
         self.unchanged = 0  # epochs in a row that have not changed the ranking
@@ -107,7 +113,8 @@ class DARTSPlus(Differentiable):
             cells = (
                 "normal cell has" if "normal" in self.kinds else "cell has" if len(self.kinds) == 1 else "cells have"
             )
-            return f"the {cells} {skips} skip connection{'s' if skips > 1 else ''}"
+            always = any(len(self.open[kind]) < len(self.learned[kind]) for kind in self.kinds)
+            return f"the {cells} {skips} skip connection{'s' if skips > 1 else ''}{' by choice' if always else ''}"
         if "ranking" in self.criteria and self.unchanged >= self.config.stable:
             return f"the operations with weights have kept their ranking for {self.unchanged} epochs"
         return ""
@@ -119,9 +126,11 @@ class DARTSPlus(Differentiable):
         self._finished = reason
 
     def skips(self) -> int:
-        """Return the number of skip connections in the normal cell of the derived architecture."""
-        genotype = self.supernet.space.derive(self.op_score_lists())
-        return sum(choice.op in SKIPS for kind in self.kinds for choice in genotype[kind])
+        """Return how many skip connections by choice the normal cell of the derived architecture has."""
+        space = self.supernet.space
+        columns = space.columns(space.derive(self.op_score_lists()))
+        chosen = ((space.cells[kind].edges[e].ops, columns[kind][e]) for kind in self.kinds for e in self.open[kind])
+        return sum(column is not None and ops[column] in SKIPS for ops, column in chosen)
 
     def ranked(self) -> Ranking:
         """Return the columns of the operations with weights, of the largest alpha first, for each edge."""
@@ -140,3 +149,10 @@ class DARTSPlus(Differentiable):
         """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
         self.ranking, self.unchanged, self._finished = state["ranking"], state["unchanged"], state["finished"]
+
+
+def _open_edges(space: SearchSpace, cell: Cell) -> list[int]:
+    """Return the edges that have several candidates, or that an architecture may leave out."""
+    candidates = space.candidates(cell)
+    nodes = [(group, cell.kept(group) < len(group)) for group in cell.groups()]
+    return [e for group, chosen in nodes for e in group if chosen or len(candidates[e]) > 1]
