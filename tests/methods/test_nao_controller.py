@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
@@ -168,6 +169,19 @@ def test_a_small_space_gives_all_that_it_has():
     found = Controller(sequences, QUICK, seed=0).generate((), (), 5)
     assert sorted(found.tokens) == [(1, 2), (1, 3)]
     assert (found.drawn_at_random, found.step) == (2, 0)
+
+
+def test_draws_end_soon_after_every_architecture_is_known():
+    home = SearchSpace("two", {"cell": Cell.dense(2, ("skip_connect", "none"))}, Stages(("cell",)))
+    drawn = Counter()
+
+    def sample(rng):
+        drawn["all"] += 1
+        return home.sample(rng)
+
+    found = Controller(Sequences(home), QUICK, seed=0).generate((), (), 300, sample=sample)
+    assert len(found.tokens) == 2
+    assert drawn["all"] < 1100
 
 
 def test_accuracies_are_scaled_from_the_worst_to_the_best():

@@ -27,7 +27,7 @@ from supernet.methods.nao.model import EncoderPredictorDecoder
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.tokens import Sequences, Tokens
 
-_TRIES = 1000  # random architectures drawn at most for each missing one
+_TRIES = 1000  # random architectures drawn at most for each missing one, and in a row that are all known
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class Controller:
             new.add(architectures)
             if not new.missing:
                 break
-        from_controller, rng = len(new.tokens), self._rng("random architectures")
+        from_controller, rng, new.known = len(new.tokens), self._rng("random architectures"), 0
         for _ in range(_TRIES * new.missing):
-            if not new.missing:
+            if not new.missing or new.known == _TRIES:
                 break
             new.add([self.sequences.encode((sample or self.sequences.space.sample)(rng))])
         return Generated(tuple(new.tokens), len(new.tokens) - from_controller, step)
@@ -133,6 +133,7 @@ class _NewArchitectures:
     count: int
     accept: Callable[[Genotype], bool] | None
     tokens: list[Tokens] = field(default_factory=list)
+    known: int = 0  # architectures in a row that have been in `seen`
 
     @property
     def missing(self) -> int:
@@ -141,7 +142,10 @@ class _NewArchitectures:
     def add(self, architectures: Iterable[Tokens]) -> None:
         for tokens in architectures:
             form = self.sequences.canonical(tokens)
-            if not self.missing or form in self.seen:
+            if not self.missing:
+                return
+            self.known = self.known + 1 if form in self.seen else 0
+            if self.known:
                 continue
             self.seen.add(form)
             if self.accept is None or self.accept(self.sequences.decode(tokens)):
