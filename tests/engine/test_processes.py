@@ -18,7 +18,7 @@ from supernet.methods import METHODS
 from supernet.models.shared_norm import share_norms
 
 FEW_TRIALS = {"samples": 3, "steps": 1, "every": 2, "inner_batch": 4, "eval_batches": 2}
-NAO = {"iterations": 1, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "controller": {"epochs": 1}}
+NAO = {"epochs": 3, "iterations": 2, "pool": 3, "new": 2, "final": 1, "final_epochs": 1, "controller": {"epochs": 1}}
 NO_DRAWS = {"drop_path": 0.0, "standalone": {"auxiliary": 0.0, "drop_path": 0.0, "dropout": 0.0}}
 SHORT: dict[str, dict[str, Any]] = {
     "pc-darts": {"partial": 2, "warmup": 0.0},

@@ -10,14 +10,17 @@ from itertools import pairwise
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
+from supernet.engine import process_group
 from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget
 from supernet.methods.nao.accuracy import accuracies
 from supernet.methods.nao.config import NAOConfig, StandaloneConfig
 from supernet.methods.nao.controller_config import ControllerConfig
+from supernet.methods.nao.controller_training import Report
 from supernet.methods.nao.method import NAO
 from supernet.methods.nao.pool import Pool
 from supernet.models.cost.count import cost
@@ -61,6 +64,43 @@ def epoch(method, number, valid=0.5, steps=1):
     for step in range(steps):
         method.step({"weights": noise_batch(10 * number + step)})
     return method.end_epoch(number, valid)
+
+
+def as_second_of_two(monkeypatch, sent):
+    """Let this process be the second of two, which gets what the first has `sent`, and has learned the same."""
+
+    def broadcast(found, first, device):
+        found[0] = copy.deepcopy(sent)
+
+    def all_gather(found, value):
+        found[:] = [value, value]
+
+    monkeypatch.setattr(process_group, "_group", process_group._Group(1, 2))
+    monkeypatch.setattr(dist, "broadcast_object_list", broadcast)
+    monkeypatch.setattr(dist, "all_gather_object", all_gather)
+
+
+def test_of_several_processes_the_first_trains_the_controller_for_all(monkeypatch):
+    first, second = make(), make()
+    for method in (first, second):
+        method.pool.record([number / 10 for number in range(6)])
+    row = first._begin_pool()
+    report = Report(**{name: value for name, value in row["controller"].items() if name != "drawn_at_random"})
+    as_second_of_two(monkeypatch, (report, first.controller.state_dict()))
+    monkeypatch.setattr(second.controller, "fit", None)
+    assert second._begin_pool() == row
+    assert second.pool.trained == first.pool.trained
+    assert state_bytes(second.state_dict()) == state_bytes(first.state_dict())
+
+
+def test_processes_with_different_pools_end_with_an_error(monkeypatch):
+    method = make()
+    method.pool.record([number / 10 for number in range(6)])
+    report = method.controller.fit([method.sequences.encode(method.pool.trained[0])], [0.5])
+    as_second_of_two(monkeypatch, (report, method.controller.state_dict()))
+    monkeypatch.setattr(dist, "all_gather_object", lambda found, value: found.extend([value, "other"]))
+    with pytest.raises(UserError, match="the processes have learned different things"):
+        method._begin_pool()
 
 
 def test_the_probabilities_of_architectures_are_proportional_to_their_parameters():

@@ -29,10 +29,12 @@ from torch import Tensor
 
 from supernet.data import Batch
 from supernet.engine.optim import BEGUN, Within, set_rate
+from supernet.engine.processes import by_first, check_alike
 from supernet.methods.base import Budget
 from supernet.methods.nao.accuracy import accuracies
 from supernet.methods.nao.config import NAOConfig
 from supernet.methods.nao.controller import Controller
+from supernet.methods.nao.controller_training import Report
 from supernet.methods.nao.pool import Pool
 from supernet.methods.nao.schedule import Schedule
 from supernet.methods.nao.standalone import StandaloneTraining
@@ -41,7 +43,7 @@ from supernet.models.cost.count import auxiliary_cost
 from supernet.models.cost.module import Cost
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.tokens import Sequences
+from supernet.spaces.tokens import Sequences, Tokens
 
 _DRAWS = 100  # at most so many per architecture of the first pool, to make all of them different
 
@@ -162,13 +164,20 @@ class NAO(SinglePath):
         """Fit the controller to all accuracies, and begin the next pool with the architectures that it generates."""
         ranked = self.pool.ranked
         tokens = [self.sequences.encode(genotype) for genotype in ranked]
-        report = self.controller.fit(tokens, [self.pool.accuracies[genotype] or 0.0 for genotype in ranked])
+        report = self._fit(tokens, [self.pool.accuracies[genotype] or 0.0 for genotype in ranked])
         known = {self.sequences.canonical(architecture) for architecture in tokens}
         within = self.budget
         generated = self.controller.generate(tokens, known, self.config.new, within.allows, within.sample)
         new = [self.sequences.decode(architecture) for architecture in generated.tokens]
         self.pool.begin(new or ranked[: self.config.new])  # the best again if every architecture is known
+        check_alike(lambda: [str(genotype) for genotype in self.pool.trained])
         return {"controller": asdict(report) | {"drawn_at_random": generated.drawn_at_random}}
+
+    def _fit(self, tokens: Sequence[Tokens], accuracies: Sequence[float]) -> Report:
+        """Let the first of several processes train the controller, and each take its state."""
+        report, state = by_first(lambda: (self.controller.fit(tokens, accuracies), self.controller.state_dict()))()
+        self.controller.load_state_dict(state)
+        return report
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits of the path of the last step, or of the network of the standalone training."""
