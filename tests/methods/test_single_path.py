@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,13 +15,14 @@ import torch.nn.functional as F
 
 from supernet.engine.optim import AlphaOptimizerConfig, SGDConfig
 from supernet.errors import UserError
+from supernet.methods import single_path
 from supernet.methods.base import Budget, NoConfig
 from supernet.methods.gdas import GDAS, GDASConfig, straight_through
 from supernet.methods.setn import SETN, SETNConfig
 from supernet.methods.single_path import RSPS, reaches_every_node
 from supernet.models.mix import EdgeMix, detached
 from supernet.models.supernet import Supernet
-from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages
 from supernet.spaces.modules import Norm
 from supernet.spaces.sampling import draw, likeliest
 from supernet.testing import EXAMPLE_SPACES, noise_batch
@@ -78,6 +80,25 @@ def test_setn_draws_uniformly_among_architectures_with_an_input_to_every_node():
     second = Counter(tuple(choice.op for choice in genotype["cell"][1:3]) for genotype in drawn)
     assert len(second) == 24
     assert sum((n - 5000 / 24) ** 2 * 24 / 5000 for n in second.values()) < 49.7  # 23 degrees
+
+
+CHAIN = SearchSpace(
+    "chain",
+    {"cell": Cell(tuple(Edge(n + 1, n, ("none", "skip_connect", "nor_conv_1x1")) for n in range(22)))},
+    Stages(("cell",)),
+)
+
+
+def test_where_hardly_a_draw_gives_every_node_an_input_single_nodes_are_drawn_again(monkeypatch):
+    monkeypatch.setattr(single_path, "_DRAWS", 60)  # a draw succeeds once in 7 500
+    method = make(SETN, SETNConfig(), CHAIN)
+    drawn = [method.draw(random.Random(n)) for n in range(100)]
+    assert all(reaches_every_node(method.supernet, genotype) for genotype in drawn)
+    found = Counter(choice.op for genotype in drawn for choice in genotype["cell"])
+    assert set(found) == {"skip_connect", "nor_conv_1x1"}
+    assert found["skip_connect"] == pytest.approx(1100, abs=105)  # 4.5 standard deviations
+    method.budget = replace(method.budget, allows=lambda genotype: True)  # a node drawn again might break the limits
+    assert not reaches_every_node(method.supernet, method.draw(random.Random(0)))
 
 
 def test_rsps_resumes():

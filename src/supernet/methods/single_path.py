@@ -5,8 +5,10 @@ uniformly and takes one step of its weights on a batch of training images. Nothi
 `best-of-samples` chooses the architecture. In NAS-Bench-201 (Dong & Yang, ICLR 2020) every edge draws one of its
 operations, whatever the others have drawn; SETN draws again for a node whose edges have all drawn `none`.
 
-Difference from released code, in SETN: if a node has no input, the whole architecture is drawn again. The distribution
-is the same because nodes draw independently.
+Difference from released code, in SETN: if a node has no input, the whole architecture is drawn again, and only after
+1000 draws in vain single nodes are. Without limits on cost the distribution is the same, because nodes draw
+independently. Within limits they do not: there the whole architecture alone is drawn again, uniformly among those
+within the limits, and after 1000 draws in vain a node may have no input.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from supernet.methods.relaxation import candidate_mask
 from supernet.models.mix import Mix
 from supernet.models.supernet import Supernet
 from supernet.spaces.genotype import Genotype
+from supernet.spaces.search_space import SearchSpace
 
 _DRAWS = 1000  # at most so many are drawn in search of an architecture with an input to every node
 
@@ -56,12 +59,34 @@ class SinglePath(Method):
         return self.uniform(rng)
 
     def uniform(self, rng: random.Random) -> Genotype:
-        """Draw an architecture uniformly among those within the limits in which every node has an input."""
+        """Draw an architecture uniformly among those within the limits in which every node has an input.
+
+        After 1000 draws in vain: without limits node by node, and within them with a node that has no input.
+        """
         genotype = self.sample(rng)
         for _ in range(_DRAWS):
             if reaches_every_node(self.supernet, genotype):
-                break
+                return genotype
             genotype = self.sample(rng)
+        return genotype if self.budget.allows else self._node_by_node(genotype, rng)
+
+    def _node_by_node(self, genotype: Genotype, rng: random.Random) -> Genotype:
+        """Return the architecture with the nodes that have no input drawn again until each has one."""
+        space = self.supernet.space
+        for _ in range(_DRAWS):
+            bare = bare_nodes(space, genotype)
+            if not any(bare.values()):
+                break
+            own, others = space.columns(genotype), space.columns(self.sample(rng))
+            genotype = space.choose(
+                {
+                    kind: [
+                        other if edge.target in bare[kind] else column
+                        for edge, column, other in zip(cell.edges, own[kind], others[kind], strict=True)
+                    ]
+                    for kind, cell in space.cells.items()
+                }
+            )
         return genotype
 
     def mix(self) -> Mix:
@@ -80,11 +105,15 @@ class SinglePath(Method):
 
 def reaches_every_node(supernet: Supernet, genotype: Genotype) -> bool:
     """Return whether every node has an incoming operation other than `none`."""
-    space = supernet.space
-    return all(
-        {c.target for c in genotype[kind] if not space.primitive(c.op).zero} == {e.target for e in cell.edges}
+    return not any(bare_nodes(supernet.space, genotype).values())
+
+
+def bare_nodes(space: SearchSpace, genotype: Genotype) -> dict[str, set[int]]:
+    """Return the nodes of each kind of cell without an incoming operation other than `none`."""
+    return {
+        kind: {e.target for e in cell.edges} - {c.target for c in genotype[kind] if not space.primitive(c.op).zero}
         for kind, cell in space.cells.items()
-    )
+    }
 
 
 class RSPS(SinglePath):
