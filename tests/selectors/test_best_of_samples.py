@@ -14,7 +14,8 @@ from supernet.errors import UserError
 from supernet.methods.base import Budget, NoConfig
 from supernet.methods.single_path import RSPS
 from supernet.models.cost.count import OperationCosts
-from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.feasible import FeasibleSet, NoDrawError
+from supernet.models.cost.latency import latency_fields
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.targets import Targets
 from supernet.models.evaluate import first_images
@@ -204,6 +205,33 @@ def test_without_a_sample_within_the_limits_the_op_scores_decide_within_them():
     chosen = choose(method, validation(), BestOfSamplesConfig(), feasible).genotype()
     assert feasible.allows(chosen)
     assert chosen == feasible.best({"cell": scores})
+
+
+@pytest.mark.parametrize("sampler", ["own", "uniform"])
+def test_without_a_random_draw_within_the_limits_the_op_scores_decide_within_them(sampler, monkeypatch):
+    method, field = method_of(NB201), latency_fields(NB201)[0]
+    every = FeasibleSet(NB201, SIZE, Limits(max_latency_ms=1e9, latency=field))
+    fastest = every.latency.ms(every.smallest)
+    feasible = FeasibleSet(NB201, SIZE, Limits(max_latency_ms=fastest, latency=field))
+    monkeypatch.setattr("supernet.models.cost.feasible._DRAWS", 3)
+    chosen = choose(method, validation(), BestOfSamplesConfig(sampler=sampler), feasible).genotype()
+    assert chosen == feasible.best(method.op_score_lists())
+    with pytest.raises(NoDrawError, match="3 random draws from space"):
+        samples(method, feasible, sampler, 5, random.Random(0))
+
+
+def test_what_was_drawn_before_a_draw_in_vain_is_evaluated(monkeypatch):
+    feasible, one = FeasibleSet(NB201, SIZE), NB201.sample(random.Random(0))
+    draws = iter([one, NoDrawError("none")])
+
+    def sample(rng):
+        drawn = next(draws)
+        if isinstance(drawn, NoDrawError):
+            raise drawn
+        return drawn
+
+    monkeypatch.setattr(feasible, "sample", sample)
+    assert samples(method_of(NB201), feasible, "uniform", 5, random.Random(0)) == [one]
 
 
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"images": 0}])

@@ -10,7 +10,8 @@ architectures); here it works on any run. The architectures come from one of
 - likeliest: the most probable architectures under these probabilities
 
 Where none of them is within the limits of the search, the architecture within them with the largest sum of op scores is
-taken, as by the selector `magnitude`: a controller or op weights that have settled on larger ones never draw a smaller.
+taken, as by the selector `magnitude`: a controller or op weights that have settled on larger ones never draw a smaller,
+and random draws may miss rare ones.
 
 With a `prior`, a zero-cost score (see `supernet.models.zero_cost`), the architecture with the best mean of two ranks
 is selected: that by accuracy in the supernet and that by the prior.
@@ -26,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from supernet.methods.base import Method
-from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.feasible import FeasibleSet, NoDrawError
 from supernet.models.evaluate import Statistics
 from supernet.models.rank_metrics import combined
 from supernet.models.zero_cost import Score, scored_images, zero_cost
@@ -74,7 +75,10 @@ class BestOfSamples(Evaluated):
     def genotype(self) -> Genotype:
         """Evaluate the architectures and return the best."""
         config, rng = self.config, random.Random(self.seed)
-        drawn = samples(self.method, self.feasible, config.sampler, config.samples, rng)
+        try:
+            drawn = samples(self.method, self.feasible, config.sampler, config.samples, rng)
+        except NoDrawError:
+            drawn = []
         self.evaluate(drawn or [self.feasible.best(self.method.op_score_lists())])
         if config.prior is not None:
             self.prior = dict(zip(self.scores, self._prior(config.prior), strict=True))
@@ -100,16 +104,23 @@ class BestOfSamples(Evaluated):
 
 
 def samples(method: Method, feasible: FeasibleSet, sampler: Sampler, count: int, rng: random.Random) -> list[Genotype]:
-    """Return `count` different architectures within the limits, fewer only if no more are found."""
+    """Return `count` different architectures within the limits, fewer only if no more are found.
+
+    Raises UserError if no architecture is within the limits, and NoDrawError if none is found by uniform draws.
+    """
     draw, count = _sampler(method, feasible, sampler), min(count, feasible.space.size)
     genotypes: dict[Genotype, None] = {}
-    for number in range(_ROUNDS):
-        new = (genotype for genotype in draw(count << number, rng) if genotype not in genotypes)
-        for genotype in new:
-            if feasible.allows(genotype):
-                genotypes[genotype] = None
-            if len(genotypes) == count:
-                return list(genotypes)
+    try:
+        for number in range(_ROUNDS):
+            new = (genotype for genotype in draw(count << number, rng) if genotype not in genotypes)
+            for genotype in new:
+                if feasible.allows(genotype):
+                    genotypes[genotype] = None
+                if len(genotypes) == count:
+                    return list(genotypes)
+    except NoDrawError:
+        if not genotypes:
+            raise
     return list(genotypes)
 
 

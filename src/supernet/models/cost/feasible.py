@@ -27,6 +27,10 @@ _DRAWS = 10_000  # random architectures that are drawn to find a feasible one
 _MEASUREMENTS = 200  # of them whose latency is measured
 
 
+class NoDrawError(UserError):
+    """None of many random draws is within the limits, though there are architectures that are."""
+
+
 class FeasibleSet:
     """The architectures of a space whose networks of size `network_size` are within the limits.
 
@@ -123,15 +127,16 @@ class FeasibleSet:
         """Draw an architecture uniformly within the limits.
 
         Within limits of sums, by counting those that fit (see `draws`). Raises UserError if no architecture is within
-        the limits, and if of 10,000 draws none is as fast as a latency demands, or within several limits at once. Where
-        a latency must be measured, draws whose operations alone take too long are rejected without measuring.
+        the limits, and NoDrawError if of 10,000 draws none is as fast as a latency demands, or within several limits at
+        once. Where a latency must be measured, draws whose operations alone take too long are rejected without
+        measuring.
         """
         draws: Iterable[Genotype] = filter(self._is_small, self._drawn(rng))
         if isinstance(self.latency, MeasuredLatency):
             draws = islice(filter(self._may_be_fast, draws), _MEASUREMENTS)
         drawn = next(filter(self._is_fast, draws), None)
         if drawn is None:
-            raise UserError(
+            raise NoDrawError(
                 f"{_DRAWS:,} random draws from space '{self.space.name}' have found no architecture within the limits: "
                 f"{self.limits}; allow more, or choose a method that does not draw; the smallest is {self.smallest}"
             )
