@@ -32,7 +32,7 @@ from supernet.models.supernet import Supernet
 from supernet.searching.plan import planned as plan
 from supernet.selectors.perturbation import Perturbation, PerturbationConfig
 from supernet.selectors.projection_schedule import projection_schedule
-from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages
 from supernet.spaces.modules import Norm
 from supernet.testing import EXAMPLE_SPACES, NormalReduceNormal, noise_batch, shortened, two_input_space
 
@@ -260,6 +260,22 @@ def test_of_equals_the_first_operation_stays_and_the_last_edges_go(monkeypatch):
             assert {c.op for kind in ("normal", "reduce") for c in genotype[kind]} == {"skip_connect"}
             gone = [d.edge for d in selector.outcomes if d.chosen is None and d.kind == "reduce"]
             assert [edge for edge in gone if edge[0] == "3"] == ["3<-2", "3<-1"]
+
+
+def test_edges_with_a_single_candidate_are_fixed_at_the_start_and_cost_no_epochs(monkeypatch):
+    fake(monkeypatch, at_random)
+    edges = (Edge(1, 0, OPS[1:2]), Edge(2, 0, OPS), Edge(2, 1, OPS[2:3]), Edge(3, 2, OPS))
+    home = SearchSpace("half decided", {"cell": Cell(edges)}, Stages(("cell",)))
+    selector = perturbation(method_of(home, "single"), tune_epochs=2)
+    assert selector.supernet.fixed_edges.rows == {"cell": ((0,), None, (0,), None)}
+    assert selector.epochs == 2
+    genotype, rows = driven(selector, steps=1)
+    assert home.check(genotype) is genotype
+    assert [row["decisions"] for row in rows] == [2, 2]
+    assert {(outcome.edge, len(outcome.scores)) for outcome in selector.outcomes} == {("2<-0", 4), ("3<-2", 4)}
+    one = SearchSpace("one", {"cell": Cell(edges[::2])}, Stages(("cell",)))
+    nothing = perturbation(method_of(one, "single"))
+    assert (nothing.epochs, nothing.genotype()) == (0, one.sample(random.Random(0)))
 
 
 def test_none_may_be_chosen_where_every_edge_is_kept_and_never_where_few_are(monkeypatch):

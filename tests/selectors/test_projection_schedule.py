@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from supernet.selectors.projection_schedule import Decision, projection_schedule
-from supernet.spaces import Cell, Edge, SearchSpace, Stack, space
+from supernet.spaces import Cell, Edge, SearchSpace, Stack, Stages, space
 from supernet.testing import macro_space, ragged_space, two_input_space
 
 SPACES = [space("nasbench201"), space("darts7"), space("s3"), ragged_space(), two_input_space(), macro_space()]
@@ -28,7 +28,12 @@ def test_every_edge_and_every_node_that_keeps_few_is_decided_once_and_nodes_come
     for seed in range(5):
         schedule = projection_schedule(home, seed)
         decisions = Counter(itertools.chain(*schedule))
-        wanted = [Decision(kind, (edge,)) for kind, cell in home.cells.items() for edge in range(len(cell.edges))]
+        wanted = [
+            Decision(kind, (edge,))
+            for kind, cell in home.cells.items()
+            for edge, columns in enumerate(home.candidates(cell))
+            if len(columns) > 1
+        ]
         for kind, cell in home.cells.items():
             into = [[e for e, edge in enumerate(cell.edges) if edge.target == n] for n in range(cell.nodes)]
             wanted += [Decision(kind, tuple(node)) for node in into if cell.keep and len(node) > cell.keep]
@@ -97,6 +102,16 @@ def test_nodes_that_keep_all_their_edges_are_no_decision():
     keep = Cell.dense(5, ("skip_connect", "sep_conv_3x3"), inputs=2, output="concat", keep=3, project=True)
     home = SearchSpace("keeps", {"normal": keep, "reduce": keep}, Stack())
     assert [decision.edges for step in nodes(projection_schedule(home, 0)) for decision in step] == [(5, 6, 7, 8)] * 2
+
+
+def test_an_edge_with_a_single_candidate_is_no_decision():
+    edges = (Edge(1, 0, ("skip_connect",)), Edge(2, 0, ("none", "skip_connect")), Edge(2, 1, ("nor_conv_1x1",)))
+    every = SearchSpace("every", {"cell": Cell(edges)}, Stages(("cell",)))
+    assert projection_schedule(every, 0) == [(Decision("cell", (1,)),)]
+    few = SearchSpace("few", {"cell": Cell(edges, keep=1, output="concat")}, Stages(("cell",)))
+    assert projection_schedule(few, 0) == [(Decision("cell", (1, 2)),)]  # none is no candidate
+    one = SearchSpace("one", {"cell": Cell(edges[::2])}, Stages(("cell",)))
+    assert projection_schedule(one, 0) == []
 
 
 def test_the_blocks_of_all_stages_are_decided_one_after_another():

@@ -35,6 +35,12 @@ class FixedEdges:
         """Return the state in which no edge is fixed."""
         return cls({kind: (None,) * len(cell.edges) for kind, cell in space.cells.items()})
 
+    @classmethod
+    def where_single(cls, space: SearchSpace) -> FixedEdges:
+        """Return the state in which the edges with a single candidate are fixed to it."""
+        candidates = {kind: space.candidates(cell) for kind, cell in space.cells.items()}
+        return cls({kind: tuple(tuple(c) if len(c) == 1 else None for c in rows) for kind, rows in candidates.items()})
+
     def fix(self, kind: str, edge: int, columns: Sequence[int]) -> FixedEdges:
         """Return a copy in which edge number `edge` is fixed to one column, or left out if `columns` is empty."""
         row = (*self.rows[kind][:edge], tuple(columns), *self.rows[kind][edge + 1 :])

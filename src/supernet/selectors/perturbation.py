@@ -96,7 +96,7 @@ class Perturbation(Selector):
         self.done = 0  # steps of the schedule
         self.outcomes: list[Outcome] = []
         self.scorer = Scorer(self.supernet, validation_batches, config.norm)
-        self.supernet.fixed_edges = FixedEdges.none(self.space)
+        self.supernet.fixed_edges = FixedEdges.where_single(self.space)
         self.score, self.completion = PerturbationScore(config.criterion, method, self.scorer), Completion(feasible)
         method.begin_tuning()
 
@@ -108,7 +108,7 @@ class Perturbation(Selector):
     @property
     def epochs(self) -> int:
         """The epochs of training between the first and the last step of the schedule."""
-        return self.config.tune_epochs * (len(self.schedule) - 1)
+        return self.config.tune_epochs * max(0, len(self.schedule) - 1)
 
     def begin_epoch(self, epoch: int) -> None:
         """Take the next step of the schedule if it is due, and set the learning rate."""

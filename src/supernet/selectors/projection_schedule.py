@@ -3,7 +3,8 @@
 As in DARTS-PT (Wang et al., ICLR 2021, released code), the order is random, and kinds of cell are decided side by side,
 one edge of each kind per step. When every edge has its operation, the nodes follow that keep fewer edges than they
 have; in a space with branches, each branch of a node is decided as a node. Kinds with a single edge or a chain of
-edges, such as the positions of a macro space, are decided one after another, like the edges of one cell.
+edges, such as the positions of a macro space, are decided one after another, like the edges of one cell. An edge with a
+single candidate is no decision.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ Step = tuple[Decision, ...]
 
 
 def projection_schedule(space: SearchSpace, seed: int) -> list[Step]:
-    """Return all decisions that make up an architecture, in the random order of `seed`."""
+    """Return all decisions that make up an architecture, in the random order of `seed`; none in a space of only one."""
     rng = random.Random(seed)
     chains = [kind for kind, cell in space.cells.items() if cell.is_chain]
     tracks = [[kind] for kind in space.cells if kind not in chains] + ([chains] if chains else [])
 
     def operations(kind: str) -> Iterable[Decision]:
-        return (Decision(kind, (edge,)) for edge in range(len(space.cells[kind].edges)))
+        candidates = space.candidates(space.cells[kind])
+        return (Decision(kind, (edge,)) for edge, columns in enumerate(candidates) if len(columns) > 1)
 
     def nodes(kind: str) -> Iterable[Decision]:
         cell = space.cells[kind]
