@@ -506,6 +506,17 @@ def test_a_user_defined_selector_by_class_and_by_name(which, searched, capsys):
     assert message(sn.select, searched, which, device="cpu", pases=3).startswith("unknown setting 'pases'")
 
 
+class Remarking(First):
+    """A selector that has something to say."""
+
+    remark = "all searches look alike"
+
+
+def test_the_remark_of_a_selector_is_told(searched, capsys):
+    sn.select(searched, Remarking, device="cpu", quiet=True, passes=0)
+    assert capsys.readouterr().err.splitlines() == ["supernet: all searches look alike"]
+
+
 def test_a_search_with_a_user_defined_selector(archive, tmp_path, capsys):
     for number, (which, folders) in enumerate([(First, 1), (Quick, 0), (f"{__name__}:Quick", 0)]):
         run = sn.search(archive, selector=which, select={"passes": 1}, out=tmp_path / str(number), **TINY)

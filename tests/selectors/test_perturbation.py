@@ -278,6 +278,15 @@ def test_edges_with_a_single_candidate_are_fixed_at_the_start_and_cost_no_epochs
     assert (nothing.epochs, nothing.genotype()) == (0, one.sample(random.Random(0)))
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_where_the_supernet_runs_one_path_the_user_is_told(name):
+    method = method_of(NB201, name)
+    said = "the supernet of this search runs one operation on an edge, so perturbation tells nothing of the others"
+    told = said + ": select by best-of-samples"
+    assert perturbation(method).remark == (told if name in ("rsps", "gdas") else "")
+    assert perturbation(method, criterion="magnitude").remark == ""
+
+
 def test_none_may_be_chosen_where_every_edge_is_kept_and_never_where_few_are(monkeypatch):
     fake(monkeypatch, all_alike)
     genotype, _ = driven(perturbation(method_of(NB201, "blank"), tune_epochs=0))

@@ -132,7 +132,10 @@ class SelectionTask(Task):
         self.whole = self.search.whole
         graph = self.search.graph if self.selector.capturable else None
         self.passes = Passes(lambda: self.search.method.supernets, replayed=graph is not None)
-        self._learn = RecordedStep(self.selector.step, graph, (callback or Callback()).say)
+        say = (callback or Callback()).say
+        if self.selector.remark:
+            say(self.selector.remark)
+        self._learn = RecordedStep(self.selector.step, graph, say)
 
     @property
     def epochs(self) -> int:

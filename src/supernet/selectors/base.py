@@ -60,6 +60,11 @@ class Selector(ABC):
     def genotype(self) -> Genotype:
         """Return the architecture, after the epochs."""
 
+    @property
+    def remark(self) -> str:
+        """What the user should know of this selector on this search, in one line; empty, the default, for nothing."""
+        return ""
+
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027  most selectors have nothing to prepare
         """Prepare epoch number `epoch`, counted from 0."""
 

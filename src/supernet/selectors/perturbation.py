@@ -110,6 +110,19 @@ class Perturbation(Selector):
         """The epochs of training between the first and the last step of the schedule."""
         return self.config.tune_epochs * max(0, len(self.schedule) - 1)
 
+    @property
+    def remark(self) -> str:
+        """That the supernet runs a single path, of whose operations alone the accuracy tells; empty if it runs more."""
+        mix = self.method.mix() if self.config.criterion != "magnitude" else {}
+        open_edges = [(d.kind, d.edges[0]) for step in self.schedule for d in step if not d.of_node]
+        running = [len(active[edge]) for kind, edge in open_edges if kind in mix and (active := mix[kind].active)]
+        if not running or len(running) < len(open_edges) or max(running) > 1:
+            return ""
+        return (
+            "the supernet of this search runs one operation on an edge, so perturbation tells nothing of the others: "
+            "select by best-of-samples"
+        )
+
     def begin_epoch(self, epoch: int) -> None:
         """Take the next step of the schedule if it is due, and set the learning rate."""
         if epoch % self.config.tune_epochs == 0:
