@@ -414,8 +414,23 @@ def test_a_value_that_a_checkpoint_would_not_give_back_is_told_when_it_is_saved(
     )
 
 
+@pytest.mark.parametrize("key", [np.int64(3), np.str_("x"), frozenset([1]), Path("x")])
+def test_a_key_that_a_checkpoint_would_not_give_back_is_told_when_it_is_saved(run, key):
+    kind = type(key).__name__
+    assert message(run.save_checkpoint, {"task": {"method": {"scores": {key: 0.9}}}}) == (
+        f"a state has a {kind} as a key of task.method.scores, which a checkpoint would not give back: "
+        "state_dict() returns tensors, numbers, strings, lists and dicts"
+    )
+
+
 def test_a_checkpoint_gives_back_what_torch_reads(run):
-    state = {"a": [1, (2.5, None, "x", True, b"y")], "b": torch.ones(2), "c": {1, 2}, "d": torch.float32, 3: {}}
+    state = {
+        "a": [1, (2.5, None, "x", True, b"y")],
+        "b": torch.ones(2),
+        "c": {1, 2},
+        "d": torch.float32,
+        3: {(4, 5): 6},
+    }
     run.save_checkpoint(state)
     found = run.load_checkpoint(print)
     assert str(found) == str(state)

@@ -77,7 +77,7 @@ class Checkpoints:
         for place, value in _leaves(state):
             if not _comes_back(value):
                 raise UserError(
-                    f"a state has a {type(value).__name__} at {place}, which a checkpoint would not give back: "
+                    f"a state has a {type(value).__name__} {place}, which a checkpoint would not give back: "
                     "state_dict() returns tensors, numbers, strings, lists and dicts"
                 )
         self._settings = self._settings or self._digest()
@@ -160,15 +160,16 @@ _PLAIN = (Tensor, Parameter, str, bytes, int, float, bool, type(None))
 
 
 def _leaves(state: Any, place: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the values in a state, each with the names that lead to it, as task.method.rng[2]."""
+    """Yield the values and keys in a state, each with where it is, as "at task.method.rng[2]"."""
     if type(state) in (dict, OrderedDict):
         for name, value in state.items():
+            yield f"as a key of {place}", name
             yield from _leaves(value, f"{place}.{name}" if place else str(name))
     elif type(state) in (list, tuple):
         for number, value in enumerate(state):
             yield from _leaves(value, f"{place}[{number}]")
     else:
-        yield place, state
+        yield f"at {place}", state
 
 
 def _comes_back(value: object) -> bool:
