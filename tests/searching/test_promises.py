@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {"epochs": 2, "width": 4, "images": 100, "quiet": True}
 NAMED = "return scalar tensors by name, as {'loss': loss}"
 SCORES = "return a tensor (edges, columns) of numbers for each kind of cell"
 OWN = "return names that the search does not write itself"
+SHOWN = "return under '{}' what the pictures of a run show"
 MIX = "return an EdgeMix with op weights (edges, columns) for each kind of cell"
 NAN = float("nan")
 
@@ -49,6 +50,7 @@ BROKEN = [
     ("step", lambda self, batches: None, f"{NAMED}, not None"),
     ("step", lambda self, batches: {"loss": 0.5}, f"{NAMED}, not 0.5 as 'loss'"),
     ("step", lambda self, batches: {"loss": torch.ones(2)}, f"{NAMED}, not tensor([1., 1.]) as 'loss'"),
+    ("step", lambda self, batches: {"epoch": torch.zeros(())}, f"{OWN}, not 'epoch'"),
     ("streams", {}, "have a name and the images of each batch of a step, not {}"),
     ("streams", ["train"], "have a name and the images of each batch of a step, not ['train']"),
     (
@@ -66,6 +68,11 @@ BROKEN = [
         "end_epoch",
         lambda self, epoch, found: {"t": torch.tensor(3.0)},
         "return plain data: numbers, strings, lists and dicts, not tensor(3.) as 't'",
+    ),
+    (
+        "end_epoch",
+        lambda self, epoch, found: {"alphas": [0.1, 0.2]},
+        f"{SHOWN.format('alphas')}, not [0.1, 0.2] (alphas: Input should be an object)",
     ),
     ("op_scores", lambda self: None, f"{SCORES} (cell), not None"),
     ("op_scores", lambda self: {"cell": torch.zeros(2, 2)}, f"{SCORES}, (6, 5) for 'cell', not one of (2, 2)"),
@@ -120,12 +127,22 @@ CHOSEN = [
         f" must {OWN}, not 'verdict'",
     ),
     ("report", lambda self: {"a": {1}}, f"{PLAIN}, not {{1}} as 'a'"),
+    ("report", lambda self: {"front": []}, f" must {OWN}, not 'front'"),
+    ("report", lambda self: {"measured": 1}, f" must {OWN}, not 'measured'"),
+    (
+        "report",
+        lambda self: {"criterion": 3},
+        f" must {SHOWN.format('criterion')}, not 3 (criterion: Input should be a valid string)",
+    ),
+    ("step", lambda self, batches: {"best": torch.zeros(())}, f" must {OWN}, not 'best'"),
+    ("end_epoch", lambda self, epoch: {"seconds": 1}, f" must {OWN}, not 'seconds'"),
 ]
 
 
 @pytest.mark.parametrize(("member", "value", "told"), CHOSEN)
 def test_what_a_selector_breaks_is_told_in_one_line(member, value, told, searched):
-    members = {"genotype": Magnitude.genotype, "report": sn.Selector.report, member: value, "__module__": "mine"}
+    members = {"genotype": Magnitude.genotype, "epochs": int(member in ("step", "end_epoch")), "__module__": "mine"}
+    members[member] = value
     mine = type("Mine", (sn.Selector,), members)
     assert message(sn.select, searched, mine, quiet=True) == f"{member} of selector 'mine:Mine'{told}"
 

@@ -34,14 +34,19 @@ class Record(TypedDict):
     seed: Seed
 
 
-class Row(TypedDict):
+class Learned(TypedDict, total=False):
+    """What pictures look for in that which a method or a selector adds to a row."""
+
+    alphas: dict[str, list[list[float]]]
+    edge_weights: dict[str, list[float]]
+
+
+class Row(Learned):
     """One line of metrics.jsonl: what every task has, and what pictures and studies look for."""
 
     epoch: Count
     seconds: Real
     op_scores: NotRequired[dict[str, list[list[float]]]]
-    alphas: NotRequired[dict[str, list[list[float]]]]
-    edge_weights: NotRequired[dict[str, list[float]]]
     architecture: NotRequired[str]
     verdict: NotRequired[str]
     table: NotRequired[dict[str, float]]
@@ -148,7 +153,14 @@ class MarginsRecord(TypedDict):
     edges: list[MarginRecord]
 
 
-class SearchSummary(TypedDict):
+class Reported(TypedDict, total=False):
+    """What pictures look for in that which a selector adds to a summary."""
+
+    criterion: str
+    decisions: list[Decision]
+
+
+class SearchSummary(Reported):
     """The summary.json of a search or a selection."""
 
     genotype: GenotypeRecord
@@ -168,8 +180,6 @@ class SearchSummary(TypedDict):
     margins: NotRequired[MarginsRecord | None]
     stopped: NotRequired[Stopped]
     front: NotRequired[Front]
-    criterion: NotRequired[str]
-    decisions: NotRequired[list[Decision]]
 
 
 class Accuracies(TypedDict):
@@ -259,6 +269,13 @@ def read_checked(kind: Any, file: Path, advice: str) -> Any:
 
 def check(kind: Any, value: object, file: Path, advice: str) -> Any:
     """Return plain `value`, the content of a file, if it has the fields of `kind`; raises UserError with `advice`."""
+    if reason := flaw(kind, value):
+        raise damaged(file, reason, advice)
+    return value
+
+
+def flaw(kind: Any, value: object) -> str:
+    """Return why plain `value` lacks the fields of `kind`; empty if it has them."""
     try:
         text = json.dumps(value, ensure_ascii=False).encode(errors="replace")  # a path may hold bytes that are no text
         _adapter(kind).validate_json(text, strict=True)  # read as JSON, a list may be a tuple
@@ -266,8 +283,8 @@ def check(kind: Any, value: object, file: Path, advice: str) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         reason = f"{place}: {first['msg']}" if place else first["msg"]
-        raise damaged(file, first.get("ctx", {}).get("error", reason), advice) from None
-    return value
+        return str(first.get("ctx", {}).get("error", reason))
+    return ""
 
 
 def damaged(file: Path, reason: object, advice: str) -> UserError:

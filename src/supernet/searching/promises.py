@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from supernet.engine.records import Learned, Reported, flaw
 from supernet.errors import UserError, shown
 from supernet.methods import Preset
 from supernet.methods.base import Method, Part, Stream
@@ -27,11 +28,11 @@ OF_THE_SEARCH = (
     *("epoch", "valid_accuracy", "op_scores", "forward_backward", "diagnostics", "architecture", "verdict", "targets"),
     *("index", "table", "back_to", "best", "seconds"),
 )
-"""The names in an epoch's row of metrics that `end_epoch` leaves to the search."""
+"""The names in an epoch's row of metrics that `step` and `end_epoch` leave to the search."""
 
 OF_THE_SUMMARY = (
     *("genotype", "architecture", "params", "flops", "target", "limits", "latency", "table_entry", "forward_backward"),
-    *("seconds", "margins", "verdict", "targets", "selector", "stopped", "curvature"),
+    *("seconds", "margins", "verdict", "targets", "selector", "stopped", "curvature", "measured", "front"),
 )
 """The names in a summary that `report` leaves to the search."""
 
@@ -56,13 +57,14 @@ class Promises:
         return streams
 
     def metrics(self, metrics: Any) -> Mapping[str, Tensor]:
-        """Return what a step has returned; raises UserError unless these are scalar tensors by name."""
+        """Return what a step has returned; raises UserError unless these are scalar tensors under names of its own."""
         must = "return scalar tensors by name, as {'loss': loss}"
         if not isinstance(metrics, Mapping):
             raise self._broken("step", must, _quoted(metrics))
         for name, value in metrics.items():
             if not isinstance(value, Tensor) or value.numel() != 1:
                 raise self._broken("step", must, f"{_quoted(value)} as '{name}'")
+            self._check_own("step", name, OF_THE_SEARCH)
         return metrics
 
     @contextmanager
@@ -93,24 +95,31 @@ class Promises:
 
     def row(self, row: Any) -> Mapping[str, Any]:
         """Return what `end_epoch` adds to a row; raises UserError unless it is plain data under names of its own."""
-        return self._plain("end_epoch", row, OF_THE_SEARCH)
+        return self._plain("end_epoch", row, OF_THE_SEARCH, Learned)
 
     def report(self, report: Any) -> Mapping[str, Any]:
         """Return what a selector adds to its summary; raises UserError unless it is plain data under its own names."""
-        return self._plain("report", report, OF_THE_SUMMARY)
+        return self._plain("report", report, OF_THE_SUMMARY, Reported)
 
-    def _plain(self, member: str, data: Any, taken: Collection[str]) -> Mapping[str, Any]:
+    def _plain(self, member: str, data: Any, taken: Collection[str], kind: Any) -> Mapping[str, Any]:
+        """Return plain data under names that are not `taken`, and with the fields of `kind`, as the run is read."""
         if not isinstance(data, Mapping):
             raise self._broken(member, "return a dict of plain data", _quoted(data))
         for name, value in data.items():
-            if name in taken:
-                raise self._broken(member, "return names that the search does not write itself", f"'{name}'")
+            self._check_own(member, name, taken)
             try:
                 json.dumps(value)
             except (TypeError, ValueError):
                 must = "return plain data: numbers, strings, lists and dicts"
                 raise self._broken(member, must, f"{_quoted(value)} as '{name}'") from None
+            if reason := flaw(kind, {name: value}):
+                must = f"return under '{name}' what the pictures of a run show"
+                raise self._broken(member, must, f"{_quoted(value)} ({reason})")
         return data
+
+    def _check_own(self, member: str, name: object, taken: Collection[str]) -> None:
+        if name in taken:
+            raise self._broken(member, "return names that the search does not write itself", f"'{name}'")
 
     def genotype(self, space: SearchSpace, genotype: Any) -> Genotype:
         """Return the architecture that a selector has chosen; raises UserError unless it is one of the space."""

@@ -127,6 +127,7 @@ class SelectionTask(Task):
 
     def __init__(self, plan: SelectionPlan, callback: Callback | None = None) -> None:
         self.plan, self.search = plan, restored(plan.search, plan.run)
+        self.promises = Promises(plan.selector)
         self.selector = _selector(self.search, plan.selector, plan.config, plan.seed)
         self.streams: Mapping[str, Batches] = self.search.streams
         self.whole = self.search.whole
@@ -155,14 +156,14 @@ class SelectionTask(Task):
 
     def step(self, batches: Mapping[str, Batch]) -> Mapping[str, Tensor]:
         """Let the selector train the supernet."""
-        metrics = self.passes.step(lambda: self._learn(batches))
+        metrics = self.promises.metrics(self.passes.step(lambda: self._learn(batches)))
         average_statistics(self.search.method.supernet)
         return metrics
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the epoch's row: the supernet's accuracy on the validation images, and the selector's report."""
         valid = self.search.valid_accuracy()
-        row = dict(means) | {"valid_accuracy": valid, **self.selector.end_epoch(epoch)}
+        row = dict(means) | {"valid_accuracy": valid, **self.promises.row(self.selector.end_epoch(epoch))}
         return row | {"forward_backward": self.passes.count}
 
     def state_dict(self) -> dict[str, Any]:
