@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,16 +25,33 @@ def heard() -> Iterator[list[int]]:
 
     Those that are ignored stay ignored, as all of a program under nohup.
     """
-    before = _handlers()
     signals: list[int] = []
+    with _first(signals.append):
+        yield signals
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Let the first of the signals raise Interrupted where it comes, so that what is under way is cleaned up."""
+
+    def stop(number: int) -> None:
+        raise Interrupted(number)
+
+    with _first(stop):
+        yield
+
+
+@contextmanager
+def _first(act: Callable[[int], None]) -> Iterator[None]:
+    before = _handlers()
 
     def note(number: int, frame: FrameType | None) -> None:
         _set(before)
-        signals.append(number)
+        act(number)
 
     _set(dict.fromkeys(before, note))
     try:
-        yield signals
+        yield
     finally:
         _set(before)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import supernet as sn
 from supernet.cli.compare import compare
-from supernet.engine.signals import Interrupted
+from supernet.engine.signals import ENDING, Interrupted
 from supernet.report.page import rendered
 from supernet.searching.compare import comparing
 from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
@@ -84,6 +84,22 @@ def test_a_comparison_that_ended_before_it_was_planned_is_begun_again(tmp_path, 
     (tmp_path / ".lock").unlink()  # then it is somebody's folder
     with pytest.raises(sn.UserError, match="exists and is no comparison"):
         compare()
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_a_comparison_while_it_is_planned(number, tmp_path, monkeypatch):
+    def measured(*_, **__):
+        signal.raise_signal(number)
+        pytest.fail("the measurement has gone on")
+
+    monkeypatch.setattr(comparing, "measured", measured)
+    handler = signal.getsignal(number)
+    for _ in range(2):  # the same command begins again
+        with pytest.raises(Interrupted) as stopped:
+            sn.compare("digits", methods=["darts"], seeds="0", out=tmp_path, quiet=True)
+        assert stopped.value.status == 128 + number
+        assert signal.getsignal(number) is handler
+        assert {file.name for file in tmp_path.iterdir()} == {".lock"}
 
 
 def test_a_comparison_that_is_stopped_has_a_table_and_a_page(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from supernet.engine.defaults import plain_torch
 from supernet.engine.files import folder_given, remove_temporaries, writing
 from supernet.engine.folder import check_free, default_folder, flat
 from supernet.engine.lock import locked
-from supernet.engine.signals import heard
+from supernet.engine.signals import heard, raised
 from supernet.errors import UserError, names_given, shown, unknown, whole
 from supernet.report.text import number
 from supernet.searching.compare import config as configs
@@ -142,21 +142,23 @@ def start(
         if there is None:
             check_free(folder, "is no comparison", left=IMAGES)
         folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder), heard() as signals, Display(quiet=quiet) as display:
+    with locked(folder), Display(quiet=quiet) as display:
         remove_temporaries(folder)
         if retry_failed:
             forget_failures(folder)
         record = replace(there or Record(config), config=config)
         with sharing_images(folder, on) as environment:
-            comparison = _planned(folder, record, environment, display, workers, retry=retry_failed)
-            if others := foreign(comparison.record, folder):
-                raise UserError(f"in '{folder}', {others[0]}: remove that run, or give another place with --out")
-            _check_images(comparison, there, environment)
-            try:
-                comparison = _run(comparison, environment, workers, on, display, signals)
-            finally:  # also of what is done where the user stops it
-                table.write(comparison.record, comparison.rows, folder)
-                comparison.report()
+            with raised():  # before its first run there is nothing to save
+                comparison = _planned(folder, record, environment, display, workers, retry=retry_failed)
+                if others := foreign(comparison.record, folder):
+                    raise UserError(f"in '{folder}', {others[0]}: remove that run, or give another place with --out")
+                _check_images(comparison, there, environment)
+            with heard() as signals:
+                try:
+                    comparison = _run(comparison, environment, workers, on, display, signals)
+                finally:  # also of what is done where the user stops it
+                    table.write(comparison.record, comparison.rows, folder)
+                    comparison.report()
     return comparison
 
 
