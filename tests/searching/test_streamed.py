@@ -60,6 +60,26 @@ def without_time(run: Run) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_run_goes_on_with_its_images_where_they_were_whatever_memory_there_is(
+    streamed: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = {"out": tmp_path / "run"}
+    monkeypatch.setattr("supernet.data.listings.is_for_streaming", lambda needed: streamed)
+    with pytest.raises(KeyboardInterrupt):
+        sn.search(photos, callbacks=[Ends()], **out, **SEARCH)
+    monkeypatch.setattr("supernet.data.listings.is_for_streaming", lambda needed: not streamed)
+    search = sn.search(photos, **out, **SEARCH)
+    assert search.config["stream"] is plan_of(search).images.streamed is streamed
+    selected = sn.select(search, "best-of-samples", samples=2, quiet=True)
+    assert selected.config["fingerprint"] == search.config["fingerprint"]
+    monkeypatch.setattr("supernet.data.listings.is_for_streaming", lambda needed: streamed)
+    retrained = sn.retrain(search, image_size=8, **RETRAIN)
+    monkeypatch.setattr("supernet.data.listings.is_for_streaming", lambda needed: not streamed)
+    assert sn.retrain(search, image_size=8, **RETRAIN).path == retrained.path
+    assert sn.search(photos, **out, **SEARCH | {"width": 3}, force=True).config["stream"] is not streamed
+
+
 @pytest.mark.slow
 def test_all_of_a_streamed_run_is_as_in_memory(photos: Path, tmp_path: Path) -> None:
     found = {}

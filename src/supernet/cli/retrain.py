@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
@@ -20,7 +21,7 @@ _WHAT = "folder of a finished search, or an architecture: its text in quotes, a 
 
 def retrain(given: Arguments) -> None:
     """Train one architecture from scratch."""
-    from supernet.engine.driving import agreed, driving
+    from supernet.engine.driving import agreed, driving, going_on
     from supernet.engine.process_group import joined
     from supernet.report.console import Console
     from supernet.retraining import plan, train
@@ -36,7 +37,7 @@ def retrain(given: Arguments) -> None:
     how = driving(call)
     given_sizes = [name for name in ("width", "depth") if peek(given, name, None) is not None]
     with joined() as first:
-        _, ready = agreed(lambda: (how, plan.plan(config, recipe, given_sizes)))
+        _, ready = agreed(lambda: (how, going_on(partial(plan.plan, config, recipe, given_sizes), how)))
         run = train.start(ready, how)
     if not first:
         return

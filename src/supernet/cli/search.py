@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
@@ -27,7 +28,7 @@ _OF_IMAGES = ("images", "image_size", "stream", "pad", "mirror")  # a run has th
 
 def search(given: Arguments) -> None:
     """Search for an architecture."""
-    from supernet.engine.driving import agreed, driving
+    from supernet.engine.driving import agreed, driving, going_on
     from supernet.engine.process_group import joined
     from supernet.report import console
     from supernet.searching import forecast, plan
@@ -52,7 +53,7 @@ def search(given: Arguments) -> None:
     with joined() as first:
         if first:
             _tell(shown, told, how)
-        _, planned = agreed(lambda: (how, plan.plan(_configured(start, call))))
+        _, planned = agreed(lambda: (how, going_on(partial(plan.plan, _configured(start, call)), how)))
         run = run_search(planned, how, table=table, front=call["front"])
     if not first:
         return

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, fields
+from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
@@ -95,6 +96,10 @@ class Planned(Protocol):
     def record(self) -> Mapping[str, Any]:
         """The settings that the run folder keeps."""
 
+    @property
+    def folder(self) -> Path:
+        """The default run folder."""
+
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 P = TypeVar("P", bound=Planned)
@@ -151,6 +156,17 @@ def _told(run: Run, callback: Callback) -> Iterator[None]:
         yield
     finally:
         callback.end(run)
+
+
+def going_on(make: Callable[[bool | None], P], how: Driving) -> P:
+    """Return a plan, with its images on the disk, or in memory, as a run that is there began.
+
+    `make` takes whether they stay on the disk; None decides by memory, of which there may be more or less now. Raises
+    UserError.
+    """
+    plan = make(None)
+    streamed = None if how.force else Run(plan.folder if how.out is None else how.out).streamed
+    return plan if streamed in (None, plan.record["stream"]) else make(streamed)
 
 
 def agreed(make: Callable[[], tuple[Driving, P]]) -> tuple[Driving, P]:

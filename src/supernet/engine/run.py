@@ -85,6 +85,11 @@ class Run(Folder):
         checked: Record = check(Record, config, self.path / "config.yaml", START_OVER)
         return checked["task"]
 
+    @property
+    def streamed(self) -> bool | None:
+        """Whether the images of the run stay on the disk, None if the folder is none of a run; raises UserError."""
+        return None if self.task is None else bool(self.config.get("stream"))
+
     def config_as(self, kind: type[Any]) -> Any:
         """Return the settings if they have the fields of `kind`, a TypedDict; raises UserError if they have not."""
         return check(kind, self.config, self.path / "config.yaml", START_OVER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -139,10 +139,13 @@ class RetrainingPlan:
         return default_folder(self.images.name, self.space.name, self.recipe, str(self.seed), architecture)
 
 
-def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()) -> RetrainingPlan:
+def plan(
+    config: RetrainConfig, recipe: str = "own", given: Collection[str] = (), streamed: bool | None = None
+) -> RetrainingPlan:
     """Load the images and make every choice that is left open. Raises UserError.
 
-    `recipe` names the recipe, and `given` the settings that the user gave, which no search changes.
+    `recipe` names the recipe, and `given` the settings that the user gave, which no search changes. `streamed` says
+    whether the images stay on the disk where `config` does not ask for it; None decides by memory, and by the search.
     """
     for name in _wanted(config):  # raises before the images are read, which takes longer
         if "width" in given and config.width is not None:
@@ -150,21 +153,21 @@ def plan(config: RetrainConfig, recipe: str = "own", given: Collection[str] = ()
     search = search_of(config.what)
     architecture = _architecture(config.what, search, config.space)
     device_named(str(config.device))  # raises before the images are read, which takes longer
-    found = on(*_read(config, search, architecture[0], given), architecture, recipe, search)
+    found = on(*_read(config, search, architecture[0], given, streamed), architecture, recipe, search)
     lines = without_effect(flat(found.config.to_dict()), found.usual, validation=found.images.validation)
     return replace(found, idle=tuple(lines))
 
 
 def _read(
-    config: RetrainConfig, search: Run | None, space: SearchSpace, given: Collection[str]
+    config: RetrainConfig, search: Run | None, space: SearchSpace, given: Collection[str], streamed: bool | None
 ) -> tuple[Images, RetrainConfig]:
     """Return the images, and the configuration with what a search that was on the same ones says."""
     if search is None:
-        return _images(config)
+        return _images(config, None, streamed)
     own = is_own(search, config.data)
-    found = _images(sized(config, search, space, given, own=own is not False), search)
+    found = _images(sized(config, search, space, given, own=own is not False), search, streamed)
     if own is None and not are_own(search, found[0], found[1].image_size):
-        found = _images(sized(config, search, space, given, own=False), search)
+        found = _images(sized(config, search, space, given, own=False), search, streamed)
     return found
 
 
@@ -211,7 +214,14 @@ def on(
 
 def planned(what: Target, recipe: str | Recipe = "quick", **settings: Any) -> RetrainingPlan:
     """Return the plan of a retraining with these settings, the arguments of `configured`. Raises UserError."""
-    return plan(configured(what, recipe, **settings), recipe if isinstance(recipe, str) else "own", settings)
+    return planner(what, recipe, **settings)(None)
+
+
+def planner(what: Target, recipe: str | Recipe = "quick", **settings: Any) -> Callable[[bool | None], RetrainingPlan]:
+    """Return `plan` with these settings, which lacks only `streamed`. Raises UserError."""
+    name = recipe if isinstance(recipe, str) else "own"
+    config = configured(what, recipe, **settings)
+    return lambda streamed: plan(config, name, settings, streamed)
 
 
 def _architecture(
@@ -227,10 +237,10 @@ def _architecture(
     return space, space.name, genotype
 
 
-def _images(given: RetrainConfig, search: Run | None = None) -> tuple[Images, RetrainConfig]:
+def _images(given: RetrainConfig, search: Run | None, streamed: bool | None) -> tuple[Images, RetrainConfig]:
     """Return the given images, by default those of the search, and the configuration with how they were read."""
     if given.data is not None:
-        images = load(given.data, given.image_size, skip_broken=given.skip_broken, stream=given.stream or None)
+        images = load(given.data, given.image_size, skip_broken=given.skip_broken, stream=given.stream or streamed)
         return images, replace(given, data=source_name(given.data))
     if search is None:
         raise UserError("an architecture needs images to train on: give them with --data, or data= in Python")
@@ -241,8 +251,9 @@ def _images(given: RetrainConfig, search: Run | None = None) -> tuple[Images, Re
             f"run '{search.path}' was searched on '{source}', which is not here: "
             "give the images with --data, or data= in Python"
         )
-    skip_broken, stream = given.skip_broken or config["skip_broken"], given.stream or config["stream"]
-    images = load(source, given.image_size, skip_broken=skip_broken, stream=stream or None)
+    skip_broken, as_searched = given.skip_broken or config["skip_broken"], config["stream"] or None
+    stream = given.stream or (as_searched if streamed is None else streamed)
+    images = load(source, given.image_size, skip_broken=skip_broken, stream=stream)
     _check_classes(search, config, images)
     return images, replace(given, data=source, skip_broken=skip_broken)
 

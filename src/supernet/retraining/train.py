@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from supernet.data import Augment, Batch, Batches, ordered
 from supernet.engine.defaults import plain_torch
-from supernet.engine.driving import Driving, agreed, conduct, driving
+from supernet.engine.driving import Driving, agreed, conduct, driving, going_on
 from supernet.engine.loop import Task
 from supernet.engine.optim import Within, clip_gradient, set_rate
 from supernet.engine.precision import autocast
@@ -33,7 +33,7 @@ from supernet.report import page, progress
 from supernet.retraining.average import averaged
 from supernet.retraining.config import RetrainCall
 from supernet.retraining.loss import class_weights, cross_entropy
-from supernet.retraining.plan import RetrainingPlan, planned
+from supernet.retraining.plan import RetrainingPlan, planner
 from supernet.settings import signature_of
 
 
@@ -198,8 +198,13 @@ def retrain(**settings: Any) -> Run:
     over. Raises UserError for a setting that cannot be had. Ctrl-C raises KeyboardInterrupt and leaves a run that
     resumes.
     """
+
+    def make() -> tuple[Driving, RetrainingPlan]:
+        how = driving(settings)
+        return how, going_on(planner(**settings), how)
+
     with joined():
-        how, plan = agreed(lambda: (driving(settings), planned(**settings)))
+        how, plan = agreed(make)
         return start(plan, how)
 
 

@@ -139,8 +139,11 @@ class Plan:
         return default_folder(self.images.name, self.space.name, self.method.name, str(self.seed))
 
 
-def plan(config: SearchConfig) -> Plan:
-    """Load the images, make every choice that is left open, and check all of it. Raises UserError."""
+def plan(config: SearchConfig, streamed: bool | None = None) -> Plan:
+    """Load the images, make every choice that is left open, and check all of it. Raises UserError.
+
+    `streamed` says whether the images stay on the disk where `config` does not ask for it; None decides by memory.
+    """
     space, device = space_named(config.space), device_named(str(config.device))
     method = config.method_preset.load()
     how = execution(
@@ -155,7 +158,7 @@ def plan(config: SearchConfig) -> Plan:
         spreads=method.spreads,
     )
     limits = config.limits
-    read = load(config.data, config.image_size, skip_broken=config.skip_broken, stream=config.stream or None)
+    read = load(config.data, config.image_size, skip_broken=config.skip_broken, stream=config.stream or streamed)
     images = take(read, config.images)
     network_size = _network_size(config, images)
     width, depth = config.target_width or space.target[0], config.target_depth or space.target[1]

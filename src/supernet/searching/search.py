@@ -6,14 +6,15 @@ from functools import partial
 from typing import Any
 
 from supernet.engine.defaults import plain_torch
-from supernet.engine.driving import Driving, agreed, conduct, driving
+from supernet.engine.driving import Driving, agreed, conduct, driving, going_on
 from supernet.engine.process_group import joined
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import front as fronts
 from supernet.searching import results, select
-from supernet.searching.config import SearchCall
-from supernet.searching.plan import Plan, planned
+from supernet.searching.config import SearchCall, configured
+from supernet.searching.plan import Plan
+from supernet.searching.plan import plan as planned
 from supernet.searching.task import SearchTask
 from supernet.settings import signature_of
 
@@ -34,8 +35,13 @@ def search(**settings: Any) -> Run:
     resumes.
     """
     table, front = settings.pop("table", False), settings.pop("front", 0)
+
+    def make() -> tuple[Driving, Plan]:
+        how = driving(settings)
+        return how, going_on(partial(planned, configured(**settings)), how)
+
     with joined():
-        how, plan = agreed(lambda: (driving(settings), planned(**settings)))
+        how, plan = agreed(make)
         return start(plan, how, table=table, front=front)
 
 
