@@ -43,6 +43,21 @@ def test_it_searches_retrains_and_predicts(fitted):
     np.testing.assert_allclose(shares, [[one[str(n)] for n in range(3)] for one in expected], rtol=1e-5)
 
 
+CHAIN = """
+import supernet as sn
+edge = sn.Edge(1, 0, ["nor_conv_3x3", "skip_connect"])
+chain = sn.SearchSpace("chain", {"cell": sn.Cell((edge,))}, sn.Stages(("cell", "cell")))
+"""
+
+
+@pytest.mark.parametrize("given", [{"space": "own_chain:chain"}, {"search": {"epochs": 1, "space": "own_chain:chain"}}])
+def test_the_name_of_a_space_of_ones_own_holds_for_the_retraining_too(given, tmp_path, monkeypatch):
+    (tmp_path / "own_chain.py").write_text(CHAIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = sn.ImageClassifier(**SMALL | given).fit(*images())
+    assert str(found.genotype_) in ("|nor_conv_3x3~0|", "|skip_connect~0|")
+
+
 @pytest.mark.parametrize("part", ["search", "retrain"])
 def test_images_are_brought_to_the_size_that_the_network_learned_from(part):
     x, y = images()

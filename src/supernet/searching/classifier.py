@@ -26,6 +26,7 @@ from supernet.retraining.config import configured
 from supernet.retraining.load import load
 from supernet.retraining.train import retrain
 from supernet.searching.search import search
+from supernet.spaces import SPACES
 
 
 class ImageClassifier:
@@ -71,9 +72,10 @@ class ImageClassifier:
         classes, numbers = _encoded(y)
         channels_last = to_pixels(x, scale).permute(0, 2, 3, 1)  # of 4 pixels across, the others look like that, too
         data = (channels_last, torch.from_numpy(numbers))
-        own: dict[str, Any] = {} if isinstance(self.space, str) else {"space": self.space}
         shared: dict[str, Any] = {"seed": self.seed, "device": self.device, "quiet": self.quiet}
         first = shared | {"space": self.space, "method": self.method} | _further("search", self.search)
+        space = first["space"]
+        own = {} if isinstance(space, str) and space in SPACES else {"space": space}  # which no run leads back to
         then = own | shared | {"recipe": self.recipe} | _further("retrain", self.retrain)
         _check_retraining(**then)
         with self._folder() as folder:
