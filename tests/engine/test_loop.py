@@ -187,6 +187,17 @@ def test_ctrl_c_ends_the_step_saves_and_goes_on_from_there(at, folder):
     assert rows(folder / "cut") == rows(folder)
 
 
+def test_sums_keep_no_graph_alive_and_are_scalars(folder, monkeypatch):
+    weight = torch.ones(1, requires_grad=True)
+    monkeypatch.setattr(Counting, "step", lambda task, batches: {"loss": 2 * weight})
+    with pytest.raises(Interrupted):
+        go(folder, Noting(2, interrupt))
+    total = Run(folder).read_checkpoint()["sums"]["loss"]
+    assert (total.shape, total.requires_grad, total.item()) == ((), False, 4)
+    go(folder)
+    assert [row["loss"] for row in rows(folder)] == [2, 2, 2]
+
+
 @pytest.mark.parametrize("there", [0, 1, 2, 3])
 def test_a_run_goes_on_where_there_are_more_or_fewer_gpus(there, folder, monkeypatch):
     gpus = [torch.ByteTensor([number]) for number in range(2)]

@@ -161,8 +161,9 @@ class Loop:
         self.task.begin_step(self.epoch, (self.done, self.steps))
         with processes.own_draws():
             metrics = self.task.step(LazyBatches(self.task.streams, self.task.whole))
-        metrics = dict(zip(metrics, processes.averaged(list(metrics.values())), strict=True))
-        for name, value in metrics.items():
+        # Detached, since a sum would keep the graphs of all steps alive
+        values = [value.detach().reshape(()) for value in metrics.values()]
+        for name, value in zip(metrics, processes.averaged(values), strict=True):
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
         self.done += 1
         self.callback.step()
