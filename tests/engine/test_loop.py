@@ -286,6 +286,13 @@ def test_a_loss_that_is_no_number_ends_the_run_with_one_line(loss, folder, monke
     assert callback.told[-1] == ("stop",)
 
 
+def test_a_metric_that_is_no_number_is_named(folder, monkeypatch):
+    found = {"loss": torch.tensor(1.0), "entropy": torch.tensor(math.nan)}
+    monkeypatch.setattr(Counting, "step", lambda task, batches: found)
+    with pytest.raises(UserError, match=r"^metric 'entropy' is no number in epoch 1: step returns finite numbers; "):
+        go(folder)
+
+
 def test_the_best_epochs_state_is_kept_and_a_task_that_has_none_keeps_none(folder):
     go(folder / "none")
     assert {file.name for file in (folder / "none" / "checkpoints").iterdir()} == {"last.pt", "previous.pt"}

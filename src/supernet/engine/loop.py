@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -171,9 +171,8 @@ class Loop:
     def _end_epoch(self) -> None:
         began = time.monotonic()
         means = {name: value.item() / self.steps for name, value in self.sums.items()}  # waits for the GPU
-        if not all(math.isfinite(value) for value in means.values()):
-            epoch = self.epoch + 1
-            raise UserError(f"the loss is no longer a number in epoch {epoch}: try a lower learning rate (--w.lr)")
+        if lost := [name for name, value in means.items() if not math.isfinite(value)]:
+            raise _lost(lost, self.epoch + 1)
         self.snapshots.now = self.epoch + 1
         metrics = self.task.end_epoch(self.epoch, means)
         back = self.snapshots.asked()
@@ -230,3 +229,11 @@ class Loop:
         torch.set_rng_state(state["rng"])
         for gpu, rng in enumerate(state["rng_cuda"][: torch.cuda.device_count()]):  # there may be fewer than before
             torch.cuda.set_rng_state(rng, gpu)
+
+
+def _lost(metrics: Sequence[str], epoch: int) -> UserError:
+    """Build the error for metrics whose means are infinite or NaN; a lost loss may be why the others are."""
+    if "loss" in metrics:
+        return UserError(f"the loss is no longer a number in epoch {epoch}: try a lower learning rate (--w.lr)")
+    advice = "step returns finite numbers; if it is a loss, try a lower learning rate (--w.lr)"
+    return UserError(f"metric '{metrics[0]}' is no number in epoch {epoch}: {advice}")
