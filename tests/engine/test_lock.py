@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from retrained import message, record
+from supernet.engine.lock import running
 from supernet.engine.run import Run
 from supernet.errors import UserError
 
@@ -83,6 +84,16 @@ def test_more_epochs_leave_the_folder_of_a_selection_that_runs(tmp_path):
     with run.held():
         run.start(longer, {})
     assert [folder.name for folder in run.path.glob("selections/*")] == ["perturbation-epoch2"]
+
+
+def test_a_holder_on_another_machine_is_believed_where_the_lock_cannot_tell(tmp_path, monkeypatch):
+    def refuse(folder: Path) -> bool:
+        raise PermissionError
+
+    (tmp_path / ".holder").write_text("process 1 on another since then")
+    assert running(tmp_path) is None
+    monkeypatch.setattr("supernet.engine.lock.is_locked", refuse)
+    assert running(tmp_path) == "process 1 on another since then"
 
 
 def test_a_lock_through_a_link_is_refused(tmp_path):

@@ -70,10 +70,13 @@ def test_the_state_is_read_from_the_files(unfinished):
         assert f": process {os.getpid()} on {platform.node()} since " in state(unfinished)
     (unfinished.path / ".holder").write_text(f"process {2**22 + 1} on {platform.node()} since then")  # killed
     assert state(unfinished) == "interrupted: the same command goes on"
-    (unfinished.path / ".holder").write_text("process 1 on another since then")
-    assert state(unfinished).endswith("left: process 1 on another since then")
-    unfinished.rewind(0)
-    assert state(unfinished) == "running: process 1 on another since then"
+    with unfinished.held():
+        (unfinished.path / ".holder").write_text("process 1 on another since then")
+        assert state(unfinished).endswith("left: process 1 on another since then")
+        unfinished.rewind(0)
+        assert state(unfinished) == "running: process 1 on another since then"
+    (unfinished.path / ".holder").write_text("process 1 on another since then")  # a machine that was switched off
+    assert state(unfinished) == "interrupted: the same command goes on"
     assert curves(unfinished.metrics) == {}
     assert "0 of 2" in text(watched(str(unfinished.path)))
 

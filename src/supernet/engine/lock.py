@@ -49,10 +49,21 @@ def _holder(folder: Path) -> str:
 
 
 def running(folder: Path) -> str | None:
-    """Return who runs in a folder, as its files have it; None if nobody does. Nothing is locked for the answer."""
+    """Return who runs in a folder, as its files have it; None if nobody does.
+
+    Nothing is locked for the answer, but for a line of another machine, which may be gone: then the lock tells, as far
+    as it holds between machines.
+    """
     holder = _line(folder)
-    here = re.match(rf"process (\d+) on {re.escape(platform.node())} ", holder or "")
-    if here and os.name == "posix":  # elsewhere signal 0 ends a process
+    if holder is None:
+        return None
+    here = re.match(rf"process (\d+) on {re.escape(platform.node())} ", holder)
+    if not here:
+        try:
+            return holder if is_locked(folder) else None
+        except OSError:  # the folder of somebody else, who alone may lock it
+            return holder
+    if os.name == "posix":  # elsewhere signal 0 ends a process
         try:
             os.kill(int(here[1]), 0)
         except PermissionError:  # of a process of somebody else
