@@ -333,6 +333,17 @@ def test_a_selection_from_an_unfinished_search_leaves_the_search_as_it_is(
     assert [run.path.name for run in selecting.selections(Run(late.path))] == ["perturbation"]
 
 
+def test_a_search_that_goes_on_while_a_selection_is_planned_is_told(archive, tmp_path):
+    with pytest.raises(SystemExit, match="power cut"):
+        sn.search(archive, method="darts", out=tmp_path / "cut", callbacks=[PowerCut(3)], **TINY)
+    plan = selection_plan(tmp_path / "cut", device="cpu", tune_epochs=0)
+    sn.search(archive, method="darts", out=tmp_path / "cut", **TINY)
+    assert message(SelectionTask, plan) == (
+        f"the search in '{tmp_path / 'cut'}' has gone on meanwhile: give the same command again"
+    )
+    assert SelectionTask(selection_plan(tmp_path / "cut", device="cpu", tune_epochs=0)).plan.epoch > plan.epoch
+
+
 def test_a_selection_says_in_which_step_of_an_epoch_the_search_was(archive, tmp_path, monkeypatch):
     """Stopped again in the same epoch, the search has other weights, and another selection."""
     monkeypatch.setattr("supernet.engine.loop.Loop.__init__.__defaults__", (0.0,))  # saved after every step

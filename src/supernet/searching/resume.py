@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from supernet.data import Source, is_available
@@ -71,18 +72,26 @@ def done(run: Run) -> tuple[int, int]:
     Raises UserError if there is no checkpoint.
     """
     with run.restoring():
-        state = _state(run)
-        return int(state["epoch"]), int(state["done"])
+        return _place(_state(run))
 
 
-def restored(plan: Plan, run: Run) -> SearchTask:
-    """Return the search of a plan as the last checkpoint of its run has it; raises UserError if there is none."""
+def restored(plan: Plan, run: Run, at: tuple[int, int] | None = None) -> SearchTask:
+    """Return the search of a plan as the last checkpoint of its run has it.
+
+    Raises UserError if there is none, and if the search, which was `done` up to `at`, has gone on since then.
+    """
     state, task = _state(run), SearchTask(plan)
     with run.restoring():
+        if at not in (None, _place(state)):
+            raise UserError(f"the search in '{run.path}' has gone on meanwhile: give the same command again")
         task.load_state_dict(state["task"])
         for name, stream in task.streams.items():
             stream.load_state_dict(state["streams"][name])
     return task
+
+
+def _place(state: Mapping[str, Any]) -> tuple[int, int]:
+    return int(state["epoch"]), int(state["done"])
 
 
 def _state(run: Run) -> dict[str, Any]:

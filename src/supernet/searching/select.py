@@ -126,7 +126,7 @@ class SelectionTask(Task):
     """The task of a selection: feeds the selector, and measures the supernet after each epoch."""
 
     def __init__(self, plan: SelectionPlan, callback: Callback | None = None) -> None:
-        self.plan, self.search = plan, restored(plan.search, plan.run)
+        self.plan, self.search = plan, restored(plan.search, plan.run, (plan.epoch, plan.step))
         self.promises = Promises(plan.selector)
         self.selector = _selector(self.search, plan.selector, plan.config, plan.seed)
         self.streams: Mapping[str, Batches] = self.search.streams
