@@ -15,6 +15,7 @@ from retrained import message, record
 from supernet.engine.callbacks import Callback
 from supernet.engine.driving import Driving, conduct
 from supernet.engine.environment import as_begun, environment, note_memory
+from supernet.engine.peak_memory import peak_of_process
 from supernet.engine.run import Run
 from supernet.errors import UserError, reason_of
 
@@ -150,6 +151,19 @@ def test_two_runs_at_once_in_one_folder(tmp_path):
 
     conduct(run, plan(), make, finish, Callback())
     assert len(tasks) == 3
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system keeps the peak")
+def test_the_peak_memory_of_a_run_is_its_own(tmp_path):
+    def make(plan):
+        return SimpleNamespace(epochs=0, steps=1, streams={}, snapshots=None, finished="")
+
+    held = bytearray(b"x") * (4 * 10**8)
+    before = peak_of_process()
+    del held
+    run = conduct(Run(tmp_path / "run"), plan(), make, lambda task: None, Callback())
+    found = json.loads((run.path / "environment.json").read_text())["peak_memory"]["process"]
+    assert found < before - 2 * 10**8
 
 
 def test_the_peak_memory_of_a_run_is_the_largest_of_its_processes(begun):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import torch
 
 from supernet.engine.callbacks import Callback
-from supernet.engine.environment import as_begun, environment, note_memory
+from supernet.engine.environment import as_begun, environment, forget_memory, note_memory
 from supernet.engine.folder import flat
 from supernet.engine.loop import Loop, Task
 from supernet.engine.memory import is_shortage, keep_freed_memory
@@ -133,6 +133,7 @@ def conduct(
         callback.say(f"run '{run.path}' {how}: these are its results; --force starts it over")
         with _told(run, callback):
             return run
+    forget_memory(plan.device)
     same = as_begun(run, plan.device, plan.kernels, callback, anyway=resume_anyway) if before else nullcontext()
     with _room(run), as_planned(plan), same:
         task = make(plan)  # may raise UserError for its settings, so the folder is not made before

@@ -16,7 +16,8 @@ from typing_extensions import TypedDict
 from supernet.engine.callbacks import Callback
 from supernet.engine.checkpoints import START_OVER
 from supernet.engine.files import read_json
-from supernet.engine.peak_memory import peak_of_process
+from supernet.engine.memory import return_freed_memory
+from supernet.engine.peak_memory import forget_peak_of_process, peak_of_process
 from supernet.engine.process_group import count
 from supernet.engine.processes import by_first
 from supernet.engine.records import read_checked
@@ -46,11 +47,19 @@ def environment(kernels: str | None = None, device: torch.device | None = None) 
     }
 
 
+def forget_memory(device: torch.device) -> None:
+    """Let `note_memory` tell of what comes from now on, where the system can, not of runs before in this process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    return_freed_memory()
+    forget_peak_of_process()
+
+
 @by_first
 def note_memory(run: Run, device: torch.device) -> None:
-    """Note the peak memory of this process in the environment of a run, unless one before had more.
+    """Note the peak memory of a run in its environment, unless a process before had more.
 
-    It is in bytes, by where it was: of the whole process, and of its tensors on the GPU.
+    It is in bytes, by where it was: of the whole process, and of its tensors on the GPU, since `forget_memory`.
     """
     file = run.path / "environment.json"
     peaks = {"process": peak_of_process()}
