@@ -215,7 +215,7 @@ def searched(given: Plan, folder: Path, callback: Callback | None = None) -> tup
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     task, run = SearchTask(given, callback), Run(folder)
-    Loop(task, run, given.config.epochs, callback or Callback())()
+    Loop(task, run, given.config.epochs, callback or Callback(), device=given.device)()
     return task, [{name: value for name, value in row.items() if name != "seconds"} for row in run.metrics]
 
 
@@ -277,7 +277,7 @@ def test_a_search_cut_off_and_gone_on_with_records_again(tmp_path: Path, monkeyp
     (tmp_path / "cut").mkdir()
     torch.manual_seed(0)
     with pytest.raises(KeyboardInterrupt):
-        Loop(SearchTask(given), Run(tmp_path / "cut"), given.config.epochs, Cut(), save_every=0)()
+        Loop(SearchTask(given), Run(tmp_path / "cut"), given.config.epochs, Cut(), 0, device=given.device)()
     task, same = searched(given, tmp_path / "cut")
     assert same == rows
     for one, other in zip(tensors(whole.state_dict()), tensors(task.state_dict()), strict=True):

@@ -198,19 +198,19 @@ def test_sums_keep_no_graph_alive_and_are_scalars(folder, monkeypatch):
     assert [row["loss"] for row in rows(folder)] == [2, 2, 2]
 
 
-@pytest.mark.parametrize("there", [0, 1, 2, 3])
-def test_a_run_goes_on_where_there_are_more_or_fewer_gpus(there, folder, monkeypatch):
-    gpus = [torch.ByteTensor([number]) for number in range(2)]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: gpus)
+@pytest.mark.parametrize("there", ["cpu", "cuda", "cuda:1"])
+@pytest.mark.parametrize("began", ["cpu", "cuda", "cuda:1"])
+def test_a_run_goes_on_with_the_random_state_of_its_own_gpu(began, there, folder, monkeypatch):
+    began, there, states = torch.device(began), torch.device(there), {}
+    own = {"get_rng_state": lambda device: torch.ByteTensor([device.index or 0])}
+    own["set_rng_state"] = lambda state, device: states.update({device: state.item()})
+    for name, act in own.items():
+        monkeypatch.setattr(torch.cuda, name, act)
     with pytest.raises(Interrupted):
-        go(folder, Noting(2, interrupt))
-    now = dict.fromkeys(range(there))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
-    for module in (torch.cuda, torch.cuda.random):
-        monkeypatch.setattr(module, "set_rng_state", lambda state, gpu: now.update({[*now][gpu]: state}))
-    go(folder)
-    assert [now[number] for number in range(there)] == [*gpus, None][:there]
+        Loop(Counting(), Run(folder), EPOCHS, Noting(2, interrupt), device=began)()
+    assert states == {}
+    Loop(Counting(), Run(folder), EPOCHS, Noting(), device=there)()
+    assert states == ({} if "cpu" in (began.type, there.type) else {there: began.index or 0})
 
 
 def test_ctrl_c_at_the_end_of_the_last_epoch_ends_the_run_before_its_results(folder, monkeypatch):

@@ -144,7 +144,7 @@ def conduct(
                     callback.say(_longer(len(run.metrics), before, record))
                 callback.note(plan.reading)
                 callback.note(plan.running)
-                Loop(task, run, task.epochs, callback)()
+                Loop(task, run, task.epochs, callback, device=plan.device)()
                 note_memory(run, plan.device)
                 finish(task)
     return run

@@ -20,6 +20,8 @@ from supernet.engine.signals import Interrupted, heard
 from supernet.engine.snapshots import Snapshots
 from supernet.errors import UserError
 
+_CPU = torch.device("cpu")
+
 
 class Task(Protocol):
     """A task that learns in steps.
@@ -104,10 +106,23 @@ class Loop:
     has asked for that, and then saves. A roll-back restores all that a checkpoint holds, streams and random state
     included, but the number of epochs done: the next epoch has the next number. A process that is killed meanwhile
     resumes before the end of the epoch, where the earlier snapshots still are.
+
+    The random state is that of the CPU and of `device`; on a GPU, each of several processes has its own `device`, and
+    all have the state of the first one.
     """
 
-    def __init__(self, task: Task, run: Run, epochs: int, callback: Callback, save_every: float = 60.0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        run: Run,
+        epochs: int,
+        callback: Callback,
+        save_every: float = 60.0,
+        *,
+        device: torch.device = _CPU,
+    ) -> None:
         self.task, self.run, self.epochs, self.callback, self.save_every = task, run, epochs, callback, save_every
+        self.device = device
         self.steps = task.steps
         self.epoch = self.done = 0  # epochs finished, and steps finished in the current one
         self.sums: dict[str, Tensor] = {}
@@ -206,7 +221,7 @@ class Loop:
             "task": self.task.state_dict(),
             "streams": {name: stream.state_dict() for name, stream in self.task.streams.items()},
             "rng": torch.get_rng_state(),
-            "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "rng_cuda": [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else [],
         }
 
     def _resume(self) -> None:
@@ -227,8 +242,9 @@ class Loop:
         for name, stream in self.task.streams.items():
             stream.load_state_dict(state["streams"][name])
         torch.set_rng_state(state["rng"])
-        for gpu, rng in enumerate(state["rng_cuda"][: torch.cuda.device_count()]):  # there may be fewer than before
-            torch.cuda.set_rng_state(rng, gpu)
+        for rng in state["rng_cuda"][:1]:  # an earlier version kept those of all GPUs
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(rng, self.device)
 
 
 def _lost(metrics: Sequence[str], epoch: int) -> UserError:
