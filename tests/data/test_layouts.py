@@ -98,12 +98,25 @@ def test_the_only_folder_is_looked_into(tmp_path: Path) -> None:
         (("test/a", "val/a"), "but no training folder"),
         (("test/a", "test/b"), "has 'test', but no training folder"),
         (("train/a", "train/b", "val/a", "valid/a"), "has both 'val' and 'valid': which holds the val images?"),
+        (
+            ("a", "b", "test/a", "test/b"),
+            "has class folders beside 'test', which holds a, b, too: put those for training into train/",
+        ),
+        (("a", "b", "c", "Validation/images/c"), "beside 'Validation', which holds c, too"),
     ],
 )
 def test_folders_that_do_not_say_their_classes_are_refused(
     folders: tuple[str, ...], expected: str, tmp_path: Path
 ) -> None:
     assert expected in message(fill(tmp_path, *folders))
+
+
+def test_a_class_that_is_called_as_a_part_is_said(tmp_path: Path) -> None:
+    images = load(fill(tmp_path, "cat", "dog", "test"))
+    assert (images.classes, images.notes) == (("cat", "dog", "test"), ("folder 'test' taken as a class",))
+    assert load(tmp_path, classes=("cat", "dog", "test")).notes == ()
+    fill(tmp_path, "test/cat")
+    assert load(tmp_path, classes=("cat", "dog", "test")).classes == ("cat", "dog", "test")
 
 
 def test_classes_may_have_one_folder_of_the_same_name_each(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from supernet.data.images import Images
-from supernet.data.layouts import find_layout
+from supernet.data.layouts import find_layout, role_of
 from supernet.data.levels import Levels
 from supernet.data.listings import Listing, interleaved, read_listing
 from supernet.data.resize import Size
@@ -51,6 +51,7 @@ def read_folder(
         numbers={part: numbers for part, (numbers, _) in parts.items()},
         labels={part: labels for part, (_, labels) in parts.items()},
         classes=names,
+        notes=tuple(f"folder '{name}' taken as a class" for name in names if classes is None and role_of(name)),
         left_out=layout.left_out,
     )
     how: dict[str, Any] = {"levels": levels, "channels": channels, "skip_broken": skip_broken, "stream": stream}

@@ -63,6 +63,7 @@ def find_layout(root: Path, classes: Collection[str] = ()) -> Layout:
         if roles and len(roles) == len(folders) and (len(folders) > 1 or folders_in(folders[0])):
             names = ", ".join(f"'{path.name}'" for path in roles.values())
             raise UserError(f"'{root}' has {names}, but no training folder; expected {LAYOUTS}")
+        _check_parts(root, folders, classes)
         layout.training = _files(top, root, folders, layout)
         return layout
     for path in folders:
@@ -75,6 +76,21 @@ def find_layout(root: Path, classes: Collection[str] = ()) -> Layout:
             part = _inside(roles[role], classes or layout.training, role)
             setattr(layout, name, _files(top, part, folders_in(part), layout))
     return layout
+
+
+def _check_parts(root: Path, folders: list[Path], classes: Collection[str]) -> None:
+    """Raise UserError if one of the class folders in `root` is a part: called so, with folders of the same classes."""
+    names = {path.name for path in folders}
+    for path in folders:
+        role = role_of(path.name)
+        if role is None or path.name in classes:
+            continue
+        shared = sorted(names & {inner.name for inner in folders_in(_inside(path, names, role))})
+        if shared:
+            raise UserError(
+                f"'{root}' has class folders beside '{path.name}', which holds {', '.join(shared[:5])}, too: "
+                "put those for training into train/"
+            )
 
 
 def _inside(folder: Path, classes: Collection[str], role: str | None = None) -> Path:
