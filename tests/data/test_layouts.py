@@ -103,12 +103,19 @@ def test_the_only_folder_is_looked_into(tmp_path: Path) -> None:
             "has class folders beside 'test', which holds a, b, too: put those for training into train/",
         ),
         (("a", "b", "c", "Validation/images/c"), "beside 'Validation', which holds c, too"),
+        (("a/train", "a/test", "b/train"), "/a' holds parts (test, train), which lie above the classes; expected a"),
+        (("train/a/Training", "train/a/val", "train/b"), "/train/a' holds parts (Training, val), which lie above the"),
     ],
 )
 def test_folders_that_do_not_say_their_classes_are_refused(
     folders: tuple[str, ...], expected: str, tmp_path: Path
 ) -> None:
     assert expected in message(fill(tmp_path, *folders))
+
+
+def test_folders_in_a_class_may_be_called_as_one_part(tmp_path: Path) -> None:
+    fill(tmp_path, "football/training", "football/match", "chess/training", "cricket/test", "cricket/one-day")
+    assert load(tmp_path).classes == ("chess", "cricket", "football")
 
 
 def test_a_class_that_is_called_as_a_part_is_said(tmp_path: Path) -> None:

@@ -160,6 +160,11 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
     if len(kinds) == 2 and all(re.fullmatch(f"{_PICTURES}|{_ANNOTATIONS}", name) for name in names):
         raise UserError(f"'{root}' holds {' and '.join(names)}, as for segmentation, not classes; expected {LAYOUTS}")
     inner = [{path.name for path in folders_in(folder)} for folder in folders]
+    for folder, found in zip(folders, inner, strict=True):
+        parts = {role: name for name in sorted(found) if (role := role_of(name))}
+        if "train" in parts and len(parts) > 1:
+            held = ", ".join(parts.values())
+            raise UserError(f"folder '{folder}' holds parts ({held}), which lie above the classes; expected {LAYOUTS}")
     if len(folders) > 1 and len(inner[0]) > 1 and all(found == inner[0] for found in inner):
         if any(path.suffix.lower() in EXTENSIONS for folder in folders for path in folder.iterdir()):
             return
