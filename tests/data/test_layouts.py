@@ -146,6 +146,17 @@ def test_links_to_folders_are_followed_and_no_circle_is_run_through(tmp_path: Pa
     assert len(load(tmp_path / "set").y) == 2 + 3 + 2
 
 
+def test_a_link_to_a_folder_around_a_class_is_left_out(tmp_path: Path) -> None:
+    fill(tmp_path / "photos", "a", "b", "a/own")
+    fill(tmp_path, "others")
+    (tmp_path / "photos" / "a" / "up").symlink_to(Path("..", ".."))
+    (tmp_path / "photos" / "a" / "own" / "photos").symlink_to(tmp_path / "photos")
+    images = load(tmp_path / "photos")
+    assert len(images.y) == 2 + 2 + 2
+    places = tmp_path / "photos" / "a" / "own" / "photos", tmp_path / "photos" / "a" / "up"
+    assert images.left_out == tuple(f"{place}: a link to a folder around it" for place in places)
+
+
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     fill(tmp_path, "train/a", "train/b", "extra")
     for name in ("train/a/x.heic", "train/a/y.heic", "train/b/notes.txt"):

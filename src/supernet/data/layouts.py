@@ -148,6 +148,8 @@ def _pictures(top: Path, folder: Path, layout: Layout) -> Iterator[str]:
         path = folder / name
         if path.suffix.lower() in EXTENSIONS and path.is_file():
             yield os.path.join(inner, name)  # noqa: PTH118 - a Path of each would take most of the time
+        elif path.is_dir():
+            layout.left_out[path] = "a link to a folder around it"
         else:
             known = path.suffix.lower() in EXTENSIONS
             layout.left_out[path] = "no file, or a link to none" if known else "of no format that is read"
@@ -178,13 +180,16 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
 def walk(folder: Path) -> Iterator[str]:
     """Yield the visible files under a folder by their names below it, through symbolic links too.
 
-    Their order is fixed, and each real folder comes once. Raises UserError for a folder that cannot be read.
+    Their order is fixed, and each real folder comes once. Links to folders around `folder` are yielded themselves: they
+    lead to what is not its own. Raises UserError for a folder that cannot be read.
     """
-    seen: set[str] = set()
+    seen, above = set[str](), set(map(str, folder.resolve().parents))
     for place, folders, files in os.walk(folder, onerror=_fail, followlinks=True):
         real, inner = os.path.realpath(place), place[len(str(folder)) :].lstrip(os.sep)
-        folders[:] = sorted(name for name in folders if visible(name)) if real not in seen else []
-        if real not in seen:
+        folders[:] = sorted(name for name in folders if visible(name)) if real not in seen and real not in above else []
+        if real in above:
+            yield inner
+        elif real not in seen:
             yield from (os.path.join(inner, name) for name in sorted(files) if visible(name))  # noqa: PTH118
         seen.add(real)
 
