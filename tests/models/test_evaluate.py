@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from supernet.models import evaluate as scoring
+from supernet.models import mixed_cell
 from supernet.models.evaluate import Scorer, Statistics
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mix import dense
+from supernet.models.mixed_cell import Engine
 from supernet.models.side_paths import CellOptions
 from supernet.models.supernet import Supernet
 from supernet.spaces import NetworkSize, space
@@ -150,6 +152,22 @@ def test_it_leaves_no_trace(home):
         assert random.getstate() == python
         assert all(weight.grad is None for weight in supernet.parameters())
         assert not any(edges.weights.requires_grad for mix in mixes for edges in mix.values())
+
+
+@pytest.mark.usefixtures("same_noise")
+def test_recalibration_keeps_the_plans_of_the_fused_engine(monkeypatch):
+    planned, plan = [], mixed_cell.plan_stage
+    monkeypatch.setattr(mixed_cell, "plan_stage", lambda *given: planned.append(given) or plan(*given))
+    fused, reference = (Scorer(make(NB201, engine), lambda: BATCHES, "recalibrated") for engine in get_args(Engine))
+    fused([weights(NB201, 0)])
+    assert planned
+    planned.clear()
+    mixes = [weights(NB201, seed) for seed in range(1, 4)]
+    found = fused(mixes)
+    assert planned == []
+    wanted = reference(mixes)
+    assert found.accuracy == wanted.accuracy
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-10)
 
 
 def test_an_error_leaves_no_trace_either():

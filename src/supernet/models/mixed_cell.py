@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.models.fused.plan import Candidate, Stage, plan_stage
+from supernet.models.fused.steps import mode
 from supernet.models.layers import edge_shape, projections, shortened, with_drop_path
 from supernet.models.mix import EdgeMix
 from supernet.models.side_paths import PLAIN, CellOptions, SidePass, SidePaths
@@ -82,7 +83,7 @@ class MixedCell(nn.Module):
         # Operations that share a module run one after the other: their order decides its running statistics
         self._shares_modules = len(set(modules)) < len(modules)
         self._norms = [module for module in self.ops.modules() if isinstance(module, nn.BatchNorm2d)]
-        self._norm_modes: tuple[object, ...] = ()  # of the norms when the plans were made
+        self._norm_modes: Hashable = None  # what the plans were made for
         self._plans: dict[Hashable, Any] = {}
         self._candidates: dict[int, Candidate] = {}
 
@@ -213,12 +214,16 @@ class MixedCell(nn.Module):
         return self._cached((active, most), lambda: _Program(self.stages(active, most)))
 
     def _cached(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the plan of that key; it is made when first needed, and again when the mode of a norm has changed."""
-        modes = tuple((norm.training, norm.momentum, norm.track_running_stats) for norm in self._norms)
-        if modes != self._norm_modes:
+        """Return the plan of that key; it is made when first needed, and again when norms differ in other ways.
+
+        Plans read the mode of norms as they run: while it is equal for all, only a momentum of None needs another plan.
+        """
+        modes = tuple(map(mode, self._norms))
+        told = modes if len(set(modes)) > 1 else any(norm.momentum is None for norm in self._norms[:1])
+        if told != self._norm_modes:
             self._plans.clear()
             self._candidates.clear()
-            self._norm_modes = modes
+            self._norm_modes = told
         if key not in self._plans:
             if len(self._plans) >= _PLANS:
                 self._plans.clear()

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from supernet.models.fused.steps import Norms, has_hooks, is_convolution, is_norm, kind, normalisation, step
+from supernet.models.fused.steps import Norms, has_hooks, is_convolution, is_norm, kind, mode, normalisation, step
 from supernet.models.fused.terms import Term
 from supernet.models.fused.weighted_sum import weighted_sums
 
@@ -187,9 +187,9 @@ def _group(candidate: Candidate, *, side_by_side: bool) -> Hashable:
     leaf, leaf_kind, last = candidate.leaves[0], candidate.kinds[0], len(candidate.leaves) == 1
     if leaf_kind is None or has_hooks(leaf):
         return candidate.index
-    if is_norm(leaf):
+    if isinstance(leaf, nn.BatchNorm2d) and is_norm(leaf):
         # The last leaf is computed with the sum. Another one, of a shared tensor, updates statistics of its own
-        return (last, leaf_kind) if side_by_side or last else candidate.index
+        return (last, leaf_kind, mode(leaf)) if side_by_side or last else candidate.index
     return leaf_kind
 
 

@@ -30,12 +30,22 @@ def step(leaves: Sequence[nn.Module], *, side_by_side: bool) -> Callable[[Tensor
 
 
 def kind(leaf: nn.Module) -> Hashable:
-    """Return a value that is equal for leaves that can run as one operation; None for a leaf that cannot."""
+    """Return a value that is equal for leaves that can run as one operation; None for a leaf that cannot.
+
+    Batch norms can only if their `mode` is equal, too.
+    """
     if type(leaf) is nn.AvgPool2d:
         return repr(leaf), leaf.ceil_mode, leaf.count_include_pad, leaf.divisor_override
     if type(leaf) in (nn.ReLU, nn.MaxPool2d, EverySecond) or is_convolution(leaf):
         return repr(leaf)
-    return (repr(leaf), leaf.training) if is_norm(leaf) else None
+    if isinstance(leaf, nn.BatchNorm2d) and is_norm(leaf):
+        return nn.BatchNorm2d, leaf.num_features, leaf.eps, leaf.weight is None, leaf.bias is None
+    return None
+
+
+def mode(norm: nn.BatchNorm2d) -> Hashable:
+    """Return what can be set anew in a batch norm and is read when it runs."""
+    return norm.training, norm.momentum, norm.track_running_stats
 
 
 def is_replaced(leaf: nn.Module) -> bool:
