@@ -99,6 +99,18 @@ def test_channels_that_cannot_be_told_from_the_sides(shape: tuple[int, int, int]
         loaded(np.zeros((6, *shape), np.uint8))
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 4), (1, 4, 4), (3, 3, 3)])
+def test_channels_may_be_either_axis_of_tiny_square_images(shape: tuple[int, int, int]) -> None:
+    told = "has shape {}, which does not tell channels from height and width: give larger images, or grey ones as {}"
+    with pytest.raises(UserError) as caught:
+        loaded(np.zeros((6, *shape), np.uint8))
+    assert str(caught.value) == f"X of the arrays {told.format((6, *shape), '(N, H, W)')}"
+    with pytest.raises(UserError) as caught:
+        pixels(np.zeros(shape, np.uint8), "image", one=True)
+    assert str(caught.value) == f"image {told.format(shape, '(H, W)')}"
+    assert loaded(np.zeros((6, 2, 2, 3), np.uint8)).x.shape == (6, 3, 2, 2)
+
+
 def test_batches_of_many_channels_are_augmented() -> None:
     x = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 13), dtype=np.uint8)
     images = loaded(x)

@@ -45,8 +45,9 @@ def pixels(array: Array, name: str, one: bool = False, *, levels: Levels | None 
 def with_channels(array: Array, name: str, one: bool = False) -> Array:
     """Return images, or with `one` a single image without N, as a view (N, C, H, W) of the array.
 
-    A last axis of at most 4 is the channels, otherwise a first one; more channels are found in square images, as the
-    axis that differs from the two others. Raises UserError, with the `name` of the array, for any other shape.
+    A last axis of at most 4 is the channels, unless a first one may be, of square images; otherwise a first one. More
+    channels are found in square images, as the axis that differs from the two others. Raises UserError, with the `name`
+    of the array, for any other shape.
     """
     x = array[None] if one else array
     if x.ndim and len(x) == 0:
@@ -57,12 +58,18 @@ def with_channels(array: Array, name: str, one: bool = False) -> Array:
         expected = "(H, W), (H, W, C) or (C, H, W)" if one else "(N, H, W), (N, H, W, C) or (N, C, H, W)"
         raise UserError(f"{name} has shape {array.shape}; expected {expected} with C from 1 to 4")
     first, height, last = x.shape[1:]
+    if first <= _MOST and height == last <= _MOST:
+        raise _untold(array, name, f"give larger images, or grey ones as {'(H, W)' if one else '(N, H, W)'}")
     if last <= _MOST or (first > _MOST and first == height != last):
         return x.transpose(0, 3, 1, 2)
     if first > _MOST and not first != height == last:
         advice = "images of more than 4 channels must be square, with another side than the number of channels"
-        raise UserError(f"{name} has shape {array.shape}, which does not tell channels from height and width: {advice}")
+        raise _untold(array, name, advice)
     return x
+
+
+def _untold(array: Array, name: str, advice: str) -> UserError:
+    return UserError(f"{name} has shape {array.shape}, which does not tell channels from height and width: {advice}")
 
 
 def scale_of(x: Array, name: str, wide: bool = True) -> Scale:
