@@ -318,6 +318,22 @@ def test_the_plan_of_stages_doubles_channels_between_them():
 
 
 TEXT = "an edge's candidates are names in a list, not the text 'none'"
+OWN = Primitive("own", NO_OP)
+OBJECT = "an edge's candidates are names in a list, not of type Primitive: a space takes what they name"
+EDGES = "a cell's edges are Edges in a list: [Edge(target, source, ops), ...]"
+PARTS = {
+    "a space's name is a text": [{"name": 3}],
+    "a space's cells are Cells by name: {'cell': Cell.dense(4, ops)}": [
+        {"cells": cells} for cells in (LINE, [LINE], {"a": ["none"]}, {1: LINE})
+    ],
+    "a space's skeleton is an object with the method plan, as Stages(['cell'])": [
+        {"skeleton": skeleton} for skeleton in (Stages, "a", ["a"])
+    ],
+    "a space's primitives are Primitives in a list, a single one, too: [own]": [
+        {"primitives": primitives} for primitives in (OWN, ["own"])
+    ],
+    "a space's target is a pair of whole numbers: (width, depth)": [{"target": target} for target in (16, (16,), "16")],
+}
 UPWARDS = " must run from a lower node to a higher one: a cell has no cycles"
 FREE = Cell.dense(3, ("skip_connect", "nor_conv_3x3"), inputs=2)
 THREE = Cell.dense(4, ("nor_conv_3x3",), inputs=3, project=True)
@@ -360,6 +376,9 @@ def searched(cells, stages=("a",), primitives=()):
         (cell((1, 0, ())), "edge 1<-0 has no candidate operation"),
         (cell((1, 0, "none")), TEXT),
         (lambda: Cell.dense(2, "none"), TEXT),
+        (lambda: Cell.dense(2, [OWN]), OBJECT),
+        (lambda: Cell.dense(2, OWN), OBJECT),
+        *((lambda edges=edges: Cell(edges), EDGES) for edges in (((1, 0, ("none",)),), Edge(1, 0, ("none",)), Cell)),
         (cell((1, 0, ("none", "none"))), "edge 1<-0 has the same candidate twice: none, none"),
         (
             searched({"a": Cell((Edge(1, 0, ("nor_conv_3x4",)),))}),
@@ -402,7 +421,27 @@ def searched(cells, stages=("a",), primitives=()):
             searched({"a": Cell((Edge(1, 0, ("none",)),), keep=1)}),
             "edge 1<-0 has only 'none' to choose, which a cell with keep=1 leaves out",
         ),
+        # Parts of another type
+        *(
+            (
+                lambda parts=parts: SearchSpace(
+                    **{"name": "x", "cells": {"a": LINE}, "skeleton": Stages(["a"])} | parts
+                ),
+                told,
+            )
+            for told, several in PARTS.items()
+            for parts in several
+        ),
+        (
+            lambda: SearchSpace.chain("c", [(["none"], 1, 1), (["none"], 1)]),
+            "block 02 of a chain is (candidate operations, channels, stride)",
+        ),
         # Skeletons
+        (lambda: Stages("cell"), "a skeleton's stages are names in a list, not the text 'cell'"),
+        (
+            lambda: Stages([LINE]),
+            "a skeleton's stages are names in a list, not of type Cell: a space takes what they name",
+        ),
         (lambda: Stages(()), "a skeleton needs at least one stage"),
         (lambda: Chain(()), "a chain needs at least one position"),
         (lambda: SearchSpace.chain("c", []), "a chain needs at least one position"),
@@ -664,6 +703,7 @@ def test_lists_make_the_cell_that_tuples_make():
     lists = Cell([Edge(1, 0, ["skip_connect", "nor_conv_3x3"])], output="concat", keep=[0, 1])
     tuples = Cell((Edge(1, 0, ("skip_connect", "nor_conv_3x3")),), output="concat", keep=(0, 1))
     assert (lists, hash(lists), repr(lists)) == (tuples, hash(tuples), repr(tuples))
+    assert (Stages(["a"]), hash(Stages(["a"]))) == (Stages(("a",)), hash(Stages(("a",))))
 
 
 def test_an_index_of_the_table_may_be_no_architecture_of_a_narrower_space():

@@ -12,11 +12,20 @@ from supernet.errors import UserError
 Output = Literal["last", "concat", "unused"]
 
 
-def _names(ops: Iterable[str]) -> tuple[str, ...]:
-    """Return names of operations as a tuple, as a list has no hash; raises UserError for a text, which has letters."""
-    if isinstance(ops, str):
-        raise UserError(f"an edge's candidates are names in a list, not the text '{ops}'")
-    return tuple(ops)
+def names(what: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Return names as a tuple, as a list has no hash; raises UserError for a text, which has letters, and for objects.
+
+    `what` says, in the error, whose names they are.
+    """
+    if isinstance(given, str):
+        raise UserError(f"{what} are names in a list, not the text '{given}'")
+    row = tuple(given) if isinstance(given, Iterable) else (given,)
+    for name in row:
+        if not isinstance(name, str):
+            raise UserError(
+                f"{what} are names in a list, not of type {type(name).__name__}: a space takes what they name"
+            )
+    return row
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Edge:
     branch: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ops", _names(self.ops))
+        object.__setattr__(self, "ops", names("an edge's candidates", self.ops))
 
     def __str__(self) -> str:
         return f"{self.end}<-{self.source}"
@@ -73,7 +82,11 @@ class Cell:
     project: bool | Literal["calibrate"] = False
 
     def __post_init__(self) -> None:
-        edges = sorted(self.edges, key=lambda edge: (edge.target, edge.branch, edge.source))
+        given = list(self.edges) if isinstance(self.edges, Iterable) else [None]
+        edges = [edge for edge in given if isinstance(edge, Edge)]
+        if len(edges) < len(given):
+            raise UserError("a cell's edges are Edges in a list: [Edge(target, source, ops), ...]")
+        edges.sort(key=lambda edge: (edge.target, edge.branch, edge.source))
         object.__setattr__(self, "edges", tuple(edges))
         if isinstance(self.keep, list):
             object.__setattr__(self, "keep", tuple(self.keep))
@@ -147,7 +160,7 @@ class Cell:
 
         `nodes` includes the inputs; with several `branches` a node has these edges in each branch.
         """
-        candidates = _names(ops)
+        candidates = names("an edge's candidates", ops)
         edges = (Edge(t, s, candidates, b) for t in range(inputs, nodes) for s in range(t) for b in range(branches))
         return cls(tuple(edges), inputs, output, keep, project)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from math import prod
+from typing import Any
 
-from supernet.errors import UserError, unknown
+from supernet.errors import UserError, is_whole, unknown
 from supernet.spaces import columns as cell_columns
 from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.dialects import choices, form_of
@@ -52,6 +53,7 @@ class SearchSpace:
     sliced: bool = False
 
     def __post_init__(self) -> None:
+        self._check_types()
         for primitive in self.primitives:
             if primitive.name in PRIMITIVES:
                 raise UserError(f"operation '{primitive.name}' is built in; give your own another name")
@@ -67,6 +69,22 @@ class SearchSpace:
         for kind in self.cells:
             if kind not in used:
                 raise UserError(f"cell '{kind}' is nowhere in the skeleton, which has {', '.join(sorted(used))}")
+
+    def _check_types(self) -> None:
+        cells, row, target = self.cells, self.primitives, self.target
+        named = isinstance(cells, Mapping) and all(isinstance(name, str) for name in cells)
+        planned = callable(getattr(self.skeleton, "plan", None)) and not isinstance(self.skeleton, type)
+        pair = isinstance(target, tuple | list) and len(target) == 2 and all(map(is_whole, target))
+        fits = {
+            "name is a text": isinstance(self.name, str),
+            "cells are Cells by name: {'cell': Cell.dense(4, ops)}": named and _are(Cell, cells.values()),
+            "skeleton is an object with the method plan, as Stages(['cell'])": planned,
+            "primitives are Primitives in a list, a single one, too: [own]": _are(Primitive, row),
+            "target is a pair of whole numbers: (width, depth)": pair,
+        }
+        for wanted, right in fits.items():
+            if not right:
+                raise UserError(f"a space's {wanted}")
 
     def _check_ops(self, cell: Cell) -> None:
         for edge in cell.edges:
@@ -93,6 +111,9 @@ class SearchSpace:
         Channels, also those of `stem`, are in multiples of the width. The positions are named 01, 02, ...
         """
         named = {f"{number:02}": block for number, block in enumerate(blocks, 1)}
+        for kind, block in named.items():
+            if not (isinstance(block, Sequence) and len(block) == 3):
+                raise UserError(f"block {kind} of a chain is (candidate operations, channels, stride)")
         cells = {kind: Cell.dense(2, ops) for kind, (ops, _, _) in named.items()}
         positions = tuple(Position(kind, channels, stride) for kind, (_, channels, stride) in named.items())
         return cls(name, cells, Chain(positions, stem), primitives, sliced=sliced)
@@ -283,6 +304,10 @@ class SearchSpace:
     def sample(self, rng: random.Random) -> Genotype:
         """Draw an architecture uniformly."""
         return self.choose({k: cell_columns.draw(c, self.candidates(c), rng) for k, c in self.cells.items()})
+
+
+def _are(kind: type[Any], row: object) -> bool:
+    return isinstance(row, Collection) and all(isinstance(value, kind) for value in row)
 
 
 def _key(edge: Edge | Choice) -> tuple[int, int, int]:

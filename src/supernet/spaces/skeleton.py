@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from supernet.errors import UserError, at_least
+from supernet.spaces.cell import names
 from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer, ReduceAt, StemAt
 
 
@@ -39,6 +40,7 @@ class Stages:
     kinds: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", names("a skeleton's stages", self.kinds))
         if not self.kinds:
             raise UserError("a skeleton needs at least one stage")
 
