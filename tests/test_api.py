@@ -224,7 +224,7 @@ MISTAKES = [
     ({"space": "darts", "reductions": 3}, "space 'darts' has 2 reductions, not 3"),
     (
         {"space": sn.SearchSpace.chain("c", [(("skip_connect",), 2, 1)])},
-        "operation 'skip_connect' does not fit there: skip_connect passes its input on: it cannot turn 8 channels",
+        "edge 1<-0 of cell '01': operation 'skip_connect' does not fit there: skip_connect passes its input on: it ",
     ),
     ({"method": "dart"}, "unknown method 'dart'; did you mean 'darts'? known: "),
     ({"method": 3}, "method cannot be of type int: 3"),

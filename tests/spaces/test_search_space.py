@@ -529,21 +529,24 @@ def test_operations_are_checked_at_every_position():
         "build(4, 4, 1, norm) must keep to its channels and stride"
     )
     assert refused(check(lambda cin, cout, stride, norm: conv(3, cout, stride))).startswith(
-        "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: Given groups=1, weight"
+        "edge 1<-0 of cell 'a': operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
+        "Given groups=1, weight"
     )
     assert refused(check(lambda cin, cout, stride, norm: conv(cin, cout))).startswith(
-        "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
+        "edge 1<-0 of cell 'a': operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
         "test_operations_are_checked_at_every_position.<locals>.conv() missing 1 required positional argument: 'stride'"
     )
     assert refused(check(lambda cin, cout, stride: conv(cin, cout, stride))).startswith(
-        "operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
+        "edge 1<-0 of cell 'a': operation 'own' cannot run on 4 channels of 8x8 with 4 channels out and stride 1: "
     )
     assert "stride 1: division by zero (" in refused(check(lambda cin, cout, stride, norm: 1 / 0))
     assert "stride 1: '' (" in refused(check(lambda cin, cout, stride, norm: {}[""]))
     assert refused(check(lambda cin, cout, stride, norm: None)).endswith(
         "stride 1: build returned a NoneType, no module"
     )
-    assert refused(check(lambda cin, cout, stride, norm: nn.LSTM(8, 8))).startswith("operation 'own' cannot run on 4 ")
+    assert refused(check(lambda cin, cout, stride, norm: nn.LSTM(8, 8))).startswith(
+        "edge 1<-0 of cell 'a': operation 'own' cannot run on 4 "
+    )
 
     class Changing(nn.Module):
         def __init__(self, change):
@@ -554,10 +557,10 @@ def test_operations_are_checked_at_every_position():
             return self.change(x)
 
     assert refused(check(lambda cin, cout, stride, norm: Changing(lambda x: x.double()))) == (
-        "operation 'own' does not fit there: it gives float64 where float32 is needed"
+        "edge 1<-0 of cell 'a': operation 'own' does not fit there: it gives float64 where float32 is needed"
     )
     assert refused(check(lambda cin, cout, stride, norm: Changing(lambda x: x.log()))) == (
-        "operation 'own' does not fit there: it gives NaN for ordinary numbers"
+        "edge 1<-0 of cell 'a': operation 'own' does not fit there: it gives NaN for ordinary numbers"
     )
     check(lambda cin, cout, stride, norm: Changing(lambda x: x / x.norm()))()
 
@@ -567,7 +570,8 @@ def test_operations_are_checked_at_every_position():
             return x
 
     assert refused(check(lambda cin, cout, stride, norm: Adding())) == (
-        "operation 'own' does not fit there: it writes over its input, which other operations read, too"
+        "edge 1<-0 of cell 'a': operation 'own' does not fit there: "
+        "it writes over its input, which other operations read, too"
     )
     check(lambda cin, cout, stride, norm: nn.ReLU(inplace=True))()
 
@@ -585,13 +589,26 @@ def test_an_error_explains_why_a_built_in_operation_does_not_fit():
         chain(op, 1, 2)()
     chain("skip_connect", 2, 2)()  # a factorised reduction turns any channels into any others
     assert refused(chain("skip_connect", 2, 1)) == (
-        "operation 'skip_connect' does not fit there: "
+        "edge 1<-0 of cell '02': operation 'skip_connect' does not fit there: "
         "skip_connect passes its input on: it cannot turn 4 channels into 8 at stride 1"
     )
     for name, stride in itertools.product(("avg_pool_3x3", "max_pool_3x3"), (1, 2)):
         assert refused(chain(name, 3, stride)) == (
-            f"operation '{name}' does not fit there: {name} keeps the number of channels: it cannot turn 4 into 12"
+            f"edge 1<-0 of cell '02': operation '{name}' does not fit there: "
+            f"{name} keeps the number of channels: it cannot turn 4 into 12"
         )
+
+
+def test_where_an_operation_does_not_fit_is_said_and_what_helps():
+    def check(**options):
+        cells = {"a": Cell.dense(4, ("skip_connect", "nor_conv_3x3"), output="concat", **options)}
+        return lambda: check_shapes(SearchSpace("x", cells, Stages(("a",))), NetworkSize(4, 2, (8, 8), 1, 3))
+
+    assert refused(check()) == (
+        "edge 1<-0 of cell 'a': operation 'skip_connect' does not fit there: skip_connect passes its input on: "
+        "it cannot turn 12 channels into 4 at stride 1; project=True brings the inputs to the cell's channels"
+    )
+    check(project=True)()
 
 
 def test_images_that_are_too_small_for_the_halvings_are_refused():

@@ -123,13 +123,24 @@ def check_shapes(space: SearchSpace, network_size: NetworkSize) -> None:
         for edge in cell.edges:
             for shape, channels, stride in placements(space, layout, kind, edge):
                 for op in edge.ops:
-                    _, output = _operation(space.primitive(op), shape, channels, stride)
+                    try:
+                        _, output = _operation(space.primitive(op), shape, channels, stride)
+                    except UserError as error:
+                        hint = _hint(cell, edge) if shape.channels != channels else ""
+                        raise UserError(f"edge {edge} of cell '{kind}': {error}{hint}") from None
                     needed = _image(shape.at(channels, stride))
                     if output != needed:
                         raise UserError(
                             f"operation '{op}' on edge {edge} of cell '{kind}' gives {output} where {needed} is needed:"
                             f" build({shape.channels}, {channels}, {stride}, norm) must keep to its channels and stride"
                         )
+
+
+def _hint(cell: Cell, edge: Edge) -> str:
+    """Return what helps where an edge reads other channels than its cell has; in a chain they are meant to differ."""
+    if edge.source >= cell.inputs or cell.project or cell.is_chain:
+        return ""
+    return "; project=True brings the inputs to the cell's channels"
 
 
 def placements(
