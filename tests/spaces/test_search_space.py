@@ -384,7 +384,8 @@ def searched(cells, stages=("a",), primitives=()):
             searched({"a": Cell((Edge(1, 0, ("nor_conv_3x4",)),))}),
             "unknown operation 'nor_conv_3x4'; did you mean 'nor_conv_3x3'? known: "
             "nor_conv_3x3, nor_conv_1x1, sep_conv_3x3, dil_conv_3x3, sep_conv_7x7, sep_conv_5x5, dil_conv_7x7, "
-            "dil_conv_5x5, max_pool_3x3, none, skip_connect, avg_pool_3x3, ... (38 in all)",
+            "dil_conv_5x5, max_pool_3x3, none, skip_connect, avg_pool_3x3, ... (38 in all); "
+            "your own are given by primitives=",
         ),
         (searched({"a": LINE}, ("a", "b")), "unknown kind of cell 'b'; known: a"),
         (searched({"normal": LINE}, ("norml",)), "unknown kind of cell 'norml'; did you mean 'normal'? known: normal"),

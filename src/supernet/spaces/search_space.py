@@ -125,7 +125,8 @@ class SearchSpace:
     def primitive(self, name: str) -> Primitive:
         """Return the primitive called `name`; raises UserError if there is none."""
         if name not in self._primitives:
-            raise unknown("operation", name, self._primitives)
+            error = unknown("operation", name, self._primitives)
+            raise UserError(f"{error}; your own are given by primitives=")
         return self._primitives[name]
 
     def layout(self, network_size: NetworkSize, genotype: Genotype | None = None) -> tuple[PlacedLayer, ...]:
