@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from supernet.data import Images, load, read_picture, take
 from supernet.data.resize import default_size
@@ -225,6 +225,17 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # shown turned by 90 degrees clockwise
     x = one(tmp_path, image, exif=exif)
     np.testing.assert_array_equal(x, np.moveaxis(np.rot90(image, -1), 2, 0))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied_though_other_tags_are_damaged(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0100] = orientation, 5  # and the width
+    path = put(tmp_path / "whole.png", noise(8, 8), exif=exif)
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    width, negative = b"\x00\x04\x00\x00\x00\x01\x00\x00\x00\x05", b"\x00\x09\x00\x00\x00\x01\xff\xff\xff\xff"
+    x = one(tmp_path / "set", noise(8, 8), exif=exif.tobytes().replace(width, negative))
+    np.testing.assert_array_equal(x, np.moveaxis(wanted, 2, 0))
 
 
 def test_palette(tmp_path: Path) -> None:

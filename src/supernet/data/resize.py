@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from supernet.data.levels import FULL, Levels, to_bytes
@@ -19,6 +19,15 @@ LARGEST_SET = 2 * 10**9  # bytes of memory of all pictures together, at three by
 _CHUNK = 1024  # images held as floats at a time
 _RGB = 3  # channels
 _FEW = 64  # pictures held as integers of 32 bits at a time
+_TURNS = {  # of the EXIF orientations
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Size = int | tuple[int, int]
 """What images are brought to: the side of a square in pixels, or height and width; equal ones are a square, too."""
@@ -114,7 +123,10 @@ def are_grey(x: Tensor) -> bool:
 
 def _to_rgb(picture: Image.Image, levels: Levels | None) -> Image.Image:
     """Return the picture as RGB, rotated by its EXIF orientation, with transparent parts on white."""
-    picture = ImageOps.exif_transpose(picture)
+    picture.load()  # some formats have the orientation behind the pixels
+    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    if turn is not None:  # ImageOps.exif_transpose would write all EXIF data anew, and fails for some that is damaged
+        picture = picture.transpose(turn)
     if picture.mode.startswith("I"):
         picture = _from_16_bits(picture, levels or FULL)
     if picture.mode == "F":
