@@ -140,5 +140,5 @@ def _to_rgb(picture: Image.Image, levels: Levels | None) -> Image.Image:
 def _from_16_bits(picture: Image.Image, levels: Levels) -> Image.Image:
     values = np.asarray(picture)
     if values.min() < FULL[0] or values.max() > FULL[1]:
-        raise ValueError("it has 32-bit pixels; save it with 8 or 16 bits")
+        raise ValueError("it has values outside 0 to 65535; save it with 8 or 16 bits")
     return Image.fromarray(to_bytes(values, levels))
