@@ -176,6 +176,14 @@ def test_broken_items_are_left_out_where_that_is_asked_for(images: Any) -> None:
         load(Broken(images))
 
 
+def test_an_item_is_compared_with_the_first_that_can_be_read() -> None:
+    for images, told in (
+        ([*X[:2], X[2, :6]], "another shape (C, H, W) than item 1: (1, 6, 5), not (1, 7, 5)"),
+        ([*X[:2], X[2].astype(np.int64)], "dtype int64 and item 1 uint8"),
+    ):
+        assert message(Broken(images), skip_broken=True).startswith(f"item 2 of Broken has {told}")
+
+
 def test_pictures_that_cannot_be_decoded_are_broken() -> None:
     file = BytesIO()
     Image.fromarray(X[0]).save(file, "png")

@@ -73,7 +73,7 @@ def _read(
     scale, unsought = _scale(first, name), levels is None and not known
     parts: list[Array] = []
     labels: list[Any] = []
-    same = True
+    same, start = True, 0
     for index, image, label in items:
         item = f"item {index} of {name}"
         if unsought and _is_deep(image):  # the first one: those before need no levels
@@ -87,9 +87,10 @@ def _read(
             items.leave_out(index, error)
             continue
         parts.append(_pixels(image, size, item, scale) if part is None else part)
-        _check_alike(parts, item)
         if len(parts) == 1:
+            start = index
             check_size(2 * len(items.dataset) * parts[0].nbytes, name)
+        _check_alike(parts, item, start)
         labels.append(plain_label(label, item))
         same = same and (index not in first or _equal(first.pop(index), image))
     if not parts:
@@ -166,12 +167,15 @@ def _joined(
     return fit_arrays(to_pixels(x, scale), size), scale
 
 
-def _check_alike(parts: list[Array], item: str) -> None:
+def _check_alike(parts: list[Array], item: str, start: int) -> None:
+    """Raise UserError if the last of the images differs in shape or type from the first, of item number `start`."""
     first, last = (part.shape[1:] for part in (parts[0], parts[-1]))
     if first != last:
-        raise UserError(f"{item} has another shape (C, H, W) than item 0: {last}, not {first}; give all one shape")
+        raise UserError(
+            f"{item} has another shape (C, H, W) than item {start}: {last}, not {first}; give all one shape"
+        )
     if parts[0].dtype != parts[-1].dtype:
-        raise UserError(f"{item} has dtype {parts[-1].dtype} and item 0 {parts[0].dtype}: give all one type")
+        raise UserError(f"{item} has dtype {parts[-1].dtype} and item {start} {parts[0].dtype}: give all one type")
 
 
 def _equal(one: object, other: object) -> bool:
