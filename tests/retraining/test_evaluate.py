@@ -434,6 +434,23 @@ def test_data_of_one_name_in_two_places_has_an_evaluation_of_each(run: Run, tmp_
     assert json.loads((run.path / "evaluation-photos.json").read_text())["count"] == 6
 
 
+def test_its_own_data_left_on_the_disk_is_that_of_a_run_in_memory(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        for label in ("cat", "dog"):
+            size = 8 if place == "a" else 9
+            save_pictures(tmp_path / place / "photos" / label, *(f"{number}.png" for number in range(size)))
+    run = retrained(tmp_path / "run", tmp_path / "a" / "photos")
+    for settings, name in (
+        ({"data": tmp_path / "b" / "photos"}, "evaluation-photos.json"),
+        ({}, "evaluation.json"),
+        ({"data": tmp_path / "a" / "photos"}, "evaluation.json"),
+    ):
+        found = evaluate(run, **settings, device="cpu", stream=True)  # type: ignore[arg-type]
+        assert files_of(run, found)[0] == name
+        assert json.loads((run.path / name).read_text()) == found.to_json()
+    assert json.loads((run.path / "evaluation-photos.json").read_text())["count"] == 18
+
+
 @pytest.mark.parametrize(("name", "part"), [("", "data"), ("../../x", "x"), ("é" * 99, "é" * 60), ("a\n[b]", "a-b")])
 def test_a_name_of_data_is_safe_in_the_name_of_a_file(name: str, part: str, run: Run) -> None:
     found = Evaluation(name, "0", "all", 9, "9 images", "last", 0.25, 0.3, None, (), (), 10**6, 10**6, "cpu", (), {})

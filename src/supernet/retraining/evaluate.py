@@ -60,7 +60,8 @@ def evaluate(
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
     images = _images(found, data, predictor, skip_broken=skip_broken, stream=stream)
-    x, y, which, numbers = _chosen(found, images, data)
+    own = _is_own(recorded(found), images, data)
+    x, y, which, numbers = _chosen(images, recorded(found)["validation_share"] if own else None)
     logits = _logits(predictor, _fitted(predictor, x, f"each image of '{images.name}'"))
     predicted, surest = logits.argmax(dim=1), logits.softmax(dim=1).max(dim=1)
     confusion = confusion_of(predicted, y, len(predictor.classes))
@@ -85,6 +86,7 @@ def evaluate(
         passes=tuple(_pass(predictor, batch) for batch in (1, 32)),
         environment=environment(device=predictor.mean.device),
         source=_place(data),
+        own=own,
     )
     _write(found, evaluation, images)
     return evaluation
@@ -133,14 +135,16 @@ def _is_own(config: RetrainRecord, images: Images, data: Source | None) -> bool:
     return data is None or same_source(source_name(data), config["data"])
 
 
-def _chosen(run: Run, images: Images, data: Source | None) -> tuple[Pixels, Tensor, str, Tensor]:
-    """Return images, labels, which part of the data they are, and their numbers in the test or the other images."""
+def _chosen(images: Images, share: float | None) -> tuple[Pixels, Tensor, str, Tensor]:
+    """Return images, labels, which part of the data they are, and their numbers in the test or the other images.
+
+    `share` is the validation share of the run whose own images they are, None for other images.
+    """
     if images.x_test is not None and images.y_test is not None:
         return images.x_test, images.y_test, "test", torch.arange(len(images.y_test))
-    config = recorded(run)
-    if not _is_own(config, images, data):
+    if share is None:
         return images.x, images.y, "all", torch.arange(len(images.y))
-    _, held = images.given_parts or hold_out(images.y, config["validation_share"])
+    _, held = images.given_parts or hold_out(images.y, share)
     return images.x[held], images.y[held], "validation", held
 
 

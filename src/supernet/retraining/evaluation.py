@@ -78,6 +78,7 @@ class Evaluation:
     mistakes: tuple[Mistake, ...] = ()  # those with the highest probability
     calibration: tuple[Calibration, ...] = ()  # by tenths of the probability, without empty ones
     source: str = ""  # the absolute path of the image set, if it was given and has one
+    own: bool = False  # whether the images are of the data that the network was trained on
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, strings, lists and dicts."""
@@ -92,9 +93,8 @@ def files_of(run: Run, evaluation: Evaluation) -> tuple[str, str]:
     into them, as in `evaluation-photos.json`, and the best weights put "best", as in `evaluation.best.json`. Behind the
     name is a checksum of the data's path where files of this name are of data in another place.
     """
-    own = evaluation.fingerprint == run.config["fingerprint"]
-    data = "" if own else "-" + (re.sub(r"[^\w-]+", "-", evaluation.data)[:_LETTERS].strip("-") or "data")
-    if not own and evaluation.source and _places(run, data) - {evaluation.source}:
+    data = "" if evaluation.own else "-" + (re.sub(r"[^\w-]+", "-", evaluation.data)[:_LETTERS].strip("-") or "data")
+    if not evaluation.own and evaluation.source and _places(run, data) - {evaluation.source}:
         data += f"-{sha256(evaluation.source.encode(errors='backslashreplace')).hexdigest()[:8]}"
     weights = "" if evaluation.weights == "last" else f".{evaluation.weights}"
     return f"evaluation{data}{weights}.json", f"confusion{data}{weights}.svg"
