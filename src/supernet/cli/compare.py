@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tyro.conf import Positional
 
 from supernet.cli.after import show_line, show_next
-from supernet.cli.parsing import Arguments, option, parse
+from supernet.cli.parsing import Arguments, option, parse, peek
 from supernet.errors import UserError, names_given
 from supernet.registry import import_typed
 
@@ -78,6 +79,7 @@ def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list
     from supernet.searching.compare.config import axis_of, scalar
 
     words, own, settings, axes = list(given), list[str](), dict[str, Any](), dict[str, list[Any]]()
+    usual: dict[str, list[Any]] = {}
     while words:
         word = words.pop(0)
         flag, equals, value = word.partition("=")
@@ -92,13 +94,47 @@ def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list
             if setting in axes:
                 raise UserError(f"axis '{setting}' is given twice: give all its values in one --axis")
             axes[setting] = values
-        elif equals or follows:
-            settings[name] = scalar(value if equals else words.pop(0))
+        elif equals:
+            settings[name] = scalar(value)
         else:
-            parent, _, last = name.rpartition(".")
-            off = last.startswith("no_") and last != "no_graphs"
-            settings[".".join(part for part in (parent, last.removeprefix("no_") if off else last) if part)] = not off
+            usual = usual or _usual(given)
+            setting, typed = _setting(name, words, usual)
+            settings[setting] = typed
     return own, settings, axes
+
+
+def _setting(name: str, words: list[str], usual: Mapping[str, list[Any]]) -> tuple[str, Any]:
+    """Return a setting by its name in a config, and its value, whose words are taken off the front of `words`.
+
+    A switch has no value, and a setting of several values takes all words up to the next option.
+    """
+    from supernet.searching.compare.config import scalar
+
+    parent, _, last = name.rpartition(".")
+    off = last.startswith("no_") and last != "no_graphs"
+    switch = ".".join(part for part in (parent, last.removeprefix("no_") if off else last) if part)
+    end = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+    kinds = [type(value) for value in usual.get(switch, ())]
+    if not end or bool in kinds:
+        return switch, not off
+    values = [scalar(word) for word in words[: end if list in kinds else 1]]
+    del words[: len(values)]
+    return name, values if values[1:] or {*kinds} == {list} else values[0]
+
+
+def _usual(given: Arguments) -> dict[str, list[Any]]:
+    """Return the values that settings have where none is given: of the methods that are typed, or of all."""
+    from supernet.methods import METHODS
+    from supernet.searching.compare.cases import usual_settings
+
+    found: dict[str, list[Any]] = {"graphs": [False], "no_graphs": [False]}
+    methods = names_given("methods", peek(given, "methods", "")) or list(METHODS)
+    _import_own(methods, {"selector": peek(given, "selector", None)}, {})
+    for method, _, selector in (entry.partition("+") for entry in methods):
+        for each in {selector or None, peek(given, "selector", None)}:
+            for name, value in usual_settings(method, {"selector": each}).items():
+                found.setdefault(name, []).append(value)
+    return found
 
 
 def _typed(call: dict[str, Any], settings: dict[str, Any], axes: dict[str, list[Any]]) -> dict[str, Any]:

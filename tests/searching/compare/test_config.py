@@ -419,6 +419,36 @@ def test_a_typed_axis_takes_the_place_of_a_files_setting_and_a_typed_setting_tha
     assert (asked[0].settings, asked[0].axes) == ({"epochs": 3, "alpha.lr": 0.3}, {"width": [2, 8]})
 
 
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (
+            "--methods p-darts,darts --deeper 0 2 --candidates 3 --dropout 0 0.2",
+            {"deeper": [0, 2], "candidates": [3], "dropout": [0, 0.2]},
+        ),
+        ("--methods cdarts --deeper 2", {"deeper": 2}),
+        ("--checkpointing", {"checkpointing": True}),
+        ("--no-norm-track --w.nesterov --epochs 2", {"norm_track": False, "w.nesterov": True, "epochs": 2}),
+        ("--no-graphs", {"no_graphs": True}),
+        ("--mirror True", {"mirror": True}),
+        ("--norm-affine=true", {"norm_affine": True}),
+    ],
+)
+def test_a_typed_setting_has_as_many_values_as_in_a_search(call, monkeypatch, words, settings):
+    asked = []
+
+    def start(found, out, **more):
+        cases(found)
+        asked.append((found.data, found.settings))
+        raise UserError("begun")
+
+    monkeypatch.setattr(comparing, "start", start)
+    after = [] if "deeper 0" in words else [[*words.split(), "photos"]]  # of several values it would be one
+    for typed in (["photos", *words.split()], *after):
+        assert call("compare", *typed)[2] == "supernet: begun\n"
+    assert asked == [("photos", settings)] * (1 + len(after))
+
+
 def test_a_setting_is_no_axis_as_well_and_an_axis_has_each_value_once(call):
     typed = ("compare", "digits", "--axis", "width=2,4")
     assert call(*typed, "--width", "8")[2] == "supernet: 'width' is an axis and a setting: give it as one of them\n"
