@@ -164,12 +164,41 @@ class Killed(Blank):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().step(batches)
 
+class Listening(Blank):
+    def end_epoch(self, epoch, valid_accuracy):
+        for process in (os.getpid(), os.getppid()):
+            own = {os.readlink(each.path) for each in os.scandir(f"/proc/{process}/fd") if each.is_symlink()}
+            for table in ("tcp", "tcp6"):
+                for line in open(f"/proc/net/{table}").read().splitlines()[1:]:
+                    words = line.split()
+                    if words[3] == "0A" and f"socket:[{words[9]}]" in own:
+                        print("listens", words[1].partition(":")[0], flush=True)
+        return super().end_epoch(epoch, valid_accuracy)
+
 class Large(Blank):
     def end_epoch(self, epoch, valid_accuracy):
         if os.environ["RANK"] == "1":
             raise MemoryError
         return super().end_epoch(epoch, valid_accuracy)
 """
+
+
+def on_two(method: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Search with a method of `METHOD` by the command, in two processes."""
+    (folder / "own.py").write_text(METHOD)
+    words = ["search", "digits", "--images", "32", "--epochs", "1", "--width", "2", "--batch-size", "8", "--quiet"]
+    command = [sys.executable, "-m", "supernet", *words, "--processes", "2", "--method", f"own:{method}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux' list of sockets")
+def test_processes_of_the_command_listen_on_the_loopback_address_alone(tmp_path: Path) -> None:
+    done = on_two("Listening", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("listens")}
+    assert found == {"0100007F"}
 
 
 @pytest.mark.slow
@@ -183,11 +212,7 @@ class Large(Blank):
 def test_the_command_starts_processes_and_says_in_one_line_why_they_end(
     method: str, status: int, why: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "own.py").write_text(METHOD)
-    words = ["search", "digits", "--images", "32", "--epochs", "1", "--width", "2", "--batch-size", "8", "--quiet"]
-    command = [sys.executable, "-m", "supernet", *words, "--processes", "2", "--method", f"own:{method}"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    done = on_two(method, tmp_path)
     assert done.returncode == status
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

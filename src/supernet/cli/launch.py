@@ -60,7 +60,8 @@ def _run(words: Arguments, processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from supernet.engine.process_group import LAUNCHER, SPOKEN
+    from supernet.engine import one_machine
+    from supernet.engine.process_group import LAUNCHER, MEETING, SPOKEN
 
     logging.disable(logging.ERROR)  # a process that ends says why itself
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
@@ -69,14 +70,15 @@ def _run(words: Arguments, processes: int) -> None:
         max_nodes=1,
         nproc_per_node=processes,
         run_id="supernet",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_backend=one_machine.NAME,
         max_restarts=0,
         monitor_interval=0.1,
     )
+    one_machine.on_loopback()
     os.environ[LAUNCHER] = str(os.getpid())
     with TemporaryDirectory() as folder:
         os.environ[SPOKEN] = spoken = str(Path(folder, "spoken"))
+        os.environ[MEETING] = str(Path(folder, "meeting"))
         try:
             elastic_launch(config, sys.executable)("-m", "supernet", *words)
         except ChildFailedError as error:

@@ -34,6 +34,7 @@ _group = _Group()
 
 
 SPOKEN = "SUPERNET_SPOKEN"  # names a file that the first process makes that says why all of them end
+MEETING = "SUPERNET_MEETING"  # names a file in which processes started by --processes find each other
 LAUNCHER = "SUPERNET_LAUNCHER"  # the number of the process that started these ones, by --processes
 _LOST = (
     "one of the processes of this run has ended, which stops all of them; "
@@ -128,6 +129,8 @@ def _as(group: _Group) -> Iterator[None]:
 
 @cache
 def _store() -> Any:
+    if MEETING in os.environ:  # without a port, which torchrun's store opens to all machines
+        return dist.FileStore(os.environ[MEETING], int(os.environ["WORLD_SIZE"]))  # type: ignore[attr-defined]
     store, _, _ = next(rendezvous("env://"))
     return store
 
