@@ -101,6 +101,18 @@ def test_an_onnx_model_gives_the_logits_of_the_network_for_any_batch(run: Run, o
         np.testing.assert_allclose(session.run(None, {"pixels": x.numpy()})[0], wanted, rtol=1e-4, atol=1e-4)
 
 
+RESIZED = (
+    ": by means of blocks where its sides are multiples, else by Lanczos (pillow, reducing_gap=3), "
+    "of arrays bilinearly with antialiasing"
+)
+
+
+def pictures(least: int) -> list[str]:
+    """Return the first steps for pictures, whose JPEGs keep at least so many pixels a side."""
+    decoded = f"decode a JPEG at 1/2, 1/4 or 1/8 of its size, as far as both sides keep {least} pixels or more"
+    return [decoded, "turn a picture as its EXIF orientation says, and put its transparent parts on white"]
+
+
 def test_models_hold_class_names_and_preprocessing(
     run: Run, torch_file: exporting.Exported, onnx_file: exporting.Exported
 ) -> None:
@@ -116,7 +128,7 @@ def test_models_hold_class_names_and_preprocessing(
     assert description["mean"] == pytest.approx(run.config["mean"])
     assert description["std"] == pytest.approx(run.config["std"])
     assert (description["size"], description["image_size"], description["channels"]) == ([9, 8], [9, 8], 3)
-    assert description["steps"] == ["bring the picture to 9x8 pixels"]
+    assert description["steps"] == [*pictures(36), f"bring the picture to 9x8 pixels{RESIZED}"]
     assert description["input"] == "values of pixels, 0 to 255 as uint8, of shape (batch, 3, 9, 8); red, green, blue"
 
 
@@ -156,11 +168,18 @@ def predictor_of(
     return Predictor(network, [str(i) for i in range(network_size.classes)], moments, moments, image_size).eval()
 
 
+GREY = "make grey of colours: 0.299 red + 0.587 green + 0.114 blue (ITU-R 601)"
+SQUARE = "bring the middle square of the picture to"
+
+
 @pytest.mark.parametrize(
     ("image_size", "steps"),
     [
-        ((12, 12), ["bring the middle square of the picture to 12x12 pixels", "take the middle 8x8 pixels"]),
-        ((8, 8), ["bring the middle square of the picture to 8x8 pixels"]),
+        (
+            (12, 12),
+            [*pictures(48), f"{SQUARE} 12x12 pixels{RESIZED}", GREY, "take the middle 8x8 pixels"],
+        ),
+        ((8, 8), [*pictures(32), f"{SQUARE} 8x8 pixels{RESIZED}", GREY]),
         (None, ["take the middle 8x8 pixels"]),
     ],
 )
@@ -172,7 +191,8 @@ def test_the_preprocessing_of_crops_in_words(image_size: tuple[int, int] | None,
 
 def test_the_preprocessing_of_images_that_are_not_square_in_words() -> None:
     description = preprocessing(predictor_of(NetworkSize(2, 1, (6, 9), 2), image_size=(6, 9)))
-    assert description["steps"] == ["bring the picture to 6x9 pixels"]
+    means = "by means of blocks where its sides are multiples, else bilinearly with antialiasing"
+    assert description["steps"] == [f"bring the picture to 6x9 pixels: {means}"]
     assert description["input"].endswith("2 channels")
 
 

@@ -28,12 +28,7 @@ def preprocessing(predictor: Predictor, kind: Input = "uint8") -> dict[str, Any]
     """Return the preprocessing of an image before and inside the model, in words and numbers."""
     channels, (height, width) = predictor.network_size.channels, predictor.size
     colours = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
-    steps = []
-    if predictor.levels:
-        low, high = predictor.levels
-        steps.append(f"scale values of more than 8 bits: {low} and less become 0, {high} and more 255")
-    if predictor.image_size is not None:
-        steps.append(_resizing(*predictor.image_size))
+    steps = _steps(predictor)
     if predictor.image_size != predictor.size:
         steps.append(f"take the middle {height}x{width} pixels")
     return {
@@ -50,9 +45,27 @@ def preprocessing(predictor: Predictor, kind: Input = "uint8") -> dict[str, Any]
     }
 
 
-def _resizing(height: int, width: int) -> str:
-    middle = "the middle square of the picture" if height == width else "the picture"
-    return f"bring {middle} to {height}x{width} pixels"
+def _steps(predictor: Predictor) -> list[str]:
+    """Return what is done to an image until it has the size that pictures are brought to, if that is known."""
+    channels, size = predictor.network_size.channels, predictor.image_size
+    scaling = []
+    if predictor.levels:
+        low, high = predictor.levels
+        scaling.append(f"scale values of more than 8 bits: {low} and less become 0, {high} and more 255")
+    if size is None:
+        return scaling
+    middle = "the middle square of the picture" if size[0] == size[1] else "the picture"
+    means = f"bring {middle} to {size[0]}x{size[1]} pixels: by means of blocks where its sides are multiples, else"
+    if channels not in (1, 3):  # which no picture has
+        return [*scaling, f"{means} bilinearly with antialiasing"]
+    grey = ["make grey of colours: 0.299 red + 0.587 green + 0.114 blue (ITU-R 601)"] if channels == 1 else []
+    return [
+        f"decode a JPEG at 1/2, 1/4 or 1/8 of its size, as far as both sides keep {4 * max(size)} pixels or more",
+        "turn a picture as its EXIF orientation says, and put its transparent parts on white",
+        *scaling,
+        f"{means} by Lanczos (pillow, reducing_gap=3), of arrays bilinearly with antialiasing",
+        *grey,
+    ]
 
 
 def description(predictor: Predictor) -> dict[str, Any]:
