@@ -1,8 +1,9 @@
 """Retraining: one architecture, trained from scratch by a recipe, in a run folder of its own.
 
-The loop is that of a search. Two deliberate differences from the code of the recipes' papers: images are normalised by
-the mean and standard deviation of the training images, not by constants of one data set; and beside the last epoch the
-best one is kept, chosen on the validation images if the recipe has some.
+The loop is that of a search. Three deliberate differences from the code of the recipes' papers: images are normalised
+by the mean and standard deviation of the training images, not by constants of one data set; beside the last epoch the
+best one is kept, chosen on the validation images if the recipe has some; and for ImageNet the random resized crops are
+drawn from the middle square of a picture, brought to 256 pixels, not from the whole original.
 """
 
 from __future__ import annotations
