@@ -60,11 +60,12 @@ class Recipe:
     balance: Literal["none", "weights", "sampling"] = "none"
     """let unequal classes count alike: rarer ones have larger weights in the loss, or are drawn more often"""
     validation_share: Share = 0.0
-    """share of the training images kept for validation if none are given; 0 is a fifth where no test images are"""
+    """share of the training images kept for validation if the data has no validation images; with 0, a fifth is kept if
+    there are no test images either"""
     stem: Whole | None = None
-    """times the stem halves the image; None halves it until its shorter side is at most 32"""
+    """times the stem halves the image; None is the search's, else halves it until its shorter side is at most 32"""
     reductions: Whole | None = None
-    """reductions that halve the resolution; None is all of the space's that leave at least 2 pixels"""
+    """reductions that halve the resolution; None is the search's, else all that leave at least 2 pixels"""
 
     def __post_init__(self) -> None:
         if self.auxiliary and self.batch_size < 2:  # batch norm of the auxiliary head sees one pixel per image
