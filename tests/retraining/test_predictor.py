@@ -339,7 +339,9 @@ def test_predict_takes_folders_and_patterns(run: Run, call: Call, tmp_path: Path
     assert status == 0
     files = ["photos/a.PNG", "photos/b/2.png", "more/[1].png", "more/[1].png", "more/x.gif"]
     assert [line.split()[0] for line in out.splitlines()] == files
-    assert err == "supernet: left out: 2 files that are no pictures\n"
+    assert err == "supernet: left out: 2 files without a picture\n"
+    (tmp_path / "more" / "notes.txt").write_text("no picture")
+    assert call("predict", "run", "more")[2] == "supernet: left out: 1 file without a picture\n"
     _, out, err = call("predict", "run", "**/*.png")
     assert [line.split()[0] for line in out.splitlines()] == ["more/[1].png", "photos/b/2.png"]
     _, out, _ = call("predict", "run", "photos/**")
@@ -372,6 +374,7 @@ def test_predictions_are_written_as_csv(run: Run, call: Call, tmp_path: Path) ->
         assert (row["label"], row["label_2"]) == (prediction.label, second)
         assert float(row["probability_2"]) == pytest.approx(prediction.probabilities[second], rel=1e-5)
     assert call("predict", "run", "*.png", "--csv", "out.csv", "--top", "9") == (0, "out.csv (3 images)\n", "")
+    assert call("predict", "run", "a.png", "--csv", "one.csv") == (0, "one.csv (1 image)\n", "")
     assert (tmp_path / "out.csv").read_text().splitlines()[0].endswith(",label_3,probability_3")
     (tmp_path / "d.png").write_text("no picture")
     before = (tmp_path / "out.csv").read_text()

@@ -19,6 +19,7 @@ from supernet.cli.pictures import Pictures
 from supernet.cli.use import Device, RunFolder, Space, Weights
 from supernet.engine.files import replacing
 from supernet.errors import UserError, reason_of, visible
+from supernet.report.text import number
 
 if TYPE_CHECKING:
     from supernet.report.console import Console
@@ -70,7 +71,7 @@ def predict(given: Arguments) -> None:
             _print_csv(result.rows(), min(asked.top or 1, len(loaded.classes)), file)
             result.check()
         if asked.csv != "-":
-            print(f"{asked.csv} ({result.count} images)")
+            print(f"{asked.csv} ({number(result.count, 'image')})")
         return
     if asked.json:
         _print_json(result.rows(), asked.top)
@@ -110,7 +111,7 @@ class Result:
             several = f"{len(self.broken)} images cannot be used; --skip-broken goes on without"
             raise UserError(several if self.broken[1:] else self.broken[0])
         if self.pictures.others:
-            print(f"supernet: left out: {self.pictures.others} files that are no pictures", file=sys.stderr)
+            print(f"supernet: left out: {number(self.pictures.others, 'file')} without a picture", file=sys.stderr)
         if not self.count:
             raise UserError(f"no picture that can be read in {', '.join(self.pictures.named)}")
 
@@ -148,8 +149,8 @@ def _print_csv(rows: Iterator[Row], top: int, file: TextIO) -> None:
     names = [
         f"{name}{place}" for place in ("", *(f"_{n}" for n in range(2, top + 1))) for name in ("label", "probability")
     ]
-    for number, (image, found) in enumerate(rows):
-        if not number:
+    for row, (image, found) in enumerate(rows):
+        if not row:
             writer.writerow(["image", *names])
         path = f"./{image}" if image.startswith(_FORMULA) else image
         classes = [(shown(_no_formula(label)), f"{share:.6g}") for label, share in _most_probable(found, top)]
