@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from conftest import Call
 from supernet.spaces.known import known
 
@@ -21,6 +23,14 @@ def test_a_row_has_the_counted_sizes_and_the_published_ones(call: Call) -> None:
     assert [line.split()[0] for line in papers.splitlines()] == list(known())
     assert max(map(len, table.splitlines())) <= 90
     assert "…" not in out
+
+
+def test_a_narrow_terminal_folds_cells_and_cuts_none(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    table = call("architectures")[1].split("\n\n")[0]
+    assert "…" not in table
+    rows = r"^DARTS_V2 +3\.349 +528 +2\.76 +4\.719 +530 +26\.7\n +\(3\.3\) +\(4\.7\) +\(574\) *$"
+    assert re.search(rows, table, re.MULTILINE)
 
 
 def test_json_has_a_line_for_each(call: Call) -> None:

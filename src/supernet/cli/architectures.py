@@ -71,13 +71,9 @@ def _costs(entry: Known) -> Iterator[tuple[str, int]]:
 
 
 def _table(console: Any, found: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.table import Table
+    from supernet.report.console import table_of
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column("", no_wrap=True)
-    for title in ("CIFAR-10\nparams", "\nFLOPs", "\nerror", "ImageNet\nparams", "\nFLOPs", "\nerror"):
-        table.add_column(title, justify="right", no_wrap=True)
+    table = table_of([""], ("CIFAR-10\nparams", "\nFLOPs", "\nerror", "ImageNet\nparams", "\nFLOPs", "\nerror"))
     for row in found:
         cells = []
         for data in _DATA:

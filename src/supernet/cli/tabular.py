@@ -52,15 +52,11 @@ def _print_trace(method: str, trace: Trace) -> None:
 
 
 def _table(console: Any, found: Traces) -> None:
-    from rich import box
-    from rich.table import Table
+    from supernet.report.console import table_of
 
     last = found.config.queries
     stops = sorted({stop for stop in (*_STOPS, last) if stop <= last})
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column("queries", no_wrap=True)
-    for title in (*map(str, stops), "n", "s"):
-        table.add_column(title, justify="right", no_wrap=True)
+    table = table_of(["queries"], (*map(str, stops), "n", "s"))
     for method, traces in found.methods.items():
         spreads = [_spread(trace.accuracies[stop - 1] for trace in traces) for stop in stops]
         seconds = statistics.fmean(trace.seconds for trace in traces)

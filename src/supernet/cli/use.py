@@ -134,16 +134,12 @@ def _ranked(score: ClassScore) -> tuple[bool, float]:
 
 def _scores(console: Console, classes: tuple[ClassScore, ...], file: str) -> None:
     """Print a row per class; of many classes only those of lowest F1."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
-    from supernet.report.console import line
+    from supernet.report.console import line, table_of
 
     shown = classes if len(classes) <= _SHOWN else sorted(classes, key=_ranked)[:_SHOWN]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in ("class", "precision %", "recall %", "F1 %", "images"):
-        table.add_column(name, justify="left" if name == "class" else "right")
+    table = table_of(["class"], ("precision %", "recall %", "F1 %", "images"))
     for score in shown:
         shares = ("-" if share is None else f"{100 * share:.1f}" for share in (score.precision, score.recall, score.f1))
         table.add_row(escape(visible(score.name)), *shares, str(score.support))

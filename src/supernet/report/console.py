@@ -110,7 +110,7 @@ def cost_of(name: str, value: float) -> str:
 def table_entry(console: Console, entry: Mapping[str, Any]) -> None:
     """Print a table's results for one architecture; `entry` is the output of `TableEntry.to_json`."""
     numbers = ("validation", "test", f"rank of {entry['total']}", "best there is", "below it")
-    table = _table([f"{entry['table']} #{entry['index']}"], numbers)
+    table = table_of([f"{entry['table']} #{entry['index']}"], numbers)
     for row in entry["results"]:
         best = f"{row['best_test']:.2f} (#{row['best_index']})"
         table.add_row(
@@ -123,14 +123,17 @@ def table_entry(console: Console, entry: Mapping[str, Any]) -> None:
     line(console, f"{first['params_m']:.3f} M parameters, {first['flops_m']:.1f} M FLOPs on {first['title']}.")
 
 
-def _table(words: Iterable[str], numbers: Iterable[str]) -> Table:
-    """Return an empty table with columns of words, aligned to the left, and of numbers, aligned to the right."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+def table_of(words: Iterable[str], numbers: Iterable[str]) -> Table:
+    """Return an empty table with columns of words, aligned to the left, and of numbers, aligned to the right.
+
+    A narrow terminal folds cells and cuts none.
+    """
+    found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for name in words:
-        table.add_column(name)
+        found.add_column(name, overflow="fold")
     for name in numbers:
-        table.add_column(name, justify="right")
-    return table
+        found.add_column(name, justify="right", overflow="fold")
+    return found
 
 
 def _decisions(console: Console, summary: Mapping[str, Any]) -> None:
@@ -179,7 +182,7 @@ def selections(console: Console, runs: Sequence[Run], *, table: bool = False) ->
     config = next(iter(runs)).config
     entry = rows[0][1]["table_entry"] if table or holds(config["data_name"], config["classes"]) else None
     numbers = ["M params"] if entry is None else [*(result["title"] for result in entry["results"]), "#"]
-    found = _table(["selected by", "verdict"], numbers)
+    found = table_of(["selected by", "verdict"], numbers)
     for name, summary in rows:
         cells = [f"{summary['params'] / 1e6:.3f}"]
         if entry is not None:
@@ -195,7 +198,7 @@ def selections(console: Console, runs: Sequence[Run], *, table: bool = False) ->
 def front(console: Console, found: Mapping[str, Any]) -> None:
     """Print the architectures of a search along their cost, as `supernet.searching.front_points.drawn` has them."""
     names = [name for name in ("supernet", "retrained", "table") if any(p[name] is not None for p in found["points"])]
-    table = _table(["architecture in"], [found["title"], *(f"{name}, %" for name in names), ""])
+    table = table_of(["architecture in"], [found["title"], *(f"{name}, %" for name in names), ""])
     for point in found["points"]:
         accuracies = ["" if point[name] is None else f"{point[name]:.2f}" for name in names]
         folder = "the run folder" if point["run"] == "." else point["run"]
