@@ -101,5 +101,31 @@ def test_the_found_network_is_scaled_to_a_cost_and_the_others_to_its(searched: R
     assert (scaled.width, scaled.flops) == (found.width, found.flops) != (3, retrained.summary["flops"])
 
 
+def test_a_table_is_of_networks_that_are_trained_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = {"epochs": 1, "device": "cpu", "quiet": True, "out": "b"}
+    asked = {"flops": "100k", "params": "20k", "networks": "resnet", **small}
+    data = images("images.npz", 3)
+    sn.baseline(data, seeds="0", batch_size=20, **asked)
+    reason = r"'b/resnet-flops-0' was made with other settings: batch_size \(20 there, 30 now\); give another place"
+    for others, force, end in (
+        ({"networks": "mobilenet-v2", "seeds": "0"}, False, "to start over, with this network and seed asked for, too"),
+        ({"seeds": "1"}, True, "to start over, with this network and seed asked for, too"),
+        ({"networks": "mobilenet-v2,resnet", "seeds": "0"}, False, "to start over"),
+    ):
+        with pytest.raises(sn.UserError, match=f"{reason} with --out, or --force {end}$"):
+            sn.baseline(data, batch_size=30, force=force, **asked | others)
+    assert {file.parent.name for file in Path("b").glob("*/config.yaml")} == {"resnet-flops-0", "resnet-params-0"}
+    sn.baseline(data, seeds="0-1", batch_size=30, force=True, **asked)
+    for seed in range(2):
+        (Path("b") / f"resnet-flops-{seed}" / "summary.json").unlink()  # as where it was stopped
+    later = sn.baseline(data, seeds="1", batch_size=30, **asked | {"networks": "mobilenet-v2"})
+    assert {row.label: [*row.results] for row in later.rows} == {
+        "resnet, same parameters": [0, 1],
+        "mobilenet-v2, same FLOPs": [1],
+        "mobilenet-v2, same parameters": [1],
+    }
+
+
 def test_a_long_architecture_is_no_folder() -> None:
     assert run_of(f"Genotype(normal={[('sep_conv_3x3', 1)] * 100})") is None

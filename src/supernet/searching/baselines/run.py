@@ -123,6 +123,11 @@ class Trainings:
         config = replace(base.config, what=genotype, space=None, seed=seed, **sizes)
         return plans.on(base.images, config, (rival.space, rival.space_name, genotype), base.recipe)
 
+    def check(self, rival: Rival, seed: int) -> None:
+        """Raise UserError if the folder of a network with a seed holds a run with other settings, which it names."""
+        if (folder := self.folder(rival, seed)).exists():
+            Run(folder).holds(self.plan_of(rival, seed).record)
+
     def finished(self, rival: Rival, seed: int) -> Run | None:
         """Return the run of a network with a seed if it has finished, here or as a retraining of the found one."""
         return self._finished(rival, seed, self.plan_of(rival, seed))

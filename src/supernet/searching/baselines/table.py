@@ -115,7 +115,7 @@ def cells(rows: tuple[Row, ...]) -> list[list[str]]:
 
 def _notes(trainings: Trainings, runs: Runs) -> str:
     """Return what the numbers are, in sentences."""
-    asked, first = trainings.asked, next(iter(next(iter(runs.values())).values()))
+    asked, first = trainings.asked, next(run for by_seed in runs.values() for run in by_seed.values())
     config = asked.plan.config
     images = "test" if first.summary["test_accuracy"] is not None else "validation"
     told = [

@@ -52,7 +52,7 @@ def start(asked: Asked, how: Driving, workers: int = 1) -> Baselines:
         write_atomically(out / FILE, (json.dumps(asked.record, indent=2) + "\n").encode())
         trainings = with_earlier(wanted)
         pairs = [(rival, seed) for seed in asked.seeds for rival in trainings.rivals if rival.folder in own]
-        runs = earlier(trainings, pairs)
+        runs = earlier(trainings, pairs, force=how.force)  # before anything is trained
         count = len(pairs) + sum(map(len, runs.values()))
 
         def ended(rival: Rival, seed: int, run: Run) -> None:

@@ -75,10 +75,8 @@ def _check(plan: RetrainingPlan, how: Driving) -> None:
 
 
 def _job(trainings: Trainings, rival: Rival, seed: int, how: Driving) -> Job:
-    """Return the job of a training; raises UserError if its folder holds a run with other settings."""
+    """Return the job of a training."""
     run, plan = Run(trainings.folder(rival, seed)), trainings.plan_of(rival, seed)
-    if not how.force:
-        run.holds(plan.record)
     # A run that has finished and is to start over is not taken for one that is done
     (run.path / "summary.json").unlink(missing_ok=True)
     return Job(run.path.name, rival.label, ((run.path.name, command(plan, how, run.path)),))
