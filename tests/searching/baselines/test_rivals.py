@@ -13,7 +13,7 @@ from torch import nn
 from supernet.models.cost.count import cost
 from supernet.retraining.config import configured
 from supernet.retraining.plan import plan
-from supernet.searching.baselines import rows
+from supernet.searching.baselines import rows, table
 from supernet.searching.baselines.call import Start, Which, asked
 from supernet.searching.baselines.rivals import NEAR, NETWORKS, of_found
 from supernet.searching.baselines.run import Asked, Trainings
@@ -94,3 +94,25 @@ def test_the_time_of_random_is_the_mean_over_its_architectures(tmp_path: Path, m
 
 def count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("folders", "far", "told"),
+    [
+        (["found", "resnet-flops"], "", ["Same: as near as whole channels come"]),
+        (
+            ["found", "largest", "random"],
+            "",
+            ["Random: an architecture of the space for each seed, of the same cost to"],
+        ),
+        (["random"], "one differs by 20 %", ["Random: an architecture of the space for each seed."]),
+        (["found", "largest"], "", []),
+    ],
+)
+def test_the_notes_are_on_the_networks_of_the_table(folders: list[str], far: str, told: list[str]) -> None:
+    every = ("found", "random", "largest", "resnet-flops")
+    rivals = [SimpleNamespace(label=name, folder=name, told=far) for name in every]
+    runs: Any = {name: {0: None} if name in folders else {} for name in every}
+    trainings: Any = SimpleNamespace(rivals=rivals)
+    found = table._kinds(trainings, runs)
+    assert [text[: len(start)] for text, start in zip(found, told, strict=True)] == told

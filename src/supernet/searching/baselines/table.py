@@ -15,7 +15,7 @@ from supernet.errors import UserError
 from supernet.models.cost.scaling import UNITS
 from supernet.retraining.plan import RetrainingPlan
 from supernet.retraining.recipes import OF_IMAGES, Recipe
-from supernet.searching.baselines.rivals import NEAR
+from supernet.searching.baselines.rivals import NEAR, OF_SPACE
 from supernet.searching.baselines.rows import Row, Runs, row_of
 from supernet.searching.baselines.rows import rows as rows_of
 from supernet.searching.baselines.run import Trainings
@@ -121,14 +121,24 @@ def _notes(trainings: Trainings, runs: Runs) -> str:
     told = [
         f"Accuracy: on the {images} images (%), after the last epoch, {config.epochs}, by recipe "
         f"{asked.plan.recipe}, the same for all. n: seeds. Std: sample standard deviation over the seeds.",
-        "Same: as near as whole channels come, by width and depth together, of a published cell by the width.",
-    ]
-    if asked.like is not None:
-        told.append(f"Random: an architecture of the space for each seed, of the same cost to {100 * NEAR:g} %.")
-    told += [
+        *_kinds(trainings, runs),
         f"Ms: median time of one image, the mean over the seeds, on {described(asked.plan.device)}.",
         "Against: the mean of the differences by seed, and its 95 % interval by Student's t; "
         f"of fewer than {FEWEST} seeds it only tells noise.",
         *(f"{text[:1].upper()}{text[1:]}." for text in trainings.told),
     ]
     return " ".join(told)
+
+
+def _kinds(trainings: Trainings, runs: Runs) -> list[str]:
+    """Return a sentence on each kind of network in the table that was made to have a cost."""
+    there = {rival.folder: rival for rival in trainings.rivals if runs[rival.label]}
+    found = list[str]()
+    if there.keys() - {"found", *OF_SPACE}:
+        found.append(
+            "Same: as near as whole channels come, by width and depth together, of a published cell by the width."
+        )
+    if "random" in there:
+        near = "" if there["random"].told else f", of the same cost to {100 * NEAR:g} %"
+        found.append(f"Random: an architecture of the space for each seed{near}.")
+    return found
