@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
 import supernet as sn
-from supernet.report.loggers import LOGGERS, Logger, Place, loggers
+from report.figures import legend
+from supernet.report import plots
+from supernet.report.loggers import LOGGERS, Logger, Place, _cell, loggers
 from supernet.searching import results
+from supernet.spaces import architecture, space
 
 CALL = {"images": 60, "batch_size": 30, "width": 2, "device": "cpu", "quiet": True}
 
@@ -149,6 +154,24 @@ def test_a_selection_of_a_search_has_a_place_of_its_own(tmp_path):
     assert logger.open == []
     sn.search("digits", out=tmp_path / "run", callbacks=[Logger("kept", Kept)], **call)  # it had finished before
     assert Kept.places[2].got == [1, "cell", True]
+
+
+@pytest.mark.parametrize("name", ["darts", "my_spaces:own"])
+def test_the_picture_of_the_cell_is_that_of_the_run_folder(name):
+    genotype = architecture("DARTS_V2")[1]
+    drawn = _cell(SimpleNamespace(genotype=genotype, config={"space": name}))
+    if name == "darts":
+        wanted = plots.draw_architecture(space("darts"), genotype)
+    else:
+        wanted = plots.draw_cell(genotype, {choice.op for _, choices in genotype.cells for choice in choices})
+    assert svg(drawn) == svg(wanted)
+    assert ("to the output" in legend(drawn)) == (name == "darts")
+
+
+def svg(figure):
+    file = io.BytesIO()
+    plots.write_svg(figure, file)
+    return file.getvalue()
 
 
 def test_several_loggers_are_named_with_commas():

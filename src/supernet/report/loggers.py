@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -222,12 +221,15 @@ def loggers(names: str) -> list[Logger]:
 
 
 def _cell(run: Run) -> Figure:
-    """Draw the architecture of a finished run; in a space of the user's own all operations look as if they learned."""
+    """Draw the architecture of a finished run, in a space of the user's own by its genotype alone.
+
+    All operations of such a space look as if they learned, and the output of its cells is not drawn.
+    """
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
     genotype = run.genotype
-    ops = {choice.op for _, choices in genotype.cells for choice in choices}
-    with suppress(UserError):
+    try:
         space = recorded_space(run.config["space"])
-        ops = {op for op in ops if space.primitive(op).learned}
-    return plots.draw_cell(genotype, ops)
+    except UserError:
+        return plots.draw_cell(genotype, {choice.op for _, choices in genotype.cells for choice in choices})
+    return plots.draw_architecture(space, genotype)
