@@ -18,6 +18,7 @@ from report.figures import assert_laid_out, legend, render
 from supernet.errors import UserError
 from supernet.report import plots
 from supernet.report.plots import colour, draw_cell, draw_tabular, draw_trajectory, save
+from supernet.spaces import SPACES
 from supernet.spaces.genotype import Genotype
 
 CELL = Genotype.of("x", {"cell": [(1, 0, "nor_conv_3x3"), (2, 0, "none"), (2, 1, "skip_connect")]})
@@ -33,6 +34,16 @@ def test_known_operations_have_colours_of_their_own() -> None:
     convolutions = [f"{kind}_conv_{size}" for kind in ("sep", "dil") for size in ("3x3", "5x5")]
     others = ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3", "max_pool_3x3", "noise"]
     assert len({colour(name) for name in (*convolutions, *others)}) == 11
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_no_two_operations_of_an_edge_look_alike(name: str) -> None:
+    cells = SPACES[name].cells.values()
+    assert all(len({*map(colour, edge.ops)}) == len(edge.ops) for cell in cells for edge in cell.edges)
+
+
+def test_a_skip_connection_is_muted_whatever_its_name() -> None:
+    assert colour("identity") == colour("skip_connect")
 
 
 def test_another_process_gives_an_unknown_name_the_same_colour_without_pyplot_and_torch() -> None:

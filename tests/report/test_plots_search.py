@@ -246,6 +246,17 @@ def test_diagnostics_show_both_correlations_every_operation_and_the_two_means() 
     assert lines["mean, with weights"].tolist() == [-2.0, -2.0, -2.0]
 
 
+def test_gradients_of_operations_of_one_colour_have_lines_of_different_styles() -> None:
+    names = [f"op{i}" for i in range(200)]
+    twins = [name for name in names if colour(name) == colour(names[0])][:2]
+    rows = [{"epoch": e, "diagnostics": {f"gradient of {name}": 1.0 * e for name in twins}} for e in (1, 2)]
+    lines = draw_diagnostics(rows, set(twins)).axes[2].get_lines()
+    assert {str(line.get_label()): line.get_linestyle() for line in lines if line.get_label() in twins} == {
+        twins[0]: "-",
+        twins[1]: "--",
+    }
+
+
 def test_diagnostics_of_epochs_too_short_to_be_measured() -> None:
     rows = [{"epoch": 1, "diagnostics": {}}, {"epoch": 2, "diagnostics": {"correlation": 1.0, "gradient of conv": 2.0}}]
     right = draw_diagnostics(rows, {"conv"}).axes[2]

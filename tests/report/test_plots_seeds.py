@@ -84,3 +84,12 @@ def test_bars_are_as_long_as_the_seeds_that_chose_an_operation():
     assert legend(figure) == ["none", "conv", "left out"]
     assert_laid_out(figure, height=0.3)
     render(draw_agreement({}))
+
+
+def test_bars_of_operations_of_one_colour_are_hatched_apart():
+    names = [f"op{i}" for i in range(200)]
+    twins = [name for name in names if colour(name) == colour(names[0])][:2]
+    figure = draw_agreement({"darts": {"1<-0": {twins[0]: 1, twins[1]: 2, "left out": 1}}}, "left out")
+    assert [bar.get_hatch() for bar in figure.axes[0].patches] == ["", "////", None]
+    assert [patch.get_hatch() for patch in figure.legends[0].get_patches()] == ["", "////", None]
+    render(figure)

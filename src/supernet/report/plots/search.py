@@ -36,6 +36,7 @@ _TITLES = {
 }
 
 _EDGE: dict[str, Any] = {"color": DARK, "lw": 1.2, "ls": (0, (1, 1)), "label": "weight of the edge"}
+_STYLES = ("-", "--", ":", "-.")
 _KEPT: dict[str, Any] = {"color": DARK, "lw": 0.8, "ls": (0, (6, 3))}
 _FAR = 3.0  # times the span of all scores: a threshold further from them is out of view, as they would be flat
 
@@ -69,7 +70,7 @@ def draw_search(
     accuracies = floats((row.get("table") or {}).get(field) for row in rows)
     in_table = bool(np.isfinite(accuracies).any())
     ops = operations(edges)
-    styles = distinct_styles(ops, ("-", "--", ":", "-."))
+    styles = distinct_styles(ops, _STYLES)
     figure, panels = edge_panels(edges, "epoch", "op score", wide_panel=in_table)
     if in_table:
         _draw_accuracies(figure.axes[0], [row["epoch"] for row in rows], accuracies, str(field))
@@ -190,8 +191,9 @@ def _draw_gradients(
     # An epoch shorter than the steps between two measurements may have none, so any row may lack values.
     names = dict.fromkeys(name for row in diagnostics for name in row if name.startswith("gradient of "))
     gradients = {name.removeprefix("gradient of "): floats(row.get(name) for row in diagnostics) for name in names}
+    styles = distinct_styles(gradients, _STYLES)
     for op, values in gradients.items():
-        axes.plot(epochs, values, color=colour(op), lw=0.9, label=op)
+        axes.plot(epochs, values, color=colour(op), lw=0.9, ls=styles[op], label=op)
     for label, style, has_weights in (("mean, with weights", "-", True), ("mean, without", "--", False)):
         if group := [values for op, values in gradients.items() if (op in learned) == has_weights]:
             axes.plot(epochs, np.mean(group, axis=0), color=DARK, lw=2, ls=style, label=label)

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from supernet.report.plots.panels import add_legend
+from supernet.report.plots.panels import add_legend, distinct_styles
 from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE, colour, text_width
 
 _HIGH = 0.6  # of a row of a strip that equal values may take
@@ -121,10 +121,13 @@ def draw_agreement(counts: Mapping[str, Counts], absent: str = "") -> Figure:
     side = max(map(text_width, edges), default=0.0) + 0.3
     figure = Figure((side + columns * width, rows * (0.75 + 0.2 * len(edges))), layout="constrained")
     ops = dict.fromkeys(op for label in counts.values() for found in label.values() for op in found)
+    hatches = distinct_styles((op for op in ops if op != absent), ("", "////", "....", "xxxx"))
     looks: dict[str, dict[str, Any]] = {
-        op: {"facecolor": "white" if op == absent else colour(op), "edgecolor": GREY, "linewidth": 0.5}
-        for op in sorted(ops, key=lambda op: op == absent)
+        op: {"facecolor": colour(op), "hatch": hatch, "edgecolor": DARK if hatch else GREY, "linewidth": 0.5}
+        for op, hatch in hatches.items()
     }
+    if absent in ops:
+        looks[absent] = {"facecolor": "white", "edgecolor": GREY, "linewidth": 0.5}
     axes: Axes | None = None
     for number, (label, found) in enumerate(counts.items()):
         axes = figure.add_subplot(rows, columns, number + 1, sharex=axes, sharey=axes)

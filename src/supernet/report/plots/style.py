@@ -42,6 +42,7 @@ STYLE: dict[Any, Any] = _DEFAULTS | {
 _COLOURS = {
     "none": "#b5b5b5",
     "skip_connect": "#5a5a5a",
+    "identity": "#5a5a5a",  # a skip connection, as NAO's spaces call it
     "avg_pool_3x3": "#b09a78",
     "max_pool_3x3": "#8f8fb3",
     "nor_conv_1x1": "#e69f00",
@@ -51,6 +52,8 @@ _COLOURS = {
     "dil_conv_3x3": "#cc79a7",
     "dil_conv_5x5": "#56b4e9",
     "noise": "#882255",
+    "sep_conv_7x7": "#332288",  # Okabe and Ito have no more; this and the next are of Tol's scheme "muted"
+    "dil_conv_7x7": "#661100",
 }
 _BLOCKS = {  # inverted residuals by kernel, with squeeze-and-excitation or not: of expansions up to 3, and above
     "k3": ("#6baed6", "#08519c"),
