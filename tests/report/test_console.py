@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import unicodedata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from supernet.errors import UserError, unknown, visible
-from supernet.report.console import Console, _scores, line, listing
+from supernet.report.console import Console, _scores, front, line, listing, selections
 from supernet.report.progress import Quiet
 
 ROWS = [("a", "the first of two, with a longer line about it", "Somebody, 2019"), ("second", "short", "Else, 2020")]
@@ -123,3 +126,15 @@ def test_letters_that_a_file_lacks_are_written_out(encoding: str, shown: str) ->
     line(console, "Äpfel 猫 ▁")
     console.file.flush()
     assert console.file.buffer.getvalue().decode(encoding) == f"{shown}\n"
+
+
+def test_names_of_folders_in_tables_are_no_markup() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    config = {"task": "select", "data_name": "x", "classes": []}
+    summary = {"params": 1, "verdict": "healthy: all", "table_entry": None}
+    runs: Any = [SimpleNamespace(path=Path(f"s/{name}"), config=config, summary=summary) for name in ("a[b]", "[c]")]
+    selections(console, runs)
+    point = {"run": "s/[red]-1", "cost": 5, "dominated": False, "supernet": 50.0, "retrained": None, "table": None}
+    front(console, {"points": [point], "title": "FLOPs", "cost": "flops", "images": 1, "alike": ""})
+    shown = console.file.getvalue()
+    assert [name for name in ("a[b]", "[c]", "s/[red]-1") if name not in shown] == [], shown

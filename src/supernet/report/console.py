@@ -11,6 +11,7 @@ import rich.console
 from rich import box
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from supernet.engine.glance import size as size_of
 from supernet.errors import visible
@@ -188,7 +189,7 @@ def selections(console: Console, runs: Sequence[Run], *, table: bool = False) ->
         if entry is not None:
             results, index = summary["table_entry"]["results"], summary["table_entry"]["index"]
             cells = [*(f"{result['test']:.2f}" for result in results), str(index)]
-        found.add_row(name, summary["verdict"].partition(":")[0], *cells)
+        found.add_row(Text(name), summary["verdict"].partition(":")[0], *cells)
     line(console, "")
     console.print(found)
     if entry is not None:
@@ -201,7 +202,7 @@ def front(console: Console, found: Mapping[str, Any]) -> None:
     table = table_of(["architecture in"], [found["title"], *(f"{name}, %" for name in names), ""])
     for point in found["points"]:
         accuracies = ["" if point[name] is None else f"{point[name]:.2f}" for name in names]
-        folder = "the run folder" if point["run"] == "." else point["run"]
+        folder = Text("the run folder" if point["run"] == "." else point["run"])
         table.add_row(
             folder, cost_of(found["cost"], point["cost"]), *accuracies, "dominated" if point["dominated"] else ""
         )
