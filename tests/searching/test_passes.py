@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 import supernet as sn
+from supernet.engine.loop import LazyBatches
+from supernet.engine.seeds import seeded
 from supernet.searching import results
 from supernet.searching.passes import Passes
+from supernet.searching.plan import planned
+from supernet.searching.task import SearchTask
 from supernet.testing import PairDataset, tiny_images
 
 STEPS = 2 * 2  # epochs x batches of 6 of 12 training images
@@ -44,6 +48,24 @@ def test_the_passes_of_a_step_are_counted(method, more, each, tmp_path):
     run = sn.search(data(), method=method, out=tmp_path / "run", **TINY | more)
     assert run.summary["forward_backward"] == STEPS * each
     assert [row["forward_backward"] for row in run.metrics] == [STEPS // 2 * each, STEPS * each]
+
+
+@pytest.mark.parametrize(
+    ("method", "each"),
+    [
+        *((f"r-darts-{name}", 5) for name in ("l2", "dp", "es", "ada")),  # through an unrolled step
+        *((name, 2) for name in ("darts-plus", "darts-minus", "fairdarts", "pc-darts", "p-darts", "gdas", "setn")),
+        ("cdarts", 3),  # the search network on both batches, the evaluation network on that of alpha
+    ],
+)
+def test_the_order_of_a_preset_is_in_the_passes_of_a_step_of_its_last_epoch(method, each):
+    plan = planned(data(), method=method, epochs=3, batch_size=6, width=4, depth=1, device="cpu")
+    with seeded(0):
+        task = SearchTask(plan)
+        task.begin_epoch(2)
+        for done in (1, 2):
+            task.step(LazyBatches(task.streams))
+            assert task.passes.count == done * each
 
 
 def test_a_selection_counts_its_own(tmp_path):
