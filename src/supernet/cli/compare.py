@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,10 +76,10 @@ def compare(given: Arguments) -> None:
 
 def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list[Any]]]:
     """Return the words of this command, the settings of the searches, and the axes."""
-    from supernet.searching.compare.config import axis_of, scalar
+    from supernet.searching.compare.config import axis_of
 
     words, own, settings, axes = list(given), list[str](), dict[str, Any](), dict[str, list[Any]]()
-    usual: dict[str, list[Any]] = {}
+    kinds: dict[str, set[type]] = {}
     while words:
         word = words.pop(0)
         flag, equals, value = word.partition("=")
@@ -93,47 +93,57 @@ def _sorted(given: Arguments) -> tuple[list[str], dict[str, Any], dict[str, list
             setting, values = axis_of(text)
             if setting in axes:
                 raise UserError(f"axis '{setting}' is given twice: give all its values in one --axis")
-            axes[setting] = values
-        elif equals:
-            settings[name] = scalar(value)
+            kinds = kinds or _kinds(given)
+            axes[setting] = [_several(each, kinds.get(setting, set())) for each in values]
         else:
-            usual = usual or _usual(given)
-            setting, typed = _setting(name, words, usual)
+            kinds = kinds or _kinds(given)
+            setting, typed = (name, _value([value], kinds.get(name, set()))) if equals else _setting(name, words, kinds)
             settings[setting] = typed
     return own, settings, axes
 
 
-def _setting(name: str, words: list[str], usual: Mapping[str, list[Any]]) -> tuple[str, Any]:
+def _several(text: str, kinds: Collection[type]) -> Any:
+    """Return a value of an axis; one of a setting of several values has them with spaces between them."""
+    return _value((list in kinds and text.split()) or [text], kinds)
+
+
+def _value(words: Sequence[str], kinds: Collection[type]) -> Any:
+    """Return the value that is typed as `words`, of a setting whose usual values are of `kinds`."""
+    from supernet.searching.compare.config import scalar
+
+    values = [scalar(word) for word in words]
+    return values if values[1:] or {*kinds} == {list} else values[0]
+
+
+def _setting(name: str, words: list[str], kinds: Mapping[str, Collection[type]]) -> tuple[str, Any]:
     """Return a setting by its name in a config, and its value, whose words are taken off the front of `words`.
 
     A switch has no value, and a setting of several values takes all words up to the next option.
     """
-    from supernet.searching.compare.config import scalar
-
     parent, _, last = name.rpartition(".")
     off = last.startswith("no_") and last != "no_graphs"
     switch = ".".join(part for part in (parent, last.removeprefix("no_") if off else last) if part)
     end = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
-    kinds = [type(value) for value in usual.get(switch, ())]
-    if not end or bool in kinds:
+    found = kinds.get(switch, ())
+    if not end or bool in found:
         return switch, not off
-    values = [scalar(word) for word in words[: end if list in kinds else 1]]
-    del words[: len(values)]
-    return name, values if values[1:] or {*kinds} == {list} else values[0]
+    taken = words[: end if list in found else 1]
+    del words[: len(taken)]
+    return name, _value(taken, found)
 
 
-def _usual(given: Arguments) -> dict[str, list[Any]]:
-    """Return the values that settings have where none is given: of the methods that are typed, or of all."""
+def _kinds(given: Arguments) -> dict[str, set[type]]:
+    """Return the types of what settings have where none is given: of the methods that are typed, or of all."""
     from supernet.methods import METHODS
     from supernet.searching.compare.cases import usual_settings
 
-    found: dict[str, list[Any]] = {"graphs": [False], "no_graphs": [False]}
+    found: dict[str, set[type]] = {"graphs": {bool}, "no_graphs": {bool}}
     methods = names_given("methods", peek(given, "methods", "")) or list(METHODS)
     _import_own(methods, {"selector": peek(given, "selector", None)}, {})
     for method, _, selector in (entry.partition("+") for entry in methods):
         for each in {selector or None, peek(given, "selector", None)}:
             for name, value in usual_settings(method, {"selector": each}).items():
-                found.setdefault(name, []).append(value)
+                found.setdefault(name, set()).add(type(value))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_methods_are_a_list_or_a_text_in_every_place(call, tmp_path):
 def test_a_typed_value_is_a_number_where_it_reads_as_one():
     typed = ["3", "1e-3", "true", "None", "300k", "sgd"]
     assert [scalar(text) for text in typed] == [3, 0.001, True, None, "300k", "sgd"]
-    assert axis_of("alpha.weight-decay=0,1e-3") == ("alpha.weight_decay", [0, 0.001])
+    assert axis_of("alpha.weight-decay=0,1e-3") == ("alpha.weight_decay", ["0", "1e-3"])
 
 
 def test_a_budget_has_a_unit():
@@ -427,6 +428,10 @@ def test_a_typed_axis_takes_the_place_of_a_files_setting_and_a_typed_setting_tha
             {"deeper": [0, 2], "candidates": [3], "dropout": [0, 0.2]},
         ),
         ("--methods cdarts --deeper 2", {"deeper": 2}),
+        (
+            "--methods p-darts --candidates=3 --deeper 0 2 --dropout 0 0",
+            {"candidates": [3], "deeper": [0, 2], "dropout": [0, 0]},
+        ),
         ("--checkpointing", {"checkpointing": True}),
         ("--no-norm-track --w.nesterov --epochs 2", {"norm_track": False, "w.nesterov": True, "epochs": 2}),
         ("--no-graphs", {"no_graphs": True}),
@@ -447,6 +452,31 @@ def test_a_typed_setting_has_as_many_values_as_in_a_search(call, monkeypatch, wo
     for typed in (["photos", *words.split()], *after):
         assert call("compare", *typed)[2] == "supernet: begun\n"
     assert asked == [("photos", settings)] * (1 + len(after))
+
+
+def test_values_of_an_axis_may_be_several_numbers_each(call, monkeypatch):
+    asked = []
+
+    def start(found, out, **more):
+        asked.append(found)
+        raise UserError("begun")
+
+    monkeypatch.setattr(comparing, "start", start)
+    words = ("--methods", "p-darts", "--candidates=3", "--dropout", "0", "0", "--axis", "deeper=0 2,0 4")
+    call("compare", "digits", *words)
+    call(*command(asked[0], Path("c")))
+    assert [found.axes for found in asked] == [{"deeper": [[0, 2], [0, 4]]}] * 2
+    found = cases(asked[0])
+    assert len({*found}) == len(found) == 3  # with random
+
+
+def test_one_number_of_a_setting_of_several_is_a_list_in_an_axis(call, monkeypatch):
+    asked = []
+    monkeypatch.setattr(comparing, "start", lambda found, *_, **__: asked.append(found.axes))
+    for methods in ("p-darts", "cdarts"):
+        with contextlib.suppress(AttributeError):  # there is no comparison to show
+            call("compare", "digits", "--methods", methods, "--axis", "deeper=1,2")
+    assert asked == [{"deeper": [[1], [2]]}, {"deeper": [1, 2]}]
 
 
 def test_a_setting_is_no_axis_as_well_and_an_axis_has_each_value_once(call):

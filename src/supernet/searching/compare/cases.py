@@ -36,6 +36,10 @@ class Case:
     selector: str = ""
     selected: tuple[tuple[str, Any], ...] = ()
 
+    def __hash__(self) -> int:
+        """Return the hash of the label, as a value of a point may be a list."""
+        return hash(self.label)
+
     @property
     def search(self) -> str:
         """The kind of search, which several selectors may share."""

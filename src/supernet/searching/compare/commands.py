@@ -42,7 +42,7 @@ def command(config: ComparisonConfig, out: Path) -> list[str]:
     words = ["compare", config.data, "--methods", ",".join(config.methods)]
     words += ["--seeds", ",".join(map(str, config.seeds)), "--budget", config.budget]
     for name, values in config.axes.items():
-        words += ["--axis", f"{name}={','.join(map(str, values))}"]
+        words += ["--axis", _axis(name, values)]
     if config.baseline is not None:
         words += ["--baseline", config.baseline]
     if config.retrain is not None:
@@ -58,8 +58,14 @@ def going_on(config: ComparisonConfig, out: Path) -> list[str]:
     for name in ("space", "selector"):
         words += _own(name, config.settings.get(name))
         if any(":" in str(value) for value in config.axes.get(name, ())):
-            words += ["--axis", f"{name}={','.join(map(str, config.axes[name]))}"]
+            words += ["--axis", _axis(name, config.axes[name])]
     return words
+
+
+def _axis(name: str, values: Iterable[Any]) -> str:
+    """Return an axis as it is typed: a value that is a list has spaces in it."""
+    texts = [" ".join(map(str, value)) if isinstance(value, list) else str(value) for value in values]
+    return f"{name}={','.join(texts)}"
 
 
 Step = tuple[str, tuple[str, ...]]

@@ -117,12 +117,12 @@ def scalar(text: str) -> Any:
     return text
 
 
-def axis_of(text: str) -> tuple[str, list[Any]]:
-    """Return the setting and the values of an axis typed as alpha.lr=0.001,0.005; raises UserError."""
+def axis_of(text: str) -> tuple[str, list[str]]:
+    """Return the setting and the values, as text, of an axis typed as alpha.lr=0.001,0.005; raises UserError."""
     name, _, values = text.partition("=")
     if not name or not values:
         raise UserError(f"an axis is a setting and its values, as alpha.lr=0.001,0.005, not '{shown(text)}'")
-    return name.replace("-", "_"), [scalar(value) for value in values.split(",")]
+    return name.replace("-", "_"), values.split(",")
 
 
 def from_mapping(given: Mapping[str, Any], where: str) -> ComparisonConfig:
