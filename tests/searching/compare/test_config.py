@@ -541,7 +541,7 @@ def test_settings_are_typed_as_flags():
 def test_a_search_understands_its_settings(settings, call, monkeypatch, tmp_path):
     started = []
 
-    def begin(found):
+    def begin(found, *_):
         started.append(found)
         raise UserError("begun")
 
