@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from supernet.errors import UserError
 from supernet.models import mixed_cell
@@ -425,6 +426,32 @@ def test_checkpointing_changes_nothing_and_counts_each_batch_once(home, engine):
     counts = [value for name, value in found.items() if name.endswith("num_batches_tracked")]
     assert counts
     assert all(count == 1 for count in counts)
+
+
+class Lifted(TorchDispatchMode):
+    """Counts the tensors that are made of Python's numbers: to a GPU each is copied while all else waits."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten.lift_fresh.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("home", [SMALL[0], LARGE[0]], ids=lambda home: home.name)
+def test_a_step_can_be_recorded_as_it_copies_no_numbers_of_pythons(home, training, monkeypatch):
+    monkeypatch.setattr(native, "usable", lambda *_: False)
+    supernet, x, y = make(home, kernel="eager")
+    supernet.train(training)
+    mix = {kind: EdgeMix(edges.weights.requires_grad_()) for kind, edges in mixed(home, "dense").items()}
+    F.cross_entropy(supernet(x, mix), y).backward()  # which makes the plans
+    with Lifted() as lifted:
+        F.cross_entropy(supernet(x, mix), y).backward()
+    assert lifted.count == 0
+    with lifted:
+        torch.ones(2)[[1, 0]]
+    assert lifted.count == 1
 
 
 @each_small_space

@@ -68,11 +68,11 @@ def _statistics(term: Term, z: Tensor, normalisation: Normalisation) -> Statisti
         assert normalisation.running is not None
         mean, variance = (torch.stack(rows) for rows in normalisation.running)
         return mean, torch.rsqrt(variance + normalisation.eps)
-    count, slots = z.numel() // z.shape[1], list(term.slots)
+    count = z.numel() // z.shape[1]
     mean = _totals(z) / count
     centred = z - _channels(mean, z.dtype)  # E[z^2] - E[z]^2 would lose its digits where the mean is large
     variance = _totals(centred * centred) / count
-    mean, variance = (rows.view(term.count, -1)[slots] for rows in (mean, variance))
+    mean, variance = (_by_part(term, rows.view(term.count, -1)) for rows in (mean, variance))
     if normalisation.running is not None:
         for rows, now in zip(normalisation.running, (mean, variance * (count / (count - 1))), strict=True):
             torch._foreach_lerp_(rows, now.to(rows[0].dtype).unbind(), normalisation.momentum)
@@ -99,7 +99,7 @@ def _normalised_gradients(
     """Return the gradients of a normalised term: of its weights, its value and its learned rows."""
     normalisation, (mean, rstd), weight = term.normalisation, statistics, weights[:, None]
     assert normalisation is not None
-    aligned = term.slots == tuple(range(term.count))  # then all parts are computed at once
+    aligned = term.aligned  # then all parts are computed at once
     side, levels = of_sums(term.targets)
     gradients = [side] if aligned else [of_sums.each[target] for target in term.targets]
     parts = (value,) if aligned else term.parts(value)
@@ -127,9 +127,21 @@ def _normalised_gradients(
     return of_weights.sum(1), of_value, of_scales + of_shifts
 
 
+# Slots are numbers in Python: as an index tensor they would be copied to a GPU in every step, which waits for the GPU
+# and cannot be recorded as a CUDA graph.
+
+
+def _by_part(term: Term, rows: Tensor) -> Tensor:
+    """Return (parts, C), for each part the row of its slot in `rows` (slots, C)."""
+    return rows if term.aligned else torch.stack([rows[slot] for slot in term.slots])
+
+
 def _by_slot(term: Term, rows: Tensor) -> Tensor:
     """Return (slots, C), the sum of `rows` (parts, C) over the parts that share a slot."""
-    return rows.new_zeros(term.count, rows.shape[1]).index_add_(0, torch.tensor(term.slots, device=rows.device), rows)
+    totals = rows.new_zeros(term.count, rows.shape[1])
+    for slot, row in zip(term.slots, rows.unbind(), strict=True):
+        totals[slot].add_(row)
+    return totals
 
 
 class _SumGradients:

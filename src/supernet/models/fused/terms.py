@@ -55,6 +55,11 @@ class Term:
     slots: tuple[int, ...]
     normalisation: Normalisation | None = None
 
+    @property
+    def aligned(self) -> bool:
+        """Whether each part has a tensor of its own, in the order of the parts."""
+        return self.slots == tuple(range(self.count))
+
     def parts(self, value: Tensor) -> Rows:
         """Return the parts of `value`, (B, C, H, W) each, in the order of `targets`."""
         tensors = value.chunk(self.count, 1)
