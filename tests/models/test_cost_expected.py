@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts, cost
@@ -109,6 +110,24 @@ def test_the_derived_cost_is_that_of_the_architecture_that_the_scores_give(home)
         scores = drawn(home, seed)
         derived = home.derive({kind: rows.tolist() for kind, rows in scores.items()})
         assert expected.derived(scores).item() == expected.of(derived) == cost(home, derived, FRAME).params
+
+
+class Read(TorchDispatchMode):
+    """Counts the values that Python reads: on a GPU each waits for all work before, and no recording allows it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["params", "latency_pixel3_ms"])
+def test_a_recorded_step_may_ask_for_the_derived_cost(name):
+    scores, expected = drawn(NB201, 0), Expected(FeasibleSet(NB201, FRAME), name)
+    with Read() as read:
+        expected.derived(scores, 0.02)
+    assert read.count == 0
 
 
 @pytest.mark.parametrize("name", ["params", "latency_pixel3_ms"])

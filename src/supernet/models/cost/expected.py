@@ -80,7 +80,8 @@ class Expected:
         scores = torch.cat([scores, scores.new_zeros(1)])
         chosen = torch.zeros_like(scores)
         for numbers in options:
-            chosen[numbers[scores[numbers].sum(1).argmax()]] = 1
+            largest = scores[numbers].sum(1).argmax(0, keepdim=True)  # as an index without a dimension it would be read
+            chosen.index_fill_(0, numbers.index_select(0, largest)[0], 1)
         return self._only(torch.split(chosen[:-1], [size for _, _, size in self._edges]))
 
     @torch.no_grad()
