@@ -658,6 +658,30 @@ def test_a_norms_momentum_can_be_changed(kernel, momentum):
     assert_equal_engines(supernet, x, y, mixed(home, "dense"), run)
 
 
+@each_kernel
+@pytest.mark.parametrize("every", [1, 2], ids=["all", "some"])
+def test_a_norm_that_stops_tracking_leaves_its_statistics_as_they_are(kernel, every):
+    home = of(conv_norm, lambda *shape: nn.Sequential(*conv_norm(*shape), nn.Sigmoid()))
+    supernet, x, y = make(home, kernel=kernel)
+    before = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
+    norms = [module for cell in supernet.mixed_cells for module in cell.modules() if isinstance(module, nn.BatchNorm2d)]
+
+    def run(supernet, x, mix):
+        supernet(x, mix)
+        for norm in norms[::every]:
+            norm.track_running_stats = False
+        out = supernet(x + 1, mix)
+        out = out + supernet.eval()(x + 2, mix)
+        for norm in norms:
+            norm.track_running_stats = True
+        supernet.train()
+        return out
+
+    wanted = assert_equal_engines(supernet, x, y, mixed(home, "dense"), run)
+    counts = {int(value - before[name]) for name, value in wanted.items() if name.endswith("tracked")}
+    assert counts == {1, 2}  # those of stem and head, and some in the cells, go on
+
+
 def test_hooks_are_called():
     home = of(lambda *shape: nn.Sequential(nn.utils.spectral_norm(conv(*shape)), nn.BatchNorm2d(4)), conv_norm)
     supernet, x, y = make(home)

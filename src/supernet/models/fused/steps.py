@@ -107,8 +107,8 @@ class Norms:
 def normalisation(norms: Sequence[nn.BatchNorm2d], z: Tensor, *, update: bool = True) -> Normalisation:
     """Return the normalisation of `z`, (B, parts * C, H, W), by one batch norm per part.
 
-    In training mode the running statistics are to be updated, unless `update` is False. Raises ValueError, as PyTorch
-    does, if batch statistics are needed of a single value per channel.
+    In training mode the running statistics, where they are tracked, are to be updated, unless `update` is False. Raises
+    ValueError, as PyTorch does, if batch statistics are needed of a single value per channel.
     """
     first = norms[0]
     scales, shifts, means, variances = (
@@ -117,7 +117,7 @@ def normalisation(norms: Sequence[nn.BatchNorm2d], z: Tensor, *, update: bool = 
     )
     running = None if means is None or variances is None else (means, variances)
     batch_statistics = first.training or running is None
-    if batch_statistics and not update:
+    if batch_statistics and not (update and first.track_running_stats):
         running = None
     updated = batch_statistics and running is not None
     batches = tuple(norm.get_buffer("num_batches_tracked") for norm in norms) if updated else None
