@@ -137,6 +137,18 @@ def test_one_term_is_normalised_weighted_and_summed(chosen, norm, affine, how):
 
 
 @each_backend
+@pytest.mark.parametrize(
+    ("norm", "pack"),
+    [*((norm, torch.Tensor.contiguous) for norm in ("plain", "batch", "running")), ("plain", torch.Tensor.double)],
+    ids=["plain", "batch", "running", "double"],
+)
+def test_hooks_may_bring_saved_values_back_in_another_way(chosen, norm, pack):
+    one = term(norm, (0, 1, 0), "apart", 8, chosen, dtype=torch.float32)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        assert_close(*both([one]), 1e-4)
+
+
+@each_backend
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 8, 16, 24, 64])
 def test_terms_of_all_kinds_add_up_at_any_width(chosen, width):
     ways = ["apart", "shared", "apart", "shared", "repeated", "repeated"]

@@ -74,7 +74,10 @@ def backward(
     joined: bool,
 ) -> Gradients:
     """Return the gradients of the terms, from those of the sums."""
-    gradients = [gradient.contiguous(memory_format=torch.channels_last) for gradient in gradients]
+    dtype, layout = gradients[0].dtype, torch.channels_last
+    gradients = [gradient.contiguous(memory_format=layout) for gradient in gradients]
+    # Hooks on saved tensors may have brought back the values in another way than they lay in memory
+    values = [value.to(dtype).contiguous(memory_format=layout) for value in values]
     of_values = [torch.empty_like(z) if need else None for z, need in zip(values, needed, strict=True)]
     result = Gradients(values[0].new_empty(len(weights)), of_values)
     rows: dict[str, list[Tensor | None]] = {"scales": [], "shifts": []}
