@@ -454,6 +454,19 @@ def test_a_step_can_be_recorded_as_it_copies_no_numbers_of_pythons(home, trainin
     assert lifted.count == 1
 
 
+@each_engine
+def test_checkpointing_allows_a_second_pass_backward(engine):
+    home = SMALL[0]
+    supernet, x, y = make(home)
+    supernet.engine, supernet.checkpointing = engine, True
+    loss = F.cross_entropy(supernet(x, mixed(home, "dense")), y)
+    after = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
+    weights = [weight for weight in supernet.parameters() if weight.requires_grad]
+    first, second = (torch.autograd.grad(loss, weights, retain_graph=True) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+    assert all(torch.equal(buffer, after[name]) for name, buffer in supernet.named_buffers())
+
+
 @each_small_space
 @each_kernel
 def test_in_float32_the_engines_are_close(home, kernel):

@@ -31,7 +31,7 @@ from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts, check_batch_norm
 from supernet.models.mix import Mix
 from supernet.models.mixed_cell import MixedCell
-from supernet.models.supernet import Supernet, buffers_restored
+from supernet.models.supernet import BuffersRestored, Supernet
 
 ValidationBatches = Callable[[], Iterable[Batch]]
 """Returns the validation images once, in batches of nearly equal size, the same ones at every call."""
@@ -88,7 +88,7 @@ class Scorer:
     def _recalibrated(self, mix: Mix) -> Tensor:
         norms = [norm for norm in self.supernet.modules() if isinstance(norm, nn.BatchNorm2d)]
         momenta = [norm.momentum for norm in norms]
-        with buffers_restored(self.supernet):
+        with BuffersRestored(self.supernet):
             try:
                 _use_batch_statistics(self.supernet)
                 for number, batch in enumerate(self._checked(), start=1):

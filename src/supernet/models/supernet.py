@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -81,7 +81,7 @@ class Supernet(nn.Module):
         run: Callable[..., Tensor] = layer
         if self.checkpointing and torch.is_grad_enabled():
             run = partial(
-                checkpoint, layer, use_reentrant=False, context_fn=lambda: (nullcontext(), buffers_restored(layer))
+                checkpoint, layer, use_reentrant=False, context_fn=lambda: (nullcontext(), BuffersRestored(layer))
             )
         return run(inputs, mix)
 
@@ -126,10 +126,10 @@ class Supernet(nn.Module):
         """
         mixes = [self._fixed(mix) for mix in mixes]
         if self.options.side_paths:  # they are not shared
-            with buffers_restored(self):
+            with BuffersRestored(self):
                 return torch.stack([self(x, mix) for mix in mixes])
         tensors = BatchedEvaluation(x, len(mixes), max(cell.inputs for cell in self.space.cells.values()))
-        with autocast(x.device, self.precision), buffers_restored(self):
+        with autocast(x.device, self.precision), BuffersRestored(self):
             for kind, layer in zip(self.kinds, self.layers, strict=True):
                 if isinstance(layer, MixedCell):
                     tensors.cell(layer, [mix[str(kind)] for mix in mixes])
@@ -151,17 +151,26 @@ class Supernet(nn.Module):
         return sparse(self.space.columns(genotype), width, next(self.parameters()).device)
 
 
-@contextmanager
-def buffers_restored(layer: nn.Module) -> Iterator[None]:
-    """Replace all buffers of a layer by copies, and put the originals back: running statistics stay as they are."""
-    originals = [(module, dict(module._buffers)) for module in layer.modules() if module._buffers]
-    for module, buffers in originals:
-        module._buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in buffers.items()})
-    try:
-        yield
-    finally:
-        for module, buffers in originals:
+class BuffersRestored:
+    """Replaces all buffers of a layer by copies, and puts the originals back: running statistics stay as they are.
+
+    It can be entered again, as checkpointing does in each backward pass through one graph.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._layer = layer
+        self._originals: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
+
+    def __enter__(self) -> None:
+        self._originals = [(module, dict(module._buffers)) for module in self._layer.modules() if module._buffers]
+        for module, buffers in self._originals:
+            copies = {name: None if buffer is None else buffer.clone() for name, buffer in buffers.items()}
+            module._buffers.update(copies)
+
+    def __exit__(self, *_: object) -> None:
+        for module, buffers in self._originals:
             module._buffers.update(buffers)
+        self._originals = []
 
 
 def traceless(supernet: Supernet, x: Tensor, mix: Mix, weights: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -171,7 +180,7 @@ def traceless(supernet: Supernet, x: Tensor, mix: Mix, weights: Mapping[str, Ten
     """
     checkpointing, supernet.checkpointing = supernet.checkpointing, False
     try:
-        with buffers_restored(supernet):
+        with BuffersRestored(supernet):
             logits: Tensor = functional_call(supernet, dict(weights or {}), (x, mix))
     finally:
         supernet.checkpointing = checkpointing
