@@ -52,6 +52,20 @@ def weights(home, seed):
     return {kind: torch.rand(shape, generator=g, dtype=torch.float64) for kind, shape in shapes.items()}
 
 
+@pytest.mark.parametrize("engine", ["fused", "reference"])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=["last", "first"])
+@pytest.mark.parametrize("norm", [Norm(), Norm(track=False)], ids=["running", "batch"])
+@pytest.mark.parametrize("home", SPACES[:2], ids=lambda home: home.name)
+def test_no_images_have_no_logits(home, norm, layout, engine, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    supernet = make(home, norm).eval().to(memory_format=layout)
+    supernet.engine = engine
+    x, mix = torch.empty(0, 1, 8, 8, dtype=torch.float64).contiguous(memory_format=layout), dense(weights(home, 0))
+    with torch.no_grad():
+        assert supernet(x, mix).shape == (0, 3)
+    assert supernet.batched(x, [mix, dense(weights(home, 1))]).shape == (2, 0, 3)
+
+
 def masked(mix, seed):
     """The op weights without one operation."""
     rng, masked = random.Random(seed), {kind: value.clone() for kind, value in mix.items()}

@@ -132,7 +132,7 @@ class BatchedEvaluation:
         """Divide tensors of one shape into the batches in which they run; `alone`: each is a batch."""
         if names:
             x = self._values[names[0]]
-            size = 1 if alone else max(1, _BATCH.get(x.device.type, 2**28) // (x.numel() * x.element_size()))
+            size = 1 if alone else max(1, _BATCH.get(x.device.type, 2**28) // max(1, x.nbytes))
             for start in range(0, len(names), size):
                 yield names[start : start + size]
 

@@ -234,7 +234,7 @@ class MixedCell(nn.Module):
 
 def _most_grouped(x: Tensor) -> int:
     """Return how many grouped convolutions of tensors like `x` are merged into one at most."""
-    return max(1, _CACHE // (x.numel() * x.element_size())) if x.device.type == "cpu" else sys.maxsize
+    return max(1, _CACHE // max(1, x.nbytes)) if x.device.type == "cpu" else sys.maxsize
 
 
 class _Program:

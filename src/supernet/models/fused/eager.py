@@ -193,7 +193,7 @@ def _totals(z: Tensor) -> Tensor:
     threads = math.gcd(len(z), torch.get_num_threads()) if z.device.type == "cpu" else 1
     if threads == 1:
         return z.sum((0, 2, 3), dtype=exact)
-    return z.view(threads, -1, *z.shape[1:]).sum((1, 3, 4), dtype=exact).sum(0)
+    return z.view(threads, len(z) // threads, *z.shape[1:]).sum((1, 3, 4), dtype=exact).sum(0)
 
 
 def _channels(rows: Tensor, dtype: torch.dtype) -> Tensor:

@@ -36,6 +36,7 @@ def usable(terms: Sequence[Term], values: Sequence[Tensor], sums: Sequence[Tenso
             for row in _all_rows(terms)
         )
         and like.dtype in TYPES
+        and like.numel() > 0
         and library() is not None
     )
 
