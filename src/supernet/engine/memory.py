@@ -11,6 +11,7 @@ from supernet.data.limits import free_bytes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
 _LARGEST = 2**31 - 1
+_LARGEST_OF_OLD = 32 * 2**20  # the largest threshold of mmap that glibc took before 2.35
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -40,7 +41,11 @@ def keep_freed_memory() -> bool:
     does nothing.
     """
     mallopt = _of_glibc("mallopt")
-    return bool(mallopt and mallopt(_TRIM_THRESHOLD, _LARGEST) and mallopt(_MMAP_THRESHOLD, _LARGEST))
+    if mallopt is None:
+        return False
+    # The threshold of mmap first: that of trimming alone would fix the other one at 128 KiB, and map almost all tensors
+    mapped = mallopt(_MMAP_THRESHOLD, _LARGEST) or mallopt(_MMAP_THRESHOLD, _LARGEST_OF_OLD)
+    return bool(mapped and mallopt(_TRIM_THRESHOLD, _LARGEST))
 
 
 def return_freed_memory() -> None:
