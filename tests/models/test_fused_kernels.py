@@ -675,3 +675,5 @@ def test_average_pooling_that_the_kernel_cannot_run_is_left_to_the_module():
         assert "AvgPool2D" in type(AveragePool(leaf)(value).grad_fn).__name__
     with pytest.raises(RuntimeError, match="too small"):
         AveragePool(torch.nn.AvgPool2d(7))(x)
+    with pytest.raises(RuntimeError, match="half of"):
+        AveragePool(torch.nn.AvgPool2d(2, 1, padding=2))(x)

@@ -26,7 +26,8 @@ class AveragePool:
     def __init__(self, leaf: nn.AvgPool2d) -> None:
         self.leaf = leaf
         self._windows = (pair(leaf.kernel_size), pair(leaf.stride), pair(leaf.padding), leaf.count_include_pad)
-        self._plain = not leaf.ceil_mode and leaf.divisor_override is None
+        allowed = all(2 * p <= k for p, k in zip(pair(leaf.padding), pair(leaf.kernel_size), strict=True))
+        self._plain = allowed and not leaf.ceil_mode and leaf.divisor_override is None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the means of the windows, (B, C, H', W') for `x` (B, C, H, W)."""
