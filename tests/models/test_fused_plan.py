@@ -695,6 +695,20 @@ def test_a_norm_that_stops_tracking_leaves_its_statistics_as_they_are(kernel, ev
     assert counts == {1, 2}  # those of stem and head, and some in the cells, go on
 
 
+@pytest.mark.parametrize("ran", ["fused", "batched"])
+def test_a_candidate_that_is_replaced_after_a_pass_runs(ran):
+    home = of(conv_norm, lambda *shape: nn.Sequential(nn.ReLU(), *conv_norm(*shape)))
+    supernet, x, y = make(home)
+    mix, cell = mixed(home, "dense"), supernet.mixed_cells[0]
+    supernet(x, mix) if ran == "fused" else supernet.batched(x, [mix])
+    cell.ops[1][0] = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, momentum=0.5)).double()
+    assert torch.allclose(supernet.batched(x, [mix])[0], traceless(supernet, x, mix))
+    wanted = assert_equal_engines(supernet, x, y, mix)
+    cell.ops[2][1] = cell.ops[1][0]
+    shared = assert_equal_engines(supernet, x, y, mix)
+    assert not torch.equal(shared["logits"], wanted["logits"])
+
+
 def test_hooks_are_called():
     home = of(lambda *shape: nn.Sequential(nn.utils.spectral_norm(conv(*shape)), nn.BatchNorm2d(4)), conv_norm)
     supernet, x, y = make(home)

@@ -64,6 +64,7 @@ class BatchedEvaluation:
 
     def cell(self, cell: MixedCell, mixes: Sequence[EdgeMix]) -> None:
         """Run a searched cell, with the op weights of each architecture."""
+        cell.notice_replaced()
         before = last(self.outputs[1:], cell.cell.inputs)
         chosen = [_weights(cell, mix) for mix in mixes]
         nodes = [self._apply(project, names) for project, names in zip(cell.inputs, before, strict=True)]

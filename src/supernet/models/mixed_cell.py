@@ -79,16 +79,31 @@ class MixedCell(nn.Module):
                 share_slices(row.children())
         # `none` never runs: its output and its weight's gradient are zero anyway
         self._all_active = tuple(tuple(k for k, p in enumerate(row) if not p.zero) for row in primitives)
+        self._norm_modes: Hashable = None  # what the plans were made for
+        self._plans: dict[Hashable, Any] = {}
+        self._candidates: dict[int, Candidate] = {}
+        self._planned: list[tuple[nn.Module | None, ...]] = []  # the candidates of each edge
+        self.notice_replaced()
+
+    def notice_replaced(self) -> None:
+        """Forget all plans if a candidate is not the module that it was; what a candidate consists of is not looked at.
+
+        Every pass begins with this, so it must cost little: a few microseconds.
+        """
+        found = [tuple(row._modules.values()) for row in self.ops.children()]
+        if found == self._planned:
+            return
         modules = [id(module) for row in self.ops.children() for op in row.children() for module in op.modules()]
         # Operations that share a module run one after the other: their order decides its running statistics
         self._shares_modules = len(set(modules)) < len(modules)
         self._norms = [module for module in self.ops.modules() if isinstance(module, nn.BatchNorm2d)]
-        self._norm_modes: Hashable = None  # what the plans were made for
-        self._plans: dict[Hashable, Any] = {}
-        self._candidates: dict[int, Candidate] = {}
+        self._plans.clear()
+        self._candidates.clear()
+        self._planned = found
 
     def forward(self, inputs: Sequence[Tensor], mix: EdgeMix) -> Tensor:
         """Map the outputs of the layers before, (B, C, H, W) each, to (B, C, H, W) as the layout says."""
+        self.notice_replaced()
         nodes: _Nodes = [project(x) for project, x in zip(self.inputs, inputs, strict=True)]
         nodes += [None] * (self.cell.nodes - len(nodes))
         empty = partial(zeros, inputs[-1], self.mixed)
