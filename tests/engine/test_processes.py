@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 import process_jobs as jobs
@@ -145,6 +146,32 @@ def test_shares_are_equal_and_a_batch_that_cannot_be_divided_is_refused() -> Non
             processes.check_share(2)
         with process_group.alone():
             processes.check_share(64)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            RuntimeError("[pair.cc:547] Connection closed by peer\nmore"),
+            r"run has ended, .* \(\[pair.cc:547\] .* peer\)$",
+        ),
+        (dist.DistNetworkError("recv got 0 bytes"), r"run has ended, .*the last checkpoint \(recv got 0 bytes\)$"),
+        (dist.DistBackendError("NCCL error: unhandled\nmore"), "^the processes .* together: NCCL error: unhandled$"),
+    ],
+    ids=["gloo", "store", "nccl"],
+)
+def test_only_a_lost_connection_is_told_as_the_end_of_a_process(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(process_group, "_store", dist.HashStore)
+    monkeypatch.setattr(dist, "init_process_group", fail)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=told), process_group.joined():
+        pass
 
 
 def test_every_process_has_its_share_of_items() -> None:

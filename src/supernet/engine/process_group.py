@@ -40,6 +40,7 @@ _LOST = (
     "one of the processes of this run has ended, which stops all of them; "
     "the same command goes on from the last checkpoint"
 )
+_LOST_WORDS = ("onnection", "roken pipe", "imed out", "remote process exited", "was aborted")  # of gloo and NCCL
 
 
 def number() -> int:
@@ -61,7 +62,8 @@ def started() -> bool:
 def joined() -> Iterator[bool]:
     """Run together with the other processes that were started with this one; yield whether this one is the first.
 
-    Raises UserError where a script has initialised torch.distributed itself, and if another process ends.
+    Raises UserError where a script has initialised torch.distributed itself, if another process ends, and if gloo or
+    NCCL cannot work.
     """
     if count() > 1 or not started():
         yield number() == 0
@@ -85,9 +87,9 @@ def joined() -> Iterator[bool]:
         speaks_first()  # before the others lose this process, which alone knows why all of them end
         raise
     except (RuntimeError, dist.DistError) as error:
-        if not _is_lost(error):
+        if not _is_of_group(error):
             raise
-        raise UserError(_LOST) from error
+        raise UserError(_told(error)) from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -135,7 +137,16 @@ def _store() -> Any:
     return store
 
 
-def _is_lost(error: BaseException) -> bool:
+def _told(error: BaseException) -> str:
+    """Return in a line why the processes cannot go on together, with the first line of the error."""
+    cause = (str(error) or type(error).__name__).splitlines()[0]
+    lost = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
+    if lost or any(word in str(error) for word in _LOST_WORDS):
+        return f"{_LOST} ({cause})"
+    return f"the processes of this run cannot work together: {cause}"
+
+
+def _is_of_group(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "onnection"))
 
 
