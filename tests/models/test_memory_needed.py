@@ -106,7 +106,8 @@ def test_a_shortage_in_the_check_of_shapes_reads_as_one():
 
     home = SearchSpace.chain("c", [(("own",), 1, 1)], (Primitive("own", build),))
     check_shapes(home, NetworkSize(2))
-    with pytest.raises(sn.UserError, match=r"^memory is too short for operation 'own' on 4 channels of 32x32 with 4 "):
+    told = r"^edge 1<-0 of cell '01': memory is too short for operation 'own' on 4 channels of 32x32 with 4 "
+    with pytest.raises(sn.UserError, match=told):
         check_shapes(home, NetworkSize(4))
 
 
