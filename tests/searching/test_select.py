@@ -548,8 +548,8 @@ def test_progress_says_that_there_are_no_validation_images(archive, tmp_path, ca
 def test_only_a_capturable_selector_is_recorded(searched, monkeypatch):
     graph, given, restored = object(), [], selecting.restored
 
-    def on_a_gpu(plan, run):
-        task = restored(plan, run)
+    def on_a_gpu(*asked):
+        task = restored(*asked)
         task.graph = graph
         return task
 

@@ -332,7 +332,7 @@ def test_a_damaged_trace_is_no_result(toy, tmp_path, damage):
         ({"methods": "nao,nap"}, "unknown search of a table 'nap'; did you mean 'nao'"),
         ({"out": ""}, "out takes the path of a folder, not ''"),
         ({"out": 3}, "out takes the path of a folder, not 3"),
-        ({"out": __file__}, f"cannot write '{__file__}': File exists; give another place with --out"),
+        ({"out": __file__}, f"'{__file__}' exists and holds no comparison on a table: give another place with --out"),
         ({"fitness": "val"}, "unknown toy field 'val'"),
         ({"report": "size"}, "'size' is not an accuracy of every architecture: for tests"),
         ({"fitness": "gaps"}, "'gaps' is not an accuracy of every architecture: for tests"),
