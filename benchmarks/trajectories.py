@@ -39,16 +39,21 @@ def finished(comparison: sn.Comparison) -> Iterator[tuple[Case, list[sn.Run]]]:
             yield case, [run for run in runs if run.finished]
 
 
+def has_curve(case: Case, runs: Sequence[sn.Run]) -> bool:
+    """Return whether epochs have an architecture: not those of a selection, or of a search without alphas."""
+    return not case.selector and "table" in runs[0].metrics[-1]
+
+
 def curve(run: sn.Run) -> list[float]:
     """Return the accuracy of the derived architecture after every epoch of a search."""
     return [row["table"]["c10_test"] for row in run.metrics]
 
 
 def row(case: Case, runs: Sequence[sn.Run], epochs: Sequence[int], within: FeasibleSet | None) -> list[str]:
-    """Return a row of the table; a selection has no epochs."""
+    """Return a row of the table."""
     stops = [""] * (len(epochs) + 1)
     limited = [""] if within else []
-    if not case.selector:
+    if has_curve(case, runs):
         curves = [curve(run) for run in runs]  # a search may end early
         stops = [spread([c[min(epoch, len(c)) - 1] for c in curves]) for epoch in epochs]
         stops.append(spread([max(c) for c in curves]))
@@ -98,7 +103,7 @@ def main() -> None:
     print(table([row(case, runs, given.epochs, within) for case, runs in found], head))
     print(words)
     if given.figure is not None:
-        curves = {case.label: [curve(run) for run in runs] for case, runs in found if not case.selector}
+        curves = {case.label: [curve(run) for run in runs] for case, runs in found if has_curve(case, runs)}
         plots.save(plots.draw_trajectory(curves, references()), given.figure)
 
 
