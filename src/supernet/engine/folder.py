@@ -153,7 +153,7 @@ def check_free(path: Path, what: str, left: str = "") -> None:
     if not path.exists():
         return
     names = {file.name for file in path.iterdir() if not is_temporary(file)} if path.is_dir() else {"."}
-    if names - {LOCK, HOLDER, left if LOCK in names else LOCK}:
+    if names - {LOCK, HOLDER} - ({left} if LOCK in names else set()):
         raise UserError(f"'{path}' exists and {what}: give another place with --out")
 
 

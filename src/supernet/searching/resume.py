@@ -11,9 +11,9 @@ from supernet.errors import UserError
 from supernet.methods import METHODS
 from supernet.methods.base import Method
 from supernet.registry import recorded
+from supernet.searching import plan as plans
 from supernet.searching.config import configured, saved
 from supernet.searching.plan import Plan
-from supernet.searching.plan import plan as planned
 from supernet.searching.task import SearchTask
 from supernet.spaces import SearchSpace, recorded_space
 
@@ -46,7 +46,7 @@ def plan_of(
     arguments["data"] = config["data"] if data is None else data
     arguments["space"] = recorded_space(config["space"]) if space is None else space
     arguments["method"] = _method(run, config["method"], method)
-    found = planned(configured(**arguments), config["stream"])
+    found = plans.plan(configured(**arguments), config["stream"])
     if found.images.fingerprint != config["fingerprint"]:
         raise UserError(
             f"'{found.record['data']}' holds other images than when run '{run.path}' was searched on it: "

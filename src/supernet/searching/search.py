@@ -11,10 +11,10 @@ from supernet.engine.process_group import joined
 from supernet.engine.run import Run
 from supernet.report import progress
 from supernet.searching import front as fronts
+from supernet.searching import plan as plans
 from supernet.searching import results, select
 from supernet.searching.config import SearchCall, configured
 from supernet.searching.plan import Plan
-from supernet.searching.plan import plan as planned
 from supernet.searching.task import SearchTask
 from supernet.settings import signature_of
 
@@ -38,7 +38,7 @@ def search(**settings: Any) -> Run:
 
     def make() -> tuple[Driving, Plan]:
         how = driving(settings)
-        return how, going_on(partial(planned, configured(**settings)), how)
+        return how, going_on(partial(plans.plan, configured(**settings)), how)
 
     with joined():
         how, plan = agreed(make)

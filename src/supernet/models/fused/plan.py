@@ -187,7 +187,7 @@ def _group(candidate: Candidate, *, side_by_side: bool) -> Hashable:
     leaf, leaf_kind, last = candidate.leaves[0], candidate.kinds[0], len(candidate.leaves) == 1
     if leaf_kind is None or has_hooks(leaf):
         return candidate.index
-    if isinstance(leaf, nn.BatchNorm2d) and is_norm(leaf):
+    if is_norm(leaf):
         # The last leaf is computed with the sum. Another one, of a shared tensor, updates statistics of its own
         return (last, leaf_kind, mode(leaf)) if side_by_side or last else candidate.index
     return leaf_kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ def kind(leaf: nn.Module) -> Hashable:
         return repr(leaf), leaf.ceil_mode, leaf.count_include_pad, leaf.divisor_override
     if type(leaf) in (nn.ReLU, nn.MaxPool2d, EverySecond) or is_convolution(leaf):
         return repr(leaf)
-    if isinstance(leaf, nn.BatchNorm2d) and is_norm(leaf):
+    if is_norm(leaf):
         return nn.BatchNorm2d, leaf.num_features, leaf.eps, leaf.weight is None, leaf.bias is None
     return None
 
@@ -53,7 +54,7 @@ def is_replaced(leaf: nn.Module) -> bool:
     return is_norm(leaf) or is_convolution(leaf)
 
 
-def is_norm(leaf: nn.Module) -> bool:
+def is_norm(leaf: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     """Return whether the leaf is a batch norm that the weighted sum can compute."""
     return type(leaf) is nn.BatchNorm2d and leaf.momentum is not None and not has_hooks(leaf)
 
