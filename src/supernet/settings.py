@@ -76,6 +76,7 @@ _KINDS = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
+    "dict_type": "a mapping",
     "dataclass_type": "a mapping of its fields",
     "dataclass_exact_type": "a mapping of its fields",
 }

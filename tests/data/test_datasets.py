@@ -233,6 +233,7 @@ def test_arrays_in_a_tuple() -> None:
         ((X, Y, X, Y), "arrays are given as (X, y), or as ((X, y), (X_test, y_test)) with test images"),
         (((X, Y), (X,)), "arrays are given as (X, y), or as ((X, y), (X_test, y_test)) with test images"),
         (("a.png", Y), "X is of type str; expected an array or a tensor"),
+        ((np.ma.masked_equal(np.zeros((6, 8, 8)), 0), Y), "X has a mask"),
         ((X, [[0], [1, 2]]), "y cannot be made one array: give an array or a tensor"),
         ((X, Y[:3]), "X of the arrays has 6 images but y has 3 labels"),
         ((X[:, :0], Y), "X of the arrays has shape (6, 0, 5); expected (N, H, W), (N, H, W, C) or (N, C, H, W) with"),

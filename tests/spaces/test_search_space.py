@@ -7,6 +7,7 @@ import itertools
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from supernet import spaces
@@ -293,6 +294,12 @@ def test_samples_of_darts_keep_every_pair_of_edges_equally_often():
 def chi_square(values, kinds):
     expected = len(values) / kinds
     return sum((values.count(kind) - expected) ** 2 / expected for kind in range(kinds))
+
+
+@pytest.mark.parametrize("rng", [np.random.default_rng(0), random, 0])
+def test_a_sample_is_drawn_by_a_generator_of_python(rng):
+    with pytest.raises(UserError, match=r"drawn by random\.Random\(seed\), not by"):
+        NB201.sample(rng)
 
 
 def test_a_sample_depends_only_on_its_generator():

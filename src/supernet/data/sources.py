@@ -180,6 +180,8 @@ def _array(values: object, name: str) -> NDArray[Any]:
         values = plain_tensor(values)
     if not (isinstance(values, list) or hasattr(values, "__array__")):
         raise UserError(f"{name} is of type {type(values).__name__}; expected an array or a tensor")
+    if isinstance(values, np.ma.MaskedArray):
+        raise UserError(f"{name} has a mask, and no image lacks pixels: leave images out, or fill in their values")
     try:
         return np.asarray(values)
     except (ValueError, TypeError, RuntimeError):  # of a list of parts of different shapes, or of a tensor in a list

@@ -12,7 +12,7 @@ from hashlib import sha256
 from math import prod
 from typing import Any
 
-from supernet.errors import UserError, is_whole, unknown
+from supernet.errors import UserError, is_whole, shown, unknown
 from supernet.spaces import columns as cell_columns
 from supernet.spaces.cell import Cell, Edge
 from supernet.spaces.dialects import choices, form_of
@@ -303,7 +303,9 @@ class SearchSpace:
         return scores
 
     def sample(self, rng: random.Random) -> Genotype:
-        """Draw an architecture uniformly."""
+        """Draw an architecture uniformly; raises UserError unless `rng` is a `random.Random`."""
+        if not isinstance(rng, random.Random):
+            raise UserError(f"an architecture is drawn by random.Random(seed), not by {shown(repr(rng))}")
         return self.choose({k: cell_columns.draw(c, self.candidates(c), rng) for k, c in self.cells.items()})
 
 

@@ -92,6 +92,9 @@ def test_a_file_with_an_unknown_key_names_the_nearest(tmp_path):
     file.write_text("methods: 3\n")
     with pytest.raises(UserError, match="setting methods"):
         read(file)
+    file.write_text("methods: [darts]\nsettings:\n")
+    with pytest.raises(UserError, match="setting settings takes a mapping, not None"):
+        read(file)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
@@ -113,7 +116,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         ("[]", "Input should be an object"),
         ("{}", "config: Field required"),
         ('{"config": null}', "config: Input should be an object"),
-        ('{"config": {}, "measured": []}', "setting measured: input should be a valid dictionary"),
+        ('{"config": {}, "measured": []}', "setting measured takes a mapping, not []"),
         ("{", "Expecting property name"),
     ],
 )
