@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 import torch.multiprocessing
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed import TCPStore
 
 from supernet.data import Batch, batches
 from supernet.engine import process_group, processes
@@ -48,15 +48,15 @@ Job = Callable[..., object]
 
 def together(count: int, job: Job, *arguments: Any) -> None:
     """Call a job, by itself or in processes that are joined; an error in one of them is raised here."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    torch.multiprocessing.start_processes(_started, (count, port, job, arguments), nprocs=count, start_method="spawn")
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # a free port, held from here on
+    given = (count, store.port, job, arguments)
+    torch.multiprocessing.start_processes(_started, given, nprocs=count, start_method="spawn")
 
 
 def _started(number: int, count: int, port: int, job: Job, arguments: tuple[Any, ...]) -> None:
     os.environ |= {"RANK": str(number), "WORLD_SIZE": str(count), "LOCAL_RANK": str(number)}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # as under torchrun: the store is there
     torch.set_num_threads(1)
     job(*arguments)
 

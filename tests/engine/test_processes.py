@@ -44,10 +44,12 @@ def difference(one: Any, other: Any) -> float:
     if isinstance(one, list | tuple):
         assert len(one) == len(other)
         return max((difference(*pair) for pair in zip(one, other, strict=True)), default=0.0)
-    if isinstance(one, float) and not math.isnan(one):
+    if one == other:
+        return 0.0
+    assert isinstance(one, float)
+    if math.isfinite(one) and math.isfinite(other):
         return abs(one - other)
-    assert one == other or math.isnan(one)
-    return 0.0
+    return 0.0 if math.isnan(one) and math.isnan(other) else math.inf
 
 
 def read(folder: Path, name: str, count: int) -> list[Any]:

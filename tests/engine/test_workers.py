@@ -44,7 +44,7 @@ def test_what_happens_to_workers(monkeypatch, tmp_path):
     assert not select.select([pipe], [], [], 0)[0]
     with pytest.raises(UserError, match=r"^a worker process has ended with exit status 3; .*__main__"):
         pool(["a", "die"])
-    assert select.select([pipe], [], [], 10)[0] == [pipe]
+    assert select.select([pipe], [], [], 120)[0] == [pipe]
     assert os.read(pipe, 1) == b""
     os.close(pipe)
     assert not multiprocessing.active_children()  # the other one, too, has ended

@@ -198,13 +198,19 @@ def test_steps_train_the_weights_alone_and_the_end_of_an_epoch_the_controller_al
     assert not all(torch.equal(a, b) for a, b in zip(policy, method.policy.parameters(), strict=True))
 
 
-def test_proposals_are_draws_of_the_controller():
+def test_proposals_and_the_paths_of_steps_are_draws_of_the_controller():
     method = make()
     with torch.no_grad():
         method.policy.linear.bias[:] = torch.tensor([0.0, 0, 0, 0, -1e6, -1e6, -1e6, 1e6, -1e6])  # nor_conv_3x3
     ops = Counter(choice.op for g in method.proposals(50, random.Random(0)) for choice in g["cell"])
     assert ops["nor_conv_3x3"] > 0.9 * 300
     assert method.proposals(5, random.Random(0)) == method.proposals(5, random.Random(0))
+    method.begin_epoch(0)
+    paths = Counter[str]()
+    for _ in range(10):
+        method.step({"weights": noise_batch(3)})
+        paths.update(choice.op for choice in method.path["cell"])
+    assert paths["nor_conv_3x3"] > 0.9 * 60
 
 
 @pytest.mark.parametrize(

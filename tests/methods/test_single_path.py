@@ -251,19 +251,31 @@ def test_a_shift_is_added_to_the_whole_output_of_an_edge(engine):
 def test_gdas_steps_the_weights_on_one_draw_and_alpha_on_the_next(home):
     method, other = (make(GDAS, GDASConfig(alpha=AlphaOptimizerConfig("sgd", lr=0.5)), home) for _ in range(2))
     for each in (method, other):
-        each.begin_epoch(0)
+        each.begin_epoch(2)
+    tau, generator = (10 + 0.1) / 2, other.generator  # of the third of five epochs
+
+    def draw():
+        """Yield P of the module's docstring, the operations that run, and h, for each kind of cell."""
+        for kind, alpha in other.alphas.items():
+            log_p = alpha.masked_fill(~other.alphas.masks[kind], -torch.inf).log_softmax(-1)
+            noise = -torch.empty(alpha.shape).exponential_(generator=generator).log().double()
+            p = ((log_p + noise) / tau).softmax(-1)
+            columns = p.argmax(-1)
+            yield kind, columns, F.one_hot(columns, p.shape[1]) - p.detach() + p
+
+    def running(columns):
+        return tuple((k,) for k in columns.tolist())
+
     given = batches(weights=1, alpha=2)
     method.step(given)
-    drawn = {kind: p.detach().argmax(-1) for kind, p in other._noisy_probabilities().items()}
-    path = {
-        kind: EdgeMix(F.one_hot(columns, home.cells[kind].columns).double(), tuple((k,) for k in columns.tolist()))
-        for kind, columns in drawn.items()
-    }
+    path = {k: EdgeMix(F.one_hot(c, h.shape[1]).double(), running(c)) for k, c, h in draw()}
     other.weight_step(given["weights"], path)
     for one, two in zip(method.weights, other.weights, strict=True):
         assert torch.allclose(one, two, atol=1e-12)
     before = {kind: alpha.detach().clone() for kind, alpha in other.alphas.items()}
-    loss = F.cross_entropy(other.supernet(given["alpha"].x, other.drawn()), given["alpha"].y)
+    zeros = {k: (c, h, h * (1 - F.one_hot(c, h.shape[1]))) for k, c, h in draw()}
+    mix = {k: EdgeMix(h, running(c), shift=rest.sum(-1)) for k, (c, h, rest) in zeros.items()}
+    loss = F.cross_entropy(other.supernet(given["alpha"].x, mix), given["alpha"].y)
     gradient = torch.autograd.grad(loss, list(other.alphas.values()), materialize_grads=True)
     for (kind, alpha), value in zip(before.items(), gradient, strict=True):
         assert torch.allclose(method.alphas[kind], alpha - 0.5 * value, atol=1e-12)
