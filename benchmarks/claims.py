@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sides import spread, table
+from supernet.searching.compare.statistics import difference
 
 Found = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]  # the rankings of each variant and view, by seed
-STUDENT = (math.inf, 6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83)  # one-sided 5 %, by degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,12 @@ def told(values: Sequence[float]) -> str:
 
 
 def verdict(differences: Sequence[float]) -> str:
-    """Return 'holds' if differences, one per seed, are above 0, 'the opposite holds' if below, otherwise 'open'."""
+    """Return 'holds' if the 95 % interval of the differences is above 0, 'the opposite holds' if below, or 'open'."""
     if len(differences) < 2 or any(map(math.isnan, differences)):
         return "open"
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    least = STUDENT[min(len(differences), len(STUDENT)) - 1] * error
-    mean = statistics.fmean(differences)
-    return "holds" if mean > least else "the opposite holds" if mean < -least else "open"
+    by_seed = dict(enumerate(differences))
+    interval = difference(by_seed, dict.fromkeys(by_seed, 0.0))
+    return "holds" if interval.low > 0 else "the opposite holds" if interval.high < 0 else "open"
 
 
 def judged(known: Found, claims: Iterable[Claim]) -> str:

@@ -17,9 +17,9 @@ c. The second iteration's supernet ranks better if it is independent of the firs
 d. In addition to the paper's claims: batch statistics rank better than running statistics, on the same supernets.
 e. Running statistics that are measured anew for each architecture rank better than those of the whole training.
 
-The verdict on a claim comes from the differences of tau, one per seed. The claim holds if their mean is above 0 by more
-than Student's t (one-sided, 5 %) times their standard error; the opposite holds if the mean is below 0 by as much;
-otherwise the claim is open. So few seeds resolve only differences that are large compared with the seeds' spread.
+The verdict on a claim comes from the differences of tau, one per seed. The claim holds if Student's 95 % interval of
+their mean is above 0; the opposite holds if it is below; otherwise the claim is open. So few seeds resolve only
+differences that are large compared with the seeds' spread.
 """
 
 from __future__ import annotations
