@@ -7,7 +7,8 @@ images of 16x16 pixels. The images are noise, which costs as much as photos.
 
 - supernet: the command, from its start to its table: measuring, processes, checkpoints, pictures and pages included.
 - plain loop: the reference engine as other packages train a supernet, channels-first, with PyTorch's optimizers and all
-  threads, one search after the other; nothing is saved or drawn. One seed runs, and counts once for each core.
+  threads, one search after the other; nothing is saved or drawn. Of Single-DARTS one seed runs, and counts once for
+  each core; random search trains the architectures of each seed, which differ in cost.
 
 Whole searches have 40 epochs. Two short ones, of 2 and of 6 epochs, are timed, and the line through both goes to 40: an
 estimate, which takes all epochs to last as long.
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ import supernet as sn
 from sides import fail, table, where
 from supernet.data import Augment, Batches, ordered
 from supernet.data.limits import cores
+from supernet.methods.random_search import RandomSearchConfig
 from supernet.methods.relaxation import candidate_mask, initial_alpha
 from supernet.models.mix import Mix, dense
 from supernet.searching.plan import Plan, planned
@@ -40,6 +43,7 @@ from supernet.spaces.modules import Norm
 
 METHODS = ("single-darts", "random")
 HEAD = ("side", "short, s", "longer, s", "an epoch of all, s", "whole, min", "searches per hour")
+EPOCHS_EACH = RandomSearchConfig().epochs_each
 EVALUATED = 512  # images at a time
 
 
@@ -62,7 +66,7 @@ def compared(file: Path, settings: Mapping[str, Any], epochs: int, seeds: int, o
     return time.perf_counter() - start
 
 
-def plain(file: Path, settings: Mapping[str, Any], epochs: int, method: str) -> float:
+def plain(file: Path, settings: Mapping[str, Any], epochs: int, method: str, seed: int = 0) -> float:
     """Return the seconds of a search by a plain loop, its measurement after each epoch included."""
     start = time.perf_counter()
     torch.manual_seed(0)
@@ -77,16 +81,15 @@ def plain(file: Path, settings: Mapping[str, Any], epochs: int, method: str) -> 
     optimizers = [w, torch.optim.Adam(alphas.values())] if method != "random" else [w]
     augment = Augment(config.pad or 0, bool(config.mirror), config.cutout)
     stream = Batches(plan.images, train, config.batch_size, augment, 0)
-    draws = random.Random(0)
 
-    def mix() -> Mix:
-        if method == "random":
-            return supernet.only(plan.space.sample(draws))
+    def mix(epoch: int) -> Mix:
+        if method == "random":  # the architecture that the package's random search draws for this epoch
+            return supernet.only(plan.space.sample(random.Random(f"{seed} {epoch // EPOCHS_EACH}")))
         return dense({kind: torch.sigmoid(alpha) for kind, alpha in alphas.items()})
 
-    for _ in range(epochs):
-        _epoch(supernet, stream, mix, optimizers)
-        _accuracy(supernet, plan, validation, mix())
+    for epoch in range(epochs):
+        _epoch(supernet, stream, partial(mix, epoch), optimizers)
+        _accuracy(supernet, plan, validation, mix(epoch))
         rate.step()
     return time.perf_counter() - start
 
@@ -141,7 +144,10 @@ def main() -> None:
         sides: dict[str, list[float]] = {"supernet": [], "plain loop": []}
         for epochs in (given.short, given.longer):
             sides["supernet"].append(compared(file, settings, epochs, seeds, Path(folder, str(epochs))))
-            sides["plain loop"].append(seeds * sum(plain(file, settings, epochs, method) for method in METHODS))
+            loop = seeds * plain(file, settings, epochs, METHODS[0])
+            sides["plain loop"].append(
+                loop + sum(plain(file, settings, epochs, "random", seed) for seed in range(seeds))
+            )
             print(f"{epochs} epochs: " + ", ".join(f"{name} {times[-1]:.1f} s" for name, times in sides.items()))
     rows, rates = zip(*(line(name, *times, given, searches) for name, times in sides.items()), strict=True)
     print(table(rows, HEAD))

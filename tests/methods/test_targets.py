@@ -44,14 +44,13 @@ def test_the_methods_that_learn_an_architecture_aim():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", AIMING)
+@pytest.mark.parametrize("name", [name for name in AIMING if not name.startswith("zarts")])  # theirs is in test_zarts
 def test_a_step_learns_from_the_targets_too(name):
     aimed, free = task(name, target_params=80_000), stepped(task(name))
     aimed.targets.multipliers["params"] = 10.0
     stepped(aimed)
     assert aimed.targets.state_dict()["used"]
-    moved = [not torch.equal(*both) for both in zip(learned(aimed), learned(free), strict=True)]
-    assert all(moved) or name.startswith("zarts")  # whose best candidate may be the same
+    assert not any(torch.equal(*both) for both in zip(learned(aimed), learned(free), strict=True))
 
 
 def test_the_gradient_is_the_sum():

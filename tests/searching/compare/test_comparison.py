@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,9 +23,17 @@ SMALL = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
 
 def until(found, seconds=120):
     end = time.monotonic() + seconds
-    while not found() and time.monotonic() < end:
+    while not (value := found()):
+        assert time.monotonic() < end
         time.sleep(0.05)
-    assert found()
+    return value
+
+
+def holder(run):
+    """Return the process that holds a run, None if there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        text = (run / ".holder").read_text()
+        return int(text.split()[1]) if text.startswith("process") else None
 
 
 def test_a_comparison_has_a_table_and_takes_more_seeds_and_runs_nothing_twice(tmp_path, capsys):
@@ -76,16 +85,13 @@ def test_a_killed_comparison_goes_on(tmp_path):
     words = ["compare", "digits", "--methods", "random", "--seeds", "0-1", "--images", "400", "--epochs", "20"]
     command = [sys.executable, "-m", "supernet", *words, "--width", "2", "--workers", "1", "--out", str(out)]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    holder = out / "random-0" / ".holder"
-    until(lambda: holder.exists() and holder.read_text().startswith("process"))
+    until(lambda: holder(out / "random-0"))
     first.kill()
     first.communicate()
     again = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # it waits for random-0
-    holder = out / "random-1" / ".holder"
-    until(lambda: again.poll() is not None or (holder.exists() and holder.read_text().startswith("process")))
-    os.kill(int(holder.read_text().split()[1]), signal.SIGKILL)  # a worker
+    os.kill(until(lambda: holder(out / "random-1")), signal.SIGKILL)  # a worker
     text, errors = again.communicate(timeout=200)
     assert (again.returncode, errors) == (0, "")
     assert "random-1 was killed by" in text
