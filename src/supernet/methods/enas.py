@@ -10,10 +10,11 @@ times, each time from `samples` architectures:
 The penalty, 0 without targets, is of the architecture's own cost (see `supernet.models.cost.targets`). At the end the
 supernet evaluates architectures that the controller draws (`best-of-samples`).
 
-Differences from released code. The baseline is the paper's moving average; there it is the average of the previous
-epoch. R is a constant, as in the paper's code; there its entropy has a gradient, too. All architectures of an update
-are evaluated on the same batch, with its statistics of batch norm (`norm`); there the network is in evaluation mode.
-The controller's batches are not augmented.
+Differences from released code. The baseline is the paper's moving average; there each reward has a baseline of its own,
+1 % of the way from the one that the epoch began with to the reward, the last of which begins the next epoch; in the
+first epoch it is the reward's own accuracy. R is a constant, as in the paper's code; there its entropy has a gradient,
+too. All architectures of an update are evaluated on the same batch, with its statistics of batch norm (`norm`); there
+the network is in evaluation mode. The controller's batches are not augmented.
 """
 
 from __future__ import annotations
