@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import signal
 import subprocess
@@ -166,6 +167,13 @@ def test_the_protocols_of_imagenet_search_behind_three_halvings(protocol: str) -
     cells = [placed for placed in layout if isinstance(placed.layer, CellAt)]
     assert len(cells) == 8
     assert cells[0].inputs[-1].height == 28
+
+
+def test_the_rate_of_pc_darts_on_imagenet_rises_for_five_epochs() -> None:
+    how = PROTOCOLS["imagenet-pc-darts"]
+    cosine = [0.25 * (1 + math.cos(math.pi * epoch / how.epochs)) for epoch in range(6)]
+    expected = [rate * share for rate, share in zip(cosine, (0.2, 0.4, 0.6, 0.8, 1.0, 1.0), strict=True)]
+    assert [how.w.rate(epoch, how.epochs) for epoch in range(6)] == pytest.approx(expected)
 
 
 def test_a_step_takes_at_least_the_time_to_decode_its_images(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ released code, exp(-0.2 (e - 10)), at this length. Its cells, 5, 11 and 17, are 
 
 Deliberate differences from released code. The candidates are ranked by what they are: an edge never loses the last one
 that an architecture may have there. The skip connections of edges with a stride pass the dropout, too. The limit on
-skip connections is exact, where the released code removes one after the other and derives the cell again.
+skip connections is exact, where the released code removes one after the other and derives the cell again. Its gradient
+of alpha is clipped at norm 5; here it is not.
 
 Unverified: the dropout's rates (those of the paper; released code has 0 by default, and 0.1, 0.4, 0.7 in its command),
 and the limit of two.

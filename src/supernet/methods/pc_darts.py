@@ -12,6 +12,9 @@ The edges of an architecture are ranked by b_ij max_k p_k, the products of the t
 The paper freezes alpha in 15 of 50 epochs (CIFAR) or in 35 of 50 (ImageNet): `warmup` is the share. As in the released
 code, the other channels of an edge that halves the image pass a 2x2 max-pooling, and the first betas are drawn as the
 alphas are, with standard deviation 1e-3.
+
+Differences from released code. Alpha's batches are those of `darts`: one endless stream of shuffled passes. On ImageNet
+released code clips the gradient of alpha and beta at norm 5; here it is not clipped.
 """
 
 from __future__ import annotations

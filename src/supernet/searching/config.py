@@ -230,7 +230,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "imagenet-single-darts": Protocol(
         epochs=50, batch_size=360, width=16, depth=2, stem=3, image_size=224, w=SGDConfig(lr=0.025, weight_decay=3e-4)
     ),
-    # PC-DARTS on ImageNet (arXiv 1907.05737, and released code): 10 % of the images for the weights, 2.5 % for alpha.
+    # PC-DARTS on ImageNet (arXiv 1907.05737, and released code): 10 % of the images for the weights, 2.5 % for alpha;
+    # the learning rate rises for five epochs, as batches are larger than 256.
     "imagenet-pc-darts": Protocol(
         epochs=50,
         batch_size=1024,
@@ -240,7 +241,7 @@ PROTOCOLS: dict[str, Protocol] = {
         image_size=224,
         training_share=0.1,
         validation_share=0.025,
-        w=SGDConfig(lr=0.5, weight_decay=3e-4),
+        w=SGDConfig(lr=0.5, weight_decay=3e-4, warmup=5),
     ),
 }
 
