@@ -17,7 +17,8 @@ any size, and a group of one is always kept. The decays are those of the two opt
 
 Differences from released code. Its partial decay is an extra step of SGD with momentum and of Adam, on a sum of squares
 without the factor 1/2; here decay is a plain step with the factor, which no momentum carries on: our reading, as the
-paper's text was not available. A weight without a gradient, as a dropped operation's, takes no step by its momentum.
+paper's text was not available. A weight without a gradient, as a dropped operation's, takes no step by its momentum,
+and a dropped alpha none by Adam's. Released code shifts the kept alphas only of edges of which an operation dropped.
 """
 
 from __future__ import annotations
