@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from types import SimpleNamespace
 
@@ -54,7 +55,7 @@ def by_hand(home, scores, threshold, fewest):
                 ops = [(scores[kind][e][k].item(), op) for k, op in enumerate(edge.ops) if op != "none"]
                 best.append((*max(ops), edge.source))
             ranked = sorted(best, reverse=True)[:2]
-            kept = [entry for n, entry in enumerate(ranked) if n < fewest[kind] or entry[0] > threshold]
+            kept = [entry for n, entry in enumerate(ranked) if n < fewest[kind] or entry[0] >= threshold]
             cells[kind] |= {(node, source, op, 0) for _, op, source in kept}
     return cells
 
@@ -115,7 +116,17 @@ def test_a_cell_that_the_threshold_would_empty_is_selected_by_magnitude_and_name
     assert found.report() == {"threshold": text}
     other = selector(FEWER, high, 0.0)
     other.genotype()
-    assert other.report() == {} or not spread
+    assert other.report() == {}
+
+
+@pytest.mark.parametrize("limits", [None, Limits(max_params=10**9)])
+@pytest.mark.parametrize("threshold", [0.0, 0.85, 1.0])
+def test_an_edge_whose_best_op_score_equals_the_threshold_is_kept(threshold, limits):
+    scores = {kind: torch.full((len(c.edges), c.columns), -1.0).double() for kind, c in FEWER.cells.items()}
+    scores["normal"][1, 2] = threshold
+    scores["normal"][0, 2] = math.nextafter(threshold, -1.0)
+    selected = select(FEWER, scores, threshold, limits)
+    assert [(choice.source, choice.op) for choice in selected["normal"]] == [(1, OPS[2])]
 
 
 def test_a_threshold_above_1_is_refused():

@@ -1,16 +1,18 @@
-"""Selection by threshold: an edge that its node need not keep is kept if its best op score is above the threshold.
+"""Selection by threshold: an edge that its node need not keep is kept if its best op score reaches the threshold.
 
 FairDARTS (Chu, Zhou, Zhang & Li, ECCV 2020, arXiv 1911.12126): op weights are sigmoids of alpha, threshold 0.85. Each
 node keeps at most two edges, those with the best operations; nodes may have fewer inputs, or none.
 
-With t the threshold this is the architecture with the largest sum of (op score - t), which also is what is selected
-within limits. Where architectures keep a fixed number of edges, as in NAS-Bench-201, the threshold has no effect, and
-the selection is the one by magnitude. So it is in a cell of which the threshold would leave no edge, as after a short
-search, in which no op score comes near it: the paper does not say what such a cell becomes.
+With t the number below the threshold, so that an op score equal to it counts, this is the architecture with the largest
+sum of (op score - t), which also is what is selected within limits. Where architectures keep a fixed number of edges,
+as in NAS-Bench-201, the threshold has no effect, and the selection is the one by magnitude. So it is in a cell of which
+the threshold would leave no edge, as after a short search, in which no op score comes near it: the paper does not say
+what such a cell becomes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,11 +26,11 @@ class ThresholdConfig:
     """Settings of selection by threshold."""
 
     threshold: Fraction = 0.85
-    """op score above which an edge is kept, where a node may have fewer edges"""
+    """op score from which on an edge is kept, where a node may have fewer edges"""
 
 
 class Threshold(Selector):
-    """Selects the operations whose op scores are above the threshold, by magnitude in a cell that has none."""
+    """Selects the operations whose op scores reach the threshold, by magnitude in a cell that has none."""
 
     Config = ThresholdConfig
     quick = True
@@ -38,7 +40,8 @@ class Threshold(Selector):
     def genotype(self) -> Genotype:
         """Return the architecture with the largest sum of op scores above the threshold, within the limits."""
         scores, space = self.method.op_score_lists(), self.feasible.space
-        least = {kind: self.config.threshold if cell.varies else 0.0 for kind, cell in space.cells.items()}
+        below = math.nextafter(self.config.threshold, -math.inf)  # an equal op score is above it, as in released code
+        least = {kind: below if cell.varies else 0.0 for kind, cell in space.cells.items()}
         genotype = self._above(scores, least)
         allowed = {
             kind: [row[k] for row, some in zip(scores[kind], space.candidates(cell), strict=True) for k in some]

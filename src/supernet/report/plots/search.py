@@ -42,7 +42,7 @@ _FAR = 3.0  # times the span of all scores: a threshold further from them is out
 
 
 def thresholds(config: Mapping[str, Any], cells: Mapping[str, Cell]) -> dict[str, float]:
-    """Return the op score above which an edge is kept, of each kind of cell for which the selector of a run has one."""
+    """Return the op score from which on an edge is kept, of each kind of cell for which a run's selector has one."""
     if config["selector"] != "threshold":
         return {}
     return {kind: config["select"]["threshold"] for kind, cell in cells.items() if cell.varies}
@@ -64,7 +64,7 @@ def draw_search(
     line follows each epoch after which the search went back (`rows[i]["back_to"]`). Where edges have weights as a whole
     (`rows[i]["edge_weights"][kind][edge]`), each panel has a line for that of its edge. The operations of `genotype`
     are thick lines that end in a ring; the titles of edges that it leaves out are in brackets. The small cell beside
-    a title shows where the edge is. A dashed line is at `kept_above[kind]`, the op score above which edges are kept,
+    a title shows where the edge is. A dashed line is at `kept_above[kind]`, the op score from which on edges are kept,
     unless that is so far from all scores that they would be flat; then only the legend tells it.
     """
     accuracies = floats((row.get("table") or {}).get(field) for row in rows)
