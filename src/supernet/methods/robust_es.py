@@ -7,9 +7,10 @@ back from epoch e to e - 12, it returns to the state that it had then, and
     ES:   ends: the architecture is that of epoch e - 12
     ADA:  multiplies the weight decay of the weights by 10, up to 0.03, and goes on; at 0.03 it no longer goes back
 
-Difference from released code: the batch of the Hessian is the same every time (see `hessian_monitor.py`). Of ADA it is
-unverified that here the epochs, and with them the learning rate, go on counting after a return, so that a search has as
-many epochs as it was given, and that eigenvalues measured after the epoch returned to are forgotten.
+Differences from released code. The batch of the Hessian is the same every time (see `hessian_monitor.py`). After a
+return of ADA the epochs, and with them the learning rate, go on counting, so that a search has as many epochs as it was
+given, and eigenvalues measured after the epoch returned to are forgotten; there all epochs since that one are repeated
+at their own learning rates, and no eigenvalue is forgotten. It also measures, but does not judge, the last epoch.
 """
 
 from __future__ import annotations
