@@ -16,7 +16,7 @@ released code, exp(-0.2 (e - 10)), at this length. Its cells, 5, 11 and 17, are 
 `deeper` counts from the depth of the search.
 
 Deliberate differences from released code. The candidates are ranked by what they are: an edge never loses the last one
-that an architecture may have there. The skip connections of edges with a stride pass the dropout, too. The limit on
+that an architecture may have there. Skip connections with a stride pass the dropout as well as identities. The limit on
 skip connections is exact, where the released code removes one after the other and derives the cell again. Its gradient
 of alpha is clipped at norm 5; here it is not.
 
