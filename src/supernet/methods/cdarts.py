@@ -15,13 +15,15 @@ Yu, Peng, Huang, Wu, Cai & Fu, "Cyclic Differentiable Architecture Search", TPAM
 With `deeper` above 0, E is deeper than S, as in the DARTS space; otherwise it is as in NAS-Bench-201.
 
 Deliberate differences from released code. E's weights are kept in a second supernet, of which E is one path: an
-operation has the same weights whenever it is derived again, which is the released pool of layers without copies.
-Heads are a global average pooling and a linear layer. The released loop counts warm-up epochs as iterations, so that
-with its defaults nothing else runs; here each iteration has both. It adds edge weights and copies of parameters between
-S and E in some scripts, which are not here. KL is the mean over all elements, as there; `kl` sums over the classes.
+operation has the same weights whenever it is derived again, which is the released pool of layers without copies. Each
+network has its own stem, heads and shares; there one of each serves both. A head is a global average pooling and a
+linear layer, before the layer that halves the image; there it has two convolutions more, and is behind that layer. All
+stages share alpha and cells; there, in the DARTS space, each has its own by default. The shares are learned; there they
+are by a flag. The released loop counts warm-up epochs as iterations, so that with its defaults nothing else runs; here
+each iteration has both. It adds edge weights and copies of parameters between S and E in some scripts, which are not
+here. KL is the mean over all elements, as there; `kl` sums over the classes.
 
-Unverified: where the heads sit (here: behind the last cell of each resolution), that the network's own logits are in
-the ensemble, and that the heads of both networks learn in the step of w_E.
+Unverified: the paper's text was not available, only its released code.
 """
 
 from __future__ import annotations
