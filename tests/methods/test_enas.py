@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import random
+import weakref
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -147,6 +149,32 @@ def test_an_update_is_reinforce_with_a_moving_baseline(monkeypatch):
     assert method.baseline == pytest.approx(baseline)
     for one, two in zip(method.policy.parameters(), other.parameters(), strict=True):
         assert torch.allclose(one, two, atol=1e-7)
+
+
+def test_updates_use_drawn_batches_and_only_these_are_held(monkeypatch):
+    made, used = list[weakref.ref[torch.Tensor]](), []
+
+    def batches():
+        made.clear()
+        for number in range(20):
+            batch = noise_batch(number)
+            made.append(weakref.ref(batch.x))
+            yield batch
+
+    def update(batch):
+        used.append((batch.x, sum(x() is not None for x in made)))
+        return [0.0]
+
+    method = make(ENASConfig(updates=3))
+    method.budget = replace(method.budget, validation_batches=batches)
+    monkeypatch.setattr(method, "update", update)
+    for epoch in range(2):
+        every = [noise_batch(number).x for number in range(20)]
+        drawn = [random.Random(f"0 update {epoch} {number}").choice(every) for number in range(3)]
+        used.clear()
+        method.end_epoch(epoch, 0.5)
+        assert all(torch.equal(x, wanted) for (x, _), wanted in zip(used, drawn, strict=True))
+        assert max(held for _, held in used) <= 3
 
 
 def test_the_controller_learns_to_draw_what_is_rewarded(monkeypatch):

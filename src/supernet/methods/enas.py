@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -96,13 +97,20 @@ class ENAS(SinglePath):
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Update the controller; report the mean accuracy of its architectures and the baseline."""
-        batches, accuracies = list(self.budget.validation_batches()), list[float]()
-        for update in range(self.config.updates):
-            rng = random.Random(f"{self.budget.seed} update {epoch} {update}")
-            accuracies += self.update(rng.choice(batches))
+        seeds = (f"{self.budget.seed} update {epoch} {update}" for update in range(self.config.updates))
+        drawn = [random.Random(seed).randrange(self._count) for seed in seeds]
+        kept, accuracies = set(drawn), list[float]()  # only these batches are held: all may take much memory
+        batches = {number: batch for number, batch in enumerate(self.budget.validation_batches()) if number in kept}
+        for number in drawn:
+            accuracies += self.update(batches[number])
         evaluated = (epoch + 1) * self.config.updates * self.config.samples
         passes = {"forward_backward": self.steps, "forward": evaluated}
         return {"reward": fmean(accuracies), "baseline": self.baseline, "passes": passes}
+
+    @cached_property
+    def _count(self) -> int:
+        """The number of batches of validation images; counted once, since these may have to be read from disk."""
+        return sum(1 for _ in self.budget.validation_batches())
 
     def update(self, batch: Batch) -> list[float]:
         """Take one step of the controller; return the accuracies of its architectures on `batch`."""
