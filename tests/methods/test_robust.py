@@ -105,20 +105,48 @@ def test_all_passes_of_the_finite_difference_draw_the_same(kind, home, config):
     assert difference(mixed, expected) > 2e-3  # a finite difference of two functions
 
 
+def test_whole_edges_are_dropped_for_an_image_skip_connections_included():
+    method, x = make(RobustDP, drop_path=0.5), noise_batch(3).x
+    method.begin_epoch(4)
+    (cell,), edges = method.supernet.mixed_cells, TWO_EDGES.cells["cell"].edges
+    weights = method.mix()["cell"].weights.detach()
+    inside = torch.randn(len(x), 2, 8, 8).double()
+    torch.manual_seed(7)
+    kept = torch.empty(len(edges), len(x), 1, 1, 1).double().bernoulli_(0.5) / 0.5
+    assert 0 < kept.count_nonzero() < kept.numel()
+    nodes = [inside, 0, 0]
+    for e, edge in enumerate(edges):
+        parts = [weights[e, k] * op(nodes[edge.source]) for k, op in enumerate(cell.ops[e])]
+        nodes[edge.target] = nodes[edge.target] + kept[e] * sum(parts)
+    for engine in ("reference", "fused"):
+        cell.engine = engine
+        torch.manual_seed(7)
+        assert torch.allclose(cell([inside], method.mix()["cell"]), nodes[2], rtol=1e-12, atol=1e-12)
+    evaluated = method.supernet.eval()(x, method.mix())
+    cell.drop_edges = 0.0
+    assert torch.equal(method.supernet(x, method.mix()), evaluated)
+
+
+def test_in_a_chain_operations_are_dropped_so_that_something_leads_through():
+    method = make(RobustDP, home=SearchSpace.chain("one", [(("nor_conv_1x1", "skip_connect"), 1, 1)]), drop_path=0.5)
+    method.begin_epoch(4)
+    assert [(cell.drop_path, cell.drop_edges) for cell in method.supernet.mixed_cells] == [(0.5, 0.0)]
+
+
 def test_drop_path_and_cutout_rise_linearly_from_0_to_their_largest():
     method = make(RobustDP, drop_path=0.4, cutout_probability=0.8)
     cells = [layer for layer in method.supernet.layers if isinstance(layer, MixedCell)]
     found = []
     for epoch in range(5):
         method.begin_epoch(epoch)
-        assert len({cell.drop_path for cell in cells}) == 1
-        found.append((cells[0].drop_path, method.cutout_probability))
+        assert len({cell.drop_edges for cell in cells}) == 1
+        found.append((cells[0].drop_edges, method.cutout_probability))
     assert found == [pytest.approx((0.4 * e / 4, 0.8 * e / 4)) for e in range(5)]
     assert method.end_epoch(4, 0.5)["drop_path"] == 0.4
     single = replace(method.budget, epochs=1)
     alone = RobustDP(method.config, method.supernet, single)
     alone.begin_epoch(0)
-    assert (cells[0].drop_path, alone.cutout_probability) == (0, 0)
+    assert (cells[0].drop_edges, alone.cutout_probability) == (0, 0)
 
 
 def test_without_drop_path_a_step_is_that_of_darts():

@@ -5,12 +5,12 @@ Zela et al., ICLR 2020, arXiv 1909.09656. The gradient of alpha is that of `unro
     L2:  L1(w) + factor * decay / 2 ||w||^2          factor 3, 9, 27 or 81 times the usual decay of 3e-4
     DP:  in epoch e, drop-path with probability p e/(E - 1), and cutout with probability q e/(E - 1)
 
-Deliberate differences from released code. A finite difference needs one function: the three passes on the weights'
-batch drop the same paths. Drop-path drops each candidate's output for an image by itself, except of skip connections
-without stride, as it does in retraining. The side of the cutout is the setting `cutout` of the search; 0 means none.
-Where p is 0, released code cuts nothing out; here q and the side alone decide.
+Drop-path drops a whole mixed edge, the sum of its candidates, for an image, as in released code. In a cell of one edge,
+as in a chain of stages, it drops operations as a network does, so that something leads through.
 
-Unverified: the published setting of q (`cutout_probability`), and where exactly in a mixed edge released code drops.
+Deliberate differences from released code. A finite difference needs one function: the three passes on the weights'
+batch drop the same paths. The side of the cutout is the setting `cutout` of the search; 0 means none. Where p is 0,
+released code cuts nothing out; here q (`cutout_probability`, 1 there as well) and the side alone decide.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RobustDPConfig(DifferentiableConfig):
     """Settings of R-DARTS by drop-path."""
 
     drop_path: Share = 0.0
-    """probability in the last epoch that an operation's output for an image is dropped; published: 0.2, 0.4 and 0.6"""
+    """probability in the last epoch that an edge's output for an image is dropped; published: 0.2, 0.4 and 0.6"""
     cutout_probability: Fraction = 1.0
     """probability in the last epoch that a square is cut out of an image, if the search has cutout"""
 
@@ -76,7 +76,9 @@ class RobustDP(Differentiable):
         """Set the probabilities of drop-path and cutout to that share of their largest."""
         self.share, self.cutout_probability = share, share * self.config.cutout_probability
         for cell in self.supernet.mixed_cells:
-            cell.drop_path = share * self.config.drop_path
+            probability = share * self.config.drop_path
+            chain = len(cell.cell.edges) == 1  # without this edge nothing would lead through the cell
+            cell.drop_path, cell.drop_edges = (probability, 0.0) if chain else (0.0, probability)
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:
         """Report the alphas and the probability of drop-path."""

@@ -42,12 +42,14 @@ class MixedCell(nn.Module):
     This is the mixed operation of DARTS (Liu, Simonyan & Yang, 2019), eq. 2, with any weights in place of the softmax.
     `placed` is the cell's layer in the layout of the space.
 
-    In training, each image's output of an operation is dropped with probability `drop_path`, as in a `Network`.
-    `options` add side paths and dropout, see `supernet.models.side_paths`.
+    In training, each image's output of an operation is dropped with probability `drop_path`, as in a `Network`, and
+    that of an edge, the sum of its candidates, with probability `drop_edges` (R-DARTS, released code); then the
+    reference engine runs. `options` add side paths and dropout, see `supernet.models.side_paths`.
     """
 
     engine: Engine = "fused"
     drop_path: float = 0.0
+    drop_edges: float = 0.0
 
     def __init__(self, space: SearchSpace, placed: PlacedLayer, norm: Norm, options: CellOptions = PLAIN) -> None:
         super().__init__()
@@ -110,7 +112,8 @@ class MixedCell(nn.Module):
         sides = None if self.paths is None else SidePass(self.paths, nodes, mix)
         if mix.shift is not None:
             self._add_shift(nodes, mix.shift, empty)
-        reference = self.engine == "reference" or self._shares_modules or (self._drops_paths and not mix.ones)
+        drops = self._drops_edges or (self._drops_paths and not mix.ones)
+        reference = self.engine == "reference" or self._shares_modules or drops
         run = self._run_reference if reference else self._run_sparse if mix.ones else self._run_fused
         run(nodes, mix, empty, sides)
         ends = self.ends(mix.active)
@@ -135,14 +138,17 @@ class MixedCell(nn.Module):
 
     def _run_reference(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros, sides: SidePass | None) -> None:
         """Run one operation after the other."""
-        weights = [row.unbind() for row in mix.products.to(empty(1).dtype).unbind()]
+        like = empty(1)
+        weights = [row.unbind() for row in mix.products.to(like.dtype).unbind()]
+        kept = self._kept(like) if self._drops_edges else None
         for e, k in self.candidates(mix.active):  # edges are sorted by target: every source is complete when it is read
             edge = self.cell.edges[e]
             if sides is not None:
                 sides.complete(edge.source + 1)
             source, total = nodes[edge.source], nodes[edge.target]
             x = empty(self.stride) if source is None else source
-            part = self._drop_images(e, k, x, self.ops[e][k](x)) * weights[e][k]  # type: ignore[index]
+            weight = weights[e][k] if kept is None else weights[e][k] * kept[e]
+            part = self._drop_images(e, k, x, self.ops[e][k](x)) * weight  # type: ignore[index]
             nodes[edge.target] = part if total is None else total + part
 
     def _run_fused(self, nodes: _Nodes, mix: EdgeMix, empty: _Zeros, sides: SidePass | None) -> None:
@@ -178,6 +184,15 @@ class MixedCell(nn.Module):
     @property
     def _drops_paths(self) -> bool:
         return self.training and self.drop_path > 0
+
+    @property
+    def _drops_edges(self) -> bool:
+        return self.training and self.drop_edges > 0
+
+    def _kept(self, like: Tensor) -> Tensor:
+        """Draw the factors (edges, B, 1, 1, 1) of the edges' outputs for an image: 0, or what scales up the others."""
+        drawn = like.new_empty(len(self.cell.edges), len(like), 1, 1, 1).bernoulli_(1 - self.drop_edges)
+        return drawn / (1 - self.drop_edges)
 
     def _drop_images(self, e: int, k: int, x: Tensor, part: Tensor) -> Tensor:
         """Drop an operation, whose output for `x` is `part`, for some images."""
