@@ -127,7 +127,8 @@ def runnable(page: Path) -> Iterator[Command]:
 
 def test_commands_of_most_pages_run() -> None:
     counts = [len([*runnable(page)]) for page in PAGES]
-    assert (sum(counts), sum(count > 0 for count in counts)) >= (95, 15)  # ELSEWHERE leaves out about 40
+    assert sum(counts) >= 95  # ELSEWHERE leaves out about 40
+    assert sum(count > 0 for count in counts) >= 15
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(runnable(page))], ids=pages.name)
