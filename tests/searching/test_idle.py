@@ -35,7 +35,8 @@ def test_what_is_published_has_no_idle_setting(protocol: str) -> None:
         ({"method": "zarts-gld", "samples": 9}, ["setting samples 9 has no effect with estimator gld"]),
         ({"method": "zarts-rs", "samples": 9, "tau": 0.1}, ["setting tau 0.1 has no effect with estimator rs"]),
         ({"epochs": 3, "patience": 4}, ["setting patience 4 has no effect with epochs 3"]),
-        ({"epochs": 3, "patience": 3}, []),
+        ({"epochs": 3, "patience": 3}, ["setting patience 3 has no effect with epochs 3"]),  # which have 2 steps
+        ({"epochs": 3, "patience": 2}, []),
     ],
 )
 def test_a_setting_is_told_beside_the_one_that_takes_its_effect(settings: dict[str, Any], told: list[str]) -> None:

@@ -34,7 +34,7 @@ def idle(config: SearchConfig, validation: int) -> Iterator[str]:
     published = {name: {getattr(protocol, name) for protocol in PROTOCOLS.values()} for name in OF_SPLITS}
     usual |= {name: now[name] for name, values in published.items() if now[name] in values}
     yield from without_effect(now, usual, _IDLE, validation=validation)
-    if config.patience is not None and config.patience > config.epochs:
+    if config.patience is not None and config.patience >= config.epochs:
         yield f"setting patience {config.patience} has no effect with epochs {config.epochs}"
 
 
