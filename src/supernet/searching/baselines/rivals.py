@@ -32,7 +32,7 @@ _DRAWS = 2_000  # random architectures of which the first within this is taken, 
 class Rival:
     """A row of the table: its name, that of its run folders, and the architecture of each seed.
 
-    `space` is None for the found network, which is planned already. `told` says what the row does not keep to.
+    `space_name` is the name that leads back to `space`. `told` says what the row does not keep to, if anything.
     """
 
     label: str
