@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 import supernet as sn
 from conftest import Call
+from supernet.methods.differentiable import Differentiable
 from supernet.models.mix import dense, detached
 from supernet.models.rank_metrics import kendall
 from supernet.models.supernet import traceless
@@ -129,6 +130,17 @@ def test_a_path_of_a_single_point_has_a_plane(directions, searched):
     assert found.xs == found.ys == [-1.0, 1.0]
     assert len({loss for row in found.losses for loss in row}) == 4
     assert found == landscape(run, **given, config=config)
+
+
+class Silent(Differentiable):
+    def end_epoch(self, epoch, valid_accuracy):
+        return {}
+
+
+def test_a_method_of_ones_own_that_has_not_reported_its_alphas_is_told(searched):
+    run, given = searched(method=Silent, epochs=1)
+    with pytest.raises(sn.UserError, match=r"^method '.*:Silent' has not reported its alphas after each epoch: "):
+        landscape(run, **given, method=Silent)
 
 
 @pytest.mark.parametrize("space", ["ragged", "macro"])  # without noise

@@ -104,9 +104,15 @@ def landscape(
     return result
 
 
-def _in_stage(run: Run, method: Method) -> list[dict[str, list[list[float]]]]:
-    """Return the alphas after each epoch of the stage that the search is in."""
-    return [row["alphas"] for row in run.metrics if row.get("stage", method.stage) == method.stage]
+def _in_stage(run: Run, method: Method, name: str) -> list[dict[str, list[list[float]]]]:
+    """Return the alphas after each epoch of the stage that the search is in; raises UserError if there are none."""
+    rows = [row for row in run.metrics if row.get("stage", method.stage) == method.stage]
+    if any("alphas" not in row for row in rows):
+        raise UserError(
+            f"method '{name}' has not reported its alphas after each epoch: "
+            "let its end_epoch add what super().end_epoch(epoch, valid_accuracy) returns, and search again"
+        )
+    return [row["alphas"] for row in rows]
 
 
 class _Plane:
@@ -120,7 +126,8 @@ class _Plane:
             raise UserError(f"method '{task.plan.method.name}' has no alpha to look around")
         self.alphas, self.lookahead = alphas, Lookahead(method.supernet, task.plan.config.w, workers)
         with run.restoring():
-            rows = [{kind: torch.tensor(rows) for kind, rows in alphas.items()} for alphas in _in_stage(run, method)]
+            path = _in_stage(run, method, task.plan.method.name)
+            rows = [{kind: torch.tensor(rows) for kind, rows in alphas.items()} for alphas in path]
             self.path = torch.stack([alphas.flat(row) for row in rows] + [alphas.flat()]) - alphas.flat()
         self.directions = self._directions(seed_of(task.plan.seed, "landscape"))
 
