@@ -90,6 +90,18 @@ def test_the_same_fit_in_the_same_folder_is_not_done_again(fitted):
     np.testing.assert_array_equal(again.predict_proba(images()[0]), fitted.predict_proba(images()[0]))
 
 
+def test_other_images_are_fitted_in_the_same_folder_by_force(tmp_path):
+    x, y = images()
+    small = SMALL | {"out": tmp_path / "run"}
+    sn.ImageClassifier(**small).fit(x, y)
+    with pytest.raises(sn.UserError, match="or --force to start over"):
+        sn.ImageClassifier(**small).fit(255 - x, y)
+    found = sn.ImageClassifier(**small | {"search": SMALL["search"] | {"force": True}}).fit(255 - x, y)
+    (retrained,) = sn.Run(tmp_path / "run").inside
+    assert retrained.config["fingerprint"] == sn.Run(tmp_path / "run").config["fingerprint"]
+    assert found.genotype_ == retrained.genotype
+
+
 def test_it_pickles_and_predicts_without_its_folder(fitted):
     copy = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(copy.predict_proba(images()[0]), fitted.predict_proba(images()[0]))

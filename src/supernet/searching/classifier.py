@@ -37,7 +37,7 @@ class ImageClassifier:
     kind.
 
     - `space`, `method`, `seed`, `device`: as for `supernet.search`; the retraining has the same seed and device.
-    - `search`: further arguments of `supernet.search`, as {"epochs": 20}.
+    - `search`: further arguments of `supernet.search`, as {"epochs": 20}; `force` starts the retraining over, too.
     - `recipe`, and in `retrain` further arguments: those of `supernet.retrain`.
     - `out`: the run folder, where the same `fit` goes on after an interruption; None keeps no folder.
     - `quiet`: no progress.
@@ -76,7 +76,8 @@ class ImageClassifier:
         first = shared | {"space": self.space, "method": self.method} | _further("search", self.search)
         space = first["space"]
         own = {} if isinstance(space, str) and space in SPACES else {"space": space}  # which no run leads back to
-        then = own | shared | {"recipe": self.recipe} | _further("retrain", self.retrain)
+        again = {"force": first["force"]} if "force" in first else {}  # its folder lies in that of the search
+        then = own | shared | again | {"recipe": self.recipe} | _further("retrain", self.retrain)
         _check_retraining(**then)
         with self._folder() as folder:
             run: Run = search(data=data, **{"out": folder} | first)
