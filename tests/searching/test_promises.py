@@ -20,7 +20,8 @@ SMALL: dict[str, Any] = {"epochs": 2, "width": 4, "images": 100, "quiet": True}
 NAMED = "return scalar tensors by name, as {'loss': loss}"
 SCORES = "return a tensor (edges, columns) of numbers for each kind of cell"
 OWN = "return names that the search does not write itself"
-SHOWN = "return under '{}' what the pictures of a run show"
+SHOWN = "return under '{}' what the pictures and the summary of a run show"
+SHARE = "Input should be less than or equal to 1"
 MIX = "return an EdgeMix with op weights (edges, columns) for each kind of cell"
 NAN = float("nan")
 
@@ -73,6 +74,26 @@ BROKEN = [
         "end_epoch",
         lambda self, epoch, found: {"alphas": [0.1, 0.2]},
         f"{SHOWN.format('alphas')}, not [0.1, 0.2] (alphas: Input should be an object)",
+    ),
+    (
+        "end_epoch",
+        lambda self, epoch, found: {"best_accuracy": 85.0},
+        f"{SHOWN.format('best_accuracy')}, not 85.0 (best_accuracy: {SHARE})",
+    ),
+    (
+        "end_epoch",
+        lambda self, epoch, found: {"best_accuracy": "0.9"},
+        f"{SHOWN.format('best_accuracy')}, not '0.9' (best_accuracy: Input should be a valid number)",
+    ),
+    (
+        "end_epoch",
+        lambda self, epoch, found: {"accuracy": 85.0},
+        f"{SHOWN.format('accuracy')}, not 85.0 (accuracy: {SHARE})",
+    ),
+    (
+        "step",
+        lambda self, batches: {"accuracy": torch.tensor(85.0)},
+        f"{SHOWN.format('accuracy')}, not 85.0 (accuracy: {SHARE})",
     ),
     ("op_scores", lambda self: None, f"{SCORES} (cell), not None"),
     ("op_scores", lambda self: {"cell": torch.zeros(2, 2)}, f"{SCORES}, (6, 5) for 'cell', not one of (2, 2)"),
@@ -134,6 +155,16 @@ CHOSEN = [
         lambda self: {"criterion": 3},
         f" must {SHOWN.format('criterion')}, not 3 (criterion: Input should be a valid string)",
     ),
+    (
+        "report",
+        lambda self: {"supernet_accuracy": 90.0, "images": 9},
+        f" must {SHOWN.format('supernet_accuracy')}, not 90.0 (supernet_accuracy: {SHARE})",
+    ),
+    (
+        "report",
+        lambda self: {"images": "all"},
+        f" must {SHOWN.format('images')}, not 'all' (images: Input should be a valid integer)",
+    ),
     ("step", lambda self, batches: {"best": torch.zeros(())}, f" must {OWN}, not 'best'"),
     ("end_epoch", lambda self, epoch: {"seconds": 1}, f" must {OWN}, not 'seconds'"),
 ]
@@ -145,6 +176,14 @@ def test_what_a_selector_breaks_is_told_in_one_line(member, value, told, searche
     members[member] = value
     mine = type("Mine", (sn.Selector,), members)
     assert message(sn.select, searched, mine, quiet=True) == f"{member} of selector 'mine:Mine'{told}"
+
+
+@pytest.mark.parametrize("report", [{"supernet_accuracy": 0.9}, {"images": 9}])
+def test_an_accuracy_counts_only_with_the_number_of_its_images(report, searched, tmp_path):
+    members = {"genotype": Magnitude.genotype, "report": lambda self: report, "__module__": "mine"}
+    run = sn.select(searched, type("Half", (sn.Selector,), members), out=tmp_path / "selected", quiet=True)
+    assert run.summary["measured"]["of"] == "supernet"
+    assert report.items() <= run.summary.items()
 
 
 def test_an_architecture_of_another_space_is_told(searched):

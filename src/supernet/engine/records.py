@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on
 
 from supernet.engine.files import read_json
@@ -35,10 +35,17 @@ class Record(TypedDict):
 
 
 class Learned(TypedDict, total=False):
-    """What pictures look for in that which a method or a selector adds to a row."""
+    """What pictures and summaries look for in that which a method or a selector adds to a row."""
 
     alphas: dict[str, list[list[float]]]
     edge_weights: dict[str, list[float]]
+    best_accuracy: Annotated[float, Field(le=1)]  # below 0 before there is any
+
+
+class Added(Learned, total=False):
+    """What a summary looks for besides in the row of a search, to which steps add the means of their metrics."""
+
+    accuracy: Fraction
 
 
 class Row(Learned):
@@ -154,10 +161,12 @@ class MarginsRecord(TypedDict):
 
 
 class Reported(TypedDict, total=False):
-    """What pictures look for in that which a selector adds to a summary."""
+    """What pictures, and a summary itself, look for in that which a selector adds to it."""
 
     criterion: str
     decisions: list[Decision]
+    supernet_accuracy: Fraction  # of the chosen path on so many `images`; both or neither count
+    images: Count
 
 
 class SearchSummary(Reported):

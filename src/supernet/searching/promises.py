@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
-from supernet.engine.records import Learned, Reported, flaw
+from supernet.engine.records import Added, Reported, flaw
 from supernet.errors import UserError, shown
 from supernet.methods import Preset
 from supernet.methods.base import Method, Part, Stream
@@ -67,6 +67,12 @@ class Promises:
             self._check_own("step", name, OF_THE_SEARCH)
         return metrics
 
+    def means(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the means of a step's metrics; raises UserError for one that is not what the run has by its name."""
+        for name, value in means.items():
+            self._check_shown("step", name, value, Added)
+        return means
+
     @contextmanager
     def first_mix(self, supernet: Supernet) -> Iterator[None]:
         """Check what the supernet gets as its mix in the first step alone; raises UserError for one it cannot run."""
@@ -95,7 +101,7 @@ class Promises:
 
     def row(self, row: Any) -> Mapping[str, Any]:
         """Return what `end_epoch` adds to a row; raises UserError unless it is plain data under names of its own."""
-        return self._plain("end_epoch", row, OF_THE_SEARCH, Learned)
+        return self._plain("end_epoch", row, OF_THE_SEARCH, Added)
 
     def report(self, report: Any) -> Mapping[str, Any]:
         """Return what a selector adds to its summary; raises UserError unless it is plain data under its own names."""
@@ -112,10 +118,13 @@ class Promises:
             except (TypeError, ValueError):
                 must = "return plain data: numbers, strings, lists and dicts"
                 raise self._broken(member, must, f"{_quoted(value)} as '{name}'") from None
-            if reason := flaw(kind, {name: value}):
-                must = f"return under '{name}' what the pictures of a run show"
-                raise self._broken(member, must, f"{_quoted(value)} ({reason})")
+            self._check_shown(member, name, value, kind)
         return data
+
+    def _check_shown(self, member: str, name: str, value: object, kind: Any) -> None:
+        if reason := flaw(kind, {name: value}):
+            must = f"return under '{name}' what the pictures and the summary of a run show"
+            raise self._broken(member, must, f"{_quoted(value)} ({reason})")
 
     def _check_own(self, member: str, name: object, taken: Collection[str]) -> None:
         if name in taken:

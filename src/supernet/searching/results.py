@@ -115,7 +115,7 @@ def _measured(plan: Plan, genotype: Genotype, rows: Rows, report: Mapping[str, A
     validation images, or on those that train it where these are all.
     """
     last, validation = rows[-1] if rows else {}, len(plan.parts[1])
-    if "supernet_accuracy" in report:
+    if {"supernet_accuracy", "images"} <= report.keys():
         return _accuracy("path", "validation", report["images"], report["supernet_accuracy"])
     if last.get("best_accuracy", -1) >= 0:
         is_best = last.get("architecture") in (None, str(genotype))  # a selector may choose another than op scores do

@@ -163,7 +163,8 @@ class SelectionTask(Task):
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the epoch's row: the supernet's accuracy on the validation images, and the selector's report."""
         valid = self.search.valid_accuracy()
-        row = dict(means) | {"valid_accuracy": valid, **self.promises.row(self.selector.end_epoch(epoch))}
+        learned = self.promises.row(self.selector.end_epoch(epoch))
+        row = dict(self.promises.means(means)) | {"valid_accuracy": valid, **learned}
         return row | {"forward_backward": self.passes.count}
 
     def state_dict(self) -> dict[str, Any]:

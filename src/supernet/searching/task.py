@@ -156,7 +156,7 @@ class SearchTask(Task):
         self.history.append(self.promises.op_scores(self.method))
         op_scores = self.plan.space.widened(self.history[-1], self.method.supernet.space)
         processes.check_alike(lambda: [op_scores, *(weight.double().sum().item() for weight in self.method.weights)])
-        row = dict(means) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
+        row = dict(self.promises.means(means)) | {"valid_accuracy": valid, "op_scores": op_scores, **learned}
         row["forward_backward"] = self.passes.count
         if self.monitor is not None:
             row["diagnostics"] = self.monitor.end_epoch(epoch)

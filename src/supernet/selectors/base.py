@@ -80,7 +80,11 @@ class Selector(ABC):
         return {}
 
     def report(self) -> Mapping[str, Any]:
-        """Return additions to the summary of the selection, as plain data."""
+        """Return additions to the summary of the selection, as plain data.
+
+        A selector that measures its choice adds `supernet_accuracy`, from 0 to 1, and the number of validation
+        `images`; a selection then ends with this accuracy, not with that of the search.
+        """
         return {}
 
     def state_dict(self) -> dict[str, Any]:
