@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,12 +24,13 @@ from supernet.engine.run import Run
 from supernet.engine.signals import Interrupted
 from supernet.errors import UserError
 from supernet.methods.blank import Blank
+from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.shared_norm import share_norms
 from supernet.retraining.plan import planned as retraining_plan
 from supernet.retraining.train import TrainingTask
 from supernet.searching.select import choose
 from supernet.searching.task import SearchTask
-from supernet.spaces import Cell, SearchSpace, Stages
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages
 from supernet.testing.examples import state_bytes
 from supernet.testing.runs import plain, rows_of, small_data, small_plan
 
@@ -209,6 +211,15 @@ def ends_of_searches(folder: Path) -> None:
     }
     torch.save(found, folder / f"2 {number}.pt")
     torch.save(_end(folder / "lost", {"epochs": 3}, Ending), folder / f"lost {number}.pt")
+
+
+def measures_alone_first(folder: Path) -> None:
+    """Measure a network in the first process alone, then ask for it in all; write what each gets."""
+    with process_group.joined():
+        measuring = MeasuredLatency(SPACE, NetworkSize(2, 1, (8, 8), 1, 3), "cpu")
+        genotype = SPACE.sample(random.Random(0))
+        processes.by_first(measuring.ms)(genotype)
+        torch.save(measuring.ms(genotype), folder / f"measured {process_group.number()}.pt")
 
 
 def goes_on(folder: Path) -> None:

@@ -76,6 +76,13 @@ def test_two_processes_search_as_one_by_every_method_and_retrain_as_one(tmp_path
     assert difference(alone, first) < 1e-10
 
 
+@pytest.mark.slow
+def test_a_latency_that_the_first_process_has_measured_alone_is_told_to_all(tmp_path: Path) -> None:
+    jobs.together(2, jobs.measures_alone_first, tmp_path)
+    first, second = read(tmp_path, "measured", 2)
+    assert first == second > 0
+
+
 SHARED: dict[str, dict[str, Any]] = {
     "single-darts": {"engine": "fused", "checkpointing": True},
     "sdarts-adv": {"ascent": 2, "norm_track": False},

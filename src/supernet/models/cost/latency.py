@@ -60,7 +60,8 @@ class MeasuredLatency:
     """Latencies of networks of one size on a device of this machine, for one image; each is measured once.
 
     `measurements`: all latencies so far in milliseconds, by the text of an architecture or of a placed operation. A
-    resumed run puts back what it has measured.
+    resumed run puts back what it has measured. All processes of a group have to ask together, and get what the first
+    one knows or measures.
     """
 
     def __init__(self, space: SearchSpace, network_size: NetworkSize, device: str | torch.device) -> None:
@@ -80,13 +81,11 @@ class MeasuredLatency:
 
     def ms(self, genotype: Genotype) -> float:
         """Return the median latency of an architecture."""
-        text = str(genotype)
-        if text not in self.measurements:
-            from supernet.models.network import Network
+        from supernet.models.network import Network
 
-            image = Shape(self._network_size.channels, *self._network_size.image_size)
-            self.measurements[text] = self._timed(partial(Network, self._space, genotype, self._network_size), image)
-        return self.measurements[text]
+        image = Shape(self._network_size.channels, *self._network_size.image_size)
+        build = partial(Network, self._space, genotype, self._network_size)
+        return self._known(str(genotype), lambda: self._timed(build, image))
 
     @cached_property
     def per_operation(self) -> PerOperation:
@@ -110,20 +109,31 @@ class MeasuredLatency:
         from supernet.spaces.modules import PLAIN
 
         text = f"{primitive.name} on {shape}, {channels} channels, stride {stride}"
-        if text not in self.measurements:
-            build = partial(primitive.module, shape.channels, channels, stride, PLAIN)
-            self.measurements[text] = 0.0 if primitive.zero else self._timed(build, shape)
-        return round(NANOSECONDS * self.measurements[text])
+        build = partial(primitive.module, shape.channels, channels, stride, PLAIN)
+        return round(NANOSECONDS * self._known(text, lambda: 0.0 if primitive.zero else self._timed(build, shape)))
+
+    def _known(self, text: str, measure: Callable[[], float]) -> float:
+        """Return the latency of a text; the first process, which may alone have measured it before, tells the others.
+
+        A process that looked it up by itself would not wait for those that lack it.
+        """
+        from supernet.engine.processes import by_first
+
+        @by_first
+        def known() -> float:
+            return self.measurements[text] if text in self.measurements else measure()
+
+        self.measurements[text] = known()
+        return self.measurements[text]
 
     def _timed(self, build: Callable[[], nn.Module], shape: Shape) -> float:
         """Return the median milliseconds of a forward pass for one image; the random state stays as it was."""
         import torch
 
         from supernet.engine.measure import latency
-        from supernet.engine.processes import by_first
         from supernet.engine.seeds import random_state_kept
 
         with random_state_kept(self._device):
             module = build().to(self._device).eval()
             x = torch.rand(1, shape.channels, shape.height, shape.width, device=self._device)
-            return by_first(latency)(module, x).median  # one measurement for all processes
+            return latency(module, x).median
