@@ -134,6 +134,10 @@ def test_values_of_all_items_decide_on_their_scale() -> None:
     assert load(Pairs(np.random.default_rng(0).integers(0, 256, (6, 13, 8, 8), dtype=np.uint8))).x.shape[1] == 13
 
 
+def test_items_with_a_mask_are_refused() -> None:
+    assert message(Pairs(np.ma.masked_equal(X, 0))).startswith("item 0 of Pairs has a mask, and no value may")
+
+
 def test_normalised_floats_are_refused() -> None:
     advice = "give uint8 images, or floats in [0, 1] before normalisation"
     assert message(Pairs(torch.from_numpy(X) / 127.5 - 1)).endswith(advice)

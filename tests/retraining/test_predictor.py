@@ -279,6 +279,7 @@ class Damaged(Image.Image):
         ("nothing.png", "cannot read image 'nothing.png': No such file or directory"),
         (7, "image 1 is of type int; expected a path, a pillow image or an array"),
         (torch.full((8, 8), 256), "image 1 holds integers from 256 to 256; expected 0 to 255"),
+        (np.ma.masked_equal(np.zeros((8, 8)), 0), "image 1 has a mask, and no value may be missing"),
         (torch.zeros(8, dtype=torch.uint8), "image 1 has shape (8,); expected (H, W), (H, W, C) or (C, H, W) with C"),
         (noise(3, 8, 8), "image 1 is 3x8x8 (channels, height, width); the network was trained on 1x8x8"),
         (noise(1, 16, 16), "image 1 is 1x16x16 (channels, height, width); the network was trained on 1x8x8"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,34 @@ class Scale(NamedTuple):
     white: int | None = None  # the float that becomes 255: 1, also of False and True, or 255; None: they are integers
     levels: Levels | None = None  # None: integers from 0 to 255 are pixels
     note: str | None = None
+
+
+def plain_array(values: object, name: str) -> Array:
+    """Return an array, a tensor or nested lists as an array.
+
+    Raises UserError, with the `name` of the values, for anything else, for parts of different shapes, and for a mask.
+    """
+    if isinstance(values, Tensor):
+        values = plain_tensor(values)
+    if isinstance(values, str | bytes) or not (isinstance(values, Sequence) or hasattr(values, "__array__")):
+        raise UserError(f"{name} is of type {type(values).__name__}; expected an array or a tensor")
+    if isinstance(values, np.ma.MaskedArray):
+        raise UserError(f"{name} has a mask, and no value may be missing: leave images out, or fill in their values")
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError):  # of a list of parts of different shapes, or of a tensor in a list
+        raise UserError(f"{name} cannot be made one array: give an array or a tensor") from None
+
+
+def plain_tensor(tensor: Tensor) -> Array:
+    """Return a tensor as an array; numpy has no bfloat16. Raises UserError for a tensor that numpy cannot hold."""
+    try:
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+        array: Array = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    except (TypeError, RuntimeError):
+        kind = f"{tensor.dtype} and {tensor.layout} on device {tensor.device}".replace("torch.", "")
+        raise UserError(f"a tensor of {kind} cannot be read: give a dense one of integers or floats") from None
+    return array
 
 
 def pixels(array: Array, name: str, one: bool = False, *, levels: Levels | None = None) -> Tensor:

@@ -13,9 +13,9 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from supernet.data.arrays import Array, Scale, scale_in_run, scale_like, scale_of, to_pixels, with_channels
+from supernet.data.arrays import Array, Scale, plain_array, scale_in_run, scale_like, scale_of, to_pixels, with_channels
 from supernet.data.images import Images
-from supernet.data.items import HuggingFace, Items, class_names, plain_label, plain_tensor, stacked
+from supernet.data.items import HuggingFace, Items, class_names, plain_label, stacked
 from supernet.data.levels import Levels, levels_note
 from supernet.data.limits import check_size
 from supernet.data.parts import Found, Part, image_set
@@ -134,11 +134,9 @@ def _levels(items: Items) -> Levels | None:
 
 def _array(image: object, item: str) -> Array:
     """Return an image that is no picture as an array (1, C, H, W)."""
-    if isinstance(image, Tensor):
-        image = plain_tensor(image)
-    if not isinstance(image, np.ndarray):
+    if not isinstance(image, Tensor | np.ndarray):
         raise UserError(f"{item} has an image of type {type(image).__name__}; expected a PIL image, array or tensor")
-    return with_channels(image, item, one=True)
+    return with_channels(plain_array(image, item), item, one=True)
 
 
 def _scale(first: dict[int, Any], name: str) -> Scale:

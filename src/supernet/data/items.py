@@ -8,11 +8,10 @@ from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
-from supernet.data.arrays import Array
+from supernet.data.arrays import Array, plain_tensor
 from supernet.errors import UserError
 
 IMAGE_KEYS, LABEL_KEYS = ("image", "img"), ("label", "labels", "fine_label", "class")  # keys of Hugging Face's items
@@ -71,17 +70,6 @@ def _pair(item: object, name: str) -> tuple[Any, Any]:
     if not (isinstance(item, tuple | list) and len(item) == 2):
         raise UserError(f"{name} is not a pair (image, label)")
     return item[0], item[1]
-
-
-def plain_tensor(tensor: Tensor) -> Array:
-    """Return a tensor as an array; numpy has no bfloat16. Raises UserError for a tensor that numpy cannot hold."""
-    try:
-        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
-        array: Array = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
-    except (TypeError, RuntimeError):
-        kind = f"{tensor.dtype} and {tensor.layout} on device {tensor.device}".replace("torch.", "")
-        raise UserError(f"a tensor of {kind} cannot be read: give a dense one of integers or floats") from None
-    return array
 
 
 def plain_label(label: object, item: str) -> Any:

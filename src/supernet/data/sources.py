@@ -9,16 +9,15 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
+from supernet.data.arrays import plain_array
 from supernet.data.cifar import find_cifar, read_cifar
 from supernet.data.datasets import read_dataset
 from supernet.data.folders import read_folder
 from supernet.data.idx import holds_idx, read_idx
 from supernet.data.images import Images
-from supernet.data.items import HuggingFace, plain_tensor
+from supernet.data.items import HuggingFace
 from supernet.data.levels import Levels
 from supernet.data.npz import read_npz
 from supernet.data.parts import Found, Part, image_set
@@ -168,24 +167,11 @@ def read_arrays(
     if not 1 <= len(pairs) <= 2 or any(len(pair) != 2 for pair in pairs):
         raise UserError("arrays are given as (X, y), or as ((X, y), (X_test, y_test)) with test images")
     train, *test = (
-        Part(_array(x, f"X{end}"), _array(y, f"y{end}"), f"X{end}", f"y{end}")
+        Part(plain_array(x, f"X{end}"), plain_array(y, f"y{end}"), f"X{end}", f"y{end}")
         for (x, y), end in zip(pairs, ("", "_test"), strict=False)
     )
     found = Found(train, test[0] if test else None)
     return image_set("arrays", "the arrays", found, image_size, classes, levels=levels)
-
-
-def _array(values: object, name: str) -> NDArray[Any]:
-    if isinstance(values, Tensor):
-        values = plain_tensor(values)
-    if not (isinstance(values, list) or hasattr(values, "__array__")):
-        raise UserError(f"{name} is of type {type(values).__name__}; expected an array or a tensor")
-    if isinstance(values, np.ma.MaskedArray):
-        raise UserError(f"{name} has a mask, and no image lacks pixels: leave images out, or fill in their values")
-    try:
-        return np.asarray(values)
-    except (ValueError, TypeError, RuntimeError):  # of a list of parts of different shapes, or of a tensor in a list
-        raise UserError(f"{name} cannot be made one array: give an array or a tensor") from None
 
 
 def _from_path(source: str | os.PathLike[str], how: _How) -> Images:

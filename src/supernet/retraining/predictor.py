@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from supernet.data import read_picture
-from supernet.data.arrays import pixels
-from supernet.data.items import plain_tensor
+from supernet.data.arrays import pixels, plain_array
 from supernet.data.levels import Levels
 from supernet.data.pictures import readable
 from supernet.data.resize import fit_picture, to_grey
@@ -146,8 +145,7 @@ class Predictor(nn.Module):
         elif isinstance(image, Image.Image):
             x = self._from_pillow(image, what)
         elif isinstance(image, Tensor | np.ndarray):
-            array = plain_tensor(image) if isinstance(image, Tensor) else image
-            x = pixels(array, what, one=True, levels=self.levels)
+            x = pixels(plain_array(image, what), what, one=True, levels=self.levels)
         else:
             raise UserError(f"{what} is of type {type(image).__name__}; expected a path, a pillow image or an array")
         return self.fitted(x, what)

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from supernet.data.arrays import scale_like, scale_of, to_pixels, with_channels
-from supernet.data.items import plain_tensor
+from supernet.data.arrays import plain_array, scale_like, scale_of, to_pixels, with_channels
 from supernet.data.resize import fit_arrays
 from supernet.engine.driving import driving
 from supernet.engine.files import folder_given
@@ -185,19 +184,12 @@ def _check_retraining(**settings: Any) -> None:
 
 
 def _images(values: ArrayLike | Tensor) -> NDArray[Any]:
-    return with_channels(_array(values, "X"), "X")
-
-
-def _array(values: ArrayLike | Tensor, name: str) -> NDArray[Any]:
-    try:
-        return plain_tensor(values) if isinstance(values, Tensor) else np.asarray(values)
-    except (ValueError, TypeError):  # of a list of images of different shapes
-        raise UserError(f"{name} cannot be made one array: give an array or a tensor") from None
+    return with_channels(plain_array(values, "X"), "X")
 
 
 def _encoded(y: ArrayLike | Tensor) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the labels that there are, sorted, and the number of each image's label among them."""
-    labels = _array(y, "y")
+    labels = plain_array(y, "y")
     if labels.ndim != 1:
         raise UserError(f"y has shape {labels.shape}; expected one label for each image, (N,)")
     if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.rint(labels))).all():
