@@ -84,6 +84,18 @@ def test_the_settings_of_a_recipe_of_ones_own_are_taken_over(searched: Run, tmp_
     assert [each.path for each in begun.trained] == [run.path]
 
 
+def test_other_arrays_than_those_of_the_retraining_leave_its_settings_of_images_open(
+    searched: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8), np.arange(30) % 3
+    run = sn.retrain(searched, data=(x, y), image_size=12, pad=3, out=tmp_path / "r", **SMALL)
+    monkeypatch.setattr("supernet.searching.baselines.call.start", lambda asked, how, workers: asked)
+    for data, expected in (((x, y), (12, 3)), ((255 - x, y), (8, 1))):
+        config = sn.baseline(data, like=run, networks="resnet", device="cpu").plan.config
+        assert (config.image_size, config.pad) == expected
+        assert config.batch_size == SMALL["batch_size"]
+
+
 def test_the_found_network_is_scaled_to_a_cost_and_the_others_to_its(searched: Run, tmp_path: Path) -> None:
     data = searched.config["data"]
     small = {name: SMALL[name] for name in ("epochs", "batch_size", "depth", "device", "quiet")}

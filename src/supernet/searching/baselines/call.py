@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from supernet.data import Images, Source, same_source, source_name
+from supernet.data import Images, Source, load, same_source, source_name
 from supernet.engine.defaults import plain_torch
 from supernet.engine.driving import driving
 from supernet.engine.run import Run
@@ -66,7 +66,7 @@ def baseline(
         raise UserError(f"'{min(own)}' is no setting of baselines: give like= and seeds=")
     how, like = driving(settings), like.path if isinstance(like, Run) else like
     like = os.fspath(like) if isinstance(like, os.PathLike) else like
-    begun = Start.of(like, recipe, (source_name(data),))
+    begun = Start.of(like, recipe, (data,))
     config = amend(begun.config, settings | {"data": data})
     which = Which(seeds, networks, by, flops, params)
     return start(asked(config, begun, like, which, settings), how, workers)
@@ -111,20 +111,30 @@ class Start:
     trained: tuple[Run, ...]
 
     @classmethod
-    def of(cls, like: Like, recipe: str | None, typed: Collection[str]) -> Start:
+    def of(cls, like: Like, recipe: str | None, given: Collection[Source]) -> Start:
         """Return the start from the retrainings of `like`, only of those by `recipe`, if given.
 
-        `typed` are texts of which one names the images: settings of others than the retraining's stay open.
+        `given` are the images, or texts of which one names them: settings of others than the retraining's stay open.
         """
         trained = _retrainings(run_of(like), recipe)
         if not trained:
             return cls(recipe or "quick", configured("", recipe or "quick"), ())
         before = trained[0].config
-        own = any(same_source(text, before["data"]) for text in typed)
+        own = any(_is_own(before, data) for data in given)
         names = [entry.name for entry in fields(Recipe) if entry.name not in OF_IMAGES or own]
         base = before["recipe"] if before["recipe"] in RECIPES else "quick"  # all of a Recipe of one's own is recorded
         values = {name: before[name] for name in names if name in before}
         return cls(before["recipe"], configured("", base, **values), trained)
+
+
+def _is_own(config: Mapping[str, Any], data: Source) -> bool:
+    """Return whether images are those of a retraining: by their place or, of arrays and a Dataset, by their pixels."""
+    if isinstance(data, str | os.PathLike):
+        return same_source(source_name(data), config["data"])
+    if source_name(data) != config["data"]:
+        return False
+    images = load(data, config["image_size"], skip_broken=config["skip_broken"])
+    return bool(images.fingerprint == config["fingerprint"])
 
 
 def _retrainings(run: Run | None, recipe: str | None) -> tuple[Run, ...]:
