@@ -125,6 +125,22 @@ def test_a_text_that_is_no_architecture_is_refused_in_a_line(text, message):
     assert "\n" not in str(error.value)
 
 
+EDGES = [(2, 0, "skip_connect")]
+
+
+@pytest.mark.parametrize(
+    ("cells", "bare", "got"),
+    [
+        ({"normal": EDGES}, {"normal": [3, 4, 5], "reduce": [2, 3, 4, 5]}, "normal"),
+        ({"normal": EDGES, "reduce": EDGES}, {"normal": [3, 4, 5], "last": [2]}, "normal, reduce, last"),
+    ],
+)
+def test_a_cell_of_bare_nodes_alone_is_refused_in_a_line(cells, bare, got):
+    with pytest.raises(UserError) as error:
+        FAIR.check(Genotype.of("darts7-fair", cells, bare))
+    assert str(error.value) == f"space 'darts7-fair' has cells normal, reduce; got {got}"
+
+
 def test_other_spaces_take_no_empty_group():
     with pytest.raises(UserError, match=r"at '\|': expected groups like"):
         SPACES["darts7"].parse(TEXT)

@@ -198,14 +198,15 @@ class SearchSpace:
         """Return `genotype` if it is an architecture of this space; otherwise raises UserError with the mismatch."""
         if not isinstance(genotype, Genotype):
             raise UserError(f"an architecture is a Genotype, not of type {type(genotype).__name__}")
-        cells = dict(genotype.cells)
-        if {*cells, *dict(genotype.bare)} != set(self.cells):
-            raise UserError(f"space '{self.name}' has cells {', '.join(self.cells)}; got {', '.join(cells)}")
+        cells, bare_nodes = dict(genotype.cells), dict(genotype.bare)
+        for kinds in (cells, cells | bare_nodes):  # bare nodes alone are no cell
+            if set(kinds) != set(self.cells):
+                raise UserError(f"space '{self.name}' has cells {', '.join(self.cells)}; got {', '.join(kinds)}")
         for kind, cell in self.cells.items():
             self._check_edges(cell, cells[kind])
             self._check_choices(cell, cells[kind])
             bare = cell.bare({choice.target for choice in cells[kind]})
-            if dict(genotype.bare).get(kind, ()) != bare:
+            if bare_nodes.get(kind, ()) != bare:
                 raise UserError(
                     f"nodes {list(bare)} of cell '{kind}' have no edge: give bare={{{kind!r}: {list(bare)}}}"
                 )
