@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supernet.errors import UserError
-from supernet.spaces import SPACES, Cell, SearchSpace, Stack
+from supernet.spaces import SPACES, Cell, SearchSpace, Stack, architecture
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.operations import PRIMITIVES, Primitive
 from supernet.testing import macro_space, ragged_space, two_input_space
@@ -417,6 +417,14 @@ def test_a_genotype_with_other_cells_does_not_fit():
     with pytest.raises(UserError) as caught:
         NB201.check(RAGGED.parse(TWO_CELLS))
     assert one_line(str(caught.value)) == "space 'nasbench201' has cells cell; got last, normal"
+
+
+def test_an_architecture_is_of_the_space_asked_for_whatever_it_was_read_in():
+    drawn = SPACES["s2"].sample(random.Random(0))
+    for what in (drawn, str(drawn), json.dumps(drawn.to_json())):
+        home, found = architecture(what, "darts")
+        assert (home.name, found) == ("darts", SPACES["darts"].parse(str(drawn)))
+    assert architecture(drawn)[1] == drawn
 
 
 def test_a_genotypes_text_in_python_makes_it_again():

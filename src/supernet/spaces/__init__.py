@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from supernet.errors import UserError, shown, unknown
@@ -69,7 +70,7 @@ def architecture(
     """
     if isinstance(what, Genotype):
         home = recorded_space(what.space) if within is None else space(within)
-        return home, home.check(what)
+        return home, replace(home.check(what), space=home.name)  # as the same architecture read from its text
     text = _text_of(what)
     if within is not None:
         return (home := space(within)), home.parse(text)
