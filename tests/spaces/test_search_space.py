@@ -386,6 +386,17 @@ def searched(cells, stages=("a",), primitives=()):
         (lambda: Cell.dense(2, [OWN]), OBJECT),
         (lambda: Cell.dense(2, OWN), OBJECT),
         *((lambda edges=edges: Cell(edges), EDGES) for edges in (((1, 0, ("none",)),), Edge(1, 0, ("none",)), Cell)),
+        (cell(("1", 0, ("none",))), "an edge's target must be a whole number, not '1'"),
+        (cell((1, None, ("none",))), "an edge's source must be a whole number, not None"),
+        (cell((1, 0, ("none",), 0.0)), "an edge's branch must be a whole number, not 0.0"),
+        (cell((2, 0, ("none",)), inputs="2"), "a cell's inputs must be a whole number, not '2'"),
+        (lambda: Cell.dense(3, ["none"], inputs="2"), "a cell's inputs must be a whole number, not '2'"),
+        (lambda: Cell.dense("3", ["none"]), "a cell's nodes must be a whole number, not '3'"),
+        (lambda: Cell.dense(3, ["none"], branches=0), "a cell has at least 1 branch, not 0"),
+        (
+            lambda: Cell.dense(2, ["none"], inputs=2),
+            "a cell's nodes include its inputs: with 2 give at least 3, not 2",
+        ),
         (cell((1, 0, ("none", "none"))), "edge 1<-0 has the same candidate twice: none, none"),
         (
             searched({"a": Cell((Edge(1, 0, ("nor_conv_3x4",)),))}),

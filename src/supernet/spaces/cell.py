@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, combinations, groupby
 from typing import Literal, get_args
 
-from supernet.errors import UserError
+from supernet.errors import UserError, is_whole, shown
 
 Output = Literal["last", "concat", "unused"]
 
@@ -28,6 +28,12 @@ def names(what: str, given: Iterable[str]) -> tuple[str, ...]:
     return row
 
 
+def _check_whole(whose: str, **numbers: object) -> None:
+    for name, number in numbers.items():
+        if not is_whole(number):
+            raise UserError(f"{whose}'s {name} must be a whole number, not {shown(repr(number))}")
+
+
 @dataclass(frozen=True)
 class Edge:
     """The edge from node `source` to node `target`, with the names of its candidate operations in alpha's order.
@@ -42,6 +48,7 @@ class Edge:
     branch: int = 0
 
     def __post_init__(self) -> None:
+        _check_whole("an edge", target=self.target, source=self.source, branch=self.branch)
         object.__setattr__(self, "ops", names("an edge's candidates", self.ops))
 
     def __str__(self) -> str:
@@ -108,6 +115,7 @@ class Cell:
             raise UserError(f"a cell's keep is a number or (fewest, most) edges of a node, not {self.keep!r}")
 
     def _check_options(self) -> None:
+        _check_whole("a cell", inputs=self.inputs)
         fewest, most = self._bounds or (0, 1)
         if self.inputs < 1 or most < 1:
             raise UserError(f"a cell has at least 1 input and keeps at least 1 edge, not {self.inputs} and {self.keep}")
@@ -161,6 +169,11 @@ class Cell:
         `nodes` includes the inputs; with several `branches` a node has these edges in each branch.
         """
         candidates = names("an edge's candidates", ops)
+        _check_whole("a cell", nodes=nodes, inputs=inputs, branches=branches)
+        if nodes <= inputs:
+            raise UserError(f"a cell's nodes include its inputs: with {inputs} give at least {inputs + 1}, not {nodes}")
+        if branches < 1:
+            raise UserError(f"a cell has at least 1 branch, not {branches}")
         edges = (Edge(t, s, candidates, b) for t in range(inputs, nodes) for s in range(t) for b in range(branches))
         return cls(tuple(edges), inputs, output, keep, project)
 
