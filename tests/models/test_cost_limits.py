@@ -8,6 +8,7 @@ import math
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
@@ -445,6 +446,18 @@ def test_draws_keep_to_the_sums_that_limit_the_set():
     feasible, rng = FeasibleSet(NB201, FRAME).summing(skips, 1), random.Random(0)
     drawn = [sum(choice.op == "skip_connect" for choice in feasible.sample(rng)["cell"]) for _ in range(300)]
     assert set(drawn) == {0, 1}
+
+
+def test_the_sums_also_limit_a_narrower_space_and_the_set_without_a_measured_latency():
+    skips = {"cell": [[int(op == "skip_connect") for op in edge.ops] for edge in NB201.cells["cell"].edges]}
+    columns = [k for k, op in enumerate(NB201.cells["cell"].edges[0].ops) if op in ("skip_connect", "nor_conv_3x3")]
+    few = FeasibleSet(NB201, FRAME, Limits(max_latency_ms=1e9)).summing(skips, 1)
+    home = replace(NB201.narrowed({"cell": [columns[::-1]] * 6}), name="narrower")
+    narrower = FeasibleSet(NB201, FRAME).summing(skips, 1).within(home)
+    for feasible in (few.unmeasured, narrower):
+        ops = feasible.space.cells["cell"].edges[0].ops
+        best = feasible.best({"cell": [[float(op == "skip_connect") for op in ops]] * 6})
+        assert sum(choice.op == "skip_connect" for choice in best["cell"]) == 1
 
 
 def test_draws_are_found_where_hardly_any_architecture_is_within_the_limits():

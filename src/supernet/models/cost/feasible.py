@@ -14,7 +14,7 @@ from supernet.models.cost.draws import Draws
 from supernet.models.cost.latency import NANOSECONDS, MeasuredLatency, TabulatedLatency
 from supernet.models.cost.latency_optimum import TabulatedOptimum, best_by_bisection
 from supernet.models.cost.limits import MEASURED, Limits
-from supernet.models.cost.options import OptionGroups, PerOperation, negative
+from supernet.models.cost.options import OptionGroups, PerOperation, narrowed, negative
 from supernet.models.cost.scaling import UNITS, widest
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
@@ -60,14 +60,15 @@ class FeasibleSet:
         """The same set without the limit on a measured latency: fast enough to be used after every epoch."""
         if isinstance(self.latency, MeasuredLatency):
             limits = Limits(self.limits.max_params, self.limits.max_flops)
-            return FeasibleSet(self.space, self.network_size, limits, self.device)
+            return FeasibleSet(self.space, self.network_size, limits, self.device, self._sums)
         return self
 
     def within(self, space: SearchSpace) -> FeasibleSet:
         """Return those of the architectures that are also in a narrower space (see `SearchSpace.narrowed`)."""
         if space == self.space:
             return self
-        narrower = FeasibleSet(space, self.network_size, self.limits, self.device)
+        sums = [(narrowed(values, self.space, space), most) for values, most in self._sums]
+        narrower = FeasibleSet(space, self.network_size, self.limits, self.device, sums)
         narrower.measuring.measurements = self.measured
         return narrower
 

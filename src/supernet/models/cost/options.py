@@ -106,6 +106,15 @@ def negative(values: PerOperation) -> PerOperation:
     return {kind: [[-value for value in row] for row in edges] for kind, edges in values.items()}
 
 
+def narrowed(values: PerOperation, space: SearchSpace, narrower: SearchSpace) -> PerOperation:
+    """Return the values of a space's operations in the columns of a narrower space."""
+    found = {}
+    for kind, cell in narrower.cells.items():
+        rows = zip(values[kind], space.cells[kind].edges, cell.edges, strict=True)
+        found[kind] = [[row[edge.ops.index(op)] for op in fewer.ops] for row, edge, fewer in rows]
+    return found
+
+
 def _integer(score: float, shift: int) -> int:
     if math.isfinite(score):
         return round(math.ldexp(score, shift))
