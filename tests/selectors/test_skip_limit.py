@@ -13,6 +13,7 @@ from supernet.models.cost.count import cost
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import Limits
+from supernet.models.cost.options import OptionGroups
 from supernet.selectors.skip_limit import SkipLimit, SkipLimitConfig
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages
 from supernet.spaces.operations import SKIPS
@@ -124,3 +125,15 @@ def test_the_limits_of_the_search_hold_as_well():
     found = SkipLimit(SkipLimitConfig(1), Scored(scores), FeasibleSet(home, SIZE, limits), tuple, 0).genotype()
     assert FeasibleSet(home, SIZE, limits).allows(found)
     assert sum(choice.op in SKIPS for choice in found["normal"]) <= 1
+
+
+def test_the_options_of_a_space_are_listed_once(monkeypatch):
+    listed = []
+    monkeypatch.setattr(
+        "supernet.models.cost.feasible.OptionGroups", lambda space: listed.append(space) or OptionGroups(space)
+    )
+    home = SearchSpace("both", {"normal": DENSE, "last": DENSE}, Stages(("normal", "last")))
+    skips = {kind: torch.tensor([[0.0, 1.0, 0.5, 0.2]] * 3) for kind in home.cells}
+    found = SkipLimit(SkipLimitConfig(1), Scored(skips), FeasibleSet(home, SIZE), tuple, 0).genotype()
+    assert sum(choice.op in SKIPS for choice in found["normal"]) == 1
+    assert listed == [home]

@@ -14,7 +14,7 @@ from supernet.models.cost.draws import Draws
 from supernet.models.cost.latency import NANOSECONDS, MeasuredLatency, TabulatedLatency
 from supernet.models.cost.latency_optimum import TabulatedOptimum, best_by_bisection
 from supernet.models.cost.limits import MEASURED, Limits
-from supernet.models.cost.options import OptionGroups, PerOperation, narrowed, negative
+from supernet.models.cost.options import OptionGroups, PerOperation, narrowed, negative, total
 from supernet.models.cost.scaling import UNITS, widest
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
@@ -76,11 +76,12 @@ class FeasibleSet:
         """Return those of the architectures whose operations have at most `most` of these values together."""
         fewer = FeasibleSet(self.space, self.network_size, self.limits, self.device, [*self._sums, (values, most)])
         fewer.measuring.measurements = self.measured
+        fewer._groups, fewer._operation_costs = self._groups, self._operation_costs  # the groups take long to list
         return fewer
 
     def least(self, values: PerOperation) -> int:
         """Return the smallest sum of the values over an architecture's operations, whatever its latency."""
-        return self._groups.total(values, self._groups.best(negative(values), self._costs))
+        return total(self.space, values, self._groups.best(negative(values), self._costs))
 
     @cached_property
     def measuring(self) -> MeasuredLatency:
@@ -195,7 +196,7 @@ class FeasibleSet:
         return UserError(f"{space}: {self.limits}; {smallest}")
 
     def _is_small(self, genotype: Genotype) -> bool:
-        if any(self._groups.total(values, genotype) > most for values, most in self._sums):
+        if any(total(self.space, values, genotype) > most for values, most in self._sums):
             return False
         cost = self._operation_costs.total(genotype) if self._maxima else None
         return all(getattr(cost, name) <= most for name, most in self._maxima)
@@ -206,7 +207,7 @@ class FeasibleSet:
 
     def _may_be_fast(self, genotype: Genotype) -> bool:
         assert isinstance(self.latency, MeasuredLatency)
-        return self._groups.total(self.latency.per_operation, genotype) <= self._nanoseconds
+        return total(self.space, self.latency.per_operation, genotype) <= self._nanoseconds
 
     @property
     def _nanoseconds(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from supernet.models.cost.latency import TabulatedLatency
-from supernet.models.cost.options import OptionGroups, PerOperation
+from supernet.models.cost.options import OptionGroups, PerOperation, total
 from supernet.spaces.genotype import Genotype
 
 _HALVINGS = 14  # of the range of limits on the sum of latencies, each with a measurement
@@ -51,14 +51,14 @@ def best_by_bisection(
     candidate, best = groups.best(gains, limited), fastest
     if is_fast(candidate):
         return candidate
-    low, high = (groups.total(latencies, genotype) for genotype in (best, candidate))
+    low, high = (total(groups.space, latencies, genotype) for genotype in (best, candidate))
     for _ in range(_HALVINGS):
         middle = (low + high) // 2
         candidate = groups.best(gains, [*limited, (latencies, middle)])
         if is_fast(candidate):
             best, low = candidate, middle + 1
         else:
-            high = groups.total(latencies, candidate) - 1
+            high = total(groups.space, latencies, candidate) - 1
         if low > high:
             break
     return best

@@ -73,15 +73,6 @@ class OptionGroups:
         sums = self.sums(values)
         return sum((sums[g][architectures[:, g]] for g in range(len(sums))), np.zeros(len(architectures), np.int64))
 
-    def total(self, values: PerOperation, genotype: Genotype) -> int:
-        """Return the sum of the values over the operations of one architecture."""
-        return sum(
-            values[kind][edge][column]
-            for kind, columns in self.space.columns(genotype).items()
-            for edge, column in enumerate(columns)
-            if column is not None
-        )
-
     def sums(self, values: PerOperation) -> list[Integers]:
         """Return for each group the sums (options,) of the values over the operations of each option."""
         flat = np.array([*(value for kind in self.space.cells for row in values[kind] for value in row), 0], np.int64)
@@ -99,6 +90,16 @@ class OptionGroups:
         sizes = [abs(score) for edges in rows.values() for row in edges for score in row if math.isfinite(score)]
         shift = _BITS - math.frexp(max(sizes, default=0.0))[1]
         return {kind: [[_integer(score, shift) for score in row] for row in edges] for kind, edges in rows.items()}
+
+
+def total(space: SearchSpace, values: PerOperation, genotype: Genotype) -> int:
+    """Return the sum of the values over the operations of one architecture."""
+    return sum(
+        values[kind][edge][column]
+        for kind, columns in space.columns(genotype).items()
+        for edge, column in enumerate(columns)
+        if column is not None
+    )
 
 
 def negative(values: PerOperation) -> PerOperation:
