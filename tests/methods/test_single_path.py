@@ -22,9 +22,9 @@ from supernet.methods.setn import SETN, SETNConfig
 from supernet.methods.single_path import RSPS, reaches_every_node
 from supernet.models.mix import EdgeMix, detached
 from supernet.models.supernet import Supernet
-from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, sampling
 from supernet.spaces.modules import Norm
-from supernet.spaces.sampling import draw, likeliest
+from supernet.spaces.sampling import draws, likeliest
 from supernet.testing import EXAMPLE_SPACES, noise_batch
 
 NB201, RAGGED, TWO, MACRO, BRANCHED = EXAMPLE_SPACES
@@ -169,11 +169,21 @@ def test_the_likeliest_are_those_of_brute_force_and_draws_come_as_often_as_they_
     best = sorted(every.values(), reverse=True)[:10]
     assert [probability(home, weights, g) for g in likeliest(home, weights, 10)] == pytest.approx(best, rel=1e-9)
     assert len(set(likeliest(home, weights, 10))) == 10
-    total, found = sum(every.values()), Counter(draw(home, weights, rng) for _ in range(2000))
+    total, found = sum(every.values()), Counter(itertools.islice(draws(home, weights, rng), 2000))
     top = sorted(every, key=every.__getitem__, reverse=True)[:5]
     for genotype in top:
         p = every[genotype] / total
         assert abs(found[genotype] / 2000 - p) < 4.5 * math.sqrt(p * (1 - p) / 2000)
+
+
+def test_all_draws_are_from_options_that_are_listed_once(monkeypatch):
+    listed, choices = [], sampling._independent_choices
+    monkeypatch.setattr(sampling, "_independent_choices", lambda space: listed.append(space) or choices(space))
+    weights = {"cell": [[0.0, 0.0], [1.0, 0.0], [0.2, 0.8], [0.0, 0.0], [3.0, 1.0]]}
+    found, one = list(itertools.islice(draws(KEPT, weights, random.Random(5)), 20)), random.Random(5)
+    assert listed == [KEPT]
+    assert found == [next(draws(KEPT, weights, one)) for _ in range(20)]
+    assert len(set(found)) > 2
 
 
 def test_a_larger_count_than_the_space_gives_the_whole_space():

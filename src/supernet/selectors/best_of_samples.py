@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 from supernet.methods.base import Method
@@ -34,7 +35,7 @@ from supernet.models.zero_cost import Score, scored_images, zero_cost
 from supernet.selectors.evaluated import Evaluated
 from supernet.settings import Count, Share, settings
 from supernet.spaces.genotype import Genotype
-from supernet.spaces.sampling import draw, likeliest
+from supernet.spaces.sampling import draws, likeliest
 
 Sampler = Literal["own", "uniform", "alpha", "likeliest"]
 
@@ -144,5 +145,5 @@ def _sampler(
             return uniform
     weights = method.op_score_lists()
     if sampler == "alpha":
-        return lambda count, rng: (draw(space, weights, rng) for _ in range(count))
+        return lambda count, rng: islice(draws(space, weights, rng), count)
     return lambda count, rng: likeliest(space, weights, count)

@@ -22,13 +22,23 @@ OpWeights = Mapping[str, Sequence[Sequence[float]]]
 Columns = dict[tuple[str, int], int]  # (kind, edge) to the column of its operation, for the edges that are kept
 
 
-def draw(space: SearchSpace, weights: OpWeights, rng: random.Random) -> Genotype:
-    """Draw an architecture by non-negative op weights; a choice whose weights are all 0 is drawn uniformly."""
-    columns: Columns = {}
-    for options in _independent_choices(space):
-        shares = [math.prod(weights[kind][e][k] for (kind, e), k in option.items()) for option in options]
-        columns |= rng.choices(options, shares if sum(shares) else None)[0]
-    return _genotype(space, columns)
+def draws(space: SearchSpace, weights: OpWeights, rng: random.Random) -> Iterator[Genotype]:
+    """Yield architectures without end, drawn by non-negative op weights.
+
+    A choice whose weights are all 0 is drawn uniformly.
+    """
+    choices = [(options, _shares(options, weights)) for options in _independent_choices(space)]
+    while True:
+        columns: Columns = {}
+        for options, shares in choices:
+            columns |= rng.choices(options, shares)[0]
+        yield _genotype(space, columns)
+
+
+def _shares(options: Sequence[Columns], weights: OpWeights) -> list[float] | None:
+    """Return the share of each option, None if all are 0."""
+    shares = [math.prod(weights[kind][e][k] for (kind, e), k in option.items()) for option in options]
+    return shares if sum(shares) else None
 
 
 def likeliest(space: SearchSpace, weights: OpWeights, count: int) -> list[Genotype]:
