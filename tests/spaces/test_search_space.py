@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from supernet import spaces
 from supernet.errors import UserError
-from supernet.models.cost.count import check_shapes
+from supernet.models.cost.count import OperationCosts, check_shapes
 from supernet.spaces import SPACES, Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stack, Stages, tables
 from supernet.spaces.operations import PRIMITIVES, Primitive
 from supernet.spaces.shapes import CellAt, HeadAt, ReduceAt, StemAt
@@ -517,6 +517,26 @@ def test_a_user_primitive_belongs_to_its_space_alone():
     assert RAGGED.primitive("none") is PRIMITIVES["none"]
     with pytest.raises(UserError, match=r"^unknown operation 'depthwise'"):
         NB201.primitive("depthwise")
+
+
+@dataclass
+class Builder:
+    """A user's builder; as an object of a dataclass that can change it has no hash."""
+
+    inner: str
+
+    def __call__(self, cin, cout, stride, norm):
+        return PRIMITIVES[self.inner].build(cin, cout, stride, norm)
+
+
+def test_a_user_primitive_may_have_a_builder_without_a_hash():
+    ours = [Primitive(f"own_{inner}", Builder(inner)) for inner in ("nor_conv_1x1", "nor_conv_3x3")]
+    home = SearchSpace("own", {"a": Cell.dense(2, [one.name for one in ours])}, Stages(("a",)), tuple(ours))
+    check_shapes(home, NetworkSize(2, 1, (8, 8)))
+    costs = OperationCosts(home, NetworkSize(2, 1, (8, 8)))
+    assert costs.of("a", 0, "own_nor_conv_1x1").params == 2 * 2 + 4
+    assert costs.of("a", 0, "own_nor_conv_3x3").params == 9 * 2 * 2 + 4
+    assert ours[0] != ours[1]
 
 
 def refused(make, *arguments):

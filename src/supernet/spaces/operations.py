@@ -37,6 +37,9 @@ class Primitive:
     learned: bool = True
     zero: bool = False
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # an own builder may have none, as an object of a dataclass
+
     def __reduce__(self) -> Any:
         """Return how `pickle` makes the operation again: a built-in one by its name, as its builder has none."""
         known = PRIMITIVES.get(self.name) is self
