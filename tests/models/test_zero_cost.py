@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from supernet.errors import UserError
 from supernet.models.network import Network
 from supernet.models.rank_metrics import combined
 from supernet.models.zero_cost import Score, jacob_cov, naswot, scored_images, synflow, zero_cost
-from supernet.spaces import NetworkSize, space
+from supernet.spaces import Cell, NetworkSize, SearchSpace, space
+from supernet.spaces.operations import Primitive
+from supernet.spaces.shapes import CellAt, HeadAt, StemAt
 from supernet.testing import EXAMPLE_SPACES, noise_batch
 
 SIZE = NetworkSize(2, 1, (8, 8), 1, 3)
@@ -57,7 +60,33 @@ def test_the_kernel_counts_units_on_which_two_images_agree():
     with torch.no_grad():
         on = network.norm(network.conv(X[:4])).flatten(1) > 0
     kernel = torch.tensor([[float((one == other).sum()) for other in on] for one in on], dtype=torch.float64)
-    assert naswot(network, X[:4]) == pytest.approx(float(kernel.det().log()), rel=1e-12)
+    wanted = pytest.approx(float(kernel.det().log()), rel=1e-12)
+    assert naswot(network, X[:4]) == wanted
+    functions = (torch.relu, nn.functional.relu6, lambda x: x.relu(), lambda x: x.relu_())
+    for unit in (nn.ReLU6().forward, nn.LeakyReLU().forward, *functions):
+        network.relu.forward = unit
+        assert naswot(network, X[:4]) == wanted
+
+
+class Plain:
+    """A skeleton of a stem, a cell and a head, the first and the last without units."""
+
+    def plan(self, width, depth, stem):
+        return StemAt(width), CellAt("cell", width), HeadAt(norm=False)
+
+
+def test_networks_without_relu_units_are_refused_where_all_are_such():
+    linear, relu = (
+        Primitive(name, lambda cin, cout, stride, norm, unit=unit: nn.Sequential(nn.Conv2d(cin, cout, 1), unit()))
+        for name, unit in (("linear", nn.SiLU), ("relu", nn.ReLU))
+    )
+    home = SearchSpace("plain", {"cell": Cell.dense(2, ["linear", "relu"])}, Plain(), (linear, relu))
+    without, with_units = (home.choose({"cell": [column]}) for column in (0, 1))
+    said = "^naswot looks at ReLU units, and networks of space 'plain' have none: take synflow$"
+    found = zero_cost("naswot", home, [without, with_units], SIZE, X, 0)
+    assert found[0] == -1e30 < found[1]
+    with pytest.raises(UserError, match=said):
+        zero_cost("naswot", home, [without], SIZE, X, 0)
 
 
 @pytest.mark.parametrize("home", [*EXAMPLE_SPACES, space("nao")], ids=lambda home: home.name)

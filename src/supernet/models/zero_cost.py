@@ -4,7 +4,8 @@
                 replaced by its absolute value and without batch norm; here its logarithm
     jacob_cov   -sum_i (log(v_i + k) + 1/(v_i + k)), v = eigenvalues of the correlation of the images' gradients of the
                 sum of their logits, k = 1e-5
-    naswot      log det K, K_ij = the number of ReLU units that are on for both images i and j, or off for both
+    naswot      log det K, K_ij = the number of ReLU units, bounded and leaky ones included, that are on for both images
+                i and j, or off for both
     flops, params
 
 Tanaka et al., NeurIPS 2020, arXiv 2006.05467 (synflow; for architectures Abdelfattah et al., ICLR 2021, arXiv
@@ -25,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from supernet.data import Batch
 from supernet.engine.seeds import seeded
+from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts
 from supernet.models.network import Network
 from supernet.spaces import NetworkSize, SearchSpace
@@ -33,6 +35,10 @@ from supernet.spaces.genotype import Genotype
 Score = Literal["params", "flops", "synflow", "jacob_cov", "naswot"]
 _IMAGES, _K = 64, 1e-5
 _LEAST = -1e30  # of a network whose score does not exist, as that of one without a path to the logits
+_UNITS = {  # functions that make units, as modules, functions and tensors call them; some call another one of them
+    *(F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_),
+    *(F.relu6, F.hardtanh, F.leaky_relu),  # nn.ReLU6 calls either of the first two
+}
 
 
 def scored_images(batches: Iterable[Batch]) -> Tensor:
@@ -51,7 +57,7 @@ def zero_cost(
     """Return a score of every architecture, from a network of a size with weights drawn from `seed`.
 
     `x` (B, channels, H, W) are the images that jacob_cov and naswot look at (see `scored_images`); the networks run
-    where these are.
+    where these are. Raises UserError for naswot if no network has ReLU units.
     """
     x = x.float()
     if name in ("params", "flops"):
@@ -60,9 +66,10 @@ def zero_cost(
     found = []
     for genotype in genotypes:
         with seeded(seed, x.device):
-            value = _OF_A_NETWORK[name](Network(space, genotype, size).to(x.device), x)
-        found.append(value if math.isfinite(value) else _LEAST)
-    return found
+            found.append(_OF_A_NETWORK[name](Network(space, genotype, size).to(x.device), x))
+    if name == "naswot" and found and all(map(math.isnan, found)):
+        raise UserError(f"naswot looks at ReLU units, and networks of space '{space.name}' have none: take synflow")
+    return [value if math.isfinite(value) else _LEAST for value in found]
 
 
 def synflow(network: nn.Module, x: Tensor) -> float:
@@ -97,9 +104,11 @@ def jacob_cov(network: nn.Module, x: Tensor) -> float:
 
 
 def naswot(network: nn.Module, x: Tensor) -> float:
-    """Return how different the sets of units are that images turn on."""
+    """Return how different the sets of units are that images turn on; NaN without units."""
     with torch.no_grad(), _Codes(len(x)) as codes:
         network(x)
+    if not codes.kernel.any():
+        return math.nan
     sign, logarithm = torch.linalg.slogdet(codes.kernel)
     return float(logarithm) if sign > 0 else -math.inf
 
@@ -119,7 +128,7 @@ class _Codes(TorchFunctionMode, AbstractContextManager["_Codes"]):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = function(*args, **(kwargs or {}))
-        if function in (F.relu, torch.relu):
+        if function in _UNITS:
             on = (out > 0).flatten(1).double()
             self.kernel += (on @ on.T + (1 - on) @ (1 - on).T).to(self.kernel)
         return out
