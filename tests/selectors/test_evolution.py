@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from supernet.engine.optim import SGDConfig
 from supernet.errors import UserError
 from supernet.methods.base import Budget, NoConfig
 from supernet.methods.single_path import RSPS
-from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.feasible import FeasibleSet, NoDrawError
 from supernet.models.cost.limits import Limits
 from supernet.models.evaluate import Scorer, Scores
 from supernet.models.supernet import Supernet
@@ -114,9 +115,45 @@ def test_without_a_child_within_the_limits_a_random_architecture_takes_its_place
     feasible = SimpleNamespace(space=NB201, sample=NB201.sample, allows=lambda genotype: False)
     monkeypatch.setattr(ageing, "mutated", lambda sequences, tokens, rng: tokens)
     monkeypatch.setattr(ageing.random.Random, "choices", lambda self, alive, k: [alive[0]])
-    ageing.evolution(feasible, lambda some: [asked.append(one) or 0 for one in some], EvolutionConfig(2), 5, drawn)
+    config, sample = EvolutionConfig(2), partial(NB201.sample, drawn)
+    ageing.evolution(feasible, lambda some: [asked.append(one) or 0 for one in some], config, 5, drawn, sample)
     expected = random.Random(3)
     assert asked == [NB201.sample(expected) for _ in range(5)]
+
+
+def only_draws(monkeypatch, feasible, count):
+    """Let all random draws but the first `count` find nothing."""
+    left = [feasible.space.sample(random.Random(n)) for n in range(count)]
+
+    def sample(rng):
+        if not left:
+            raise NoDrawError("none")
+        return left.pop(0)
+
+    monkeypatch.setattr(feasible, "sample", sample)
+    return list(left)
+
+
+def test_without_a_random_draw_within_the_limits_the_evolution_begins_with_the_best_op_scores(monkeypatch):
+    scores = [[0.3, 0.1, 0.2, 0.9, 0.0]] * 6
+    feasible = FeasibleSet(NB201, SIZE, Limits(max_params=1500))
+    only_draws(monkeypatch, feasible, 0)
+    selector, evaluated = with_fitness(lambda genotype: str(genotype).count("3x3"), EvolutionConfig(), feasible)
+    selector.method.op_score_lists = lambda: {"cell": scores}
+    assert feasible.allows(selector.genotype())
+    assert evaluated[0] == feasible.best({"cell": scores})
+    assert len(evaluated) > 5
+
+
+@pytest.mark.parametrize("count", [3, 6])  # of the first 4 architectures, and of those that take the place of children
+def test_what_was_scored_before_a_draw_in_vain_is_selected_from(count, monkeypatch):
+    feasible = FeasibleSet(NB201, SIZE)
+    drawn = only_draws(monkeypatch, feasible, count)
+    monkeypatch.setattr(feasible, "allows", lambda genotype: False)
+    config = EvolutionConfig(population=4)
+    selector, evaluated = with_fitness(lambda genotype: str(genotype).count("3x3"), config, feasible)
+    assert selector.genotype() == max(drawn, key=lambda genotype: str(genotype).count("3x3"))
+    assert evaluated == drawn
 
 
 def test_where_a_node_may_keep_no_edge_a_child_may_have_bare_nodes():
@@ -126,7 +163,8 @@ def test_where_a_node_may_keep_no_edge_a_child_may_have_bare_nodes():
         asked.extend(genotypes)
         return [-sum(len(genotype[kind]) for kind in home.cells) for genotype in genotypes]
 
-    ageing.evolution(FeasibleSet(home, SIZE), edges_left_out, EvolutionConfig(), 150, random.Random(0))
+    rng = random.Random(0)
+    ageing.evolution(FeasibleSet(home, SIZE), edges_left_out, EvolutionConfig(), 150, rng, partial(home.sample, rng))
     assert all(home.check(one) for one in asked)
     changes = [len({one[kind] for one in asked}) for kind in home.cells]
     assert min(changes) > 10

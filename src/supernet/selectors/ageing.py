@@ -6,18 +6,20 @@ a node's edges, this is as likely as another source for it, with the same operat
 may keep more or fewer edges, a random node becomes that of a random architecture instead.
 
 Within limits, tournament and mutation are repeated until the child is feasible; if none of many is, a random feasible
-architecture takes its place.
+architecture takes its place. Where random draws find none, the evolution begins with a given architecture instead, or
+ends before its time.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.feasible import FeasibleSet, NoDrawError
 from supernet.settings import Count, settings
 from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
@@ -39,26 +41,42 @@ class Ageing:
     """architectures drawn from the population, with replacement; the fittest is the parent"""
 
 
-def evolution(feasible: FeasibleSet, fitness: Fitness, ageing: Ageing, count: int, rng: random.Random) -> None:
+def evolution(
+    feasible: FeasibleSet,
+    fitness: Fitness,
+    ageing: Ageing,
+    count: int,
+    rng: random.Random,
+    instead: Callable[[], Genotype],
+) -> None:
     """Ask for the fitness of `count` architectures: random ones, and then a child of the fittest in each tournament.
 
-    The random ones are asked for together. A child may be an architecture that was asked for before.
+    The random ones are asked for together. A child may be an architecture that was asked for before. Where random draws
+    find no architecture within the limits, the first one is that of `instead`, and there may be fewer than `count`.
     """
     mutate = _mutation(feasible.space)
-    first = [feasible.sample(rng) for _ in range(min(ageing.population, count))]
+    first = list(_drawn(feasible, rng, min(ageing.population, count))) or [instead()]
     alive = deque(zip(fitness(first), first, strict=True), maxlen=ageing.population)
 
-    def child() -> Genotype:
+    def child() -> Genotype | None:
         for _ in range(_TRIES):
             _, parent = max(rng.choices(alive, k=ageing.tournament), key=lambda one: one[0])
             genotype = mutate(parent, rng)
             if feasible.allows(genotype):
                 return genotype
-        return feasible.sample(rng)
+        return next(_drawn(feasible, rng, 1), None)
 
     for _ in range(count - len(first)):
-        genotype = child()
+        if (genotype := child()) is None:
+            break
         alive.append((fitness([genotype])[0], genotype))
+
+
+def _drawn(feasible: FeasibleSet, rng: random.Random, count: int) -> Iterator[Genotype]:
+    """Yield `count` random architectures within the limits, fewer if draws find no more."""
+    with suppress(NoDrawError):
+        for _ in range(count):
+            yield feasible.sample(rng)
 
 
 def _mutation(space: SearchSpace) -> Callable[[Genotype, random.Random], Genotype]:

@@ -6,7 +6,8 @@ arXiv 1904.00420) search a supernet, there by another evolution. The budget is t
 random search under the same budget is `best-of-samples` with the sampler uniform.
 
 An architecture that comes again counts, but is not evaluated again, since its score would be the same. The fittest of
-all is selected, alive at the end or not.
+all is selected, alive at the end or not. Where random draws find no architecture within the limits of the search, the
+evolution begins with the one that has the largest sum of op scores.
 """
 
 from __future__ import annotations
@@ -44,8 +45,12 @@ class Evolution(Evaluated):
 
     def genotype(self) -> Genotype:
         """Let the architectures evolve, and return the fittest of all."""
-        evolution(self.feasible, self._fitnesses, self.config, self.config.samples, random.Random(self.seed))
+        config, rng = self.config, random.Random(self.seed)
+        evolution(self.feasible, self._fitnesses, config, config.samples, rng, self._by_scores)
         return self.best()
+
+    def _by_scores(self) -> Genotype:
+        return self.feasible.best(self.method.op_score_lists())
 
     def fitness(self, genotype: Genotype) -> tuple[float, ...]:
         """Return the accuracy and, among equals, minus the loss; under criterion loss minus the loss alone.

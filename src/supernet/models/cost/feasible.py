@@ -140,7 +140,8 @@ class FeasibleSet:
         if drawn is None:
             raise NoDrawError(
                 f"{_DRAWS:,} random draws from space '{self.space.name}' have found no architecture within the limits: "
-                f"{self.limits}; allow more, or choose a method that does not draw; the smallest is {self.smallest}"
+                f"{self.limits}; allow more, or choose a method or selector that does not draw; the smallest is "
+                f"{self.smallest}"
             )
         return drawn
 
