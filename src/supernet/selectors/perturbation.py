@@ -20,7 +20,8 @@ normalisation do not change. Edges are scored once for each node and removed in 
 released code scores again before each removal, from the full set of edges, which gives the same accuracies on the same
 images. In spaces that keep few edges `none` is no candidate, as in all architectures of such spaces; released code can
 choose it and then replaces it by the first other operation. A decision that would leave no architecture within the
-limits of the search is no candidate either.
+limits of the search is no candidate either. Among equal accuracies, and only there, the loss decides; released code
+takes the first of such operations, and removes the last of such edges.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class PerturbationConfig:
     """Settings of selection by perturbation."""
 
     criterion: Criterion = "accuracy"
-    """score of an operation: accuracy or loss of the supernet without it, or its op score (magnitude)"""
+    """score of an operation: accuracy (of equals, loss) or loss of the supernet without it, or op score (magnitude)"""
     tune_epochs: Whole = 5
     """epochs of training between two decisions"""
     lr: Real | None = None
@@ -192,7 +193,7 @@ class Perturbation(Selector):
         columns = self.space.candidates(cell)[edge]
         columns = [k for k in columns if self.completion.allows(self._fixed.fix(kind, edge, [k]))]
         scores = self.score.of_operations(kind, edge, columns, self._fixed) if len(columns) > 1 else {}
-        best = max(columns, key=lambda k: scores.get(k, 0.0))
+        best = max(columns, key=lambda k: scores.get(k, ()))
         self._fix(kind, edge, [best])
         ops = cell.edges[edge].ops
         reported = {ops[k]: self.score.reported(score) for k, score in scores.items()}
