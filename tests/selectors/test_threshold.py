@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from supernet.errors import UserError
-from supernet.models.cost.count import cost
+from supernet.models.cost.count import OperationCosts, cost
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.selectors.threshold import Threshold, ThresholdConfig
-from supernet.spaces import SPACES, Cell, NetworkSize, SearchSpace, Stack
+from supernet.spaces import SPACES, Cell, NetworkSize, SearchSpace, Stack, Stages
 from supernet.testing import EXAMPLE_SPACES
 
 OPS = ("none", "skip_connect", "sep_conv_3x3")
@@ -34,9 +34,9 @@ def scores_of(home, seed):
     return {kind: torch.rand(len(c.edges), c.columns, generator=g) for kind, c in home.cells.items()}
 
 
-def selector(home, scores, threshold, limits=None):
+def selector(home, scores, threshold, limits=None, size=SIZE):
     method = SimpleNamespace(op_score_lists=lambda: {kind: part.tolist() for kind, part in scores.items()})
-    return Threshold(ThresholdConfig(threshold), method, FeasibleSet(home, SIZE, limits), tuple, 0)
+    return Threshold(ThresholdConfig(threshold), method, FeasibleSet(home, size, limits), tuple, 0)
 
 
 def select(*given):
@@ -127,6 +127,79 @@ def test_an_edge_whose_best_op_score_equals_the_threshold_is_kept(threshold, lim
     scores["normal"][0, 2] = math.nextafter(threshold, -1.0)
     selected = select(FEWER, scores, threshold, limits)
     assert [(choice.source, choice.op) for choice in selected["normal"]] == [(1, OPS[2])]
+
+
+FAIR, WIDER = SPACES["darts7-fair"], NetworkSize(4, 1, (8, 8), 1, 3)
+MAGNITUDE = ": selected there by magnitude"
+
+
+def by_operation(home, **given):
+    """Op scores by kind of cell: of convolutions and of all other operations."""
+    return {
+        kind: torch.tensor([[given[kind]["conv" not in op] for op in edge.ops] for edge in cell.edges]).double()
+        for kind, cell in home.cells.items()
+    }
+
+
+def limited(home, scores, params, size=WIDER):
+    """Return the selector within so many parameters above those of a network without operations."""
+    most = OperationCosts(home, size).fixed.params + params
+    return selector(home, scores, 0.85, Limits(max_params=most), size)
+
+
+@pytest.mark.parametrize("more", [0, 4])
+def test_a_cell_that_the_threshold_would_empty_leaves_the_limits_to_the_others(more):
+    scores = by_operation(FAIR, normal=(0.97, 0.3), reduce=(0.8, 0.1))
+    costs = OperationCosts(FAIR, WIDER)
+    found = limited(FAIR, scores, 2 * costs.of("normal", 0, "sep_conv_3x3").params + more)
+    genotype = found.genotype()
+    cheapest = min(costs.of("normal", 0, op).params for op in FAIR.cells["normal"].edges[0].ops if "conv" in op)
+    fit = (2 * costs.of("normal", 0, "sep_conv_3x3").params + more) // cheapest
+    assert ["conv" in choice.op for choice in genotype["normal"]] == [True] * min(fit, 8)
+    assert found.feasible.allows(genotype)
+    assert len(genotype["reduce"]) == 8
+    assert found.report() == {"threshold": f"0.85 leaves no edge of cell 'reduce' (largest op score 0.8){MAGNITUDE}"}
+
+
+@pytest.mark.parametrize("home", [FAIR, FEWER], ids=lambda home: home.name)
+@pytest.mark.parametrize("most", [0.97, 0.8])
+def test_the_report_tells_what_the_limits_empty_from_what_the_threshold_does(home, most):
+    scores = by_operation(home, normal=(most, 0.2), reduce=(0.9, 0.86))
+    found = limited(home, scores, reduction_of(home) if home is FEWER else 0)
+    genotype, free = found.genotype(), "skip_connect" if home is FEWER else "max_pool_3x3"
+    nodes = {edge.target for edge in home.cells["normal"].edges}
+    assert [choice.op for choice in genotype["normal"]] == [free] * 2 * len(nodes)
+    by_limits = f"the limits leave no edge of cell 'normal' at 0.85 or above{MAGNITUDE}"
+    by_threshold = f"0.85 leaves no edge of cell 'normal' (largest op score 0.8){MAGNITUDE}"
+    assert found.report() == {"threshold": by_limits if most > 0.85 else by_threshold}
+
+
+def reduction_of(home):
+    """Parameters of the cheapest operation of the one node of the reduction cell, which keeps at least one edge."""
+    costs = OperationCosts(home, WIDER)
+    return min(costs.of("reduce", e, op).params for e in range(2) for op in home.cells["reduce"].edges[e].ops)
+
+
+def test_a_cell_of_which_the_limits_leave_nothing_is_named():
+    cell = Cell.dense(8, ["sep_conv_3x3"], inputs=2, output="concat", keep=(0, 2), project=True)
+    home = SearchSpace("convolutions", {"normal": cell}, Stages(("normal",)))
+    for score in (0.97, 0.2):
+        found = limited(home, by_operation(home, normal=(score, score)), 0)
+        assert found.genotype()["normal"] == ()
+        assert found.report() == {"threshold": "the limits leave no edge of cell 'normal'"}
+
+
+@pytest.mark.parametrize("binding", [False, True])
+def test_an_edge_at_the_threshold_is_kept(binding):
+    scores = by_operation(FAIR, normal=(0.25, 0.25), reduce=(0.875, 0.125))
+    scores["normal"][3][FAIR.cells["normal"].edges[3].ops.index("max_pool_3x3")] = 0.5
+    free = select(FAIR, scores, 0.5)
+    limits = Limits(max_params=cost(FAIR, free, SIZE).params - 1) if binding else None
+    found = selector(FAIR, scores, 0.5, limits)
+    genotype = found.genotype()
+    assert (genotype == free) != binding
+    assert [choice.op for choice in genotype["normal"]] == ["max_pool_3x3"]
+    assert found.report() == {}
 
 
 def test_a_threshold_above_1_is_refused():
