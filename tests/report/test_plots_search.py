@@ -316,10 +316,10 @@ def test_the_line_above_which_edges_are_kept_is_in_the_cells_that_may_have_fewer
         lines = [line for line in axes.lines if list(line.get_ydata()) == [1.7, 1.7]]
         assert len(lines) == axes.get_title().startswith("fewer")
         assert axes.get_ylim()[1] > 1.7
-    assert legend(figure)[-1] == "kept above 1.7"
+    assert legend(figure)[-1] == "kept from 1.7 on"
     assert_laid_out(figure)
     figure = draw_search(score_rows(edges, 3), edges, kept_above={"fewer": 70.0})
-    assert legend(figure)[-1] == "kept above 70, out of view"
+    assert legend(figure)[-1] == "kept from 70 on, out of view"
     assert figure.axes[0].get_ylim()[1] < 2
 
 

@@ -87,7 +87,7 @@ def draw_search(
     for least in {*kept_above.values()}:
         low, high = panels[0][1].get_ylim()
         hidden = "" if low < least < high else ", out of view"
-        keys.append(Line2D([], [], label=f"kept above {least:g}{hidden}", **_KEPT))
+        keys.append(Line2D([], [], label=f"kept from {least:g} on{hidden}", **_KEPT))
     add_legend(figure, keys)
     return figure
 
