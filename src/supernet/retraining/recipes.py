@@ -126,7 +126,7 @@ RECIPES["pdarts-imagenet"] = replace(
     w=SGDConfig(lr=0.5, weight_decay=3e-5, clip=5.0, schedule="linear", warmup=5),
 )
 # NAO on CIFAR-10 and ImageNet (Luo et al., arXiv 1909.10815, released code): 20 and 14 cells. Its drop-path is larger
-# in deeper cells; here it is the same in all.
+# in deeper cells, and never drops an identity with a stride; here it is the same in all cells, and drops these.
 RECIPES["nao-cifar"] = replace(
     RECIPES["darts-cifar"], batch_size=128, w=SGDConfig(lr=0.025, weight_decay=5e-4, clip=5.0), dropout=0.4
 )

@@ -225,8 +225,9 @@ PROTOCOLS: dict[str, Protocol] = {
         epochs=250, width=20, depth=3, validation_share=0.1, norm_affine=True, w=SGDConfig(lr=0.025, lr_min=0.001)
     ),
     # Single-DARTS directly on ImageNet (arXiv 2108.08128): three convolutions of stride 2 in front, alpha with weight
-    # decay 0 and sigmoid op weights that begin at 1/n, as the method has them by default. Width, depth and weight decay
-    # of the weights are DARTS' own, since the paper's text gives none.
+    # decay 0 and sigmoid op weights that begin at 1/n, as the method has them by default; its optimizer is the setting
+    # `alpha.optimizer`, in the paper Adam. Width, depth and weight decay of the weights are DARTS' own, since the
+    # paper's text gives none.
     "imagenet-single-darts": Protocol(
         epochs=50, batch_size=360, width=16, depth=2, stem=3, image_size=224, w=SGDConfig(lr=0.025, weight_decay=3e-4)
     ),

@@ -1,4 +1,8 @@
-"""Settings of NAO-V2; the defaults are the paper's for its own space (Luo et al., 2019, arXiv 1909.10815, v2)."""
+"""Settings of NAO-V2; the defaults are the paper's for its own space (Luo et al., 2019, arXiv 1909.10815, v1).
+
+By its abstract, the second version keeps only the sampling in proportion to size; released code resets the learning
+rate alone (`reinit="lr"`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ class StandaloneConfig:
 
     dropout: Share = 0.4
     """dropout probability of the features before the classifier"""
-    drop_path: Share = 0.2
+    drop_path: Share = 0.04
     """probability, in the last epoch, that a path of a cell is dropped for an image"""
     auxiliary: Real = 0.4
     """weight of the auxiliary classifier's loss; 0 builds none"""

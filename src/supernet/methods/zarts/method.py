@@ -30,8 +30,8 @@ Deliberate differences from released code:
 - GLD, by its preset, compares candidates with g(alpha) after lookahead steps. There the base takes no steps, which
   favours moving: `base_loss`. The other forms of RS and MGS need no base: it cancels in MGS's weights.
 - Steps of RS and GLD are not projected onto the plane of a drawing.
-- The learning rate of RS in a whole search was not available (1e-4 is that of a drawing of paths): with the default,
-  alpha moves about half as far as under MGS.
+- The learning rate of RS in a whole search was not available (1e-4 is that of a drawing of paths, which has eight
+  candidates; here there are four).
 """
 
 from __future__ import annotations
