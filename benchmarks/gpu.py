@@ -4,7 +4,7 @@
     python benchmarks/gpu.py                          # with noise in place of CIFAR-10
     python benchmarks/gpu.py --device cpu --tiny      # a trial run without a GPU, whose times mean nothing
 
-- dense: a search step, as in `speed.py`, in every precision that the GPU supports: as rivals run it (reference engine,
+- dense: a search step, as in `speed.py`, in every precision that the GPU supports: plain (the reference engine in
   channels-first), and by both engines in channels-last memory, step by step and as a CUDA graph
   (`supernet.engine.cuda_graphs`).
 - sparse, batched, memory: as in `speed.py`, in the default precision of this GPU. The memory is that of PyTorch's
@@ -37,7 +37,7 @@ from torch import Tensor
 
 import supernet as sn
 from sides import Make, Times, Work, check_same, milliseconds, plain, row, table, take_turns, where
-from speed import FUSED, REFERENCE, RIVALS, Bench, Case, Dense, How
+from speed import FUSED, PLAIN, REFERENCE, Bench, Case, Dense, How
 from supernet.engine.cuda_graphs import EAGER, CudaGraph, RecordedStep
 from supernet.engine.precision import Precision, precision_named, products
 from supernet.searching.plan import planned
@@ -81,11 +81,11 @@ class OnGpu(Bench):
         """Time search steps, with and without CUDA graphs."""
         with products("float32"):
             self.check_engines(case)
-        ways = {"rivals": (RIVALS, False), "reference": (REFERENCE, False), "fused": (FUSED, False)}
+        ways = {"plain": (PLAIN, False), "reference": (REFERENCE, False), "fused": (FUSED, False)}
         ways |= {"reference, graphs": (REFERENCE, True), "fused, graphs": (FUSED, True)}
         steps = {n: Step(case, self.on(how), self.notes.append, graphs=graphs) for n, (how, graphs) in ways.items()}
         times = self._timed({name: {"step": step} for name, step in steps.items()}, EAGER + 2)["step"]
-        pairs = [("reference", "fused"), ("reference, graphs", "fused, graphs"), ("rivals", "fused, graphs")]
+        pairs = [("reference", "fused"), ("reference, graphs", "fused, graphs"), ("plain", "fused, graphs")]
         return [row(f"ms, {case.title}, {self.precision}", times, *pair) for pair in pairs]
 
     def alone(self, work: Callable[[], T]) -> T:

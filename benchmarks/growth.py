@@ -37,7 +37,7 @@ from torch import Tensor
 
 import supernet as sn
 from sides import Work, apart, sides, table, where
-from speed import FUSED, RIVALS, Case, Convolutions, Dense, How, shrunk
+from speed import FUSED, PLAIN, Case, Convolutions, Dense, How, shrunk
 from supernet.data.limits import free_bytes
 from supernet.engine.peak_memory import peak_of
 from supernet.report.plots.style import METHOD_COLOURS, STYLE, save
@@ -109,7 +109,7 @@ def step(case: Grown, how: How, *, alone: bool) -> Work:
 def works(section: Mapping[int, Grown], how: How, *, alone: bool) -> dict[str, Work]:
     """Return the steps of a section, and those on 2 images where they tell of calls."""
     found = {str(size): step(case, how, alone=alone) for size, case in section.items()}
-    small = {} if how == RIVALS else {f"{size} calls": step(c.calls, how, alone=alone) for size, c in section.items()}
+    small = {} if how == PLAIN else {f"{size} calls": step(c.calls, how, alone=alone) for size, c in section.items()}
     return found | small
 
 
@@ -133,7 +133,7 @@ Medians = Mapping[str, Mapping[str, float]]
 def times(section: Mapping[int, Grown], threads: int, rounds: int, seconds: float) -> Medians:
     """Return the median milliseconds of all works by side, of as many rounds as the seconds allow."""
     end = time.monotonic() + seconds
-    ways = {"fused": (FUSED, False), "reference": (RIVALS, False), "convolutions": (FUSED, True)}
+    ways = {"fused": (FUSED, False), "reference": (PLAIN, False), "convolutions": (FUSED, True)}
     if any(case.together for case in section.values()):
         del ways["convolutions"]
     makes = {name: (partial(works, section, how, alone=alone), how.keeps) for name, (how, alone) in ways.items()}
@@ -229,7 +229,7 @@ def main() -> None:
     seen = {}
     for name in given.only:
         section = cases(name, tiny=given.tiny)
-        sizes, ways = list(section), {"fused": FUSED, "reference": RIVALS}
+        sizes, ways = list(section), {"fused": FUSED, "reference": PLAIN}
         memory = {side: apart(partial(peaks, section, how), given.threads) for side, how in ways.items()}
         found = times(section, given.threads, 1 if given.tiny else given.rounds, given.seconds)
         seen[name] = found, memory

@@ -4,7 +4,7 @@
     python benchmarks/speed.py --only dense --quick # one section, few rounds
 
 - dense: a single-level search step: forward, backward, SGD step of weights and alphas; the op weights are sigmoids.
-  `rivals` is the reference engine as others run such a supernet, in channels-first memory. `reference` also has all
+  `plain` is the reference engine as others run such a supernet, in channels-first memory. `reference` also has all
   advantages that need no fusion: channels-last memory and an allocator that keeps freed memory; so has `fused`. The
   convolutions alone are those of the same step, forward and backward, by PyTorch's own functions, without the rest.
 - kernels: the fused step with the C kernels, against the same step with PyTorch's operations.
@@ -60,7 +60,7 @@ Rows = Iterator[list[str]]
 
 EXACT = 1e-10
 CHECKED = 16  # images in the comparison in float64
-SEARCHED, PLAIN = Norm(affine=False, track=True), Norm(affine=True, track=True)
+SEARCHED, RETRAINED = Norm(affine=False, track=True), Norm(affine=True, track=True)
 BEST = 9930  # the best architecture of NAS-Bench-201
 LINE = 40.0  # seconds after which a line of a table takes no more than three rounds, so that a section takes minutes
 COUNTS = (10, 100)  # of architectures on one batch
@@ -129,7 +129,7 @@ class How:
         return Batch(self.placed(x), y.to(self.device), torch.arange(case.batch, device=self.device))
 
 
-RIVALS, REFERENCE, FUSED = How("reference", channels_last=False, keeps=False), How("reference"), How("fused")
+PLAIN, REFERENCE, FUSED = How("reference", channels_last=False, keeps=False), How("reference"), How("fused")
 UNCOMPILED = replace(FUSED, compiled=False)
 ENGINES = {"reference": REFERENCE, "fused": FUSED}
 WHOLE = {"network": False, "path": True}
@@ -278,7 +278,11 @@ class PathStep:
     """A step of one architecture: forward, backward, clipping and SGD step; by the supernet or as a plain network."""
 
     def __init__(self, case: Case, how: How, *, whole: bool) -> None:
-        supernet, genotype, self._batch = how.supernet(case, PLAIN), architectures(case)[f"#{BEST}"], how.images(case)
+        supernet, genotype, self._batch = (
+            how.supernet(case, RETRAINED),
+            architectures(case)[f"#{BEST}"],
+            how.images(case),
+        )
         self._mix = supernet.only(genotype) if whole else None
         self._module = supernet if whole else how.placed(network_of(supernet, genotype))
         self._weights, config = list(self._module.parameters()), SGDConfig()
@@ -397,7 +401,7 @@ def network_agrees(case: Case, how: How) -> float:
 
 
 def _network_differs(case: Case, how: How, genotype: sn.Genotype, x: Tensor, y: Tensor) -> float:
-    supernet = how.supernet(case, PLAIN).double()
+    supernet = how.supernet(case, RETRAINED).double()
     network, mix = how.placed(network_of(supernet, genotype).double()), supernet.only(genotype)
     logits = [supernet(x, mix), network(x)]
     for found in logits:
@@ -411,7 +415,7 @@ def _network_differs(case: Case, how: How, genotype: sn.Genotype, x: Tensor, y: 
 
 def sparse_works(case: Case, how: How, *, whole: bool) -> Mapping[str, Work]:
     """Return the passes of each architecture by the supernet (`whole`) or its network: first all forward passes."""
-    supernet, batch, chosen = how.supernet(case, PLAIN), how.images(case), architectures(case)
+    supernet, batch, chosen = how.supernet(case, RETRAINED), how.images(case), architectures(case)
     modules = {name: supernet if whole else how.placed(network_of(supernet, g)) for name, g in chosen.items()}
     evaluating = deepcopy(supernet).eval()
     evaluated = {name: evaluating if whole else deepcopy(module).eval() for name, module in modules.items()}
@@ -530,13 +534,13 @@ class Bench:
 
     def _dense(self, case: Case) -> list[list[str]]:
         self.check_engines(case)
-        ways = {"rivals": RIVALS, "reference": REFERENCE, "fused": FUSED}
+        ways = {"plain": PLAIN, "reference": REFERENCE, "fused": FUSED}
         makes = {name: (partial(dense_works, case, how), how.keeps) for name, how in ways.items()}
         if case.space != "nasbench201":  # all three at once would take 24 GB
-            pairs = {name: {name: makes[name], "fused": makes["fused"]} for name in ("rivals", "reference")}
+            pairs = {name: {name: makes[name], "fused": makes["fused"]} for name in ("plain", "reference")}
             found = {name: self.times(pair)["step"] for name, pair in pairs.items()}
             return [
-                row(f"ms, {case.title}", found["rivals"], "rivals", "fused", ">= 2"),
+                row(f"ms, {case.title}", found["plain"], "plain", "fused", ">= 2"),
                 row(f"ms, {case.title}", found["reference"], "reference", "fused"),
             ]
         alone = {"convolutions, merged": FUSED, "convolutions, one by one": REFERENCE}
@@ -544,7 +548,7 @@ class Bench:
         times = self.times(makes)["step"]
         targets = {"convolutions, merged": "<= 1.6"}
         return [
-            row(f"ms, {case.title}", times, "rivals", "fused", ">= 3"),
+            row(f"ms, {case.title}", times, "plain", "fused", ">= 3"),
             row(f"ms, {case.title}", times, "reference", "fused"),
             *(row(f"ms, {case.title}", times, "fused", name, targets.get(name, "")) for name in alone),
         ]
@@ -576,7 +580,7 @@ class Bench:
 
     def networks(self) -> Rows:
         """Time a step of retraining against plain networks."""
-        last, first = self.on(FUSED), self.on(replace(RIVALS, engine="fused"))
+        last, first = self.on(FUSED), self.on(replace(PLAIN, engine="fused"))
         for case, name in NETWORKS.items():
             small = self.fit(case)
             makes = {"retraining": (partial(network_works, small, last, name, plain=False), True)}
