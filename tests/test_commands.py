@@ -69,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with what the pages speak of: images, runs/x, modules of one's own, a file of a comparison."""
     folder, draws = tmp_path_factory.mktemp("place"), np.random.default_rng(0)
     x, y = draws.integers(0, 256, (90, 12, 12, 3), dtype=np.uint8), np.arange(90) % 10
-    for name in ("cifar", "cifar10", "images"):
+    for name in ("cifar10", "images"):
         np.savez(folder / f"{name}.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
     for number, pixels in enumerate(x[:60]):
         (folder / "photos" / f"c{number % 3}").mkdir(parents=True, exist_ok=True)
