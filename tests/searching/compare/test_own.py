@@ -13,6 +13,7 @@ import pytest
 import supernet as sn
 from supernet.errors import UserError
 from supernet.models.cost.count import largest
+from supernet.searching.compare import comparing
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.own import foreign
 from supernet.searching.compare.table import notes
@@ -83,12 +84,38 @@ def test_a_selection_with_other_settings_is_not_its_own(tmp_path: Path) -> None:
     assert line == "random-0/selections/magnitude has selector best-of-samples, not magnitude"
 
 
+@pytest.mark.parametrize("first", [{"epochs_given": 2, "fingerprint": "a"}, {"error": "no"}])
+def test_a_comparison_that_is_refused_stays_as_it_was(
+    first: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {
+        "fingerprint": "b",
+        "passes": 10,
+        "seconds": 1.0,
+        "epochs": 2,
+        "tuning": 0,
+        "left_out": "",
+        "at_most": False,
+    }
+    other |= {"data_name": "digits", "classes": 10}
+    monkeypatch.setattr(comparing, "measured", lambda kinds, *_, **__: {name: dict(other) for name in kinds})
+    record = planned()
+    known = {"darts": first, "random": {"epochs_given": 2, "fingerprint": "a"}}
+    replace(record, config=replace(record.config, methods=["darts"], budget="passes=20"), measured=known).write(
+        tmp_path
+    )
+    before = (tmp_path / "comparison.json").read_text()
+    with pytest.raises(UserError, match="'digits' holds other images than when"):
+        sn.compare("digits", methods=["pc-darts"], seeds="0", out=tmp_path, quiet=True, **record.config.settings)
+    assert (tmp_path / "comparison.json").read_text() == before
+
+
 @pytest.mark.slow
 def test_a_comparison_with_another_run_in_it_or_other_images_does_not_go_on(tmp_path: Path) -> None:
     rng, file, out = np.random.default_rng(0), tmp_path / "data.npz", tmp_path / "c"
 
-    def compare(seeds: str) -> None:
-        sn.compare(str(file), methods=["random"], seeds=seeds, out=out, workers=1, quiet=True, **SMALL)
+    def compare(seeds: str, methods: str = "random") -> None:
+        sn.compare(str(file), methods=methods, seeds=seeds, out=out, workers=1, quiet=True, **SMALL)
 
     def draw() -> None:
         np.savez(file, x_train=rng.integers(256, size=(60, 8, 8, 1), dtype=np.uint8), y_train=np.arange(60) % 2)
@@ -97,7 +124,8 @@ def test_a_comparison_with_another_run_in_it_or_other_images_does_not_go_on(tmp_
     compare("0")
     shutil.copytree(out / "random-0", out / "random-1")
     with pytest.raises(UserError, match="random-1 has seed 0, not 1: remove that run, or give another place"):
-        compare("0-1")
+        compare("0-1", "darts")
+    assert list(sn.Comparison.read(out).record.measured) == ["random"]  # as it was before
     shutil.rmtree(out / "random-1")
     draw()
     with pytest.raises(UserError, match=r"data.npz' holds other images than when comparison '.*' began: give another"):

@@ -149,10 +149,11 @@ def start(
         record = replace(there or Record(config), config=config)
         with sharing_images(folder, on) as environment:
             with raised():  # before its first run there is nothing to save
+                _check_images(Comparison(folder, record), environment)
                 comparison = _planned(folder, record, environment, display, workers, retry=retry_failed)
                 if others := foreign(comparison.record, folder):
                     raise UserError(f"in '{folder}', {others[0]}: remove that run, or give another place with --out")
-                _check_images(comparison, there, environment)
+                _begin(comparison)
             with heard() as signals:
                 try:
                     comparison = _run(comparison, environment, workers, on, display, signals)
@@ -174,7 +175,10 @@ def _check_once(config: ComparisonConfig) -> None:
 def _planned(
     folder: Path, record: Record, environment: Mapping[str, str], display: Display, workers: int | None, *, retry: bool
 ) -> Comparison:
-    """Measure the kinds of search that are new, share out the budget, and write the file."""
+    """Return the comparison with the kinds of search that are new measured and the budget shared out.
+
+    Nothing is written: a comparison that is refused stays as it was.
+    """
     config = record.config
     known = {name: entry for name, entry in record.measured.items() if not (retry and "error" in entry)}
     kinds = {case.search: case for case in cases(config)}
@@ -190,12 +194,16 @@ def _planned(
             display.say(f"{name}: {_given(known[name])}", important=False)
     seen = next((entry for entry in known.values() if "data_name" in entry), asdict(record))
     record = replace(record, config=config, measured=known, data_name=seen["data_name"], classes=seen["classes"])
-    record.write(folder)
-    comparison = Comparison(folder, record)
+    return Comparison(folder, record)
+
+
+def _begin(comparison: Comparison) -> None:
+    """Write the file of a comparison, and note the searches that cannot be had."""
+    comparison.record.write(comparison.path)
     for job in comparison.jobs:
-        if "error" in known.get(job.case, {}):
-            note(folder, job, known[job.case]["error"])
-    return comparison
+        found = comparison.record.measured.get(job.case, {})
+        if "error" in found:
+            note(comparison.path, job, found["error"])
 
 
 def _measured(
@@ -236,17 +244,18 @@ def _given(entry: Mapping[str, Any]) -> str:
     return f"epochs {epochs}, {most}{entry['passes'] * epochs:.0f} passes{more}"
 
 
-def _check_images(comparison: Comparison, before: Record | None, environment: Mapping[str, str]) -> None:
-    """Raise UserError if more is to run, and the images are others than when the comparison was planned.
+def _check_images(comparison: Comparison, environment: Mapping[str, str]) -> None:
+    """Raise UserError if more is to run, and the images are others than when a kind of search was measured.
 
-    They are read by a process of its own, which leaves them for the runs.
+    They are read by a process of its own, which leaves them for what is measured and for the runs.
     """
-    config, kind = comparison.record.config, cases(comparison.record.config)[0]
-    known = {} if before is None else before.measured.get(kind.search, {})
-    if "fingerprint" not in known or all(state.state == "finished" for state in comparison.states):
+    config, known = comparison.record.config, comparison.record.measured
+    kind = next((case for case in cases(config) if "fingerprint" in known.get(case.search, {})), None)
+    if kind is None or all(state.state == "finished" for state in comparison.states):
         return
+    before = known[kind.search]["fingerprint"]
     now = measured({kind.search: arguments(kind, config)}, environment, only_images=True)[kind.search]
-    if now.get("fingerprint", known["fingerprint"]) != known["fingerprint"]:
+    if now.get("fingerprint", before) != before:
         raise UserError(
             f"'{config.data}' holds other images than when comparison '{comparison.path}' began: "
             "give another place with --out"
