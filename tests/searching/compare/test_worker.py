@@ -11,10 +11,11 @@ from threading import Event
 
 import pytest
 
+import supernet as sn
 from supernet import registry
 from supernet.engine.lock import is_locked, locked, running
 from supernet.errors import UserError
-from supernet.searching.compare import executor, measure, worker
+from supernet.searching.compare import comparing, executor, measure, worker
 from supernet.searching.compare.commands import Job
 from supernet.searching.compare.executor import Share, fitting, shared_out, sharing_images, threads_each
 from supernet.searching.compare.killed import ending
@@ -168,7 +169,8 @@ def test_workers_are_what_fits(monkeypatch):
     assert fitting(None, 40, [], 2 * 10**9, 10**9) == 3
     assert fitting(None, 3, [], 0) == 3
     assert fitting(None, 40, ["0", "1"], 10**12) == 2
-    assert fitting(5, 2, [], 10**12) == 5
+    assert fitting(5, 2, [], 10**12) == 2
+    assert fitting(5, 40, [], 10**12) == 5
     with pytest.raises(UserError, match="every GPU belongs to one worker"):
         fitting(3, 9, ["0", "1"], 0)
 
@@ -202,13 +204,38 @@ def test_cores_are_shared_out_so_that_all_jobs_end_first(asked, jobs, kept, time
 
 
 @pytest.mark.parametrize(
-    ("asked", "jobs", "threads"), [(None, 30, 1), (None, 2, 2), (None, 1, 4), (2, 30, 2), (9, 30, 1)]
+    ("asked", "jobs", "gpus", "threads"),
+    [
+        (None, 30, [], 1),
+        (None, 2, [], 2),
+        (None, 1, [], 4),
+        (2, 30, [], 2),
+        (9, 30, [], 1),
+        (9, 2, [], 2),
+        (None, 30, ["0", "1"], 2),
+        (1, 30, ["0", "1"], 4),
+    ],
 )
-def test_runs_that_are_given_seconds_have_the_threads_with_which_most_run_at_a_time(asked, jobs, threads, monkeypatch):
+def test_runs_that_are_given_seconds_have_the_threads_with_which_most_run_at_a_time(
+    asked, jobs, gpus, threads, monkeypatch
+):
     monkeypatch.setattr(executor, "cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert threads_each(asked, jobs, 0) == threads
-    assert shared_out(asked, jobs, fitting(asked, jobs, [], 0), threads, None).threads == threads
+    assert threads_each(asked, jobs, 0, len(gpus)) == threads
+    kept = 0 if gpus else threads
+    assert shared_out(asked, jobs, fitting(asked, jobs, gpus, 0), kept, None).threads == threads
+
+
+def test_seconds_are_timed_with_the_threads_that_all_jobs_have(tmp_path, monkeypatch):
+    def measured(kinds, environment, **_):
+        raise UserError(f"timed with {environment['OMP_NUM_THREADS']}")
+
+    monkeypatch.setattr(comparing, "measured", measured)
+    monkeypatch.setattr(executor, "cores", lambda: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    given = {"seeds": "0-1", "budget": "seconds=9", "retrain": "quick", "workers": 8, "device": "cpu", "quiet": True}
+    with pytest.raises(UserError, match=r"^timed with 2$"):  # of 4 searches, and 2 retrainings of the largest cell
+        sn.compare("digits", methods=["darts"], out=tmp_path / "c", **given)
 
 
 def test_the_images_of_a_comparison_go_at_its_end(tmp_path):

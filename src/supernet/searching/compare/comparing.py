@@ -20,6 +20,7 @@ from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
 from supernet.searching.compare.cases import arguments, cases
 from supernet.searching.compare.cluster import OnRay
+from supernet.searching.compare.commands import Job
 from supernet.searching.compare.comparison import Comparison
 from supernet.searching.compare.config import ComparisonConfig, Record, Seeds, budget_of
 from supernet.searching.compare.display import Display
@@ -37,7 +38,7 @@ from supernet.searching.compare.executor import (
 from supernet.searching.compare.joining import united
 from supernet.searching.compare.measure import epochs_within, measured, resolved
 from supernet.searching.compare.own import foreign
-from supernet.searching.compare.status import seconds_left
+from supernet.searching.compare.status import JobState, seconds_left
 from supernet.searching.compare.worker import forget_failures, note
 from supernet.settings import amend
 
@@ -185,7 +186,7 @@ def _planned(
     new = {name: arguments(case, config) for name, case in kinds.items() if name not in known}
     if new:
         display.say(f"measuring an epoch of {number(len(new), 'kind')} of search", important=False)
-        record, found = _measured(new, record, len(kinds) * len(config.seeds), environment, workers)
+        record, found = _measured(new, record, len(_left(Comparison(folder, record).states)), environment, workers)
         known |= found
     config = replace(config, budget=resolved(config.budget, known[next(iter(kinds))]))
     _share_out(config.budget, known)
@@ -209,17 +210,18 @@ def _begin(comparison: Comparison) -> None:
 def _measured(
     new: Mapping[str, Mapping[str, Any]],
     record: Record,
-    runs: int,
+    left: int,
     environment: Mapping[str, str],
     workers: int | None,
 ) -> tuple[Record, Measured]:
-    """Return the record, and what an epoch of each new kind of search costs, by its name; `runs` are all searches.
+    """Return the record, and what an epoch of each new kind of search costs, by its name; `left` jobs are to run.
 
     A budget of seconds is measured with as many threads as the runs will have, which the record then keeps.
     """
     threads = given_threads() or cores()
     if budget_of(record.config.budget)[0] == "seconds":
-        threads = threads_each(workers, runs, record.threads)
+        gpus = gpus_for(_device(record.config))
+        threads = threads_each(workers, max(left, 1), 0 if gpus else record.threads, len(gpus))
         record = replace(record, threads=threads)
     one_thread = threads > 1 and not (given_threads() or workers or record.threads)
     return record, measured(new, {**environment, "OMP_NUM_THREADS": str(threads)}, one_thread=one_thread)
@@ -272,7 +274,7 @@ def _run(
 ) -> Comparison:
     """Run all jobs that are left, and return the comparison with their threads noted; raises Interrupted."""
     states = comparison.states
-    left = [state.job for state in states if state.state in ("left", "running")]
+    left = _left(states)
     for state in states:
         if state.state == "failed":
             display.ended(state, states, None)
@@ -289,6 +291,14 @@ def _run(
     return comparison
 
 
+def _left(states: Iterable[JobState]) -> list[Job]:
+    return [state.job for state in states if state.state in ("left", "running")]
+
+
+def _device(config: ComparisonConfig) -> str:
+    return str(config.settings.get("device", "auto"))
+
+
 def _executor(
     comparison: Comparison,
     left: int,
@@ -300,7 +310,7 @@ def _executor(
     """Return the comparison with the threads of its runs noted, and what runs them; `left` is how many there are."""
     known = comparison.record.measured.values()
     largest_process, shared = (max((entry.get(name, 0) for entry in known), default=0) for name in _SIZES)
-    device = str(comparison.record.config.settings.get("device", "auto"))
+    device = _device(comparison.record.config)
     if on == "ray":
         return comparison, OnRay(comparison.path, left, workers, device, largest_process, display.say)
     gpus = gpus_for(device)

@@ -127,12 +127,12 @@ def shared_out(asked: int | None, jobs: int, most: int, kept: int, measured: Map
     return min(shares, key=seconds)  # of equal ones the first, which has most workers and fewest threads
 
 
-def threads_each(asked: int | None, jobs: int, kept: int) -> int:
+def threads_each(asked: int | None, jobs: int, kept: int, gpus: int) -> int:
     """Return the threads of each run where runs are given seconds: most at a time end first, as each takes its time.
 
-    Those of OMP_NUM_THREADS and the `kept` ones go first, as in `shared_out`.
+    Those of OMP_NUM_THREADS and the `kept` ones go first, as in `shared_out`; each of the `gpus` has one run at a time.
     """
-    return _fixed(asked, kept) or max(1, cores() // min(jobs, asked or cores()))
+    return _fixed(asked, kept) or max(1, cores() // min(jobs, asked or gpus or cores()))
 
 
 def _fixed(asked: int | None, kept: int) -> int:
@@ -172,7 +172,7 @@ def fitting(asked: int | None, jobs: int, gpus: Sequence[str], bytes_each: int, 
     if asked is not None:
         if gpus and asked > len(gpus):
             raise UserError(f"every GPU belongs to one worker: of {len(gpus)} GPUs, take at most as many --workers")
-        return asked
+        return min(asked, jobs)
     free = None if gpus else free_bytes()
     room = jobs if free is None or not bytes_each else (int(0.8 * free) - shared_bytes) // bytes_each
     return max(1, min(jobs, len(gpus) or cores(), room))
