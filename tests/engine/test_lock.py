@@ -40,7 +40,7 @@ def holder(tmp_path: Path):
 def test_a_second_process_is_told_who_is_in_the_folder_until_the_first_is_killed(holder, tmp_path):
     run = Run(tmp_path / "run")
     said = message(run.held().__enter__)
-    assert said.startswith(f"run '{run.path}' is in use by process {holder.pid} on {os.uname().nodename} since 20")
+    assert said.startswith(f"folder '{run.path}' is in use by process {holder.pid} on {os.uname().nodename} since 20")
     assert said.endswith(": wait until it ends, or give another place with --out")
     holder.send_signal(signal.SIGKILL)
     holder.wait()
@@ -63,7 +63,7 @@ def test_reading_takes_no_lock_and_force_respects_those_of_selections(tmp_path):
     selection = Run(run.path / "selections" / "perturbation")
     with run.held(), selection.held():
         assert Run(run.path).config == CONFIG
-        assert f"run '{selection.path}' is in use by process {os.getpid()}" in message(
+        assert f"folder '{selection.path}' is in use by process {os.getpid()}" in message(
             run.start, CONFIG, {}, force=True
         )
         assert selection.path.exists()
@@ -78,7 +78,7 @@ def test_more_epochs_leave_the_folder_of_a_selection_that_runs(tmp_path):
     run.write("summary.json", "{}")
     selection = Run(run.path / "selections" / "perturbation")
     with run.held(), selection.held():
-        assert f"run '{selection.path}' is in use by process {os.getpid()}" in message(run.start, longer, {})
+        assert f"folder '{selection.path}' is in use by process {os.getpid()}" in message(run.start, longer, {})
         assert selection.path.exists()
         assert (run.path / "summary.json").exists()
     with run.held():

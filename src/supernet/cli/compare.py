@@ -48,16 +48,17 @@ def compare(given: Arguments) -> None:
     call = vars(parse("compare", _arguments(), own))
     typed = _typed(call, settings, axes)
     target, console = Path(call["target"]), Console()
-    is_folder = (target / configs.FILE).exists()
+    place = Path(call["out"] or target)
+    goes_on = (target / configs.FILE).exists() and place.resolve() == target.resolve()
     if call["status"]:
-        found = Comparison.read(target if is_folder else call["out"] or target)
+        found = Comparison.read(place)
         _check_published(found.record.config, typed)
         for text in found.status(call["workers"] or 1):
             line(console, text)
         return
-    config = _config(call["target"], typed, is_folder=is_folder)
+    config = _config(call["target"], typed, goes_on=goes_on)
     again = {name: call[name] for name in ("workers", "retry_failed", "quiet")} | {"on": call["on"] or "local"}
-    found = start(config, target if is_folder else call["out"], **again)
+    found = start(config, target if goes_on else call["out"], **again)
     line(console, found.table())
     line(console, f"comparison    {found.path} (report.html, table.md, table.csv, results.json)")
     best = found.best
@@ -168,25 +169,26 @@ def _check_published(there: ComparisonConfig, typed: dict[str, Any]) -> None:
     check_published(there, amend(there, {"methods": ["random"]} | typed))
 
 
-def _config(data: str, typed: dict[str, Any], *, is_folder: bool) -> ComparisonConfig:
-    """Return the config of a file or a folder, or the default one of images, with what was typed."""
+def _config(data: str, typed: dict[str, Any], *, goes_on: bool) -> ComparisonConfig:
+    """Return the config of a file or a folder, or the default one of images, with what was typed.
+
+    One that `goes_on` in its folder gets it in addition; elsewhere it takes the place of what is there.
+    """
     from supernet.searching.compare import config as configs
     from supernet.searching.compare.joining import narrowed
     from supernet.settings import amend
 
     target = Path(data)
-    if is_folder:
-        record = configs.load(target)
-        assert record is not None
+    if record := configs.load(target):
         start = record.config
     elif target.suffix in (".yaml", ".yml", ".json"):
         start = configs.read(target)
     else:
         start = configs.ComparisonConfig(data)
     _check_published(start, typed)
-    if not is_folder and "methods" in typed:
+    if not goes_on and "methods" in typed:
         start = narrowed(start, typed["methods"])
-    return amend(start, typed | _joined(start, typed, replace=not is_folder))
+    return amend(start, typed | _joined(start, typed, replace=not goes_on))
 
 
 def _joined(start: ComparisonConfig, typed: dict[str, Any], *, replace: bool) -> dict[str, dict[str, Any]]:
@@ -222,7 +224,7 @@ def _arguments() -> type:
         "retrainings": ("retrainings of each", "INT"),
         "workers": ("runs at a time; None is as many as cores, GPUs and memory allow", "INT"),
         "on": ("local, this machine, which is the default, or ray, the Ray cluster that runs", "PLACE"),
-        "out": ("folder of the comparison; None makes a name under comparisons/", "FOLDER"),
+        "out": ("folder of the comparison; None is the one typed, or makes a name under comparisons/", "FOLDER"),
         "status": ("say what has run, runs, is left and has failed, and stop", ""),
         "retry_failed": ("try what has failed again", ""),
         "quiet": ("no progress", ""),

@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
-            f"run '{folder}' is in use by {_holder(folder)}: wait until it ends, or give another place with --out"
+            f"folder '{folder}' is in use by {_holder(folder)}: wait until it ends, or give another place with --out"
         ) from None
     try:
         with open_no_link(folder / HOLDER, "w") as file:

@@ -410,6 +410,27 @@ def test_a_file_is_run_for_some_of_its_methods(call, monkeypatch):
     assert call("compare", "study.yaml", *words)[2].startswith("supernet: unknown setting 'alpha.lr'")
 
 
+def test_a_folder_with_another_place_is_a_new_comparison_with_what_is_typed(call, monkeypatch):
+    Path("c").mkdir()
+    settings = {"epochs": 3, "controller_lr": 0.1}
+    Record(config(methods=["enas", "darts"], settings=settings, budget="passes=9")).write(Path("c"))
+    asked = []
+
+    def start(found, out, **more):
+        asked.append((found.methods, found.settings, found.axes, found.budget, str(out)))
+        raise UserError("begun")
+
+    monkeypatch.setattr(comparing, "start", start)
+    typed = ("--methods", "darts", "--axis", "epochs=1,2", "--budget", "epochs")
+    assert call("compare", "c", *typed, "--out", "new")[2] == "supernet: begun\n"
+    assert call("compare", "c", "--width", "2", "--out", "./c")[2] == "supernet: begun\n"
+    assert asked == [
+        (["darts"], {}, {"epochs": [1, 2]}, "epochs", "new"),
+        (["enas", "darts"], settings | {"width": 2}, {}, "passes=9", "c"),
+    ]
+    assert "'new' is no comparison" in call("compare", "c", "--out", "new", "--status")[2]
+
+
 def test_a_typed_axis_takes_the_place_of_a_files_setting_and_a_typed_setting_that_of_its_axis(call, monkeypatch):
     Path("study.yaml").write_text("methods: [darts]\nsettings: {epochs: 3, width: 4}\naxes: {alpha.lr: [0.1, 0.2]}\n")
     asked = []
