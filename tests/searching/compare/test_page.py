@@ -38,7 +38,7 @@ def compared(tmp_path_factory):
     run = sn.search("digits", method="darts", out=out / "darts-0", **SMALL)
     begun = shutil.copytree(run.path, out / "darts-1")
     (begun / "summary.json").unlink()
-    note(out, Job("darts-2", "darts", ()), EVIL)
+    note(out, Job("darts-2", "darts", (("darts-2", ()),)), EVIL)
     return sn.Comparison.read(out)
 
 

@@ -64,7 +64,7 @@ def test_a_command_that_is_killed_again_and_again_has_failed(runs, tmp_path):
     ran = runs(*[(-signal.SIGTERM, "")] * 3)
     assert worker.carry_out(JOB, tmp_path, {}, Event()) == "killed by SIGTERM"
     assert len(ran) == 3
-    assert worker.failures(tmp_path) == {"darts-0": "killed by SIGTERM"}
+    assert worker.failures(tmp_path) == {"darts-0": {"darts-0": "killed by SIGTERM"}}
     worker.forget_failures(tmp_path)
     assert worker.failures(tmp_path) == {}
 
@@ -88,7 +88,40 @@ def test_a_command_that_fails_takes_with_it_those_within_its_folder_alone(runs, 
     told = worker.carry_out(replace(JOB, steps=tuple((folder, (folder,)) for folder in folders)), tmp_path, {}, Event())
     assert told == "darts-0/selections/perturbation: no selection; darts-0/quick-0: no training"
     assert [words[0] for words in ran] == [folder for folder in folders if "perturbation/" not in folder]
-    assert worker.failures(tmp_path) == {"darts-0": told}
+    assert list(worker.failures(tmp_path)["darts-0"]) == ["darts-0/selections/perturbation", "darts-0/quick-0"]
+
+
+def test_what_has_failed_stops_no_other_step_that_is_added_later(runs, tmp_path):
+    def job(*folders):
+        return replace(JOB, steps=tuple((folder, (folder,)) for folder in ("darts-0", *folders)))
+
+    def make(folder):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "summary.json").write_text('{"seconds": 3}')
+
+    def state(job):
+        return state_of(job, tmp_path, worker.failures(tmp_path))
+
+    failed, beside = "darts-0/selections/perturbation", "darts-0/selections/completion"
+    ran = runs((0, ""), (2, "supernet: no selection\n"), (0, ""), (0, ""))
+    worker.carry_out(job(failed), tmp_path, {}, Event())
+    within = state(job(failed, f"{failed}/quick-0"))
+    assert (within.state, within.reason, within.seconds) == ("failed", f"{failed}: no selection", 3.0)
+    assert (state(job(failed, beside)).state, state(job(failed, beside)).doing) == ("left", beside)
+    assert worker.carry_out(job(failed, beside), tmp_path, {}, Event()) == f"{failed}: no selection"
+    assert ran == [("darts-0",), (failed,), (beside,)]  # what has failed is not tried again
+    make(beside)
+    assert state(job(failed, beside)).state == "failed"
+    make(failed)  # by hand
+    assert (state(job(failed)).state, state(job(failed, f"{failed}/quick-0")).state) == ("finished", "left")
+
+
+def test_a_note_of_a_whole_job_is_of_what_it_lacks_alone(runs, tmp_path):
+    runs((0, ""))
+    worker.carry_out(JOB, tmp_path, {}, Event())
+    steps = tuple((folder, ()) for folder in ("darts-0", "darts-0/a", "darts-0/a/quick-0", "darts-0/quick-0"))
+    worker.note(tmp_path, replace(JOB, steps=steps), "lost")
+    assert worker.failures(tmp_path) == {"darts-0": {"darts-0/a": "lost", "darts-0/quick-0": "lost"}}
 
 
 def test_a_real_command_that_is_stopped_ends(tmp_path, monkeypatch):

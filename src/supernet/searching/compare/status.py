@@ -12,6 +12,7 @@ from supernet.engine.files import read_json
 from supernet.engine.lock import running as runner
 from supernet.report.text import duration
 from supernet.searching.compare.commands import Job
+from supernet.searching.compare.worker import is_within, why
 
 State = Literal["finished", "running", "failed", "left"]
 
@@ -32,20 +33,22 @@ class JobState:
     reason: str = ""
 
 
-def state_of(job: Job, out: Path, failed: Mapping[str, str]) -> JobState:
-    """Return how far a job has come."""
-    seconds = 0.0
-    for folder, words in job.steps:
-        summary = out / folder / "summary.json"
-        if summary.exists():
-            seconds += _seconds(summary)
-            continue
-        done, total = _rows(out / folder / "metrics.jsonl"), _epochs(words)
-        if job.name in failed:
-            return JobState(job, "failed", words[0], done, total, seconds, failed[job.name])
-        running = runner(out / folder) is not None
-        return JobState(job, "running" if running else "left", words[0], done, total, seconds)
-    return JobState(job, "finished", seconds=seconds)
+def state_of(job: Job, out: Path, failed: Mapping[str, Mapping[str, str]]) -> JobState:
+    """Return how far a job has come; one has failed where all that it lacks has failed, or lies in what has."""
+    summaries = {folder: out / folder / "summary.json" for folder, _ in job.steps}
+    finished = {folder for folder, summary in summaries.items() if summary.exists()}
+    seconds = sum((_seconds(summaries[folder]) for folder, _ in job.steps if folder in finished), 0.0)
+    lacking = [step for step in job.steps if step[0] not in finished]
+    if not lacking:
+        return JobState(job, "finished", seconds=seconds)
+    reasons = failed.get(job.name, {})
+    to_do = [step for step in lacking if not is_within(step[0], reasons)]
+    folder, words = (to_do or lacking)[0]
+    done, total = _rows(out / folder / "metrics.jsonl"), _epochs(words)
+    if not to_do:
+        return JobState(job, "failed", words[0], done, total, seconds, why(job, reasons))
+    running = runner(out / folder) is not None
+    return JobState(job, "running" if running else "left", words[0], done, total, seconds)
 
 
 def _seconds(summary: Path) -> float:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from threading import Event
 
@@ -31,19 +31,20 @@ def carry_out(
 ) -> str:
     """Carry out what is left of a job; return why it has failed, nothing if it has not.
 
-    A command that is killed is started again, at most twice: it goes on from its last checkpoint. One that fails takes
-    with it those whose folders are in its own, and no other. Another comparison that was killed may have left a process
-    in a run folder, which is waited for. Raises Stopped once `stop` is set, and the command has saved its run.
+    A command that is killed is started again, at most twice: it goes on from its last checkpoint. One that fails, or is
+    noted as failed, takes with it those whose folders are in its own, and no other. Another comparison that was killed
+    may have left a process in a run folder, which is waited for. Raises Stopped once `stop` is set, and the command has
+    saved its run.
     """
-    failed: dict[str, str] = {}
+    failed = failures(out).get(job.name, {})
     for folder, words in job.steps:
-        if any(folder.startswith(f"{other}/") for other in failed):
+        if is_within(folder, failed):
             continue
         for attempt in range(RESTARTS + 1):
             while is_locked(out / folder):
                 if stop.wait(_PAUSE):
                     raise Stopped
-            if (out / folder / "summary.json").exists():
+            if _finished(out, folder):
                 break
             kills = memory_kills()
             status, errors = _run(words, out / _LOGS / f"{job.name}.txt", environment, stop)
@@ -54,11 +55,19 @@ def carry_out(
                 failed[folder] = reason
                 break
             say(f"{job.name} was {reason}; started again ({attempt + 1} of {RESTARTS})")
-    if not failed:
-        return ""
-    told = "; ".join(reason if folder == job.name else f"{folder}: {reason}" for folder, reason in failed.items())
-    note(out, job, told)
-    return told
+    if failed:
+        _write(out, job, failed)
+    return why(job, failed)
+
+
+def is_within(folder: str, failed: Collection[str]) -> bool:
+    """Return whether a folder is one of those that have failed, or lies in one."""
+    return any(folder == other or folder.startswith(f"{other}/") for other in failed)
+
+
+def why(job: Job, failed: Mapping[str, str]) -> str:
+    """Return why folders of a job have failed, as text."""
+    return "; ".join(reason if folder == job.name else f"{folder}: {reason}" for folder, reason in failed.items())
 
 
 def _run(words: tuple[str, ...], log: Path, environment: Mapping[str, str], stop: Event) -> tuple[int, str]:
@@ -89,15 +98,16 @@ def _run(words: tuple[str, ...], log: Path, environment: Mapping[str, str], stop
         return process.returncode, errors.read()
 
 
-def failures(out: Path) -> dict[str, str]:
-    """Return why jobs have failed, by their names."""
+def failures(out: Path) -> dict[str, dict[str, str]]:
+    """Return why folders of jobs have failed, by the names of the jobs and the folders."""
     found = {}
     for file in (out / _FAILED).glob("*.json"):
         try:
             record = read_json(file)
-            found[str(record["job"])] = str(record["reason"])
-        except (ValueError, KeyError, TypeError):  # a damaged note: the job is tried again
+            job, failed = str(record["job"]), {str(folder): str(reason) for folder, reason in record["failed"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):  # a damaged note: the job is tried again
             continue
+        found[job] = {folder: failed[folder] for folder in failed if not _finished(out, folder)}
     return found
 
 
@@ -108,6 +118,16 @@ def forget_failures(out: Path) -> None:
 
 
 def note(out: Path, job: Job, reason: str) -> None:
-    """Note why a job has failed."""
+    """Note why all that is left of a job has failed."""
+    left = [folder for folder, _ in job.steps if not _finished(out, folder)]
+    tops = [folder for folder in left if not is_within(folder, [other for other in left if other != folder])]
+    _write(out, job, dict.fromkeys(tops, reason))
+
+
+def _finished(out: Path, folder: str) -> bool:
+    return (out / folder / "summary.json").exists()
+
+
+def _write(out: Path, job: Job, failed: Mapping[str, str]) -> None:
     (out / _FAILED).mkdir(exist_ok=True)
-    write_atomically(out / _FAILED / f"{job.name}.json", json.dumps({"job": job.name, "reason": reason}).encode())
+    write_atomically(out / _FAILED / f"{job.name}.json", json.dumps({"job": job.name, "failed": failed}).encode())
