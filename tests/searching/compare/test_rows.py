@@ -11,7 +11,9 @@ from supernet.methods.darts_plus import DARTSPlus
 from supernet.searching import results
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.rows import Result, Row, _parts
-from supernet.searching.compare.table import cells, notes
+from supernet.searching.compare.table import as_data, cells, notes
+
+ROW = Row("random", "nasbench201", {0: Result("", 90.0, None)})
 
 
 def test_the_selection_of_a_search_that_ended_early_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +35,7 @@ def test_the_selection_of_a_search_that_ended_early_counts(tmp_path: Path, monke
 
 def test_the_notes_say_on_which_images_retrainings_are_measured() -> None:
     """`last_accuracy` is of validation images where there are no others, as of most folders of images."""
-    told = notes(Record(ComparisonConfig("photos", retrain="quick")), Path("nowhere"))
+    told = notes(Record(ComparisonConfig("photos", retrain="quick")), [ROW], Path("nowhere"))
     assert "Retrained: accuracy (%) on the test images, or on the validation images of a data set without any" in told
 
 
@@ -59,3 +61,13 @@ def test_a_row_says_how_many_of_its_searches_have_been_retrained() -> None:
     )
     assert (n, retrained) == ("3 x 2 (2 of 3 retrained)", "70.50 ± 0.71")
     assert whole[1] == "2 x 2"
+
+
+def test_no_other_row_takes_the_place_of_a_baseline_without_a_finished_run() -> None:
+    record, place = Record(ComparisonConfig("photos", methods=["darts", "enas"], baseline="darts")), Path("nowhere")
+    found = [Row("enas", "nasbench201", {0: Result("", 91.0, None)}), ROW]
+    head, *lines = cells(record, found)
+    assert (head[-1], [line[-1] for line in lines]) == ("against darts", ["", ""])
+    assert "The baseline, darts, has no finished run yet." in notes(record, found, place)
+    data = as_data(record, found, place)
+    assert (data["baseline"], [row["difference"] for row in data["rows"]]) == ("darts", [None, None])

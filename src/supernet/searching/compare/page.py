@@ -81,8 +81,8 @@ def _listed(value: Any) -> str:
 
 def _table(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
     head, *lines = table.cells(record, rows)
-    baseline = table.baseline_of(record, rows).label
-    return {"head": head, "lines": lines, "baseline": baseline, "notes": table.notes(record, out)}
+    baseline = table.baseline_label(record, rows)
+    return {"head": head, "lines": lines, "baseline": baseline, "notes": table.notes(record, rows, out)}
 
 
 def _measures(record: Record) -> dict[str, str]:

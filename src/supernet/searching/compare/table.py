@@ -31,14 +31,23 @@ def write(record: Record, rows: Sequence[Row], out: Path) -> None:
         write_atomically(out / name, text.encode())
 
 
-def baseline_of(record: Record, rows: Sequence[Row]) -> Row:
-    """Return the row that the others are compared with: the one that was named, or the first."""
-    return next((row for row in rows if row.label == record.config.baseline), rows[0])
+def baseline_of(record: Record, rows: Sequence[Row]) -> Row | None:
+    """Return the row that the others are compared with: the first, or the one that was named, None before it is there.
+
+    Another in its place would be compared with unsaid.
+    """
+    named = record.config.baseline
+    return rows[0] if named is None else next((row for row in rows if row.label == named), None)
+
+
+def baseline_label(record: Record, rows: Sequence[Row]) -> str:
+    """Return the label of the row that the others are compared with, also before it is there."""
+    return record.config.baseline or rows[0].label
 
 
 def as_markdown(record: Record, rows: Sequence[Row], out: Path) -> str:
     """Return the table with the lines that say what its numbers are."""
-    return f"{in_markdown(cells(record, rows))}\n\n{notes(record, out)}\n"
+    return f"{in_markdown(cells(record, rows))}\n\n{notes(record, rows, out)}\n"
 
 
 def in_markdown(cells: Sequence[Sequence[str]]) -> str:
@@ -48,16 +57,20 @@ def in_markdown(cells: Sequence[Sequence[str]]) -> str:
 
 
 def cells(record: Record, rows: Sequence[Row]) -> list[list[str]]:
-    """Return the lines of the table, its head first, each with its cells; a column that no row fills is left out."""
+    """Return the lines of the table, its head first, each with its cells.
+
+    A column that no row fills is left out, but for the last one, which names the baseline.
+    """
     baseline, retrain = baseline_of(record, rows), record.config.retrain
     kinds = ["accuracy", *(["retrained"] if retrain else [])]
     head = ["method", "n", *(f"{kind}{part}" for kind in kinds for part in (", mean ± std", ", median", ", range"))]
-    head += ["collapsed", "passes", "seconds", f"against {baseline.label}"]
+    head += ["collapsed", "passes", "seconds", f"against {baseline_label(record, rows)}"]
     lines = [head]
     for row in rows:
         spreads = [cell for kind in kinds for cell in _spread(getattr(row, kind))]
-        lines.append([row.label, _n(row), *spreads, *_costs(row), "" if row is baseline else _words(row, baseline)])
-    filled = [any(column[1:]) for column in zip(*lines, strict=True)]
+        lines.append([row.label, _n(row), *spreads, *_costs(row), _words(row, baseline)])
+    *columns, _ = zip(*lines, strict=True)
+    filled = [*(any(column[1:]) for column in columns), True]
     return [[cell for cell, keep in zip(line, filled, strict=True) if keep] for line in lines]
 
 
@@ -87,12 +100,16 @@ def _costs(row: Row) -> list[str]:
     return [collapsed, f"{passes:.0f}", f"{seconds:.1f}"]
 
 
-def _words(row: Row, baseline: Row) -> str:
-    found = row.against(baseline)
+def _words(row: Row, baseline: Row | None) -> str:
+    found = _difference(row, baseline)
     return "" if found is None else str(found)
 
 
-def notes(record: Record, out: Path) -> str:
+def _difference(row: Row, baseline: Row | None) -> Difference | None:
+    return None if baseline is None or row is baseline else row.against(baseline)
+
+
+def notes(record: Record, rows: Sequence[Row], out: Path) -> str:
     """Return what the numbers are, and which network is best on the validation images, in sentences."""
     config, measure = record.config, measured_by(record)
     if measure:
@@ -115,6 +132,8 @@ def notes(record: Record, out: Path) -> str:
         "Against: the mean of the differences by seed, and its 95 % interval by Student's t; "
         f"of fewer than {FEWEST} seeds it only tells noise.",
     ]
+    if baseline_of(record, rows) is None:
+        told.append(f"The baseline, {config.baseline}, has no finished run yet.")
     if others := foreign(record, out):
         told.append(f"Not as this comparison asks for, but counted: {'; '.join(others)}.")
     return " ".join(told)
@@ -127,9 +146,9 @@ def as_data(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
     return {
         "config": asdict(record.config),
         "measure": measured_by(record) or "valid_accuracy",
-        "baseline": baseline.label,
+        "baseline": baseline_label(record, rows),
         "best": best,
-        "rows": [_data(row, None if row is baseline else row.against(baseline)) for row in rows],
+        "rows": [_data(row, _difference(row, baseline)) for row in rows],
     }
 
 
