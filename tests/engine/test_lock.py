@@ -96,6 +96,14 @@ def test_a_holder_on_another_machine_is_believed_where_the_lock_cannot_tell(tmp_
     assert running(tmp_path) == "process 1 on another since then"
 
 
+def test_a_line_of_a_killed_process_whose_number_is_in_use_again_is_not_believed(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".holder").write_text(f"process {os.getpid()} on {os.uname().nodename} since then")
+    assert running(tmp_path) is None
+    with Run(tmp_path).held():
+        assert f"process {os.getpid()} " in str(running(tmp_path))
+
+
 def test_a_lock_through_a_link_is_refused(tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "run").mkdir()

@@ -51,26 +51,24 @@ def _holder(folder: Path) -> str:
 def running(folder: Path) -> str | None:
     """Return who runs in a folder, as its files have it; None if nobody does.
 
-    Nothing is locked for the answer, but for a line of another machine, which may be gone: then the lock tells, as far
-    as it holds between machines.
+    The lock is asked only where the line cannot tell: of another machine, which may be gone, as far as the lock holds
+    between machines, and of a process that exists, whose number may be in use again.
     """
     holder = _line(folder)
     if holder is None:
         return None
     here = re.match(rf"process (\d+) on {re.escape(platform.node())} ", holder)
-    if not here:
-        try:
-            return holder if is_locked(folder) else None
-        except OSError:  # the folder of somebody else, who alone may lock it
-            return holder
-    if os.name == "posix":  # elsewhere signal 0 ends a process
+    if here and os.name == "posix":  # elsewhere signal 0 ends a process
         try:
             os.kill(int(here[1]), 0)
         except PermissionError:  # of a process of somebody else
-            return holder
+            pass
         except (OSError, OverflowError):  # it was killed, and could not remove its line
             return None
-    return holder
+    try:
+        return holder if is_locked(folder) else None
+    except OSError:  # the folder of somebody else, who alone may lock it
+        return holder
 
 
 def _line(folder: Path) -> str | None:
