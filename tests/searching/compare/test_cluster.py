@@ -12,6 +12,7 @@ import time
 import pytest
 
 import supernet as sn
+from supernet.searching.compare import cluster as cluster_module
 from supernet.searching.compare.cluster import OnRay, _on_node, needs, places
 from supernet.searching.compare.commands import Job
 
@@ -118,6 +119,18 @@ def test_without_ray_or_a_cluster_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(sn.UserError, match=r"needs the extra: pip install 'supernet\[ray\]'"):
         OnRay(tmp_path, 1, None, "cpu", 0, print)
+
+
+def test_the_cores_are_shared_out_among_the_workers(tmp_path, monkeypatch):
+    class Ray:
+        def nodes(self):
+            return [{"Alive": True, "Resources": {"CPU": 8.0}}]
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cluster_module, "_connected", Ray)
+    found = OnRay(tmp_path, 40, 2, "cpu", 0, print)
+    assert (found.workers, found.where) == (2, "1 node of a Ray cluster, 2 at a time")
+    assert found._needs["num_cpus"] == 4
 
 
 def test_a_node_that_does_not_see_the_folder_or_has_another_version_is_told(tmp_path):

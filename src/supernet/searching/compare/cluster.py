@@ -35,7 +35,7 @@ class OnRay:
     ) -> None:
         self.out, self._say, self._stop, self._ray = out.resolve(), say, Event(), _connected()
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        self._needs = needs(nodes, jobs, device, bytes_each)
+        self._needs = needs(nodes, min(jobs, workers or jobs), device, bytes_each)
         slots = places(nodes, self._needs)
         self.workers = min(slots, jobs, workers or jobs)
         large = sum(places([node], self._needs) > 0 for node in nodes)
