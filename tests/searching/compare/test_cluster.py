@@ -13,8 +13,11 @@ import pytest
 
 import supernet as sn
 from supernet.searching.compare import cluster as cluster_module
+from supernet.searching.compare import comparing
 from supernet.searching.compare.cluster import OnRay, _on_node, needs, places
 from supernet.searching.compare.commands import Job
+from supernet.searching.compare.config import ComparisonConfig, Record
+from supernet.searching.compare.display import Display
 
 NODES = [{"CPU": 4.0, "memory": 8e9}, {"CPU": 2.0, "memory": 2e9, "GPU": 1.0}]
 
@@ -131,6 +134,13 @@ def test_the_cores_are_shared_out_among_the_workers(tmp_path, monkeypatch):
     found = OnRay(tmp_path, 40, 2, "cpu", 0, print)
     assert (found.workers, found.where) == (2, "1 node of a Ray cluster, 2 at a time")
     assert found._needs["num_cpus"] == 4
+
+
+def test_a_job_on_a_cluster_declares_the_images_that_were_shared_where_it_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparing, "OnRay", lambda out, jobs, workers, device, bytes_each, say: bytes_each)
+    known = {"darts": {"bytes": 10, "shared_bytes": 100}, "enas": {"bytes": 50}, "nao": {"error": "no"}}
+    found = sn.Comparison(tmp_path, Record(ComparisonConfig("digits"), measured=known))
+    assert comparing._executor(found, 3, {}, None, "ray", Display(quiet=True)) == (found, 110)
 
 
 def test_a_node_that_does_not_see_the_folder_or_has_another_version_is_told(tmp_path):

@@ -311,8 +311,9 @@ def _executor(
     known = comparison.record.measured.values()
     largest_process, shared = (max((entry.get(name, 0) for entry in known), default=0) for name in _SIZES)
     device = _device(comparison.record.config)
-    if on == "ray":
-        return comparison, OnRay(comparison.path, left, workers, device, largest_process, display.say)
+    if on == "ray":  # there every process holds its images itself
+        whole = max((sum(entry.get(name, 0) for name in _SIZES) for entry in known), default=0)
+        return comparison, OnRay(comparison.path, left, workers, device, whole, display.say)
     gpus = gpus_for(device)
     most = fitting(workers, left, gpus, largest_process, shared)
     timed = next((entry for entry in known if "seconds_of_one_thread" in entry and not gpus), None)
