@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import torch
 import supernet as sn
 from supernet.engine.run import Run
 from supernet.searching.baselines import Start, Which, asked
+from supernet.searching.baselines.rows import Row, Trained, row_of
 from supernet.searching.baselines.run import Asked, Trainings, run_of
+from supernet.searching.baselines.table import _plain
+from supernet.searching.compare.statistics import difference
 from supernet.settings import amend
 
 SMALL = {"epochs": 1, "batch_size": 10, "width": 2, "depth": 1, "device": "cpu", "quiet": True}
@@ -141,3 +145,8 @@ def test_a_table_is_of_networks_that_are_trained_alike(tmp_path: Path, monkeypat
 
 def test_a_long_architecture_is_no_folder() -> None:
     assert run_of(f"Genotype(normal={[('sep_conv_3x3', 1)] * 100})") is None
+
+
+def test_a_difference_of_one_pair_is_read_as_it_was_written() -> None:
+    row = Row("found", 16, 2, 1.0, {0: Trained("cell", 10, 20, 90.0)}, difference({0: 90.0}, {0: 89.0}))
+    assert row_of(json.loads(json.dumps(_plain(row)))) == row

@@ -20,7 +20,6 @@ from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
 from supernet.searching.compare.cases import LARGEST, cases
 from supernet.searching.compare.commands import Job, command
 from supernet.searching.compare.config import ComparisonConfig, Record, from_mapping
-from supernet.searching.compare.page import _apart
 from supernet.searching.compare.rows import Result, Row, measured_by
 from supernet.searching.compare.worker import note
 from supernet.spaces import space
@@ -179,8 +178,8 @@ def test_cells_are_counted_over_all_that_searched():
 
 def test_every_retraining_of_the_largest_cell_is_drawn_and_its_place_in_the_table_once():
     row = Row(LARGEST, "nasbench201", {0: Result("z", 93.76, 61.0), 3: Result("z", 93.76, 67.0)}, 1, searched=False)
-    assert _apart(row, "retrained") == {0: 61.0, 3: 67.0}
-    assert _apart(row, "accuracy") == {0: 93.76}
+    assert row.apart("retrained") == {0: 61.0, 3: 67.0}
+    assert row.apart("accuracy") == {0: 93.76}
 
 
 def test_the_command_makes_the_same_comparison(monkeypatch, tmp_path):

@@ -71,3 +71,12 @@ def test_no_other_row_takes_the_place_of_a_baseline_without_a_finished_run() -> 
     assert "The baseline, darts, has no finished run yet." in notes(record, found, place)
     data = as_data(record, found, place)
     assert (data["baseline"], [row["difference"] for row in data["rows"]]) == ("darts", [None, None])
+
+
+def test_the_accuracy_of_a_row_without_a_search_has_no_spread() -> None:
+    record = Record(ComparisonConfig("photos", methods=["darts"]))
+    row = Row("largest cell", "nasbench201", {seed: Result("", 70.0, None) for seed in range(3)}, searched=False)
+    head, line = cells(record, [row])
+    assert (head[2:4], line[1:4]) == (["accuracy, mean ± std", "passes"], ["0", "70.00", "0"])
+    spread = as_data(record, [row], Path("nowhere"))["rows"][0]["accuracy"]
+    assert (spread["mean"], spread["std"]) == (70.0, None)

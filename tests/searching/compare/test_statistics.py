@@ -59,8 +59,11 @@ def test_the_interval_of_five_covers_the_truth_as_often_as_it_says():
     assert 0.935 <= covered / 2000 <= 0.965  # three standard errors
 
 
-def test_a_single_pair_is_its_own_interval():
-    assert str(difference({3: 2.0}, {3: 1.0})) == "+1.00 [+1.00, +1.00], too few seeds to tell (1 of 5)"
+@pytest.mark.parametrize(("value", "mean"), [(2.0, "+1.00"), (1.0, "+0.00"), (0.0, "-1.00")])
+def test_a_single_pair_has_no_interval(value, mean):
+    found = difference({3: value}, {3: 1.0})
+    assert (found.low, found.high) == (None, None)
+    assert str(found) == f"{mean}, too few seeds to tell (1 of 5)"
 
 
 @pytest.mark.parametrize(

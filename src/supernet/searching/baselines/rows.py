@@ -69,7 +69,8 @@ def row_of(plain: Mapping[str, Any]) -> Row:
         for seed, it in plain["results"].items()
     }
     against = plain["difference"]
-    found = against and Difference(int(against["pairs"]), *(float(against[name]) for name in ("mean", "low", "high")))
+    ends = against and (None if against[name] is None else float(against[name]) for name in ("low", "high"))
+    found = against and Difference(int(against["pairs"]), float(against["mean"]), *ends)
     return Row(str(plain["label"]), int(plain["width"]), int(plain["depth"]), float(plain["ms"]), results, found)
 
 

@@ -96,18 +96,12 @@ def _measures(record: Record) -> dict[str, str]:
 def _strips(record: Record, rows: Sequence[Row]) -> list[Markup]:
     found = []
     for kind, label in _measures(record).items():
-        values = {row.label: _apart(row, kind) for row in rows if getattr(row, kind)}
+        values = {row.label: row.apart(kind) for row in rows if getattr(row, kind)}
         marks = {row.label: [row.results[seed].collapsed for seed in values.get(row.label, ())] for row in rows}
         if values:
             strips = {name: list(some.values()) for name, some in values.items()}
             found.append(parts.figure("draw_strips", strips, label, marks))
     return found
-
-
-def _apart(row: Row, kind: str) -> dict[int, float]:
-    """Return the accuracies of a kind by seed; of a row without a search, which the table has once, the first."""
-    values: dict[int, float] = getattr(row, kind)
-    return values if row.searched or kind == "retrained" else dict(list(values.items())[:1])
 
 
 def _costs(record: Record, rows: Sequence[Row]) -> Markup | None:

@@ -63,6 +63,14 @@ class Row:
         found = {seed: result.retrained for seed, result in self.results.items()}
         return {seed: value for seed, value in found.items() if value is not None}
 
+    def apart(self, kind: str) -> dict[int, float]:
+        """Return the values of a kind, "accuracy" or "retrained", by seed, as far as each was measured by itself.
+
+        The accuracy of a row without a search is of one architecture and the same for all seeds: the first alone.
+        """
+        values: dict[int, float] = getattr(self, kind)
+        return values if self.searched or kind == "retrained" else dict(list(values.items())[:1])
+
     def against(self, baseline: Row) -> Difference | None:
         """Return the difference from a baseline: of the retrained accuracy, if the comparison retrains."""
         if self.retrainings:

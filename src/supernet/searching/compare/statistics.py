@@ -41,40 +41,50 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean difference from the baseline over the seeds that both have, its 95 % interval, and what it means."""
+    """The mean difference from the baseline over the seeds that both have, its 95 % interval, and what it means.
+
+    A single pair has no interval: `low` and `high` are None.
+    """
 
     pairs: int
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @property
     def words(self) -> str:
         """What the difference means."""
-        if self.low <= 0 <= self.high:
+        if self.low is not None and self.high is not None and self.low <= 0 <= self.high:
             return "within noise"
         if self.pairs < FEWEST:
             return f"too few seeds to tell ({self.pairs} of {FEWEST})"
         return "higher" if self.mean > 0 else "lower"
 
     def __str__(self) -> str:
-        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}], {self.words}"
+        interval = "" if self.low is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
+        return f"{self.mean:+.2f}{interval}, {self.words}"
 
 
 def difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
     """Return the paired difference of values by seed from those of the baseline; None without a common seed.
 
     The interval is that of Student's t, which holds the mean of normal differences in 95 % of cases however few they
-    are. The percentile bootstrap of five does so in 84 %. A single pair has no interval but itself.
+    are. The percentile bootstrap of five does so in 84 %.
     """
     seeds = sorted(values.keys() & baseline.keys())
     if not seeds:
         return None
     pairs = Spread.of([values[seed] - baseline[seed] for seed in seeds])
-    half = 0.0 if pairs.std is None else _quantile(len(seeds) - 1) * pairs.std / len(seeds) ** 0.5
-    # What is 0 but for rounding would otherwise be above or below it
+    if pairs.std is None:
+        return Difference(len(seeds), _rounded(pairs.mean), None, None)
+    half = _quantile(len(seeds) - 1) * pairs.std / len(seeds) ** 0.5
     bounds = (pairs.mean, pairs.mean - half, pairs.mean + half)
-    return Difference(len(seeds), *(round(value, _DIGITS) + 0.0 for value in bounds))
+    return Difference(len(seeds), *map(_rounded, bounds))
+
+
+def _rounded(value: float) -> float:
+    """Return 0 for what is 0 but for rounding, which would otherwise be above or below it."""
+    return round(value, _DIGITS) + 0.0
 
 
 def _quantile(freedom: int) -> float:

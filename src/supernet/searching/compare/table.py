@@ -67,7 +67,7 @@ def cells(record: Record, rows: Sequence[Row]) -> list[list[str]]:
     head += ["collapsed", "passes", "seconds", f"against {baseline_label(record, rows)}"]
     lines = [head]
     for row in rows:
-        spreads = [cell for kind in kinds for cell in _spread(getattr(row, kind))]
+        spreads = [cell for kind in kinds for cell in _spread(row.apart(kind))]
         lines.append([row.label, _n(row), *spreads, *_costs(row), _words(row, baseline)])
     *columns, _ = zip(*lines, strict=True)
     filled = [*(any(column[1:]) for column in columns), True]
@@ -154,7 +154,7 @@ def as_data(record: Record, rows: Sequence[Row], out: Path) -> dict[str, Any]:
 
 def _data(row: Row, found: Difference | None) -> dict[str, Any]:
     spreads = {
-        kind: asdict(Spread.of(list(values.values()))) if (values := getattr(row, kind)) else None
+        kind: asdict(Spread.of(list(values.values()))) if (values := row.apart(kind)) else None
         for kind in ("accuracy", "retrained")
     }
     results = {str(seed): asdict(result) for seed, result in row.results.items()} if row.searched else {}
