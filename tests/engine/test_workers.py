@@ -54,6 +54,7 @@ def test_workers_on_gpus_take_them_in_turn(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [device.index for device in devices_of(torch.device("cuda"), 3)] == [0, 1, 0]
     assert devices_of(CPU, 2) == [CPU, CPU]
+    assert [device.index for device in devices_of(torch.device("cuda:1"), 2)] == [1, 1]  # which was named
 
 
 def test_shared_tensors_of_all_types_lie_in_one_block_of_memory():

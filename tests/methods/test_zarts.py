@@ -490,7 +490,8 @@ def test_validation_images_are_those_of_alpha_and_lookahead():
 def test_workers_reach_the_lookahead_and_are_not_recorded():
     given = planned(workers=2)
     assert ", 2 workers, on cpu" in given.running
-    assert SearchTask(given).method.objective.lookahead.workers == 2
+    lookahead = SearchTask(given).method.objective.lookahead
+    assert (lookahead.workers, lookahead.device) == (2, given.device)
     assert given.record == planned().record
     with pytest.raises(UserError, match="setting workers must be at least 1, not 0"):
         planned(workers=0)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from supernet.engine.optim import SGDConfig, set_rate
 from supernet.errors import UserError
+from supernet.models import lookahead as module
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.lookahead import Lookahead
 from supernet.models.mix import dense
@@ -104,6 +105,13 @@ def test_without_steps_all_mixes_are_run_together_once(home, monkeypatch):
     alone = [F.cross_entropy(traceless(supernet, valid.x, mix), valid.y).item() for mix in mixes]
     assert found.tolist() == pytest.approx(alone, rel=1e-9)
     assert calls == [1]
+
+
+@pytest.mark.parametrize(("device", "numbers"), [("cuda", [0, 1, 0]), ("cuda:1", [1, 1, 1])])
+def test_workers_stay_on_the_gpu_that_was_named(device, numbers, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(module, "WorkerPool", lambda make, devices: [each.index for each in devices])
+    assert Lookahead(supernet_of(NB201), STRONG, workers=3, device=torch.device(device))._pool == numbers
 
 
 @pytest.mark.parametrize("inner", [[], [noise_batch(1)]], ids=["no step", "a step"])

@@ -111,8 +111,8 @@ def _current_folder_ignored() -> Iterator[None]:
 
 
 def devices_of(device: torch.device, count: int) -> list[torch.device]:
-    """Return the devices of `count` processes that share the work of one: for a GPU all GPUs, in turn."""
-    if device.type != "cuda":
+    """Return the devices of `count` processes that share the work of one: for a GPU without a number all, in turn."""
+    if device.type != "cuda" or device.index is not None:
         return [device] * count
     return [torch.device("cuda", number % torch.cuda.device_count()) for number in range(count)]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -78,6 +79,8 @@ class Budget:
     - `snapshots`: named states of the search; `end_epoch` keeps, drops and restores them (see `Method.roll_back`).
     - `new_supernet`: makes a supernet of a space and a size as the search made its own (see `Method.enter`).
     - `norm_shared`: whether a network that the method makes otherwise is to go through `share_norms`, as supernets do.
+    - `device`: the device that the search was given, where workers take all GPUs if it has no number; None is that of
+      the supernet.
     """
 
     epochs: int
@@ -91,6 +94,7 @@ class Budget:
     snapshots: Snapshots = field(default_factory=Snapshots)
     new_supernet: Callable[[SearchSpace, NetworkSize], Supernet] | None = None
     norm_shared: bool = False
+    device: torch.device | None = None
 
 
 class Method(ABC):

@@ -46,16 +46,25 @@ _OPTIONS = ("engine", "precision", "checkpointing", "fixed_edges")  # of a super
 class Lookahead:
     """Lookahead of a supernet whose weights take steps of SGD by `weights`, spread over `workers` processes.
 
-    L is the cross-entropy, or `loss_of`. Raises UserError for `loss_of` with several workers, where it cannot be sent.
+    L is the cross-entropy, or `loss_of`. The processes run on `device`, where a GPU without a number is all GPUs in
+    turn; None is where the supernet lies. Raises UserError for `loss_of` with several workers, where it cannot be sent.
     """
 
-    def __init__(self, supernet: Supernet, weights: SGDConfig, workers: int = 1, loss_of: LossOf | None = None) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        weights: SGDConfig,
+        workers: int = 1,
+        loss_of: LossOf | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         if loss_of is not None and workers > 1:
             raise UserError(
                 "workers cannot share the lookahead of a method with a loss of its own: leave --workers at 1"
             )
         self.supernet, self.weights, self.workers, self.loss_of = supernet, weights, workers, loss_of
         self._like = next(supernet.parameters())
+        self.device = device or self._like.device
 
     def losses(
         self,
@@ -146,7 +155,7 @@ class Lookahead:
         supernet = self.supernet
         kind = type(supernet), _picklable(supernet.space), supernet.network_size, supernet.norm, supernet.options
         make = partial(_Worker, self._shared, partial(_made, *kind), self.weights, self._like.dtype)
-        return WorkerPool(make, devices_of(self._like.device, self.workers))
+        return WorkerPool(make, devices_of(self.device, self.workers))
 
     @cached_property
     def _shared(self) -> SharedTensors:

@@ -285,6 +285,7 @@ def _method(plan: Plan, validation_batches: ValidationBatches, snapshots: Snapsh
         snapshots,
         new_supernet,
         config.norm_shared,
+        plan.device,
     )
     return method(config.method_config, supernet, budget)
 

@@ -78,7 +78,7 @@ class ZeroOrder(Method):
         self.alphas = Alphas(supernet.space, config.activation, config.sigmoid_init, budget.seed, self.weights[0])
         few = sum(self.alphas.sizes) < _FEW
         self.sigma0 = config.sigma or (0.2 if few else 0.025)
-        lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss)
+        lookahead = Lookahead(supernet, budget.weights, budget.workers, self.own_loss, budget.device)
         if not config.evaluates and budget.targets is not None:
             raise UserError(f"a target needs losses, and importance {config.importance} evaluates none: give a limit")
         for setting in () if config.evaluates else ("eval_batches", "order_check"):

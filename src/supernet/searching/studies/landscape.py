@@ -124,7 +124,8 @@ class _Plane:
         alphas = getattr(method, "alphas", None)
         if not isinstance(alphas, Alphas):
             raise UserError(f"method '{task.plan.method.name}' has no alpha to look around")
-        self.alphas, self.lookahead = alphas, Lookahead(method.supernet, task.plan.config.w, workers)
+        self.alphas = alphas
+        self.lookahead = Lookahead(method.supernet, task.plan.config.w, workers, device=task.plan.device)
         with run.restoring():
             path = _in_stage(run, method, task.plan.method.name)
             rows = [{kind: torch.tensor(rows) for kind, rows in alphas.items()} for alphas in path]

@@ -97,7 +97,7 @@ def _measured(task: SearchTask, config: StrengthConfig, workers: int) -> Strengt
     ]
     inner = lookahead_batches(task, config.steps, config.lr)
     mixes = [nothing.fix(kind, e, [k]).apply(mix) for kind, e, k in places]
-    lookahead = Lookahead(method.supernet, task.plan.config.w, workers)
+    lookahead = Lookahead(method.supernet, task.plan.config.w, workers, device=task.plan.device)
     scores = lookahead.scores(
         method.optimizer,
         [mix, *mixes],
