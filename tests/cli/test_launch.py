@@ -3,11 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+from torch.distributed.launcher.api import LaunchConfig
 
 from supernet.cli import launch
-from supernet.engine.process_group import LAUNCHER
+from supernet.engine import one_machine
+from supernet.engine.process_group import LAUNCHER, MEETING, SPOKEN
 from supernet.errors import UserError
 
 
@@ -33,6 +36,23 @@ def test_more_gpus_than_there_are_and_processes_of_processes_are_one_line(monkey
 
 def test_one_process_is_this_one() -> None:
     assert not launch.launched("search", ["digits", "--processes", "1"])
+
+
+def test_the_cores_that_may_be_used_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(config: LaunchConfig, program: str) -> Callable[..., None]:
+        raise UserError(f"{config.nproc_per_node} processes of {os.environ['OMP_NUM_THREADS']} threads")
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    monkeypatch.delenv("OMP_NUM_THREADS")  # as it was, in the end
+    for name in (LAUNCHER, SPOKEN, MEETING):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(one_machine, "on_loopback", lambda: None)
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", start)
+    monkeypatch.setattr("logging.disable", lambda level: None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    with pytest.raises(UserError, match=r"^2 processes of 3 threads$"):
+        launch.launched("search", ["digits", "--processes", "2"])
 
 
 CHILD = """

@@ -60,11 +60,12 @@ def _run(words: Arguments, processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from supernet.data.limits import cores
     from supernet.engine import one_machine
     from supernet.engine.process_group import LAUNCHER, MEETING, SPOKEN
 
     logging.disable(logging.ERROR)  # a process that ends says why itself
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
