@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import supernet as sn
 from conftest import Call
@@ -15,10 +18,11 @@ from supernet import cli
 from supernet.engine.driving import Driving
 from supernet.retraining import train
 from supernet.retraining.config import configured
-from supernet.searching.baselines import Start, Which, asked
+from supernet.searching.baselines import Start, Which, asked, workers
 from supernet.searching.baselines.run import Trainings
 from supernet.searching.baselines.workers import command
 from supernet.searching.compare import worker
+from supernet.searching.compare.executor import Share
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 
@@ -44,6 +48,22 @@ def test_a_command_trains_what_was_planned(
         plan = found.plan_of(rival, 3)
         call(*command(plan, how, tmp_path / rival.folder))
         assert started.pop() == (plan.record, str(tmp_path / rival.folder), True, "csv", True)
+
+
+@pytest.mark.parametrize(("device", "seen"), [("cuda:1", []), ("cuda", ["7", "5"])])
+def test_a_command_sees_the_gpu_that_it_names(
+    device: str, seen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(out: Path, share: Share, gpus: list[str], *_: object) -> None:
+        raise sn.UserError(f"begun on {gpus}")
+
+    monkeypatch.setattr(workers, "Local", start)
+    monkeypatch.setattr(workers, "gpus_for", {"cuda:1": ["5"], "cuda": ["7", "5"]}.get)
+    config = configured("", data="digits", device="cpu", width=8, epochs=1)
+    given = asked(config, Start.of(CELL, None, ()), CELL, Which("3", by="params"), ["width"])
+    found = Trainings(tmp_path, replace(given, plan=replace(given.plan, device=torch.device(device))))
+    with pytest.raises(sn.UserError, match=f"^begun on {re.escape(str(seen))}$"):
+        workers.at_once(found, [(found.rivals[1], 3)], Driving(), 1, print, lambda *_: None)
 
 
 @pytest.fixture

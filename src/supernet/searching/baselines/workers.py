@@ -45,9 +45,11 @@ def at_once(
     jobs, failed = [_job(trainings, *pair, how) for pair in left.values()], dict[str, str]()
     gpus = gpus_for(str(plan.device))
     share = shared_out(workers, len(jobs), fitting(min(workers, len(jobs)), len(jobs), gpus, 0), 0, None)
+    # The commands name a GPU with a number, the only one of theirs, as this process sees it
+    own: list[str] = gpus if plan.device.index is None else []
     forget_failures(out)
     with heard() as signals, sharing_images(out, "local") as environment:
-        executor = Local(out, share, gpus, environment, say)
+        executor = Local(out, share, own, environment, say)
         try:
             for done in carried_out(executor.submit, jobs, signals):
                 for name, reason in done.items():
