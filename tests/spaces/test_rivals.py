@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.network import Network
 from supernet.spaces import RIVALS, SPACES, NetworkSize, SearchSpace, recorded_space
@@ -64,20 +63,6 @@ def test_the_stem_and_the_halvings_suit_the_images(name: str, image: int, side: 
     cells = [placed.output.height for placed in layout if isinstance(placed.layer, CellAt)]
     assert cells[-1] == side
     assert cells[0] == (min(image, 32) if image <= 64 else -(-image // (4 if name == "resnet" else 2)))
-
-
-@pytest.mark.parametrize(("name", "most"), [("resnet", 3), ("mobilenet-v2", 4)])
-def test_reductions_are_those_behind_the_stem(name: str, most: int) -> None:
-    def sides(reductions: int | None) -> list[int]:
-        layout = RIVALS[name].layout(standard(RIVALS[name], reductions=reductions))
-        return [placed.output.height for placed in layout if isinstance(placed.layer, CellAt)]
-
-    first = 56 if name == "resnet" else 112  # the stem halves, and pools
-    for reductions in range(most + 1):
-        assert (sides(reductions)[0], sides(reductions)[-1]) == (first, first >> reductions)
-    assert sides(most) == sides(None)
-    with pytest.raises(UserError, match=rf"has {most} reductions, not {most + 1}$"):
-        sides(most + 1)
 
 
 def test_blocks_are_counted_by_the_depth() -> None:

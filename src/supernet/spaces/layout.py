@@ -24,14 +24,13 @@ def lay_out(
     _check(size)
     placed: list[PlacedLayer] = []
     outputs: list[Shape] = []
-    reduced = 0  # halvings but those of the stem, which also is a convolution before the first cell
+    reduced = 0
     for layer in skeleton.plan(size.width, size.depth, size.halvings):
         if not outputs and isinstance(layer, CellAt):
             raise UserError(f"the skeleton of space '{name}' begins with a cell; it needs a stem before it")
         inputs = _inputs(cells, layer, outputs) if outputs else (Shape(size.channels, *size.image_size),)
-        stem = isinstance(layer, ConvAt) and not any(isinstance(before.layer, CellAt) for before in placed)
-        fitted = layer if stem else _fit_stride(layer, inputs[-1], size, reduced)
-        reduced += not stem and getattr(fitted, "stride", 1) == 2
+        fitted = _fit_stride(layer, inputs[-1], size, reduced)
+        reduced += getattr(fitted, "stride", 1) == 2
         placed.append(PlacedLayer(fitted, inputs, _output(fitted, inputs[-1], size, multiples)))
         outputs.append(placed[-1].output)
     if not placed or not isinstance(placed[-1].layer, HeadAt):
