@@ -35,7 +35,7 @@ WORK = {
     "search": ["searching.plan.plan"],
     "retrain": ["retraining.plan.plan"],
     "select": ["searching.select.selection_plan"],
-    "compare": ["searching.compare.comparing._planned", "searching.compare.comparison.Comparison.read"],
+    "compare": ["searching.compare.comparing.planned", "searching.compare.comparison.Comparison.read"],
 }
 
 # What makes a command small that has this word.

@@ -13,7 +13,7 @@ import pytest
 import supernet as sn
 from supernet.errors import UserError
 from supernet.models.cost.count import largest
-from supernet.searching.compare import comparing
+from supernet.searching.compare import planning
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.own import foreign
 from supernet.searching.compare.rows import Row
@@ -100,7 +100,7 @@ def test_a_comparison_that_is_refused_stays_as_it_was(
         "at_most": False,
     }
     other |= {"data_name": "digits", "classes": 10}
-    monkeypatch.setattr(comparing, "measured", lambda kinds, *_, **__: {name: dict(other) for name in kinds})
+    monkeypatch.setattr(planning, "measured", lambda kinds, *_, **__: {name: dict(other) for name in kinds})
     record = planned()
     known = {"darts": first, "random": {"epochs_given": 2, "fingerprint": "a"}}
     replace(record, config=replace(record.config, methods=["darts"], budget="passes=20"), measured=known).write(

@@ -15,7 +15,7 @@ import supernet as sn
 from supernet.cli.compare import compare
 from supernet.engine.signals import ENDING, Interrupted
 from supernet.report.page import rendered
-from supernet.searching.compare import comparing
+from supernet.searching.compare import comparing, planning
 from supernet.searching.compare.agreement import LEFT_OUT, agreement, found_by
 from supernet.searching.compare.cases import LARGEST, cases
 from supernet.searching.compare.commands import Job, command
@@ -74,7 +74,7 @@ def test_a_comparison_that_ended_before_it_was_planned_is_begun_again(tmp_path, 
     def compare():
         sn.compare("digits", methods=["darts"], seeds="0", out=tmp_path, quiet=True)
 
-    monkeypatch.setattr(comparing, "_planned", refuse)
+    monkeypatch.setattr(comparing, "planned", refuse)
     for _ in range(2):
         with pytest.raises(sn.UserError, match=r"^begun$"):
             compare()
@@ -91,7 +91,7 @@ def test_a_signal_ends_a_comparison_while_it_is_planned(number, tmp_path, monkey
         signal.raise_signal(number)
         pytest.fail("the measurement has gone on")
 
-    monkeypatch.setattr(comparing, "measured", measured)
+    monkeypatch.setattr(planning, "measured", measured)
     handler = signal.getsignal(number)
     for _ in range(2):  # the same command begins again
         with pytest.raises(Interrupted) as stopped:
@@ -105,7 +105,7 @@ def test_a_comparison_that_is_stopped_has_a_table_and_a_page(tmp_path, monkeypat
     def stop(*_):
         raise Interrupted(signal.SIGINT)
 
-    monkeypatch.setattr(comparing, "_planned", lambda out, record, *_, **__: sn.Comparison(out, record))
+    monkeypatch.setattr(comparing, "planned", lambda out, record, *_, **__: sn.Comparison(out, record))
     monkeypatch.setattr(comparing, "_run", stop)
     with pytest.raises(KeyboardInterrupt):
         sn.compare("digits", methods=["darts"], seeds="0", out=tmp_path, quiet=True)

@@ -15,7 +15,7 @@ import supernet as sn
 from supernet import registry
 from supernet.engine.lock import is_locked, locked, running
 from supernet.errors import UserError
-from supernet.searching.compare import comparing, executor, measure, worker
+from supernet.searching.compare import executor, measure, planning, worker
 from supernet.searching.compare.commands import Job
 from supernet.searching.compare.executor import Share, fitting, shared_out, sharing_images, threads_each
 from supernet.searching.compare.killed import ending
@@ -263,7 +263,7 @@ def test_seconds_are_timed_with_the_threads_that_all_jobs_have(tmp_path, monkeyp
     def measured(kinds, environment, **_):
         raise UserError(f"timed with {environment['OMP_NUM_THREADS']}")
 
-    monkeypatch.setattr(comparing, "measured", measured)
+    monkeypatch.setattr(planning, "measured", measured)
     monkeypatch.setattr(executor, "cores", lambda: 16)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     given = {"seeds": "0-1", "budget": "seconds=9", "retrain": "quick", "workers": 8, "device": "cpu", "quiet": True}

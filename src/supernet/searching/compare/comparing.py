@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from supernet.data.limits import cores
 from supernet.engine.defaults import plain_torch
 from supernet.engine.files import folder_given, remove_temporaries, writing
 from supernet.engine.folder import check_free, default_folder, flat
@@ -18,35 +17,29 @@ from supernet.errors import UserError, names_given, shown, unknown, whole
 from supernet.report.text import number
 from supernet.searching.compare import config as configs
 from supernet.searching.compare import table
-from supernet.searching.compare.cases import arguments, cases
+from supernet.searching.compare.cases import cases
 from supernet.searching.compare.cluster import OnRay
-from supernet.searching.compare.commands import Job
 from supernet.searching.compare.comparison import Comparison
-from supernet.searching.compare.config import ComparisonConfig, Record, Seeds, budget_of
+from supernet.searching.compare.config import ComparisonConfig, Record, Seeds
 from supernet.searching.compare.display import Display
 from supernet.searching.compare.executor import (
     IMAGES,
     Local,
     carried_out,
     fitting,
-    given_threads,
     gpus_for,
     shared_out,
     sharing_images,
-    threads_each,
 )
 from supernet.searching.compare.joining import united
-from supernet.searching.compare.measure import epochs_within, measured, resolved
 from supernet.searching.compare.own import foreign
-from supernet.searching.compare.status import JobState, seconds_left
-from supernet.searching.compare.worker import forget_failures, note
+from supernet.searching.compare.planning import begin, check_images, planned
+from supernet.searching.compare.status import left_of, seconds_left
+from supernet.searching.compare.worker import forget_failures
 from supernet.settings import amend
 
 PLACES = ("local", "ray")
 _SIZES = ("bytes", "shared_bytes")
-
-Measured = dict[str, dict[str, Any]]
-"""What an epoch of each kind of search costs, by its name, see `supernet.searching.compare.measure`."""
 
 
 @plain_torch()
@@ -150,11 +143,11 @@ def start(
         record = replace(there or Record(config), config=config)
         with sharing_images(folder, on) as environment:
             with raised():  # before its first run there is nothing to save
-                _check_images(Comparison(folder, record), environment)
-                comparison = _planned(folder, record, environment, display, workers, retry=retry_failed)
+                check_images(Comparison(folder, record), environment)
+                comparison = planned(folder, record, environment, display, workers, retry=retry_failed)
                 if others := foreign(comparison.record, folder):
                     raise UserError(f"in '{folder}', {others[0]}: remove that run, or give another place with --out")
-                _begin(comparison)
+                begin(comparison)
             with heard() as signals:
                 try:
                     comparison = _run(comparison, environment, workers, on, display, signals)
@@ -173,97 +166,6 @@ def _check_once(config: ComparisonConfig) -> None:
             raise UserError(f"axis '{name}' has the value {shown(twice[0])} twice: give each value once")
 
 
-def _planned(
-    folder: Path, record: Record, environment: Mapping[str, str], display: Display, workers: int | None, *, retry: bool
-) -> Comparison:
-    """Return the comparison with the kinds of search that are new measured and the budget shared out.
-
-    Nothing is written: a comparison that is refused stays as it was.
-    """
-    config = record.config
-    known = {name: entry for name, entry in record.measured.items() if not (retry and "error" in entry)}
-    kinds = {case.search: case for case in cases(config)}
-    new = {name: arguments(case, config) for name, case in kinds.items() if name not in known}
-    if new:
-        display.say(f"measuring an epoch of {number(len(new), 'kind')} of search", important=False)
-        record, found = _measured(new, record, len(_left(Comparison(folder, record).states)), environment, workers)
-        known |= found
-    config = replace(config, budget=resolved(config.budget, known[next(iter(kinds))]))
-    _share_out(config.budget, known)
-    for name in new:
-        if "epochs_given" in known[name]:
-            display.say(f"{name}: {_given(known[name])}", important=False)
-    seen = next((entry for entry in known.values() if "data_name" in entry), asdict(record))
-    record = replace(record, config=config, measured=known, data_name=seen["data_name"], classes=seen["classes"])
-    return Comparison(folder, record)
-
-
-def _begin(comparison: Comparison) -> None:
-    """Write the file of a comparison, and note the searches that cannot be had."""
-    comparison.record.write(comparison.path)
-    for job in comparison.jobs:
-        found = comparison.record.measured.get(job.case, {})
-        if "error" in found:
-            note(comparison.path, job, found["error"])
-
-
-def _measured(
-    new: Mapping[str, Mapping[str, Any]],
-    record: Record,
-    left: int,
-    environment: Mapping[str, str],
-    workers: int | None,
-) -> tuple[Record, Measured]:
-    """Return the record, and what an epoch of each new kind of search costs, by its name; `left` jobs are to run.
-
-    A budget of seconds is measured with as many threads as the runs will have, which the record then keeps.
-    """
-    threads = given_threads() or cores()
-    if budget_of(record.config.budget)[0] == "seconds":
-        gpus = gpus_for(_device(record.config))
-        threads = threads_each(workers, max(left, 1), 0 if gpus else record.threads, len(gpus))
-        record = replace(record, threads=threads)
-    one_thread = threads > 1 and not (given_threads() or workers or record.threads)
-    return record, measured(new, {**environment, "OMP_NUM_THREADS": str(threads)}, one_thread=one_thread)
-
-
-def _share_out(budget: str, known: Measured) -> None:
-    """Note the epochs that the budget gives to each kind of search, or why it gives none."""
-    for entry in known.values():
-        if "error" in entry or "epochs_given" in entry:
-            continue
-        try:
-            entry["epochs_given"] = epochs_within(budget, entry)
-        except UserError as error:
-            entry["error"] = str(error)
-
-
-def _given(entry: Mapping[str, Any]) -> str:
-    """Return what the budget gives to a kind of search, in words."""
-    epochs = entry["epochs_given"]
-    more = f", and beyond the budget {entry['left_out']}" if entry["left_out"] else ""
-    most = "at most " if entry["at_most"] else ""
-    return f"epochs {epochs}, {most}{entry['passes'] * epochs:.0f} passes{more}"
-
-
-def _check_images(comparison: Comparison, environment: Mapping[str, str]) -> None:
-    """Raise UserError if more is to run, and the images are others than when a kind of search was measured.
-
-    They are read by a process of its own, which leaves them for what is measured and for the runs.
-    """
-    config, known = comparison.record.config, comparison.record.measured
-    kind = next((case for case in cases(config) if "fingerprint" in known.get(case.search, {})), None)
-    if kind is None or all(state.state == "finished" for state in comparison.states):
-        return
-    before = known[kind.search]["fingerprint"]
-    now = measured({kind.search: arguments(kind, config)}, environment, only_images=True)[kind.search]
-    if now.get("fingerprint", before) != before:
-        raise UserError(
-            f"'{config.data}' holds other images than when comparison '{comparison.path}' began: "
-            "give another place with --out"
-        )
-
-
 def _run(
     comparison: Comparison,
     environment: Mapping[str, str],
@@ -274,7 +176,7 @@ def _run(
 ) -> Comparison:
     """Run all jobs that are left, and return the comparison with their threads noted; raises Interrupted."""
     states = comparison.states
-    left = _left(states)
+    left = left_of(states)
     for state in states:
         if state.state == "failed":
             display.ended(state, states, None)
@@ -291,14 +193,6 @@ def _run(
     return comparison
 
 
-def _left(states: Iterable[JobState]) -> list[Job]:
-    return [state.job for state in states if state.state in ("left", "running")]
-
-
-def _device(config: ComparisonConfig) -> str:
-    return str(config.settings.get("device", "auto"))
-
-
 def _executor(
     comparison: Comparison,
     left: int,
@@ -310,7 +204,7 @@ def _executor(
     """Return the comparison with the threads of its runs noted, and what runs them; `left` is how many there are."""
     known = comparison.record.measured.values()
     largest_process, shared = (max((entry.get(name, 0) for entry in known), default=0) for name in _SIZES)
-    device = _device(comparison.record.config)
+    device = comparison.record.config.device
     if on == "ray":  # there every process holds its images itself
         whole = max((sum(entry.get(name, 0) for name in _SIZES) for entry in known), default=0)
         return comparison, OnRay(comparison.path, left, workers, device, whole, display.say)

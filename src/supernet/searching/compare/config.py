@@ -69,6 +69,11 @@ class ComparisonConfig:
         """The retrainings of each architecture, 0 if nothing is retrained."""
         return self.retrainings if self.retrain else 0
 
+    @property
+    def device(self) -> str:
+        """The device of all searches."""
+        return str(self.settings.get("device", "auto"))
+
 
 def _check_plain(name: str, values: Sequence[Any]) -> None:
     """Raise UserError for a setting that has no value, or one that a file of a comparison cannot hold."""

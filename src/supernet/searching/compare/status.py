@@ -51,6 +51,11 @@ def state_of(job: Job, out: Path, failed: Mapping[str, Mapping[str, str]]) -> Jo
     return JobState(job, "running" if running else "left", words[0], done, total, seconds)
 
 
+def left_of(states: Iterable[JobState]) -> list[Job]:
+    """Return the jobs that are still to run."""
+    return [state.job for state in states if state.state in ("left", "running")]
+
+
 def _seconds(summary: Path) -> float:
     try:
         return float(read_json(summary)["seconds"])
