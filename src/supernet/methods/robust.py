@@ -75,8 +75,8 @@ class RobustDP(Differentiable):
     def _regularise(self, share: float) -> None:
         """Set the probabilities of drop-path and cutout to that share of their largest."""
         self.share, self.cutout_probability = share, share * self.config.cutout_probability
+        probability = share * self.config.drop_path
         for cell in self.supernet.mixed_cells:
-            probability = share * self.config.drop_path
             chain = len(cell.cell.edges) == 1  # without this edge nothing would lead through the cell
             cell.drop_path, cell.drop_edges = (probability, 0.0) if chain else (0.0, probability)
 
