@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,6 +17,7 @@ from supernet.searching.compare.cluster import OnRay, _on_node, needs, places
 from supernet.searching.compare.commands import Job
 from supernet.searching.compare.config import ComparisonConfig, Record
 from supernet.searching.compare.display import Display
+from waiting import holder, until
 
 NODES = [{"CPU": 4.0, "memory": 8e9}, {"CPU": 2.0, "memory": 2e9, "GPU": 1.0}]
 
@@ -69,29 +69,18 @@ def start(cluster, out):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def until(found, process, seconds=200):
-    end = time.monotonic() + seconds
-    while not found() and time.monotonic() < end:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    assert found()
-
-
 def epochs(out):
     metrics = out / "random-0" / "metrics.jsonl"
     return [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
-
-
-def holder(out):
-    return int((out / "random-0" / ".holder").read_text().split()[1])
 
 
 @pytest.mark.slow
 def test_the_run_of_a_lost_node_goes_on_on_another(cluster, tmp_path):
     out, node = tmp_path / "c", cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
     running = start(cluster, out)
-    until(lambda: len(epochs(out)) >= 3, running)
-    os.kill(holder(out), signal.SIGKILL)  # with a machine all of its processes are gone
+    until(lambda: len(epochs(out)) >= 3, 200, running)
+    worker = until(lambda: holder(out / "random-0"), 200, running)
+    os.kill(worker, signal.SIGKILL)  # with a machine all of its processes are gone
     cluster.remove_node(node, allow_graceful=False)
     cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
     text, errors = running.communicate(timeout=200)
@@ -104,9 +93,9 @@ def test_the_run_of_a_lost_node_goes_on_on_another(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_a_stopped_comparison_saves_its_runs_and_goes_on(cluster, tmp_path):
-    out = tmp_path / "c"
+    out, node = tmp_path / "c", cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
     running = start(cluster, out)
-    until(lambda: len(epochs(out)) >= 2, running)
+    until(lambda: len(epochs(out)) >= 2, 200, running)
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=100)
     assert running.returncode == 128 + signal.SIGTERM
@@ -116,6 +105,7 @@ def test_a_stopped_comparison_saves_its_runs_and_goes_on(cluster, tmp_path):
     _, errors = again.communicate(timeout=200)
     assert (again.returncode, errors) == (0, "")
     assert [row["epoch"] for row in epochs(out)] == list(range(1, 21))
+    cluster.remove_node(node)
 
 
 def test_without_ray_or_a_cluster_there_is_one_line(tmp_path, monkeypatch):

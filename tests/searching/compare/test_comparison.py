@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 import supernet as sn
 from supernet.data.limits import cores
 from supernet.engine.files import read_json
+from waiting import holder, until
 
 pytestmark = pytest.mark.slow
 
 SMALL = {"images": 60, "epochs": 2, "width": 2, "device": "cpu"}
-
-
-def until(found, seconds=120):
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return value
-
-
-def holder(run):
-    """Return the process that holds a run, None if there is none."""
-    with contextlib.suppress(FileNotFoundError):
-        text = (run / ".holder").read_text()
-        return int(text.split()[1]) if text.startswith("process") else None
 
 
 def test_a_comparison_has_a_table_and_takes_more_seeds_and_runs_nothing_twice(tmp_path, capsys):
@@ -85,13 +69,13 @@ def test_a_killed_comparison_goes_on(tmp_path):
     words = ["compare", "digits", "--methods", "random", "--seeds", "0-1", "--images", "400", "--epochs", "20"]
     command = [sys.executable, "-m", "supernet", *words, "--width", "2", "--workers", "1", "--out", str(out)]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until(lambda: holder(out / "random-0"))
+    until(lambda: holder(out / "random-0"), 120)
     first.kill()
     first.communicate()
     again = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # it waits for random-0
-    os.kill(until(lambda: holder(out / "random-1")), signal.SIGKILL)  # a worker
+    os.kill(until(lambda: holder(out / "random-1"), 120), signal.SIGKILL)  # a worker
     text, errors = again.communicate(timeout=200)
     assert (again.returncode, errors) == (0, "")
     assert "random-1 was killed by" in text
