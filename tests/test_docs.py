@@ -70,6 +70,15 @@ def test_no_line_of_a_paragraph_becomes_a_heading(page: Path) -> None:
     assert not re.findall(r"^#+[^#\s].*", pages.sentences(page), re.MULTILINE)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=pages.name)
+def test_every_table_has_a_head_and_rows_of_its_length(page: Path) -> None:
+    """An empty line within a table turns the rows below it into text."""
+    for table in re.findall(r"(?:^ *\|.*\n)+", pages.sentences(page), re.MULTILINE):
+        rows = [pages.CODE.sub("", row).count("|") for row in table.splitlines()]
+        assert re.match(r".*\n *\|[\s:|-]+\|\n", table), table[:200]
+        assert len(set(rows)) == 1, table[:200]
+
+
 def test_every_public_name_has_its_place_in_the_api() -> None:
     listed = re.findall(r"^::: supernet\.(\w+)$", "".join(page.read_text() for page in PAGES), re.MULTILINE)
     assert sorted([*listed, "__version__"]) == sorted(sn.__all__)
