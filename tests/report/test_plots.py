@@ -83,6 +83,12 @@ def test_long_names_of_methods_are_not_cut_off() -> None:
     assert_laid_out(draw_trajectory({f"{i} {'a long name of a method ' * 3}": [[90.0, 91.0]] for i in range(3)}))
 
 
+def test_many_methods_differ_in_colour_or_line() -> None:
+    runs = {f"method {number}": [[90.0, 91.0]] for number in range(20)}
+    drawn = [line for line in draw_trajectory(runs).axes[0].lines if str(line.get_label()) in runs]
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == len(runs)
+
+
 def test_accuracies_far_below_the_others_are_counted_and_not_shown() -> None:
     runs = {"a": [[90.0 + epoch / 10 for epoch in range(20)] for _ in range(2)], "b": [[91.0] * 20]}
     assert draw_trajectory(runs).axes[0].get_ylim()[0] > 88

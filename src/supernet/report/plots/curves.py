@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 from typing import Any
 
 import matplotlib as mpl
@@ -21,6 +21,7 @@ Rows = Sequence[Mapping[str, Any]]  # one row of metrics.jsonl per epoch
 Runs = Mapping[str, Sequence[Curve]]  # per method, one curve per seed, of any lengths
 
 _BLUE, _RED, _GREEN = METHOD_COLOURS[:3]
+_LOOKS = list(product(("-", "--", ":"), METHOD_COLOURS))  # of methods: first all colours, then another line
 _MEASURED = {"valid_accuracy": "validation images", "test_accuracy": "test images"}  # every row has one of them
 _EARLY = 0.03  # the share of the queries whose means may lie below the picture: the first architectures are poor
 
@@ -55,8 +56,8 @@ def _draw_runs(runs: Runs, references: Mapping[str, float], xlabel: str, ylabel:
     axes.grid(axis="y", color="#e6e6e6", lw=0.6)
     lines = [
         line
-        for (method, curves), shade in zip(runs.items(), cycle(METHOD_COLOURS), strict=False)
-        for line in _draw_method(axes, method, curves, shade, seeds=seeds)
+        for (method, curves), look in zip(runs.items(), cycle(_LOOKS), strict=False)
+        for line in _draw_method(axes, method, curves, *look, seeds=seeds)
     ]
     for (name, value), style in zip(references.items(), cycle(("--", ":", "-.")), strict=False):
         axes.axhline(value, color="#777777", ls=style, lw=1, zorder=1, label=name)
@@ -85,7 +86,9 @@ def _leave_out_low(axes: Axes, lines: Sequence[Floats], references: Sequence[flo
         axes.plot([], [], "v", color="#777777", ms=5, label=f"lower, not shown: {hidden}")
 
 
-def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str, *, seeds: bool) -> Sequence[Floats]:
+def _draw_method(
+    axes: Axes, method: str, curves: Sequence[Curve], style: str, shade: str, *, seeds: bool
+) -> Sequence[Floats]:
     """Draw a method and return the values of its lines: those of the seeds, or without these their mean."""
     table = np.full((len(curves), max(map(len, curves), default=0)), math.nan)
     for seed, curve in enumerate(curves):
@@ -97,7 +100,7 @@ def _draw_method(axes: Axes, method: str, curves: Sequence[Curve], shade: str, *
     for row in table if seeds else ():
         axes.plot(epochs, row, color=shade, lw=0.6, alpha=0.35, marker=marker)
     axes.fill_between(epochs, mean - spread, mean + spread, color=shade, alpha=0.15, lw=0)
-    axes.plot(epochs, mean, color=shade, lw=2, marker=marker, label=method)
+    axes.plot(epochs, mean, style, color=shade, lw=2, marker=marker, label=method)
     return [*table] if seeds else [mean]
 
 
