@@ -1,4 +1,4 @@
-"""NAS-Bench-201 with two candidates on each edge, a skip connection and a 3x3 convolution: S2 in kind, with its truth.
+"""NAS-Bench-201 with two candidates on each edge, a skip connection and a 3x3 convolution: like S2, with its truth.
 
     PYTHONPATH=benchmarks supernet compare benchmarks/small_cifar.yaml --methods darts,single-darts,darts+perturbation \
         --space skip_or_conv:SPACE --seeds 0-4 --out comparisons/skip-or-conv
