@@ -51,11 +51,11 @@ def entries(page: str) -> Iterator[Entry]:
 
 
 def accuracy(cell: str) -> tuple[float, float] | None:
-    """Return mean and standard deviation of a cell: as it has them, or of the accuracies that it lists."""
+    """Return mean and standard deviation of a cell: as it has them, or of the accuracies that it lists, 0 of one."""
     numbers = [float(number) for number in re.findall(r"\d+\.\d+", cell.partition("(")[0])]
     if not numbers:
         return None
-    return (numbers[0], numbers[1]) if "±" in cell else (mean(numbers), stdev(numbers))
+    return (numbers[0], numbers[1]) if "±" in cell else (mean(numbers), stdev(numbers) if len(numbers) > 1 else 0.0)
 
 
 @mpl.rc_context(STYLE)
