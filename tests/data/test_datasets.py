@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,6 +127,8 @@ def test_values_of_all_items_decide_on_their_scale() -> None:
     images = load(Pairs(torch.from_numpy(pixels).float()))
     assert np.array_equal(images.x[:, 0], pixels)
     assert images.notes == ("images: floats from 0 to 255 taken as pixel values",)
+    shaded = np.concatenate([X[:1], X[1:] / 4])  # with fractions, and without anything bright
+    assert load(Pairs(torch.from_numpy(shaded))).x[0].max() == X[0].max() > 128
     wide = load(Pairs(pixels.astype(np.uint16) * 100))
     low, high = 0, 100 * int(pixels.max())
     assert wide.levels == (low, high)
@@ -251,7 +254,7 @@ def test_mistakes_in_arrays(arrays: Any, expected: str) -> None:
 # --- the classes of a run
 
 
-def test_classes_of_a_run_for_every_source() -> None:
+def test_classes_of_a_run_for_every_source(tmp_path: Path) -> None:
     classes = ["eel", "dog", "cat", "fox"]
     for source in (Pairs(classes=ANIMALS), Rows(), Pairs(labels=[ANIMALS[y] for y in Y])):
         images = load(source, classes=classes)
@@ -260,6 +263,13 @@ def test_classes_of_a_run_for_every_source() -> None:
     assert one.y.tolist() == [1]
     unknown = "labels of Pairs: unknown class 'eel'; known: cat, dog"
     assert message(Pairs(classes=ANIMALS), classes=["cat", "dog"]) == unknown
+    counted = load(Pairs(labels=[y + 1 for y in Y], classes=ANIMALS))
+    assert counted.first_label == 1
+    for arrays in ((X, [y + 1 for y in Y]), (X[:2], [1, 2])):
+        np.savez(tmp_path / "a.npz", x_train=arrays[0], y_train=arrays[1])
+        for source in (arrays, tmp_path / "a.npz"):
+            again = load(source, classes=counted.classes, first_label=1)
+            assert again.y.tolist() == Y[: len(arrays[1])]
     digits = load("digits")
     assert load("digits", classes=digits.classes[::-1]).y.tolist() == (9 - digits.y).tolist()
     assert message("digits", classes=["0", "1"]).startswith("y of digits: unknown class '2'")
@@ -315,3 +325,16 @@ def test_pictures_that_lie_on_their_side_are_brought_to_one_size() -> None:
     found = load(pairs.Pairs(images, [0, 1, 0, 1]))
     assert found.x.shape == (4, 1, 6, 6)
     assert load(pairs.Pairs(images[:3], [0, 1, 0])).x.shape == (3, 1, 6, 8)  # of one size, they stay as they are
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "tiff", "png"])
+def test_files_that_lie_on_their_side_are_of_one_size(suffix: str) -> None:
+    exif, files = Image.Exif(), []
+    exif[ExifTags.Base.Orientation] = 6
+    for number in range(4):
+        file = BytesIO()
+        Image.fromarray(np.full((6, 8), 40 * number, np.uint8)).save(file, suffix, exif=exif)
+        files.append(Image.open(file))
+    assert load(pairs.Pairs(files, [0, 1, 0, 1])).x.shape == (4, 1, 8, 6)
+    upright = Image.fromarray(np.full((8, 6), 9, np.uint8))
+    assert load(pairs.Pairs([*files[:3], upright], [0, 1, 0, 1])).x.shape == (4, 1, 8, 6)

@@ -89,11 +89,24 @@ def test_other_labels_follow_the_training_labels(train: Any, other: Any, expecte
         (np.eye(3)[[0, 1]], ANIMALS, ["eel", "cat", "owl"], [ANIMALS.index("eel"), ANIMALS.index("cat")]),
         (np.eye(2)[[0, 1]], ANIMALS, ["eel", "cat"], [ANIMALS.index("eel"), ANIMALS.index("cat")]),
         ([True, False], ("0", "1"), None, [1, 0]),
+        ([0, 2], ("dog (0)", "eel", "dog (2)"), ["dog", "eel", "dog"], [0, 2]),
     ],
 )
 def test_the_classes_of_a_run(array: Any, known: Any, names: Any, expected: list[int]) -> None:
     numbers, classes, _ = classes_of(array, known=known, names=names)
     assert (numbers, classes) == (expected, known)
+
+
+@pytest.mark.parametrize(
+    ("array", "first", "expected"),
+    [([1, 3], 1, [0, 2]), ([0, 2], 1, [0, 2]), ([1, 2], 0, [1, 2]), (["cat", "eel"], 1, [0, 2])],
+)
+def test_numbers_without_names_are_counted_as_those_of_the_run(array: Any, first: int, expected: list[int]) -> None:
+    assert classes_of(array, known=ANIMALS, first=first)[0] == expected
+
+
+def test_a_name_of_several_classes_gets_their_numbers() -> None:
+    assert classes_of(Y, names=("crane", "dog", "crane"))[:2] == (Y.tolist(), ("crane (0)", "dog", "crane (2)"))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from supernet.data import Images, hold_out
 from supernet.data import load as load_images
 from supernet.engine.measure import Latency
 from supernet.engine.run import Run
+from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.retraining import evaluate as evaluating
 from supernet.retraining.accuracy import class_scores, topk_accuracy
@@ -266,6 +267,12 @@ def test_the_images_that_were_trained_on_are_not_evaluated_where_they_are_stream
         ]
         assert {(each.images, each.confusion) for each in found} == {("validation", found[0].confusion)}
         assert found[0].count < 20
+        save_pictures(tmp_path / "photos" / "cat", "more.png")
+        for on_disk in (False, True):  # without their pixels, the labels tell
+            with pytest.raises(UserError, match="has changed since"):
+                evaluate(run, device="cpu", stream=on_disk)
+            assert evaluate(run, data=tmp_path / "photos", device="cpu", stream=on_disk).images == "all"
+        (tmp_path / "photos" / "cat" / "more.png").unlink()
 
 
 def test_deep_pictures_are_scaled_as_in_the_training(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from supernet.cli import predict as command
 from supernet.data import load as load_images
 from supernet.data import ordered
 from supernet.engine.run import Run
+from supernet.errors import UserError
 from supernet.models.network import Network
 from supernet.retraining import predictor
 from supernet.retraining.load import load, retraining
@@ -168,6 +169,12 @@ def test_pixels_give_the_logits_of_normalised_batches(run: Run) -> None:
     images, loaded = load_images(run.config["data"]), load(run)
     for batch in ordered(images, None, 7):
         torch.testing.assert_close(loaded(images.x[batch.index]), loaded.network(batch.x))
+
+
+def test_floats_are_not_divided_twice(run: Run) -> None:
+    loaded = load(run)
+    with pytest.raises(UserError, match="takes pixels as uint8: `predict` also takes floats"):
+        loaded(noise(2, 1, *loaded.size).float() / 255)
 
 
 # --- predictions

@@ -112,7 +112,9 @@ def _turned(picture: Image.Image) -> tuple[int, int]:
     """Return the width and height of a picture as its EXIF orientation has them: from 5 on it lies on its side."""
     width, height = picture.size
     with suppress(UserError), readable("it"):  # that it cannot be read is said, or noted, when it is needed
-        if picture.getexif().get(ExifTags.Base.Orientation, 1) >= _ON_ITS_SIDE:
+        exif = picture.getexif()
+        stored = exif.get(ExifTags.Base.ImageWidth, width)  # pillow has turned the size of a TIFF already
+        if exif.get(ExifTags.Base.Orientation, 1) >= _ON_ITS_SIDE and stored == width:
             return height, width
     return width, height
 
@@ -140,10 +142,12 @@ def _array(image: object, item: str) -> Array:
 
 
 def _scale(first: dict[int, Any], name: str) -> Scale:
-    """Return the scale of the first images; of floats, that up to 255 if one of them has it."""
-    arrays = {f"item {i} of {name}": image for i, image in first.items() if not isinstance(image, Image.Image)}
-    scales = [scale_of(_array(image, item), item) for item, image in arrays.items()]
-    return max(scales, key=lambda scale: scale.white or 0, default=Scale())
+    """Return the scale of the first images: of floats that of the brightest, since a dark one may not tell."""
+    images = {f"item {i} of {name}": image for i, image in first.items() if not isinstance(image, Image.Image)}
+    arrays = {item: _array(image, item) for item, image in images.items()}
+    peaks = {item: float(x.max()) if x.dtype.kind == "f" else -1.0 for item, x in arrays.items()}
+    brightest = max(peaks, key=peaks.__getitem__, default=None)
+    return Scale() if brightest is None else scale_of(arrays[brightest], brightest)
 
 
 def _pixels(image: object, size: Size | None, item: str, scale: Scale) -> Array:

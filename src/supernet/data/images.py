@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,7 +28,7 @@ Labelled = tuple[Pixels, Tensor]
 class Images:
     """A labelled image set; the pixels are in channels_last memory, or `Streamed` from a disk.
 
-    `mean` and `std` are per channel, of x/255 over the training images; of a stream, over its sample. `fingerprint`
+    `mean` and `std` are per channel, of x/255 over `x`; of a stream, over its sample. `fingerprint`
     identifies the data of a run: it is a hash of the shapes, pixels, labels and class names of training and test
     images. Of a stream it has the names and sizes of the files in the place of pixels. Where the source gives
     validation images, they are the last ones of `x`, after all others. Build a set with `load`, or with `Images.of`
@@ -91,6 +91,12 @@ class Images:
         every = torch.arange(len(self.y))
         cut = len(every) - self.validation
         return (every[:cut], every[cut:]) if self.validation else None
+
+    @property
+    def label_mark(self) -> str:
+        """A hash of labels and class names, the same whether the images are streamed or not: 16 hex digits."""
+        labels = [self.y] if self.y_test is None else [self.y, self.y_test]
+        return _fingerprint(labels, self.classes, self.validation)
 
     def described(self, held_out: int | None = None) -> str:
         """Return one line on the images, of which `held_out` are for validation; None is those that were given."""
@@ -181,7 +187,7 @@ def _parts(x: Pixels, count: int) -> Iterator[Tensor]:
     return iter(torch.split(x.permute(0, 2, 3, 1), count))
 
 
-def _fingerprint(tensors: list[Pixels], classes: tuple[str, ...], given: int) -> str:
+def _fingerprint(tensors: Sequence[Pixels], classes: tuple[str, ...], given: int) -> str:
     about = [classes, *(tuple(t.shape) for t in tensors), *([given] if given else [])]
     digest = hashlib.sha256(repr(about).encode())
     for t in tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -62,16 +63,17 @@ def rule_of(
     """Find the rule for the training labels `array`, called `name` in errors.
 
     `names` are the source's names of classes 0, 1, ...; without any, numbers from 0 or from 1 on name themselves, and
-    texts are sorted. With `known`, the classes of a run, names are matched to these, and a number without a name is
-    the class that has it as its name, where classes are named by numbers, otherwise its place among them. Labels of
-    named classes are from `first` on, as in the training of the run, and from 0 where one is 0. Columns of
-    one-hot labels are the classes in the order of `names`; without any in that of their numbers, otherwise of `known`.
+    texts are sorted; a name that several classes have gets their numbers. With `known`, the classes of a run, names
+    are matched to these, and a number without a name is the class that has it as its name, where classes are named by
+    numbers, otherwise its place among them. Labels of named classes are from `first` on, as in the training of the
+    run, and from 0 where one is 0. Columns of one-hot labels are the classes in the order of `names`; without any in
+    that of their numbers, otherwise of `known`.
 
     Raises UserError for labels of no such form, for a single class, a label without a name, and a class without an
     image; with `known` only for a name that is not among them.
     """
     values, columns, notes = plain_labels(array, name)
-    names = names and [_text(text, name) for text in names]
+    names = names and _distinct([_text(text, name) for text in names])
     present: list[Any] = np.unique(values).tolist()
     if known is not None:
         in_turn = names or (sorted(known, key=int) if _are_numbers(known) else known)
@@ -95,6 +97,12 @@ def rule_of(
     return Rule(classes, by_name | by_number, tuple(by_number), notes, first=first if names else 0)
 
 
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return the names, with its number behind each that several classes have, as two of ImageNet are called crane."""
+    counts = Counter(names)
+    return [f"{text} ({i})" if counts[text] > 1 else text for i, text in enumerate(names)]
+
+
 def _are_numbers(names: Sequence[str]) -> bool:
     return all(text.isdecimal() for text in names)
 
@@ -105,8 +113,8 @@ def _known_numbers(
     """Return the number of each label in the classes of a run."""
     numbers: dict[int | str, int] = {text: i for i, text in enumerate(known)}
     if names is None:
-        by_name = _are_numbers(known)
-        return numbers | {int(text) if by_name else i: i for i, text in enumerate(known)}
+        by_name, first = _are_numbers(known), first if 0 not in present else 0
+        return numbers | {int(text) if by_name else first + i: i for i, text in enumerate(known)}
     first = int((first == 1 or len(names) in present) and 0 not in present)
     for i, text in enumerate(names, first):
         if text not in numbers and {i, text} & {*present}:

@@ -34,7 +34,9 @@ _DAMAGED = (
 )
 
 
-def read_npz(path: Path, image_size: Size | None, classes: Sequence[str] | None, levels: Levels | None) -> Images:
+def read_npz(
+    path: Path, image_size: Size | None, classes: Sequence[str] | None, levels: Levels | None, first_label: int = 0
+) -> Images:
     """Read x_train, y_train and, if present, x_val, y_val, x_test and y_test; raises UserError for any mistake.
 
     `x_valid` and `x_validation` are other names of `x_val`, and `train_images`, `train_labels` and so on those of
@@ -52,7 +54,8 @@ def read_npz(path: Path, image_size: Size | None, classes: Sequence[str] | None,
         if isinstance(error, UserError):
             raise
         raise UserError(f"cannot read '{path}': not an .npz file of plain arrays, or damaged") from None
-    return image_set(path.stem, f"'{path.name}'", found, image_size, classes, levels=levels)
+    how = (found, image_size, classes)
+    return image_set(path.stem, f"'{path.name}'", *how, levels=levels, first_label=first_label)
 
 
 def _read(archive: zipfile.ZipFile, path: Path) -> Found:

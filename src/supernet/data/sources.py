@@ -67,8 +67,8 @@ def load(
     `read_idx`, `read_cifar`, `read_dataset` and `read_arrays`.
 
     With `classes`, the names of classes of a run, labels are matched to these; a label or class that is not among them
-    is an error, and a class may lack images; `first_label`, 0 or 1, is the run's label of the first class where the
-    source names its classes. With `levels`, values of more than 8 bits are scaled from them. With 1 or
+    is an error, and a class may lack images; `first_label`, 0 or 1, is the run's label of the first class where its
+    source names the classes. With `levels`, values of more than 8 bits are scaled from them. With 1 or
     3 `channels` pictures are read as grey or RGB; otherwise they are grey if all are. With
     `skip_broken`, images that cannot be read are left out. With `stream`, the images of a folder or of shards stay
     on the disk and are decoded when they are needed; None does so where an `image_size` is given at which they would
@@ -108,7 +108,7 @@ def _read(source: Source, how: _How) -> Images:
         del settings["stream"]  # a Dataset is read into memory
         return read_dataset(source, **settings)
     if isinstance(source, tuple):
-        return read_arrays(source, how.image_size, how.classes, how.levels)
+        return read_arrays(source, how.image_size, how.classes, how.levels, how.first_label)
     if not isinstance(source, str | os.PathLike):
         raise UserError(
             f"data cannot be of type {type(source).__name__}: {shown(repr(source))}; expected {SOURCE_WORDS}"
@@ -160,7 +160,11 @@ def digits(image_size: Size | None, classes: Sequence[str] | None) -> Images:
 
 
 def read_arrays(
-    arrays: tuple[Any, ...], image_size: Size | None, classes: Sequence[str] | None, levels: Levels | None
+    arrays: tuple[Any, ...],
+    image_size: Size | None,
+    classes: Sequence[str] | None,
+    levels: Levels | None,
+    first_label: int = 0,
 ) -> Images:
     """Read images and labels, arrays or tensors (X, y) or ((X, y), (X_test, y_test)), as those of an .npz file."""
     pairs = arrays if all(isinstance(pair, tuple) for pair in arrays) else (arrays,)
@@ -171,7 +175,7 @@ def read_arrays(
         for (x, y), end in zip(pairs, ("", "_test"), strict=False)
     )
     found = Found(train, test[0] if test else None)
-    return image_set("arrays", "the arrays", found, image_size, classes, levels=levels)
+    return image_set("arrays", "the arrays", found, image_size, classes, levels=levels, first_label=first_label)
 
 
 def _from_path(source: str | os.PathLike[str], how: _How) -> Images:
@@ -202,4 +206,4 @@ def _from_path(source: str | os.PathLike[str], how: _How) -> Images:
         raise UserError(f"'{text}' is not an .npz file: expected {', '.join(_SOURCES)}")
     if not path.is_file():
         raise UserError(f"'{text}' is a pipe or a device: expected a file")
-    return read_npz(path, how.image_size, how.classes, how.levels)
+    return read_npz(path, how.image_size, how.classes, how.levels, how.first_label)

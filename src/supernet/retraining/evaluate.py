@@ -111,11 +111,7 @@ def _images(run: Run, data: Source | None, predictor: Predictor, *, skip_broken:
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
     skip_broken = skip_broken or config["skip_broken"]
     images = load_images(source, **how, skip_broken=skip_broken, stream=stream or config["stream"])
-    if images.streamed == config["stream"]:
-        changed = images.fingerprint != config["fingerprint"]
-    else:  # a stream is known by names and sizes, and images in memory by their pixels
-        changed = list(images.classes) != config["classes"]
-    if changed:
+    if not _are_same(config, images):
         raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
     return images
 
@@ -126,13 +122,19 @@ def _place(data: Source | None) -> str:
 
 
 def _is_own(config: RetrainRecord, images: Images, data: Source | None) -> bool:
-    """Return whether images, given as `data`, are those of the run.
+    """Return whether images, given as `data`, are those of the run; if only the ones are streamed, by their place."""
+    here = data is None or images.streamed == config["stream"] or same_source(source_name(data), config["data"])
+    return here and _are_same(config, images)
 
-    Where only the ones or the others were streamed their place tells, since a stream is known by names and sizes alone.
+
+def _are_same(config: RetrainRecord, images: Images) -> bool:
+    """Return whether images have the pixels of the run's.
+
+    If only the ones or the others are streamed, their labels tell, since a stream is known by names and sizes alone.
     """
     if images.streamed == config["stream"]:
         return images.fingerprint == config["fingerprint"]
-    return data is None or same_source(source_name(data), config["data"])
+    return list(images.classes) == config["classes"] and config.get("labels", images.label_mark) == images.label_mark
 
 
 def _chosen(images: Images, share: float | None) -> tuple[Pixels, Tensor, str, Tensor]:

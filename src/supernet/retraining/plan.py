@@ -81,6 +81,7 @@ class RetrainingPlan:
             "recipe": self.recipe,
             "data_name": self.images.name,
             "fingerprint": self.images.fingerprint,
+            "labels": self.images.label_mark,
             "classes": list(self.images.classes),
             "mean": list(self.images.mean),
             "std": list(self.images.std),

@@ -88,7 +88,9 @@ class Predictor(nn.Module):
         return self.network_size.image_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (B, classes) of images (B, C, H, W) uint8."""
+        """Return the logits (B, classes) of images (B, C, H, W) uint8; raises UserError for floats."""
+        if x.is_floating_point():  # from 0 to 1 they would be divided twice
+            raise UserError("a predictor takes pixels as uint8: `predict` also takes floats in [0, 1]")
         out: Tensor = self.network((x.float() / 255 - self.mean) / self.std)
         return out
 
