@@ -17,6 +17,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from torch import Tensor
+
+from supernet.methods.alphas import LearnedAlphas
 from supernet.methods.base import Budget
 from supernet.methods.differentiable import Differentiable, DifferentiableConfig
 from supernet.models.mix import Mix
@@ -35,6 +38,23 @@ class DARTSMinusConfig(DifferentiableConfig):
     """how the weight of the auxiliary skip falls from 1 to 0"""
 
 
+class AuxiliaryAlphas(LearnedAlphas):
+    """Alphas of the operations, and `beta`, the weight of the auxiliary skip connections, a scalar."""
+
+    def __init__(self, space: SearchSpace, budget: Budget, like: Tensor, config: DARTSMinusConfig) -> None:
+        self.beta = like.new_ones(())
+        super().__init__(space, config.activation, config.sigmoid_init, budget, like, config.alpha)
+
+    @property
+    def fixed(self) -> list[str]:
+        """The auxiliary skip connections, which stay where alpha alone moves."""
+        return [*super().fixed, "auxiliary skip"]
+
+    def mix(self, values: Mapping[str, Tensor] | None = None) -> Mix:
+        """Return the op weights of the alphas, or of other `values`, with gradient, and that of the auxiliary skip."""
+        return {kind: replace(edges, auxiliary=self.beta) for kind, edges in super().mix(values).items()}
+
+
 class DARTSMinus(Differentiable):
     """Learns alphas by gradient, on a supernet with auxiliary skip connections."""
 
@@ -42,10 +62,7 @@ class DARTSMinus(Differentiable):
     capturable = True
     fixed_epochs = "its auxiliary skip has faded to that of the last epoch"
     config: DARTSMinusConfig
-
-    def __init__(self, config: DARTSMinusConfig, supernet: Supernet, budget: Budget) -> None:
-        super().__init__(config, supernet, budget)
-        self.beta = self.weights[0].new_ones(())
+    alphas: AuxiliaryAlphas
 
     @classmethod
     def new_supernet(
@@ -54,21 +71,21 @@ class DARTSMinus(Differentiable):
         """Return a supernet with an auxiliary skip connection on every edge."""
         return Supernet(space, network_size, norm, CellOptions(auxiliary_skip=True))
 
+    def begin(self) -> AuxiliaryAlphas:
+        """Return the initial alphas, and the weight of the auxiliary skip."""
+        return AuxiliaryAlphas(self.supernet.space, self.budget, self.weights[0], self.config)
+
     def begin_epoch(self, epoch: int) -> None:
         """Set the weight of the auxiliary skip."""
         super().begin_epoch(epoch)
         done = epoch / self.budget.epochs
-        self.beta.fill_(1 - done if self.config.decay == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
-
-    def mix(self) -> Mix:
-        """Return the op weights of the current alphas, with gradient, and the weight of the auxiliary skip."""
-        return {kind: replace(edges, auxiliary=self.beta) for kind, edges in super().mix().items()}
+        self.alphas.beta.fill_(1 - done if self.config.decay == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
     def state_dict(self) -> dict[str, Any]:
         """Add the weight of the auxiliary skip."""
-        return super().state_dict() | {"beta": self.beta}
+        return super().state_dict() | {"beta": self.alphas.beta}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
-        self.beta.copy_(state["beta"])
+        self.alphas.beta.copy_(state["beta"])

@@ -10,7 +10,7 @@ import supernet as sn
 from supernet.methods.darts_plus import DARTSPlus
 from supernet.searching import results
 from supernet.searching.compare.config import ComparisonConfig, Record
-from supernet.searching.compare.rows import Result, Row, _parts
+from supernet.searching.compare.rows import Result, Row, _parts, _validation
 from supernet.searching.compare.table import as_data, cells, notes
 
 ROW = Row("random", "nasbench201", {0: Result("", 90.0, None)})
@@ -49,6 +49,28 @@ def test_retrained_rows_differ_by_their_retrainings_alone() -> None:
     found = third.against(first)
     assert found is not None
     assert found.mean == 2.5
+
+
+def test_accuracies_of_a_supernet_and_of_an_architecture_are_not_compared() -> None:
+    supernet, other, path = (
+        Row(name, "nasbench201", {seed: Result("", found + seed, None, measured=kind) for seed in range(2)})
+        for name, found, kind in (("darts", 90.0, "supernet"), ("gdas", 91.0, "supernet"), ("rsps", 60.0, "path"))
+    )
+    assert path.against(supernet) is None
+    found = other.against(supernet)
+    assert found is not None
+    assert found.mean == 1
+    unmeasured = Row("darts+perturbation", "nasbench201", {0: Result("", None, None)})
+    assert unmeasured.against(supernet) is None
+
+
+def test_a_selection_does_not_take_the_accuracy_of_the_supernet_for_its_own(tmp_path: Path) -> None:
+    small = {"images": 60, "width": 2, "depth": 1, "device": "cpu", "quiet": True}
+    run = sn.search("digits", method="darts", epochs=1, out=tmp_path / "run", **small)
+    assert _validation(run, run) == (100 * run.summary["measured"]["accuracy"], "supernet")
+    assert _validation(run, sn.select(run, "average", quiet=True)) == (None, None)
+    accuracy, kind = _validation(run, sn.select(run, "best-of-samples", samples=2, quiet=True))
+    assert (kind, accuracy is not None) == ("path", True)
 
 
 def test_a_row_says_how_many_of_its_searches_have_been_retrained() -> None:

@@ -26,6 +26,7 @@ class Result:
     """What one seed has found; accuracies are in %, and None where there is none.
 
     - `accuracy`: as the comparison's measure says (see `measured_by`).
+    - `measured`: "supernet", "path" or "alone", of what it is on validation images; None by a table.
     - `retrained`: the mean test accuracy of the retrainings, validation accuracy without test images.
     - `passes`, `seconds`: of the search and of its selection.
     """
@@ -36,6 +37,7 @@ class Result:
     collapsed: bool = False
     passes: int = 0
     seconds: float = 0.0
+    measured: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,19 @@ class Row:
         return values if self.searched or kind == "retrained" else dict(list(values.items())[:1])
 
     def against(self, baseline: Row) -> Difference | None:
-        """Return the difference from a baseline: of the retrained accuracy, if the comparison retrains."""
+        """Return the difference from a baseline: of the retrained accuracy, if the comparison retrains.
+
+        None between accuracies that are of the supernet in one row, and of an architecture in the other.
+        """
         if self.retrainings:
             return difference(self.retrained, baseline.retrained)
+        if self._measured != baseline._measured:
+            return None
         return difference(self.accuracy, baseline.accuracy)
+
+    @property
+    def _measured(self) -> set[str | None]:
+        return {self.results[seed].measured for seed in self.accuracy}
 
 
 def measured_by(record: Record) -> str | None:
@@ -105,13 +116,15 @@ def _row(case: Case, config: ComparisonConfig, out: Path, measure: str | None) -
         searched, found = Run(case.folder(out, seed)), Run(case.found(out, seed))
         if searched.finished and found.finished:
             parts = _parts(searched, found)
+            accuracy, kind = (_known(home, measure, found.genotype), None) if measure else _validation(searched, found)
             results[seed] = Result(
                 architecture=found.summary["architecture"],
-                accuracy=_known(home, measure, found.genotype) if measure else _validation(found),
+                accuracy=accuracy,
                 retrained=_retrained(found.path, config, seed),
                 collapsed=found.verdict.startswith("collapsed"),
                 passes=sum(part.summary.get("forward_backward", 0) for part in parts),
                 seconds=sum(_seconds(part) for part in parts),
+                measured=kind,
             )
     return Row(case.label, case.space(config), results, config.trainings)
 
@@ -133,10 +146,17 @@ def _known(home: SearchSpace, measure: str, genotype: Genotype) -> float:
     return float(table.column(measure)[table.index(genotype)])
 
 
-def _validation(run: Run) -> float | None:
-    """Return the accuracy on the validation images that the search ended with, None without any."""
-    measured = run.summary.get("measured")
-    return 100 * float(measured["accuracy"]) if measured and measured["images"] == "validation" else None
+def _validation(searched: Run, found: Run) -> tuple[float | None, str | None]:
+    """Return the accuracy on validation images that a search or a selection of it ended with, and of what it is.
+
+    None without any. That of the supernet is the search's own, and says nothing of what a selection has chosen.
+    """
+    measured = found.summary.get("measured")
+    if not measured or measured["images"] != "validation":
+        return None, None
+    if measured["of"] == "supernet" and found.path != searched.path:
+        return None, None
+    return 100 * float(measured["accuracy"]), measured["of"]
 
 
 def retrainings(folder: Path, config: ComparisonConfig, seed: int) -> list[Run]:

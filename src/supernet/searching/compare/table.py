@@ -116,8 +116,9 @@ def notes(record: Record, rows: Sequence[Row], out: Path) -> str:
         accuracy = f"test accuracy on {TITLES[measure.partition('_')[0]]} (%) of the architecture in the space's table"
     else:
         accuracy = (
-            "on the validation images (%), of the supernet, or of the architecture where the search evaluates it; "
-            "it says little of the architecture: --retrain quick measures that"
+            "on the validation images (%), of the supernet, or of the architecture where the search or the selection "
+            "evaluates it; the two kinds are not compared, and the supernet's says little of the architecture: "
+            "--retrain quick measures that"
         )
     told = [f"Accuracy: {accuracy}."]
     if config.retrain:
@@ -172,7 +173,7 @@ def _data(row: Row, found: Difference | None) -> dict[str, Any]:
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return one line for every search, which programs draw from."""
     text = io.StringIO()
-    names = ["method", "seed", "accuracy", "retrained", "collapsed", "passes", "seconds", "architecture"]
+    names = ["method", "seed", "accuracy", "retrained", "collapsed", "passes", "seconds", "measured", "architecture"]
     written = csv.DictWriter(text, names, lineterminator="\n")
     written.writeheader()
     for row in rows:

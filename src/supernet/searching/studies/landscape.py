@@ -28,8 +28,7 @@ from supernet.engine.seeds import seed_of
 from supernet.errors import UserError
 from supernet.methods.alphas import Alphas
 from supernet.methods.base import Method
-from supernet.models.lookahead import Lookahead
-from supernet.searching.studies.study import config_given, lookahead_batches, studied, write
+from supernet.searching.studies.study import config_given, lookahead_batches, lookahead_of, studied, write
 from supernet.searching.task import SearchTask
 from supernet.settings import Count, Real, Whole, settings
 from supernet.spaces import SearchSpace
@@ -125,7 +124,7 @@ class _Plane:
         if not isinstance(alphas, Alphas):
             raise UserError(f"method '{task.plan.method.name}' has no alpha to look around")
         self.alphas = alphas
-        self.lookahead = Lookahead(method.supernet, task.plan.config.w, workers, device=task.plan.device)
+        self.lookahead = lookahead_of(task, workers)
         with run.restoring():
             path = _in_stage(run, method, task.plan.method.name)
             rows = [{kind: torch.tensor(rows) for kind, rows in alphas.items()} for alphas in path]

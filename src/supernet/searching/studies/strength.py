@@ -21,10 +21,9 @@ from supernet.engine.run import Run
 from supernet.engine.seeds import seed_of
 from supernet.methods.base import Method
 from supernet.models.fixed_edges import FixedEdges
-from supernet.models.lookahead import Lookahead
 from supernet.models.mix import detached
 from supernet.models.rank_metrics import kendall
-from supernet.searching.studies.study import config_given, lookahead_batches, studied, write
+from supernet.searching.studies.study import config_given, lookahead_batches, lookahead_of, studied, write
 from supernet.searching.task import SearchTask
 from supernet.settings import Real, Whole, settings
 from supernet.spaces import SearchSpace
@@ -49,6 +48,9 @@ class Strength:
     - `supernet`: the accuracy of the whole mix after as many steps.
     - `tau`: Kendall's tau-b of the two, the mean over the edges where it is defined; None if there is none.
     - `agreeing`: the number of the `edges` on which the largest weight has the highest accuracy.
+
+    The last three compare the candidates that an architecture may choose, without `none` in a space like DARTS', on the
+    edges that have several.
     """
 
     weights: Numbers
@@ -97,8 +99,7 @@ def _measured(task: SearchTask, config: StrengthConfig, workers: int) -> Strengt
     ]
     inner = lookahead_batches(task, config.steps, config.lr)
     mixes = [nothing.fix(kind, e, [k]).apply(mix) for kind, e, k in places]
-    lookahead = Lookahead(method.supernet, task.plan.config.w, workers, device=task.plan.device)
-    scores = lookahead.scores(
+    scores = lookahead_of(task, workers).scores(
         method.optimizer,
         [mix, *mixes],
         inner,
@@ -114,14 +115,22 @@ def _measured(task: SearchTask, config: StrengthConfig, workers: int) -> Strengt
         kind: [row[: len(edge.ops)] for row, edge in zip(mix[kind].weights.tolist(), cell.edges, strict=True)]
         for kind, cell in cells.items()
     }
-    taus, agreeing, edges = _compared(weights, accuracies)
+    taus, agreeing, edges = _compared(space, weights, accuracies)
     tau = statistics.fmean(taus) if taus else None
     return Strength(weights, accuracies, scores.accuracy[0], tau, agreeing, edges, config)
 
 
-def _compared(weights: Mapping[str, Sequence[Sequence[float]]], accuracies: Numbers) -> tuple[list[float], int, int]:
-    """Return the rank correlations where defined, the number of edges that agree on the best, and that of all edges."""
-    rows = [pair for kind, own in weights.items() for pair in zip(own, accuracies[kind], strict=True)]
+def _compared(space: SearchSpace, weights: Numbers, accuracies: Numbers) -> tuple[list[float], int, int]:
+    """Return the rank correlations where defined, the number of edges that agree on the best, and that of all edges.
+
+    An edge without a choice is left out.
+    """
+    rows = [
+        ([left[k] for k in columns], [right[k] for k in columns])
+        for kind, cell in space.cells.items()
+        for left, right, columns in zip(weights[kind], accuracies[kind], space.candidates(cell), strict=True)
+        if len(columns) > 1
+    ]
     taus = [kendall(left, right) for left, right in rows]
     agreeing = sum(right[max(range(len(left)), key=left.__getitem__)] == max(right) for left, right in rows)
     return [tau for tau in taus if not math.isnan(tau)], agreeing, len(rows)

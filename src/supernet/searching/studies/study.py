@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from supernet.data import Batch
@@ -14,6 +14,7 @@ from supernet.engine.callbacks import Callback
 from supernet.engine.driving import Driving, as_planned
 from supernet.engine.optim import set_rate
 from supernet.engine.run import Run
+from supernet.models.lookahead import Lookahead
 from supernet.searching.resume import plan_of, restored
 from supernet.searching.task import SearchTask
 from supernet.settings import given_config
@@ -52,6 +53,16 @@ def write(run: Run, name: str, result: Any, figure: Figure) -> None:
 
     run.write(f"{name}.json", json.dumps(asdict(result)) + "\n")
     plots.save(figure, run.path / f"{name}.svg")
+
+
+def lookahead_of(task: SearchTask, workers: int) -> Lookahead:
+    """Return lookahead by steps with the weight decay that those of the search have at its end.
+
+    Losses are cross-entropies, also where the method has one of its own, and nothing is dropped out.
+    """
+    method, decay = task.method, task.method.optimizer.param_groups[0]["weight_decay"]
+    weights = replace(method.budget.weights, weight_decay=decay)
+    return Lookahead(method.supernet, weights, workers, device=task.plan.device)
 
 
 def lookahead_batches(task: SearchTask, count: int, lr: float | None) -> list[Batch]:
