@@ -17,8 +17,10 @@ from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
 from supernet.models.cost.feasible import FeasibleSet
+from supernet.models.cost.latency import MeasuredLatency
 from supernet.models.cost.limits import Limits
 from supernet.models.evaluate import Scorer
+from supernet.models.network import Network
 from supernet.report.console import Console, result, targets
 from supernet.report.console import front as show
 from supernet.searching import front as fronts
@@ -244,6 +246,46 @@ def test_a_front_begins_with_an_architecture_that_has_a_latency(tmp_path, monkey
     monkeypatch.setattr(fronts, "_within", lambda *_: None)
     with pytest.raises(UserError, match=r"has no front: the table has no latency_edgetpu_ms of an architecture within"):
         front(run, 4, quiet=True)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time every operation as 1 ms and networks by their parameters, each time another; return what was timed."""
+    timed, noise = [], random.Random(0)
+
+    def ms(_, build, shape):
+        if build.func is not Network:
+            return 1.0
+        timed.append(str(build.args[1]))
+        return 50 * build.args[2].width + len(str(build.args[1]).replace("none", "")) * noise.uniform(0.97, 1.03)
+
+    monkeypatch.setattr(MeasuredLatency, "_timed", ms)
+    return timed
+
+
+def test_a_network_has_one_latency_in_a_front(tmp_path, clock):
+    run = sn.search("digits", front=4, max_latency_ms=10_000.0, out=tmp_path / "run", **TINY)
+    points = run.summary["front"]["points"]
+    assert len(points) > 1
+    assert len(clock) == len(set(clock))
+    for point in points:
+        selection = run if point["run"] == "." else Run(run.path / point["run"])
+        assert point["cost"] == selection.summary["latency"]["ms"] <= selection.config["max_latency_ms"]
+    clock.clear()
+    run.write("summary.json", json.dumps({key: value for key, value in run.summary.items() if key != "front"}))
+    front(run, 4, quiet=True)  # as after a stop: what the folders have was not measured again
+    assert run.summary["front"]["points"] == points
+    assert not {*clock} & {point["architecture"] for point in points}
+
+
+def test_a_front_ends_where_the_cheapest_operations_make_a_slower_network(tmp_path, monkeypatch):
+    def ms(_, build, shape):
+        return 5.0 if build.func is Network and "conv" in str(build.args[1]) else 10.0
+
+    monkeypatch.setattr(MeasuredLatency, "_timed", ms)
+    run = sn.search("digits", out=tmp_path / "run", target_latency_ms=20.0, **TINY)
+    assert "conv" in run.summary["architecture"]
+    assert [point["run"] for point in front(run, 3, quiet=True)] == ["."]
 
 
 def test_a_search_tells_its_target(tmp_path, capsys):

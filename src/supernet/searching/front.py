@@ -20,7 +20,6 @@ from supernet.engine.run import Run
 from supernet.errors import UserError, is_whole
 from supernet.methods.base import Method
 from supernet.models.cost.expected import Expected
-from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.latency import TabulatedLatency
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.targets import limit_on, named
@@ -38,6 +37,7 @@ from supernet.spaces import SearchSpace
 from supernet.spaces.genotype import Genotype
 
 POINTS = 5
+_ANY = 1e15  # more than any network costs, in every unit
 
 
 @plain_torch()
@@ -152,15 +152,15 @@ def _selected(run: Run, plan: Plan, name: str, points: int, how: Driving, callba
             return None
         most = next(iter(named(limit).values()))
         own = SelectionPlan(within, run, *done(run), preset, config, plan.seed, f"{name}-{most:.6g}")
-        return select.start(own, how, callback)
+        return _remember(plan, name, select.start(own, how, callback))
 
-    here = cost(run.genotype)
+    here = cost(_remember(plan, name, run).genotype)
     last = best(limit_on(name, TabulatedLatency(plan.feasible.space, name).highest)) if math.isnan(here) else run
     if last is None:
         return
     yield last
     here = cost(last.genotype)
-    least = cost(_cheapest(plan, name, here))
+    least = cost(_cheapest(plan, name))
     for left in range(points - 1, 0, -1):
         if here <= least or (last := best(limit_on(name, least * (here / least) ** (left / (left + 1))))) is None:
             return
@@ -168,8 +168,15 @@ def _selected(run: Run, plan: Plan, name: str, points: int, how: Driving, callba
         here = cost(last.genotype)
 
 
-def _cheapest(plan: Plan, name: str, most: float) -> Genotype:
-    return FeasibleSet(plan.feasible.space, plan.target, limit_on(name, most + 1), plan.device).smallest
+def _cheapest(plan: Plan, name: str) -> Genotype:
+    return plan.feasible.limited(limit_on(name, _ANY)).smallest
+
+
+def _remember(plan: Plan, name: str, run: Run) -> Run:
+    """Return a run whose measured latency, if there is one, is known to the plan, and not measured again."""
+    if name == "latency" and (found := run.summary["latency"]):
+        plan.feasible.measured.setdefault(str(run.genotype), found["ms"])
+    return run
 
 
 def _within(plan: Plan, limit: Limits) -> Plan | None:
@@ -177,9 +184,7 @@ def _within(plan: Plan, limit: Limits) -> Plan | None:
     more = {field: value for field, value in vars(limit).items() if value is not None}
     if limit.max_latency_ms is None:
         del more["latency"]
-    limits = replace(plan.feasible.limits, **more)
-    feasible = FeasibleSet(plan.feasible.space, plan.target, limits, plan.device)
-    feasible.measured.update(plan.feasible.measured)
+    feasible = plan.feasible.limited(replace(plan.feasible.limits, **more))
     with suppress(UserError):
         feasible.check()
         return replace(plan, config=amend(plan.config, more), feasible=feasible)

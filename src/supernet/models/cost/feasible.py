@@ -68,16 +68,23 @@ class FeasibleSet:
         if space == self.space:
             return self
         sums = [(narrowed(values, self.space, space), most) for values, most in self._sums]
-        narrower = FeasibleSet(space, self.network_size, self.limits, self.device, sums)
-        narrower.measuring.measurements = self.measured
-        return narrower
+        return self._measured_alike(FeasibleSet(space, self.network_size, self.limits, self.device, sums))
+
+    def limited(self, limits: Limits) -> FeasibleSet:
+        """Return the architectures of the space within other limits."""
+        return self._measured_alike(FeasibleSet(self.space, self.network_size, limits, self.device, self._sums))
 
     def summing(self, values: PerOperation, most: int) -> FeasibleSet:
         """Return those of the architectures whose operations have at most `most` of these values together."""
-        fewer = FeasibleSet(self.space, self.network_size, self.limits, self.device, [*self._sums, (values, most)])
-        fewer.measuring.measurements = self.measured
+        sums = [*self._sums, (values, most)]
+        fewer = self._measured_alike(FeasibleSet(self.space, self.network_size, self.limits, self.device, sums))
         fewer._groups, fewer._operation_costs = self._groups, self._operation_costs  # the groups take long to list
         return fewer
+
+    def _measured_alike(self, other: FeasibleSet) -> FeasibleSet:
+        """Return another set that shares the measured latencies: measured again, a network would have another one."""
+        other.measuring.measurements = self.measured
+        return other
 
     def least(self, values: PerOperation) -> int:
         """Return the smallest sum of the values over an architecture's operations, whatever its latency."""
