@@ -16,6 +16,7 @@ from supernet.errors import UserError
 Y = np.array([0, 1, 2, 0, 2, 1])
 ANIMALS = ("cat", "dog", "eel")
 NAMED = np.array(ANIMALS)[Y]
+NOTED = ("class 'N/A' left out",)
 
 
 def classes_of(array: Any, **more: Any) -> tuple[list[int], tuple[str, ...], tuple[str, ...]]:
@@ -103,6 +104,20 @@ def test_the_classes_of_a_run(array: Any, known: Any, names: Any, expected: list
 )
 def test_numbers_without_names_are_counted_as_those_of_the_run(array: Any, first: int, expected: list[int]) -> None:
     assert classes_of(array, known=ANIMALS, first=first)[0] == expected
+
+
+def test_a_first_name_of_no_class_is_left_out() -> None:
+    """EMNIST's letters are called "N/A", "a", "b" and so on, and their labels are from 1 on."""
+    names, letters = ("N/A", *ANIMALS), Y + 1
+    assert classes_of(letters, names=names) == (
+        Y.tolist(),
+        ANIMALS,
+        (*NOTED, "labels 1 to 3 taken as classes cat to eel"),
+    )
+    assert rule_of(letters, "y", names).first == 1
+    assert classes_of([1, 3], names=names, known=ANIMALS, first=1) == ([0, 2], ANIMALS, NOTED)
+    assert message([1, 2], names=names) == "y has no image of class 0 ('cat'): each of classes 0 to 2 needs one"
+    assert classes_of([0, 1, 2], names=names[:3])[1] == names[:3]
 
 
 def test_a_name_of_several_classes_gets_their_numbers() -> None:

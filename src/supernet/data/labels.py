@@ -18,6 +18,7 @@ from supernet.errors import UserError, unknown
 Array = NDArray[Any]
 _LARGEST = np.iinfo(np.int64).max
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what could change a terminal
+_NO_CLASS = "N/A"  # torchvision's name for label 0 of EMNIST's letters, which no image has
 _EXACT = 2**53  # float64 holds all whole numbers up to here
 
 
@@ -62,12 +63,12 @@ def rule_of(
 ) -> Rule:
     """Find the rule for the training labels `array`, called `name` in errors.
 
-    `names` are the source's names of classes 0, 1, ...; without any, numbers from 0 or from 1 on name themselves, and
-    texts are sorted; a name that several classes have gets their numbers. With `known`, the classes of a run, names
-    are matched to these, and a number without a name is the class that has it as its name, where classes are named by
-    numbers, otherwise its place among them. Labels of named classes are from `first` on, as in the training of the
-    run, and from 0 where one is 0. Columns of one-hot labels are the classes in the order of `names`; without any in
-    that of their numbers, otherwise of `known`.
+    `names` are the source's names of classes 0, 1, ..., of which a first one "N/A" may be of no class; without any,
+    numbers from 0 or from 1 on name themselves, and texts are sorted; a name that several classes have gets their
+    numbers. With `known`, the classes of a run, names are matched to these, and a number without a name is the class
+    that has it as its name, where classes are named by numbers, otherwise its place among them. Labels of named classes
+    are from `first` on, as in the training of the run, and from 0 where one is 0. Columns of one-hot labels are the
+    classes in the order of `names`; without any in that of their numbers, otherwise of `known`.
 
     Raises UserError for labels of no such form, for a single class, a label without a name, and a class without an
     image; with `known` only for a name that is not among them.
@@ -75,6 +76,8 @@ def rule_of(
     values, columns, notes = plain_labels(array, name)
     names = names and _distinct([_text(text, name) for text in names])
     present: list[Any] = np.unique(values).tolist()
+    if names and names[0] == _NO_CLASS and columns is None and 0 not in present and len(names) > len(known or present):
+        notes, names, first = (*notes, f"class '{_NO_CLASS}' left out"), names[1:], 1
     if known is not None:
         in_turn = names or (sorted(known, key=int) if _are_numbers(known) else known)
         return Rule(tuple(known), _known_numbers(present, name, names, known, first), tuple(in_turn), notes, known=True)
