@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 from torch.distributed.launcher.api import LaunchConfig
 
+from conftest import Call
 from supernet.cli import launch
+from supernet.cli.parsing import Arguments
 from supernet.engine import one_machine
 from supernet.engine.process_group import LAUNCHER, MEETING, SPOKEN
 from supernet.errors import UserError
@@ -32,6 +34,31 @@ def test_more_gpus_than_there_are_and_processes_of_processes_are_one_line(monkey
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="several already"):
         launch.launched("search", ["digits", "--processes", "2"])
+
+
+def test_a_forecast_refuses_the_processes_that_the_search_would_refuse(call: Call) -> None:
+    status, _, error = call("search", "digits", "--images", "60", "--dry-run", "--gpus", "99")
+    assert (status, "GPUs, not 99" in error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "goes_on"),
+    [
+        ("search digits", "; the same command goes on from here"),
+        ("retrain run --force", "; the same command without --force goes on from here"),
+        ("tabular --out traces", "; the same command goes on from here"),
+        ("tabular", ""),
+        ("predict run a.png", ""),
+    ],
+)
+def test_a_command_that_was_stopped_says_whether_it_goes_on(
+    command: str, goes_on: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(given: Arguments) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("supernet.cli._dispatch", stop)
+    assert call(*command.split()) == (130, "", f"supernet: stopped{goes_on}\n")
 
 
 def test_one_process_is_this_one() -> None:

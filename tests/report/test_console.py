@@ -128,6 +128,12 @@ def test_letters_that_a_file_lacks_are_written_out(encoding: str, shown: str) ->
     assert console.file.buffer.getvalue().decode(encoding) == f"{shown}\n"
 
 
+def test_no_part_of_a_name_is_taken_for_an_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    line(Console(), "runs/a:cat:b")
+    listing(Console(), [(":ship:.png", "ship", "")])
+    assert capsys.readouterr().out.split() == ["runs/a:cat:b", ":ship:.png", "ship"]
+
+
 def test_names_of_folders_in_tables_are_no_markup() -> None:
     console = Console(file=io.StringIO(), width=100)
     config = {"task": "select", "data_name": "x", "classes": []}

@@ -95,7 +95,7 @@ def in_wandb(folder):
         for data in records(file.read_bytes()):
             record = Record.FromString(data)
             row = {(item.key or item.nested_key[0]): item.value_json for item in record.history.item}
-            points += [(record.history.step.num, float(row["loss"]))] if "loss" in row else []
+            points += [(int(row["epoch"]), float(row["loss"]))] if "loss" in row else []
             pictures += [name for name in row if name == "cell"]
     assert len(ids) == 1
     return points, pictures
@@ -117,6 +117,8 @@ def test_an_interrupted_run_has_each_epoch_once(name, offline, tmp_path):
     points, pictures = READ[name](out)
     assert points == [(row["epoch"], pytest.approx(row["loss"])) for row in run.metrics]
     assert pictures == ([] if name == "csv" else ["cell"])
+    run = sn.search("digits", epochs=5, out=out, log=name, **CALL)  # the picture must not take the place of an epoch
+    assert READ[name](out)[0] == [(row["epoch"], pytest.approx(row["loss"])) for row in run.metrics]
     sn.search("digits", epochs=4, out=out, force=True, callbacks=[], **CALL)
     left = {file.name for file in out.iterdir()} & {"metrics.csv", "tensorboard", "mlflow.json", "wandb.json"}
     assert not left

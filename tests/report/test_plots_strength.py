@@ -78,6 +78,17 @@ def test_the_title_counts_agreements_and_gives_the_correlation() -> None:
     assert title(draw_strength(WEIGHTS, ACCURACIES, EDGES, correlation=-0.126)) == f"{counted}; rank correlation -0.13"
 
 
+def test_operations_that_are_no_choice_are_drawn_and_not_compared() -> None:
+    weights, accuracies = {"cell": [[0.6, 0.1, 0.2, 0.3], [1.0, 9.0, 9.0, 9.0], *WEIGHTS["cell"][2:]]}, ACCURACIES
+    choices = {"cell": [[1, 2, 3], [0], [0]]}
+    figure = draw_strength(weights, accuracies, EDGES, choices=choices)
+    first, second, third = figure.axes
+    assert "none" in points(first)
+    assert rings(first, "s") == rings(first, "o") == [(0.3, 90.0)]
+    assert not rings(second, "s") + rings(third, "o")
+    assert title(figure) == "the largest weight has the highest accuracy on 1 of 1 edge"
+
+
 def test_equals_are_all_marked_and_agree_if_one_of_them_does() -> None:
     figure = draw_strength({"cell": [[0.25] * 4]}, {"cell": [[10, 90, 80, 90]]}, {"cell": [(1, 0, OPS)]})
     (axes,) = figure.axes

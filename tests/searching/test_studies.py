@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 import supernet as sn
 from conftest import Call
+from supernet.errors import UserError
 from supernet.methods.differentiable import Differentiable
 from supernet.methods.hessian import relaxed
 from supernet.models.mix import dense, detached
@@ -24,7 +25,7 @@ from supernet.searching import results
 from supernet.searching.resume import plan_of, restored
 from supernet.searching.studies import LandscapeConfig, StrengthConfig, landscape, strength
 from supernet.searching.studies.landscape import _batch
-from supernet.searching.studies.study import lookahead_of
+from supernet.searching.studies.study import config_given, lookahead_of
 from supernet.testing import PairDataset, macro_space, ragged_space, tiny_images, two_input_space
 
 TINY = {"batch_size": 6, "width": 2, "device": "cpu", "mirror": False, "quiet": True}
@@ -152,6 +153,11 @@ def test_a_path_of_a_single_point_has_a_plane(directions, searched):
     assert found.xs == found.ys == [-1.0, 1.0]
     assert len({loss for row in found.losses for loss in row}) == 4
     assert found == landscape(run, **given, config=config)
+
+
+def test_a_landscape_without_extent_is_refused():
+    with pytest.raises(UserError, match=r"radius .*0"):
+        config_given(LandscapeConfig, {"radius": 0.0})
 
 
 class Silent(Differentiable):

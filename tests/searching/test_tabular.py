@@ -261,6 +261,11 @@ def test_nao_improves_on_its_random_architectures():
 SMALL = {"queries": 12, "fitness": "valid", "report": "test", "nao": {"pool": 5, "new": 4, "controller": FAST}}
 
 
+def test_the_best_there_is_is_that_of_the_space(toy):
+    narrow = toy.narrowed({"cell": [[0, 1]] * 3})
+    assert sn.tabular(narrow, "random", seeds=1, **SMALL | {"queries": 8}).best == 13  # "111" in base 3; 26 is "222"
+
+
 def test_a_comparison_reports_the_incumbents(toy, tmp_path):
     calls = []
     found = sn.tabular(toy, seeds=3, out=tmp_path, watcher=lambda *one: calls.append(one), **SMALL)

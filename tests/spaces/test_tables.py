@@ -263,6 +263,7 @@ def member_of(info):
         ("cifar100", 100, "c100"),
         ("ImageNet16-120", 120, "in16"),
         ("cifar10", 100, None),
+        ("cifar100-animals", 10, None),
         ("photos", 10, None),
         ("", 0, None),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from supernet.cli.output import drop_output, told_from_files
-from supernet.cli.parsing import Arguments
+from supernet.cli.parsing import Arguments, same_command
 from supernet.errors import UserError, reason_of, unknown, visible
 
 # Each command with its module and function, and its purpose.
@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "selectors": ("lists:selectors", "list the ways to read an architecture out of a search"),
 }
 
+_RESUMED = ("search", "compare", "select", "front", "retrain", "baseline")
 _HELP = ("-h", "--help", "help")
 
 
@@ -65,8 +66,14 @@ def main(arguments: Arguments | None = None) -> None:
     except OSError as error:
         _leave(2, reason_of(error) + (f": '{error.filename}'" if error.filename else ""))
     except KeyboardInterrupt as stop:
-        same = "the same command without --force" if "--force" in given else "the same command"
-        _leave(getattr(stop, "status", 130), f"stopped; {same} goes on from here")
+        goes_on = f"; {same_command(given)} goes on from here" if _keeps(given) else ""
+        _leave(getattr(stop, "status", 130), f"stopped{goes_on}")
+
+
+def _keeps(given: Arguments) -> bool:
+    """Return whether a command has a folder in which it goes on after a stop."""
+    command, *rest = given
+    return command in _RESUMED or (command == "tabular" and any(word.startswith("--out") for word in rest))
 
 
 def _open_closed() -> None:

@@ -19,7 +19,7 @@ def baseline(given: Arguments) -> None:
     from supernet.engine.driving import driving
     from supernet.report.console import Console, line
     from supernet.retraining.config import RetrainConfig
-    from supernet.searching.baselines import SIZES, Start, Which, asked, start
+    from supernet.searching.baselines import OF_LIKE, SIZES, Start, Which, asked, start
     from supernet.settings import amend
 
     import_own(given)
@@ -28,7 +28,7 @@ def baseline(given: Arguments) -> None:
     given_of_which = {entry.name: call[entry.name] for entry in fields(Which) if call[entry.name] is not None}
     how, which = driving(call), Which(**given_of_which)
     config = amend(RetrainConfig(""), {entry.name: call[entry.name] for entry in fields(RetrainConfig)})
-    sizes = [name for name in SIZES if peek(given, name, None) is not None]
+    sizes = [name for name in dict.fromkeys((*SIZES, *OF_LIKE)) if peek(given, name, None) is not None]
     found = start(asked(config, begun, call["like"], which, sizes), how, call["workers"])
     console = Console()
     line(console, f"\n{found.table()}")

@@ -20,7 +20,7 @@ def front(given: Arguments) -> None:
 
     import_own(given)
     fields: list[Any] = [
-        *of_a_search(),
+        *of_a_search("folder of a finished search"),
         ("points", option(int | None, "architectures; None is those there are, or 5", metavar="INT"), None),
         ("quiet", option(bool, "no progress"), False),
     ]

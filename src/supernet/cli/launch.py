@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from supernet.cli.parsing import Arguments, option, peek
+from supernet.cli.parsing import Arguments, option, peek, same_command
 from supernet.errors import UserError
 
 OPTIONS: dict[str, Any] = {
@@ -17,16 +17,13 @@ OPTIONS: dict[str, Any] = {
 NONE = {"processes": 1, "gpus": 0}
 
 
-def launched(command: str, given: Arguments) -> bool:
-    """Run a command in the processes that its arguments ask for, if several; return whether it has run.
-
-    Raises UserError if there are too few GPUs, and SystemExit with the status of a process that has failed.
-    """
+def check_processes(given: Arguments) -> tuple[int, int]:
+    """Return the processes and the GPUs that the arguments ask for; raises UserError for what cannot be had."""
     processes, gpus = (int(peek(given, name, NONE[name])) for name in OPTIONS)
     if processes < 1 or gpus < 0 or (gpus and processes > 1):
         raise UserError("give --processes N or --gpus N, with 1 or more of them")
     if (processes, gpus) == (1, 0):
-        return False
+        return processes, gpus
     from supernet.engine.process_group import started
 
     if started():
@@ -36,7 +33,16 @@ def launched(command: str, given: Arguments) -> bool:
 
         if gpus > torch.cuda.device_count():
             raise UserError(f"this machine has {torch.cuda.device_count()} GPUs, not {gpus}: try --processes {gpus}")
-    if gpus == 1:
+    return processes, gpus
+
+
+def launched(command: str, given: Arguments) -> bool:
+    """Run a command in the processes that its arguments ask for, if several; return whether it has run.
+
+    Raises UserError if there are too few GPUs, and SystemExit with the status of a process that has failed.
+    """
+    processes, gpus = check_processes(given)
+    if processes == 1 and gpus <= 1:
         return False
     _run([command, *_without(given), *(["--device", "cuda"] if gpus else [])], max(processes, gpus))
     return True
@@ -90,5 +96,6 @@ def _run(words: Arguments, processes: int) -> None:
         else:
             return
         if not Path(spoken).exists():
-            print(f"supernet: {reason}; the same command goes on from the last checkpoint", file=sys.stderr)
+            goes_on = f"{same_command(words)} goes on from the last checkpoint"
+            print(f"supernet: {reason}; {goes_on}", file=sys.stderr)
         sys.exit(code if code > 0 else 128 - code)

@@ -48,16 +48,21 @@ def import_own(given: Arguments) -> None:
             import_typed(kind, name)
 
 
-def of_a_search() -> list[Any]:
+def of_a_search(run: str = "folder of a search, finished or not") -> list[Any]:
     """Return the fields of a class of arguments that say which search a command is about, and what leads back to it."""
     own = "if it is one of your own"
     return [
-        ("run", option(Positional[str], "folder of a search, finished or not", metavar="RUN")),
+        ("run", option(Positional[str], run, metavar="RUN")),
         ("data", option(str | None, "the search's images, if they have moved", metavar="DATA"), None),
         ("space", option(str | None, f"the search's space as module:NAME, {own}", metavar="STR"), None),
         ("method", option(str | None, f"the search's method as module:Class, {own}", metavar="STR"), None),
         ("device", option(str, "auto, cpu, cuda, cuda:1, ..."), "auto"),
     ]
+
+
+def same_command(given: Arguments) -> str:
+    """Return the words for the command that goes on where this one was stopped: --force would begin anew."""
+    return "the same command without --force" if "--force" in given else "the same command"
 
 
 def peek(given: Arguments, name: str, default: Any) -> Any:

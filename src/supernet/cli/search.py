@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from supernet.cli.after import show_line, show_next
-from supernet.cli.launch import NONE, OPTIONS, launched
+from supernet.cli.launch import NONE, OPTIONS, check_processes, launched
 from supernet.cli.parsing import HIDDEN, Arguments, derived, import_own, option, parse, peek
 from supernet.errors import UserError
 from supernet.registry import recorded
@@ -39,6 +39,7 @@ def search(given: Arguments) -> None:
     start, call, told = _parsed(given)
     how, table, shown = driving(call), call["table"], console.Console()
     if call["dry_run"]:
+        check_processes(given)
         _tell(shown, told, how)
         planned = plan.plan(_configured(start, call))
         for without_effect in planned.idle:

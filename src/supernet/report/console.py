@@ -28,8 +28,11 @@ _UNITS = {"params": ("{:,.0f}", " parameters"), "flops": ("{:,.0f}", " FLOPs")} 
 class Console(rich.console.Console):
     """A console for any text and any file, which raises BrokenPipeError when its reader is gone.
 
-    It writes out control characters, and letters that its file cannot hold.
+    It writes out control characters, and letters that its file cannot hold; `:cat:` stays what it is.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(emoji=False, **settings)
 
     def render(self, *arguments: Any) -> Iterator[Segment]:
         """Yield the segments of something printable, with what cannot be written in its text written out."""

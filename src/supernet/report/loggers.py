@@ -147,9 +147,10 @@ class WeightsAndBiases(Place):
             reinit="create_new",  # a selection's run is open beside that of its search
             settings=wandb.Settings(silent=True, console="off"),
         )
+        self.log.define_metric("*", step_metric="epoch")  # steps are W&B's own: a picture takes one, too
 
     def epoch(self, epoch: int, numbers: Mapping[str, float]) -> None:  # noqa: D102
-        self.log.log(dict(numbers), step=epoch, commit=True)
+        self.log.log({**numbers, "epoch": epoch})
         self.run.write("wandb.json", json.dumps({"id": self.id, "epoch": epoch}) + "\n")
 
     def picture(self, name: str, figure: Figure) -> None:  # noqa: D102

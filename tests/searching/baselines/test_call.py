@@ -11,6 +11,7 @@ import torch
 
 import supernet as sn
 from supernet.engine.run import Run
+from supernet.retraining.config import configured
 from supernet.searching.baselines import Start, Which, asked
 from supernet.searching.baselines.rows import Row, Trained, row_of
 from supernet.searching.baselines.run import Asked, Trainings, run_of
@@ -55,6 +56,12 @@ def test_other_images_than_those_of_the_search_are_told(
 def test_more_of_the_same_images_in_another_size_are_no_others(searched: Run) -> None:
     assert not of(searched, searched.config["data"]).told
     assert not of(searched, searched.config["data"], image_size=12).told
+
+
+def test_settings_of_a_size_that_the_cost_decides_are_told() -> None:
+    config = amend(configured("", "quick"), {"data": "digits", "width": 64, "stem": 1})
+    found = asked(config, Start.of(None, "quick", ()), None, Which(flops="2M"), ("width", "stem"))
+    assert found.told == tuple(f"{name} has no effect without --like: the cost decides" for name in ("width", "stem"))
 
 
 def test_the_same_name_with_other_pixels_is_told(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -30,12 +30,14 @@ def draw_strength(
     edges: Edges,
     supernet: float | None = None,
     correlation: float | None = None,
+    choices: Mapping[str, Sequence[Sequence[int]]] | None = None,
 ) -> Figure:
     """Draw the accuracy that is left when an edge keeps only one operation, against that operation's weight.
 
     A panel per edge with a point per candidate, as Wang et al. (ICLR 2021, "Rethinking Architecture Selection in
     Differentiable NAS") compare magnitude with strength. A square surrounds the largest weight, a circle the highest
-    accuracy; a line joins the two where they surround different points.
+    accuracy; a line joins the two where they surround different points. `choices[kind][edge]` are the columns that this
+    compares, by default all; an edge with less than two has no choice, and does not count.
 
     `weights[kind][edge]` has the weight of each operation of `edges[kind][edge]`, `accuracies[kind][edge]` its accuracy
     (%), None or NaN where it was not measured; both are followed by padding. `supernet` is the accuracy (%) with all
@@ -47,14 +49,20 @@ def draw_strength(
         for kind, cell in edges.items()
         for edge, (*_, ops) in enumerate(cell)
     }
+    compared = {
+        (kind, edge): _of(range(len(x)) if choices is None else choices[kind][edge], x, y)
+        for (kind, edge), (x, y) in points.items()
+    }
     markers = distinct_styles(operations(edges), ("o", "s", "^", "D"))
-    title = _title(points.values(), correlation)
+    title = _title(compared.values(), correlation)
     figure, panels = edge_panels(edges, "op weight", "accuracy (%)", title=title)
     for panel, axes in panels:
         kind, edge, ops = panel.kind, panel.edge, panel.ops
         if supernet is not None:
             axes.axhline(supernet, color=_LINE, lw=1, ls="--", zorder=1)
         _draw(axes, ops, *points[kind, edge], markers)
+        _mark(axes, *compared[kind, edge])
+        axes.margins(0.12)
     add_legend(figure, _keys(markers, line=supernet is not None))
     return figure
 
@@ -78,16 +86,24 @@ def _title(points: Iterable[tuple[Floats, Floats]], correlation: float | None) -
     return f"the largest weight has the highest accuracy on {sum(agree)} of {edges}{ranks}"
 
 
-def _draw(axes: Axes, ops: Sequence[str], x: Floats, y: Floats, markers: Mapping[str, str]) -> None:
+def _of(columns: Collection[int], x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return weights and accuracies with NaN in all other columns, and in all where there are less than two."""
+    there = np.isin(np.arange(len(x)), list(columns)) & (len(columns) > 1)
+    return np.where(there, x, math.nan), np.where(there, y, math.nan)
+
+
+def _mark(axes: Axes, x: Floats, y: Floats) -> None:
     largest, highest = marked = _largest(x), _largest(y)
     if largest.any() and not (largest & highest).any():
         ends = [largest.argmax(), highest.argmax()]
         axes.plot(x[ends], y[ends], color=DARK, lw=0.8, alpha=0.6, zorder=2)
     for (marker, size), there in zip(_RINGS.values(), marked, strict=True):
         axes.plot(x[there], y[there], marker, ms=size, mfc="none", mec=DARK, mew=1, zorder=3)
+
+
+def _draw(axes: Axes, ops: Sequence[str], x: Floats, y: Floats, markers: Mapping[str, str]) -> None:
     for op, weight, accuracy in zip(ops, x, y, strict=True):
         axes.plot(weight, accuracy, markers[op], ms=5, mfc=colour(op), mec="white", mew=0.5, zorder=4, label=op)
-    axes.margins(0.12)
 
 
 def _keys(markers: Mapping[str, str], *, line: bool) -> list[Line2D]:

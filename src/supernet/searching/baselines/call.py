@@ -27,6 +27,7 @@ from supernet.spaces.known import known as published
 from supernet.spaces.rivals import RESNET, only_architecture
 
 SIZES = ("width", "depth")
+OF_LIKE = ("width", "stem", "reductions")  # settings of a network's size that the other networks do not take
 _READING = ("image_size", "skip_broken", "stream")  # with another one, the same images have another fingerprint
 
 
@@ -166,19 +167,20 @@ def asked(config: RetrainConfig, begun: Start, like: Like, which: Which, given: 
     size: dict[str, Any] = dict.fromkeys(UNITS) | scaled
     planned = plan(amend(config, {"what": what, **size}), begun.recipe, {*given, *taken})
     paths = tuple(each.path for each in begun.trained)
-    told = _elsewhere(run, planned.images, planned.config) if like is not None else _homeless(which)
+    told = _elsewhere(run, planned.images, planned.config) if like is not None else _homeless(which, given)
     costs = budget if like is None else budget_of(planned, which.by)
     return Asked(planned, seeds, costs, like, which.names, scaled, paths, told)
 
 
-def _homeless(which: Which) -> tuple[str, ...]:
-    """Return a phrase for each network asked for by name that is one of the space of `like`, which is not given.
+def _homeless(which: Which, given: Collection[str]) -> tuple[str, ...]:
+    """Return a phrase for each network asked for by name, and each setting, that is of `like`, which is not given.
 
-    By default, nobody has asked for them.
+    By default, nobody has asked for these networks.
     """
+    idle = [f"{name} has no effect without --like: the cost decides" for name in OF_LIKE if name in given]
     named = () if which.names == NETWORKS else which.names
     told = "is left out: it is an architecture of the space of --like RUN"
-    return tuple(f"{name} {told}" for name in named if name in OF_SPACE)
+    return (*(f"{name} {told}" for name in named if name in OF_SPACE), *idle)
 
 
 def _elsewhere(run: Run | None, images: Images, config: RetrainConfig) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from supernet.methods.alphas import Alphas
 from supernet.methods.base import Method
 from supernet.searching.studies.study import config_given, lookahead_batches, lookahead_of, studied, write
 from supernet.searching.task import SearchTask
-from supernet.settings import Count, Real, Whole, settings
+from supernet.settings import Count, Positive, Real, Whole, settings
 from supernet.spaces import SearchSpace
 
 _MARGIN = 0.25  # around the path, in parts of its extent
@@ -51,7 +51,7 @@ class LandscapeConfig:
     """validation images on which the loss is measured"""
     directions: Literal["path", "random"] = "path"
     """principal components of the alphas after each epoch, or random ones"""
-    radius: Real | None = None
+    radius: Positive | None = None
     """half the side of the grid around alpha; None is as far as the path needs, or 1"""
 
 

@@ -84,9 +84,10 @@ def strength(
         result = _measured(task, config, workers)
     from supernet.report import plots  # imported here, since Matplotlib is slow to import
 
-    edges = plots.edges_of(task.method.supernet.space.cells)
+    known = task.method.supernet.space
+    edges, choices = plots.edges_of(known.cells), {kind: known.candidates(cell) for kind, cell in known.cells.items()}
     percent = {kind: [[100 * value for value in row] for row in rows] for kind, rows in result.accuracies.items()}
-    figure = plots.draw_strength(result.weights, percent, edges, 100 * result.supernet, result.tau)
+    figure = plots.draw_strength(result.weights, percent, edges, 100 * result.supernet, result.tau, choices)
     write(searched, "strength", result, figure)
     return result
 

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Traces:
-    """The traces of each method, one per seed, and the best reported accuracy (%) in the table."""
+    """The traces of each method, one per seed, and the best reported accuracy (%) of the space in the table."""
 
     space: str
     best: float
@@ -91,7 +92,7 @@ def tabular(
         if method not in SEARCHES:
             raise unknown("search of a table", method, SEARCHES)
     folder = None if out is None else folder_given(out)
-    found = _resumed(Traces(searched.name, float(table.column(config.report).max()), config), folder)
+    found = _resumed(Traces(searched.name, _best(searched, table, config.report), config), folder)
     for seed, method in ((seed, method) for seed in range(count) for method in chosen):
         traces = found.methods.setdefault(method, [])
         if seed not in [trace.seed for trace in traces]:
@@ -161,6 +162,15 @@ def _trace(kept: Mapping[str, Any], new: Traces) -> Trace:
     if not len(trace.indices) == len(trace.accuracies) == new.config.queries:
         raise ValueError("a trace has an entry for each query")
     return trace
+
+
+def _best(space: SearchSpace, table: Table, report: str) -> float:
+    """Return the highest value of the space's architectures, which may be some of the table's."""
+    for index in np.argsort(-table.column(report), kind="stable"):
+        with suppress(UserError):
+            space.check(table.genotype(int(index)))
+            return float(table.column(report)[index])
+    raise UserError(f"space '{space.name}' has no architecture of {table.name}")
 
 
 def _save(found: Traces, folder: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 TITLES = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
 """The titles of the data sets that tables measure, by the prefix of their fields."""
 
-# Of these, the name that images of them have, and the number of classes
-_SETS = {"c10": ("cifar10", 10), "c100": ("cifar100", 100), "in16": ("imagenet16", 120)}
+# Of these, a pattern of the name that images of them have, and the number of classes; ten of CIFAR-100 are not CIFAR-10
+_SETS = {"c10": ("cifar10(?!0)", 10), "c100": ("cifar100", 100), "in16": ("imagenet16", 120)}
 
 
 def dataset_of(data_name: str, classes: int) -> str | None:
@@ -19,7 +20,7 @@ def dataset_of(data_name: str, classes: int) -> str | None:
     Their name and the number of their classes tell.
     """
     name = "".join(filter(str.isalnum, data_name.lower()))
-    return next((key for key, (known, count) in _SETS.items() if known in name and classes == count), None)
+    return next((key for key, (known, count) in _SETS.items() if re.search(known, name) and classes == count), None)
 
 
 def holds(data_name: str, classes: Sequence[str]) -> bool:
