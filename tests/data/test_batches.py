@@ -246,6 +246,21 @@ def test_a_state_of_another_stream_is_refused() -> None:
     assert str(caught.value) == expected
 
 
+def test_a_stream_goes_on_on_another_device_in_its_order_where_that_is_asked_for() -> None:
+    images, augment = make(), Augment(pad=2)
+    before = stream(images, augment, size=6)
+    before.next()
+    there = before.state_dict()
+    there["stream"][-1], there["draws"] = "cuda", torch.zeros(16, dtype=torch.uint8)  # as a GPU's generator has them
+    with pytest.raises(UserError, match="by 6 on cuda as one of 24 images by 6 on cpu"):
+        stream(images, augment, size=6).load_state_dict(there)
+    after = stream(images, augment, size=6)
+    after.load_state_dict(there, anywhere=True)
+    assert [after.next().index.tolist() for _ in range(3)] == [before.next().index.tolist() for _ in range(3)]
+    with pytest.raises(UserError, match="as one of 24 images by 4"):
+        stream(images, augment, size=4).load_state_dict(there, anywhere=True)
+
+
 @pytest.mark.parametrize(
     ("augment", "subset", "size", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -228,12 +229,31 @@ def test_the_number_of_readers_is_a_number(tmp_path: Path, value: str, monkeypat
 def test_a_reader_that_has_ended_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = load(photos(tmp_path), 16, stream=True)
     assert isinstance(images.x, Streamed)
-    images.x._readers._idle.clear()  # so that the next pass starts a process
+    images.x._readers._idle[False].clear()  # so that the next pass starts a process
     monkeypatch.setenv("SUPERNET_READERS", "1")
     monkeypatch.setattr(streamed, "read", lambda *given: os.kill(os.getpid(), signal.SIGKILL))  # in the forked process
     with pytest.raises(UserError, match=r"a process that reads images has ended \(.*SUPERNET_READERS") as caught:
         list(ordered(images, None, 2))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_reader_that_ends_raises_nothing_before_its_images_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = load(photos(tmp_path), 16, stream=True)
+    assert isinstance(images.x, Streamed)
+    images.x._readers._idle[False].clear()  # so that the next pass starts a process
+    monkeypatch.setenv("SUPERNET_READERS", "1")
+    known, before = signal.getsignal(signal.SIGCHLD), set(multiprocessing.active_children())
+    left = ordered(images, None, 2)
+    next(left)
+    assert signal.getsignal(signal.SIGCHLD) is known
+    (reader,) = set(multiprocessing.active_children()) - before
+    assert os.getpgid(reader.pid or 0) == reader.pid  # what goes to the group of this program does not reach it
+    reader.kill()
+    reader.join()
+    with pytest.raises(UserError, match="a process that reads images has ended"):
+        list(left)
 
 
 @pytest.mark.slow

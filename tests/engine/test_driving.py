@@ -105,6 +105,8 @@ def test_a_run_without_a_checkpoint_may_begin_anywhere(begun):
     (begun.path / "checkpoints" / "last.pt").unlink()
     with as_begun(begun, CPU, "compiled", Callback(), anyway=False):
         pass
+    begun.start(begun.config, here := environment("compiled", CPU))
+    assert json.loads((begun.path / "environment.json").read_text())["torch"] == here["torch"] != "other"
 
 
 def plan() -> SimpleNamespace:

@@ -19,7 +19,7 @@ from supernet.methods.unrolled import unrolled_gradient
 from supernet.models.mixed_cell import MixedCell
 from supernet.models.supernet import Supernet
 from supernet.searching.task import SearchTask
-from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages
+from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm, ReLUConvBN
 from supernet.spaces.operations import Primitive
 from supernet.testing import noise_batch, ragged_space
@@ -131,6 +131,9 @@ def test_in_a_chain_operations_are_dropped_so_that_something_leads_through():
     method = make(RobustDP, home=SearchSpace.chain("one", [(("nor_conv_1x1", "skip_connect"), 1, 1)]), drop_path=0.5)
     method.begin_epoch(4)
     assert [(cell.drop_path, cell.drop_edges) for cell in method.supernet.mixed_cells] == [(0.5, 0.0)]
+    stages = make(RobustDP, home=space("mobile"), drop_path=0.5)  # in its stages several edges follow each other
+    stages.begin_epoch(4)
+    assert {cell.drop_edges for cell in stages.supernet.mixed_cells} == {0.0}
 
 
 def test_drop_path_and_cutout_rise_linearly_from_0_to_their_largest():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from supernet.report import page
 from supernet.searching import forecast as forecasting
 from supernet.searching.config import PROTOCOLS
 from supernet.searching.plan import planned
-from supernet.searching.resume import plan_of
+from supernet.searching.resume import done, plan_of
 from supernet.spaces import NetworkSize
 from supernet.spaces.shapes import CellAt
 
@@ -114,6 +115,26 @@ class Dies(Callback):
 
 sn.retrain(sys.argv[1], out=sys.argv[2], callbacks=[Dies()], **eval(sys.argv[3]))
 """
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_group_of_processes_saves_a_streamed_search(photos: Path, tmp_path: Path) -> None:
+    """As `timeout`, batch systems and the launcher of several processes send it; the readers must not die of it."""
+    out, words = (
+        tmp_path / "run",
+        [f"--{name.replace('_', '-')}={SEARCH[name]}" for name in ("method", "batch_size", "width", "device")],
+    )
+    command = [sys.executable, "-m", "supernet", "search", str(photos), "--stream", "--image-size=8", "--epochs=500"]
+    environment = os.environ | {"SUPERNET_READERS": "2"}
+    with subprocess.Popen(
+        [*command, *words, f"--out={out}"], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as search:
+        while search.poll() is None and len(Run(out).metrics if (out / "metrics.jsonl").exists() else ()) < 2:
+            time.sleep(0.1)
+        os.killpg(search.pid, signal.SIGTERM)
+        _, told = search.communicate(timeout=120)
+    assert (search.returncode, told.splitlines()[-1]) == (143, "supernet: stopped; the same command goes on from here")
+    assert done(Run(out))[0] == len(Run(out).metrics) >= 2
 
 
 @pytest.mark.slow

@@ -114,6 +114,15 @@ def test_steps_of_studies_have_the_weight_decay_of_the_search(searched):
     assert lookahead_of(task, 1).weights.weight_decay == pytest.approx(9 * task.plan.config.w.weight_decay)
 
 
+def test_nothing_is_dropped_out_in_studies(searched):
+    run, given = searched(method="r-darts-dp", epochs=2, drop_path=0.5)
+    task = restored(plan_of(run, **given), run)
+    assert any(cell.drop_path + cell.drop_edges for cell in task.method.supernet.mixed_cells)
+    supernet = lookahead_of(task, 1).supernet
+    assert supernet.dropout == 0
+    assert not any(cell.drop_path + cell.drop_edges for cell in supernet.mixed_cells)
+
+
 def test_steps_of_the_weights_lower_the_landscape_and_leave_the_search_as_it_is(searched):
     run, given = searched()
     before = (run.path / "checkpoints" / "last.pt").read_bytes()

@@ -71,6 +71,7 @@ def _run(words: Arguments, processes: int) -> None:
     from supernet.engine.process_group import LAUNCHER, MEETING, SPOKEN
 
     logging.disable(logging.ERROR)  # a process that ends says why itself
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")  # seconds until processes that save are killed
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     config = LaunchConfig(
         min_nodes=1,

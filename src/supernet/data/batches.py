@@ -111,13 +111,18 @@ class Batches:
             "stream": self._stream(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state`, bit for bit; raises UserError for the state of a different stream."""
-        if state["stream"] != self._stream():
-            ours, theirs = (f"{n} images by {b} on {d}" for n, b, d in (self._stream(), state["stream"]))
+    def load_state_dict(self, state: dict[str, Any], *, anywhere: bool = False) -> None:
+        """Continue from `state`, bit for bit; raises UserError for the state of a different stream.
+
+        With `anywhere`, also from that of a stream on another type of device: in the same order, with other draws.
+        """
+        as_there, here = state["stream"] == self._stream(), self._stream()
+        if not as_there and not (anywhere and state["stream"][:2] == here[:2]):
+            ours, theirs = (f"{n} images by {b} on {d}" for n, b, d in (here, state["stream"]))
             raise UserError(f"cannot continue a stream of {theirs} as one of {ours}")
         self._shuffle.set_state(state["shuffle"].cpu())
-        self._draws.set_state(state["draws"].cpu())
+        if as_there:
+            self._draws.set_state(state["draws"].cpu())
         self._begin_pass()
         self._position = int(state["position"])
 

@@ -25,7 +25,7 @@ SAMPLE = 4096  # images of a stream, evenly spaced, that stand for all in what w
 _CHUNK = 32  # images that a process decodes at a time
 _AHEAD = 2  # chunks that each process has ready
 _MOST_READERS = 16
-# The process that trains decides when to stop; with SIGTERM Python ends at its exit those that are left
+# The process that trains decides when to stop, and ends its readers; with SIGTERM Python ends at its exit those left
 _IGNORED = ("SIGINT", "SIGHUP")
 
 
@@ -95,7 +95,7 @@ class Streamed:
         """
         numbers = self._numbers[order.cpu()]
         chunks = [part for batch in torch.split(numbers, size) for part in torch.split(batch, _CHUNK)]
-        found = self._readers.read(chunks)
+        found = self._readers.read(chunks, pinned=self.device.type == "cuda")
         for batch in torch.split(numbers, size):
             parts = []
             for _ in range(-(-len(batch) // _CHUNK)):
@@ -154,31 +154,32 @@ class Readers:
 
     def __init__(self, store: Store, shape: tuple[int, int, int], levels: Levels | None) -> None:
         self.store, self.shape, self.levels = store, shape, levels
-        self._idle: list[tuple[DataLoader[Any], _Chunks]] = []
+        self._idle: dict[bool, list[tuple[DataLoader[Any], _Chunks]]] = {False: [], True: []}  # by pinned memory
 
     def as_grey(self) -> Readers:
         """Return readers of the same pictures with one channel."""
         return Readers(self.store, (1, *self.shape[1:]), self.levels)
 
-    def read(self, chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, dict[int, str]]]:
+    def read(self, chunks: Iterable[Tensor], *, pinned: bool = False) -> Iterator[tuple[Tensor, dict[int, str]]]:
         """Yield the pixels of each chunk of numbers, in order, and by place why some cannot be read.
 
-        Raises UserError if a process has ended.
+        They are in memory that is pinned for a GPU, or in any. Raises UserError if a process has ended.
         """
-        loader, order = self._idle.pop() if self._idle else self._loader()
+        idle = self._idle[pinned]
+        loader, order = idle.pop() if idle else self._loader(pinned=pinned)
         order.chunks = chunks
         try:
-            yield from loader
+            yield from _begun(loader)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             advice = f"is there memory for so many? {READERS_VARIABLE} sets their number"
             raise UserError(f"a process that reads images has ended ({reason}); {advice}") from None
         except GeneratorExit:
-            self._idle.append((loader, order))
+            idle.append((loader, order))
             raise
-        self._idle.append((loader, order))
+        idle.append((loader, order))
 
-    def _loader(self) -> tuple[DataLoader[Any], _Chunks]:
+    def _loader(self, *, pinned: bool) -> tuple[DataLoader[Any], _Chunks]:
         order, count = _Chunks(), readers()
         several: dict[str, Any] = {"prefetch_factor": _AHEAD, "persistent_workers": True} if count else {}
         loader = DataLoader(
@@ -186,8 +187,8 @@ class Readers:
             batch_sampler=order,
             num_workers=count,
             collate_fn=_unchanged,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_ignore_signals,
+            pin_memory=pinned,
+            worker_init_fn=_stand_apart,
             generator=torch.Generator(),  # otherwise every pass would draw from the random state of the training
             **several,
         )
@@ -203,10 +204,25 @@ def _unchanged(found: Any) -> Any:
     return found
 
 
-def _ignore_signals(worker: int) -> None:
+def _begun(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Return the pass of a loader, which raises an error for a process that has ended when its images are asked for.
+
+    PyTorch raises it wherever this program then is, as in the middle of a step that was to be saved.
+    """
+    known = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    found = iter(loader)
+    if known is not None and signal.getsignal(signal.SIGCHLD) is not known:  # set in the main thread alone
+        signal.signal(signal.SIGCHLD, known)
+    return found
+
+
+def _stand_apart(worker: int) -> None:
+    """Let signals to the program, by Ctrl-C or to its group of processes, reach the process that trains alone."""
     for name in _IGNORED:
         with suppress(AttributeError):  # not on this system
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    with suppress(AttributeError, OSError):
+        os.setpgid(0, 0)
 
 
 def readers() -> int:

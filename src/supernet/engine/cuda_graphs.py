@@ -126,8 +126,10 @@ class CudaGraph:
     def capture(self, work: Callable[[], T]) -> T:
         """Record `work`."""
         graph = torch.cuda.CUDAGraph()
-        # The outer context restores the current stream even if the recording fails.
-        with torch.cuda.stream(self._stream), torch.cuda.graph(graph, stream=self._stream):
+        # The thread that pins the images of a stream goes on meanwhile, which no other mode allows. The outer context
+        # restores the current stream even if the recording fails.
+        recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
+        with torch.cuda.stream(self._stream), recording:
             result = work()
         self._graph = graph
         return result

@@ -97,7 +97,8 @@ class Folder(Checkpoints):
             if longer or not existing:  # the first file, which makes the folder that of a run
                 self.write("config.yaml", to_yaml(dict(config)))
                 self._settings = None
-            if resume_anyway or not (self.path / "environment.json").exists():
+            begun = (self.path / "environment.json").exists() and any((self.path / "checkpoints").glob("*.pt"))
+            if resume_anyway or not begun:  # without a checkpoint a run begins here, wherever it was tried before
                 self.write("environment.json", json.dumps(environment, indent=2) + "\n")
 
     def _check_is_run_or_empty(self) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Alphas(Mapping[str, Tensor]):
     def flat(self, values: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the D alphas, or other `values`, as one vector (D,) of float64 on the CPU, one kind after another."""
         values = self._values if values is None else values
-        return torch.cat([values[kind].detach()[mask] for kind, mask in self.masks.items()]).double().cpu()
+        return torch.cat([values[kind].detach().cpu()[mask.cpu()] for kind, mask in self.masks.items()]).double()
 
     def after(self, step: Tensor) -> dict[str, Tensor]:
         """Return the alphas after adding the vector `step` (D,)."""
@@ -147,4 +147,7 @@ class LearnedAlphas(Alphas):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state that `state_dict` returned."""
         super().load_state_dict(state)
-        self.optimizer.load_state_dict(state["alpha_optimizer"])
+        found = state["alpha_optimizer"]
+        pairs = zip(found["param_groups"], self.optimizer.param_groups, strict=True)
+        here = [group | {name: own[name] for name in ("capturable",) if name in own} for group, own in pairs]
+        self.optimizer.load_state_dict(found | {"param_groups": here})  # a GPU and a CPU count steps in their own way

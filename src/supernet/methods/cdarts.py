@@ -21,7 +21,8 @@ linear layer, before the layer that halves the image; there it has two convoluti
 stages share alpha and cells; there, in the DARTS space, each has its own by default. The shares are learned; there they
 are by a flag. The released loop counts warm-up epochs as iterations, so that with its defaults nothing else runs; here
 each iteration has both. It adds edge weights and copies of parameters between S and E in some scripts, which are not
-here. KL is the mean over all elements, as there; `kl` sums over the classes.
+here. It makes the optimizers anew in every iteration, and clips the gradients of alpha with those of E; here momentum
+goes on, and E and the heads alone are clipped. KL is the mean over all elements, as there; `kl` sums over the classes.
 
 Unverified: the paper's text was not available, only its released code.
 """
@@ -84,6 +85,7 @@ class CDARTS(GradientMethod):
 
     Config = CDARTSConfig
     fixed_epochs = "its iterations divide the epochs that it was begun with"
+    patient = False  # in the warm-up of every iteration alpha stays as it is
     config: CDARTSConfig
     phase: Literal["pretrain", "warmup", "search"] = "pretrain"
     coefficient: float = 0.0  # of the penalty

@@ -5,8 +5,8 @@ Zela et al., ICLR 2020, arXiv 1909.09656. The gradient of alpha is that of `unro
     L2:  L1(w) + factor * decay / 2 ||w||^2          factor 3, 9, 27 or 81 times the usual decay of 3e-4
     DP:  in epoch e, drop-path with probability p e/(E - 1), and cutout with probability q e/(E - 1)
 
-Drop-path drops a whole mixed edge, the sum of its candidates, for an image, as in released code. In a cell of one edge,
-as in a chain of stages, it drops operations as a network does, so that something leads through.
+Drop-path drops a whole mixed edge, the sum of its candidates, for an image, as in released code. In a chain of edges,
+as those of `mobile`, it drops operations as a network does, so that something leads through.
 
 Deliberate differences from released code. A finite difference needs one function: the three passes on the weights'
 batch drop the same paths. The side of the cutout is the setting `cutout` of the search; 0 means none. Where p is 0,
@@ -77,7 +77,7 @@ class RobustDP(Differentiable):
         self.share, self.cutout_probability = share, share * self.config.cutout_probability
         probability = share * self.config.drop_path
         for cell in self.supernet.mixed_cells:
-            chain = len(cell.cell.edges) == 1  # without this edge nothing would lead through the cell
+            chain = cell.cell.is_chain  # without one of its edges nothing would lead through the cell
             cell.drop_path, cell.drop_edges = (probability, 0.0) if chain else (0.0, probability)
 
     def end_epoch(self, epoch: int, valid_accuracy: float) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from supernet.selectors import Preset
 from supernet.settings import plain
 
 _OF_MGS = ("sigma", "sigma_schedule", "tau", "lam", "importance", "proposal")
+_OF_INNER = ("inner_batch", "inner_split")
 _OF_RS = ("form", "direction", "delta", "lr")
 _OF_SELECTORS: Sequence[Rule] = [("prior_share", "prior", (None,))]
 _IDLE: Sequence[Rule] = [
@@ -22,6 +23,15 @@ _IDLE: Sequence[Rule] = [
     *((name, "estimator", ("mgs", "gld")) for name in _OF_RS),
     ("samples", "estimator", ("gld",)),
     ("radius", "estimator", ("mgs", "rs")),
+    ("base_loss", "estimator", ("mgs",)),
+    *((name, "importance", ("gradient",)) for name in ("samples", "sigma", "sigma_schedule", "lam", "proposal")),
+    *((name, "importance", ("uniform", "gradient")) for name in ("tau", *_OF_INNER, "inner_opt")),
+    *((name, "inner_opt", ("released",)) for name in _OF_INNER),
+    ("stable", "criterion", ("skips",)),
+    ("skips", "criterion", ("ranking",)),
+    ("final_epochs", "final", (0,)),
+    ("zero_one", "zero_one_weight", (0,)),
+    ("cutout_probability", "cutout", (0,)),
 ]
 
 

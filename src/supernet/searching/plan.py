@@ -16,6 +16,7 @@ from supernet.data.augment import check_pixels
 from supernet.engine.device import device_named
 from supernet.engine.folder import default_folder
 from supernet.engine.precision import Precision
+from supernet.engine.process_group import count
 from supernet.engine.run import FORMAT
 from supernet.errors import UserError
 from supernet.methods import Preset as MethodPreset
@@ -164,8 +165,9 @@ def plan(config: SearchConfig, streamed: bool | None = None) -> Plan:
     width, depth = config.target_width or space.target[0], config.target_depth or space.target[1]
     target = replace(network_size, width=width, depth=depth)
     sizes = method.network_sizes(config.method_config, network_size)
+    batch = min(config.batch_size, len(images.y))
     for size in sizes:
-        check_memory(space, size, device, images=min(config.batch_size, len(images.y)), copies=TRAINED)
+        check_memory(space, size, device, images=-(-batch // count()), copies=TRAINED)
     for size in (*sizes, target):  # the operations run one at a time, on the CPU
         check_memory(space, size, together=False)
         check_shapes(space, size)

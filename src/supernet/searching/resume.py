@@ -76,7 +76,7 @@ def done(run: Run) -> tuple[int, int]:
 
 
 def restored(plan: Plan, run: Run, at: tuple[int, int] | None = None) -> SearchTask:
-    """Return the search of a plan as the last checkpoint of its run has it.
+    """Return the search of a plan as the last checkpoint of its run has it, on the plan's device.
 
     Raises UserError if there is none, and if the search, which was `done` up to `at`, has gone on since then.
     """
@@ -86,7 +86,7 @@ def restored(plan: Plan, run: Run, at: tuple[int, int] | None = None) -> SearchT
             raise UserError(f"the search in '{run.path}' has gone on meanwhile: give the same command again")
         task.load_state_dict(state["task"])
         for name, stream in task.streams.items():
-            stream.load_state_dict(state["streams"][name])
+            stream.load_state_dict(state["streams"][name], anywhere=True)
     return task
 
 

@@ -150,6 +150,7 @@ class SearchTask(Task):
 
         The architecture is within the limits, except for a measured latency, which is measured at the end only.
         """
+        self._learn.begin()  # the memory of a recorded step would lie beside what follows
         valid = self.valid_accuracy()
         measured = math.nan if valid is None else valid
         learned = self.promises.row(self.passes.between(lambda: self.method.end_epoch(epoch, measured)))

@@ -61,6 +61,9 @@ def lookahead_of(task: SearchTask, workers: int) -> Lookahead:
     Losses are cross-entropies, also where the method has one of its own, and nothing is dropped out.
     """
     method, decay = task.method, task.method.optimizer.param_groups[0]["weight_decay"]
+    method.supernet.dropout = 0.0
+    for cell in method.supernet.mixed_cells:
+        cell.drop_path = cell.drop_edges = 0.0
     weights = replace(method.budget.weights, weight_decay=decay)
     return Lookahead(method.supernet, weights, workers, device=task.plan.device)
 
