@@ -48,6 +48,8 @@ def test_a_forecast_refuses_the_processes_that_the_search_would_refuse(call: Cal
         ("retrain run --force", "; the same command without --force goes on from here"),
         ("tabular --out traces", "; the same command goes on from here"),
         ("tabular", ""),
+        ("search digits --dry-run", ""),
+        ("", ""),
         ("predict run a.png", ""),
     ],
 )
@@ -70,7 +72,9 @@ def test_the_cores_that_may_be_used_are_shared_out(monkeypatch: pytest.MonkeyPat
         raise UserError(f"{config.nproc_per_node} processes of {os.environ['OMP_NUM_THREADS']} threads")
 
     monkeypatch.setenv("OMP_NUM_THREADS", "9")
-    monkeypatch.delenv("OMP_NUM_THREADS")  # as it was, in the end
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "9")
+    for name in ("OMP_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
+        monkeypatch.delenv(name)  # as it was, in the end
     for name in (LAUNCHER, SPOKEN, MEETING):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(one_machine, "on_loopback", lambda: None)

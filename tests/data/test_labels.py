@@ -116,7 +116,11 @@ def test_a_first_name_of_no_class_is_left_out() -> None:
     )
     assert rule_of(letters, "y", names).first == 1
     assert classes_of([1, 3], names=names, known=ANIMALS, first=1) == ([0, 2], ANIMALS, NOTED)
-    assert message([1, 2], names=names) == "y has no image of class 0 ('cat'): each of classes 0 to 2 needs one"
+    assert message([1, 2], names=names) == "y has no image of class 3 ('eel'): each of classes 1 to 3 needs one"
+    assert message([1, 3], names=names) == "y has no image of class 2 ('dog'): each of classes 1 to 3 needs one"
+    assert message([1, 4], names=names) == "y holds label 4, but there are only 3 class names"
+    assert classes_of([1, 2], names=names[:3], known=ANIMALS, first=1)[0] == [0, 1]  # of a part without the last
+    assert message(["N/A", "cat"], names=names) == "y has no image of class 'dog': each of 4 classes needs one"
     assert classes_of([0, 1, 2], names=names[:3])[1] == names[:3]
 
 

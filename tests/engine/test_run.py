@@ -91,6 +91,7 @@ def test_a_run_that_has_not_finished_says_so(run):
 
 
 def test_the_same_settings_enter_it_again_also_from_another_place(run):
+    run.save_checkpoint({"epoch": 0})
     before = files(run)
     run.start(CONFIG | {"data": "/somewhere/digits"}, {"torch": "y"})
     assert files(run) == before

@@ -41,6 +41,10 @@ def test_what_is_published_has_no_idle_setting(protocol: str) -> None:
             ["setting sigma 0.1 has no effect with importance gradient", "setting tau 1.0 has no effect with "],
         ),
         ({"method": "zarts-mgs", "importance": "uniform", "sigma": 0.1}, []),
+        (
+            {"method": "zarts-rs", "importance": "gradient", "samples": 9},
+            ["setting importance gradient has no effect with estimator rs"],
+        ),
         ({"method": "zarts-rs", "inner_opt": "released", "inner_batch": 4}, ["setting inner_batch 4 has no effect "]),
         ({"method": "darts-plus", "criterion": "skips", "stable": 3, "skips": 3}, ["setting stable 3 has no effect "]),
         ({"method": "darts-plus", "criterion": "ranking", "skips": 3}, ["setting skips 3 has no effect with "]),

@@ -66,7 +66,7 @@ def test_the_choice_of_patience_is_within_the_limits(tmp_path):
     assert all(one != other for one, other in pairwise(chosen[:-1]))
 
 
-@pytest.mark.parametrize("method", ["random", "rsps", "nao-v2-small", "p-darts"])
+@pytest.mark.parametrize("method", ["random", "rsps", "nao-v2-small", "p-darts", "cdarts"])
 def test_a_method_without_one_choice_of_the_whole_search_is_refused(method, tmp_path):
     text = message(sn.search, "digits", method=method, epochs=6, patience=2, out=tmp_path / "run", **SMALL)
     assert text == f"method '{method}' has no choice that could stay: leave patience out"

@@ -264,6 +264,8 @@ def member_of(info):
         ("ImageNet16-120", 120, "in16"),
         ("cifar10", 100, None),
         ("cifar100-animals", 10, None),
+        ("cifar10-01", 10, "c10"),
+        ("cifar_10_0.5", 10, "c10"),
         ("photos", 10, None),
         ("", 0, None),
     ],

@@ -72,7 +72,9 @@ def main(arguments: Arguments | None = None) -> None:
 
 def _keeps(given: Arguments) -> bool:
     """Return whether a command has a folder in which it goes on after a stop."""
-    command, *rest = given
+    command, *rest = given or [""]
+    if {"--dry-run", "--status", "--help", "-h", "--help-all"} & {*rest}:
+        return False
     return command in _RESUMED or (command == "tabular" and any(word.startswith("--out") for word in rest))
 
 

@@ -113,7 +113,8 @@ def _turned(picture: Image.Image) -> tuple[int, int]:
     width, height = picture.size
     with suppress(UserError), readable("it"):  # that it cannot be read is said, or noted, when it is needed
         exif = picture.getexif()
-        stored = exif.get(ExifTags.Base.ImageWidth, width)  # pillow has turned the size of a TIFF already
+        # pillow has turned the size of a TIFF already; of other files, the width there may be that of an original
+        stored = exif.get(ExifTags.Base.ImageWidth, width) if picture.format == "TIFF" else width
         if exif.get(ExifTags.Base.Orientation, 1) >= _ON_ITS_SIDE and stored == width:
             return height, width
     return width, height

@@ -74,9 +74,11 @@ def rule_of(
     image; with `known` only for a name that is not among them.
     """
     values, columns, notes = plain_labels(array, name)
-    names = names and _distinct([_text(text, name) for text in names])
+    texts = names and [_text(text, name) for text in names]
+    names = texts if known is not None and len({*known}) < len(known) else texts and _distinct(texts)
     present: list[Any] = np.unique(values).tolist()
-    if names and names[0] == _NO_CLASS and columns is None and 0 not in present and len(names) > len(known or present):
+    from_one = _is_from_one(names, columns, [*present, *(known or ())])
+    if names and from_one:
         notes, names, first = (*notes, f"class '{_NO_CLASS}' left out"), names[1:], 1
     if known is not None:
         in_turn = names or (sorted(known, key=int) if _are_numbers(known) else known)
@@ -93,7 +95,7 @@ def rule_of(
         notes += (f"labels 1 to {len(present)} taken as classes {classes[0]} to {classes[-1]}",)
     else:
         count = len(names) if names is not None else columns or present[-1] + 1
-        _check_numbers(present, count, names, name)
+        _check_numbers(present, count, names, name, int(from_one))
         classes = tuple(map(str, range(count))) if names is None else tuple(names)
     by_name: dict[int | str, int] = {text: i for i, text in enumerate(classes)}
     by_number: dict[int | str, int] = {first + i: i for i in range(len(classes))}
@@ -104,6 +106,12 @@ def _distinct(names: Sequence[str]) -> list[str]:
     """Return the names, with its number behind each that several classes have, as two of ImageNet are called crane."""
     counts = Counter(names)
     return [f"{text} ({i})" if counts[text] > 1 else text for i, text in enumerate(names)]
+
+
+def _is_from_one(names: Sequence[str] | None, columns: int | None, used: Sequence[Any]) -> bool:
+    """Return whether the first of the names is of no class; `used` are labels, and classes of a run."""
+    first = names[0] if names else None
+    return first == _NO_CLASS and columns is None and 0 not in used and _NO_CLASS not in used
 
 
 def _are_numbers(names: Sequence[str]) -> bool:
@@ -125,13 +133,14 @@ def _known_numbers(
     return numbers | {i: numbers[text] for i, text in enumerate(names, first) if text in numbers}
 
 
-def _check_numbers(present: list[int], count: int, names: Sequence[str] | None, name: str) -> None:
-    if present[-1] >= count:
+def _check_numbers(present: list[int], count: int, names: Sequence[str] | None, name: str, first: int) -> None:
+    if present[-1] >= first + count:
         raise UserError(f"{name} holds label {present[-1]}, but there are only {count} class names")
     if len(present) < count:
-        first = next(i for i, label in enumerate([*present, count]) if i != label)
-        title = "" if names is None else f" ('{names[first]}')"
-        raise UserError(f"{name} has no image of class {first}{title}: each of classes 0 to {count - 1} needs one")
+        lacks = next(i for i, label in enumerate([*present, first + count], first) if i != label)
+        title = "" if names is None else f" ('{names[lacks - first]}')"
+        each = f"each of classes {first} to {first + count - 1}"
+        raise UserError(f"{name} has no image of class {lacks}{title}: {each} needs one")
 
 
 def _check_texts(present: list[str], classes: tuple[str, ...], name: str) -> None:

@@ -166,6 +166,8 @@ class Readers:
         They are in memory that is pinned for a GPU, or in any. Raises UserError if a process has ended.
         """
         idle = self._idle[pinned]
+        if pinned:
+            self._idle[False].clear()  # the processes that the images were loaded with
         loader, order = idle.pop() if idle else self._loader(pinned=pinned)
         order.chunks = chunks
         try:
@@ -207,7 +209,8 @@ def _unchanged(found: Any) -> Any:
 def _begun(loader: DataLoader[Any]) -> Iterator[Any]:
     """Return the pass of a loader, which raises an error for a process that has ended when its images are asked for.
 
-    PyTorch raises it wherever this program then is, as in the middle of a step that was to be saved.
+    PyTorch raises it wherever this program then is, as in the middle of a step that was to be saved. Other loaders of
+    this program find it out later as well, then.
     """
     known = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     found = iter(loader)

@@ -211,6 +211,7 @@ class RetrainingSummary(TypedDict):
     test_accuracy: Accuracies | None
     test_balanced_accuracy: NotRequired[Accuracies | None]
     best_epoch: Count
+    labels: NotRequired[str]  # a hash; absent from runs of before it was recorded
     seconds: Real
 
 

@@ -108,7 +108,6 @@ class RetrainRecord(Record):
     network_size: SizeRecord
     image_size: Count | None
     image_sides: NotRequired[tuple[Count, Count]]  # height and width where a crop of them does not tell
-    labels: NotRequired[str]  # a hash of them; not in runs of before it was recorded
     first_label: NotRequired[Whole]  # where labels of named classes are not from 0 on
     crop: Whole
     validation_share: Share

@@ -26,7 +26,7 @@ from supernet.models.cost.count import cost
 from supernet.models.evaluate import balanced_accuracy
 from supernet.report import page
 from supernet.retraining.accuracy import calibration, class_scores, confusion_of, mistakes, topk_accuracy
-from supernet.retraining.config import RetrainRecord, recorded
+from supernet.retraining.config import recorded
 from supernet.retraining.evaluation import Evaluation, Pass, files_of
 from supernet.retraining.load import Checkpoint, load, retraining
 from supernet.retraining.predictor import BATCH, Predictor
@@ -60,7 +60,7 @@ def evaluate(
     found = retraining(run)
     predictor = load(found, weights=weights, space=space, device=device)
     images = _images(found, data, predictor, skip_broken=skip_broken, stream=stream)
-    own = _is_own(recorded(found), images, data)
+    own = _is_own(found, images, data)
     x, y, which, numbers = _chosen(images, recorded(found)["validation_share"] if own else None)
     logits = _logits(predictor, _fitted(predictor, x, f"each image of '{images.name}'"))
     predicted, surest = logits.argmax(dim=1), logits.softmax(dim=1).max(dim=1)
@@ -111,7 +111,7 @@ def _images(run: Run, data: Source | None, predictor: Predictor, *, skip_broken:
         raise UserError(f"run '{run.path}' was trained on '{source}', which is not here: {advice}")
     skip_broken = skip_broken or config["skip_broken"]
     images = load_images(source, **how, skip_broken=skip_broken, stream=stream or config["stream"])
-    if not _are_same(config, images):
+    if not _are_same(run, images):
         raise UserError(f"'{source}' has changed since run '{run.path}' was trained on it: {advice}")
     return images
 
@@ -121,20 +121,22 @@ def _place(data: Source | None) -> str:
     return str(path_of(data).resolve()) if isinstance(data, str | os.PathLike) and path_of(data).exists() else ""
 
 
-def _is_own(config: RetrainRecord, images: Images, data: Source | None) -> bool:
-    """Return whether images, given as `data`, are those of the run; if only the ones are streamed, by their place."""
+def _is_own(run: Run, images: Images, data: Source | None) -> bool:
+    """Return whether images, given as `data`, are the run's; their place tells where only one of the two is streamed."""
+    config = recorded(run)
     here = data is None or images.streamed == config["stream"] or same_source(source_name(data), config["data"])
-    return here and _are_same(config, images)
+    return here and _are_same(run, images)
 
 
-def _are_same(config: RetrainRecord, images: Images) -> bool:
-    """Return whether images have the pixels of the run's.
+def _are_same(run: Run, images: Images) -> bool:
+    """Return whether images are the run's, by their pixels.
 
-    If only the ones or the others are streamed, their labels tell, since a stream is known by names and sizes alone.
+    Where only one of the two is streamed, labels tell, since a stream is known by names and sizes alone.
     """
+    config, mark = recorded(run), images.label_mark
     if images.streamed == config["stream"]:
         return images.fingerprint == config["fingerprint"]
-    return list(images.classes) == config["classes"] and config.get("labels", images.label_mark) == images.label_mark
+    return list(images.classes) == config["classes"] and run.summary.get("labels", mark) == mark
 
 
 def _chosen(images: Images, share: float | None) -> tuple[Pixels, Tensor, str, Tensor]:

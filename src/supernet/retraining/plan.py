@@ -81,7 +81,6 @@ class RetrainingPlan:
             "recipe": self.recipe,
             "data_name": self.images.name,
             "fingerprint": self.images.fingerprint,
-            "labels": self.images.label_mark,
             "classes": list(self.images.classes),
             "mean": list(self.images.mean),
             "std": list(self.images.std),
@@ -191,7 +190,7 @@ def on(
     parts = images.given_parts or _parts(images.y, resolved.validation_share)
     batch = min(resolved.batch_size, len(parts[0]))
     copies = TRAINED + (resolved.ema > 0)
-    check_memory(space, network_size, device, genotype=genotype, images=batch, copies=copies)
+    check_memory(space, network_size, device, genotype=genotype, images=-(-batch // count()), copies=copies)
     check_memory(space, network_size, genotype=genotype, together=False)
     price = cost(space, genotype, network_size)
     auxiliary = auxiliary_cost(space, network_size, genotype) if resolved.auxiliary else Cost()

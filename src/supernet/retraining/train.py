@@ -250,6 +250,7 @@ def _summary(run: Run, task: TrainingTask) -> dict[str, Any]:
         "test_accuracy": _each(tested, "accuracy"),
         "test_balanced_accuracy": _each(tested, "balanced_accuracy"),
         "best_epoch": best["epoch"],
+        "labels": plan.images.label_mark,
         "seconds": round(sum(row["seconds"] for row in rows), 1),
     }
 

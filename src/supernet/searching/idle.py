@@ -24,14 +24,17 @@ _IDLE: Sequence[Rule] = [
     ("samples", "estimator", ("gld",)),
     ("radius", "estimator", ("mgs", "rs")),
     ("base_loss", "estimator", ("mgs",)),
-    *((name, "importance", ("gradient",)) for name in ("samples", "sigma", "sigma_schedule", "lam", "proposal")),
-    *((name, "importance", ("uniform", "gradient")) for name in ("tau", *_OF_INNER, "inner_opt")),
     *((name, "inner_opt", ("released",)) for name in _OF_INNER),
     ("stable", "criterion", ("skips",)),
     ("skips", "criterion", ("ranking",)),
     ("final_epochs", "final", (0,)),
     ("zero_one", "zero_one_weight", (0,)),
     ("cutout_probability", "cutout", (0,)),
+]
+
+_OF_IMPORTANCE: Sequence[Rule] = [
+    *((name, "importance", ("gradient",)) for name in ("samples", "sigma", "sigma_schedule", "lam", "proposal")),
+    *((name, "importance", ("uniform", "gradient")) for name in ("tau", *_OF_INNER, "inner_opt")),
 ]
 
 
@@ -43,7 +46,8 @@ def idle(config: SearchConfig, validation: int) -> Iterator[str]:
     now, usual = by_flag(config), by_flag(configured(method=config.method, selector=config.selector))
     published = {name: {getattr(protocol, name) for protocol in PROTOCOLS.values()} for name in OF_SPLITS}
     usual |= {name: now[name] for name, values in published.items() if now[name] in values}
-    yield from without_effect(now, usual, _IDLE, validation=validation)
+    rules = [*_IDLE, *(_OF_IMPORTANCE if now.get("estimator") == "mgs" else ())]
+    yield from without_effect(now, usual, rules, validation=validation)
     if config.patience is not None and config.patience >= config.epochs:
         yield f"setting patience {config.patience} has no effect with epochs {config.epochs}"
 

@@ -46,6 +46,7 @@ def plan_of(
     arguments["data"] = config["data"] if data is None else data
     arguments["space"] = recorded_space(config["space"]) if space is None else space
     arguments["method"] = _method(run, config["method"], method)
+    arguments["patience"] = None  # the search has ended, or goes on by its own command
     found = plans.plan(configured(**arguments), config["stream"])
     if found.images.fingerprint != config["fingerprint"]:
         raise UserError(

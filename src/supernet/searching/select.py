@@ -162,6 +162,7 @@ class SelectionTask(Task):
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the epoch's row: the supernet's accuracy on the validation images, and the selector's report."""
+        self._learn.begin()  # as in a search
         valid = self.search.valid_accuracy()
         learned = self.promises.row(self.selector.end_epoch(epoch))
         row = dict(self.promises.means(means)) | {"valid_accuracy": valid, **learned}

@@ -72,14 +72,17 @@ class FeasibleSet:
 
     def limited(self, limits: Limits) -> FeasibleSet:
         """Return the architectures of the space within other limits."""
-        return self._measured_alike(FeasibleSet(self.space, self.network_size, limits, self.device, self._sums))
+        return self._alike(FeasibleSet(self.space, self.network_size, limits, self.device, self._sums))
 
     def summing(self, values: PerOperation, most: int) -> FeasibleSet:
         """Return those of the architectures whose operations have at most `most` of these values together."""
         sums = [*self._sums, (values, most)]
-        fewer = self._measured_alike(FeasibleSet(self.space, self.network_size, self.limits, self.device, sums))
-        fewer._groups, fewer._operation_costs = self._groups, self._operation_costs  # the groups take long to list
-        return fewer
+        return self._alike(FeasibleSet(self.space, self.network_size, self.limits, self.device, sums))
+
+    def _alike(self, other: FeasibleSet) -> FeasibleSet:
+        """Return another set of the same space that shares the groups as well, which take long to list."""
+        other._groups, other._operation_costs = self._groups, self._operation_costs
+        return self._measured_alike(other)
 
     def _measured_alike(self, other: FeasibleSet) -> FeasibleSet:
         """Return another set that shares the measured latencies: measured again, a network would have another one."""

@@ -76,7 +76,7 @@ class Row:
     def against(self, baseline: Row) -> Difference | None:
         """Return the difference from a baseline: of the retrained accuracy, if the comparison retrains.
 
-        None between accuracies that are of the supernet in one row, and of an architecture in the other.
+        None between accuracies of different kinds: of a supernet, of a path in it, of an architecture alone.
         """
         if self.retrainings:
             return difference(self.retrained, baseline.retrained)
@@ -154,9 +154,10 @@ def _validation(searched: Run, found: Run) -> tuple[float | None, str | None]:
     measured = found.summary.get("measured")
     if not measured or measured["images"] != "validation":
         return None, None
-    if measured["of"] == "supernet" and found.path != searched.path:
+    kind = measured.get("of", "supernet")
+    if kind == "supernet" and found.path != searched.path:
         return None, None
-    return 100 * float(measured["accuracy"]), measured["of"]
+    return 100 * float(measured["accuracy"]), kind
 
 
 def retrainings(folder: Path, config: ComparisonConfig, seed: int) -> list[Run]:

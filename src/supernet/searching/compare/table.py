@@ -117,8 +117,8 @@ def notes(record: Record, rows: Sequence[Row], out: Path) -> str:
     else:
         accuracy = (
             "on the validation images (%), of the supernet, or of the architecture where the search or the selection "
-            "evaluates it; the two kinds are not compared, and the supernet's says little of the architecture: "
-            "--retrain quick measures that"
+            "evaluates it, as a path of the supernet or alone; these three are not compared, and the supernet's says "
+            "little of the architecture: --retrain quick measures that"
         )
     told = [f"Accuracy: {accuracy}."]
     if config.retrain:

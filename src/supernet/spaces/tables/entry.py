@@ -11,7 +11,11 @@ TITLES = {"c10": "CIFAR-10", "c100": "CIFAR-100", "in16": "ImageNet16-120"}
 """The titles of the data sets that tables measure, by the prefix of their fields."""
 
 # Of these, a pattern of the name that images of them have, and the number of classes; ten of CIFAR-100 are not CIFAR-10
-_SETS = {"c10": ("cifar10(?!0)", 10), "c100": ("cifar100", 100), "in16": ("imagenet16", 120)}
+_SETS = {
+    "c10": (r"cifar[\W_]*10(?!\d)", 10),
+    "c100": (r"cifar[\W_]*100(?!\d)", 100),
+    "in16": (r"image[\W_]*net[\W_]*16", 120),
+}
 
 
 def dataset_of(data_name: str, classes: int) -> str | None:
@@ -19,8 +23,8 @@ def dataset_of(data_name: str, classes: int) -> str | None:
 
     Their name and the number of their classes tell.
     """
-    name = "".join(filter(str.isalnum, data_name.lower()))
-    return next((key for key, (known, count) in _SETS.items() if re.search(known, name) and classes == count), None)
+    found = ((key, re.search(name, data_name.lower()), count) for key, (name, count) in _SETS.items())
+    return next((key for key, named, count in found if named and classes == count), None)
 
 
 def holds(data_name: str, classes: Sequence[str]) -> bool:
