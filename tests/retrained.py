@@ -55,7 +55,7 @@ def retrained(folder: Path, data: Any, what: Any = CELL, **settings: Any) -> Run
     run.save_checkpoint(network_state(plan, 2))
     rows = [{"epoch": epoch, "loss": 1.0, "seconds": 1.0} for epoch in range(1, plan.config.epochs + 1)]
     run.write("metrics.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
-    run.write("summary.json", json.dumps(summary(plan.genotype)))
+    run.write("summary.json", json.dumps(summary(plan.genotype, labels=plan.images.label_mark)))
     return run
 
 

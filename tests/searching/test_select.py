@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 import supernet as sn
 from supernet.engine.callbacks import Callback
 from supernet.engine.run import Run
+from supernet.errors import UserError
 from supernet.methods import METHODS
 from supernet.models.cost.latency import MeasuredLatency
 from supernet.report import console as show
@@ -20,8 +22,11 @@ from supernet.report import progress as screen
 from supernet.report.console import Console
 from supernet.searching import results
 from supernet.searching import select as selecting
+from supernet.searching.config import _OF_SELECT, config_of
 from supernet.searching.plan import planned
 from supernet.searching.select import SelectionTask, selection_plan
+from supernet.selectors import SELECTORS
+from supernet.selectors.magnitude import Magnitude
 from supernet.selectors.perturbation import Perturbation
 from supernet.testing import PairDataset, ragged_space, tiny_images, two_input_space
 
@@ -616,3 +621,13 @@ def test_a_selection_of_a_space_without_a_table_shows_its_size(archive, tmp_path
     assert f"  loss {max(found.summary['decisions'][0]['scores'].values()):.3f} without it, " in out
     assert out.splitlines()[-1].split()[-1] == f"{found.summary['params'] / 1e6:.3f}"
     assert json.loads((found.path / "genotype.json").read_text()) == found.genotype.to_json()
+
+
+def test_settings_of_a_selector_have_names_that_no_argument_has():
+    own = {entry for entry in inspect.signature(sn.select).parameters if entry != "settings"}
+    assert own <= _OF_SELECT
+    for name in ("seed", "table"):
+        kind = make_dataclass("Config", [(name, int, 1)], frozen=True)
+        selector = type("Clashing", (Magnitude,), {"Config": kind})
+        with pytest.raises(UserError, match=f"no setting or flag of a selection has: rename {name}"):
+            config_of(SELECTORS.named(selector))

@@ -247,3 +247,12 @@ def test_running_statistics_that_are_not_kept_are_refused_before_training(method
     with pytest.raises(UserError, match="norm running needs a search that keeps running statistics"):
         search(images, out=tmp_path / "run", quiet=True, epochs=1, batch_size=6, width=2, **choices)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("sampler", ["alpha", "likeliest"])
+def test_op_scores_below_0_are_no_shares_to_draw_by(sampler, monkeypatch):
+    method = method_of(NB201)
+    scores = {kind: [[-value for value in row] for row in rows] for kind, rows in method.op_score_lists().items()}
+    monkeypatch.setattr(method, "op_score_lists", lambda: scores)
+    with pytest.raises(UserError, match=f"sampler {sampler} takes op scores for shares, and some are below 0"):
+        samples(method, FeasibleSet(NB201, SIZE), sampler, 5, random.Random(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import random
 from dataclasses import dataclass, replace
 
@@ -774,3 +775,37 @@ def test_a_built_in_operation_cannot_be_replaced() -> None:
     own = Primitive("nor_conv_3x3", NO_OP)
     with pytest.raises(UserError, match="operation 'nor_conv_3x3' is built in"):
         SearchSpace("x", {"cell": Cell.dense(2, ["nor_conv_3x3"])}, Stages(("cell",)), primitives=(own,))
+
+
+def test_a_space_of_ones_own_has_a_name_of_its_own():
+    """A run records the name, by which its retraining finds the space again."""
+    mine = replace(NB201, skeleton=Stages(("cell", "cell")))
+    with pytest.raises(UserError, match="'nasbench201' is the name of another space: give yours a name of its own"):
+        spaces.space(mine)
+    assert spaces.space(renamed := replace(mine, name="mine")) is renamed
+    assert spaces.space(replace(NB201)) == NB201
+
+
+def test_a_cell_beside_one_whose_width_depends_on_the_architecture_needs_project():
+    free = Cell(
+        (Edge(1, 0, ("skip_connect", "nor_conv_1x1")), Edge(2, 1, ("nor_conv_1x1",))), output="unused", project=True
+    )
+    with pytest.raises(UserError, match="cell 'second' needs project"):
+        SearchSpace("mixed", {"first": free, "second": Cell.dense(2, ("skip_connect",))}, Stages(("first", "second")))
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: SearchSpace.chain("x", 5), "the blocks of a chain are a list, not of type int"),
+        (lambda: SearchSpace.chain("x", [(("skip_connect",), "2", 1)]), "position '01' has 2 times the width"),
+        (lambda: SearchSpace.chain("x", [(("skip_connect",), math.inf, 1)]), "position '01' has inf times"),
+        (lambda: SearchSpace.chain("x", [(("skip_connect",), 1, 2.0)]), "position '01' has stride 2.0"),
+        (lambda: Chain(["a"]), "a chain needs at least one position, each a Position, in a tuple"),
+        (lambda: Chain(5), "a chain needs at least one position, each a Position, in a tuple"),
+    ],
+)
+def test_mistakes_in_a_chain_are_one_line(make, expected):
+    with pytest.raises(UserError) as caught:
+        make()
+    assert str(caught.value).startswith(expected)

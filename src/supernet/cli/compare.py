@@ -13,7 +13,6 @@ from tyro.conf import Positional
 from supernet.cli.after import show_line, show_next
 from supernet.cli.parsing import Arguments, option, parse, peek
 from supernet.errors import UserError, names_given
-from supernet.registry import import_typed
 
 if TYPE_CHECKING:
     from supernet.searching.compare.config import ComparisonConfig
@@ -137,10 +136,11 @@ def _kinds(given: Arguments) -> dict[str, set[type]]:
     """Return the types of what settings have where none is given: of the methods that are typed, or of all."""
     from supernet.methods import METHODS
     from supernet.searching.compare.cases import usual_settings
+    from supernet.searching.compare.config import import_own
 
     found: dict[str, set[type]] = {"graphs": {bool}, "no_graphs": {bool}}
     methods = names_given("methods", peek(given, "methods", "")) or list(METHODS)
-    _import_own(methods, {"selector": peek(given, "selector", None)}, {})
+    import_own(methods, {"selector": peek(given, "selector", None)}, {})
     for method, _, selector in (entry.partition("+") for entry in methods):
         for each in {selector or None, peek(given, "selector", None)}:
             for name, value in usual_settings(method, {"selector": each}).items():
@@ -150,14 +150,14 @@ def _kinds(given: Arguments) -> dict[str, set[type]]:
 
 def _typed(call: dict[str, Any], settings: dict[str, Any], axes: dict[str, list[Any]]) -> dict[str, Any]:
     """Return what was typed, by the fields of ComparisonConfig; the user's own modules that it names are imported."""
-    from supernet.searching.compare.config import ComparisonConfig, seeds_of
+    from supernet.searching.compare.config import ComparisonConfig, import_own, seeds_of
 
     typed = {entry.name: call[entry.name] for entry in fields(ComparisonConfig) if call.get(entry.name) is not None}
     if "methods" in typed:
         typed["methods"] = names_given("methods", typed["methods"])
     if "seeds" in typed:
         typed["seeds"] = seeds_of(typed["seeds"])
-    _import_own(typed.get("methods", []), settings, axes)
+    import_own(typed.get("methods", []), settings, axes)
     return typed | {"axes": axes, "settings": settings}
 
 
@@ -201,16 +201,6 @@ def _joined(start: ComparisonConfig, typed: dict[str, Any], *, replace: bool) ->
         kept = {key: value for key, value in getattr(start, name).items() if not (replace and key in typed[other])}
         found[name] = kept | typed[name]
     return found
-
-
-def _import_own(methods: list[str], settings: dict[str, Any], axes: dict[str, list[Any]]) -> None:
-    """Import the user's own modules that methods, spaces and selectors are typed as."""
-    typed = [pair for entry in methods for pair in zip(("method", "selector"), entry.split("+", 1), strict=False)]
-    for kind in ("space", "selector"):
-        typed += [(kind, str(value)) for value in (settings.get(kind), *axes.get(kind, []))]
-    for kind, name in typed:
-        if ":" in name:
-            import_typed(kind, name)
 
 
 def _arguments() -> type:

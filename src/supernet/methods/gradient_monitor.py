@@ -87,7 +87,7 @@ class GradientMonitor(Monitor):
         return means
 
     def _measure(self, batches: Mapping[str, Batch], previous: list[Tensor]) -> dict[str, Tensor]:
-        weight_batch, alpha_batch = batches["weights"], batches.get("alpha")
+        weight_batch, alpha_batch = batches[next(iter(self.method.streams))], batches.get("alpha")
         on_alpha, operators = self._gradients(weight_batch if alpha_batch is None else alpha_batch)
         on_weights = on_alpha if alpha_batch is None else self._gradients(weight_batch)[0]
         return {

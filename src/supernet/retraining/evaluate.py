@@ -122,7 +122,7 @@ def _place(data: Source | None) -> str:
 
 
 def _is_own(run: Run, images: Images, data: Source | None) -> bool:
-    """Return whether images, given as `data`, are the run's; their place tells where only one of the two is streamed."""
+    """Return whether images, given as `data`, are the run's; where only one is streamed, their place tells."""
     config = recorded(run)
     here = data is None or images.streamed == config["stream"] or same_source(source_name(data), config["data"])
     return here and _are_same(run, images)

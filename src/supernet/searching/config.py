@@ -44,6 +44,12 @@ from supernet.spaces import SearchSpace
 FLAGS = frozenset({"config", "dry_run", "no_graphs", "processes", "gpus", "help", "help_all"})
 """What `supernet search` has beside the fields of `SearchCall`; fields of a method's Config are flags among them."""
 
+_OF_SELECT = FLAGS | {
+    *("run", "selector", "data", "space", "method", "seed", "device", "out", "force", "resume_anyway", "quiet", "log"),
+    *("callbacks", "with", "table"),
+}
+"""The arguments of `supernet.select` and `supernet select`, which the fields of a selector's Config stand beside."""
+
 _NO_NUMBERS = ("graphs", "workers")  # settings that change no number: a run may go on with others
 
 
@@ -294,9 +300,11 @@ def _defaults(preset: MethodPreset | SelectorPreset) -> Any:
     entries = [entry for entry in fields(kind) if entry.init]
     if open_ := [entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING]:
         raise UserError(f"{whose} must have a default for every field, also for {', '.join(open_)}")
-    taken = {entry.name for entry in fields(SearchCall)} | FLAGS if isinstance(preset, MethodPreset) else set()
+    taken, call = _OF_SELECT, "selection"
+    if isinstance(preset, MethodPreset):
+        taken, call = FLAGS | {entry.name for entry in fields(SearchCall)}, "search"
     if clash := [entry.name for entry in entries if entry.name in taken]:
-        raise UserError(f"{whose} must have names that no setting or flag of a search has: rename {', '.join(clash)}")
+        raise UserError(f"{whose} must have names that no setting or flag of a {call} has: rename {', '.join(clash)}")
     return kind()
 
 

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal
 
+from supernet.errors import UserError
 from supernet.methods.base import Method
 from supernet.models.cost.feasible import FeasibleSet, NoDrawError
 from supernet.models.evaluate import Statistics
@@ -144,6 +145,8 @@ def _sampler(
         case "uniform":
             return uniform
     weights = method.op_score_lists()
+    if any(score < 0 for rows in weights.values() for row in rows for score in row):
+        raise UserError(f"sampler {sampler} takes op scores for shares, and some are below 0: take own or uniform")
     if sampler == "alpha":
         return lambda count, rng: islice(draws(space, weights, rng), count)
     return lambda count, rng: likeliest(space, weights, count)

@@ -44,9 +44,12 @@ SPACES: dict[str, SearchSpace] = {
 def space(which: str | SearchSpace) -> SearchSpace:
     """Return the space called `which`, one of your own as "module:NAME", or `which` itself if it is a space.
 
-    Raises UserError if there is none.
+    Raises UserError if there is none, and for a space of your own that has the name of another one.
     """
     if isinstance(which, SearchSpace):
+        published = (SPACES | RIVALS).get(which.name, which)
+        if published is not which and published != which:  # a run that records the name would lead back to that one
+            raise UserError(f"'{which.name}' is the name of another space: give yours a name of its own")
         return which
     if not isinstance(which, str):
         raise UserError(f"space cannot be of type {type(which).__name__}: {which!r}")
@@ -57,7 +60,7 @@ def space(which: str | SearchSpace) -> SearchSpace:
     value = imported("space", which)
     if not isinstance(value, SearchSpace):
         raise UserError(f"space '{which}' is not a supernet.SearchSpace")
-    return value
+    return space(value)
 
 
 def architecture(

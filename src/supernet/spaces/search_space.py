@@ -66,6 +66,11 @@ class SearchSpace:
             self._check_ops(cell)
         width, depth = self.target
         used = {p.layer.kind for p in self.layout(NetworkSize(width, depth)) if isinstance(p.layer, CellAt)}
+        if not self.has_additive_cost and (whole := [kind for kind, cell in self.cells.items() if not cell.project]):
+            raise UserError(
+                f"cell '{whole[0]}' needs project: how many channels it gets depends on the architecture of a cell "
+                "with the output 'unused'"
+            )
         for kind in self.cells:
             if kind not in used:
                 raise UserError(f"cell '{kind}' is nowhere in the skeleton, which has {', '.join(sorted(used))}")
@@ -110,6 +115,8 @@ class SearchSpace:
 
         Channels, also those of `stem`, are in multiples of the width. The positions are named 01, 02, ...
         """
+        if not isinstance(blocks, Iterable):
+            raise UserError(f"the blocks of a chain are a list, not of type {type(blocks).__name__}")
         named = {f"{number:02}": block for number, block in enumerate(blocks, 1)}
         for kind, block in named.items():
             if not (isinstance(block, Sequence) and len(block) == 3):

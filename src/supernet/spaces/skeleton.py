@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
 
-from supernet.errors import UserError, at_least
+from supernet.errors import UserError, at_least, is_whole
 from supernet.spaces.cell import names
 from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer, ReduceAt, StemAt
 
@@ -85,9 +87,9 @@ class Position:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        if self.stride not in (1, 2):
+        if not is_whole(self.stride) or self.stride not in (1, 2):
             raise UserError(f"position '{self.kind}' has stride {self.stride}; it can be 1 or 2")
-        if not self.channels > 0:
+        if not (isinstance(self.channels, Real) and 0 < self.channels < math.inf):
             raise UserError(f"position '{self.kind}' has {self.channels} times the width in channels; give more than 0")
 
 
@@ -102,8 +104,9 @@ class Chain:
     stem: float = 1
 
     def __post_init__(self) -> None:
-        if not self.positions:
-            raise UserError("a chain needs at least one position")
+        row = isinstance(self.positions, tuple | list) and all(isinstance(each, Position) for each in self.positions)
+        if not row or not self.positions:
+            raise UserError("a chain needs at least one position, each a Position, in a tuple")
         at_least(0, "chain.", stem=self.stem)
 
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:

@@ -47,10 +47,10 @@ def run_search(plan: Plan, folder: Path, callback: Callback | None = None) -> tu
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
     """Return the metrics of a run without the time that they took."""
-    return [_timeless(row) for row in run.metrics]
+    return [timeless(row) for row in run.metrics]
 
 
-def _timeless(values: Mapping[str, Any]) -> dict[str, Any]:
+def timeless(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values whose names do not end in "seconds"."""
     return {name: value for name, value in values.items() if not name.endswith("seconds")}
 
@@ -121,5 +121,5 @@ def run_selection(
     run = conduct(Run(folder), plan, SelectionTask, finish, callback or Callback())
     task, genotype = ended[0]
     streams = {name: stream.state_dict() for name, stream in task.streams.items()}
-    report = plain(_timeless(task.selector.report()))
+    report = plain(timeless(task.selector.report()))
     return genotype, rows_of(run), report, plain([task.search.method.state_dict(), streams])

@@ -18,6 +18,7 @@ from supernet.searching.baselines.run import Trainings
 from supernet.searching.compare.commands import Job, flags
 from supernet.searching.compare.executor import Local, carried_out, fitting, gpus_for, shared_out, sharing_images
 from supernet.searching.compare.worker import forget_failures
+from supernet.spaces import RIVALS, SPACES
 
 
 def at_once(
@@ -70,10 +71,16 @@ def _check(plan: RetrainingPlan, how: Driving) -> None:
         f"cannot read the images of '{plan.config.data}', which is no path": not is_available(str(plan.config.data)),
         "do not have a recipe of your own": plan.recipe not in RECIPES,
         "do not have callbacks": bool(how.callbacks),
+        f"do not know space '{plan.space_name}', which has no name that leads to it": not _leads(plan.space_name),
     }
     for reason, holds in missing.items():
         if holds:
             raise UserError(f"workers are processes of their own, and {reason}: leave workers out")
+
+
+def _leads(space_name: str) -> bool:
+    """Return whether another process finds a space by its name."""
+    return ":" in space_name or space_name in SPACES | RIVALS
 
 
 def _job(trainings: Trainings, rival: Rival, seed: int, how: Driving) -> Job:

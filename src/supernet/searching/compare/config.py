@@ -16,7 +16,7 @@ from supernet.engine.files import read_yaml, write_atomically
 from supernet.engine.records import damaged, read_checked
 from supernet.errors import UserError, is_whole, names_given, shown, unknown
 from supernet.methods import METHODS
-from supernet.registry import recorded
+from supernet.registry import import_typed, recorded
 from supernet.retraining.recipes import RECIPES
 from supernet.selectors import SELECTORS
 from supernet.settings import Count, Whole, amend, settings, values_of
@@ -205,3 +205,13 @@ def check_published(config: ComparisonConfig, typed: ComparisonConfig | None = N
         for value in values:
             if value not in (settings.get(name), *axes):
                 recorded(name, value, known)
+
+
+def import_own(methods: Iterable[str], settings: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> None:
+    """Import the user's own modules that methods, spaces and selectors are typed as, here and in each process."""
+    typed = [pair for entry in methods for pair in zip(("method", "selector"), entry.split("+", 1), strict=False)]
+    for kind in ("space", "selector"):
+        typed += [(kind, str(value)) for value in (settings.get(kind), *axes.get(kind, []))]
+    for kind, name in typed:
+        if ":" in name:
+            import_typed(kind, name)
