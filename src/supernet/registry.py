@@ -22,7 +22,7 @@ OWN: list[tuple[str, str]] = []
 def imported(kind: str, target: str) -> Any:
     """Import and return the object named "module:NAME", a `kind` of object in the UserError that a failure raises."""
     module, _, name = target.partition(":")
-    if not _is_own(target):
+    if not is_own(target):
         raise UserError(f"cannot import {kind} '{target}': expected module:NAME")
     try:
         found = import_module(module)
@@ -71,12 +71,12 @@ def recorded(kind: str, name: object, known: Container[str], option: str = "") -
     """
     if isinstance(name, str) and name in known:
         return name
-    typed = name if _is_own(str(name)) else f"module:{'NAME' if kind == 'space' else 'Class'}"
+    typed = name if is_own(str(name)) else f"module:{'NAME' if kind == 'space' else 'Class'}"
     given = option or kind
     raise UserError(f"{kind} '{name}' is one of your own: give it, too, as --{given} {typed}, or {given}= in Python")
 
 
-def _is_own(text: str) -> bool:
+def is_own(text: str) -> bool:
     """Return whether a text has the form "module:NAME"."""
     module, _, name = text.partition(":")
     return all(part.isidentifier() for part in (*module.split("."), name))

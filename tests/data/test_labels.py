@@ -122,6 +122,8 @@ def test_a_first_name_of_no_class_is_left_out() -> None:
     assert classes_of([1, 2], names=names[:3], known=ANIMALS, first=1)[0] == [0, 1]  # of a part without the last
     assert message(["N/A", "cat"], names=names) == "y has no image of class 'dog': each of 4 classes needs one"
     assert classes_of([0, 1, 2], names=names[:3])[1] == names[:3]
+    assert classes_of([1, 2, 3], names=names[:3])[:2] == ([0, 1, 2], names[:3])
+    assert message([1, 2], names=names[:1]) == "y holds label 2, but there are only 1 class names"
 
 
 def test_a_name_of_several_classes_gets_their_numbers() -> None:

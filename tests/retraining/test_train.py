@@ -479,7 +479,7 @@ def test_a_retraining_leaves_a_complete_folder_and_is_not_run_twice(searched, ca
     ] * 2
     assert set(run.summary) == {
         *("genotype", "architecture", "params", "flops", "measured_on", "accuracy", "test_accuracy", "best_epoch"),
-        *("balanced_accuracy", "test_balanced_accuracy", "seconds"),
+        *("balanced_accuracy", "test_balanced_accuracy", "labels", "seconds"),
     }
     assert run.genotype == searched.genotype
     assert searched.finished

@@ -631,3 +631,12 @@ def test_settings_of_a_selector_have_names_that_no_argument_has():
         selector = type("Clashing", (Magnitude,), {"Config": kind})
         with pytest.raises(UserError, match=f"no setting or flag of a selection has: rename {name}"):
             config_of(SELECTORS.named(selector))
+
+
+def test_a_selection_of_a_search_with_patience_is_that_of_the_search(archive, tmp_path):
+    settings = {**TINY, "method": "darts", "epochs": 3, "patience": 2, "selector": "best-of-samples"}
+    run = sn.search(archive, out=tmp_path / "run", select={"samples": 2}, **settings)
+    there = next((tmp_path / "run" / "selections").iterdir())
+    before = (there / "config.yaml").read_bytes()
+    assert sn.select(run, "best-of-samples", samples=2, device="cpu", quiet=True).path == there
+    assert (there / "config.yaml").read_bytes() == before

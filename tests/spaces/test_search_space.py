@@ -790,8 +790,13 @@ def test_a_cell_beside_one_whose_width_depends_on_the_architecture_needs_project
     free = Cell(
         (Edge(1, 0, ("skip_connect", "nor_conv_1x1")), Edge(2, 1, ("nor_conv_1x1",))), output="unused", project=True
     )
-    with pytest.raises(UserError, match="cell 'second' needs project"):
-        SearchSpace("mixed", {"first": free, "second": Cell.dense(2, ("skip_connect",))}, Stages(("first", "second")))
+    cells, places = (
+        {"first": free, "second": Cell.dense(2, ("skip_connect",))},
+        [Position("first", 1), Position("second", 1)],
+    )
+    with pytest.raises(UserError, match="cell 'second' needs project: it reads the output 'unused' of cell 'first'"):
+        SearchSpace("mixed", cells, Chain(tuple(places)))
+    assert SearchSpace("apart", cells, Stages(("first", "second"))).size > 1  # a block of one width is between them
 
 
 @pytest.mark.parametrize(
@@ -801,8 +806,8 @@ def test_a_cell_beside_one_whose_width_depends_on_the_architecture_needs_project
         (lambda: SearchSpace.chain("x", [(("skip_connect",), "2", 1)]), "position '01' has 2 times the width"),
         (lambda: SearchSpace.chain("x", [(("skip_connect",), math.inf, 1)]), "position '01' has inf times"),
         (lambda: SearchSpace.chain("x", [(("skip_connect",), 1, 2.0)]), "position '01' has stride 2.0"),
-        (lambda: Chain(["a"]), "a chain needs at least one position, each a Position, in a tuple"),
-        (lambda: Chain(5), "a chain needs at least one position, each a Position, in a tuple"),
+        (lambda: Chain(["a"]), "the positions of a chain are Positions, in a tuple"),
+        (lambda: Chain(5), "the positions of a chain are Positions, in a tuple"),
     ],
 )
 def test_mistakes_in_a_chain_are_one_line(make, expected):

@@ -136,11 +136,11 @@ def _kinds(given: Arguments) -> dict[str, set[type]]:
     """Return the types of what settings have where none is given: of the methods that are typed, or of all."""
     from supernet.methods import METHODS
     from supernet.searching.compare.cases import usual_settings
-    from supernet.searching.compare.config import import_own
+    from supernet.searching.compare.config import import_named
 
     found: dict[str, set[type]] = {"graphs": {bool}, "no_graphs": {bool}}
     methods = names_given("methods", peek(given, "methods", "")) or list(METHODS)
-    import_own(methods, {"selector": peek(given, "selector", None)}, {})
+    import_named(methods, {"selector": peek(given, "selector", None)}, {})
     for method, _, selector in (entry.partition("+") for entry in methods):
         for each in {selector or None, peek(given, "selector", None)}:
             for name, value in usual_settings(method, {"selector": each}).items():
@@ -150,14 +150,14 @@ def _kinds(given: Arguments) -> dict[str, set[type]]:
 
 def _typed(call: dict[str, Any], settings: dict[str, Any], axes: dict[str, list[Any]]) -> dict[str, Any]:
     """Return what was typed, by the fields of ComparisonConfig; the user's own modules that it names are imported."""
-    from supernet.searching.compare.config import ComparisonConfig, import_own, seeds_of
+    from supernet.searching.compare.config import ComparisonConfig, import_named, seeds_of
 
     typed = {entry.name: call[entry.name] for entry in fields(ComparisonConfig) if call.get(entry.name) is not None}
     if "methods" in typed:
         typed["methods"] = names_given("methods", typed["methods"])
     if "seeds" in typed:
         typed["seeds"] = seeds_of(typed["seeds"])
-    import_own(typed.get("methods", []), settings, axes)
+    import_named(typed.get("methods", []), settings, axes)
     return typed | {"axes": axes, "settings": settings}
 
 

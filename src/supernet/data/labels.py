@@ -77,7 +77,7 @@ def rule_of(
     texts = names and [_text(text, name) for text in names]
     names = texts if known is not None and len({*known}) < len(known) else texts and _distinct(texts)
     present: list[Any] = np.unique(values).tolist()
-    from_one = _is_from_one(names, columns, [*present, *(known or ())])
+    from_one = columns is None and _is_from_one(names or (), present, known or ())
     if names and from_one:
         notes, names, first = (*notes, f"class '{_NO_CLASS}' left out"), names[1:], 1
     if known is not None:
@@ -108,10 +108,11 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return [f"{text} ({i})" if counts[text] > 1 else text for i, text in enumerate(names)]
 
 
-def _is_from_one(names: Sequence[str] | None, columns: int | None, used: Sequence[Any]) -> bool:
-    """Return whether the first of the names is of no class; `used` are labels, and classes of a run."""
-    first = names[0] if names else None
-    return first == _NO_CLASS and columns is None and 0 not in used and _NO_CLASS not in used
+def _is_from_one(names: Sequence[str], present: Sequence[Any], known: Sequence[str]) -> bool:
+    """Return whether the first of the names is of no class: it is N/A, there are others, and no label has it."""
+    numbered = list(present) == [*range(1, len(names) + 1)]  # of as many classes as names, one of them called so
+    used = {0, _NO_CLASS} & {*present, *known}
+    return names[:1] == [_NO_CLASS] and len(names) > 1 and not numbered and not used
 
 
 def _are_numbers(names: Sequence[str]) -> bool:

@@ -210,7 +210,7 @@ def _begun(loader: DataLoader[Any]) -> Iterator[Any]:
     """Return the pass of a loader, which raises an error for a process that has ended when its images are asked for.
 
     PyTorch raises it wherever this program then is, as in the middle of a step that was to be saved. Other loaders of
-    this program find it out later as well, then.
+    this program then find it out later, too.
     """
     known = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     found = iter(loader)

@@ -133,9 +133,10 @@ def _are_same(run: Run, images: Images) -> bool:
 
     Where only one of the two is streamed, labels tell, since a stream is known by names and sizes alone.
     """
-    config, mark = recorded(run), images.label_mark
+    config = recorded(run)
     if images.streamed == config["stream"]:
         return images.fingerprint == config["fingerprint"]
+    mark = images.label_mark
     return list(images.classes) == config["classes"] and run.summary.get("labels", mark) == mark
 
 

@@ -44,9 +44,9 @@ from supernet.spaces import SearchSpace
 FLAGS = frozenset({"config", "dry_run", "no_graphs", "processes", "gpus", "help", "help_all"})
 """What `supernet search` has beside the fields of `SearchCall`; fields of a method's Config are flags among them."""
 
-_OF_SELECT = FLAGS | {
+_OF_SELECT = {
     *("run", "selector", "data", "space", "method", "seed", "device", "out", "force", "resume_anyway", "quiet", "log"),
-    *("callbacks", "with", "table"),
+    *("callbacks", "table", "processes", "gpus", "config", "help", "help_all"),
 }
 """The arguments of `supernet.select` and `supernet select`, which the fields of a selector's Config stand beside."""
 
@@ -302,7 +302,7 @@ def _defaults(preset: MethodPreset | SelectorPreset) -> Any:
         raise UserError(f"{whose} must have a default for every field, also for {', '.join(open_)}")
     taken, call = _OF_SELECT, "selection"
     if isinstance(preset, MethodPreset):
-        taken, call = FLAGS | {entry.name for entry in fields(SearchCall)}, "search"
+        taken, call = {*FLAGS, *(entry.name for entry in fields(SearchCall))}, "search"
     if clash := [entry.name for entry in entries if entry.name in taken]:
         raise UserError(f"{whose} must have names that no setting or flag of a {call} has: rename {', '.join(clash)}")
     return kind()

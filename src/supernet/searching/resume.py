@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from supernet.data import Source, is_available
@@ -46,8 +47,8 @@ def plan_of(
     arguments["data"] = config["data"] if data is None else data
     arguments["space"] = recorded_space(config["space"]) if space is None else space
     arguments["method"] = _method(run, config["method"], method)
-    arguments["patience"] = None  # the search has ended, or goes on by its own command
-    found = plans.plan(configured(**arguments), config["stream"])
+    found = plans.plan(configured(**arguments | {"patience": None}), config["stream"])  # which methods once had
+    found = replace(found, config=replace(found.config, patience=arguments["patience"]))
     if found.images.fingerprint != config["fingerprint"]:
         raise UserError(
             f"'{found.record['data']}' holds other images than when run '{run.path}' was searched on it: "

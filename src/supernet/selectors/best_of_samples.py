@@ -145,7 +145,10 @@ def _sampler(
         case "uniform":
             return uniform
     weights = method.op_score_lists()
-    if any(score < 0 for rows in weights.values() for row in rows for score in row):
+    edges = (
+        (edge, row) for kind, cell in space.cells.items() for edge, row in zip(cell.edges, weights[kind], strict=True)
+    )
+    if any(score < 0 for edge, row in edges for score in row[: len(edge.ops)]):
         raise UserError(f"sampler {sampler} takes op scores for shares, and some are below 0: take own or uniform")
     if sampler == "alpha":
         return lambda count, rng: islice(draws(space, weights, rng), count)

@@ -48,8 +48,9 @@ def space(which: str | SearchSpace) -> SearchSpace:
     """
     if isinstance(which, SearchSpace):
         published = (SPACES | RIVALS).get(which.name, which)
-        if published is not which and published != which:  # a run that records the name would lead back to that one
-            raise UserError(f"'{which.name}' is the name of another space: give yours a name of its own")
+        if published is not which and published != which:  # runs and architectures that have the name lead to that one
+            advice = "give yours a name of its own, as by dataclasses.replace(space, name=...)"
+            raise UserError(f"'{which.name}' is the name of another space: {advice}")
         return which
     if not isinstance(which, str):
         raise UserError(f"space cannot be of type {type(which).__name__}: {which!r}")

@@ -19,7 +19,7 @@ from supernet.spaces.dialects import choices, form_of
 from supernet.spaces.genotype import Choice, Genotype
 from supernet.spaces.layout import lay_out
 from supernet.spaces.operations import PRIMITIVES, Primitive
-from supernet.spaces.shapes import CellAt, PlacedLayer
+from supernet.spaces.shapes import CellAt, Layer, PlacedLayer, last
 from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Chain, Position, Skeleton
 
@@ -65,15 +65,23 @@ class SearchSpace:
                 raise UserError(f"cell '{kind}' needs a name without spaces and :")
             self._check_ops(cell)
         width, depth = self.target
-        used = {p.layer.kind for p in self.layout(NetworkSize(width, depth)) if isinstance(p.layer, CellAt)}
-        if not self.has_additive_cost and (whole := [kind for kind, cell in self.cells.items() if not cell.project]):
-            raise UserError(
-                f"cell '{whole[0]}' needs project: how many channels it gets depends on the architecture of a cell "
-                "with the output 'unused'"
-            )
+        layers = [placed.layer for placed in self.layout(NetworkSize(width, depth))]
+        used = {layer.kind for layer in layers if isinstance(layer, CellAt)}
+        self._check_widths(layers)
         for kind in self.cells:
             if kind not in used:
                 raise UserError(f"cell '{kind}' is nowhere in the skeleton, which has {', '.join(sorted(used))}")
+
+    def _check_widths(self, layers: Sequence[Layer]) -> None:
+        """Raise UserError where a cell would get as many channels as the architecture of another one decides."""
+        for number, layer in enumerate(layers):
+            if isinstance(layer, CellAt) and not self.cells[layer.kind].project:
+                for before in last(layers[:number], self.cells[layer.kind].inputs):
+                    if isinstance(before, CellAt) and self.cells[before.kind].output == "unused":
+                        raise UserError(
+                            f"cell '{layer.kind}' needs project: it reads the output 'unused' of cell '{before.kind}', "
+                            "whose channels depend on the architecture"
+                        )
 
     def _check_types(self) -> None:
         cells, row, target = self.cells, self.primitives, self.target

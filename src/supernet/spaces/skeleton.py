@@ -105,8 +105,10 @@ class Chain:
 
     def __post_init__(self) -> None:
         row = isinstance(self.positions, tuple | list) and all(isinstance(each, Position) for each in self.positions)
-        if not row or not self.positions:
-            raise UserError("a chain needs at least one position, each a Position, in a tuple")
+        if not row:
+            raise UserError("the positions of a chain are Positions, in a tuple")
+        if not self.positions:
+            raise UserError("a chain needs at least one position")
         at_least(0, "chain.", stem=self.stem)
 
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:

@@ -124,17 +124,20 @@ class NormalReduceNormal:
 def shortened(space: SearchSpace) -> SearchSpace:
     """Return the space with two stages at most, or with three cells of DARTS' kind: few layers, but of every kind.
 
-    Of the stages of inverted residuals the first two are left, with two blocks at most.
+    Of the stages of inverted residuals the first two are left, with two blocks at most. It is another space, of another
+    name.
     """
+    name = f"short-{space.name}"
     match space.skeleton:
         case Stages(stages):
-            return replace(space, skeleton=Stages(stages[:2]))
+            return replace(space, name=name, skeleton=Stages(stages[:2]))
         case Stack(normal, reduce):
-            return replace(space, skeleton=NormalReduceNormal(normal, reduce))
+            return replace(space, name=name, skeleton=NormalReduceNormal(normal, reduce))
         case MobileStages(positions):
             kinds = [positions[0].kind, positions[1].kind]
             cells = {kind: replace(space.cells[kind], edges=space.cells[kind].edges[:2]) for kind in kinds}
-            return replace(space, cells=cells, skeleton=replace(space.skeleton, positions=positions[:2], features=8))
+            short = replace(space.skeleton, positions=positions[:2], features=8)
+            return replace(space, name=name, cells=cells, skeleton=short)
     return space
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from supernet.searching.baselines.run import Trainings
 from supernet.searching.baselines.workers import command
 from supernet.searching.compare import worker
 from supernet.searching.compare.executor import Share
+from supernet.testing import ragged_space
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 
@@ -111,6 +113,10 @@ def test_what_a_process_of_its_own_cannot_have_is_told(data: str, tmp_path: Path
         sn.baseline(arrays, out=tmp_path / "b", **given)
     with pytest.raises(sn.UserError, match="do not have callbacks: leave workers out"):
         sn.baseline(data, out=tmp_path / "c", callbacks=[sn.Callback()], **given)
+    with pytest.raises(sn.UserError, match="do not know space 'ragged', which has no name that leads to it"):
+        sn.baseline(
+            data, like=str(ragged_space().sample(random.Random(0))), space=ragged_space(), out=tmp_path / "d", **given
+        )
     with pytest.raises(sn.UserError, match="setting workers must be at least 1, not 0"):
         sn.baseline(data, **given | {"workers": 0})
 

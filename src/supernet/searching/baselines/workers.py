@@ -11,6 +11,7 @@ from supernet.engine.driving import Driving
 from supernet.engine.run import Run
 from supernet.engine.signals import heard
 from supernet.errors import UserError
+from supernet.registry import is_own
 from supernet.retraining.plan import RetrainingPlan
 from supernet.retraining.recipes import RECIPES
 from supernet.searching.baselines.rivals import Rival
@@ -80,7 +81,7 @@ def _check(plan: RetrainingPlan, how: Driving) -> None:
 
 def _leads(space_name: str) -> bool:
     """Return whether another process finds a space by its name."""
-    return ":" in space_name or space_name in SPACES | RIVALS
+    return is_own(space_name) or space_name in SPACES | RIVALS
 
 
 def _job(trainings: Trainings, rival: Rival, seed: int, how: Driving) -> Job:

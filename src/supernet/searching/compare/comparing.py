@@ -100,7 +100,7 @@ def compare(
             "retrainings": retrainings,
         },
     )
-    configs.import_own(given.methods, given.settings, given.axes)
+    configs.import_named(given.methods, given.settings, given.axes)
     return start(given, out, workers=workers, on=on, retry_failed=retry_failed, quiet=quiet)
 
 

@@ -207,8 +207,8 @@ def check_published(config: ComparisonConfig, typed: ComparisonConfig | None = N
                 recorded(name, value, known)
 
 
-def import_own(methods: Iterable[str], settings: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> None:
-    """Import the user's own modules that methods, spaces and selectors are typed as, here and in each process."""
+def import_named(methods: Iterable[str], settings: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> None:
+    """Import the user's own modules that methods, spaces and selectors are named as, here and in each process."""
     typed = [pair for entry in methods for pair in zip(("method", "selector"), entry.split("+", 1), strict=False)]
     for kind in ("space", "selector"):
         typed += [(kind, str(value)) for value in (settings.get(kind), *axes.get(kind, []))]
