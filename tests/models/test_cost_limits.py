@@ -29,6 +29,7 @@ from supernet.searching.plan import planned as plan
 from supernet.searching.search import search
 from supernet.searching.task import SearchTask
 from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stack, Stages, space, tables
+from supernet.spaces.operations import Primitive
 from supernet.spaces.paths import is_wasteful
 from supernet.testing import PairDataset, macro_space, ragged_space, tiny_images
 
@@ -721,3 +722,17 @@ def test_config_starts_from_the_limits_of_a_run(call):
     assert Run("other").config["target_width"] == 36
     assert Run("other").config["target_depth"] == 6
     assert json.loads(json.dumps(Run("other").summary))["latency"] is None
+
+
+def test_a_limit_that_is_too_tight_is_told_where_an_operation_takes_some_widths_alone():
+    def grouped(cin, cout, stride, norm):
+        if cin % 4:
+            raise ValueError(f"{cin} channels are no multiple of 4")
+        return torch.nn.Conv2d(cin, cout, 3, stride, 1, groups=4)
+
+    own = Primitive("grouped", grouped)
+    home = SearchSpace("mine", {"cell": Cell.dense(2, ("grouped",))}, Stages(("cell",)), primitives=(own,))
+    with pytest.raises(
+        UserError, match="no architecture of space 'mine' .* is within the limits: at most 10 parameters"
+    ):
+        FeasibleSet(home, NetworkSize(16, 1, (8, 8), 1, 3), Limits(max_params=10)).check()

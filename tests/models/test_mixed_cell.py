@@ -232,7 +232,9 @@ def test_a_cell_of_nothing_but_none_gives_zeros_and_still_trains(train):
     assert torch.equal(cell([x], supernet.only(nothing)["cell"]), torch.zeros_like(x))
     F.cross_entropy(supernet(batch.x, supernet.only(nothing)), batch.y).backward()
     assert supernet.layers[-1][-1].weight.grad is not None  # the head learns the classes' frequencies
-    network = build(nothing, width=4, depth=1, classes=3, channels=1, image_size=(8, 8)).double().train(train)
+    network = (
+        build(nothing, width=4, depth=1, classes=3, channels=1, image_size=(8, 8), within=home).double().train(train)
+    )
     assert torch.isfinite(network(batch.x)).all()
 
 

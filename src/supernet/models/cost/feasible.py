@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -183,7 +184,9 @@ class FeasibleSet:
             smallest = self._groups.best(negative(self._costs[before][0]), self._costs[:before])
             least = getattr(self._operation_costs.total(smallest), name)
             if least > most:
-                width = widest(self.space, smallest, self.network_size, name, most)
+                width = 0
+                with suppress(UserError):  # of an operation that takes only some numbers of channels
+                    width = widest(self.space, smallest, self.network_size, name, most)
                 narrower = f" (it fits with target width {width})" if width else ""
                 raise self._infeasible(f"the smallest{others} has {least:,} {UNITS[name]}{narrower}: {smallest}")
             others += f"{' and' if others else ' with'} at most {most:,} {UNITS[name]}"
