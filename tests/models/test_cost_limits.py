@@ -733,6 +733,6 @@ def test_a_limit_that_is_too_tight_is_told_where_an_operation_takes_some_widths_
     own = Primitive("grouped", grouped)
     home = SearchSpace("mine", {"cell": Cell.dense(2, ("grouped",))}, Stages(("cell",)), primitives=(own,))
     with pytest.raises(
-        UserError, match="no architecture of space 'mine' .* is within the limits: at most 10 parameters"
+        UserError, match=r"no architecture of space 'mine' .* is within the limits: at most 10 parameters"
     ):
         FeasibleSet(home, NetworkSize(16, 1, (8, 8), 1, 3), Limits(max_params=10)).check()
