@@ -49,13 +49,16 @@ def test_every_accuracy_of_the_page_is_a_point_and_every_network_a_row(gained) -
 
 
 def test_the_figure_of_the_page_is_drawn_from_its_table(gained, tmp_path) -> None:
-    gained.save(gained.draw(list(gained.entries(PAGE.read_text()))), tmp_path / "gained.svg")
-    drawn, kept = (marks(path) for path in (tmp_path / "gained.svg", ROOT / "docs" / "images" / "gained.svg"))
+    networks, figure = list(gained.entries(PAGE.read_text())), ROOT / "docs" / "images" / "gained.svg"
+    for network in networks:
+        assert f">{network.name}<" in figure.read_text(), network.name
+    gained.save(gained.draw(networks), tmp_path / "gained.svg")
+    drawn, kept = (marks(path) for path in (tmp_path / "gained.svg", figure))
     assert len(drawn) > 60
     assert kept == [pytest.approx(mark, abs=0.5) for mark in drawn]  # a tenth of a point of accuracy is more
 
 
 def marks(figure: Path) -> list[tuple[float, float]]:
-    """Return where an SVG figure places its points, ticks and letters."""
+    """Return where an SVG figure places its points and ticks."""
     found = re.findall(r'<use xlink:href="#[^"]+"(?: x="([\d.]+)" y="([\d.]+)")', figure.read_text())
     return [(float(x), float(y)) for x, y in found]

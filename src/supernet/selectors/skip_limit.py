@@ -3,8 +3,8 @@
 P-DARTS (Chen, Xie, Wu & Tian, ICCV 2019, arXiv 1904.12760): among the architectures with at most M skip connections,
 the one whose operations have the largest sum of op scores. It is found exactly, as a knapsack problem in which a skip
 connection costs 1; where the derived one has too many, those that waste an operation are left out, as within any other
-limit. The released code takes the weakest skip connection away and derives the cell again, until few are
-left; that need not be the best. That the paper keeps M = 2 is unverified.
+limit. The released code takes the weakest skip connection away and derives the cell again, until few are left; that
+need not be the best. That the paper keeps M = 2 is unverified.
 
 A space without a cell called normal counts the skip connections of all its cells. Where fewer than M skip connections
 cannot be had, as in a space of nothing else, or within a limit on latency that only more of them keep, M is the
