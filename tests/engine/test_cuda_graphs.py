@@ -127,20 +127,23 @@ def test_a_step_is_recorded_after_the_first_ones_of_an_epoch_and_none_is_lost_or
 def test_each_epoch_is_recorded_anew_with_its_own_rate() -> None:
     tape = Tape()
     toy = Toy(tape)
-    toy.recorded.begin()
+    toy.recorded.drop()
     for number in (1, 1, 1, 1, 1):
         toy.go(number)
     toy.rate = 0.5
     assert toy.go(1) == -6  # a number of the host's is baked in
-    toy.recorded.begin()
+    toy.recorded.drop()
     assert [toy.go(1) for _ in range(5)] == [-6.5, -7, -7.5, -8, -8.5]
     first, second = ["warm"] * EAGER + ["capture", *["replay"] * 3], ["warm"] * EAGER + ["capture", *["replay"] * 2]
-    assert tape.events == ["drop", *first, "drop", *second]
+    assert tape.events == [*first, "drop", *second]
+    toy.recorded.drop()
+    toy.recorded.drop()  # as at an epoch's end and at the next one's beginning
+    assert tape.events == [*first, "drop", *second, "drop"]
 
 
 def test_without_a_graph_every_step_is_run_as_it_is() -> None:
     toy = Toy(None)
-    toy.recorded.begin()
+    toy.recorded.drop()
     assert [toy.go(number) for number in range(1, 7)] == [-1, -3, -6, -10, -15, -21]
 
 
@@ -164,7 +167,7 @@ def test_what_cannot_be_recorded_is_run_as_it_is_to_the_end_and_told_in_one_line
     tape = Broken()
     toy = Toy(tape)
     assert [toy.go(number) for number in range(1, 7)] == [-1, -3, -6, -10, -15, -21]
-    toy.recorded.begin()
+    toy.recorded.drop()
     assert toy.go(7) == -28
     assert tape.events == ["warm"] * EAGER + ["capture"]
     assert toy.said == [f"CUDA graphs cannot record this step, so no step is recorded: {NOT_PERMITTED}"]
@@ -245,7 +248,7 @@ def test_a_search_whose_steps_are_replayed_learns_the_same_bits(
     again, same = searched(recorded(given, monkeypatch, tape), tmp_path / "recorded", callback)
     assert callback.said == []
     assert len(tapes) == 1
-    epoch = ["drop", *["warm"] * EAGER, "capture", *["replay"] * 3]  # of six steps
+    epoch = [*["warm"] * EAGER, "capture", *["replay"] * 3, "drop"]  # of six steps
     assert tapes[0].events == epoch * 2
     assert same == rows
     theirs, ours = (tensors(each.state_dict()) for each in (task, again))

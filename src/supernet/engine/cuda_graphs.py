@@ -61,11 +61,11 @@ class RecordedStep:
         self._eager = EAGER
         self._names: list[str] = []  # of the batches that a step looks up
 
-    def begin(self) -> None:
-        """Begin an epoch, with a new learning rate: drop the recording."""
-        self._recorded, self._eager = None, EAGER
-        if self._graph is not None:
+    def drop(self) -> None:
+        """Drop the recording, if there is one, and run the next steps: another epoch has another learning rate."""
+        if self._graph is not None and self._recorded is not None:
             self._graph.drop()
+        self._recorded, self._eager = None, EAGER
 
     def __call__(self, batches: Batched) -> Metrics:
         """Run or replay a step on the batches."""

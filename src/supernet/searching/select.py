@@ -146,7 +146,7 @@ class SelectionTask(Task):
     def begin_epoch(self, epoch: int) -> None:
         """Let the selector prepare."""
         self.selector.begin_epoch(epoch)
-        self._learn.begin()
+        self._learn.drop()
         self.passes.begin_epoch()
 
     def begin_step(self, epoch: int, within: Within) -> None:
@@ -162,7 +162,7 @@ class SelectionTask(Task):
 
     def end_epoch(self, epoch: int, means: Mapping[str, float]) -> dict[str, Any]:
         """Return the epoch's row: the supernet's accuracy on the validation images, and the selector's report."""
-        self._learn.begin()  # as in a search
+        self._learn.drop()  # as in a search
         valid = self.search.valid_accuracy()
         learned = self.promises.row(self.selector.end_epoch(epoch))
         row = dict(self.promises.means(means)) | {"valid_accuracy": valid, **learned}

@@ -116,7 +116,7 @@ class SearchTask(Task):
         if self.method.stage and (epoch == 0 or self.method.stage != before):
             self._say(self.method.stage)
         self._set_cutout()
-        self._learn.begin()
+        self._learn.drop()
         self.passes.begin_epoch()
 
     def begin_step(self, epoch: int, within: Within) -> None:
@@ -150,7 +150,7 @@ class SearchTask(Task):
 
         The architecture is within the limits, except for a measured latency, which is measured at the end only.
         """
-        self._learn.begin()  # the memory of a recorded step would lie beside what follows
+        self._learn.drop()  # the memory of a recorded step would lie beside what follows
         valid = self.valid_accuracy()
         measured = math.nan if valid is None else valid
         learned = self.promises.row(self.passes.between(lambda: self.method.end_epoch(epoch, measured)))
