@@ -47,6 +47,27 @@ def test_the_loss_of_labels_is_that_of_the_same_labels_as_shares(smoothing, weig
     weights = class_weights(y, 3) if weighted else None
     shares = F.one_hot(y, 3).float()
     targets = (1 - smoothing) * shares + smoothing / 3
-    each = -((torch.ones(3) if weights is None else weights) * targets * logits.log_softmax(1)).sum(1)
+    each = -(torch.ones(3) if weights is None else weights)[y] * (targets * logits.log_softmax(1)).sum(1)
     for labels in (y, shares):
         torch.testing.assert_close(cross_entropy(logits, labels, smoothing, weights), each.mean())
+
+
+def test_mixed_images_have_the_weights_of_their_labels_by_their_shares():
+    g = torch.Generator().manual_seed(0)
+    logits, y, other = torch.randn(5, 3, generator=g), torch.tensor([0, 1, 2, 0, 1]), torch.tensor([1, 1, 0, 2, 0])
+    weights = torch.tensor([0.5, 1.0, 4.0])
+    share = torch.rand(5, 1, generator=g)
+    mixed = share * F.one_hot(y, 3) + (1 - share) * F.one_hot(other, 3)
+    kept, added = (
+        torch.stack([cross_entropy(logits[i : i + 1], labels[i : i + 1], 0.1, weights) for i in range(5)])
+        for labels in (y, other)
+    )
+    expected = (share[:, 0] * kept + (1 - share[:, 0]) * added).mean()
+    torch.testing.assert_close(cross_entropy(logits, mixed, 0.1, weights), expected)
+
+
+def test_weights_with_smoothing_do_not_favour_the_rare_class_for_a_common_image():
+    logits = torch.zeros(1, 2, requires_grad=True)
+    weights = class_weights(torch.tensor([0] * 98 + [1] * 2), 2)
+    cross_entropy(logits, torch.tensor([0]), 0.1, weights).backward()
+    assert logits.grad[0, 0] < 0 < logits.grad[0, 1]

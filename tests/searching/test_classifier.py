@@ -189,6 +189,8 @@ def test_mistakes_in_predictions_are_one_line(fitted):
         fitted.score(X, Y[:-1])
     with pytest.raises(sn.UserError, match=r"^sample_weight has shape \(2,\); expected a weight for each of"):
         fitted.score(X, Y, sample_weight=[1.0, 2.0])
+    with pytest.raises(sn.UserError, match=r"^sample_weight has sum 0: give some image a weight$"):
+        fitted.score(X, Y, sample_weight=[0.0] * len(Y))
 
 
 @pytest.mark.slow

@@ -15,10 +15,14 @@ def class_weights(y: Tensor, classes: int) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, y: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
-    """Return the mean loss of logits (B, classes) for labels (B,), or shares of classes (B, classes)."""
-    y = y if y.dim() == 1 else y.to(logits)
+    """Return the mean loss of logits (B, classes) for labels (B,), or shares of classes (B, classes).
+
+    The weight of an image's class is that of all its loss, also of what `smoothing` spreads over the other classes.
+    """
     if weights is None:
-        return F.cross_entropy(logits, y, label_smoothing=smoothing)
-    # PyTorch's mean would divide by the weights of the labels in this batch, but of shares by the number of images
-    total = F.cross_entropy(logits, y, weights.to(logits), label_smoothing=smoothing, reduction="sum")
-    return total / len(y)
+        return F.cross_entropy(logits, y if y.dim() == 1 else y.to(logits), label_smoothing=smoothing)
+    # PyTorch's own weights are of the classes that a label is spread over: with 98 images of a class for 2 of another,
+    # and a smoothing of 0.1, the loss of a common image would be the lowest for a prediction of the rare class
+    shares = (F.one_hot(y, logits.shape[1]) if y.dim() == 1 else y).to(logits) * weights.to(logits)
+    spread = shares.sum(1, keepdim=True) / logits.shape[1]
+    return F.cross_entropy(logits, torch.lerp(shares, spread.expand_as(shares), smoothing))

@@ -114,7 +114,7 @@ class ImageClassifier:
     def score(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
         """Return the share of images that are predicted as `y` (N,) says, each counted by its `sample_weight` (N,).
 
-        Raises UserError before `fit`, and for labels or weights of another number than the images.
+        Raises UserError before `fit`, for labels or weights of another number than the images and for weights of sum 0.
         """
         labels = np.asarray(y)
         predicted = self.predict(X)
@@ -125,6 +125,8 @@ class ImageClassifier:
             raise UserError(
                 f"sample_weight has shape {weights.shape}; expected a weight for each of {len(labels)} images"
             )
+        if weights is not None and not weights.sum():
+            raise UserError("sample_weight has sum 0: give some image a weight")
         return float(np.average(predicted == labels, weights=weights))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
