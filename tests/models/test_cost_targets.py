@@ -202,3 +202,13 @@ def test_the_network_is_the_one_that_the_weights_of_edges_lead_to():
     between = (alone + found) // 2
     assert made(home, most=between)(dense(weights)) == 0
     assert made(home, most=between)(mixed) > 0
+
+
+def test_a_network_that_takes_no_time_has_a_finite_penalty_and_gradient(monkeypatch):
+    monkeypatch.setattr(MeasuredLatency, "_timed", lambda self, build, shape: 1.0)
+    targets = Targets(FeasibleSet(NB201, FRAME), Limits(max_latency_ms=5.0), 4)
+    weights = torch.zeros(6, 5, dtype=torch.float64)
+    weights[:, NB201.cells["cell"].edges[0].ops.index("none")] = 1
+    penalty = targets(dense({"cell": weights.requires_grad_()}))
+    assert penalty == 0
+    assert not torch.autograd.grad(penalty, weights)[0].any()

@@ -357,3 +357,14 @@ def test_an_operation_that_begins_in_place_changes_nothing_for_the_others(engine
     torch.testing.assert_close(
         logits(Primitive("own", lambda cin, cout, stride, norm: Activated(cin, cout, stride))), wanted
     )
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_no_images_leave_the_running_statistics(engine):
+    home = SPACES[0]
+    supernet = Supernet(home, network_size(), Norm())
+    supernet.engine = engine
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    supernet(noise_batch(1).x[:0].float(), dense(weights(home, 1)))
+    after = supernet.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items() if "running" in name)

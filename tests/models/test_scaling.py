@@ -67,3 +67,9 @@ def test_a_cost_below_the_smallest_network_is_refused() -> None:
     genotype = only_architecture(rival)
     with pytest.raises(UserError, match=r"efficientnet cannot have 500 FLOPs: on these images it has at least [\d,]+$"):
         scaled(rival, genotype, SMALL, "flops", 500)
+
+
+def test_a_network_that_no_memory_holds_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("supernet.models.cost.memory.free_memory", lambda device: 2**26)
+    with pytest.raises(UserError, match=r"^width \d+ and depth 1 need at least .* of memory, and 0\.07 GB are free"):
+        nearest_width(NB201, NB201.choose({"cell": (3,) * 6}), SMALL, "params", 10**12)

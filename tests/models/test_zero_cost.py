@@ -138,3 +138,13 @@ def test_a_codes_context_leaves_the_network_as_it_was():
 def test_two_rows_are_combined_by_their_ranks():
     assert combined([0.1, 0.2, 0.3], [5.0, 5.0, -1.0], 0.5) == [-0.5, 0.5, 0.0]
     assert combined([0.1, 0.2, 0.3], [5.0, 5.0, -1.0], 0.0) == [-2.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("score", ["jacob_cov", "naswot"])
+def test_one_image_of_one_pixel_is_refused(score: Score) -> None:
+    home = space("nasbench201")
+    genotypes = [home.sample(random.Random(0))]
+    size = NetworkSize(4, 1, (2, 2), 1, 3, stem=1)
+    with pytest.raises(UserError, match="at batch size 1 and features of 1x1 pixels"):
+        zero_cost(score, home, genotypes, size, torch.randn(1, 1, 2, 2), 0)
+    zero_cost("synflow", home, genotypes, size, torch.randn(1, 1, 2, 2), 0)

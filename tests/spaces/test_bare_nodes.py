@@ -117,6 +117,10 @@ PAIRS = "[('skip_connect', 0), ('skip_connect', 1)]"
             f"Genotype(normal={PAIRS}, normal_concat=[2], reduce={PAIRS}, reduce_concat=[2])",
             r"normal ends at node 2; nodes without edges are written as \|",
         ),
+        (
+            "Genotype(normal=[], normal_concat=[], reduce=[], reduce_concat=[])",
+            r"normal ends at node 1; nodes without edges are written as \|",
+        ),
     ],
 )
 def test_a_text_that_is_no_architecture_is_refused_in_a_line(text, message):

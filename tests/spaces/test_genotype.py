@@ -88,6 +88,18 @@ def test_genotypes_are_equal_in_any_order_of_their_choices():
     assert Genotype.of("another", {"cell": triples}) != again
 
 
+def test_a_genotype_of_choices_or_cells_out_of_order_is_refused():
+    whole, ragged = NB201.parse(INDEX_0), RAGGED.parse(TWO_CELLS)
+    for space, cells in (
+        (whole.space, (("cell", whole["cell"][::-1]),)),
+        (ragged.space, ragged.cells[::-1]),
+        (whole.space, (("cell", 3),)),
+        (whole.space, (("cell", list(whole["cell"])),)),
+    ):
+        with pytest.raises(UserError, match=r"^a Genotype is built by Genotype\.of\("):
+            Genotype(space, cells)
+
+
 def test_a_genotype_cannot_be_changed():
     genotype = NB201.parse(INDEX_0)
     with pytest.raises(AttributeError):

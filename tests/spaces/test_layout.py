@@ -341,3 +341,10 @@ def test_a_cell_of_three_inputs_and_one_output():
     assert {placed.output for placed in cells} == {Shape(2, 4, 4)}
     network = Network(space, space.sample(random.Random(0)), network_size)
     assert network(torch.randn(2, 1, 4, 4)).shape == (2, 3)
+
+
+def test_an_unknown_activation_is_refused():
+    from supernet.spaces.modules import conv_bn
+
+    with pytest.raises(UserError, match=r"^unknown activation 'gelu'; did you mean 'relu'\? known: relu, relu6, silu$"):
+        conv_bn(4, 4, 3, activation="gelu")

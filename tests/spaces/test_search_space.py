@@ -361,6 +361,16 @@ class Headless:
         return (StemAt(width), CellAt("a", width))
 
 
+def planning(layers):
+    """Return a space whose skeleton plans these layers."""
+
+    class Planned:
+        def plan(self, width, depth, stem):
+            return layers
+
+    return SearchSpace("x", {"a": LINE}, Planned())
+
+
 def cell(*edges, **shape):
     return lambda: Cell(tuple(Edge(*edge) for edge in edges), **shape)
 
@@ -421,8 +431,9 @@ def searched(cells, stages=("a",), primitives=()):
             ),
             "space 'mine' has two operations 'mine' of your own",
         ),
-        (searched({"a:b": LINE}, ("a:b",)), "cell 'a:b' needs a name without spaces and :"),
-        (searched({"a b": LINE}, ("a b",)), "cell 'a b' needs a name without spaces and :"),
+        (searched({"a:b": LINE}, ("a:b",)), "cell 'a:b' needs a name without spaces, : and +"),
+        (searched({"a b": LINE}, ("a b",)), "cell 'a b' needs a name without spaces, : and +"),
+        (searched({"+a": LINE}, ("+a",)), "cell '+a' needs a name without spaces, : and +"),
         # Two inputs, few edges kept
         (cell((1, 0, ("none",)), inputs=2), "edge 1<-0 runs into an input: the cell's own nodes are 2 and above"),
         (cell((2, 0, ("none",)), inputs=0), "a cell has at least 1 input and keeps at least 1 edge, not 0 and None"),
@@ -487,6 +498,25 @@ def searched(cells, stages=("a",), primitives=()):
             lambda: SearchSpace("x", {"a": LINE}, Headless()),
             "the skeleton of space 'x' must end with a head, which makes logits",
         ),
+        (lambda: planning(None), "the skeleton of space 'x' plans None, which are no layers"),
+        (
+            lambda: planning((StemAt(4), 5)),
+            "the skeleton of space 'x' plans (StemAt(channels=4, halvings=0, first=True), 5), which are no layers",
+        ),
+        (
+            lambda: planning((StemAt(4), CellAt("a", 4.0), HeadAt())),
+            "the skeleton of space 'x' has CellAt(kind='a', channels=4.0, stride=1): channels cannot be 4.0",
+        ),
+        (
+            lambda: planning((StemAt(4), ReduceAt(8, 4), CellAt("a", 8), HeadAt())),
+            "the skeleton of space 'x' has ReduceAt(channels=8, stride=4): stride cannot be 4",
+        ),
+        (
+            lambda: planning((StemAt(4), CellAt("a", 4), HeadAt(), HeadAt())),
+            "the skeleton of space 'x' must end with a head, which makes logits",
+        ),
+        (lambda: Stack(multiplier=0), "setting multiplier must be at least 1, not 0"),
+        (lambda: Stack(multiplier=1.5), "setting multiplier takes a whole number, not 1.5"),
         # Inputs of different resolutions
         (
             lambda: SearchSpace("x", {"normal": FREE, "reduce": FREE}, Stack()),
@@ -561,11 +591,11 @@ def test_operations_are_checked_at_every_position():
 
     check(lambda cin, cout, stride, norm: conv(cin, cout, stride))()
     assert refused(check(lambda cin, cout, stride, norm: conv(cin, 7, stride))) == (
-        "operation 'own' on edge 1<-0 of cell 'a' gives (1, 7, 8, 8) where (1, 4, 8, 8) is needed: "
+        "edge 1<-0 of cell 'a': operation 'own' gives (1, 7, 8, 8) where (1, 4, 8, 8) is needed: "
         "build(4, 4, 1, norm) must keep to its channels and stride"
     )
     assert refused(check(lambda cin, cout, stride, norm: conv(cin, cout, 2), ("a", "a"))) == (
-        "operation 'own' on edge 1<-0 of cell 'a' gives (1, 4, 4, 4) where (1, 4, 8, 8) is needed: "
+        "edge 1<-0 of cell 'a': operation 'own' gives (1, 4, 4, 4) where (1, 4, 8, 8) is needed: "
         "build(4, 4, 1, norm) must keep to its channels and stride"
     )
     assert refused(check(lambda cin, cout, stride, norm: conv(3, cout, stride))).startswith(
@@ -814,3 +844,22 @@ def test_mistakes_in_a_chain_are_one_line(make, expected):
     with pytest.raises(UserError) as caught:
         make()
     assert str(caught.value).startswith(expected)
+
+
+def test_a_chain_of_a_list_is_that_of_a_tuple():
+    positions = [Position("a", 1), Position("b", 2, 2)]
+    assert {Chain(positions), Chain(tuple(positions))} == {Chain(positions)}
+
+
+def test_an_operation_of_another_shape_is_refused_before_any_network_is_used():
+    from torch import nn
+
+    from supernet.models.network import build
+
+    own = Primitive("own", lambda cin, cout, stride, norm: nn.Conv2d(cin, cout + 1, 1, stride))
+    space = SearchSpace("x", {"a": Cell((Edge(1, 0, ("own", "none")),))}, Stages(("a",)), (own,))
+    wrong = r"^operation 'own' gives \(1, 5, 8, 8\) where \(1, 4, 8, 8\) is needed: build\(4, 4, 1, norm\) must keep"
+    sizes = {"width": 4, "depth": 1, "image_size": (8, 8)}
+    with pytest.raises(UserError, match=wrong):
+        build("|own~0|", within=space, **sizes)
+    build("|none~0|", within=space, **sizes)

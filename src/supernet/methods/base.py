@@ -209,7 +209,7 @@ class Method(ABC):
 
     @property
     def trained_cost(self) -> Cost:
-        """The cost of the networks that are trained: of the supernet, by default."""
+        """The cost of the networks that are trained: of the supernet, by default; its `values` alone count."""
         return OperationCosts(self.supernet.space, self.supernet.network_size).supernet
 
     @property

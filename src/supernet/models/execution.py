@@ -1,4 +1,7 @@
-"""Execution: how a supernet is run in a search. It affects speed, memory and rounding only."""
+"""Execution: how a supernet is run in a search. It affects speed, memory and rounding.
+
+In a space with an operation of random noise, as `s4` has, it also decides in which order the noise is drawn.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.models.cost.count import cost
 from supernet.models.cost.memory import check_memory
 from supernet.models.layers import (
     AuxiliaryHead,
@@ -133,9 +134,12 @@ def build(
 
     `genotype` may also be the text of one, or a file that holds it, such as `genotype.json`. `NetworkSize` explains
     the other sizes; `width` and `depth` default to NAS-Bench-201's. `within` is the space if you made it yourself;
-    otherwise the genotype names it. Raises UserError if the space has no such architecture.
+    otherwise the genotype names it. Raises UserError if the space has no such architecture, and for an operation of
+    yours that does not fit.
     """
     network_size = NetworkSize(width, depth, image_size, channels, classes, stem, reductions)
     home, found = architecture(genotype, within)
     check_memory(home, network_size, genotype=found)
+    if home.primitives:
+        cost(home, found, network_size)
     return Network(home, found, network_size, auxiliary=auxiliary)

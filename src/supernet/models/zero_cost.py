@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from supernet.data import Batch
 from supernet.engine.seeds import seeded
 from supernet.errors import UserError
-from supernet.models.cost.count import OperationCosts
+from supernet.models.cost.count import OperationCosts, check_batch_norm
 from supernet.models.network import Network
 from supernet.spaces import NetworkSize, SearchSpace
 from supernet.spaces.genotype import Genotype
@@ -57,12 +57,14 @@ def zero_cost(
     """Return a score of every architecture, from a network of a size with weights drawn from `seed`.
 
     `x` (B, channels, H, W) are the images that jacob_cov and naswot look at (see `scored_images`); the networks run
-    where these are. Raises UserError for naswot if no network has ReLU units.
+    where these are. Raises UserError for naswot if no network has ReLU units, and where batch norm has single values.
     """
     x = x.float()
     if name in ("params", "flops"):
         costs = OperationCosts(space, size)
         return [float(getattr(costs.total(genotype), name)) for genotype in genotypes]
+    if name != "synflow":
+        check_batch_norm(OperationCosts(space, size).supernet, len(x))
     found = []
     for genotype in genotypes:
         with seeded(seed, x.device):

@@ -38,8 +38,10 @@ class Genotype:
 
     def __post_init__(self) -> None:
         cells = self.cells if isinstance(self.cells, tuple) else (None,)
-        fits = all(isinstance(cell, tuple) and len(cell) == 2 and isinstance(cell[0], str) for cell in cells)
+        fits = all(isinstance(cell, tuple) and list(map(type, cell)) == [str, tuple] for cell in cells)
         fits = fits and all(isinstance(choice, Choice) for _, chosen in cells for choice in chosen)
+        fits = fits and all(list(chosen) == sorted(chosen, key=_place) for _, chosen in cells)
+        fits = fits and [kind for kind, _ in cells] == sorted(kind for kind, _ in cells)
         if not isinstance(self.space, str) or not isinstance(self.bare, tuple) or not fits:
             raise UserError("a Genotype is built by Genotype.of(space, {kind: [(target, source, op), ...]})")
 
@@ -57,7 +59,7 @@ class Genotype:
         """
 
         def choices(kind: str) -> tuple[Choice, ...]:
-            return tuple(sorted((_choice(*c) for c in cells[kind]), key=lambda c: (c.target, c.branch, c.source, c.op)))
+            return tuple(sorted((_choice(*c) for c in cells[kind]), key=_place))
 
         try:
             nodes = {kind: tuple(sorted(map(operator.index, of_kind))) for kind, of_kind in (bare or {}).items()}
@@ -97,6 +99,10 @@ class Genotype:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"this is not a genotype: {error!r}; expected {{'space': ..., 'cells': ...}}") from None
+
+
+def _place(choice: Choice) -> tuple[int, int, int, str]:
+    return choice.target, choice.branch, choice.source, choice.op
 
 
 def _choice(target: Any, source: Any, op: Any, branch: Any = 0) -> Choice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
-from supernet.errors import UserError, unknown, whole
+from supernet.errors import UserError, is_whole, shown, unknown, whole
 from supernet.spaces.cell import Cell
 from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer, PlacedLayer, Shape, StemAt, last
 from supernet.spaces.size import NetworkSize
@@ -25,7 +25,7 @@ def lay_out(
     placed: list[PlacedLayer] = []
     outputs: list[Shape] = []
     reduced = 0
-    for layer in skeleton.plan(size.width, size.depth, size.halvings):
+    for layer in _checked(name, skeleton.plan(size.width, size.depth, size.halvings)):
         if not outputs and isinstance(layer, CellAt):
             raise UserError(f"the skeleton of space '{name}' begins with a cell; it needs a stem before it")
         inputs = _inputs(cells, layer, outputs) if outputs else (Shape(size.channels, *size.image_size),)
@@ -33,11 +33,23 @@ def lay_out(
         reduced += getattr(fitted, "stride", 1) == 2
         placed.append(PlacedLayer(fitted, inputs, _output(fitted, inputs[-1], size, multiples)))
         outputs.append(placed[-1].output)
-    if not placed or not isinstance(placed[-1].layer, HeadAt):
-        raise UserError(f"the skeleton of space '{name}' must end with a head, which makes logits")
     if size.reductions is not None and reduced < size.reductions:
         raise UserError(f"space '{name}' has {reduced} reductions, not {size.reductions}")
     return tuple(placed)
+
+
+def _checked(name: str, layers: object) -> Sequence[Layer]:
+    """Return what a skeleton plans; raises UserError unless it is layers with possible numbers, the last one a head."""
+    if not isinstance(layers, Sequence) or not all(isinstance(layer, Layer) for layer in layers):
+        raise UserError(f"the skeleton of space '{name}' plans {shown(repr(layers))}, which are no layers")
+    for layer in layers:
+        for what, least in (("channels", 1), ("kernel", 1), ("halvings", 0), ("stride", 1)):
+            value = getattr(layer, what, least)
+            if not is_whole(value) or value < least or (what == "stride" and value > 2):
+                raise UserError(f"the skeleton of space '{name}' has {layer}: {what} cannot be {shown(repr(value))}")
+    if [number for number, layer in enumerate(layers, 1) if isinstance(layer, HeadAt)] != [len(layers)]:
+        raise UserError(f"the skeleton of space '{name}' must end with a head, which makes logits")
+    return layers
 
 
 def _check(size: NetworkSize) -> None:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.errors import unknown
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -25,6 +27,13 @@ class Norm:
 
 PLAIN = Norm()
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU}
+
+
+def activated(name: str) -> nn.Module:
+    """Return the activation of a name; raises UserError if there is none."""
+    if name not in ACTIVATIONS:
+        raise unknown("activation", name, ACTIVATIONS)
+    return ACTIVATIONS[name]()
 
 
 def batch_norm(channels: int, norm: Norm = PLAIN) -> nn.BatchNorm2d:
@@ -215,6 +224,9 @@ def drop_path(x: Tensor, probability: float) -> Tensor:
 def conv_bn(
     cin: int, cout: int, kernel: int, stride: int = 1, activation: str = "", groups: int = 1, norm: Norm = PLAIN
 ) -> list[nn.Module]:
-    """Return convolution without bias, batch norm and, if there is one, the activation "relu", "relu6" or "silu"."""
+    """Return convolution without bias, batch norm and, if there is one, the activation "relu", "relu6" or "silu".
+
+    Raises UserError for another activation.
+    """
     conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    return [conv, batch_norm(cout, norm), *([ACTIVATIONS[activation]()] if activation else [])]
+    return [conv, batch_norm(cout, norm), *([activated(activation)] if activation else [])]

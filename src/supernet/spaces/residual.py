@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from supernet.spaces.modules import ACTIVATIONS, PLAIN, Norm, conv_bn, drop_path
+from supernet.spaces.modules import PLAIN, Norm, activated, conv_bn, drop_path
 
 
 class Residual(nn.Module):
@@ -55,7 +55,7 @@ class Excitation(nn.Module):
     def __init__(self, channels: int, squeezed: int, activation: str) -> None:
         super().__init__()
         first, second = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
-        self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), first, ACTIVATIONS[activation](), second, nn.Sigmoid())
+        self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), first, activated(activation), second, nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         out: Tensor = x * self.scale(x)

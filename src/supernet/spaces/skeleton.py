@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Protocol
 
-from supernet.errors import UserError, at_least, is_whole
+from supernet.errors import UserError, at_least, is_whole, whole
 from supernet.spaces.cell import names
 from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer, ReduceAt, StemAt
 
@@ -61,12 +61,15 @@ class Stack:
     """DARTS' skeleton: three stages of `depth` normal cells, with reduction cells in between that double the channels.
 
     Depths 2, 4 and 6 are DARTS' 8, 14 and 20 cells, with the reductions at one and two thirds. A stem that does not
-    halve the image has `multiplier` times the channels.
+    halve the image has `multiplier` times the channels. Raises UserError unless that is a whole number from 1.
     """
 
     normal: str = "normal"
     reduce: str = "reduce"
     multiplier: int = 3
+
+    def __post_init__(self) -> None:
+        whole("multiplier", self.multiplier)
 
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:
         """List the layers."""
@@ -110,6 +113,7 @@ class Chain:
         if not self.positions:
             raise UserError("a chain needs at least one position")
         at_least(0, "chain.", stem=self.stem)
+        object.__setattr__(self, "positions", tuple(self.positions))
 
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:
         """List the layers."""
@@ -132,6 +136,9 @@ class MobileStages:
     stem: float = 2
     features: float = 80
     last: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", tuple(self.positions))
 
     def plan(self, width: int, depth: int, stem: int) -> tuple[Layer, ...]:
         """List the layers."""

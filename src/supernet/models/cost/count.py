@@ -45,7 +45,7 @@ class OperationCosts:
         if key not in self._operations:
             primitive = self.space.primitive(op)
             places = placements(self.space, self._layout, kind, self.space.cells[kind].edges[edge])
-            self._operations[key] = sum((_operation(primitive, *place)[0] for place in places), Cost())
+            self._operations[key] = sum((_operation(primitive, *place) for place in places), Cost())
         return self._operations[key]
 
     def per_operation(self, name: str) -> PerOperation:
@@ -67,7 +67,7 @@ class OperationCosts:
 
     @property
     def supernet(self) -> Cost:
-        """The cost of all operations, cells and other layers together."""
+        """The cost of all operations, cells and other layers, as if no two of them shared a weight."""
         cells, inputs = self.space.cells, {kind: tuple(range(cell.inputs)) for kind, cell in self.space.cells.items()}
         rows = ((kind, e, edge) for kind, cell in cells.items() for e, edge in enumerate(cell.edges))
         operations = (self.of(kind, e, op) for kind, e, edge in rows for op in edge.ops)
@@ -124,16 +124,10 @@ def check_shapes(space: SearchSpace, network_size: NetworkSize) -> None:
             for shape, channels, stride in placements(space, layout, kind, edge):
                 for op in edge.ops:
                     try:
-                        _, output = _operation(space.primitive(op), shape, channels, stride)
+                        _operation(space.primitive(op), shape, channels, stride)
                     except UserError as error:
                         hint = _hint(cell, edge) if shape.channels != channels else ""
                         raise UserError(f"edge {edge} of cell '{kind}': {error}{hint}") from None
-                    needed = _image(shape.at(channels, stride))
-                    if output != needed:
-                        raise UserError(
-                            f"operation '{op}' on edge {edge} of cell '{kind}' gives {output} where {needed} is needed:"
-                            f" build({shape.channels}, {channels}, {stride}, norm) must keep to its channels and stride"
-                        )
 
 
 def _hint(cell: Cell, edge: Edge) -> str:
@@ -157,15 +151,15 @@ def placements(
 
 
 @cache
-def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -> tuple[Cost, tuple[int, ...]]:
-    """Return the cost of an operation, and the shape of its output for one image."""
+def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -> Cost:
+    """Return the cost of an operation; raises UserError if it cannot run there or returns another shape."""
     from supernet.engine.memory import is_shortage
     from supernet.spaces.modules import PLAIN
 
     if primitive.zero:  # no network builds it
-        return Cost(), _image(shape.at(channels, stride))
+        return Cost()
     try:
-        return count(lambda: primitive.module(shape.channels, channels, stride, PLAIN), shape)
+        found, output = count(lambda: primitive.module(shape.channels, channels, stride, PLAIN), shape)
     except UserError as error:
         raise UserError(f"operation '{primitive.name}' does not fit there: {error}") from None
     except Exception as error:
@@ -179,10 +173,14 @@ def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -
             f"operation '{primitive.name}' cannot run on {shape} with {channels} channels out and stride {stride}: "
             f"{reason}{place_of(error)}"
         ) from None
-
-
-def _image(shape: Shape) -> tuple[int, int, int, int]:
-    return 1, shape.channels, shape.height, shape.width
+    needed = shape.at(channels, stride)
+    if output != (1, needed.channels, needed.height, needed.width):
+        raise UserError(
+            f"operation '{primitive.name}' gives {output} where "
+            f"{(1, needed.channels, needed.height, needed.width)} is needed: build({shape.channels}, {channels}, "
+            f"{stride}, norm) must keep to its channels and stride"
+        )
+    return found
 
 
 @cache

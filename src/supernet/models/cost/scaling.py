@@ -9,6 +9,7 @@ from math import log
 
 from supernet.errors import UserError
 from supernet.models.cost.count import cost
+from supernet.models.cost.memory import check_memory
 from supernet.spaces.genotype import Genotype
 from supernet.spaces.search_space import SearchSpace
 from supernet.spaces.size import NetworkSize
@@ -24,12 +25,13 @@ def nearest_width(
 ) -> NetworkSize:
     """Return the size with the width, at least `least`, at which a cost, "params" or "flops", is nearest to `wanted`.
 
-    The cost must not fall with the width.
+    The cost must not fall with the width. Raises UserError for a cost whose network memory is too short for.
     """
     price = _by_width(space, genotype, network_size, name)
     low, high = least, max(network_size.width, least)
     while price(high) < wanted:
         low, high = high, 2 * high
+        check_memory(space, replace(network_size, width=high), genotype=genotype)
     above = low + bisect_left(range(low, high + 1), wanted, key=price)
     return replace(network_size, width=min(max(above - 1, least), above, key=lambda width: abs(price(width) - wanted)))
 

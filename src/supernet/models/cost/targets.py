@@ -50,6 +50,7 @@ from supernet.spaces.search_space import SearchSpace
 
 _FIRST, _MOST = 0.01, 10.0  # multipliers
 _LEAD = 0.02  # by which an operation within the target must lead one above it
+_LEAST = 1e-9  # of an expected cost, whose logarithm must be finite: all 'none' take 0 ms
 _EXCESS = 1.25  # cost divided by its target that a smaller excess counts as
 _GAIN = 40.0  # exponent of the multipliers' steps over a whole search
 
@@ -105,7 +106,8 @@ class Targets:
             name: cost.derived(there, _LEAD) + self._rest[name] > self._targets[name]
             for name, cost in self._costs.items()
         }
-        terms = [self.multipliers[name] * above[name] * cost(weights).log() for name, cost in self._costs.items()]
+        prices = {name: cost(weights).clamp(min=_LEAST) for name, cost in self._costs.items()}
+        terms = [self.multipliers[name] * above[name] * price.log() for name, price in prices.items()]
         return torch.stack(terms).sum()
 
     def excess(self, mix: Mix) -> float:

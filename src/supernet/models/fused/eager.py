@@ -74,8 +74,9 @@ def _statistics(term: Term, z: Tensor, normalisation: Normalisation) -> Statisti
     variance = _totals(centred * centred) / count
     mean, variance = (_by_part(term, rows.view(term.count, -1)) for rows in (mean, variance))
     if normalisation.running is not None:
-        for rows, now in zip(normalisation.running, (mean, variance * (count / (count - 1))), strict=True):
-            torch._foreach_lerp_(rows, now.to(rows[0].dtype).unbind(), normalisation.momentum)
+        if count:  # no images have no statistics
+            for rows, now in zip(normalisation.running, (mean, variance * (count / (count - 1))), strict=True):
+                torch._foreach_lerp_(rows, now.to(rows[0].dtype).unbind(), normalisation.momentum)
         if normalisation.batches is not None:
             torch._foreach_add_(normalisation.batches, 1)
     return mean, torch.rsqrt(variance + normalisation.eps)

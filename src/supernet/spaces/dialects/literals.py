@@ -100,9 +100,9 @@ def _darts(kind: str, fields: Mapping[str, Any], text: str, cell: Cell | None) -
             f"cannot read architecture '{shown(text)}': {kind} has {len(found)} operations, two for each of nodes "
             f"{list(range(2, 2 + len(found) // 2))}, and its output must be these nodes, not {concat}"
         )
-    if cell is not None and cell.may_be_bare and nodes[-1] != cell.nodes - 1:
+    if cell is not None and cell.may_be_bare and len(groups) != cell.nodes - cell.inputs:
         form = f"nodes without edges are written as |, in {kind}:|op~0|op~1|+|+..."
-        raise UserError(f"cannot read architecture '{shown(text)}': {kind} ends at node {nodes[-1]}; {form}")
+        raise UserError(f"cannot read architecture '{shown(text)}': {kind} ends at node {1 + len(groups)}; {form}")
     return found
 
 
