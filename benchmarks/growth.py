@@ -89,6 +89,26 @@ def cases(section: str, *, tiny: bool) -> dict[int, Grown]:
     return {size: replace(base, **{name: MORE[:size] if name == "ops" else size}) for size in sizes}
 
 
+class Passes:
+    """The passes of a case's random architectures, without gradients."""
+
+    def __init__(self, case: Grown, how: How) -> None:
+        self.supernet, self.x, rng = how.supernet(case).eval(), how.images(case).x, random.Random(0)
+        self.mixes = [self.supernet.only(case.search_space.sample(rng)) for _ in range(case.together or 0)]
+        self.batched = how == FUSED
+
+    @torch.no_grad()
+    def __call__(self) -> Tensor:
+        """Return the logits of all architectures."""
+        if self.batched:
+            return self.supernet.batched(self.x, self.mixes)
+        return torch.stack([self.supernet(self.x, mix) for mix in self.mixes])
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors that live from pass to pass."""
+        return [*self.supernet.parameters(), *self.supernet.buffers(), self.x]
+
+
 def step(case: Grown, how: How, *, alone: bool) -> Work:
     """Return a step, or with `alone` its convolutions."""
     if alone:
@@ -96,14 +116,7 @@ def step(case: Grown, how: How, *, alone: bool) -> Work:
     if case.together is None:
         dense, batch = Dense(case, how), how.images(case)
         return lambda: dense(batch)
-    supernet, x, rng = how.supernet(case).eval(), how.images(case).x, random.Random(0)
-    mixes = [supernet.only(case.search_space.sample(rng)) for _ in range(case.together)]
-
-    @torch.no_grad()
-    def passes() -> Tensor:
-        return supernet.batched(x, mixes) if how == FUSED else torch.stack([supernet(x, mix) for mix in mixes])
-
-    return passes
+    return Passes(case, how)
 
 
 def works(section: Mapping[int, Grown], how: How, *, alone: bool) -> dict[str, Work]:
@@ -120,8 +133,8 @@ def peaks(section: Mapping[int, Grown], how: How) -> list[float]:
 
 def _peak(case: Grown, how: How) -> int:
     if case.together is not None:
-        work = step(case, how, alone=False)
-        return peak_of(work, how.device, [])
+        passes = Passes(case, how)
+        return peak_of(passes, how.device, passes.tensors())
     dense, batch = Dense(case, how), how.images(case)
     dense(batch)  # makes the momentum
     return peak_of(lambda: dense(batch), how.device, [*batch, *dense.tensors()])
@@ -212,7 +225,8 @@ def draw(seen: Mapping[str, tuple[Medians, Mapping[str, Sequence[float]]]]) -> F
             panel.yaxis.set_major_formatter("{x:g}")  # STYLE shows formulas as they are typed
             panel.set_ylabel(label if column == 0 else "")
         axes[0, column].set_title(name)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LINES))
+    sides = {side: line for panel in axes[0] for line, side in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(sides.values()), list(sides), loc="outside lower center", ncols=len(LINES))
     return figure
 
 

@@ -39,7 +39,10 @@ def main() -> None:
     rng = random.Random(given.seed)
     for path in sorted(given.photographs, key=lambda path: path.name):
         with Image.open(path) as photograph:
-            drawn = iter(rng.sample(crops(photograph), sum(PARTS.values())))
+            squares, wanted = crops(photograph), sum(PARTS.values())
+        if len(squares) < wanted:
+            parser.error(f"'{path}' has {len(squares)} squares of {SIDE} pixels, and {wanted} are needed")
+        drawn = iter(rng.sample(squares, wanted))
         for part, count in PARTS.items():
             folder = given.out / part / path.stem
             folder.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 import supernet as sn
-from sides import table, where
+from sides import fail, table, where
 from supernet.engine.process_group import joined
 from supernet.engine.processes import average, largest
 
@@ -147,6 +147,8 @@ def main() -> None:
     parser.add_argument("--method", default="single-darts")
     parser.add_argument("--norm-shared", action="store_true")
     settings = vars(parser.parse_args())
+    if settings["epochs"] < 2:
+        fail("give 2 epochs or more: the first one warms up and does not count")
     print(where(threads=1))
     rows: list[list[str]] = []
     first: float | None = None

@@ -122,23 +122,26 @@ def trained(plan: RetrainingPlan) -> Mapping[str, float]:
 def run(data: str, file: Path, architectures: Sequence[sn.Genotype]) -> None:
     """Train all architectures that `file` has no result of, protocol by protocol."""
     for proxy in PROXIES:
-        known = found(file).get(proxy, {})
+        known = found(file, architectures).get(proxy, {})
         plan = proxy.plan(data, architectures[0])
         for number, genotype in enumerate(architectures):
             if number not in known:
-                row = asdict(proxy) | {"number": number} | trained(replace(plan, genotype=genotype))
+                which = {"number": number, "architecture": str(genotype)}
+                row = asdict(proxy) | which | trained(replace(plan, genotype=genotype))
                 with file.open("a") as lines:
                     lines.write(json.dumps(row) + "\n")
         print(f"done: {proxy.label}", flush=True)
 
 
-def found(file: Path) -> dict[Proxy, dict[int, Mapping[str, float]]]:
-    """Return the results in a file, by protocol and number of the architecture."""
-    results: dict[Proxy, dict[int, Mapping[str, float]]] = {}
+def found(file: Path, architectures: Sequence[sn.Genotype]) -> dict[Proxy, dict[int, Mapping[str, Any]]]:
+    """Return the results in a file that are of these architectures, by protocol and number of the architecture."""
+    names = list(map(str, architectures))
+    results: dict[Proxy, dict[int, Mapping[str, Any]]] = {}
     for text in file.read_text().splitlines() if file.exists() else ():
         row = json.loads(text)
-        proxy = Proxy(**{name: row.pop(name) for name in Proxy.__dataclass_fields__})
-        results.setdefault(proxy, {})[row.pop("number")] = row
+        proxy, number = Proxy(**{name: row.pop(name) for name in Proxy.__dataclass_fields__}), row.pop("number")
+        if names[number : number + 1] == [row["architecture"]]:
+            results.setdefault(proxy, {})[number] = row
     return results
 
 
@@ -168,7 +171,7 @@ def row(label: str, estimate: Values, indices: Values, cost: Sequence[str] = (""
     return [label, str(len(indices)), *cells, *cost]
 
 
-def report(results: Mapping[Proxy, Mapping[int, Mapping[str, float]]], architectures: Sequence[sn.Genotype]) -> str:
+def report(results: Mapping[Proxy, Mapping[int, Mapping[str, Any]]], architectures: Sequence[sn.Genotype]) -> str:
     """Return the table of all protocols, and of the rankings that need no training, in Markdown."""
     known = sn.table("nasbench201")
     indices = np.array([known.index(genotype) for genotype in architectures])
@@ -210,7 +213,7 @@ def main() -> None:
     file = given.out / "results.jsonl"
     if not given.show:
         run(given.data, file, architectures)
-    text = f"{where()}\n{report(found(file), architectures)}\n{shares()}"
+    text = f"{where()}\n{report(found(file, architectures), architectures)}\n{shares()}"
     print(text)
     (given.out / "table.md").write_text(text)
 

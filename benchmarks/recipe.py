@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import supernet as sn
-from sides import spread, table, where
+from sides import fail, spread, table, where
 from supernet.data import load
 
 VALIDATION = 0.05  # few, since no epoch is chosen here
@@ -47,7 +47,10 @@ def _joined(every: dict[str, dict[str, Any]], names: list[str]) -> dict[str, Any
 
 def subset(data: str, folder: Path, images: int, tests: int) -> Path:
     """Write the first training images, and the ones after them as test images; return the file."""
-    file, found = folder / f"images-{images}-{tests}.npz", load(data)
+    found = load(data)
+    if len(found.y) <= images:
+        fail(f"'{data}' has {len(found.y)} training images, of which some must test: give smaller --images and --tests")
+    file = folder / f"images-{found.fingerprint[:8]}-{images}-{tests}.npz"
     if not file.exists():
         x, y = found.x[: images + tests].permute(0, 2, 3, 1).numpy(), found.y[: images + tests].numpy()
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,8 @@ def main() -> None:
     parser.add_argument("--tests", type=int, default=5000)
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--width", type=int, default=8)
-    parser.add_argument("--sides", nargs="+", help="some of the sides; all with and without one part")
+    sides = "some of the sides; all with and without one part"
+    parser.add_argument("--sides", nargs="+", choices=tuple(settings(10)), metavar="SIDE", help=sides)
     given = parser.parse_args()
     every = settings(given.epochs)
     chosen = given.sides or [name for name in every if not name.startswith("plain and")]

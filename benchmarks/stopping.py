@@ -96,7 +96,8 @@ def overfits(gap: float) -> Rule:
 
     def rule(rows: Rows) -> tuple[int, int]:
         over = (epoch for epoch, row in enumerate(rows) if row["accuracy"] - row["valid_accuracy"] > gap)
-        return at(rows, max(1, next(over, len(rows))))
+        first = next(over, len(rows))  # counted from 0, so the number of epochs before it
+        return cells(rows)[max(1, first) - 1], min(first + 1, len(rows))
 
     return rule
 

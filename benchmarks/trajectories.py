@@ -44,9 +44,13 @@ def has_curve(case: Case, runs: Sequence[sn.Run]) -> bool:
     return not case.selector and "table" in runs[0].metrics[-1]
 
 
-def curve(run: sn.Run) -> list[float]:
-    """Return the accuracy of the derived architecture after every epoch of a search."""
-    return [row["table"]["c10_test"] for row in run.metrics]
+def curve(run: sn.Run, epochs: int = 0) -> list[float]:
+    """Return the accuracy of the derived architecture after every epoch of a search.
+
+    One that has ended before so many `epochs` keeps its last one.
+    """
+    found = [row["table"]["c10_test"] for row in run.metrics]
+    return found + found[-1:] * (epochs - len(found))
 
 
 def row(case: Case, runs: Sequence[sn.Run], epochs: Sequence[int], within: FeasibleSet | None) -> list[str]:
@@ -103,7 +107,9 @@ def main() -> None:
     print(table([row(case, runs, given.epochs, within) for case, runs in found], head))
     print(words)
     if given.figure is not None:
-        curves = {case.label: [curve(run) for run in runs] for case, runs in found if has_curve(case, runs)}
+        drawn = {case.label: runs for case, runs in found if has_curve(case, runs)}
+        longest = max((len(run.metrics) for runs in drawn.values() for run in runs), default=0)
+        curves = {label: [curve(run, longest) for run in runs] for label, runs in drawn.items()}
         plots.save(plots.draw_trajectory(curves, references()), given.figure)
 
 

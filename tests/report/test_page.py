@@ -152,6 +152,19 @@ def test_an_unfinished_search_has_a_page_of_what_is_there(copy: sn.Run) -> None:
     assert "0 of 2 epochs are done" in read(copy).text
 
 
+def test_an_unfinished_search_that_went_back_shows_what_stands(copy: sn.Run) -> None:
+    (copy.path / "summary.json").unlink()
+    file = copy.path / "metrics.jsonl"
+    first, second = map(json.loads, file.read_text().splitlines())
+    first |= {"valid_accuracy": 0.9}
+    second |= {"valid_accuracy": 0.1, "back_to": 1}
+    file.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    page.write(copy)
+    found = read(copy).text
+    assert "90.00 %" in found
+    assert "10.00 %" not in found
+
+
 def test_an_unfinished_selection_is_not_gone_on_with_as_a_search(copy: sn.Run) -> None:
     (copy.path / "summary.json").unlink()
     page.write(copy)
@@ -264,6 +277,18 @@ def test_curves_stay_in_their_chart(values: list[float | None]) -> None:
         places = [tuple(map(float, point.split(","))) for point in points]
         assert all(chart.left <= x <= chart.wide and 0 <= y <= chart.bottom + 0.1 for x, y in places)
         assert 2 <= len(chart.y) <= 7
+
+
+@pytest.mark.parametrize("values", [(2.302585, 2.30258509), (1e6, 1e6 + 1), (1e-13, 2e-13), (0.0, 1.0), (90.0, 91.5)])
+def test_no_two_lines_of_a_chart_have_one_label_or_one_height(values: tuple[float, float]) -> None:
+    chart = parts.chart("loss", [{"epoch": n, "loss": value} for n, value in enumerate(values, 1)], {"loss": "loss"})
+    assert chart is not None
+    heights, labels = zip(*chart.y, strict=True)
+    assert len(set(heights)) == len(set(labels)) == len(chart.y)
+    numbers = [float(label) for label in labels]
+    assert numbers == sorted(numbers)
+    assert numbers[0] <= values[0]
+    assert values[1] <= numbers[-1]
 
 
 def test_images_are_shown_again_while_they_are_those_of_the_run(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from report.figures import assert_laid_out, laid_out, legend, render
-from supernet.report.plots import draw_front, save
+from supernet.report.plots import draw_front, draw_points, save
 from supernet.spaces import tables
 
 Points = dict[str, list[tuple[float, float]]]
@@ -101,6 +101,16 @@ def test_a_logarithmic_axis_has_plain_numbers() -> None:
     assert {"1", "2", "5", "10", "20"} <= set(ticks)
     assert not any(tick.label1.get_text() for tick in axes.xaxis.get_minor_ticks())
     assert draw_front(FOUND, random_table(3)).axes[0].get_xscale() == "linear"
+
+
+@pytest.mark.parametrize("costs", [(5.2e6, 9.8e6), (5.2e6, 5.4e6), (3e6, 8e6), (2e6, 3e7), (1e5, 9e8)])
+def test_a_narrow_range_of_costs_has_several_labels_too(costs: tuple[float, float]) -> None:
+    figure = draw_points({"a": [(cost, 90.0, False) for cost in costs]}, "FLOPs")
+    laid_out(figure)
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    labels = [tick.label1.get_text() for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    assert 3 <= len({*labels}) == len(labels) <= 13
 
 
 @pytest.mark.parametrize("found", [{}, {"a": []}, {"a": [(1.0, 50.0)]}])

@@ -73,7 +73,8 @@ def test_the_landscape_is_the_loss_at_alphas_moved_in_a_plane(space, searched):
     alphas = {kind: alpha.detach() for kind, alpha in task.method.alphas.items()}
     assert found.path[-1] == pytest.approx((0, 0), abs=1e-9)  # the last alpha is the origin
     rows = [task.method.alphas.flat({k: torch.tensor(v) for k, v in row["alphas"].items()}) for row in run.metrics]
-    moved = torch.stack([*rows, task.method.alphas.flat()]) - task.method.alphas.flat()
+    moved = torch.stack(rows) - task.method.alphas.flat()
+    assert len(found.path) == len(run.metrics)
     centred = moved - moved.mean(0)
     total = float(centred.square().sum())
     best = torch.linalg.svdvals(centred)[:2].square().sum() / total
@@ -212,7 +213,7 @@ def test_strength_is_the_accuracy_with_one_operation_on_an_edge(space, searched)
             if len(allowed) == 1:
                 continue
             edges += 1
-            agreeing += own[row.index(max(row))] == max(own)
+            agreeing += (max(row), max(own)) in zip(row, own, strict=True)
             if len(set(row)) > 1 and len(set(own)) > 1:
                 taus.append(kendall(row, own))
     assert found.supernet == pytest.approx(accuracy(weights))

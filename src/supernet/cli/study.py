@@ -36,9 +36,9 @@ def strength(given: Arguments) -> None:
     run, choices = _asked("strength", about, studies.StrengthConfig(), given)
     found = studies.strength(run, **choices)
     console = show.Console()
-    tau = (
-        "none: all weights are equal" if found.tau is None else f"{found.tau:.2f} (Kendall's tau, mean over the edges)"
-    )
+    tau = "none: all weights, or all accuracies, are equal"
+    if found.tau is not None:
+        tau = f"{found.tau:.2f} (Kendall's tau, mean over the edges)"
     show.line(console, f"correlation   {tau}")
     show.line(
         console, f"agreement     the largest weight is the best operation on {found.agreeing} of {found.edges} edges"

@@ -57,7 +57,7 @@ def chart(title: str, rows: Rows, names: Mapping[str, str], factor: float = 1) -
     values = [value for some in series.values() for value in some if math.isfinite(value)]
     if not values:
         return None
-    ticks = _ticks(min(values), max(values))
+    ticks, labels = _ticks(min(values), max(values))
     low, high = min(min(values), ticks[0]), max(max(values), ticks[-1])
     across = (_WIDE - _LEFT - _RIGHT) / max(1, len(rows) - 1)
     down = (_HIGH - _TOP - _BOTTOM) / (high - low)
@@ -68,21 +68,23 @@ def chart(title: str, rows: Rows, names: Mapping[str, str], factor: float = 1) -
     curves = [(label, _stretches([place(*point) for point in enumerate(some)])) for label, some in series.items()]
     step = max(1, math.ceil(len(rows) / 8))
     x = [(place(epoch, low)[0], str(rows[epoch]["epoch"])) for epoch in range(len(rows) - 1, -1, -step)]
-    return Chart(title, curves, x, [(place(0, tick)[1], f"{tick:g}") for tick in ticks])
+    return Chart(title, curves, x, [(place(0, tick)[1], label) for tick, label in zip(ticks, labels, strict=True)])
 
 
 def _number(value: object, factor: float) -> float:
     return factor * float(value) if isinstance(value, int | float) else math.nan
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round values around low and high, about _TICKS apart."""
+def _ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Return round values around low and high, about _TICKS of them, and their labels, of which no two are alike."""
     span = high - low or abs(high) or 1
     power = 10.0 ** math.floor(math.log10(span / _TICKS))
     step = next(step * power for step in (1, 2, 5, 10) if step * power * _TICKS >= span)
     first = math.floor(low / step)
     last = max(first + 1, math.ceil(high / step))
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    ticks = [number * step for number in range(first, last + 1)]
+    digits = next((n for n in range(6, 17) if len({f"{tick:.{n}g}" for tick in ticks}) == len(ticks)), 17)
+    return ticks, [f"{tick:.{digits}g}" for tick in ticks]
 
 
 def _stretches(points: Iterable[tuple[float, float]]) -> list[str]:

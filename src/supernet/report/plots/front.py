@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from supernet.report.plots.panels import add_legend
+from supernet.report.plots.panels import add_legend, label_costs
 from supernet.report.plots.style import METHOD_COLOURS, STYLE
 
 _MARKERS = ("o", "s", "D")
@@ -29,8 +28,7 @@ def draw_points(series: Mapping[str, Sequence[tuple[float, float, bool]]], xlabe
         others = [(cost, accuracy) for cost, accuracy, dominated in points if dominated]
         if others:
             axes.plot(*zip(*others, strict=True), marker, color=colour, ms=6, mfc="none", label=f"{label}: dominated")
-    axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_formatter=NullFormatter())
-    axes.xaxis.set_major_formatter(_short)
+    label_costs(axes, _short)
     add_legend(figure, axes.get_legend_handles_labels()[0])
     return figure
 

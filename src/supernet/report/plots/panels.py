@@ -1,10 +1,10 @@
-"""A figure with one panel per edge of a search space, and the legend beneath a figure."""
+"""A figure with one panel per edge of a search space, the legend beneath a figure, and axes of costs."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from supernet.report.plots.style import DARK, GREY, colour, text_width
@@ -136,6 +137,13 @@ def draw_place(axes: Axes, cell: CellEdges, edge: int) -> None:
     )
     places.set_in_layout(False)  # no higher than the title
     axes.add_collection(places, autolim=False)
+
+
+def label_costs(axes: Axes, text: str | Callable[[float, Any], str]) -> None:
+    """Label a logarithmic axis of costs at round numbers, of which there are several in a narrow range, too."""
+    low, high = axes.get_xlim()
+    subs = (1, 2, 5) if high > 4 * low else range(1, 10)
+    axes.xaxis.set(major_locator=LogLocator(subs=subs), major_formatter=text, minor_formatter=NullFormatter())
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:

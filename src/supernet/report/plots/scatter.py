@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 from numpy.typing import ArrayLike, NDArray
 
-from supernet.report.plots.panels import add_legend, far_below
+from supernet.report.plots.panels import add_legend, far_below, label_costs
 from supernet.report.plots.seeds import draw_strips
 from supernet.report.plots.style import DARK, GREY, METHOD_COLOURS, STYLE
 
@@ -54,7 +53,7 @@ def draw_front(
         size = 10.0 - 1.5 * (number % _SIZES_OF_RINGS)  # hollow and of several sizes: no point hides another
         axes.plot(*some.T, marker, ms=size, mfc="none", mec=edge, mew=1.4, zorder=3, label=label)
     if log:
-        axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
+        label_costs(axes, "{x:g}")
     add_legend(figure, axes.get_legend_handles_labels()[0])
     return figure
 

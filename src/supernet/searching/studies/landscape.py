@@ -128,7 +128,10 @@ class _Plane:
         with run.restoring():
             path = _in_stage(run, method, task.plan.method.name)
             rows = [{kind: torch.tensor(rows) for kind, rows in alphas.items()} for alphas in path]
-            self.path = torch.stack([alphas.flat(row) for row in rows] + [alphas.flat()]) - alphas.flat()
+            points = [alphas.flat(row) for row in rows]
+            if not (points and torch.equal(points[-1], alphas.flat())):  # within an epoch, or after going back
+                points.append(alphas.flat())
+            self.path = torch.stack(points) - alphas.flat()
         self.directions = self._directions(seed_of(task.plan.seed, "landscape"))
 
     def landscape(self) -> Landscape:
