@@ -38,7 +38,8 @@ class Genotype:
 
     def __post_init__(self) -> None:
         cells = self.cells if isinstance(self.cells, tuple) else (None,)
-        fits = all(isinstance(cell, tuple) and list(map(type, cell)) == [str, tuple] for cell in cells)
+        fits = all(isinstance(cell, tuple) and len(cell) == 2 for cell in cells)
+        fits = fits and all(isinstance(kind, str) and isinstance(chosen, tuple) for kind, chosen in cells)
         fits = fits and all(isinstance(choice, Choice) for _, chosen in cells for choice in chosen)
         fits = fits and all(list(chosen) == sorted(chosen, key=_place) for _, chosen in cells)
         fits = fits and [kind for kind, _ in cells] == sorted(kind for kind, _ in cells)

@@ -31,7 +31,7 @@ def nearest_width(
     low, high = least, max(network_size.width, least)
     while price(high) < wanted:
         low, high = high, 2 * high
-        check_memory(space, replace(network_size, width=high), genotype=genotype)
+        check_memory(space, replace(network_size, width=low), genotype=genotype)  # which is still too narrow
     above = low + bisect_left(range(low, high + 1), wanted, key=price)
     return replace(network_size, width=min(max(above - 1, least), above, key=lambda width: abs(price(width) - wanted)))
 
