@@ -136,6 +136,7 @@ def test_boxes_have_the_areas_ratios_and_positions_of_the_recipe(height: int, wi
     assert 0.05 < (true_down == height).mean() < 0.6  # some boxes did not fit
     # Two samples of these sizes differ by more than 0.04 once in 100 000 times
     assert distance(across * down, true_across * true_down) < 0.04
+    assert 0.0799 < (across * down).min() / (height * width) < 0.085  # about 22 of 4000 are below
     assert distance(across / down, true_across / true_down) < 0.04
     assert distance(across, true_across) < 0.04
     for start, side, length in ((left, across, width), (top, down, height)):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from supernet.data import Augment, Batch, Batches, Images, ordered
+from supernet.data.augment import crop_and_mirror
 from supernet.errors import UserError
 
 
@@ -191,6 +192,14 @@ def test_a_stream_depends_only_on_its_seed() -> None:
     again, other = (drawn(stream(images, Augment(2, True, 3), seed=seed), 6) for seed in (5, 6))
     assert all(torch.equal(a.x, b.x) for a, b in zip(first, again, strict=True))
     assert not any(torch.equal(a.index, b.index) for a, b in zip(first, other, strict=True))
+
+
+def test_what_is_drawn_for_images_does_not_follow_from_the_numbers_of_their_order() -> None:
+    images, augment = make(), Augment(pad=2)
+    batch = stream(images, augment, seed=7).next()
+    pixels = images.x[batch.index].permute(0, 2, 3, 1)
+    of_the_order = crop_and_mirror(pixels, augment, torch.Generator().manual_seed(7)).permute(0, 3, 1, 2)
+    assert np.abs(batch.x.numpy() - normalised(images, of_the_order)).max() > 0.1
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 8, 9])  # 4 batches per pass: start, middle and end of passes

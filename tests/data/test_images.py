@@ -219,6 +219,15 @@ def test_take_keeps_the_first_images_the_classes_and_the_test_set() -> None:
     assert take(replace(images, x_test=None, y_test=None), 4).x_test is None
 
 
+def test_take_keeps_the_share_of_given_validation_images_and_one_at_least() -> None:
+    x, y = torch.zeros(100, 1, 2, 2, dtype=torch.uint8), torch.arange(100) % 2
+    for validation, kept in ((40, 4), (20, 2), (1, 1)):
+        cut = 100 - validation
+        images = Images.of("some", (x[:cut], y[:cut]), ("a", "b"), validation=(x[cut:], y[cut:]))
+        few = take(images, 10)
+        assert (len(few.x), few.validation) == (10, kept)
+
+
 def test_take_all() -> None:
     images = make(20)
     assert take(images, None) is images

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from supernet.data import limits
-from supernet.data.levels import to_bytes
+from supernet.data.levels import FULL, levels_of, to_bytes
 from supernet.data.limits import check_size
 from supernet.errors import UserError
 
@@ -21,6 +21,11 @@ def test_values_are_scaled_rounded_and_clipped(values: np.ndarray, a: int, b: in
     assert (found.dtype, found.shape) == (np.uint8, values.shape)
     for value, pixel in zip(values.ravel().tolist(), found.ravel().tolist(), strict=True):
         assert pixel == (0 if low == high else min(max(round((value - low) * 255 / (high - low)), 0), 255))
+
+
+def test_values_that_span_half_of_16_bits_or_more_are_read_as_all_16() -> None:
+    assert levels_of(7, 6 + 2**15) == (7, 6 + 2**15)
+    assert levels_of(7, 7 + 2**15) == FULL
 
 
 def refused(needed: int) -> str | None:

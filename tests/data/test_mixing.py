@@ -58,6 +58,18 @@ def test_the_shares_are_of_a_beta_distribution_and_of_both_one_is_drawn_for_each
     assert abs(shares(1.0, 1.0)[1].mean() - 0.5) < 0.07
 
 
+def test_a_rectangle_that_is_not_clipped_has_the_drawn_share_of_the_area() -> None:
+    x, y = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 32, 32, 1), torch.tensor([0, 1])
+    whole = 0
+    for seed in range(100):
+        found, targets = mixed(x.clone(), y, 2, 0.0, 1.0, np.random.default_rng(seed))
+        side = int(32 * (1 - np.random.default_rng(seed).beta(1.0, 1.0)) ** 0.5)
+        if (found[1, [0, -1]] == 1).all() and (found[1, :, [0, -1]] == 1).all():
+            whole += 1
+            assert float(targets[1, 0]) == pytest.approx((side / 32) ** 2)
+    assert whole > 10
+
+
 @pytest.fixture
 def images() -> Images:
     x = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

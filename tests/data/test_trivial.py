@@ -66,6 +66,14 @@ def test_an_operation_is_pillows(name: str, wide: bool) -> None:
     assert name == "identity" or (found != x.numpy()).mean() > 0.1
 
 
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_solarize_inverts_values_from_the_threshold_on_as_pillow_does(strength: float) -> None:
+    x = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).expand(1, 16, 16, 3).contiguous()
+    found = changed(x, torch.tensor([0]), ["solarize"], torch.tensor([strength]), wide=True)
+    expected = np.asarray(theirs("solarize", Image.fromarray(x[0].numpy()), strength, wide=True))
+    np.testing.assert_array_equal(found[0].numpy(), expected)
+
+
 def test_each_image_has_an_operation_and_a_strength_of_its_own() -> None:
     x = pictures()
     which = torch.arange(COUNT) % len(OPERATIONS)

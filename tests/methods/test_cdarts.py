@@ -121,6 +121,21 @@ def test_the_joint_loss_reaches_what_it_should_and_nothing_else():
     assert not any(torch.equal(*pair) for pair in zip(method.weights, before, strict=True) if pair[0].numel() > 1)
 
 
+def test_the_gradient_of_the_evaluation_network_and_the_heads_is_clipped_and_that_of_alpha_is_not():
+    gradients = []
+    for clip in (0.0, 0.01):
+        method = made()
+        method.budget = replace(method.budget, weights=replace(SGD, clip=clip))
+        method.begin_epoch(7)
+        method._teach(noise_batch(1))
+        learned = ([p.grad for p in some if p.grad is not None] for some in (method.taught, method.alphas.parameters))
+        gradients.append([torch.cat([part.flatten() for part in parts]) for parts in learned])
+    (whole, alpha), (clipped, same) = gradients
+    assert whole.norm() > 0.02
+    torch.testing.assert_close(clipped, 0.01 * whole / whole.norm(), rtol=1e-4, atol=1e-10)
+    assert torch.equal(alpha, same)
+
+
 def test_fixed_parameters_of_an_operation_stay_as_they_are():
     class Blur(nn.Module):
         def __init__(self, cin, cout, stride, norm):

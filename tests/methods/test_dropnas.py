@@ -158,6 +158,19 @@ def test_decay_leaves_entries_with_a_small_gradient_and_tensors_without_one():
     assert values[1].item() == 1
 
 
+@pytest.mark.parametrize(("largest", "left"), [(9e-8, 1), (9e-6, 0.95)])
+def test_an_alpha_decays_where_its_gradient_is_above_a_ten_millionth(largest, left, monkeypatch):
+    method, twin = make(), make()
+    twin.step({"weights": BATCH})
+    scale = largest / twin.alphas["cell"].grad.abs().max()
+    monkeypatch.setattr(method, "loss", lambda logits, y: scale * F.cross_entropy(logits, y))
+    kept, before = next_of(method)["cell"], method.alphas["cell"].detach().clone()
+    method.step({"weights": BATCH})
+    for row, after, on in zip(before, method.alphas["cell"].detach(), kept, strict=True):
+        leads = (values[on] - values[on].mean() for values in (after, left * row))  # all have moved by one constant
+        torch.testing.assert_close(*leads, rtol=0, atol=1e-4)
+
+
 def _numbers(row):
     return tuple(row.nonzero().flatten().tolist())
 

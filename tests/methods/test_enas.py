@@ -127,9 +127,10 @@ def fake(monkeypatch, accuracy):
     monkeypatch.setattr(module, "Scorer", Fake)
 
 
-def test_an_update_is_reinforce_with_a_moving_baseline(monkeypatch):
+@pytest.mark.parametrize("clip", [0.05, 0.0])  # unclipped, the size of the gradient tells one baseline from another
+def test_an_update_is_reinforce_with_a_moving_baseline(clip, monkeypatch):
     fake(monkeypatch, lambda mix: float(mix["cell"].weights[0, 3]))
-    method = make(ENASConfig(samples=5, clip=0.05, entropy_weight=0.3))
+    method = make(ENASConfig(samples=5, clip=clip, entropy_weight=0.3, decay=0.75))
     other, adam = copy.deepcopy(method.policy), method.controller.defaults
     draws, baseline = method.generator.get_state(), 0.0
     found = method.update(noise_batch(5))
@@ -140,10 +141,10 @@ def test_an_update_is_reinforce_with_a_moving_baseline(monkeypatch):
         reward = float(method.sequences.decode(tokens)["cell"][0].op == "nor_conv_3x3")
         assert found[n] == reward
         reward += 0.3 * drawn.entropy[n].item()
-        baseline = 0.99 * baseline + 0.01 * reward
+        baseline = 0.75 * baseline + 0.25 * reward
         loss = loss - drawn.log_probability[n] * (reward - baseline) / 5
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(other.parameters(), 0.05)
+    torch.nn.utils.clip_grad_norm_(other.parameters(), clip or math.inf)
     assert (adam["betas"], adam["eps"], adam["lr"]) == ((0.0, 0.999), 1e-3, 1e-3)
     torch.optim.Adam(other.parameters(), 1e-3, (0.0, 0.999), 1e-3).step()
     assert method.baseline == pytest.approx(baseline)

@@ -283,6 +283,15 @@ def test_paths_are_dropped_more_towards_the_end_and_in_deeper_cells():
     assert [cell.drop_path for cell in cells] == pytest.approx([0.15, 0.3])
 
 
+def test_paths_of_a_standalone_network_are_dropped_more_towards_the_end_of_its_training():
+    method, found = make(epochs=9, final=1, final_epochs=3, standalone=StandaloneConfig(0.0, 0.3, 0.0)), []
+    method.standalone.architectures = [NB201.sample(random.Random(0))]
+    for number in (6, 7, 8):
+        method.begin_epoch(number)
+        found.append(method.standalone.network.drop_path)
+    assert found == pytest.approx([0.1, 0.2, 0.3])
+
+
 def test_dropout_is_before_the_classifier_and_in_training_only():
     torch.manual_seed(0)
     network, x = Network(NB201, NB201.sample(random.Random(1)), SIZE).double(), noise_batch(1).x

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from supernet.errors import UserError
 from supernet.methods.nao.controller import Controller
 from supernet.methods.nao.controller_config import ControllerConfig
-from supernet.methods.nao.controller_training import _epochs, normalised, train
+from supernet.methods.nao.controller_training import _epochs, _step, normalised, train
 from supernet.methods.nao.model import EncoderPredictorDecoder, embedding_of
 from supernet.settings import amend
 from supernet.spaces import Cell, SearchSpace, Stages, space
@@ -121,6 +121,16 @@ def test_a_step_along_the_gradient_raises_the_prediction():
     torch.testing.assert_close(embedding_of(states).norm(dim=1), torch.ones(len(middle)))
 
 
+def test_all_states_have_length_1_after_a_step_of_any_size(monkeypatch):
+    controller, moved = Controller(NB201, QUICK, seed=0), []
+    monkeypatch.setattr(controller.model, "decode", lambda states, sequences: moved.append(states) or [])
+    list(controller.improved(pool_of(NB201, 3)))
+    assert len(moved) == QUICK.max_step
+    for states in moved:
+        torch.testing.assert_close(states.norm(dim=-1), torch.ones(states.shape[:2]))
+    assert not torch.allclose(moved[0], moved[-1])
+
+
 def test_generated_architectures_are_new_and_better_than_their_origins():
     controller, pool, _ = learned()
     start = [tokens for tokens in pool if worth(tokens) <= 66]
@@ -189,6 +199,16 @@ def test_accuracies_are_scaled_from_the_worst_to_the_best():
     assert normalised([93.0, 93.0]).tolist() == [0.5, 0.5]  # no division by zero
     report = Controller(NB201, QUICK, seed=0).fit(pool_of(NB201, 4), [90.0] * 4)
     assert report.loss == report.loss  # not NaN
+
+
+def test_the_report_is_a_mean_over_architectures_whatever_the_size_of_a_batch():
+    rows = [(tokens, float(number)) for number, tokens in enumerate(pool_of(NB201, 5))]
+    reports = []
+    for size in (4, 5):  # of four and one, and of all five
+        controller = Controller(NB201, replace(QUICK, epochs=1, lr=0.0, batch_size=size), seed=0)
+        reports.append(train(controller.model, NB201, controller.config, rows, random.Random(0)))
+    for name in ("loss", "mse", "nll"):
+        assert getattr(reports[0], name) == pytest.approx(getattr(reports[1], name), rel=1e-5)
 
 
 def test_each_copy_is_the_original_with_one_node_of_each_cell_swapped():
@@ -288,6 +308,15 @@ def test_the_trade_off_and_the_clip_are_of_the_loss_and_its_gradient():
         }
         assert trained in changed
         assert still not in changed
+    x, y, gradients = torch.tensor(pool), torch.linspace(0, 1, 5), []
+    for clip in (0.0, 0.01):
+        controller = Controller(NB201, replace(QUICK, clip=clip), seed=0)
+        parameters = list(controller.model.parameters())
+        _step(controller.model, torch.optim.SGD(parameters, 0.0), x, y, controller.config)
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in parameters]))
+    whole, clipped = gradients
+    assert whole.norm() > 0.02
+    torch.testing.assert_close(clipped, 0.01 * whole / whole.norm(), rtol=1e-4, atol=1e-8)
 
 
 def test_a_clip_of_0_does_not_clip():

@@ -19,7 +19,7 @@ from supernet.models.cost.count import cost
 from supernet.models.cost.feasible import FeasibleSet
 from supernet.models.cost.limits import Limits
 from supernet.models.cost.targets import Targets
-from supernet.spaces import Cell, NetworkSize, SearchSpace, Stages, space
+from supernet.spaces import Cell, Edge, NetworkSize, SearchSpace, Stages, space
 from supernet.spaces.modules import Norm
 from supernet.testing import EXAMPLE_SPACES, noise_batch
 from supernet.testing.runs import PowerCut, run_search, small_data, small_plan, state_of
@@ -164,6 +164,14 @@ def test_none_is_not_kept_alone_before_the_last_stage_either():
         with torch.no_grad():
             for alpha in method.alphas.values():
                 alpha[:, 0] = 5.0  # of `none`, as long as it is there
+
+
+def test_an_edge_with_none_alone_keeps_it_in_every_stage():
+    cell = Cell((Edge(1, 0, ("none",)), Edge(2, 0, OPS), Edge(2, 1, OPS)))
+    method = made(SearchSpace("an edge of none", {"cell": cell}, Stages(("cell",))), epochs=3, candidates=(2, 1))
+    for epoch in range(3):
+        method.begin_epoch(epoch)
+        assert [len(columns) for columns in method.columns["cell"]] == [1, *[(5, 2, 1)[epoch]] * 2]
 
 
 def test_op_scores_of_the_search_have_all_its_columns_and_none_is_left_out_at_the_end(tmp_path):

@@ -84,6 +84,16 @@ def test_a_return_restores_alphas_weights_and_eigenvalues():
     assert state_bytes(method.state_dict()) == state_bytes(state)
 
 
+@pytest.mark.parametrize(("name", "back"), [("r-darts-es", 12), ("r-darts-ada", 22)])
+def test_the_snapshots_reach_as_far_back_as_the_returns_may(name, back):
+    """A return leads 12 epochs back. ADA may return again at the next measurement, 2 epochs on: 22 in all."""
+    method = SearchTask(small_plan(SPACE, name, epochs=60, **SMALL)).method
+    for own in range(0, 60, 2):
+        method.budget.snapshots.now = own + 1
+        method._keep(own)
+        assert sorted(map(int, method.budget.snapshots.epochs)) == list(range(max(own - back, 10), own + 1, 2))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "cut"), [("r-darts-es", 23), ("r-darts-ada", 23), ("r-darts-ada", 25)])
 def test_an_interrupted_search_goes_back_to_the_same_bits(method, cut, tmp_path):

@@ -140,12 +140,15 @@ def test_norms_that_track_nothing_take_the_batchs_statistics_either_way():
 def test_it_leaves_no_trace(home):
     supernet, mixes = make(home, "fused"), maskings(home)
     supernet.fixed_edges = decided = FixedEdges.none(home).fix(next(iter(home.cells)), 0, [0])
+    batch_norms = [layer for layer in supernet.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for norm, train in (("batch", False), ("running", True), ("recalibrated", False), ("recalibrated", True)):
         supernet.train(train)
         before = {name: value.clone() for name, value in supernet.state_dict().items()}
+        momenta = [layer.momentum for layer in batch_norms]
         state, python = torch.get_rng_state(), random.getstate()
         Scorer(supernet, lambda: BATCHES, norm)(mixes)
         assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+        assert [layer.momentum for layer in batch_norms] == momenta
         assert supernet.fixed_edges is decided
         assert all(module.training is train for module in supernet.modules())
         assert torch.equal(torch.get_rng_state(), state)  # though there are operations that draw

@@ -24,9 +24,9 @@ NB201, TWO = EXAMPLE_SPACES[0], space("s2")  # without noise, which would be dra
 PARTIAL, SKIP, BOTH = CellOptions(partial=2), CellOptions(auxiliary_skip=True), CellOptions(2, auxiliary_skip=True)
 
 
-def made(home=TWO, options=PARTIAL, width=4, seed=0):
+def made(home=TWO, options=PARTIAL, width=4, seed=0, side=8):
     torch.manual_seed(seed)
-    supernet = Supernet(home, NetworkSize(width, 1, (8, 8), 1, 3), Norm(affine=False), options).double()
+    supernet = Supernet(home, NetworkSize(width, 1, (side, side), 1, 3), Norm(affine=False), options).double()
     return supernet.to(memory_format=torch.channels_last)
 
 
@@ -65,7 +65,7 @@ def by_hand(cell: MixedCell, inputs, mix: EdgeMix, options: CellOptions):
                 mixed = mixed + mix.auxiliary * cell.paths.skips[e](x[:, :first])
             whole = mixed
             if k > 1:
-                rest = F.max_pool2d(x[:, first:], 2) if halves else x[:, first:]
+                rest = F.max_pool2d(x[:, first:], 2, ceil_mode=True) if halves else x[:, first:]
                 whole = torch.cat([mixed, mix.edges[e] * rest], dim=1)
             batch, channels, height, width = whole.shape
             total = total + whole.view(batch, k, channels // k, height, width).transpose(1, 2).reshape(whole.shape)
@@ -83,8 +83,9 @@ def gradients(supernet, mix, batch):
 
 @pytest.mark.parametrize("options", [PARTIAL, SKIP, BOTH], ids=["partial", "skip", "both"])
 @pytest.mark.parametrize("home", [NB201, TWO], ids=lambda home: home.name)
-def test_a_cell_is_what_the_papers_write(home, options):
-    supernet = made(home, options)
+@pytest.mark.parametrize("side", [8, 7])
+def test_a_cell_is_what_the_papers_write(side, home, options):
+    supernet = made(home, options, side=side)
     supernet.engine = "reference"
     seen = []
 
@@ -94,7 +95,7 @@ def test_a_cell_is_what_the_papers_write(home, options):
     for layer in supernet.layers:
         if isinstance(layer, MixedCell):
             layer.register_forward_hook(keep)
-    supernet(noise_batch(0).x, drawn(home))
+    supernet(noise_batch(0, side=side).x, drawn(home))
     assert seen
     for layer, inputs, mix, output in seen:
         torch.testing.assert_close(by_hand(layer, inputs, mix, options), output, rtol=1e-10, atol=1e-10)

@@ -156,6 +156,20 @@ def test_what_was_scored_before_a_draw_in_vain_is_selected_from(count, monkeypat
     assert evaluated == drawn
 
 
+def test_another_source_is_as_likely_as_another_operation():
+    sequences, rng = Sequences(space("darts")), random.Random(0)
+    pairs, sources, operations = [slice(n, n + 2) for n in range(0, sequences.length, 2)], 0, 0
+    for _ in range(600):
+        tokens = sequences.encode(sequences.space.sample(rng))
+        child = ageing.mutated(sequences, tokens, rng)
+        (number,) = [number for number, pair in enumerate(pairs) if tokens[pair] != child[pair]]
+        if len(sequences.slots[number].edges) > 1:
+            moved = tokens[2 * number] != child[2 * number]
+            sources, operations = sources + moved, operations + (not moved)
+    assert sources + operations > 400
+    assert abs(sources / (sources + operations) - 0.5) < 0.1  # 4 sigma
+
+
 def test_where_a_node_may_keep_no_edge_a_child_may_have_bare_nodes():
     asked, home = [], space("darts7-fair")
 
