@@ -36,8 +36,8 @@ def told(values: Sequence[float]) -> str:
 def verdict(differences: Sequence[float]) -> str:
     """Return 'holds' if the 95 % interval of the differences is above 0, 'the opposite holds' if below, or 'open'.
 
-    That is Student's interval, which two differences have, too; comparisons say of fewer than five seeds that these are
-    too few to tell.
+    That is Student's interval, which exists from two differences on; comparisons say of fewer than five seeds that
+    these are too few to tell.
     """
     if len(differences) < 2 or any(map(math.isnan, differences)):
         return "open"

@@ -140,7 +140,7 @@ def found(file: Path, architectures: Sequence[sn.Genotype]) -> dict[Proxy, dict[
     for text in file.read_text().splitlines() if file.exists() else ():
         row = json.loads(text)
         proxy, number = Proxy(**{name: row.pop(name) for name in Proxy.__dataclass_fields__}), row.pop("number")
-        if names[number : number + 1] == [row["architecture"]]:
+        if names[number : number + 1] == [row.get("architecture")]:
             results.setdefault(proxy, {})[number] = row
     return results
 

@@ -89,13 +89,15 @@ def test_operations_that_are_no_choice_are_drawn_and_not_compared() -> None:
     assert title(figure) == "the largest weight has the highest accuracy on 1 of 1 edge"
 
 
-def test_equals_are_all_marked_and_agree_if_one_of_them_does() -> None:
+def test_equals_are_all_marked_and_agree_if_all_of_the_largest_weight_do() -> None:
     figure = draw_strength({"cell": [[0.25] * 4]}, {"cell": [[10, 90, 80, 90]]}, {"cell": [(1, 0, OPS)]})
     (axes,) = figure.axes
     assert len(rings(axes, "s")) == 4
     assert rings(axes, "o") == [(0.25, 90.0)] * 2
     assert not joining(axes)
-    assert title(figure) == "the largest weight has the highest accuracy on 1 of 1 edge"
+    assert title(figure) == "the largest weight has the highest accuracy on 0 of 1 edge"
+    both = draw_strength({"cell": [[0.1, 0.4, 0.1, 0.4]]}, {"cell": [[10, 90, 80, 90]]}, {"cell": [(1, 0, OPS)]})
+    assert title(both) == "the largest weight has the highest accuracy on 1 of 1 edge"
 
 
 def test_edges_without_a_measurement_are_empty_and_not_counted() -> None:

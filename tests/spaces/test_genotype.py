@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from supernet.errors import UserError
 from supernet.spaces import SPACES, Cell, SearchSpace, Stack, architecture
-from supernet.spaces.genotype import Genotype
+from supernet.spaces.genotype import Choice, Genotype
 from supernet.spaces.operations import PRIMITIVES, Primitive
 from supernet.testing import macro_space, ragged_space, two_input_space
 
@@ -90,14 +90,18 @@ def test_genotypes_are_equal_in_any_order_of_their_choices():
 
 def test_a_genotype_of_choices_or_cells_out_of_order_is_refused():
     whole, ragged = NB201.parse(INDEX_0), RAGGED.parse(TWO_CELLS)
-    for space, cells in (
+    for space, cells, *bare in (
         (whole.space, (("cell", whole["cell"][::-1]),)),
         (ragged.space, ragged.cells[::-1]),
         (whole.space, (("cell", 3),)),
         (whole.space, (("cell", list(whole["cell"])),)),
+        (whole.space, whole.cells * 2),
+        (whole.space, (("cell", (Choice(1, 0, None), Choice(1, 0, "none"))),)),
+        (whole.space, whole.cells, (("b", (3, 2)),)),
+        (whole.space, whole.cells, (("b", (2,)), ("a", (2,)))),
     ):
         with pytest.raises(UserError, match=r"^a Genotype is built by Genotype\.of\("):
-            Genotype(space, cells)
+            Genotype(space, cells, *bare)
 
 
 def test_a_genotype_cannot_be_changed():

@@ -16,7 +16,7 @@ from supernet.errors import UserError
 from supernet.models.cost.count import OperationCosts, check_shapes
 from supernet.spaces import SPACES, Cell, Chain, Edge, NetworkSize, Position, SearchSpace, Stack, Stages, tables
 from supernet.spaces.operations import PRIMITIVES, Primitive
-from supernet.spaces.shapes import CellAt, HeadAt, ReduceAt, StemAt
+from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, ReduceAt, StemAt
 from supernet.testing import macro_space, ragged_space, two_input_space
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
@@ -431,9 +431,9 @@ def searched(cells, stages=("a",), primitives=()):
             ),
             "space 'mine' has two operations 'mine' of your own",
         ),
-        (searched({"a:b": LINE}, ("a:b",)), "cell 'a:b' needs a name without spaces, : and +"),
-        (searched({"a b": LINE}, ("a b",)), "cell 'a b' needs a name without spaces, : and +"),
-        (searched({"+a": LINE}, ("+a",)), "cell '+a' needs a name without spaces, : and +"),
+        (searched({"a:b": LINE}, ("a:b",)), "cell 'a:b' needs a name without spaces and :, and without + in front"),
+        (searched({"a b": LINE}, ("a b",)), "cell 'a b' needs a name without spaces and :, and without + in front"),
+        (searched({"+a": LINE}, ("+a",)), "cell '+a' needs a name without spaces and :, and without + in front"),
         # Two inputs, few edges kept
         (cell((1, 0, ("none",)), inputs=2), "edge 1<-0 runs into an input: the cell's own nodes are 2 and above"),
         (cell((2, 0, ("none",)), inputs=0), "a cell has at least 1 input and keeps at least 1 edge, not 0 and None"),
@@ -498,18 +498,24 @@ def searched(cells, stages=("a",), primitives=()):
             lambda: SearchSpace("x", {"a": LINE}, Headless()),
             "the skeleton of space 'x' must end with a head, which makes logits",
         ),
-        (lambda: planning(None), "the skeleton of space 'x' plans None, which are no layers"),
+        (lambda: planning(None), "the skeleton of space 'x' plans None, which is no layer"),
         (
             lambda: planning((StemAt(4), 5)),
-            "the skeleton of space 'x' plans (StemAt(channels=4, halvings=0, first=True), 5), which are no layers",
+            "the skeleton of space 'x' plans 5, which is no layer",
         ),
         (
             lambda: planning((StemAt(4), CellAt("a", 4.0), HeadAt())),
-            "the skeleton of space 'x' has CellAt(kind='a', channels=4.0, stride=1): channels cannot be 4.0",
+            "the skeleton of space 'x' has CellAt(kind='a', channels=4.0, stride=1): "
+            "channels must be a whole number from 1, not 4.0",
         ),
         (
             lambda: planning((StemAt(4), ReduceAt(8, 4), CellAt("a", 8), HeadAt())),
-            "the skeleton of space 'x' has ReduceAt(channels=8, stride=4): stride cannot be 4",
+            "the skeleton of space 'x' has ReduceAt(channels=8, stride=4): stride must be 1 or 2, not 4",
+        ),
+        (
+            lambda: planning((StemAt(4), ConvAt(8, 2), CellAt("a", 8), HeadAt())),
+            "the skeleton of space 'x' has ConvAt(channels=8, kernel=2, stride=1, activation='relu', pool=False): "
+            "kernel must be an odd number, not 2",
         ),
         (
             lambda: planning((StemAt(4), CellAt("a", 4), HeadAt(), HeadAt())),
@@ -849,6 +855,22 @@ def test_mistakes_in_a_chain_are_one_line(make, expected):
 def test_a_chain_of_a_list_is_that_of_a_tuple():
     positions = [Position("a", 1), Position("b", 2, 2)]
     assert {Chain(positions), Chain(tuple(positions))} == {Chain(positions)}
+
+
+def test_a_skeleton_may_yield_its_layers_and_a_cell_may_have_a_plus_in_its_name():
+    class Yielding:
+        def plan(self, width, depth, stem):
+            yield from (StemAt(4), CellAt("a", 4), HeadAt())
+
+    assert [type(placed.layer) for placed in SearchSpace("x", {"a": LINE}, Yielding()).layout(NetworkSize(4, 1))] == [
+        StemAt,
+        CellAt,
+        HeadAt,
+    ]
+    sums = searched({"a+b": LINE, "a+": LINE}, ("a+b", "a+"))()
+    for seed in range(5):
+        genotype = sums.sample(random.Random(seed))
+        assert sums.parse(str(genotype)) == genotype
 
 
 def test_an_operation_of_another_shape_is_refused_before_any_network_is_used():

@@ -140,6 +140,6 @@ def build(
     network_size = NetworkSize(width, depth, image_size, channels, classes, stem, reductions)
     home, found = architecture(genotype, within)
     check_memory(home, network_size, genotype=found)
-    if home.primitives:
+    if within is not None and home.primitives:
         cost(home, found, network_size)
     return Network(home, found, network_size, auxiliary=auxiliary)

@@ -37,13 +37,14 @@ class Genotype:
     bare: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (kind, nodes without edges) where there are such, sorted
 
     def __post_init__(self) -> None:
-        cells = self.cells if isinstance(self.cells, tuple) else (None,)
-        fits = all(isinstance(cell, tuple) and len(cell) == 2 for cell in cells)
-        fits = fits and all(isinstance(kind, str) and isinstance(chosen, tuple) for kind, chosen in cells)
-        fits = fits and all(isinstance(choice, Choice) for _, chosen in cells for choice in chosen)
-        fits = fits and all(list(chosen) == sorted(chosen, key=_place) for _, chosen in cells)
-        fits = fits and [kind for kind, _ in cells] == sorted(kind for kind, _ in cells)
-        if not isinstance(self.space, str) or not isinstance(self.bare, tuple) or not fits:
+        try:
+            cells = {kind: sorted(chosen, key=_place) for kind, chosen in self.cells}
+            bare = {kind: sorted(nodes) for kind, nodes in self.bare}
+            fits = (self.cells, self.bare) == (_rows(cells), _rows(bare))
+        except (AttributeError, TypeError, ValueError):
+            fits = False
+        names = fits and all(isinstance(name, str) for name in (self.space, *cells, *bare))
+        if not names or not all(isinstance(choice, Choice) for chosen in cells.values() for choice in chosen):
             raise UserError("a Genotype is built by Genotype.of(space, {kind: [(target, source, op), ...]})")
 
     @classmethod
@@ -63,9 +64,9 @@ class Genotype:
             return tuple(sorted((_choice(*c) for c in cells[kind]), key=_place))
 
         try:
-            nodes = {kind: tuple(sorted(map(operator.index, of_kind))) for kind, of_kind in (bare or {}).items()}
-            empty = tuple((kind, nodes[kind]) for kind in sorted(nodes) if nodes[kind])
-            return cls(space, tuple((kind, choices(kind)) for kind in sorted(cells)), empty)
+            nodes = {kind: sorted(map(operator.index, of_kind)) for kind, of_kind in (bare or {}).items()}
+            empty = {kind: of_kind for kind, of_kind in nodes.items() if of_kind}
+            return cls(space, _rows({kind: choices(kind) for kind in cells}), _rows(empty))
         except UserError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -100,6 +101,10 @@ class Genotype:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"this is not a genotype: {error!r}; expected {{'space': ..., 'cells': ...}}") from None
+
+
+def _rows(by_kind: Mapping[str, Iterable[Any]]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    return tuple((kind, tuple(by_kind[kind])) for kind in sorted(by_kind))
 
 
 def _place(choice: Choice) -> tuple[int, int, int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from supernet.errors import UserError, is_whole, shown, unknown, whole
@@ -11,6 +11,12 @@ from supernet.spaces.shapes import CellAt, ConvAt, HeadAt, Layer, PlacedLayer, S
 from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Skeleton
 
+_NUMBERS: Mapping[str, tuple[Callable[[int], bool], str]] = {
+    "channels": (lambda value: value > 0, "a whole number from 1"),
+    "kernel": (lambda value: value > 0 and value % 2 == 1, "an odd number"),
+    "halvings": (lambda value: value >= 0, "a whole number from 0"),
+    "stride": (lambda value: value in (1, 2), "1 or 2"),
+}
 DEEPEST = 1000  # cells per stage: beyond it a supernet takes minutes only to be built
 
 
@@ -38,15 +44,21 @@ def lay_out(
     return tuple(placed)
 
 
-def _checked(name: str, layers: object) -> Sequence[Layer]:
+def _checked(name: str, plan: Iterable[Layer]) -> tuple[Layer, ...]:
     """Return what a skeleton plans; raises UserError unless it is layers with possible numbers, the last one a head."""
-    if not isinstance(layers, Sequence) or not all(isinstance(layer, Layer) for layer in layers):
-        raise UserError(f"the skeleton of space '{name}' plans {shown(repr(layers))}, which are no layers")
+    try:
+        layers = tuple(plan)
+    except TypeError:
+        layers = (plan,)  # type: ignore[assignment]
     for layer in layers:
-        for what, least in (("channels", 1), ("kernel", 1), ("halvings", 0), ("stride", 1)):
-            value = getattr(layer, what, least)
-            if not is_whole(value) or value < least or (what == "stride" and value > 2):
-                raise UserError(f"the skeleton of space '{name}' has {layer}: {what} cannot be {shown(repr(value))}")
+        if not isinstance(layer, Layer):
+            raise UserError(f"the skeleton of space '{name}' plans {shown(repr(layer))}, which is no layer")
+        for what, (fits, words) in _NUMBERS.items():
+            value = getattr(layer, what, 1)
+            if not (is_whole(value) and fits(value)):
+                raise UserError(
+                    f"the skeleton of space '{name}' has {layer}: {what} must be {words}, not {shown(repr(value))}"
+                )
     if [number for number, layer in enumerate(layers, 1) if isinstance(layer, HeadAt)] != [len(layers)]:
         raise UserError(f"the skeleton of space '{name}' must end with a head, which makes logits")
     return layers

@@ -23,7 +23,7 @@ from supernet.spaces.shapes import CellAt, Layer, PlacedLayer, last
 from supernet.spaces.size import NetworkSize
 from supernet.spaces.skeleton import Chain, Position, Skeleton
 
-_NAME, _KIND = re.compile(r"[^|~+\s]+"), re.compile(r"[^:+\s]+")  # names that the text of a genotype can hold
+_NAME, _KIND = re.compile(r"[^|~+\s]+"), re.compile(r"[^:+\s][^:\s]*")  # names that the text of a genotype can hold
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class SearchSpace:
             raise UserError(f"space '{self.name}' has two operations '{names.most_common(1)[0][0]}' of your own")
         for kind, cell in self.cells.items():
             if not _KIND.fullmatch(kind):
-                raise UserError(f"cell '{kind}' needs a name without spaces, : and +")
+                raise UserError(f"cell '{kind}' needs a name without spaces and :, and without + in front")
             self._check_ops(cell)
         width, depth = self.target
         layers = [placed.layer for placed in self.layout(NetworkSize(width, depth))]

@@ -25,13 +25,16 @@ def nearest_width(
 ) -> NetworkSize:
     """Return the size with the width, at least `least`, at which a cost, "params" or "flops", is nearest to `wanted`.
 
-    The cost must not fall with the width. Raises UserError for a cost whose network memory is too short for.
+    The cost must not fall with the width. Raises UserError if there is no memory for a network of that cost.
     """
     price = _by_width(space, genotype, network_size, name)
     low, high = least, max(network_size.width, least)
     while price(high) < wanted:
         low, high = high, 2 * high
-        check_memory(space, replace(network_size, width=low), genotype=genotype)  # which is still too narrow
+        try:
+            check_memory(space, replace(network_size, width=low), genotype=genotype)  # which is still too narrow
+        except UserError as error:
+            raise UserError(f"{space.name} cannot have {wanted:,} {UNITS[name]}: {error}") from None
     above = low + bisect_left(range(low, high + 1), wanted, key=price)
     return replace(network_size, width=min(max(above - 1, least), above, key=lambda width: abs(price(width) - wanted)))
 
@@ -55,7 +58,7 @@ def with_cost(
 ) -> NetworkSize:
     """Return the size with the width, at least `least`, at which a cost, "params" or "flops", is nearest to `wanted`.
 
-    Raises UserError if the narrowest network has more, by more than 2 %.
+    Raises UserError if the narrowest network has more, by more than 2 %, or if there is no memory for one.
     """
     size = nearest_width(space, genotype, network_size, name, wanted, least)
     found = getattr(cost(space, genotype, size), name)
@@ -70,7 +73,7 @@ def scaled(space: SearchSpace, genotype: Genotype, network_size: NetworkSize, na
     Depth and width grow and shrink together from the space's own, by the compound scaling of Tan & Le (ICML 2019,
     equation 3; the images stay as they are): a network 1.2 times as deep is 1.1 times as wide. So the depth goes by
     about the square root of the cost, rounded, and the width is the nearest at this depth. Raises UserError if the
-    narrowest network has more than wanted, by more than 2 %.
+    narrowest network has more than wanted, by more than 2 %, or if there is no memory for one.
     """
     width, depth = space.target
     own = replace(network_size, width=width, depth=depth)

@@ -26,6 +26,7 @@ from supernet.report.text import duration, number, size
 
 _WIDE, _HIGH = 420, 190  # of a chart, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 10, 24  # of them, around the curves
+_LETTER = 8.5  # the width of a digit
 _TICKS = 4
 _SIDE = 64  # pixels of a thumbnail; smaller images are enlarged by whole steps
 _SHOWN = 16
@@ -59,16 +60,18 @@ def chart(title: str, rows: Rows, names: Mapping[str, str], factor: float = 1) -
         return None
     ticks, labels = _ticks(min(values), max(values))
     low, high = min(min(values), ticks[0]), max(max(values), ticks[-1])
-    across = (_WIDE - _LEFT - _RIGHT) / max(1, len(rows) - 1)
+    left = max(_LEFT, round(_LETTER * max(map(len, labels))) + 8)
+    across = (_WIDE - left - _RIGHT) / max(1, len(rows) - 1)
     down = (_HIGH - _TOP - _BOTTOM) / (high - low)
 
     def place(epoch: int, value: float) -> tuple[float, float]:
-        return round(_LEFT + epoch * across, 1), round(_HIGH - _BOTTOM - (value - low) * down, 1)
+        return round(left + epoch * across, 1), round(_HIGH - _BOTTOM - (value - low) * down, 1)
 
     curves = [(label, _stretches([place(*point) for point in enumerate(some)])) for label, some in series.items()]
     step = max(1, math.ceil(len(rows) / 8))
     x = [(place(epoch, low)[0], str(rows[epoch]["epoch"])) for epoch in range(len(rows) - 1, -1, -step)]
-    return Chart(title, curves, x, [(place(0, tick)[1], label) for tick, label in zip(ticks, labels, strict=True)])
+    y = [(place(0, tick)[1], label) for tick, label in zip(ticks, labels, strict=True)]
+    return Chart(title, curves, x, y, left=left)
 
 
 def _number(value: object, factor: float) -> float:
@@ -76,7 +79,7 @@ def _number(value: object, factor: float) -> float:
 
 
 def _ticks(low: float, high: float) -> tuple[list[float], list[str]]:
-    """Return round values around low and high, about _TICKS of them, and their labels, of which no two are alike."""
+    """Return round values around low and high, about _TICKS of them, and their labels, which differ where these do."""
     span = high - low or abs(high) or 1
     power = 10.0 ** math.floor(math.log10(span / _TICKS))
     step = next(step * power for step in (1, 2, 5, 10) if step * power * _TICKS >= span)

@@ -142,7 +142,7 @@ def draw_place(axes: Axes, cell: CellEdges, edge: int) -> None:
 def label_costs(axes: Axes, text: str | Callable[[float, Any], str]) -> None:
     """Label a logarithmic axis of costs at round numbers, of which there are several in a narrow range, too."""
     low, high = axes.get_xlim()
-    subs = (1, 2, 5) if high > 4 * low else range(1, 10)
+    subs = (1, 2, 5) if high > 10 * low else range(1, 10)
     axes.xaxis.set(major_locator=LogLocator(subs=subs), major_formatter=text, minor_formatter=NullFormatter())
 
 

@@ -80,7 +80,7 @@ def _largest(values: Floats) -> Bools:
 
 
 def _title(points: Iterable[tuple[Floats, Floats]], correlation: float | None) -> str:
-    agree = [bool((_largest(x) & _largest(y)).any()) for x, y in points if np.isfinite(x).any()]
+    agree = [bool(_largest(y)[_largest(x)].all()) for x, y in points if np.isfinite(x).any()]
     edges = f"{len(agree)} edge{'s' * (len(agree) != 1)}"
     ranks = "" if correlation is None or math.isnan(correlation) else f"; rank correlation {correlation:.2f}"
     return f"the largest weight has the highest accuracy on {sum(agree)} of {edges}{ranks}"

@@ -124,7 +124,8 @@ def _measured(task: SearchTask, config: StrengthConfig, workers: int) -> Strengt
 def _compared(space: SearchSpace, weights: Numbers, accuracies: Numbers) -> tuple[list[float], int, int]:
     """Return the rank correlations where defined, the number of edges that agree on the best, and that of all edges.
 
-    Of equal weights and equal accuracies any may be the best. An edge without a choice is left out.
+    Of several operations with the largest weight all must have the highest accuracy. An edge without a choice is left
+    out.
     """
     rows = [
         ([left[k] for k in columns], [right[k] for k in columns])
@@ -133,6 +134,6 @@ def _compared(space: SearchSpace, weights: Numbers, accuracies: Numbers) -> tupl
         if len(columns) > 1
     ]
     taus = [kendall(left, right) for left, right in rows]
-    best = [(max(left), max(right)) for left, right in rows]
-    agreeing = sum(pair in zip(*row, strict=True) for pair, row in zip(best, rows, strict=True))
+    chosen = [{right[k] for k, weight in enumerate(left) if weight == max(left)} for left, right in rows]
+    agreeing = sum(best == {max(right)} for best, (_, right) in zip(chosen, rows, strict=True))
     return [tau for tau in taus if not math.isnan(tau)], agreeing, len(rows)
