@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.engine.files import plain_bytes
-from supernet.engine.records import standing
+from supernet.engine.records import last_standing
 
 
 def facts(
@@ -17,7 +17,7 @@ def facts(
 ) -> dict[str, str]:
     """Return the facts on a run by their names, from its settings, its metrics and the summary of a finished one."""
     how = {"search": "method", "select": "selector", "retrain": "recipe"}[config["task"]]
-    last = standing(rows)[-1] if rows else {}
+    last = last_standing(rows)
     planned = planned_epochs(config)
     epochs = len(rows) if planned is None else f"{len(rows)} of {planned}"
     found = {"task": config["task"], "data": config["data_name"], "space": config["space"], "by": config.get(how, "")}

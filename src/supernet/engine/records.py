@@ -263,6 +263,11 @@ def standing(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return found
 
 
+def last_standing(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the row that a search is at, an empty one before its first epoch."""
+    return standing(rows)[-1] if rows else {}
+
+
 def last_accuracy(summary: Mapping[str, Any]) -> float:
     """Return the accuracy (0 to 1) of a retraining after its last epoch: on the test images, if there are some."""
     return float((summary["test_accuracy"] or summary["accuracy"])["last"])

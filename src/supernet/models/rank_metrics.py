@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 _BLOCK = 256  # rows of a matrix of pairs that are there at a time
 
@@ -31,6 +31,12 @@ def spearman(left: Sequence[float], right: Sequence[float]) -> float:
 def centred_ranks(row: Sequence[float]) -> NDArray[np.float64]:
     """Return twice the rank of each value, from 1 - n for the smallest to n - 1; equal values have the mean rank."""
     return np.concatenate([signs.sum(1) for signs in _signs(row)])
+
+
+def same_best(left: ArrayLike, right: ArrayLike) -> bool:
+    """Return whether all that have the largest value of a row have that of another, equally long one, too."""
+    a, b = np.asarray(left), np.asarray(right)
+    return bool((b[a == a.max()] == b.max()).all())
 
 
 def combined(left: Sequence[float], right: Sequence[float], share: float) -> list[float]:

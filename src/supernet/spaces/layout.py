@@ -44,12 +44,9 @@ def lay_out(
     return tuple(placed)
 
 
-def _checked(name: str, plan: Iterable[Layer]) -> tuple[Layer, ...]:
+def _checked(name: str, plan: object) -> tuple[Layer, ...]:
     """Return what a skeleton plans; raises UserError unless it is layers with possible numbers, the last one a head."""
-    try:
-        layers = tuple(plan)
-    except TypeError:
-        layers = (plan,)  # type: ignore[assignment]
+    layers = tuple(plan) if isinstance(plan, Iterable) else (plan,)
     for layer in layers:
         if not isinstance(layer, Layer):
             raise UserError(f"the skeleton of space '{name}' plans {shown(repr(layer))}, which is no layer")

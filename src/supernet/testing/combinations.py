@@ -30,8 +30,7 @@ class Conformance:
     A test marked by `in_turn(number)` pairs every combination of its first factors with one value of its last factor,
     and the values rotate: with the number of the test, along its combinations, and with `turn`. The expensive tests of
     one suite therefore meet every value of that factor, provided that it has as many such tests as there are values;
-    several suites with consecutive `turn` meet all pairs.
-    All other tests run in every combination.
+    several suites with consecutive `turn` meet all pairs. All other tests run in every combination.
     """
 
     turn: ClassVar[int] = 0

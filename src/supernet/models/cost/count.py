@@ -173,12 +173,12 @@ def _operation(primitive: Primitive, shape: Shape, channels: int, stride: int) -
             f"operation '{primitive.name}' cannot run on {shape} with {channels} channels out and stride {stride}: "
             f"{reason}{place_of(error)}"
         ) from None
-    needed = shape.at(channels, stride)
-    if output != (1, needed.channels, needed.height, needed.width):
+    place = shape.at(channels, stride)
+    needed = 1, place.channels, place.height, place.width
+    if output != needed:
         raise UserError(
-            f"operation '{primitive.name}' gives {output} where "
-            f"{(1, needed.channels, needed.height, needed.width)} is needed: build({shape.channels}, {channels}, "
-            f"{stride}, norm) must keep to its channels and stride"
+            f"operation '{primitive.name}' gives {output} where {needed} is needed: build({shape.channels}, "
+            f"{channels}, {stride}, norm) must keep to its channels and stride"
         )
     return found
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from supernet.data import Images
 from supernet.engine.glance import size as size_of
-from supernet.engine.records import standing
+from supernet.engine.records import last_standing
 from supernet.engine.run import Run
 from supernet.errors import UserError
 from supernet.models.cost.limits import Limits
@@ -29,7 +29,7 @@ def sections(run: Run, images: Images | None, summary: Mapping[str, Any]) -> dic
     `summary` is empty for one that has not finished.
     """
     config, rows, done = run.config, run.metrics, bool(summary)
-    last = standing(rows)[-1] if rows else {}
+    last = last_standing(rows)
     space, folder = _space(config["space"]), shlex.quote(as_argument(run.path))
     return {
         **parts.shared(run, images, _ASKED, ("classes",)),

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from supernet.models.rank_metrics import same_best
 from supernet.report.plots.panels import Edges, add_legend, distinct_styles, edge_panels, floats, operations
 from supernet.report.plots.style import DARK, STYLE, colour
 
@@ -80,7 +81,8 @@ def _largest(values: Floats) -> Bools:
 
 
 def _title(points: Iterable[tuple[Floats, Floats]], correlation: float | None) -> str:
-    agree = [bool(_largest(y)[_largest(x)].all()) for x, y in points if np.isfinite(x).any()]
+    there = [(x[np.isfinite(x)], y[np.isfinite(x)]) for x, y in points]
+    agree = [same_best(x, y) for x, y in there if len(x)]
     edges = f"{len(agree)} edge{'s' * (len(agree) != 1)}"
     ranks = "" if correlation is None or math.isnan(correlation) else f"; rank correlation {correlation:.2f}"
     return f"the largest weight has the highest accuracy on {sum(agree)} of {edges}{ranks}"

@@ -22,7 +22,7 @@ from supernet.engine.seeds import seed_of
 from supernet.methods.base import Method
 from supernet.models.fixed_edges import FixedEdges
 from supernet.models.mix import detached
-from supernet.models.rank_metrics import kendall
+from supernet.models.rank_metrics import kendall, same_best
 from supernet.searching.studies.study import config_given, lookahead_batches, lookahead_of, studied, write
 from supernet.searching.task import SearchTask
 from supernet.settings import Real, Whole, settings
@@ -134,6 +134,5 @@ def _compared(space: SearchSpace, weights: Numbers, accuracies: Numbers) -> tupl
         if len(columns) > 1
     ]
     taus = [kendall(left, right) for left, right in rows]
-    chosen = [{right[k] for k, weight in enumerate(left) if weight == max(left)} for left, right in rows]
-    agreeing = sum(best == {max(right)} for best, (_, right) in zip(chosen, rows, strict=True))
+    agreeing = sum(same_best(left, right) for left, right in rows)
     return [tau for tau in taus if not math.isnan(tau)], agreeing, len(rows)
